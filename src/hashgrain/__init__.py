@@ -1,0 +1,48 @@
+"""HashGrain finds images by looking at them.
+
+    from hashgrain import Library
+
+    library = Library.create("photos.hg")
+    library.add("~/Pictures")
+    for hit in library.search("cat.jpg", k=5):
+        print(hit.distance, hit.word, hit.path)
+
+Names are imported on first use, so that `import hashgrain` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hashgrain.codes import Codes as Codes
+    from hashgrain.codes import Grains as Grains
+    from hashgrain.encoder import Encoder as Encoder
+    from hashgrain.errors import HashgrainError as HashgrainError
+    from hashgrain.library import AddReport as AddReport
+    from hashgrain.library import Library as Library
+    from hashgrain.search import Hit as Hit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AddReport": "library",
+    "Codes": "codes",
+    "Encoder": "encoder",
+    "Grains": "codes",
+    "HashgrainError": "errors",
+    "Hit": "search",
+    "Library": "library",
+}
+__all__ = ["AddReport", "Codes", "Encoder", "Grains", "HashgrainError", "Hit", "Library", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"hashgrain.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'hashgrain' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m hashgrain` is the command `hashgrain`."""
+
+from hashgrain.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""`hashgrain add`: bring pictures into a library."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashgrain.cli.output import Json, LibraryPath, MaxPixels, Quiet, complain, print_json, print_line, progress_bar
+
+ADDED, PARTLY, FAILED = 0, 3, 1
+
+
+def add(
+    library: LibraryPath,
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Files, folders, globs, .tar or .parquet files; - reads a list."),
+    ],
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", help="Leave out names that match, such as '*.gif'. Repeatable.")
+    ] = None,
+    meta: Annotated[
+        list[str] | None, typer.Option("--meta", help="key=value to keep with each picture. Repeatable.")
+    ] = None,
+    null: Annotated[bool, typer.Option("-0", "--null", help="The list on stdin is separated by zero bytes.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model of a new library: a bundle's folder; else the default.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
+    max_pixels: MaxPixels = 100_000_000,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Add pictures to LIBRARY, which is made if it is not there.
+
+    Run it again after a stop or when files changed: what is there already is skipped, changed files are
+    encoded again, moved files are recognised. Files that cannot be opened are listed and left out (exit code 3).
+
+    Example: hashgrain add photos.hg ~/Pictures
+    """
+    from hashgrain.library import AddReport
+
+    given = [path for source in sources for path in (_listed(null) if source == "-" else [source])]
+    fields = dict(_key_value(pair) for pair in meta or [])
+    opened = _open(library, model)
+    with opened, progress_bar("adding", _count(given, ignore or []), quiet) as advance:
+        try:
+            report: AddReport = opened.add(
+                given,
+                ignore=ignore or [],
+                meta=fields,
+                workers=workers,
+                max_pixels=max_pixels,
+                progress=lambda so_far: advance(so_far.seen),
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"stopped; the {len(opened)} pictures in {library} are safe. Run the same command again to go on"
+            ) from None
+        total = len(opened)
+    if as_json:
+        print_json({**dataclasses.asdict(report), "library": str(library), "pictures": total})
+    else:
+        _tell(report, library, total, quiet)
+    if report.refused:
+        return PARTLY if report.seen > len(report.refused) else FAILED
+    return ADDED
+
+
+def _open(path: Path, model: str | None) -> Any:
+    from hashgrain.errors import LibraryError
+    from hashgrain.encoder import Bundle
+    from hashgrain.library import Library
+
+    if not path.exists():
+        return Library.create(path, model or "default")
+    library = Library.open(path, "w")
+    if model and Bundle.read(model).digest != library.bundle.digest:
+        library.close()
+        raise LibraryError(f"{path} was built with another model. Rebuild it: hashgrain rebuild {path} --model {model}")
+    return library
+
+
+def _listed(null: bool) -> list[str]:
+    """The names on stdin, one a line (or between zero bytes), byte for byte."""
+    content = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    return [name for name in content.split("\0" if null else "\n") if name]
+
+
+def _key_value(pair: str) -> tuple[str, Any]:
+    """`year=2021` is a number, `name=cat` a text: what JSON reads as a plain value is taken as one."""
+    key, equals, text = pair.partition("=")
+    if not equals or not key:
+        raise typer.BadParameter(f"{pair!r} is not key=value", param_hint="--meta")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return key, text
+    return key, text if isinstance(value, (dict, list)) else value
+
+
+def _count(sources: list[str], ignore: list[str]) -> int | None:
+    """How many pictures there are to look at, where counting is cheap; None where it would read archives."""
+    from hashgrain.errors import SourceError
+    from hashgrain.sources import find
+
+    if not sys.stderr.isatty() or any(not Path(source).is_dir() for source in sources):
+        return None
+    try:
+        return sum(1 for _ in find(sources, ignore=ignore))
+    except SourceError:
+        return None
+
+
+def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
+    for refused in report.refused:
+        complain(f"refused: {refused.path}: {refused.reason}")
+    if quiet:
+        return
+    counts = {
+        "added": report.added,
+        "changed": report.replaced,
+        "moved": report.moved,
+        "unchanged": report.unchanged + report.touched,
+        "refused": len(report.refused),
+    }
+    words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to add"
+    twins = f" ({report.duplicates} the same as another)" if report.duplicates else ""
+    rate = f", {report.encoded / report.seconds:.0f} pictures/s" if report.encoded and report.seconds else ""
+    print_line(f"{words}{twins} in {report.seconds:.1f} s{rate}. {library} holds {total} pictures.")

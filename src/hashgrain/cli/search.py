@@ -1,0 +1,81 @@
+"""`hashgrain search`: find the pictures nearest to one."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashgrain.cli.output import (
+    Json,
+    JsonLines,
+    LibraryPath,
+    MaxPixels,
+    Quiet,
+    file_link,
+    print_json,
+    print_table,
+    say,
+)
+
+
+def search(
+    library: LibraryPath,
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="A picture's path; - reads a picture from stdin.")
+    ] = None,
+    item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
+    grain: Annotated[
+        str | None, typer.Option("--grain", "-g", help="How fine to look: kind, thing or look. [default: the finest]")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", "-w", help="Keep items for which this holds: \"year >= 2020 and width > 800\".")
+    ] = None,
+    within: Annotated[
+        int | None, typer.Option("--within", help="Keep hits with at most this many differing bits at the grain.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Write the page and open it in the browser.")] = False,
+    max_pixels: MaxPixels = 100_000_000,
+    as_json: Json = False,
+    as_jsonl: JsonLines = False,
+    quiet: Quiet = False,
+) -> int:
+    """Find the pictures of LIBRARY nearest to a picture, exactly.
+
+    The distance counts differing bits at the grain; hits at equal distance are ordered by the whole code.
+    In a pipe, each hit is a line: word, distance, id, path.
+
+    Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
+    """
+    from hashgrain.library import Library
+
+    if (query is None) == (item is None):
+        raise typer.BadParameter("give a picture, or --id of an item", param_hint="QUERY")
+    asked: Any = item if query is None else sys.stdin.buffer.read() if query == "-" else Path(query)
+    with Library.open(library) as opened:
+        hits = opened.search(asked, k=k, grain=grain, where=where, within=within, max_pixels=max_pixels)
+        if html or show:
+            from hashgrain.apps.answer_page import write_answer_page
+
+            page = write_answer_page(opened, asked, hits, html)
+            say(f"wrote {page}", quiet)
+            if show:
+                typer.launch(page.absolute().as_uri())
+    if as_json:
+        print_json([dataclasses.asdict(hit) for hit in hits])
+    elif as_jsonl:
+        for hit in hits:
+            print_json(dataclasses.asdict(hit), indent=None)
+    else:
+        rows = [(hit.word, hit.distance, hit.id, hit.path) for hit in hits]
+        bits = opened.grains[grain or opened.grains.finest]
+        columns = ("", f"bits of {bits}", "id", "path")
+        print_table(f"nearest at {grain or opened.grains.finest}", columns, rows, [file_link(hit.path) for hit in hits])
+        if not hits:
+            say("nothing found", quiet)
+    return 0

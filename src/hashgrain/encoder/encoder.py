@@ -1,0 +1,145 @@
+"""Runs a bundle: pictures in, codes out, through ONNX Runtime. No torch."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.encoder.bundle import Bundle
+from hashgrain.errors import BundleError, ImageError
+from hashgrain.images import DEFAULT_MAX_PIXELS, DecodePool, Picture, open_picture
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+T = TypeVar("T")
+BATCH = 32  # small enough to stay in cache, large enough to hide the cost of a call: measured flat from 16 to 64
+
+
+class Encoder:
+    """A model ready to encode. Open it once; it is safe to use from several threads."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        self.bundle = bundle
+        self._session = _session(bundle, threads or os.cpu_count() or 1)
+
+    @classmethod
+    def load(cls, bundle: str | Path = "default", *, threads: int | None = None) -> Encoder:
+        """The model in the package, or a bundle folder of your own."""
+        return cls(Bundle.read(bundle), threads=threads)
+
+    @property
+    def grains(self) -> Grains:
+        return self.bundle.grains
+
+    @property
+    def digest(self) -> str:
+        return self.bundle.digest
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Real-valued outputs (n, bits) of pictures (n, height, width, 3) of the model's input size."""
+        return self._run("outputs", pixels)
+
+    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The features (n, width) under the hash head, for comparing codes with what they come from."""
+        return self._run("features", pixels)
+
+    def codes(self, pixels: NDArray[np.uint8]) -> Codes:
+        """Codes of pictures that are already decoded and of the model's input size."""
+        return Codes.from_outputs(self.outputs(pixels), self.grains)
+
+    def encode(self, images: Any, *, progress: Callable[[int], None] | None = None) -> Codes:
+        """Codes of a picture or of an iterable of pictures: paths, bytes, PIL images, arrays.
+
+        The first picture that cannot be opened raises ImageError; `encode_each` goes on instead.
+        `progress` is called with the number of pictures done.
+        """
+        single = isinstance(images, (str, bytes, os.PathLike, np.ndarray)) or hasattr(images, "convert")
+        parts: list[NDArray[np.uint64]] = []
+        for _, result in self.encode_each(enumerate([images] if single else images)):
+            if isinstance(result, ImageError):
+                raise result
+            parts.append(result.words)
+            if progress:
+                progress(len(parts))
+        words = np.concatenate(parts) if parts else np.empty((0, self.grains.n_words), np.uint64)
+        return Codes(words, self.grains)
+
+    def encode_each(
+        self, items: Iterable[tuple[T, Any]], *, workers: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
+    ) -> Iterator[tuple[T, Codes | ImageError]]:
+        """(token, picture) in, (token, code or refusal) out, in order. `workers` processes decode ahead."""
+        if workers:
+            with DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
+                yield from self._encode_opened(pool.decode(_as_bytes(items)))
+        else:
+            yield from self._encode_opened(self._open_each(items, max_pixels))
+
+    def _open_each(self, items: Iterable[tuple[T, Any]], max_pixels: int) -> Iterator[tuple[T, Picture | ImageError]]:
+        for token, image in items:
+            try:
+                yield token, open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
+            except ImageError as error:
+                yield token, error
+
+    def _encode_opened(
+        self, opened: Iterable[tuple[T, Picture | ImageError]]
+    ) -> Iterator[tuple[T, Codes | ImageError]]:
+        stream = iter(opened)
+        while batch := list(itertools.islice(stream, BATCH)):
+            pictures = [picture.pixels for _, picture in batch if isinstance(picture, Picture)]
+            codes = iter(self.codes(np.stack(pictures))) if pictures else iter(())
+            for token, picture in batch:
+                yield token, (next(codes) if isinstance(picture, Picture) else picture)
+
+    def _run(self, output: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        width, height = self.bundle.size
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (height, width, 3):
+            raise ImageError(
+                f"the model takes uint8 pictures (n, {height}, {width}, 3), not {pixels.dtype} {pixels.shape}"
+            )
+        parts = [
+            self._session.run([output], {"pixels": pixels[start : start + BATCH]})[0]
+            for start in range(0, len(pixels), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.grains.bits), np.float32)
+
+
+def _as_bytes(items: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, bytes]]:
+    for token, image in items:
+        yield token, image if isinstance(image, bytes) else Path(image).read_bytes()
+
+
+def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Spinning threads would take the cores from the workers that decode the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(bundle.onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a damaged graph
+        reason = str(error).splitlines()[0][:200]
+        raise BundleError(f"the graph of model {bundle.name!r} cannot be loaded: {reason}") from None
+    takes = {(node.name, node.type) for node in session.get_inputs()}
+    gives = {node.name: node.shape for node in session.get_outputs()}
+    if takes != {("pixels", "tensor(uint8)")} or not {"outputs", "features"} <= set(gives):
+        raise BundleError(
+            f"the graph of model {bundle.name!r} must take uint8 `pixels` and give `outputs` and `features`"
+        )
+    if gives["outputs"][-1] != bundle.grains.bits:
+        raise BundleError(
+            f"the graph of model {bundle.name!r} gives {gives['outputs'][-1]} outputs, its grains ask for"
+            f" {bundle.grains.bits}"
+        )
+    return session

@@ -1,0 +1,298 @@
+"""`Library`: the encoder, the store, the engine and the search behind a dozen methods."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.encoder import Bundle, Encoder
+from hashgrain.engines import EmbeddedEngine
+from hashgrain.errors import BundleError, LibraryError, QueryError
+from hashgrain.images import DEFAULT_MAX_PIXELS
+from hashgrain.library.adding import AddReport, Progress, add_sources
+from hashgrain.library.thumbnails import Thumbnails
+from hashgrain.search import Hit, answers, check_k
+from hashgrain.store import Item, Problem, Snapshot, Store
+
+
+class Library:
+    """A collection on disk: a catalogue, the codes of its pictures, and the model that made them.
+
+    One process may hold a library open for writing; any number may read it meanwhile.
+    """
+
+    def __init__(self, store: Store, bundle: Bundle) -> None:
+        self.store = store
+        self.bundle = bundle
+        self._thumbnails = Thumbnails(self.path / "thumbs")
+
+    @classmethod
+    def create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path = "default") -> Library:
+        """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
+        bundle = _bundle(encoder)
+        store = Store.create(Path(path).expanduser(), grains=bundle.grains, digest=bundle.digest)
+        try:
+            bundle.write(store.path / "model")
+            library = cls(store, bundle)
+        except BaseException:
+            store.close()
+            raise
+        if isinstance(encoder, Encoder):
+            library.__dict__["encoder"] = encoder  # already loaded: use it rather than load it again
+        return library
+
+    @classmethod
+    def open(cls, path: str | Path, mode: str = "r") -> Library:
+        """An existing library: "r" to search, "w" to change it (one writer at a time)."""
+        if mode not in ("r", "w"):
+            raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
+        store = Store.open(Path(path).expanduser(), "w" if mode == "w" else "r")
+        try:
+            return cls(store, _own_bundle(store))
+        except BaseException:
+            store.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        return Path(self.store.path)
+
+    @property
+    def grains(self) -> Grains:
+        return self.bundle.grains
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The model of this library, loaded on first use: searching by id or code does not need it."""
+        return Encoder(self.bundle)
+
+    def __len__(self) -> int:
+        with self.store.snapshot() as snapshot:
+            return len(snapshot)
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.store.close()
+
+    def add(
+        self,
+        sources: Any,
+        *,
+        ignore: Sequence[str] = (),
+        meta: Mapping[str, Any] | None = None,
+        workers: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        progress: Progress | None = None,
+    ) -> AddReport:
+        """Add files, folders, globs, archives, tables or Python pictures; resumes where it was stopped.
+
+        Unchanged files are skipped, changed ones encoded again, moved ones recognised. Files that cannot be
+        opened are left out and listed in the report.
+        """
+        return add_sources(
+            self.store,
+            self.encoder,
+            sources,
+            ignore=ignore,
+            meta=meta,
+            workers=decode_workers() if workers is None else workers,
+            max_pixels=max_pixels,
+            progress=progress,
+        )
+
+    def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
+        """Look again at every file of the library. Returns the report and the items whose file is gone.
+
+        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow.
+        """
+        with self.store.snapshot() as snapshot:
+            files = [item for item in snapshot.paths() if item.size is not None and "!" not in item.path]
+        there = [item for item in files if os.path.lexists(item.path)]
+        report = self.add([Path(item.path) for item in there], progress=progress)
+        with self.store.snapshot() as snapshot:  # some were moved rather than gone
+            gone = [item for item in snapshot.items([i.id for i in files]) if not os.path.lexists(item.path)]
+        if prune:
+            self.store.remove([item.id for item in gone])
+        return report, gone
+
+    def remove(self, items: Iterable[int | str | Path]) -> int:
+        """Remove items by id or by path (a folder's path removes all below it). The files are not touched."""
+        ids = set()
+        for item in items:
+            ids.update([item] if isinstance(item, int) else self._ids_of(item))
+        return self.store.remove(sorted(ids))
+
+    def search(
+        self,
+        query: Any,
+        *,
+        k: int | None = 10,
+        grain: str | None = None,
+        where: str | Mapping[str, Any] | None = None,
+        within: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> list[Hit]:
+        """The nearest pictures, exactly: by distance at `grain`, then over the whole code, then id.
+
+        `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out
+        of its own answer). `where` keeps the items a filter holds for; `within` those at most so far away.
+        """
+        wanted, grain = check_k(k), grain or self.grains.finest
+        self.grains.width(grain)
+        if within is not None and (isinstance(within, bool) or not isinstance(within, int)):
+            raise QueryError(f"within is {within!r}; it is a whole number of bits")
+        itself = query if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
+        code = None if itself is not None else self._code_of(query, max_pixels)
+        with self.store.snapshot() as snapshot:
+            if code is None:
+                code = self._stored(snapshot, int(query))
+            kept = None if where is None else snapshot.select(where)
+            engine = EmbeddedEngine(snapshot.segments, self.grains)
+            extra = int(itself is not None)
+            if within is None:
+                found = engine.nearest(code, wanted + extra, grain=grain, where=kept)[0]
+            else:
+                found = engine.within(code, within, grain=grain, where=kept)[0]
+            ids = [int(i) for i in found.ids[: wanted + extra] if i != itself][:wanted]
+            items = snapshot.items(ids)
+            codes = snapshot.codes(ids)
+        return answers(code, items, codes, grain, self.bundle.words)
+
+    def item(self, item: int) -> Item:
+        with self.store.snapshot() as snapshot:
+            found = snapshot.item(item)
+        if found is None:
+            raise QueryError(f"no item {item} in {self.path}")
+        return found
+
+    def items(self) -> list[Item]:
+        """Everything in the library, by id."""
+        with self.store.snapshot() as snapshot:
+            return list(snapshot.paths())
+
+    def codes(self) -> tuple[Codes, list[Item]]:
+        """All codes and their items, by id."""
+        with self.store.snapshot() as snapshot:
+            items = list(snapshot.paths())
+            words = snapshot.codes([item.id for item in items])
+        return Codes(words, self.grains), items
+
+    def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
+        """A small JPEG of an item, made on first use and cached. Raises ImageError when the picture is gone."""
+        return self._thumbnails.get(self.item(item), edge)
+
+    def verify(self) -> list[Problem]:
+        """Every check there is; an empty list means all is well. Never raises on damage."""
+        return self.store.verify()
+
+    def rebuild(self) -> None:
+        """Write the code segments anew from the catalogue: mends damage, frees what was removed."""
+        self.store.rebuild()
+
+    def info(self) -> dict[str, Any]:
+        return {"path": str(self.path), **self.store.info(), "model": self.bundle.name}
+
+    def _code_of(self, query: Any, max_pixels: int) -> Codes:
+        if isinstance(query, Codes):
+            if query.grains != self.grains or len(query) != 1:
+                raise QueryError(f"a query is one code with {self.grains}, not {query!r}")
+            return query
+        if isinstance(query, (str, os.PathLike)) and not Path(query).exists():
+            known = self.store.known(os.path.abspath(query)) or self.store.known(str(query))
+            if known:  # the file is gone, its code is not
+                with self.store.snapshot() as snapshot:
+                    return self._stored(snapshot, known.id)
+        ((_, result),) = self.encoder.encode_each([(None, query)], max_pixels=max_pixels)
+        if not isinstance(result, Codes):
+            raise result
+        return result
+
+    def _stored(self, snapshot: Snapshot, item: int) -> Codes:
+        code = snapshot.code(item)
+        if code is None:
+            raise QueryError(f"no item {item} in {self.path}")
+        return Codes(code[None], self.grains)
+
+    def _ids_of(self, path: str | Path) -> list[int]:
+        exact = os.path.abspath(Path(path).expanduser())
+        below = exact.rstrip(os.sep) + os.sep
+        with self.store.snapshot() as snapshot:
+            ids = [i.id for i in snapshot.paths() if i.path in (str(path), exact) or i.path.startswith(below)]
+        if not ids:
+            raise QueryError(f"nothing in {self.path} has the path {path}")
+        return ids
+
+
+def decode_workers() -> int:
+    """Processes that decode ahead. One keeps a small network busy on two cores; more cores feed it better."""
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+def rebuild_with(path: str | Path, encoder: Encoder | Bundle | str | Path, progress: Progress | None = None) -> AddReport:
+    """Encode a whole library again with another model. The old one stays as it is until the new one is ready.
+
+    Every picture must still be readable, or nothing is changed: an item without its file cannot be encoded.
+    """
+    target = Path(path).expanduser().absolute()
+    aside, old = (target.with_name(f".{target.name}.{word}") for word in ("rebuilding", "replaced"))
+    with Library.open(target, "w") as current:
+        shutil.rmtree(aside, ignore_errors=True)
+        with Library.create(aside, encoder) as fresh:
+            from hashgrain.sources import reopen
+
+            report = fresh.add([reopen(item) for item in current.items()], progress=progress)
+        if report.refused:
+            shutil.rmtree(aside)
+            first = report.refused[0]
+            raise LibraryError(
+                f"{target} is as it was: {len(report.refused)} of its pictures cannot be read, such as {first.path}"
+                f" ({first.reason}). Bring them back, or drop them: hashgrain update --prune {target}"
+            )
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(target, old)
+        os.rename(aside, target)
+    shutil.rmtree(old)
+    return report
+
+
+def _bundle(encoder: Encoder | Bundle | str | Path) -> Bundle:
+    if isinstance(encoder, Encoder):
+        return encoder.bundle
+    return encoder if isinstance(encoder, Bundle) else Bundle.read(encoder)
+
+
+def _own_bundle(store: Store) -> Bundle:
+    """The library's copy of its model, which must be the one its codes were made with."""
+    folder = Path(store.path) / "model"
+    try:
+        bundle = Bundle.read(folder)
+    except BundleError as error:
+        try:
+            bundle = Bundle.read("default")  # the usual model needs no copy
+        except BundleError:
+            raise error from None
+        if bundle.digest != store.digest:
+            raise LibraryError(
+                f"{store.path}: its model cannot be used ({error}). Put the bundle {store.digest[:8]}… back at {folder}"
+            ) from None
+    if bundle.digest != store.digest:
+        raise LibraryError(
+            f"{store.path} was built with another model ({store.digest[:8]}… not {bundle.digest[:8]}…)."
+            f" Put its own bundle back at {folder}, or rebuild it: hashgrain rebuild {store.path} --model BUNDLE"
+        )
+    return bundle

@@ -1,0 +1,228 @@
+"""The catalogue: one SQLite file, the truth about a library, from which all else can be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hashgrain.codes import Grains
+from hashgrain.errors import CodesError, LibraryError
+from hashgrain.store.items import COLUMNS, Row, now
+from hashgrain.store.trouble import FROM_BACKUP
+
+FORMAT = 1
+APPLICATION_ID = int.from_bytes(b"HGrn", "big")
+NAME = "catalogue.sqlite"
+MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
+PATIENCE_S = 10.0  # how long to wait for SQLite's own short locks (checkpoints, recovery)
+
+SCHEMA = f"""
+PRAGMA page_size = 4096;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+CREATE TABLE facts (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE, name BLOB NOT NULL, content BLOB NOT NULL,
+    size INTEGER, mtime_ns INTEGER, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL,
+    taken TEXT, added TEXT NOT NULL, meta TEXT NOT NULL, seal INTEGER NOT NULL
+);
+CREATE INDEX items_by_content ON items (content);
+-- The live codes: row is the place in the segments, which can be written anew from here.
+CREATE TABLE rows (
+    row INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE REFERENCES items (id), code BLOB NOT NULL,
+    seal INTEGER NOT NULL
+);
+-- What of each segment file is committed. A block's checksum grows with it until the next block is begun.
+CREATE TABLE blocks (
+    segment INTEGER NOT NULL, first_row INTEGER NOT NULL, rows INTEGER NOT NULL,
+    codes_crc INTEGER NOT NULL, ids_crc INTEGER NOT NULL, PRIMARY KEY (segment, first_row)
+) WITHOUT ROWID;
+-- Rows that are in the segments but no longer live. Numbered, so that readers fetch only what is new.
+CREATE TABLE dead (number INTEGER PRIMARY KEY, row INTEGER NOT NULL UNIQUE, item INTEGER NOT NULL);
+"""
+
+
+class Connection(sqlite3.Connection):
+    """A connection that knows whether it may be kept: one to a catalogue taken for frozen may not."""
+
+    frozen = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a library was made with."""
+
+    grains: Grains
+    digest: str
+    created: str
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Where the catalogue stands: rows and dead rows only grow within an era; `rebuild` begins a new one."""
+
+    era: int
+    rows: int
+    dead: int
+    segment: int  # the last segment number given out; numbers are never used twice
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of committed rows of one segment with the checksums of its bytes."""
+
+    segment: int
+    first_row: int
+    rows: int
+    codes_crc: int
+    ids_crc: int
+
+    @property
+    def end(self) -> int:
+        return self.first_row + self.rows
+
+
+def make(library: Path, grains: Grains, digest: str) -> None:
+    """Write an empty catalogue under its making name. The caller gives it its real name, all at once."""
+    for leftover in library.glob(MAKING + "*"):
+        leftover.unlink()
+    created = now()
+    widths = json.dumps(dict(grains))
+    connection = sqlite3.connect(library / MAKING, isolation_level=None)
+    try:
+        connection.executescript(SCHEMA)
+        seal = _seal(widths, digest, created)
+        values = {"grains": widths, "digest": digest, "created": created, "seal": seal}
+        counters = {"era": 1, "rows": 0, "dead": 0, "segment": 0}
+        connection.executemany("INSERT INTO facts VALUES (?, ?)", [*values.items(), *counters.items()])
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+def _seal(grains: str, digest: str, created: str) -> int:
+    return zlib.crc32("\n".join((grains, digest, created)).encode())
+
+
+def connect(library: Path, *, write: bool = False) -> Connection:
+    """A connection to the catalogue, checked to be ours and of a format we know."""
+    file = library / NAME
+    if not file.is_file():
+        raise LibraryError(missing(library))
+    if write:
+        return _checked(library, _opened(file, "mode=rw"))
+    try:
+        return _checked(library, _opened(file, "mode=ro"))
+    except sqlite3.OperationalError:
+        # WAL needs a file beside the catalogue. Where none can be made and nobody is writing, do without.
+        wal = file.with_name(NAME + "-wal")
+        if os.access(library, os.W_OK) or (wal.exists() and wal.stat().st_size):
+            raise
+        connection = _checked(library, _opened(file, "mode=ro&immutable=1"))
+        connection.frozen = True
+        return connection
+
+
+def missing(library: Path) -> str:
+    """Why there is no catalogue to open, and what to do."""
+    if not library.exists():
+        return f"no library at {library}; make one: hashgrain add {library} FOLDER"
+    if not library.is_dir():
+        return f"{library} is a file; a library is a folder. Make one: hashgrain add NAME.hg FOLDER"
+    if any(library.glob(MAKING + "*")):
+        return f"{library} was interrupted while it was made; make it again: hashgrain add {library} FOLDER"
+    return (
+        f"{library} is a folder but not a library (it has no {NAME});"
+        f" make one: hashgrain add NAME.hg {library}, or restore the catalogue from a backup"
+    )
+
+
+def _opened(file: Path, options: str) -> Connection:
+    return sqlite3.connect(
+        f"{file.as_uri()}?{options}",
+        uri=True,
+        timeout=PATIENCE_S,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
+    )
+
+
+def _checked(library: Path, connection: Connection) -> Connection:
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application != APPLICATION_ID:
+            raise LibraryError(f"{library}: its {NAME} is not a HashGrain catalogue, or is damaged; {FROM_BACKUP}")
+        if version > FORMAT:
+            raise LibraryError(
+                f"{library} has format {version}, this HashGrain reads up to format {FORMAT}; upgrade hashgrain"
+            )
+        if version < 1:
+            raise LibraryError(f"{library}: the catalogue has no format number; it is damaged: {FROM_BACKUP}")
+        for setting in ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {setting}")
+        connection.execute("SELECT count(*) FROM facts").fetchone()  # opens the WAL: now or never
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def facts(connection: sqlite3.Connection, library: Path) -> Facts:
+    """What the library was made with, or an error if a bit of that has changed since."""
+    found: dict[str, Any] = dict(connection.execute("SELECT key, value FROM facts"))
+    try:
+        widths, digest, created = found["grains"], found["digest"], found["created"]
+        if _seal(widths, digest, created) != found["seal"]:
+            raise ValueError("checksum")
+        return Facts(Grains(json.loads(widths)), digest, created)
+    except (KeyError, TypeError, ValueError, CodesError) as error:
+        raise LibraryError(
+            f"{library}: the catalogue is damaged (its facts do not read: {error}); {FROM_BACKUP}"
+        ) from error
+
+
+def counters(connection: sqlite3.Connection, library: Path) -> Counters:
+    found = dict(connection.execute("SELECT key, value FROM facts"))
+    try:
+        return Counters(*(int(found[key]) for key in ("era", "rows", "dead", "segment")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise LibraryError(f"{library}: the catalogue is damaged (a counter: {error}); {FROM_BACKUP}") from error
+
+
+def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
+    values = [("era", new.era), ("rows", new.rows), ("dead", new.dead), ("segment", new.segment)]
+    connection.executemany("UPDATE facts SET value = ? WHERE key = ?", [(value, key) for key, value in values])
+
+
+def blocks(connection: sqlite3.Connection, since: int = 0) -> list[Block]:
+    """The committed blocks of all segments from number `since` on, in order."""
+    query = (
+        "SELECT segment, first_row, rows, codes_crc, ids_crc FROM blocks WHERE segment >= ?"
+        " ORDER BY segment, first_row"
+    )
+    return [Block(*row) for row in connection.execute(query, (since,))]
+
+
+def put_blocks(connection: sqlite3.Connection, new: Iterable[Block]) -> None:
+    connection.executemany(
+        "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)",
+        [(block.segment, block.first_row, block.rows, block.codes_crc, block.ids_crc) for block in new],
+    )
+
+
+def item_row(connection: sqlite3.Connection, item: int) -> Row | None:
+    found: Row | None = connection.execute(f"SELECT {COLUMNS}, seal FROM items WHERE id = ?", (item,)).fetchone()
+    return found
+
+
+def code_seal(item: int, code: bytes) -> int:
+    """A checksum that also ties the code to its item."""
+    return zlib.crc32(code, zlib.crc32(str(item).encode()))

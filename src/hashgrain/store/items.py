@@ -1,0 +1,204 @@
+"""The things a library keeps and the changes it takes, with how an item is written as a row of the catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from hashgrain.codes import Words
+from hashgrain.errors import LibraryError
+
+MAX_META_CHARS = 1_000_000
+MAX_META_DEPTH = 64  # SQLite's JSON functions stop at 1000, and one item too deep would fail every filter
+COLUMNS = "id, path, name, content, size, mtime_ns, width, height, format, taken, added, meta"
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of the library. `content` is the SHA-256 of its bytes, in hexadecimal."""
+
+    id: int
+    path: str
+    content: str
+    size: int | None
+    mtime_ns: int | None
+    width: int
+    height: int
+    format: str
+    taken: str | None
+    added: str
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class New:
+    """A picture the library does not have yet. `stamp` is (size in bytes, mtime in ns) where there is a file."""
+
+    path: str
+    content: str
+    stamp: tuple[int, int] | None
+    width: int
+    height: int
+    format: str
+    taken: str | None
+    code: Words
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Replaced:
+    """The file's content changed: the item keeps its id and gets a new code; the old one is dead."""
+
+    id: int
+    path: str
+    content: str
+    stamp: tuple[int, int] | None
+    width: int
+    height: int
+    format: str
+    taken: str | None
+    code: Words
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The same content under a new name, the old name gone."""
+
+    id: int
+    path: str
+    stamp: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Touched:
+    """The file's size or time changed, its content did not."""
+
+    id: int
+    stamp: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something `verify` found. A harmless one costs space, never an answer."""
+
+    thing: str
+    reason: str
+    remedy: str
+    harmless: bool = False
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def encode_path(path: str) -> bytes:
+    """The bytes of the name on disk, so that names that are not UTF-8 survive."""
+    try:
+        return os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise LibraryError(f"{path!r} cannot be a path: it holds half a character; rename it") from error
+
+
+def name_of(path: bytes) -> bytes:
+    """The last component. Inside archives `/` separates on every system."""
+    if os.sep == "\\":
+        path = path.replace(b"\\", b"/")
+    return path.rstrip(b"/").rpartition(b"/")[2]
+
+
+def row_of(change: New | Replaced, item: int, added: str) -> Row:
+    """The catalogue's row of a new or changed item, checksum last."""
+    if not re.fullmatch("[0-9a-f]{64}", change.content):
+        raise LibraryError(f"{change.path}: {change.content!r} is not a SHA-256 in hexadecimal")
+    path = encode_path(change.path)
+    size, mtime_ns = stamp_of(change.stamp)
+    return sealed(
+        (item, path, name_of(path), bytes.fromhex(change.content), size, mtime_ns)
+        + (int(change.width), int(change.height), change.format, change.taken, added)
+        + (meta_text(change.meta, change.path),)
+    )
+
+
+def stamp_of(stamp: tuple[int, int] | None) -> tuple[int | None, int | None]:
+    return (None, None) if stamp is None else (int(stamp[0]), int(stamp[1]))
+
+
+def moved_row(row: Row, path: str, stamp: tuple[int, int] | None) -> Row:
+    """The row, checksum last, of the same item at another path."""
+    encoded = encode_path(path)
+    return sealed((row[0], encoded, name_of(encoded), row[3], *stamp_of(stamp), *row[6:12]))
+
+
+def sealed(fields: Row) -> Row:
+    """Fields with their checksum behind: SQLite keeps none, and a flipped bit should not become an answer.
+
+    `ascii` writes the same text for the same values in every version of Python.
+    """
+    return (*fields, zlib.crc32(ascii(fields).encode()))
+
+
+def opened(row: Row, library: os.PathLike[str]) -> Row:
+    """The row if its checksum fits, otherwise an error that says how to mend it."""
+    if sealed(row[:-1]) != tuple(row):
+        raise LibraryError(
+            f"{library}: item {row[0]} is damaged in the catalogue; `hashgrain remove` it and add its file again"
+        )
+    return row
+
+
+def item_of(row: Row, library: os.PathLike[str]) -> Item:
+    """The item of a row of COLUMNS and checksum."""
+    number, path, _, content, size, mtime_ns, width, height, kind, taken, added, meta = opened(row, library)[:-1]
+    return Item(
+        id=number,
+        path=os.fsdecode(path),
+        content=content.hex(),
+        size=size,
+        mtime_ns=mtime_ns,
+        width=width,
+        height=height,
+        format=kind,
+        taken=taken,
+        added=added,
+        meta=json.loads(meta),
+    )
+
+
+def meta_text(meta: Mapping[str, Any], path: str) -> str:
+    """Metadata as JSON. Only half characters are escaped: older SQLite compares keys as they are written."""
+    try:
+        if _depth(meta) > MAX_META_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_META_DEPTH} levels")
+        text = json.dumps(dict(meta), ensure_ascii=False, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise LibraryError(
+            f"{path}: its metadata cannot be kept ({error}); give text, numbers, true, false, null, lists or mappings"
+        ) from error
+    if len(text) > MAX_META_CHARS:
+        raise LibraryError(f"{path}: its metadata has {len(text)} characters of JSON, at most {MAX_META_CHARS} fit")
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def _depth(value: Any, level: int = 1) -> int:
+    if level > MAX_META_DEPTH:
+        return level
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return max((_depth(each, level + 1) for each in inner), default=level)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not plain data")

@@ -1,0 +1,83 @@
+"""One writer a library: a lock on LIBRARY/writer.lock that ends with its holder, however that ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from io import FileIO
+from pathlib import Path
+
+from hashgrain.errors import LibraryError
+
+NAME = "writer.lock"
+
+
+class WriterLock:
+    """Held from construction until `release` or the death of the process."""
+
+    def __init__(self, library: Path) -> None:
+        descriptor = os.open(library / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        self._file = FileIO(descriptor, "r+")
+        if not _locked(self._file):
+            holder = self._file.read(32).decode("ascii", "replace").strip()
+            self._file.close()
+            raise LibraryError(_refusal(library, holder))
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()).encode())
+        _held.add(self)
+
+    def release(self) -> None:
+        if not self._file.closed:
+            self._file.truncate(0)
+            self.forget()
+
+    def forget(self) -> None:
+        """Close our end only: what a forked child does, so that its parent's death frees the lock."""
+        self._file.close()
+
+
+def _refusal(library: Path, holder: str) -> str:
+    if holder == str(os.getpid()):
+        return f"{library} is already open for writing in this program; close that one first"
+    who = f"process {holder}" if holder.isdigit() else "another process"
+    return f"{library} is being written to by {who}; wait until it ends, or stop it. Reading works meanwhile"
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _locked(file: FileIO) -> bool:
+        # A locked byte cannot be read by others here, so lock one far behind the process id.
+        file.seek(1 << 20)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            file.seek(0)
+        return True
+
+else:
+    import fcntl
+
+    def _locked(file: FileIO) -> bool:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+# A forked worker inherits the locked file and would hold it after its parent was killed: the only state
+# kept at module level, because fork is the process's affair and not a Store's.
+_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
