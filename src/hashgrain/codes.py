@@ -33,10 +33,14 @@ class Grains(Mapping[str, int]):
             if not name.isidentifier():
                 raise CodesError(f"grains: {name!r} is not a plain word")
             if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MAX_BITS:
-                raise CodesError(f"grains: {name} has {bits!r} bits; it takes a whole number from 1 to {MAX_BITS}")
+                raise CodesError(
+                    f"grains: {name} has {bits!r} bits; it takes a whole number from 1 to {MAX_BITS}"
+                )
         ordered = sorted(widths.items(), key=lambda item: item[1])
         if len({bits for _, bits in ordered}) < len(ordered):
-            raise CodesError(f"grains: two of {widths} have the same width; each must add bits to the one before")
+            raise CodesError(
+                f"grains: two of {widths} have the same width; each must add bits to the one before"
+            )
         self._widths = dict(ordered)
 
     def __getitem__(self, name: str) -> int:
@@ -137,7 +141,9 @@ class Codes:
         """Codes of a model's real-valued outputs (n, bits): 1 where >= 0. NaN is refused."""
         table = np.atleast_2d(np.asarray(outputs))
         if table.shape[1] != grains.bits:
-            raise CodesError(f"the model gave {table.shape[1]} outputs a picture, its grains ask for {grains.bits}")
+            raise CodesError(
+                f"the model gave {table.shape[1]} outputs a picture, its grains ask for {grains.bits}"
+            )
         if np.isnan(table).any():
             raise CodesError("the model gave outputs that are not numbers (NaN)")
         return cls(pack(table >= 0), grains)
@@ -167,7 +173,11 @@ class Codes:
         return Codes(np.atleast_2d(self.words[index]), self.grains)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Codes) and self.grains == other.grains and np.array_equal(self.words, other.words)
+        return (
+            isinstance(other, Codes)
+            and self.grains == other.grains
+            and np.array_equal(self.words, other.words)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

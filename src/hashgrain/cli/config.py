@@ -38,4 +38,7 @@ def load_config(verbs: Sequence[str]) -> dict[str, Any]:
         raise HashgrainError(
             f"the configuration file {path} has {unknown[0]!r}; it holds a table for a verb, such as [search]"
         )
-    return {verb: {key.replace("-", "_"): value for key, value in table.items()} for verb, table in settings.items()}
+    return {
+        verb: {key.replace("-", "_"): value for key, value in table.items()}
+        for verb, table in settings.items()
+    }

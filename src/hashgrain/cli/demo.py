@@ -12,9 +12,12 @@ from hashgrain.cli.output import Quiet, print_line, progress_bar
 
 def demo(
     photos: Annotated[
-        Path | None, typer.Option("--photos", help="A folder of your own pictures. Without it, some are drawn.")
+        Path | None,
+        typer.Option("--photos", help="A folder of your own pictures. Without it, some are drawn."),
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Where the demo puts what it makes.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option("--folder", help="Where the demo puts what it makes.")] = Path(
+        "demo"
+    ),
     quiet: Quiet = False,
 ) -> int:
     """Build a small library, search it at each grain, and write a page of results to look at."""

@@ -13,7 +13,8 @@ from hashgrain.cli.output import LibraryPath, Quiet, print_json, say
 def export(
     library: LibraryPath,
     out: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help=".hgc, .npy or .parquet; without it, JSON lines on stdout.")
+        Path | None,
+        typer.Argument(metavar="[FILE]", help=".hgc, .npy or .parquet; without it, JSON lines on stdout."),
     ] = None,
     quiet: Quiet = False,
 ) -> int:

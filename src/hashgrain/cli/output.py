@@ -16,12 +16,16 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-LibraryPath = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The library's folder, such as photos.hg.")]
+LibraryPath = Annotated[
+    Path, typer.Argument(metavar="LIBRARY", help="The library's folder, such as photos.hg.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Model = Annotated[str, typer.Option("--model", help="The model: 'default', or a bundle's folder.")]
-MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse pictures with more pixels than this.")]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", min=1, help="Refuse pictures with more pixels than this.")
+]
 
 
 def complain(text: str) -> None:
@@ -42,7 +46,9 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    print_line(json.dumps(value, indent=indent))  # ASCII only: odd file names become \udcXX and read back the same
+    print_line(
+        json.dumps(value, indent=indent)
+    )  # ASCII only: odd file names become \udcXX and read back the same
 
 
 def file_link(path: str) -> str:
@@ -50,7 +56,9 @@ def file_link(path: str) -> str:
     return "file://" + quote_from_bytes(os.fsencode(path))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], links: Sequence[str | None]) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], links: Sequence[str | None]
+) -> None:
     """A table on a terminal, with clickable rows; tab-separated lines in a pipe."""
     if not sys.stdout.isatty():
         for row in rows:

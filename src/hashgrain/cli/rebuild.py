@@ -12,7 +12,8 @@ from hashgrain.cli.output import LibraryPath, Quiet, print_line, progress_bar
 def rebuild(
     library: LibraryPath,
     model: Annotated[
-        str | None, typer.Option("--model", help="Encode every picture again with this model ('default' or a folder).")
+        str | None,
+        typer.Option("--model", help="Encode every picture again with this model ('default' or a folder)."),
     ] = None,
     quiet: Quiet = False,
 ) -> int:

@@ -30,15 +30,22 @@ def search(
     item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
     grain: Annotated[
-        str | None, typer.Option("--grain", "-g", help="How fine to look: kind, thing or look. [default: the finest]")
+        str | None,
+        typer.Option("--grain", "-g", help="How fine to look: kind, thing or look. [default: the finest]"),
     ] = None,
     where: Annotated[
-        str | None, typer.Option("--where", "-w", help="Keep items for which this holds: \"year >= 2020 and width > 800\".")
+        str | None,
+        typer.Option(
+            "--where", "-w", help='Keep items for which this holds: "year >= 2020 and width > 800".'
+        ),
     ] = None,
     within: Annotated[
-        int | None, typer.Option("--within", help="Keep hits with at most this many differing bits at the grain.")
+        int | None,
+        typer.Option("--within", help="Keep hits with at most this many differing bits at the grain."),
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Write the page and open it in the browser.")] = False,
     max_pixels: MaxPixels = 100_000_000,
     as_json: Json = False,
@@ -75,7 +82,12 @@ def search(
         rows = [(hit.word, hit.distance, hit.id, hit.path) for hit in hits]
         bits = opened.grains[grain or opened.grains.finest]
         columns = ("", f"bits of {bits}", "id", "path")
-        print_table(f"nearest at {grain or opened.grains.finest}", columns, rows, [file_link(hit.path) for hit in hits])
+        print_table(
+            f"nearest at {grain or opened.grains.finest}",
+            columns,
+            rows,
+            [file_link(hit.path) for hit in hits],
+        )
         if not hits:
             say("nothing found", quiet)
     return 0

@@ -40,7 +40,9 @@ class Bundle:
     grains: Grains
     size: tuple[int, int]  # width, height of the pictures the model takes
     words: Mapping[str, Threshold] = field(default_factory=dict)
-    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # grain -> label -> prototype code, hex
+    labels: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # grain -> label -> prototype code, hex
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -78,7 +80,9 @@ class Bundle:
         folder = Path(__file__).parent.parent / "models" / "default" if bundle == "default" else Path(bundle)
         folder = folder.expanduser()
         if not folder.is_dir():
-            raise BundleError(f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json")
+            raise BundleError(
+                f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json"
+            )
         described = _read_json(folder / "model.json")
         onnx = _read_capped(folder / "model.onnx", MAX_ONNX_BYTES)
         return _checked(described, onnx, folder)

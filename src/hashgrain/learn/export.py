@@ -76,7 +76,13 @@ def _stripped(graph: bytes) -> bytes:
     model = onnx.load_from_string(graph)
     model.doc_string = ""
     del model.metadata_props[:]
-    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+    for part in (
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
         part.doc_string = ""
         del part.metadata_props[:]
     return bytes(model.SerializeToString())
@@ -128,13 +134,19 @@ def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
     left, right = generator.integers(0, len(codes), (2, PAIRS))
     kind, thing = (held.labels[grain][left] == held.labels[grain][right] for grain in LABELLED_GRAINS)
     other_picture = held.contents[left] != held.contents[right]
-    undeserving = {"same": (codes.grains.finest, other_picture), "near": ("thing", ~thing), "related": ("kind", ~kind)}
+    undeserving = {
+        "same": (codes.grains.finest, other_picture),
+        "near": ("thing", ~thing),
+        "related": ("kind", ~kind),
+    }
     words = {}
     for word, (grain, wrong) in undeserving.items():
         prefix = codes.at(grain).words
         distances = np.bitwise_count(prefix[left[wrong]] ^ prefix[right[wrong]]).sum(axis=1)
         share = np.cumsum(np.bincount(distances, minlength=codes.grains[grain] + 1)) / max(1, len(distances))
-        words[word] = Threshold(grain, max(0, int(np.searchsorted(share, FALSE_ALARMS[word], side="right")) - 1))
+        words[word] = Threshold(
+            grain, max(0, int(np.searchsorted(share, FALSE_ALARMS[word], side="right")) - 1)
+        )
     return words
 
 

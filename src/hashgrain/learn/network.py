@@ -35,7 +35,9 @@ class Residual(nn.Module):
 class Backbone(nn.Module):
     """Pictures (n, 3, s, s) in 0..1 to features (n, width). Works at any s that is a multiple of 16."""
 
-    def __init__(self, channels: tuple[int, ...] = (24, 48, 128, 256), blocks: tuple[int, ...] = (0, 1, 2, 1)) -> None:
+    def __init__(
+        self, channels: tuple[int, ...] = (24, 48, 128, 256), blocks: tuple[int, ...] = (0, 1, 2, 1)
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = 3

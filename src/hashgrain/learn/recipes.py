@@ -45,7 +45,9 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "default": Recipe("default", "the model in the package: kind, thing and look from 64 px, about an hour of two cores"),
+    "default": Recipe(
+        "default", "the model in the package: kind, thing and look from 64 px, about an hour of two cores"
+    ),
     "quick": Recipe(
         "quick",
         "the same line in a few minutes, for trying out your own folder",
@@ -59,12 +61,16 @@ RECIPES: Mapping[str, Recipe] = {
 
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """A recipe with some numbers changed: `["seed=3", "margin=0.2"]`."""
-    plain = {f.name: f for f in dataclasses.fields(recipe) if isinstance(getattr(recipe, f.name), (int, float))}
+    plain = {
+        f.name: f for f in dataclasses.fields(recipe) if isinstance(getattr(recipe, f.name), (int, float))
+    }
     changes: dict[str, int | float] = {}
     for setting in settings:
         name, _, text = setting.partition("=")
         if name not in plain:
-            raise TrainingError(f"--set {setting}: the recipe has no number {name!r}; it has {', '.join(plain)}")
+            raise TrainingError(
+                f"--set {setting}: the recipe has no number {name!r}; it has {', '.join(plain)}"
+            )
         try:
             changes[name] = type(getattr(recipe, name))(text)
         except ValueError:

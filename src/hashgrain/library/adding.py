@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hashgrain.codes import Codes
 from hashgrain.encoder import Encoder
 from hashgrain.errors import ImageError
 from hashgrain.images import DecodePool, Facts, Picture, open_picture
@@ -83,7 +84,9 @@ def add_sources(
 class _Adding:
     """The state of one run: what waits for the encoder, what waits for the commit, the report so far."""
 
-    def __init__(self, store: Store, encoder: Encoder, meta: dict[str, Any], progress: Progress | None) -> None:
+    def __init__(
+        self, store: Store, encoder: Encoder, meta: dict[str, Any], progress: Progress | None
+    ) -> None:
         self.store = store
         self.encoder = encoder
         self.meta = meta
@@ -204,3 +207,24 @@ def _read(source: Source) -> tuple[str, bytes, Facts | None]:
 
 def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+def encode_sources(
+    encoder: Encoder, sources: Any, *, workers: int, max_pixels: int
+) -> Iterator[tuple[str, Codes | ImageError]]:
+    """Codes of sources, one by one, without a library. What cannot be opened comes back as its refusal."""
+
+    def readable() -> Iterator[tuple[str, bytes]]:
+        for source in find(sources):
+            if isinstance(source, Refused):
+                refused.append((source.path, ImageError(source.reason)))
+                continue
+            try:
+                yield source.path, _read(source)[1]
+            except (ImageError, OSError) as error:
+                refused.append((source.path, ImageError(_reason(error))))
+
+    refused: list[tuple[str, ImageError]] = []
+    for path, result in encoder.encode_each(readable(), workers=workers, max_pixels=max_pixels):
+        yield path, result
+    yield from refused

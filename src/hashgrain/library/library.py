@@ -115,7 +115,9 @@ class Library:
             progress=progress,
         )
 
-    def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
+    def update(
+        self, *, prune: bool = False, progress: Progress | None = None
+    ) -> tuple[AddReport, list[Item]]:
         """Look again at every file of the library. Returns the report and the items whose file is gone.
 
         Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow.
@@ -243,7 +245,9 @@ def decode_workers() -> int:
     return max(1, (os.cpu_count() or 1) // 2)
 
 
-def rebuild_with(path: str | Path, encoder: Encoder | Bundle | str | Path, progress: Progress | None = None) -> AddReport:
+def rebuild_with(
+    path: str | Path, encoder: Encoder | Bundle | str | Path, progress: Progress | None = None
+) -> AddReport:
     """Encode a whole library again with another model. The old one stays as it is until the new one is ready.
 
     Every picture must still be readable, or nothing is changed: an item without its file cannot be encoded.
@@ -296,3 +300,15 @@ def _own_bundle(store: Store) -> Bundle:
             f" Put its own bundle back at {folder}, or rebuild it: hashgrain rebuild {store.path} --model BUNDLE"
         )
     return bundle
+
+
+def verify_library(path: str | Path) -> list[Problem]:
+    """Check a library that may be too damaged to open. Raises only where there is no library at all."""
+    target = Path(path).expanduser()
+    try:
+        with Library.open(target) as library:
+            return library.verify()
+    except LibraryError as error:
+        if not (target / "catalogue.sqlite").exists():
+            raise
+        return [Problem(str(target), str(error), "")]

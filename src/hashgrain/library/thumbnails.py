@@ -47,7 +47,8 @@ class Thumbnails:
     def _trim(self) -> None:
         """Drop the oldest files until a tenth of the cap is free."""
         files = sorted(
-            ((file.stat().st_mtime, file.stat().st_size, file) for file in self.folder.glob("*/*")), key=lambda f: f[0]
+            ((file.stat().st_mtime, file.stat().st_size, file) for file in self.folder.glob("*/*")),
+            key=lambda f: f[0],
         )
         total = sum(size for _, size, _ in files)
         if total <= self.cap:

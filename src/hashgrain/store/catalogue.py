@@ -20,6 +20,7 @@ FORMAT = 1
 APPLICATION_ID = int.from_bytes(b"HGrn", "big")
 NAME = "catalogue.sqlite"
 MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
+SETTINGS = ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "foreign_keys = ON")
 PATIENCE_S = 10.0  # how long to wait for SQLite's own short locks (checkpoints, recovery)
 
 SCHEMA = f"""
@@ -28,8 +29,8 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 CREATE TABLE facts (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE, name BLOB NOT NULL, content BLOB NOT NULL,
-    size INTEGER, mtime_ns INTEGER, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE, name BLOB NOT NULL,
+    content BLOB NOT NULL, size INTEGER, mtime_ns INTEGER, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL,
     taken TEXT, added TEXT NOT NULL, meta TEXT NOT NULL, seal INTEGER NOT NULL
 );
 CREATE INDEX items_by_content ON items (content);
@@ -159,14 +160,14 @@ def _checked(library: Path, connection: Connection) -> Connection:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
-            raise LibraryError(f"{library}: its {NAME} is not a HashGrain catalogue, or is damaged; {FROM_BACKUP}")
+            raise LibraryError(f"{library}: its {NAME} is not ours, or is damaged; {FROM_BACKUP}")
         if version > FORMAT:
             raise LibraryError(
-                f"{library} has format {version}, this HashGrain reads up to format {FORMAT}; upgrade hashgrain"
+                f"{library} has format {version}, this HashGrain reads up to {FORMAT}; upgrade hashgrain"
             )
         if version < 1:
             raise LibraryError(f"{library}: the catalogue has no format number; it is damaged: {FROM_BACKUP}")
-        for setting in ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "foreign_keys = ON"):
+        for setting in SETTINGS:
             connection.execute(f"PRAGMA {setting}")
         connection.execute("SELECT count(*) FROM facts").fetchone()  # opens the WAL: now or never
     except BaseException:
@@ -194,12 +195,14 @@ def counters(connection: sqlite3.Connection, library: Path) -> Counters:
     try:
         return Counters(*(int(found[key]) for key in ("era", "rows", "dead", "segment")))
     except (KeyError, TypeError, ValueError) as error:
-        raise LibraryError(f"{library}: the catalogue is damaged (a counter: {error}); {FROM_BACKUP}") from error
+        raise LibraryError(
+            f"{library}: the catalogue is damaged (counters: {error}); {FROM_BACKUP}"
+        ) from None
 
 
 def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
-    values = [("era", new.era), ("rows", new.rows), ("dead", new.dead), ("segment", new.segment)]
-    connection.executemany("UPDATE facts SET value = ? WHERE key = ?", [(value, key) for key, value in values])
+    values = [(new.era, "era"), (new.rows, "rows"), (new.dead, "dead"), (new.segment, "segment")]
+    connection.executemany("UPDATE facts SET value = ? WHERE key = ?", values)
 
 
 def blocks(connection: sqlite3.Connection, since: int = 0) -> list[Block]:
@@ -211,6 +214,15 @@ def blocks(connection: sqlite3.Connection, since: int = 0) -> list[Block]:
     return [Block(*row) for row in connection.execute(query, (since,))]
 
 
+def last_block(connection: sqlite3.Connection, segment: int) -> Block | None:
+    query = (
+        "SELECT segment, first_row, rows, codes_crc, ids_crc FROM blocks WHERE segment = ?"
+        " ORDER BY first_row DESC LIMIT 1"
+    )
+    row = connection.execute(query, (segment,)).fetchone()
+    return Block(*row) if row else None
+
+
 def put_blocks(connection: sqlite3.Connection, new: Iterable[Block]) -> None:
     connection.executemany(
         "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)",
@@ -219,8 +231,19 @@ def put_blocks(connection: sqlite3.Connection, new: Iterable[Block]) -> None:
 
 
 def item_row(connection: sqlite3.Connection, item: int) -> Row | None:
-    found: Row | None = connection.execute(f"SELECT {COLUMNS}, seal FROM items WHERE id = ?", (item,)).fetchone()
+    query = f"SELECT {COLUMNS}, seal FROM items WHERE id = ?"
+    found: Row | None = connection.execute(query, (item,)).fetchone()
     return found
+
+
+def sound_code(library: Path, item: int, code: bytes, seal: int) -> bytes:
+    """The code if its checksum fits, otherwise an error that says how to mend it."""
+    if code_seal(item, code) != seal:
+        raise LibraryError(
+            f"{library}: the code of item {item} is damaged in the catalogue;"
+            " `hashgrain remove` it and add its file again"
+        )
+    return code
 
 
 def code_seal(item: int, code: bytes) -> int:

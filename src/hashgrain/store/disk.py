@@ -1,4 +1,4 @@
-"""The few calls by which the store writes files: one place to make them durable, and to make them fail in tests."""
+"""The few calls by which the store writes files: made durable in one place, and made to fail there in tests."""
 
 from __future__ import annotations
 

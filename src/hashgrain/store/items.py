@@ -1,4 +1,4 @@
-"""The things a library keeps and the changes it takes, with how an item is written as a row of the catalogue."""
+"""What a library keeps, the changes it takes, and how an item is written as a row of the catalogue."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class New:
-    """A picture the library does not have yet. `stamp` is (size in bytes, mtime in ns) where there is a file."""
+    """A picture the library does not have yet. `stamp`, of a file, is (size in bytes, mtime in ns)."""
 
     path: str
     content: str
@@ -121,12 +121,9 @@ def row_of(change: New | Replaced, item: int, added: str) -> Row:
     if not re.fullmatch("[0-9a-f]{64}", change.content):
         raise LibraryError(f"{change.path}: {change.content!r} is not a SHA-256 in hexadecimal")
     path = encode_path(change.path)
-    size, mtime_ns = stamp_of(change.stamp)
-    return sealed(
-        (item, path, name_of(path), bytes.fromhex(change.content), size, mtime_ns)
-        + (int(change.width), int(change.height), change.format, change.taken, added)
-        + (meta_text(change.meta, change.path),)
-    )
+    identity = (item, path, name_of(path), bytes.fromhex(change.content), *stamp_of(change.stamp))
+    shown = (int(change.width), int(change.height), change.format, change.taken)
+    return sealed((*identity, *shown, added, meta_text(change.meta, change.path)))
 
 
 def stamp_of(stamp: tuple[int, int] | None) -> tuple[int | None, int | None]:
@@ -151,14 +148,16 @@ def opened(row: Row, library: os.PathLike[str]) -> Row:
     """The row if its checksum fits, otherwise an error that says how to mend it."""
     if sealed(row[:-1]) != tuple(row):
         raise LibraryError(
-            f"{library}: item {row[0]} is damaged in the catalogue; `hashgrain remove` it and add its file again"
+            f"{library}: item {row[0]} is damaged in the catalogue;"
+            " `hashgrain remove` it and add its file again"
         )
     return row
 
 
 def item_of(row: Row, library: os.PathLike[str]) -> Item:
     """The item of a row of COLUMNS and checksum."""
-    number, path, _, content, size, mtime_ns, width, height, kind, taken, added, meta = opened(row, library)[:-1]
+    fields = opened(row, library)[:-1]
+    number, path, _, content, size, mtime_ns, width, height, kind, taken, added, meta = fields
     return Item(
         id=number,
         path=os.fsdecode(path),
@@ -182,18 +181,23 @@ def meta_text(meta: Mapping[str, Any], path: str) -> str:
         text = json.dumps(dict(meta), ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise LibraryError(
-            f"{path}: its metadata cannot be kept ({error}); give text, numbers, true, false, null, lists or mappings"
+            f"{path}: its metadata cannot be kept ({error});"
+            " give text, numbers, true, false, null, lists or mappings"
         ) from error
     if len(text) > MAX_META_CHARS:
-        raise LibraryError(f"{path}: its metadata has {len(text)} characters of JSON, at most {MAX_META_CHARS} fit")
+        raise LibraryError(
+            f"{path}: its metadata has {len(text)} characters of JSON, at most {MAX_META_CHARS} are kept"
+        )
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def _depth(value: Any, level: int = 1) -> int:
     if level > MAX_META_DEPTH:
         return level
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return max((_depth(each, level + 1) for each in inner), default=level)
+    inside = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(inside, (list, tuple)) and inside is value:
+        return level
+    return max((_depth(each, level + 1) for each in inside), default=level)
 
 
 def _plain(value: object) -> object:

@@ -13,6 +13,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ VERSION = 1
 KINDS = {"codes": b"HGcodes\n", "ids": b"HGids  \n"}
 
 
-class SegmentDamage(LibraryError):
+class DamagedSegmentError(LibraryError):
     """A segment file that is missing, short or altered."""
 
     def __init__(self, file: Path, reason: str) -> None:
@@ -105,20 +106,20 @@ def _map(library: Path, place: Place, kind: str) -> memoryview:
     try:
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
-        raise SegmentDamage(file, "the file is missing") from error
+        raise DamagedSegmentError(file, "the file is missing") from error
     try:
         size = os.fstat(descriptor).st_size
         if size < place.size(kind):
-            raise SegmentDamage(file, f"the file has {size} bytes, the catalogue counts on {place.size(kind)}")
+            raise DamagedSegmentError(file, f"it has {size} bytes where {place.size(kind)} are committed")
         view = memoryview(mmap.mmap(descriptor, place.size(kind), access=mmap.ACCESS_READ))
     finally:
         os.close(descriptor)
     if view[:HEADER] != place.header(kind):
-        raise SegmentDamage(file, "the header is damaged")
+        raise DamagedSegmentError(file, "the header is damaged")
     return view
 
 
-def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterator[SegmentDamage]:
+def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterator[DamagedSegmentError]:
     """The blocks whose bytes do not match their checksums."""
     place = mapped.place
     for block in blocks:
@@ -127,11 +128,11 @@ def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterat
             start = HEADER + (block.first_row - place.first_row) * width
             if zlib.crc32(view[start : start + block.rows * width]) != crc:
                 reason = f"rows {block.first_row} to {block.end - 1} do not match their checksum"
-                yield SegmentDamage(place.file(library, kind), reason)
+                yield DamagedSegmentError(place.file(library, kind), reason)
 
 
 def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], codes: bytes) -> list[Block]:
-    """Extend a segment, durably; the blocks to record. `place` says what counts so far, `last` its last block.
+    """Extend a segment, durably; the blocks to record. `place` is what counts so far, `last` its last block.
 
     Written at the recorded end and not at the end of the file, which may hold the rest of a failed batch.
     A segment without rows yet is created.
@@ -155,12 +156,12 @@ def _extend(file: Path, place: Place, kind: str, data: bytes) -> None:
     try:
         descriptor = os.open(file, os.O_RDWR | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
-        raise SegmentDamage(file, "the file is missing") from error
+        raise DamagedSegmentError(file, "the file is missing") from error
     try:
         if os.fstat(descriptor).st_size < place.size(kind):
-            raise SegmentDamage(file, "the file is shorter than the catalogue says")
+            raise DamagedSegmentError(file, "the file is shorter than the catalogue says")
         if os.read(descriptor, HEADER) != place.header(kind):
-            raise SegmentDamage(file, "the header is damaged")
+            raise DamagedSegmentError(file, "the header is damaged")
         disk.write_at(descriptor, data, place.size(kind))
         disk.sync(descriptor)
     finally:
@@ -203,10 +204,8 @@ def extras(library: Path, committed: Iterable[Place]) -> list[Extra]:
 def tidy(library: Path, committed: Iterable[Place]) -> None:
     """Give back the space of what is not committed. Failing is harmless: readers do not look there."""
     for extra in extras(library, committed):
-        try:
+        with suppress(OSError):
             if extra.keep is None:
                 extra.file.unlink()
             else:
                 os.truncate(extra.file, extra.keep)
-        except OSError:
-            continue

@@ -54,9 +54,9 @@ def _from_system(library: Path, error: OSError) -> str:
         return _full(library, reason)
     what = f"{error.filename}: {reason}" if error.filename else reason
     if error.errno in FORBIDDEN:
-        return f"{library} cannot be used as asked ({what}); check the permissions of the folder and its files"
+        return f"{library} cannot be used as asked ({what}); check the permissions of its files"
     return f"{library}: the system refused ({what}); {AS_IT_WAS}. Run again, then `hashgrain verify`"
 
 
 def _full(library: Path, reason: str) -> str:
-    return f"{library}: the disk is full ({reason}); {AS_IT_WAS}. Free some space and run the same command again"
+    return f"{library}: the disk is full ({reason}); {AS_IT_WAS}. Free some space and run the command again"

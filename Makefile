@@ -1,0 +1,65 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Everything else is for working on HashGrain.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python -m
+PIP := $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml setup.py constraints.txt src/hashgrain/hamming/_scan.c
+export HASHGRAIN_DATA ?= ../shared/data
+
+.PHONY: demo test test-quick test-train check format bench model docs clean
+
+demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~/Pictures for your own)
+	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+test: $(VENV)/.dev  ## every test but those that train a network
+	$(RUN) pytest -m "not train"
+
+test-quick: $(VENV)/.dev  ## what to run while working
+	$(RUN) pytest -m "not slow and not train"
+
+test-train: $(VENV)/.train  ## the tests that train a network; takes torch
+	$(RUN) pytest -m train
+
+check: $(VENV)/.train  ## style and types
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: $(VENV)/.dev
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: $(VENV)/.train $(VENV)/.bench  ## every figure in benchmarks/RESULTS.md
+	$(VENV)/bin/python benchmarks/run_all.py
+
+model: $(VENV)/.train  ## train the default model anew, from random weights
+	$(RUN) hashgrain train --data "$(HASHGRAIN_DATA)/tiny-imagenet-200" --recipe default --out src/hashgrain/models/default
+
+docs: $(VENV)/.docs  ## the documentation, into site/
+	$(RUN) mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python $(SOURCES)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.dev
+	$(PIP) -e ".[train]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.core
+	$(PIP) -e ".[bench]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP) -e ".[docs]"
+	@touch $@

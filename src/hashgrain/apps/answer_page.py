@@ -1,0 +1,51 @@
+"""The hits of one search as a page to look at."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
+from hashgrain.errors import ImageError
+from hashgrain.images import thumbnail
+from hashgrain.library import Library
+from hashgrain.search import Hit
+
+
+def write_answer_page(library: Library, asked: Any, hits: Sequence[Hit], file: Path | None) -> Path:
+    """Write the page to `file`, or to a new temporary one, and return where it is."""
+    if isinstance(asked, int):
+        name, picture = library.item(asked).path, library.thumbnail(asked)
+    else:
+        name = str(asked) if isinstance(asked, (str, os.PathLike)) else "the picture from stdin"
+        picture = thumbnail(asked)
+    query = PageQuery(name=Path(name).name, thumbnail=picture)
+    grain = hits[0].grain if hits else library.grains.finest
+    group = PageGroup(title=f"Nearest at {grain}", hits=[page_hit(library, hit) for hit in hits])
+    page = result_page(query, [group], title=f"Pictures like {Path(name).name}")
+    if file is None:
+        handle, named = tempfile.mkstemp(prefix="hashgrain-", suffix=".html")
+        os.close(handle)
+        file = Path(named)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def page_hit(library: Library, hit: Hit, *, note: str | None = None, right: bool | None = None) -> PageHit:
+    try:
+        small = library.thumbnail(hit.id)
+    except ImageError:
+        small = None  # the file is gone; its code still answers
+    return PageHit(
+        name=Path(hit.path).name,
+        path=hit.path,
+        thumbnail=small,
+        word=hit.word,
+        distances=hit.distances,
+        note=note,
+        right=right,
+    )

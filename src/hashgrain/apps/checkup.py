@@ -1,0 +1,66 @@
+"""Is this machine ready, is this library sound, are its bits in use?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from hashgrain.errors import HashgrainError
+from hashgrain.evaluate import code_health
+from hashgrain.hamming import compiled
+from hashgrain.library import Library, verify_library
+
+PACKAGES = ("numpy", "onnxruntime", "pillow", "pillow-heif", "pyarrow", "torch")
+
+
+def check_machine() -> dict[str, Any]:
+    """Versions, and whether the model in the package really encodes a picture."""
+    import numpy as np
+
+    from hashgrain.encoder import Encoder
+
+    try:
+        width, height = (encoder := Encoder.load()).bundle.size
+        encoder.codes(np.zeros((1, height, width, 3), np.uint8))
+        model = "works"
+    except HashgrainError as error:
+        model = str(error)
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "hashgrain": importlib.metadata.version("hashgrain"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "sqlite": sqlite3.sqlite_version,
+        **versions,
+        "scan kernel": "compiled" if compiled() else "numpy (slower; no compiled kernel was installed)",
+        "model": model,
+    }
+
+
+def check_library(path: Path) -> dict[str, dict[str, Any]]:
+    """Soundness first; the bits of a damaged library tell nothing."""
+    problems = [problem for problem in verify_library(path) if not problem.harmless]
+    if problems:
+        return {"library": {"sound": False, **{problem.thing: problem.reason for problem in problems}}}
+    with Library.open(path) as library:
+        codes, _ = library.codes()
+        found: dict[str, dict[str, Any]] = {"library": {"sound": True, **library.info()}}
+    for grain, health in code_health(codes).items():
+        found[grain] = {
+            "bits": health.bits,
+            "dead bits": health.dead_bits,
+            "entropy per bit": f"{health.mean_entropy:.3f} (least {health.least_entropy:.3f})",
+            "distinct codes": f"{health.distinct} of {len(codes)}",
+            "largest bucket": health.largest_bucket,
+        }
+    return found

@@ -1,0 +1,168 @@
+"""Codes in files: our own `.hgc`, numpy's `.npy`, and parquet, so that any program can read or make them.
+
+An `.hgc` file is: 8 bytes of magic and version, 4 bytes length of the header, the header (JSON: grains, count,
+digest of the model, SHA-256 of what follows), the packed codes little-endian, then the paths as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.errors import CodesError
+
+MAGIC = b"HGCODES"
+VERSION = 1
+MAX_HEADER = 1 << 20
+
+
+@dataclass(frozen=True)
+class CodeFile:
+    """What a file held. `digest` names the model that made the codes, where the file tells."""
+
+    codes: Codes
+    paths: Sequence[str] | None = None
+    digest: str | None = None
+
+
+def save_codes(
+    path: str | Path, codes: Codes, *, paths: Sequence[str] | None = None, digest: str | None = None
+) -> None:
+    """Write codes, whole or not at all; the suffix says how: .hgc, .npy (codes only) or .parquet."""
+    target = Path(path)
+    if paths is not None and len(paths) != len(codes):
+        raise CodesError(f"{len(codes)} codes take as many paths, not {len(paths)}")
+    file = CodeFile(codes, paths, digest)
+    writers = {".hgc": _hgc_bytes, ".npy": _npy_bytes, ".parquet": _parquet_bytes}
+    content = _for_suffix(target, writers)(file)
+    part = target.with_name(target.name + ".part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, target)
+    except OSError as error:
+        raise CodesError(f"cannot write {target}: {error.strerror}") from None
+
+
+def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
+    """Read codes. A .npy file does not tell its grains: give them, or the whole width is one grain, `look`."""
+    source = Path(path)
+    readers = {".hgc": _read_hgc, ".npy": _read_npy, ".parquet": _read_parquet}
+    read = _for_suffix(source, readers)
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise CodesError(f"cannot read {source}: {error.strerror}") from None
+    try:
+        return read(content, grains)
+    except CodesError as error:
+        raise CodesError(f"{source}: {error}") from None
+    except (ValueError, KeyError, TypeError, EOFError, OSError, struct.error) as error:
+        raise CodesError(f"{source} is not a file of codes we can read ({error})") from None
+
+
+def _for_suffix(path: Path, ways: Mapping[str, Any]) -> Any:
+    if path.suffix.lower() not in ways:
+        raise CodesError(f"{path}: codes are kept in files named {', '.join(ways)}")
+    return ways[path.suffix.lower()]
+
+
+def _hgc_bytes(file: CodeFile) -> bytes:
+    payload = file.codes.to_bytes().tobytes() + json.dumps(file.paths).encode()
+    header = {
+        "grains": dict(file.codes.grains),
+        "count": len(file.codes),
+        "digest": file.digest,
+        "sha256": hashlib.sha256(payload).hexdigest(),
+    }
+    described = json.dumps(header).encode()
+    return MAGIC + bytes([VERSION]) + struct.pack("<I", len(described)) + described + payload
+
+
+def _read_hgc(content: bytes, grains: Grains | None) -> CodeFile:
+    if content[:7] != MAGIC:
+        raise CodesError("is not an .hgc file")
+    if content[7] > VERSION:
+        raise CodesError(f"has version {content[7]}, this HashGrain reads up to {VERSION}: upgrade hashgrain")
+    (length,) = struct.unpack_from("<I", content, 8)
+    if length > min(MAX_HEADER, len(content) - 12):
+        raise CodesError("is cut short or damaged: its header does not fit")
+    header, payload = json.loads(content[12 : 12 + length]), content[12 + length :]
+    if hashlib.sha256(payload).hexdigest() != header["sha256"]:
+        raise CodesError("is cut short or damaged: its checksum does not fit")
+    own = Grains(header["grains"])
+    if grains is not None and grains != own:
+        raise CodesError(f"holds {own}, not {grains}")
+    size = int(header["count"]) * own.n_words * 8
+    rows = np.frombuffer(payload[:size], np.uint8).reshape(int(header["count"]), own.n_words * 8)
+    return CodeFile(Codes.from_bytes(rows, own), json.loads(payload[size:]), header["digest"])
+
+
+def _npy_bytes(file: CodeFile) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, file.codes.to_bytes(), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _read_npy(content: bytes, grains: Grains | None) -> CodeFile:
+    rows: NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
+    if rows.ndim != 2 or rows.dtype != np.uint8 or not rows.shape[1]:
+        raise CodesError(f"codes are rows of uint8, not {rows.dtype} {rows.shape}")
+    return CodeFile(Codes.from_bytes(rows, grains or Grains(look=8 * rows.shape[1])))
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise CodesError("parquet needs an extra: pip install 'hashgrain[parquet]'") from None
+    return pyarrow
+
+
+def _parquet_bytes(file: CodeFile) -> bytes:
+    pyarrow = _pyarrow()
+    rows = file.codes.to_bytes()
+    width = file.codes.grains.n_words * 8
+    columns = {"code": pyarrow.array([row.tobytes() for row in rows], pyarrow.binary(width))}
+    if file.paths is not None:
+        names = [name.encode("utf-8", "surrogateescape") for name in file.paths]
+        clean = all(name.decode("utf-8", "replace").encode() == name for name in names)
+        texts = (
+            pyarrow.array([name.decode() for name in names])
+            if clean
+            else pyarrow.array(names, pyarrow.binary())
+        )
+        columns = {"path": texts, **columns}
+    facts = {"hashgrain": json.dumps({"grains": dict(file.codes.grains), "digest": file.digest})}
+    table = pyarrow.table(columns).replace_schema_metadata(facts)
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _read_parquet(content: bytes, grains: Grains | None) -> CodeFile:
+    table = _pyarrow().parquet.read_table(io.BytesIO(content))
+    facts = json.loads((table.schema.metadata or {}).get(b"hashgrain", b"{}"))
+    codes = table.column("code").to_pylist()
+    if len({len(code) for code in codes}) > 1:
+        raise CodesError("its codes have several widths")
+    width = len(codes[0]) if codes else table.schema.field("code").type.byte_width
+    rows = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), width)
+    own = Grains(facts["grains"]) if "grains" in facts else grains or Grains(look=8 * width)
+    if grains is not None and grains != own:
+        raise CodesError(f"holds {own}, not {grains}")
+    paths = None
+    if "path" in table.column_names:
+        values = table.column("path").to_pylist()
+        paths = [v if isinstance(v, str) else v.decode("utf-8", "surrogateescape") for v in values]
+    return CodeFile(Codes.from_bytes(rows, own), paths, facts.get("digest"))

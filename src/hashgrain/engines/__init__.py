@@ -1,0 +1,4 @@
+"""What answers "which codes are nearest": in this process, or elsewhere behind the same protocol."""
+
+from hashgrain.engines.embedded import EmbeddedEngine as EmbeddedEngine
+from hashgrain.engines.protocol import Engine as Engine

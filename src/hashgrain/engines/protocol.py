@@ -1,0 +1,23 @@
+"""What every engine can do, and the order in which every engine answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes
+from hashgrain.hamming import Neighbours
+
+
+class Engine(Protocol):
+    """Order: distance at the grain, then over the whole code, then id. `where` holds the sorted ids to keep."""
+
+    def nearest(
+        self, codes: Codes, k: int, *, grain: str, where: NDArray[np.int64] | None = None
+    ) -> list[Neighbours]: ...
+
+    def within(
+        self, codes: Codes, radius: int, *, grain: str, where: NDArray[np.int64] | None = None
+    ) -> list[Neighbours]: ...

@@ -1,0 +1,8 @@
+"""How good are codes: tie-aware retrieval figures, and the health of the bits."""
+
+from hashgrain.evaluate.health import Health as Health
+from hashgrain.evaluate.health import code_health as code_health
+from hashgrain.evaluate.metrics import average_precision_at as average_precision_at
+from hashgrain.evaluate.metrics import average_precision_at_scores as average_precision_at_scores
+from hashgrain.evaluate.metrics import precision_at as precision_at
+from hashgrain.evaluate.metrics import precision_at_scores as precision_at_scores

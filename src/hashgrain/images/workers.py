@@ -1,0 +1,272 @@
+"""Decoding in processes of our own, so that a picture can cost at most itself.
+
+A decoder is C code fed by strangers: it may crash, hang or eat all memory. Each worker is a process with a cap
+on its memory, and a deadline per picture; when it dies its picture is refused, a new worker takes its place and
+the run goes on. `multiprocessing` would import the user's main module again in every worker, which a script
+without a guard does not survive, so workers are plain subprocesses that speak over their pipes:
+
+    to the worker    length, bytes of the picture
+    from the worker  kind (P picture, R refused), length of a JSON header, header, length of pixels, pixels
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, TypeVar
+
+import numpy as np
+
+from hashgrain.errors import ImageError
+from hashgrain.images.decode import DEFAULT_MAX_PIXELS, Facts, Picture, open_picture
+
+T = TypeVar("T")
+LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
+LOOK_AHEAD_BYTES = 128 << 20
+BASE_MEMORY = 512 << 20  # address space of an idle worker, generously
+MEMORY_PER_PIXEL = 16  # RGBA, its composite and the result at once
+LENGTH = struct.Struct("<Q")
+# Run with -c, Python puts the working folder first on its path; a numpy.py there must not be imported.
+BOOTSTRAP = (
+    "import sys; sys.path[:] = [sys.argv[1]] + [p for p in sys.path if p];"
+    "from hashgrain.images.workers import serve; serve(sys.argv[2])"
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    size: tuple[int, int] | None
+    max_pixels: int
+    timeout: float
+    memory: int
+
+
+class DecodePool:
+    """A few workers behind one ordered stream. A context manager; with no workers it decodes right here."""
+
+    def __init__(
+        self,
+        size: tuple[int, int] | None,
+        *,
+        workers: int = 1,
+        timeout: float = 30.0,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        memory: int | None = None,
+    ) -> None:
+        memory = BASE_MEMORY + MEMORY_PER_PIXEL * max_pixels if memory is None else memory
+        self.limits = Limits(size, max_pixels, timeout, memory)
+        self._tasks: queue.SimpleQueue[tuple[bytes, Future[Picture | ImageError]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._closing = threading.Event()
+        self._workers = [_Worker(self.limits) for _ in range(workers)]
+        self._threads = [threading.Thread(target=self._tend, args=(w,), daemon=True) for w in self._workers]
+        if workers:
+            self._threads.append(threading.Thread(target=self._watch, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> DecodePool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing."""
+        self._closing.set()
+        for _ in self._workers:
+            self._tasks.put(None)
+        for worker in self._workers:
+            worker.kill()
+        for thread in self._threads:
+            thread.join()
+
+    def decode(self, items: Iterable[tuple[T, bytes]]) -> Iterator[tuple[T, Picture | ImageError]]:
+        """(token, bytes) in, (token, picture or refusal) out, in the same order, decoded ahead of the reader."""
+        if not self._workers:
+            for token, data in items:
+                yield token, _decode(data, self.limits)
+            return
+        under_way: deque[tuple[T, int, Future[Picture | ImageError]]] = deque()
+        ahead_bytes = 0
+        try:
+            for token, data in items:
+                future: Future[Picture | ImageError] = Future()
+                under_way.append((token, len(data), future))
+                ahead_bytes += len(data)
+                self._tasks.put((data, future))
+                while under_way and (len(under_way) >= LOOK_AHEAD or ahead_bytes > LOOK_AHEAD_BYTES):
+                    first, size, done = under_way.popleft()
+                    ahead_bytes -= size
+                    yield first, done.result()
+            while under_way:
+                first, _, done = under_way.popleft()
+                yield first, done.result()
+        finally:
+            for _, _, abandoned in under_way:
+                abandoned.cancel()
+
+    def _tend(self, worker: _Worker) -> None:
+        """One thread owns one worker: hands it pictures and waits for what becomes of them."""
+        while (task := self._tasks.get()) is not None:
+            data, future = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            if self._closing.is_set():
+                future.set_result(ImageError("the run was stopped"))
+                continue
+            try:
+                future.set_result(worker.decode(data))
+            except BaseException as error:  # must reach whoever waits, or they wait for ever
+                future.set_exception(error)
+        worker.kill()
+
+    def _watch(self) -> None:
+        """Kill workers that are past their deadline; their threads see the pipe end and say so."""
+        while not self._closing.wait(0.1):
+            for worker in self._workers:
+                worker.kill_if_late()
+
+
+class _Worker:
+    """A process that decodes one picture at a time, started on first use and again after a death."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.process: subprocess.Popen[bytes] | None = None
+        self.deadline: float | None = None
+        self.late = False
+
+    def decode(self, data: bytes) -> Picture | ImageError:
+        self.late = False
+        process = self.process
+        try:
+            if process is None or process.poll() is not None:
+                process = self.process = self._start()
+            stdin, stdout = process.stdin, process.stdout
+            assert stdin is not None
+            assert stdout is not None
+            self.deadline = time.monotonic() + self.limits.timeout
+            stdin.write(LENGTH.pack(len(data)))
+            stdin.write(data)
+            stdin.flush()
+            return _read_answer(stdout)
+        except (OSError, EOFError):
+            self.kill()
+            if self.late:
+                return ImageError(f"took longer than {self.limits.timeout:g} s to decode")
+            return ImageError("its decoder died; the file is damaged, or made to do harm")
+        finally:
+            self.deadline = None
+
+    def kill_if_late(self) -> None:
+        deadline = self.deadline
+        if deadline is not None and time.monotonic() > deadline:
+            self.late = True
+            self.kill()
+
+    def kill(self) -> None:
+        process = self.process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        here = str(Path(__file__).parent.parent.parent)
+        limits = json.dumps(asdict(self.limits))
+        # A thread pool of a linear algebra library would only eat into the memory cap.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-c", BOOTSTRAP, here, limits],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the run, which then ends its workers
+        )
+
+
+def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
+    try:
+        return open_picture(data, size=limits.size, max_pixels=limits.max_pixels, name="")
+    except ImageError as error:
+        return ImageError(str(error).removeprefix(": "))
+
+
+def _read_answer(stdout: IO[bytes]) -> Picture | ImageError:
+    kind = _exactly(stdout, 1)
+    header = json.loads(_exactly(stdout, LENGTH.unpack(_exactly(stdout, LENGTH.size))[0]))
+    pixels = _exactly(stdout, LENGTH.unpack(_exactly(stdout, LENGTH.size))[0])
+    if kind == b"R":
+        return ImageError(header["reason"])
+    shaped = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
+    return Picture(shaped, Facts(**header["facts"]))
+
+
+def _exactly(stream: IO[bytes], n: int) -> bytes:
+    content = stream.read(n)
+    if len(content) < n:
+        raise EOFError
+    return content
+
+
+def serve(described: str) -> None:
+    """The worker's whole life: read a picture, answer, until the pipe ends."""
+    values = json.loads(described)
+    limits = Limits(**{**values, "size": values["size"] and tuple(values["size"])})
+    _cap_memory(limits.memory)
+    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            (length,) = LENGTH.unpack(_exactly(stdin, LENGTH.size))
+            data = _exactly(stdin, length)
+            _set_alarm(
+                limits.timeout + 5
+            )  # should the parent be gone, nobody else would end a hanging decoder
+            result = _decode(data, limits)
+            _set_alarm(0)
+            _answer(stdout, result)
+
+
+def _answer(stdout: IO[bytes], result: Picture | ImageError) -> None:
+    header: dict[str, Any]
+    if isinstance(result, Picture):
+        kind, pixels = b"P", result.pixels.tobytes()
+        header = {"shape": result.pixels.shape, "facts": asdict(result.facts)}
+    else:
+        kind, pixels, header = b"R", b"", {"reason": str(result)}
+    text = json.dumps(header).encode()
+    stdout.write(kind + LENGTH.pack(len(text)) + text + LENGTH.pack(len(pixels)) + pixels)
+    stdout.flush()
+
+
+def _cap_memory(memory: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit; the deadline still holds
+        return
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _set_alarm(seconds: float) -> None:
+    import signal
+
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,0 +1,6 @@
+"""Where pictures come from: files, folders, globs, archives, tables, Python objects."""
+
+from hashgrain.sources.find import Refused as Refused
+from hashgrain.sources.find import Source as Source
+from hashgrain.sources.find import find as find
+from hashgrain.sources.reopen import reopen as reopen

@@ -1,0 +1,170 @@
+"""From what a person names to the pictures it stands for, in an order that is always the same."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hashgrain.errors import SourceError
+from hashgrain.sources.archives import ARCHIVES, archive_sources
+from hashgrain.sources.source import SUFFIXES
+from hashgrain.sources.source import Refused as Refused
+from hashgrain.sources.source import Source as Source
+from hashgrain.sources.source import file_source
+from hashgrain.sources.tables import table_sources
+
+IGNORE_FILE = ".hashgrainignore"
+CATALOGUE = "catalogue.sqlite"  # a folder with this file is a library of ours, not a folder of pictures
+
+
+def find(sources: Any, *, ignore: Sequence[str] = ()) -> Iterator[Source | Refused]:
+    """The pictures of one source or of many.
+
+    A source is a file, a folder, a glob, an archive (.tar), a table (.parquet), a picture (PIL image, array,
+    bytes), or (name, picture) or (name, picture, metadata). A missing path is an error at once, before
+    anything is read.
+    """
+    listed = [sources] if _is_one(sources) else sources
+    if isinstance(listed, (list, tuple)):
+        named = [path for source in listed for path in _paths(source)]
+        for path in named:
+            if isinstance(path, str) and not os.path.lexists(path):
+                raise SourceError(f"no such file or folder: {path}")
+        listed = named
+    return _each(listed, ignore)
+
+
+def _each(listed: Iterable[Any], ignore: Sequence[str]) -> Iterator[Source | Refused]:
+    for position, source in enumerate(listed):
+        for path in _paths(source):
+            if isinstance(path, str):
+                yield from _from_path(path, ignore)
+            else:
+                yield _from_object(path, position)
+
+
+def _is_one(sources: Any) -> bool:
+    if isinstance(sources, tuple):
+        return _is_named(sources)
+    return isinstance(sources, (str, os.PathLike, bytes, bytearray)) or _is_picture(sources)
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, (bytes, bytearray)) or hasattr(value, "__array_interface__")
+
+
+def _is_named(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) in (2, 3)
+        and isinstance(value[0], str)
+        and _is_picture(value[1])
+    )
+
+
+def _paths(source: Any) -> list[Any]:
+    """A path, or the paths a glob stands for, as absolute strings; anything else as it is."""
+    if not isinstance(source, (str, os.PathLike)) or isinstance(source, Source):
+        return [source]
+    path = os.path.expanduser(os.fspath(source))
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    if glob.has_magic(path) and not os.path.lexists(path):
+        matches = sorted(glob.glob(path, recursive=True))
+        if not matches:
+            raise SourceError(f"nothing matches {path}")
+        return [os.path.abspath(match) for match in matches]
+    return [os.path.abspath(path)]
+
+
+def _from_object(value: Any, position: int) -> Source | Refused:
+    """Give pictures names to add them again without encoding them again; nameless ones go by position."""
+    if isinstance(value, Source):
+        return value
+    name, picture, meta = f"array:{position:06}", value, {}
+    if isinstance(value, tuple) and len(value) in (2, 3) and isinstance(value[0], str):
+        name, picture, meta = (*value, {})[:3]
+    if not _is_picture(picture) or not isinstance(meta, Mapping):
+        return Refused(
+            name, f"a picture is a path, bytes, a PIL image or an array, not {type(picture).__name__}"
+        )
+    return Source(
+        name, lambda: bytes(picture) if isinstance(picture, bytearray) else picture, meta=dict(meta)
+    )
+
+
+def _from_path(path: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        yield Refused(path, error.strerror or str(error))
+        return
+    if stat.S_ISDIR(status.st_mode):
+        yield from _walk(path, ignore)
+    elif not stat.S_ISREG(status.st_mode):
+        yield Refused(path, "is not a file")
+    elif path.lower().endswith(ARCHIVES):
+        yield from archive_sources(path)
+    elif path.lower().endswith(".parquet"):
+        yield from table_sources(path)
+    else:
+        yield file_source(path, status)
+
+
+def _walk(top: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
+    """All pictures below a folder, sorted; each real folder once, so that links cannot lead in circles."""
+    seen: set[tuple[int, int]] = set()
+    waiting: list[tuple[str, tuple[str, ...]]] = [(top, tuple(ignore))]
+    while waiting:
+        folder, patterns = waiting.pop()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            yield Refused(folder, error.strerror or str(error))
+            continue
+        names = {entry.name for entry in entries}
+        if CATALOGUE in names:
+            continue
+        if IGNORE_FILE in names:
+            patterns += _patterns(os.path.join(folder, IGNORE_FILE))
+        inner = []
+        for entry in entries:
+            if entry.name.startswith(".") or any(
+                fnmatch.fnmatch(entry.name, pattern) for pattern in patterns
+            ):
+                continue
+            found = _entry(entry)
+            if found is None:
+                inner.append((entry.path, patterns))
+            else:
+                yield from found
+        waiting.extend(reversed(inner))
+
+
+def _entry(entry: os.DirEntry[str]) -> list[Source | Refused] | None:
+    """What a folder's entry gives; None for a folder."""
+    try:
+        if entry.is_dir():
+            return None
+        if os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
+            return []
+        status = entry.stat()
+    except OSError as error:
+        return [Refused(entry.path, error.strerror or str(error))]
+    return [file_source(entry.path, status)] if stat.S_ISREG(status.st_mode) else []
+
+
+def _patterns(file: str) -> tuple[str, ...]:
+    try:
+        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+            return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    except OSError:
+        return ()

@@ -1,0 +1,24 @@
+"""What is on disk: the catalogue (SQLite, the truth), code segments (mapped, rebuildable), one writer, many readers.
+
+Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `snapshot.py` what readers see,
+`where.py` the filter language.
+"""
+
+from hashgrain.store.catalogue import FORMAT
+from hashgrain.store.items import Item, Moved, New, Problem, Replaced, Touched
+from hashgrain.store.segments import Segment
+from hashgrain.store.snapshot import Snapshot
+from hashgrain.store.store import Store
+
+__all__ = [
+    "FORMAT",
+    "Item",
+    "Moved",
+    "New",
+    "Problem",
+    "Replaced",
+    "Segment",
+    "Snapshot",
+    "Store",
+    "Touched",
+]

@@ -1,0 +1,142 @@
+"""A batch of changes, and removals, as statements on the catalogue within the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hashgrain.errors import LibraryError
+from hashgrain.store import catalogue
+from hashgrain.store.catalogue import Counters
+from hashgrain.store.items import COLUMNS, Moved, New, Replaced, Row, Touched, moved_row, now, opened, row_of
+
+Change = New | Replaced | Moved | Touched
+MARKS = ", ".join("?" * 13)
+
+
+@dataclass
+class Outcome:
+    """What a batch comes to: the ids of its items, and the code rows to append with the items they belong to."""
+
+    dead: int
+    ids: list[int] = field(default_factory=list)
+    row_ids: list[int] = field(default_factory=list)
+    codes: list[bytes] = field(default_factory=list)
+
+
+def apply(
+    connection: sqlite3.Connection, library: Path, n_words: int, batch: Sequence[Change], before: Counters
+) -> Outcome:
+    """Write the items and live codes of a batch; the segments are the caller's."""
+    outcome = Outcome(before.dead)
+    added = now()
+    rows = {
+        change.id: _row(connection, library, change.id) for change in batch if not isinstance(change, New)
+    }
+    # Names may change hands within a batch, in any order: first everyone lets go.
+    leaving = [
+        (b"\0" + str(change.id).encode(), change.id)
+        for change in batch
+        if isinstance(change, (Moved, Replaced))
+    ]
+    connection.executemany("UPDATE items SET path = ? WHERE id = ?", leaving)
+    for change in batch:
+        if isinstance(change, New):
+            item = _insert(connection, library, change, added)
+        else:
+            item = change.id
+            rows[item] = _changed(rows[item], change)
+            _update(connection, library, rows[item])
+        if isinstance(change, Replaced):
+            outcome.dead = _bury(connection, item, outcome.dead)
+        if isinstance(change, (New, Replaced)):
+            code = _code_bytes(change, n_words)
+            place = before.rows + len(outcome.codes)
+            seal = catalogue.code_seal(item, code)
+            connection.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", (place, item, code, seal))
+            outcome.row_ids.append(item)
+            outcome.codes.append(code)
+        outcome.ids.append(item)
+    return outcome
+
+
+def remove(connection: sqlite3.Connection, ids: Sequence[int], before: Counters) -> tuple[int, int]:
+    """How many of the items were there, and how many rows are dead now."""
+    gone, dead = 0, before.dead
+    for item in ids:
+        dead = _bury(connection, item, dead)
+        gone += connection.execute("DELETE FROM items WHERE id = ?", (item,)).rowcount
+    return gone, dead
+
+
+def renumber(connection: sqlite3.Connection) -> None:
+    """Give the live rows the numbers 0, 1, 2, ... in the order of their items."""
+    connection.execute("DROP TABLE IF EXISTS temp.kept")
+    connection.execute("CREATE TEMP TABLE kept AS SELECT item, code, seal FROM rows ORDER BY item")
+    connection.execute("DELETE FROM rows")
+    connection.execute("INSERT INTO rows SELECT rowid - 1, item, code, seal FROM temp.kept ORDER BY rowid")
+    connection.execute("DROP TABLE temp.kept")
+
+
+def _row(connection: sqlite3.Connection, library: Path, item: int) -> Row:
+    row = catalogue.item_row(connection, item)
+    if row is None:
+        raise LibraryError(
+            f"{library} has no item {item} to change; it was removed meanwhile. Run the add again"
+        )
+    return opened(row, library)
+
+
+def _changed(row: Row, change: Replaced | Moved | Touched) -> Row:
+    if isinstance(change, Replaced):
+        return row_of(change, change.id, row[10])
+    path = change.path if isinstance(change, Moved) else row[1]
+    return moved_row(row, path, change.stamp)
+
+
+def _insert(connection: sqlite3.Connection, library: Path, change: New, added: str) -> int:
+    """Ids are never used twice: a removed picture's id stays unknown forever."""
+    (last,) = connection.execute(
+        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'items'), 0)"
+    ).fetchone()
+    row = row_of(change, last + 1, added)
+    try:
+        connection.execute(f"INSERT INTO items ({COLUMNS}, seal) VALUES ({MARKS})", row)
+    except sqlite3.IntegrityError as error:
+        raise _taken(library, change.path, error) from error
+    return last + 1
+
+
+def _update(connection: sqlite3.Connection, library: Path, row: Row) -> None:
+    try:
+        connection.execute(f"UPDATE items SET ({COLUMNS}, seal) = ({MARKS}) WHERE id = ?", (*row, row[0]))
+    except sqlite3.IntegrityError as error:
+        raise _taken(library, row[1].decode("utf-8", "surrogateescape"), error) from error
+
+
+def _taken(library: Path, path: str, error: sqlite3.IntegrityError) -> LibraryError:
+    if "items.path" in str(error):
+        return LibraryError(f"{library}: {path} is in the library already; replace or remove that item first")
+    return LibraryError(f"{library}: {path} does not fit the catalogue ({error}); check its facts")
+
+
+def _bury(connection: sqlite3.Connection, item: int, dead: int) -> int:
+    """Turn the item's live row into a dead one. Dead rows are numbered from 1 without gaps."""
+    for (row,) in connection.execute("SELECT row FROM rows WHERE item = ?", (item,)).fetchall():
+        dead += 1
+        connection.execute("INSERT INTO dead VALUES (?, ?, ?)", (dead, row, item))
+        connection.execute("DELETE FROM rows WHERE row = ?", (row,))
+    return dead
+
+
+def _code_bytes(change: New | Replaced, n_words: int) -> bytes:
+    code = np.asarray(change.code)
+    if code.shape != (n_words,) or code.dtype != np.uint64:
+        raise LibraryError(
+            f"{change.path}: its code is {code.dtype} of shape {code.shape}, this library takes uint64 ({n_words},)"
+        )
+    return np.ascontiguousarray(code, "<u8").tobytes()

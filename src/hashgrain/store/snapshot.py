@@ -1,0 +1,190 @@
+"""What a reader sees: segments, items and filters, all of one moment."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Words
+from hashgrain.errors import LibraryError, QueryError
+from hashgrain.store import catalogue
+from hashgrain.store.catalogue import Block, Counters
+from hashgrain.store.items import COLUMNS, Item, item_of
+from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places
+from hashgrain.store.trouble import told
+from hashgrain.store.where import compile_where
+
+AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The segments of one moment, kept from one snapshot to the next and grown by what is new."""
+
+    counters: Counters
+    places: tuple[Place, ...]
+    segments: tuple[Segment, ...]
+
+
+def view_of(connection: sqlite3.Connection, library: Path, n_words: int, old: View | None) -> View:
+    """The view at the moment of the read transaction; what `old` has checked is not checked again."""
+    counters = catalogue.counters(connection, library)
+    if old is not None and old.counters == counters:
+        return old
+    if old is None or old.counters.era != counters.era:
+        old = View(Counters(counters.era, 0, 0, 0), (), ())
+    since = old.places[-1].number if old.places else 0
+    committed = dict(zip(old.places[:-1], old.segments[:-1], strict=True))
+    for place, blocks in places(catalogue.blocks(connection, since), n_words):
+        known = old.segments[-1] if old.places and place.number == since else None
+        committed[place] = _grown(library, place, blocks, known)
+    _check_rows(library, list(committed), counters)
+    alive = _bury(connection, library, committed, old.counters.dead, counters.dead)
+    return View(counters, tuple(committed), tuple(alive))
+
+
+def _grown(library: Path, place: Place, blocks: Sequence[Block], known: Segment | None) -> Segment:
+    checked = 0 if known is None else len(known.ids)
+    if known is not None and checked == place.rows:
+        return known
+    mapped = map_segment(library, place)
+    for damage in bad_blocks(library, mapped, [b for b in blocks if b.end > place.first_row + checked]):
+        raise damage
+    ids, words = mapped.arrays()
+    alive = np.ones(place.rows, np.bool_)
+    if known is not None:
+        alive[:checked] = known.alive
+    alive.flags.writeable = False
+    return Segment(ids, words, alive)
+
+
+def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -> None:
+    """The blocks must tile all rows: one that SQLite lost without noticing must not shorten the answers."""
+    expected = 0
+    for place in committed:
+        if place.first_row != expected:
+            break
+        expected += place.rows
+    if expected != counters.rows:
+        raise LibraryError(
+            f"{library}: the catalogue's list of blocks is damaged ({expected} of {counters.rows} rows);"
+            f" `hashgrain rebuild {library}` mends it"
+        )
+
+
+def _bury(
+    connection: sqlite3.Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
+) -> Iterator[Segment]:
+    """The segments with the rows that died since out of `alive`; arrays handed out stay as they are."""
+    query = "SELECT row, item FROM dead WHERE number > ? ORDER BY row"
+    found = connection.execute(query, (seen,)).fetchall()
+    rows, items = np.array(found, np.int64).reshape(-1, 2).T
+    buried = 0
+    for place, segment in committed.items():
+        first, end = np.searchsorted(rows, [place.first_row, place.first_row + place.rows])
+        if first == end:
+            yield segment
+            continue
+        at = rows[first:end] - place.first_row
+        if not np.array_equal(segment.ids[at], items[first:end]):
+            break
+        alive = segment.alive.copy()
+        alive[at] = False
+        alive.flags.writeable = False
+        buried += int(end - first)
+        yield Segment(segment.ids, segment.words, alive)
+    if buried != dead - seen:
+        raise LibraryError(
+            f"{library}: the catalogue's list of removed rows is damaged;"
+            f" `hashgrain rebuild {library}` mends it"
+        )
+
+
+class Snapshot:
+    """One consistent view of a library. Its arrays stay good after it ends; its questions do not.
+
+    May be used from several threads.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, library: Path, n_words: int, view: View) -> None:
+        self._connection: sqlite3.Connection | None = connection
+        self._library = library
+        self._n_words = n_words
+        self._live = view.counters.rows - view.counters.dead
+        self._lock = threading.Lock()
+        self.segments: Sequence[Segment] = view.segments
+
+    def end(self) -> None:
+        with self._lock:
+            self._connection = None
+
+    def __len__(self) -> int:
+        return self._live
+
+    def items(self, ids: Iterable[int]) -> list[Item]:
+        """The items of these ids, in the order asked. An id that is not there is an error."""
+        return [item_of(row, self._library) for row in self._each(f"{COLUMNS}, seal FROM items", "id", ids)]
+
+    def item(self, id: int) -> Item | None:
+        rows = self._ask(f"SELECT {COLUMNS}, seal FROM items WHERE id = ?", (int(id),))
+        return item_of(rows[0], self._library) if rows else None
+
+    def codes(self, ids: Iterable[int]) -> Words:
+        """(n, n_words): the codes of these ids, in the order asked. An id that is not there is an error."""
+        rows = self._each("item, code, seal FROM rows", "item", ids)
+        whole = b"".join(self._sound(*row) for row in rows)
+        return np.frombuffer(whole, "<u8").astype(np.uint64).reshape(-1, self._n_words)
+
+    def code(self, id: int) -> Words | None:
+        """The code of an item: one row of words."""
+        rows = self._ask("SELECT item, code, seal FROM rows WHERE item = ?", (int(id),))
+        return np.frombuffer(self._sound(*rows[0]), "<u8").astype(np.uint64) if rows else None
+
+    def paths(self) -> Iterator[Item]:
+        """Every item, by path."""
+        after = b""
+        while True:
+            query = f"SELECT {COLUMNS}, seal FROM items WHERE path > ? ORDER BY path LIMIT {AT_ONCE}"
+            rows = self._ask(query, (after,))
+            if not rows:
+                return
+            for row in rows:
+                yield item_of(row, self._library)
+            after = rows[-1][1]
+
+    def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
+        """The sorted ids of the items for which the filter holds. See `where` for its language."""
+        condition, values = compile_where(where)
+        rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def _sound(self, item: int, code: bytes, seal: int) -> bytes:
+        return catalogue.sound_code(self._library, item, code, seal)
+
+    def _each(self, columns: str, key: str, ids: Iterable[int]) -> list[tuple[Any, ...]]:
+        """The rows of these ids in the order asked; the key is their first column."""
+        wanted = [int(each) for each in ids]
+        found: dict[int, tuple[Any, ...]] = {}
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            found.update(
+                (row[0], row) for row in self._ask(f"SELECT {columns} WHERE {key} IN ({marks})", some)
+            )
+        for each in wanted:
+            if each not in found:
+                raise QueryError(f"{self._library} has no item {each}; `hashgrain search` shows the ids")
+        return [found[each] for each in wanted]
+
+    def _ask(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._lock, told(self._library):
+            if self._connection is None:
+                raise LibraryError(f"{self._library}: this snapshot has ended; take another")
+            return self._connection.execute(query, values).fetchall()

@@ -1,0 +1,148 @@
+"""Every check there is. Damage is listed with its remedy, and never raised."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hashgrain.errors import LibraryError
+from hashgrain.store import catalogue
+from hashgrain.store.items import COLUMNS, Problem, opened
+from hashgrain.store.segments import (
+    DamagedSegmentError,
+    Mapped,
+    Place,
+    bad_blocks,
+    extras,
+    map_segment,
+    places,
+)
+from hashgrain.store.trouble import FROM_BACKUP
+
+AT_ONCE = 65_536
+MOST = 20  # findings of one kind to list; a broken disk can have millions
+
+Check = Callable[[sqlite3.Connection, Path, int], Iterator[Problem]]
+
+
+def problems(connection: sqlite3.Connection, library: Path, n_words: int) -> list[Problem]:
+    """What is wrong, seen by a connection within a read transaction."""
+    found: list[Problem] = []
+    checks: tuple[Check, ...] = (_structure, _facts, _items, _counts, _segments, _leftovers)
+    for check in checks:
+        listed = 0
+        try:
+            for problem in check(connection, library, n_words):
+                listed += 1
+                if listed > MOST:
+                    found.append(Problem(problem.thing, f"more of the same after {MOST}", problem.remedy))
+                    break
+                found.append(problem)
+        except (sqlite3.Error, LibraryError, OSError, ValueError) as error:
+            found.append(Problem(str(library / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP))
+    return found
+
+
+def _rebuild(library: Path) -> str:
+    return f"hashgrain rebuild {library}"
+
+
+def _structure(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """SQLite's own look at its pages and indexes, and rows that point nowhere."""
+    thing = str(library / catalogue.NAME)
+    for (line,) in connection.execute(f"PRAGMA integrity_check({MOST})"):
+        if line != "ok":
+            yield Problem(thing, f"the file is damaged: {line}", FROM_BACKUP)
+    for table, row, *_ in connection.execute("PRAGMA foreign_key_check"):
+        yield Problem(thing, f"{table} {row} belongs to no item", FROM_BACKUP)
+
+
+def _facts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    try:
+        catalogue.facts(connection, library)
+    except LibraryError as error:
+        yield Problem(str(library / catalogue.NAME), str(error), FROM_BACKUP)
+
+
+def _items(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """The checksum of every item and of every code."""
+    again = "hashgrain remove the item, then add its file again"
+    for row in connection.execute(f"SELECT {COLUMNS}, seal FROM items"):
+        try:
+            opened(row, library)
+        except LibraryError:
+            yield Problem(f"{library}: item {row[0]}", "its entry does not match its checksum", again)
+    for item, code, seal in connection.execute("SELECT item, code, seal FROM rows"):
+        if catalogue.code_seal(item, code) != seal or len(code) != 8 * n_words:
+            yield Problem(f"{library}: item {item}", "its code does not match its checksum", again)
+    orphans = "SELECT id FROM items EXCEPT SELECT item FROM rows"
+    for (item,) in connection.execute(orphans):
+        yield Problem(f"{library}: item {item}", "it has no code", again)
+
+
+def _counts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """The counters against what they count: rows are live or dead, and the blocks hold all of them."""
+    counters = catalogue.counters(connection, library)
+    (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+    (dead,) = connection.execute("SELECT count(*) FROM dead").fetchone()
+    (both,) = connection.execute("SELECT count(*) FROM dead WHERE row IN (SELECT row FROM rows)").fetchone()
+    held = sum(block.rows for block in catalogue.blocks(connection))
+    thing = str(library / catalogue.NAME)
+    if (live + dead, dead, held, both) != (counters.rows, counters.dead, counters.rows, 0):
+        reason = (
+            f"the counts disagree: {counters.rows} rows of which {counters.dead} dead are noted,"
+            f" {live} live and {dead} dead are there ({both} both), the segments hold {held}"
+        )
+        yield Problem(thing, reason, _rebuild(library))
+
+
+def _segments(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """Each file's header, length and checksums; then its rows against the catalogue's, live and dead."""
+    for place, blocks in places(catalogue.blocks(connection), n_words):
+        try:
+            mapped = map_segment(library, place)
+        except DamagedSegmentError as damage:
+            yield Problem(str(damage.file), damage.reason, _rebuild(library))
+            continue
+        for damage in bad_blocks(library, mapped, blocks):
+            yield Problem(str(damage.file), damage.reason, _rebuild(library))
+        wrong = _unlike(connection, place, mapped)
+        if wrong:
+            reason = f"{wrong} rows differ from the catalogue"
+            yield Problem(str(place.file(library, "codes")), reason, _rebuild(library))
+
+
+def _unlike(connection: sqlite3.Connection, place: Place, mapped: Mapped) -> int:
+    """How many rows of a segment the catalogue has otherwise, or not at all."""
+    ids, words = mapped.arrays()
+    wrong = 0
+    for start in range(0, place.rows, AT_ONCE):
+        end = min(start + AT_ONCE, place.rows)
+        span = (place.first_row + start, place.first_row + end)
+        live = connection.execute(
+            "SELECT row, item, code FROM rows WHERE row >= ? AND row < ?", span
+        ).fetchall()
+        dead = connection.execute("SELECT row, item FROM dead WHERE row >= ? AND row < ?", span).fetchall()
+        wrong += abs(end - start - len(live) - len(dead))
+        for row, item in dead:
+            wrong += int(ids[row - place.first_row] != item)
+        whole = [row for row in live if len(row[2]) == 8 * place.n_words]
+        at = np.array([row[0] for row in whole], np.int64) - place.first_row
+        items = np.array([row[1] for row in whole], np.int64)
+        codes = np.frombuffer(b"".join(row[2] for row in whole), "<u8").reshape(-1, place.n_words)
+        same = (ids[at] == items) & (words[at] == codes).all(axis=1)
+        wrong += len(live) - int(same.sum())
+    return wrong
+
+
+def _leftovers(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """Space that counts for nothing: an add that runs right now, or one that was interrupted."""
+    for extra in extras(library, [place for place, _ in places(catalogue.blocks(connection), n_words)]):
+        size = extra.file.stat().st_size - (extra.keep or 0)
+        reason = f"{size} bytes are not committed: a batch is being written, or was interrupted"
+        yield Problem(
+            str(extra.file), reason, "none needed: the next writer gives the space back", harmless=True
+        )

@@ -1,0 +1,253 @@
+"""The filter language: a small safe expression, compiled to SQL in which every value is a bound parameter.
+
+    width >= 1000 and (format = 'jpeg' or name like 'IMG_%') and label not in (3, 7) and camera.model is null
+
+A field is one of the built-in names or else a metadata key; dots go into nested metadata, `meta.width` is the
+metadata key where a built-in has the same name, and `odd key` in backticks is a key with spaces.
+
+What is missing, or null, is unknown: a comparison with it does not hold, and its `not` does not hold either;
+only `is null` asks for it. Metadata of another type than the value is simply not equal to it (so `!=` holds)
+and is neither less nor greater. true and false are values of their own, not 1 and 0. `like` takes % for any
+run and _ for any one character, and does not tell capital ASCII letters from small ones. Texts sort by code
+point. Columns hold one kind: width is a number, and comparing it with text is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hashgrain.errors import FilterError
+from hashgrain.store.conditions import (
+    HELP,
+    Column,
+    Compared,
+    IsNull,
+    Joined,
+    Key,
+    Like,
+    Not,
+    OneOf,
+    Test,
+    Value,
+    as_sql,
+    field_of,
+    fit,
+    from_mapping,
+    plain,
+)
+
+MAX_CHARS = 10_000
+MAX_DEPTH = 50
+TOKEN = re.compile(
+    r"""\s*(?:
+    (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
+    | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+    | (?P<quoted>`[^`]+`)
+    | (?P<word>[^\W\d]\w*)
+    | (?P<sign>==|!=|<>|<=|>=|[=<>(),.])
+    | (?P<end>$)
+    )""",
+    re.VERBOSE,
+)
+KEYWORDS = {"and", "or", "not", "in", "like", "is", "null", "true", "false"}
+EQUAL, UNEQUAL, ORDER = {"=", "=="}, {"!=", "<>"}, {"<", "<=", ">", ">="}
+
+
+@dataclass(frozen=True)
+class Token:
+    kind: str
+    text: str  # keywords in small letters
+    start: int
+
+
+def compile_where(where: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """An SQL condition on the items table, and its parameters. FilterError says where it does not parse."""
+    test = from_mapping(where) if isinstance(where, Mapping) else _Parser(where).parse()
+    values: dict[str, Any] = {}
+
+    def bind(value: Any) -> str:
+        name = f"p{len(values)}"
+        values[name] = value
+        return f":{name}"
+
+    return as_sql(test, bind), values
+
+
+class _Parser:
+    """Recursive descent; one method a rule of the grammar."""
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise FilterError(f"where: a filter is text or a mapping, not {type(text).__name__}. {HELP}")
+        self.text = text
+        if len(text) > MAX_CHARS:
+            raise FilterError(f"where: the filter has {len(text)} characters, at most {MAX_CHARS} are taken")
+        self.tokens = self._tokens()
+        self.at = 0
+        self.depth = 0
+
+    def _tokens(self) -> list[Token]:
+        tokens: list[Token] = []
+        position = 0
+        while not tokens or tokens[-1].kind != "end":
+            found = TOKEN.match(self.text, position)
+            if found is None:
+                start = position + len(self.text[position:]) - len(self.text[position:].lstrip())
+                character = self.text[start]
+                open_quote = character in "'\"`"
+                reason = "this quote is not closed" if open_quote else f"{character!r} means nothing here"
+                raise self.error(reason, start)
+            kind = str(found.lastgroup)
+            text = found[kind]
+            if kind == "word" and text.lower() in KEYWORDS:
+                kind, text = "keyword", text.lower()
+            tokens.append(Token(kind, text, found.start(kind)))
+            position = found.end()
+        return tokens
+
+    def error(self, reason: str, position: int) -> FilterError:
+        """The reason, the place with a caret under it, and the fields there are."""
+        left = max(0, position - 60)
+        shown = re.sub(r"[\s\x00-\x1f]", " ", self.text[left : position + 40])
+        caret = " " * (position - left) + "^"
+        return FilterError(f"where: {reason} (at character {position + 1})\n    {shown}\n    {caret}\n{HELP}")
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.at]
+
+    def take(self, *texts: str) -> bool:
+        """Step over the next token if it is one of these signs or keywords."""
+        if self.token.kind in ("sign", "keyword") and self.token.text in texts:
+            self.at += 1
+            return True
+        return False
+
+    def need(self, text: str) -> None:
+        if not self.take(text):
+            raise self.expected(repr(text))
+
+    def expected(self, what: str) -> FilterError:
+        found = "the filter ends" if self.token.kind == "end" else f"there is {self.token.text[:40]!r}"
+        return self.error(f"expected {what}, but {found}", self.token.start)
+
+    def parse(self) -> Test:
+        test = self.any_of()
+        if self.token.kind != "end":
+            raise self.expected("'and', 'or' or the end")
+        return test
+
+    def any_of(self) -> Test:
+        terms = [self.all_of()]
+        while self.take("or"):
+            terms.append(self.all_of())
+        return Joined("OR", tuple(terms)) if len(terms) > 1 else terms[0]
+
+    def all_of(self) -> Test:
+        terms = [self.term()]
+        while self.take("and"):
+            terms.append(self.term())
+        return Joined("AND", tuple(terms)) if len(terms) > 1 else terms[0]
+
+    def term(self) -> Test:
+        start = self.token.start
+        if not self.take("not", "("):
+            return self.comparison()
+        opened = self.tokens[self.at - 1].text
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.error(f"nested deeper than {MAX_DEPTH} levels", start)
+        test = Not(self.term()) if opened == "not" else self.any_of()
+        if opened == "(":
+            self.need(")")
+        self.depth -= 1
+        return test
+
+    def comparison(self) -> Test:
+        field = self.field()
+        operator = self.token.text
+        if self.take(*EQUAL, *UNEQUAL, *ORDER):
+            return self.compared(field, operator)
+        if self.take("is"):
+            negated = self.take("not")
+            self.need("null")
+            return Not(IsNull(field)) if negated else IsNull(field)
+        negated = self.take("not")
+        test = self.one_of(field) if self.take("in") else self.like(field) if self.take("like") else None
+        if test is None:
+            raise self.expected("'in' or 'like'" if negated else "a comparison (= < in like is ...)")
+        return Not(test) if negated else test
+
+    def compared(self, field: Column | Key, operator: str) -> Test:
+        start = self.token.start
+        if self.token.kind in ("word", "quoted"):
+            other = self.field()
+            if not isinstance(field, Column) or not isinstance(other, Column) or field.holds != other.holds:
+                reason = "only built-in fields of one kind compare with each other; text goes in quotes"
+                raise self.error(reason, start)
+            return Compared(field, operator, other)
+        value = self.value(field)
+        if operator in EQUAL | UNEQUAL:
+            return Not(OneOf(field, (value,))) if operator in UNEQUAL else OneOf(field, (value,))
+        if isinstance(value, bool):
+            raise self.error("true and false have no order; use = or !=", start)
+        return Compared(field, operator, value)
+
+    def one_of(self, field: Column | Key) -> Test:
+        self.need("(")
+        values = [self.value(field)]
+        while self.take(","):
+            values.append(self.value(field))
+        self.need(")")
+        return OneOf(field, tuple(values))
+
+    def like(self, field: Column | Key) -> Test:
+        start = self.token.start
+        if self.token.kind != "text":
+            raise self.expected("a pattern in quotes")
+        if isinstance(field, Column) and field.holds == "number":
+            raise self.error(f"{field.name} is a number, 'like' is for text", start)
+        return Like(field, str(self.value(field)))
+
+    def field(self) -> Column | Key:
+        start = self.token.start
+        parts = [self.part()]
+        while self.take("."):
+            parts.append(self.part())
+        try:
+            return field_of(parts)
+        except ValueError as error:
+            raise self.error(str(error), start) from None
+
+    def part(self) -> str:
+        if self.token.kind not in ("word", "quoted"):
+            raise self.expected("a field")
+        self.at += 1
+        token = self.tokens[self.at - 1]
+        return token.text.strip("`") if token.kind == "quoted" else token.text
+
+    def value(self, field: Column | Key) -> Value:
+        token = self.token
+        if token.kind == "keyword" and token.text == "null":
+            raise self.error("nothing equals null; write `is null` or `is not null`", token.start)
+        if token.kind not in ("text", "number") and token.text not in ("true", "false"):
+            raise self.expected("a value: text in quotes, a number, true or false")
+        self.at += 1
+        try:
+            return fit(field, _literal(token))
+        except ValueError as error:
+            raise self.error(str(error), token.start) from None
+
+
+def _literal(token: Token) -> Value:
+    if token.kind == "text":
+        quote = token.text[0]
+        return token.text[1:-1].replace(quote * 2, quote)
+    if token.kind == "keyword":
+        return token.text == "true"
+    if re.fullmatch(r"[+-]?\d{1,19}", token.text):
+        return plain(int(token.text))
+    return float(token.text)

@@ -1,0 +1,59 @@
+"""What is dear or shared: made pictures, the real ones where they are at hand, the command as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+def make_picture(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:
+    """A smooth random picture: every seed another one, the same for the same seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def fill(folder: Path, count: int, *, start: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(start, start + count):
+        make_picture(seed).save(folder / f"{seed:05}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of 20 small JPEG files."""
+    return fill(tmp_path / "pictures", 20)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The real pictures, or a skip that says how to have them."""
+    folder = Path(os.environ.get("HASHGRAIN_DATA", ROOT / "../shared/data")).resolve()
+    if not (folder / "photos").is_dir():
+        pytest.skip(f"no real pictures at {folder}: set HASHGRAIN_DATA")
+    return folder
+
+
+@pytest.fixture
+def hashgrain(tmp_path: Path) -> Run:
+    """Run the command as a person would, with a configuration of its own."""
+
+    def run(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None, **options: object):
+        command = [sys.executable, "-m", "hashgrain", *(os.fsencode(str(a)) for a in arguments)]
+        environment = {**os.environ, "HASHGRAIN_CONFIG": str(tmp_path / "no-config.toml"), **(env or {})}
+        options = {"cwd": tmp_path, "timeout": 100, **options}
+        return subprocess.run(
+            command, input=stdin, capture_output=True, env=environment, check=False, **options
+        )
+
+    return run
