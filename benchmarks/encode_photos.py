@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from report import median_seconds, need_data, table, write_section
 
 from hashgrain import Encoder
 from hashgrain.images import DecodePool
 from hashgrain.library import decode_workers
+from report import median_seconds, need_data, table, write_section
 
 REPEAT = 4  # the folder is gone through this often in one run, so that starting up does not count
 

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from report import need_data, table, write_section
 
 from hashgrain import Encoder, Library
+from report import need_data, table, write_section
 
 PICTURES, KILLS, SEED = 5_000, 30, 7
 

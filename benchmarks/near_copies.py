@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
-from references import perceptual_codes
-from report import need_data, table, write_section
 
 from hashgrain import Codes, Encoder
+from references import perceptual_codes
+from report import need_data, table, write_section
 
 
 def crop(share: float) -> Callable[[Image.Image], Image.Image]:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from references import PcaRotation, histogram_and_hog, perceptual_codes, unit
-from report import need_data, table, write_section
 
 from hashgrain import Codes, Encoder
 from hashgrain.evaluate import (
@@ -18,6 +16,8 @@ from hashgrain.evaluate import (
     precision_at_scores,
 )
 from hashgrain.learn.data import Labelled, hold_out, load_labelled
+from references import PcaRotation, histogram_and_hog, perceptual_codes, unit
+from report import need_data, table, write_section
 
 SEEDS = (0, 1, 2)
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[float, float]]

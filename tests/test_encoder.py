@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_picture
 
+from conftest import make_picture
 from hashgrain import Codes, Encoder, Grains
 from hashgrain.encoder import Bundle
 from hashgrain.errors import BundleError, ImageError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import fill, make_picture
 
+from conftest import fill, make_picture
 from hashgrain import Codes, Encoder, Library
 from hashgrain.errors import FilterError, HashgrainError, ImageError, LibraryError, QueryError
 from hashgrain.library import rebuild_with, verify_library

@@ -12,13 +12,15 @@ def main() -> None:
     0 all is well, 1 failed, 2 the command line was wrong, 3 done in part (some files were refused),
     130 stopped by Ctrl-C.
     """
-    from hashgrain.cli.app import run
-
     try:
-        code = run(sys.argv[1:])
+        from hashgrain.cli.app import run
+
+        code = run()
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except KeyboardInterrupt:
+        code = 130
     sys.exit(code)

@@ -90,8 +90,8 @@ def add(
 
 
 def _open(path: Path, model: str | None) -> Any:
-    from hashgrain.errors import LibraryError
     from hashgrain.encoder import Bundle
+    from hashgrain.errors import LibraryError
     from hashgrain.library import Library
 
     if not path.exists():

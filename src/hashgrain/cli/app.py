@@ -2,44 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import functools
+from collections.abc import Callable
+from typing import Annotated
 
-import click
 import typer
 
 from hashgrain import __version__
-from hashgrain.cli import (
-    add,
-    demo,
-    doctor,
-    encode,
-    export,
-    info,
-    rebuild,
-    remove,
-    search,
-    train,
-    update,
-    verify,
-)
+from hashgrain.cli import add, demo, doctor, encode, export, info, rebuild, remove, search, train, update, verify
 from hashgrain.cli.config import load_config
 from hashgrain.cli.output import complain
 from hashgrain.errors import HashgrainError
 
+STOPPED = 130
 app = typer.Typer(
     name="hashgrain",
     help="Find images by looking at them: short binary codes, coarse to fine, searched exactly.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HASHGRAIN"},
     epilog="Settings: flags, then HASHGRAIN_<VERB>_<OPTION> in the environment, then the configuration file.",
 )
-VERBS = (add, search, info, update, remove, verify, rebuild, encode, export, doctor, demo, train)
-for verb in VERBS:
-    name = verb.__name__.rpartition(".")[2]
-    app.command(name)(getattr(verb, name))
+VERBS = {
+    "add": add.add,
+    "search": search.search,
+    "info": info.info,
+    "update": update.update,
+    "remove": remove.remove,
+    "verify": verify.verify,
+    "rebuild": rebuild.rebuild,
+    "encode": encode.encode,
+    "export": export.export,
+    "doctor": doctor.doctor,
+    "demo": demo.demo,
+    "train": train.train,
+}
+
+
+def _ending(verb: Callable[..., int]) -> Callable[..., None]:
+    """The verb, ending with an exit code; what goes wrong on purpose is one line, never a traceback."""
+
+    @functools.wraps(verb)
+    def run(*arguments: object, **options: object) -> None:
+        try:
+            code = verb(*arguments, **options)
+        except HashgrainError as error:
+            complain(f"error: {error}")
+            code = 1
+        except KeyboardInterrupt as stop:
+            complain(str(stop) or "stopped")
+            code = STOPPED
+        raise typer.Exit(code)
+
+    return run
+
+
+for _name, _verb in VERBS.items():
+    app.command(_name)(_ending(_verb))
 
 
 def _version(wanted: bool) -> None:
@@ -57,28 +76,12 @@ def _common(
     pass
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
-    command = typer.main.get_command(app)
+def run() -> int:
+    """Run the command line; returns only where the configuration is broken."""
     try:
-        result: Any = command.main(
-            list(arguments), prog_name="hashgrain", standalone_mode=False, default_map=load_config(VERB_NAMES)
-        )
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.exceptions.Abort:
-        complain("stopped")
-        return 130
-    except KeyboardInterrupt as stop:
-        complain(str(stop) or "stopped")
-        return 130
+        settings = load_config(tuple(VERBS))
     except HashgrainError as error:
         complain(f"error: {error}")
         return 1
-    return result if isinstance(result, int) else 0
-
-
-VERB_NAMES = tuple(verb.__name__.rpartition(".")[2] for verb in VERBS)
+    app(default_map=settings)
+    return 0

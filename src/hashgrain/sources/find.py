@@ -11,10 +11,9 @@ from typing import Any
 
 from hashgrain.errors import SourceError
 from hashgrain.sources.archives import ARCHIVES, archive_sources
-from hashgrain.sources.source import SUFFIXES
+from hashgrain.sources.source import SUFFIXES, file_source
 from hashgrain.sources.source import Refused as Refused
 from hashgrain.sources.source import Source as Source
-from hashgrain.sources.source import file_source
 from hashgrain.sources.tables import table_sources
 
 IGNORE_FILE = ".hashgrainignore"

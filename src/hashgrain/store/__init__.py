@@ -1,4 +1,4 @@
-"""What is on disk: the catalogue (SQLite, the truth), code segments (mapped, rebuildable), one writer, many readers.
+"""What is on disk: a catalogue (SQLite, the truth) and code segments (mapped, rebuildable).
 
 Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `snapshot.py` what readers see,
 `where.py` the filter language.

@@ -30,8 +30,8 @@ PRAGMA user_version = {FORMAT};
 CREATE TABLE facts (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE, name BLOB NOT NULL,
-    content BLOB NOT NULL, size INTEGER, mtime_ns INTEGER, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL,
-    taken TEXT, added TEXT NOT NULL, meta TEXT NOT NULL, seal INTEGER NOT NULL
+    content BLOB NOT NULL, size INTEGER, mtime_ns INTEGER, width INTEGER NOT NULL, height INTEGER NOT NULL,
+    format TEXT NOT NULL, taken TEXT, added TEXT NOT NULL, meta TEXT NOT NULL, seal INTEGER NOT NULL
 );
 CREATE INDEX items_by_content ON items (content);
 -- The live codes: row is the place in the segments, which can be written anew from here.
@@ -195,9 +195,7 @@ def counters(connection: sqlite3.Connection, library: Path) -> Counters:
     try:
         return Counters(*(int(found[key]) for key in ("era", "rows", "dead", "segment")))
     except (KeyError, TypeError, ValueError) as error:
-        raise LibraryError(
-            f"{library}: the catalogue is damaged (counters: {error}); {FROM_BACKUP}"
-        ) from None
+        raise LibraryError(f"{library}: the catalogue is damaged (counters: {error}); {FROM_BACKUP}") from None
 
 
 def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
@@ -208,8 +206,7 @@ def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
 def blocks(connection: sqlite3.Connection, since: int = 0) -> list[Block]:
     """The committed blocks of all segments from number `since` on, in order."""
     query = (
-        "SELECT segment, first_row, rows, codes_crc, ids_crc FROM blocks WHERE segment >= ?"
-        " ORDER BY segment, first_row"
+        "SELECT segment, first_row, rows, codes_crc, ids_crc FROM blocks WHERE segment >= ? ORDER BY segment, first_row"
     )
     return [Block(*row) for row in connection.execute(query, (since,))]
 

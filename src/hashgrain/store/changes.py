@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from hashgrain.store.catalogue import Counters
 from hashgrain.store.items import COLUMNS, Moved, New, Replaced, Row, Touched, moved_row, now, opened, row_of
 
 Change = New | Replaced | Moved | Touched
-MARKS = ", ".join("?" * 13)
+MARKS = ", ".join("?" * 13)  # COLUMNS and the seal
 
 
 @dataclass
@@ -34,15 +36,10 @@ def apply(
     """Write the items and live codes of a batch; the segments are the caller's."""
     outcome = Outcome(before.dead)
     added = now()
-    rows = {
-        change.id: _row(connection, library, change.id) for change in batch if not isinstance(change, New)
-    }
+    rows = {change.id: _row(connection, library, change.id) for change in batch if not isinstance(change, New)}
     # Names may change hands within a batch, in any order: first everyone lets go.
-    leaving = [
-        (b"\0" + str(change.id).encode(), change.id)
-        for change in batch
-        if isinstance(change, (Moved, Replaced))
-    ]
+    movers = [change.id for change in batch if isinstance(change, (Moved, Replaced))]
+    leaving = [(b"\0" + str(item).encode(), item) for item in movers]
     connection.executemany("UPDATE items SET path = ? WHERE id = ?", leaving)
     for change in batch:
         if isinstance(change, New):
@@ -85,9 +82,7 @@ def renumber(connection: sqlite3.Connection) -> None:
 def _row(connection: sqlite3.Connection, library: Path, item: int) -> Row:
     row = catalogue.item_row(connection, item)
     if row is None:
-        raise LibraryError(
-            f"{library} has no item {item} to change; it was removed meanwhile. Run the add again"
-        )
+        raise LibraryError(f"{library} has no item {item} to change; it was removed meanwhile. Run the add again")
     return opened(row, library)
 
 
@@ -104,24 +99,27 @@ def _insert(connection: sqlite3.Connection, library: Path, change: New, added: s
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'items'), 0)"
     ).fetchone()
     row = row_of(change, last + 1, added)
-    try:
+    with _fitting(library, change.path):
         connection.execute(f"INSERT INTO items ({COLUMNS}, seal) VALUES ({MARKS})", row)
-    except sqlite3.IntegrityError as error:
-        raise _taken(library, change.path, error) from error
-    return last + 1
+    return int(last) + 1
 
 
 def _update(connection: sqlite3.Connection, library: Path, row: Row) -> None:
-    try:
+    with _fitting(library, os.fsdecode(row[1])):
         connection.execute(f"UPDATE items SET ({COLUMNS}, seal) = ({MARKS}) WHERE id = ?", (*row, row[0]))
-    except sqlite3.IntegrityError as error:
-        raise _taken(library, row[1].decode("utf-8", "surrogateescape"), error) from error
 
 
-def _taken(library: Path, path: str, error: sqlite3.IntegrityError) -> LibraryError:
-    if "items.path" in str(error):
-        return LibraryError(f"{library}: {path} is in the library already; replace or remove that item first")
-    return LibraryError(f"{library}: {path} does not fit the catalogue ({error}); check its facts")
+@contextmanager
+def _fitting(library: Path, path: str) -> Iterator[None]:
+    """A row the catalogue cannot take is the batch's fault, not the library's."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, OverflowError) as error:
+        if "items.path" in str(error):
+            raise LibraryError(
+                f"{library}: {path} is in the library already; replace or remove that item first"
+            ) from error
+        raise LibraryError(f"{library}: {path} cannot be kept ({error}); check its facts") from error
 
 
 def _bury(connection: sqlite3.Connection, item: int, dead: int) -> int:
@@ -137,6 +135,7 @@ def _code_bytes(change: New | Replaced, n_words: int) -> bytes:
     code = np.asarray(change.code)
     if code.shape != (n_words,) or code.dtype != np.uint64:
         raise LibraryError(
-            f"{change.path}: its code is {code.dtype} of shape {code.shape}, this library takes uint64 ({n_words},)"
+            f"{change.path}: its code is {code.dtype} of shape {code.shape},"
+            f" this library takes uint64 of shape ({n_words},)"
         )
     return np.ascontiguousarray(code, "<u8").tobytes()

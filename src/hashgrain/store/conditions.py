@@ -48,10 +48,7 @@ BUILT_IN = {
         Column("content", "text", "lower(hex(content))"),
     )
 }
-HELP = (
-    f"Fields: {', '.join(BUILT_IN)};"
-    " any other name is a metadata key (label, camera.model, `odd key`, meta.width)."
-)
+HELP = f"Fields: {', '.join(BUILT_IN)}; any other name is a metadata key (label, camera.model, `odd key`, meta.width)."
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The few calls by which the store writes files: made durable in one place, and made to fail there in tests."""
+"""The few calls by which the store writes files: made durable here, and made to fail here in tests."""
 
 from __future__ import annotations
 

@@ -122,7 +122,8 @@ def row_of(change: New | Replaced, item: int, added: str) -> Row:
         raise LibraryError(f"{change.path}: {change.content!r} is not a SHA-256 in hexadecimal")
     path = encode_path(change.path)
     identity = (item, path, name_of(path), bytes.fromhex(change.content), *stamp_of(change.stamp))
-    shown = (int(change.width), int(change.height), change.format, change.taken)
+    taken = None if change.taken is None else str(change.taken)
+    shown = (int(change.width), int(change.height), str(change.format), taken)
     return sealed((*identity, *shown, added, meta_text(change.meta, change.path)))
 
 
@@ -148,8 +149,7 @@ def opened(row: Row, library: os.PathLike[str]) -> Row:
     """The row if its checksum fits, otherwise an error that says how to mend it."""
     if sealed(row[:-1]) != tuple(row):
         raise LibraryError(
-            f"{library}: item {row[0]} is damaged in the catalogue;"
-            " `hashgrain remove` it and add its file again"
+            f"{library}: item {row[0]} is damaged in the catalogue; `hashgrain remove` it and add its file again"
         )
     return row
 
@@ -181,8 +181,7 @@ def meta_text(meta: Mapping[str, Any], path: str) -> str:
         text = json.dumps(dict(meta), ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise LibraryError(
-            f"{path}: its metadata cannot be kept ({error});"
-            " give text, numbers, true, false, null, lists or mappings"
+            f"{path}: its metadata cannot be kept ({error}); give text, numbers, true, false, null, lists or mappings"
         ) from error
     if len(text) > MAX_META_CHARS:
         raise LibraryError(

@@ -137,6 +137,10 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
     Written at the recorded end and not at the end of the file, which may hold the rest of a failed batch.
     A segment without rows yet is created.
     """
+    folder = library / FOLDER
+    if not folder.is_dir():
+        folder.mkdir()
+        disk.sync_folder(library)
     packed = struct.pack(f"<{len(ids)}q", *ids)
     for kind, data in (("codes", codes), ("ids", packed)):
         if place.rows:
@@ -144,7 +148,7 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
         else:
             _create(place.file(library, kind), place.header(kind) + data)
     if not place.rows:
-        disk.sync_folder(library / FOLDER)
+        disk.sync_folder(folder)
     if last is not None and last.rows < BLOCK_ROWS:
         grown = replace(last, rows=last.rows + len(ids), codes_crc=zlib.crc32(codes, last.codes_crc))
         return [replace(grown, ids_crc=zlib.crc32(packed, last.ids_crc))]
@@ -170,7 +174,6 @@ def _extend(file: Path, place: Place, kind: str, data: bytes) -> None:
 
 def _create(file: Path, data: bytes) -> None:
     """A new file; whatever has its name was never committed."""
-    file.parent.mkdir(exist_ok=True)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
     try:
         disk.write_at(descriptor, data, 0)

@@ -102,8 +102,7 @@ def _bury(
         yield Segment(segment.ids, segment.words, alive)
     if buried != dead - seen:
         raise LibraryError(
-            f"{library}: the catalogue's list of removed rows is damaged;"
-            f" `hashgrain rebuild {library}` mends it"
+            f"{library}: the catalogue's list of removed rows is damaged; `hashgrain rebuild {library}` mends it"
         )
 
 
@@ -133,7 +132,7 @@ class Snapshot:
         return [item_of(row, self._library) for row in self._each(f"{COLUMNS}, seal FROM items", "id", ids)]
 
     def item(self, id: int) -> Item | None:
-        rows = self._ask(f"SELECT {COLUMNS}, seal FROM items WHERE id = ?", (int(id),))
+        rows = self._found(f"{COLUMNS}, seal FROM items", "id", [int(id)])
         return item_of(rows[0], self._library) if rows else None
 
     def codes(self, ids: Iterable[int]) -> Words:
@@ -144,7 +143,7 @@ class Snapshot:
 
     def code(self, id: int) -> Words | None:
         """The code of an item: one row of words."""
-        rows = self._ask("SELECT item, code, seal FROM rows WHERE item = ?", (int(id),))
+        rows = self._found("item, code, seal FROM rows", "item", [int(id)])
         return np.frombuffer(self._sound(*rows[0]), "<u8").astype(np.uint64) if rows else None
 
     def paths(self) -> Iterator[Item]:
@@ -169,19 +168,22 @@ class Snapshot:
         return catalogue.sound_code(self._library, item, code, seal)
 
     def _each(self, columns: str, key: str, ids: Iterable[int]) -> list[tuple[Any, ...]]:
-        """The rows of these ids in the order asked; the key is their first column."""
+        """The rows of these ids in the order asked; all must be there."""
         wanted = [int(each) for each in ids]
-        found: dict[int, tuple[Any, ...]] = {}
-        for start in range(0, len(wanted), AT_ONCE):
-            some = wanted[start : start + AT_ONCE]
-            marks = ",".join("?" * len(some))
-            found.update(
-                (row[0], row) for row in self._ask(f"SELECT {columns} WHERE {key} IN ({marks})", some)
-            )
+        found = {row[0]: row for row in self._found(columns, key, wanted)}
         for each in wanted:
             if each not in found:
                 raise QueryError(f"{self._library} has no item {each}; `hashgrain search` shows the ids")
         return [found[each] for each in wanted]
+
+    def _found(self, columns: str, key: str, ids: Sequence[int]) -> list[tuple[Any, ...]]:
+        """The rows of those ids that are there. The key is their first column."""
+        possible = [each for each in ids if 0 < each < 2**63]
+        rows: list[tuple[Any, ...]] = []
+        for start in range(0, len(possible), AT_ONCE):
+            some = possible[start : start + AT_ONCE]
+            rows += self._ask(f"SELECT {columns} WHERE {key} IN ({','.join('?' * len(some))})", some)
+        return rows
 
     def _ask(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._lock, told(self._library):

@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, changes, disk, segments, verify
@@ -22,7 +20,7 @@ from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
 from hashgrain.store.segments import SEGMENT_ROWS, DamagedSegmentError, Place
 from hashgrain.store.snapshot import Snapshot, View, view_of
-from hashgrain.store.trouble import told
+from hashgrain.store.trouble import FROM_BACKUP, told
 
 NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER}
 REBUILD_ROWS = 65_536  # rows in memory, and in a block, while segments are written anew
@@ -50,7 +48,7 @@ class Store:
         self._writer: Connection | None = None
         try:
             connection = catalogue.connect(path)
-            self._idle.append(connection)
+            self._give_back(connection)
             facts = catalogue.facts(connection, path)
             self.grains, self.digest, self.created = facts.grains, facts.digest, facts.created
             if mode == "w":
@@ -124,13 +122,22 @@ class Store:
     def known(self, path: str) -> Item | None:
         """The item of this path."""
         encoded = encode_path(path)
-        rows = self._ask(f"SELECT {COLUMNS}, seal FROM items WHERE path = ?", (encoded,))
-        return item_of(rows[0], self.path) if rows else None
+        found = self._items("path", encoded)
+        return found[0] if found else None
 
     def by_content(self, content: str) -> list[Item]:
         """All items with this SHA-256, by id."""
-        query = f"SELECT {COLUMNS}, seal FROM items WHERE content = ? ORDER BY id"
-        return [item_of(row, self.path) for row in self._ask(query, (bytes.fromhex(content),))]
+        try:
+            value = bytes.fromhex(content)
+        except ValueError:
+            return []
+        return self._items("content", value)
+
+    def _items(self, column: Literal["path", "content"], value: bytes) -> list[Item]:
+        rows = self._ask(f"SELECT {COLUMNS}, seal FROM items WHERE {column} = ? ORDER BY id", (value,))
+        if any(row[1 if column == "path" else 3] != value for row in rows):
+            raise LibraryError(f"{self.path}: an index of the catalogue is damaged; {FROM_BACKUP}")
+        return [item_of(row, self.path) for row in rows]
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -144,23 +151,17 @@ class Store:
             self._give_back(connection)
 
     def verify(self) -> list[Problem]:
-        """Every check there is; an empty list, or one of harmless problems, is a sound library."""
-        for _ in range(TRIES):
-            with told(self.path):
-                connection = self._borrow()
-            try:
-                connection.execute("BEGIN")
-                found = verify.problems(connection, self.path, self.grains.n_words)
-                before = self._era(connection)
-                connection.execute("COMMIT")
-                if not found or self._era(connection) == before:
-                    break  # else a rebuild deleted the files while we looked at them
-            except sqlite3.Error as error:
-                found = [Problem(str(self.path / catalogue.NAME), str(error), verify.FROM_BACKUP)]
-                break
-            finally:
-                self._give_back(connection)
-        return found
+        """Every check there is; an empty list, or one of harmless problems only, is a sound library."""
+        try:
+            connection = self._borrow()
+        except (LibraryError, sqlite3.Error, OSError) as error:
+            if self._closed:
+                raise
+            return [Problem(str(self.path / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP)]
+        try:
+            return verify.problems(connection, self.path, self.grains.n_words)
+        finally:
+            self._give_back(connection)
 
     def info(self) -> dict[str, Any]:
         """What there is, counted."""
@@ -198,15 +199,14 @@ class Store:
                 outcome = changes.apply(connection, self.path, self.grains.n_words, batch, before)
                 after = replace(before, rows=before.rows + len(outcome.row_ids), dead=outcome.dead)
                 if outcome.row_ids:
+                    _check_end(self.path, place, before)
                     last = catalogue.last_block(connection, place.number)
                     grown = segments.append(self.path, place, last, outcome.row_ids, b"".join(outcome.codes))
                     catalogue.put_blocks(connection, grown)
                     after = replace(after, segment=place.number)
                 catalogue.set_counters(connection, after)
             except BaseException:
-                # An empty new segment is not named by the catalogue: its files go altogether.
-                connection.execute("ROLLBACK")
-                segments.tidy(self.path, self._places(connection))
+                self._undo(connection)
                 raise
             return outcome.ids
 
@@ -214,20 +214,20 @@ class Store:
         """Take items out; how many of them were there."""
         with self._transaction() as connection:
             before = catalogue.counters(connection, self.path)
-            gone, dead = changes.remove(connection, [int(each) for each in ids], before)
+            possible = [int(each) for each in ids if 0 < int(each) < 2**63]
+            gone, dead = changes.remove(connection, possible, before)
             catalogue.set_counters(connection, replace(before, dead=dead))
         return gone
 
     def rebuild(self) -> None:
-        """Write the segments anew from the catalogue, by id and without dead rows, and switch to them at once."""
+        """Write the segments anew from the catalogue, by id, without dead rows; switch to them at once."""
         with self._transaction() as connection:
             before = catalogue.counters(connection, self.path)
             try:
                 after = self._rewrite(connection, before)
                 catalogue.set_counters(connection, after)
             except BaseException:
-                connection.execute("ROLLBACK")
-                segments.tidy(self.path, self._places(connection))
+                self._undo(connection)
                 raise
         with self._writing, told(self.path):
             segments.tidy(self.path, self._places(self._need_writer()))
@@ -242,9 +242,7 @@ class Store:
             if place.rows >= self.segment_rows:
                 place = Place(place.number + 1, place.first_row + place.rows, 0, place.n_words)
             codes = b"".join(catalogue.sound_code(self.path, *row) for row in rows)
-            catalogue.put_blocks(
-                connection, segments.append(self.path, place, None, [row[0] for row in rows], codes)
-            )
+            catalogue.put_blocks(connection, segments.append(self.path, place, None, [row[0] for row in rows], codes))
             place = replace(place, rows=place.rows + len(rows))
         return Counters(before.era + 1, place.first_row + place.rows, 0, place.number)
 
@@ -272,9 +270,14 @@ class Store:
                 connection.execute("COMMIT")
             except BaseException:
                 # A failed COMMIT leaves the segment tail: if the log did reach the disk, it will be wanted.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                _roll_back(connection)
                 raise
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        """Back to before the transaction, files included. What fails here is mended by the next writer."""
+        _roll_back(connection)
+        with suppress(sqlite3.Error, OSError):
+            segments.tidy(self.path, self._places(connection))
 
     def _need_writer(self) -> Connection:
         if self._closed:
@@ -302,9 +305,7 @@ class Store:
         return catalogue.connect(self.path)
 
     def _give_back(self, connection: Connection) -> None:
-        with suppress(sqlite3.Error):
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+        _roll_back(connection)
         with self._looking:
             if self._closed or connection.frozen:
                 connection.close()
@@ -337,11 +338,22 @@ class Store:
         return catalogue.counters(connection, self.path).era
 
 
+def _check_end(library: Path, place: Place, before: Counters) -> None:
+    if place.first_row + place.rows != before.rows:
+        raise LibraryError(
+            f"{library}: the catalogue's list of blocks is damaged; `hashgrain rebuild {library}` mends it"
+        )
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def _refuse_content(folder: Path) -> None:
     if (folder / catalogue.NAME).exists():
         raise LibraryError(f"{folder} is a library already; add to it: hashgrain add {folder} FOLDER")
-    if any(
-        entry.name not in NOT_CONTENT and not entry.name.startswith(catalogue.MAKING)
-        for entry in folder.iterdir()
-    ):
+    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(catalogue.MAKING)]
+    if not NOT_CONTENT.issuperset(names):
         raise LibraryError(f"{folder} is a folder with other things in it; give a new name for the library")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue
-from hashgrain.store.items import COLUMNS, Problem, opened
+from hashgrain.store.items import COLUMNS, Problem, sealed
 from hashgrain.store.segments import (
     DamagedSegmentError,
     Mapped,
@@ -23,25 +24,46 @@ from hashgrain.store.segments import (
 from hashgrain.store.trouble import FROM_BACKUP
 
 AT_ONCE = 65_536
+TRIES = 10
 MOST = 20  # findings of one kind to list; a broken disk can have millions
 
 Check = Callable[[sqlite3.Connection, Path, int], Iterator[Problem]]
 
 
 def problems(connection: sqlite3.Connection, library: Path, n_words: int) -> list[Problem]:
-    """What is wrong, seen by a connection within a read transaction."""
+    """What is wrong, all seen at one moment."""
+    found: list[Problem] = []
+    for _ in range(TRIES):
+        try:
+            connection.execute("BEGIN")
+            found = _all(connection, library, n_words)
+            before = _era(connection, library)
+            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            return [Problem(str(library / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP)]
+        if not found or _era(connection, library) == before:
+            break  # else a rebuild deleted the files while we looked at them
+    return found
+
+
+def _era(connection: sqlite3.Connection, library: Path) -> int | None:
+    try:
+        return catalogue.counters(connection, library).era
+    except (sqlite3.Error, LibraryError):
+        return None
+
+
+def _all(connection: sqlite3.Connection, library: Path, n_words: int) -> list[Problem]:
     found: list[Problem] = []
     checks: tuple[Check, ...] = (_structure, _facts, _items, _counts, _segments, _leftovers)
     for check in checks:
-        listed = 0
         try:
-            for problem in check(connection, library, n_words):
-                listed += 1
-                if listed > MOST:
-                    found.append(Problem(problem.thing, f"more of the same after {MOST}", problem.remedy))
+            for count, problem in enumerate(check(connection, library, n_words)):
+                if count == MOST:
+                    found.append(replace(problem, reason=f"and more like it after these {MOST}"))
                     break
                 found.append(problem)
-        except (sqlite3.Error, LibraryError, OSError, ValueError) as error:
+        except (sqlite3.Error, LibraryError, OSError, ValueError, TypeError, OverflowError) as error:
             found.append(Problem(str(library / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP))
     return found
 
@@ -71,9 +93,7 @@ def _items(connection: sqlite3.Connection, library: Path, n_words: int) -> Itera
     """The checksum of every item and of every code."""
     again = "hashgrain remove the item, then add its file again"
     for row in connection.execute(f"SELECT {COLUMNS}, seal FROM items"):
-        try:
-            opened(row, library)
-        except LibraryError:
+        if sealed(row[:-1]) != row:
             yield Problem(f"{library}: item {row[0]}", "its entry does not match its checksum", again)
     for item, code, seal in connection.execute("SELECT item, code, seal FROM rows"):
         if catalogue.code_seal(item, code) != seal or len(code) != 8 * n_words:
@@ -104,8 +124,8 @@ def _segments(connection: sqlite3.Connection, library: Path, n_words: int) -> It
     for place, blocks in places(catalogue.blocks(connection), n_words):
         try:
             mapped = map_segment(library, place)
-        except DamagedSegmentError as damage:
-            yield Problem(str(damage.file), damage.reason, _rebuild(library))
+        except DamagedSegmentError as error:
+            yield Problem(str(error.file), error.reason, _rebuild(library))
             continue
         for damage in bad_blocks(library, mapped, blocks):
             yield Problem(str(damage.file), damage.reason, _rebuild(library))
@@ -122,9 +142,7 @@ def _unlike(connection: sqlite3.Connection, place: Place, mapped: Mapped) -> int
     for start in range(0, place.rows, AT_ONCE):
         end = min(start + AT_ONCE, place.rows)
         span = (place.first_row + start, place.first_row + end)
-        live = connection.execute(
-            "SELECT row, item, code FROM rows WHERE row >= ? AND row < ?", span
-        ).fetchall()
+        live = connection.execute("SELECT row, item, code FROM rows WHERE row >= ? AND row < ?", span).fetchall()
         dead = connection.execute("SELECT row, item FROM dead WHERE row >= ? AND row < ?", span).fetchall()
         wrong += abs(end - start - len(live) - len(dead))
         for row, item in dead:
@@ -143,6 +161,4 @@ def _leftovers(connection: sqlite3.Connection, library: Path, n_words: int) -> I
     for extra in extras(library, [place for place, _ in places(catalogue.blocks(connection), n_words)]):
         size = extra.file.stat().st_size - (extra.keep or 0)
         reason = f"{size} bytes are not committed: a batch is being written, or was interrupted"
-        yield Problem(
-            str(extra.file), reason, "none needed: the next writer gives the space back", harmless=True
-        )
+        yield Problem(str(extra.file), reason, "none needed: the next writer gives the space back", harmless=True)

@@ -101,10 +101,10 @@ class _Parser:
                 reason = "this quote is not closed" if open_quote else f"{character!r} means nothing here"
                 raise self.error(reason, start)
             kind = str(found.lastgroup)
-            text = found[kind]
+            text, start = found[kind], found.start(kind)
             if kind == "word" and text.lower() in KEYWORDS:
                 kind, text = "keyword", text.lower()
-            tokens.append(Token(kind, text, found.start(kind)))
+            tokens.append(Token(kind, text, start))
             position = found.end()
         return tokens
 
