@@ -76,9 +76,7 @@ def torch_loop(files: list[bytes]) -> float:
             return len(files)
 
         def __getitem__(self, i: int) -> torch.Tensor:
-            image = (
-                Image.open(io.BytesIO(files[i])).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
-            )
+            image = Image.open(io.BytesIO(files[i])).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
             return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
 
     loader = torch.utils.data.DataLoader(Files(), 32, num_workers=decode_workers())

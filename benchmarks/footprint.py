@@ -16,10 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def megabytes(folder: Path) -> float:
-    return (
-        sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-        / 1e6
-    )
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
 
 
 def main() -> None:

@@ -99,9 +99,7 @@ def main() -> None:
             ["of those, per kill (a batch is 64)", f"{(times - 1).sum() / max(1, kills):.1f}"],
             ["most kills in whose batch one picture was", int(times.max() - 1)],
         ]
-        text = f"Uninterrupted: {uninterrupted:.1f} s for {PICTURES} pictures. Seed {SEED}.\n\n" + table(
-            ["", ""], rows
-        )
+        text = f"Uninterrupted: {uninterrupted:.1f} s for {PICTURES} pictures. Seed {SEED}.\n\n" + table(["", ""], rows)
         write_section("3-kill", "Killed adds", "python benchmarks/kill_add.py", text)
         assert same
         assert (times - 1).sum() <= 64 * kills

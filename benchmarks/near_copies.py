@@ -32,9 +32,7 @@ def jpeg(image: Image.Image) -> Image.Image:
 
 def colour_shift(image: Image.Image) -> Image.Image:
     red, green, blue = image.split()
-    return Image.merge(
-        "RGB", (red.point(lambda v: min(255, v * 1.15)), green, blue.point(lambda v: v * 0.85))
-    )
+    return Image.merge("RGB", (red.point(lambda v: min(255, v * 1.15)), green, blue.point(lambda v: v * 0.85)))
 
 
 def caption(image: Image.Image) -> Image.Image:
@@ -75,9 +73,7 @@ def main() -> None:
     from hashgrain.learn.data import load_labelled
 
     data = need_data()
-    photos = [
-        ImageOps.exif_transpose(Image.open(path)).convert("RGB") for path in sorted(data.glob("photos/*.jpg"))
-    ]
+    photos = [ImageOps.exif_transpose(Image.open(path)).convert("RGB") for path in sorted(data.glob("photos/*.jpg"))]
     distractors = load_labelled(data / "tiny-imagenet-200", 64).pixels
     encoder = Encoder.load()
     methods: dict[str, Callable[[list[Image.Image]], Codes]] = {

@@ -68,9 +68,7 @@ class Described:
         self.hash = perceptual_codes(pictures.pixels, 8)
 
 
-def rows(
-    queries: Described, database: Described, fitted: Described, grain: str, bits: int
-) -> list[list[str]]:
+def rows(queries: Described, database: Described, fitted: Described, grain: str, bits: int) -> list[list[str]]:
     rotations = [PcaRotation(fitted.features, bits, seed) for seed in SEEDS]
     methods: dict[str, Score] = {
         f"**codes, {bits} bits**": by_codes(queries.codes.at(grain), database.codes.at(grain)),
@@ -82,9 +80,7 @@ def rows(
         "perceptual hash, 64 bits": by_codes(queries.hash, database.hash),
     }
     wanted, labels = queries.labels[grain], database.labels[grain]
-    return [
-        [grain, name, *(f"{value:.3f}" for value in score(wanted, labels))] for name, score in methods.items()
-    ]
+    return [[grain, name, *(f"{value:.3f}" for value in score(wanted, labels))] for name, score in methods.items()]
 
 
 def main() -> None:
@@ -100,9 +96,7 @@ def main() -> None:
     }
     for title, database in databases.items():
         found = [
-            row
-            for grain in ("kind", "thing")
-            for row in rows(queries, database, fitted, grain, encoder.grains[grain])
+            row for grain in ("kind", "thing") for row in rows(queries, database, fitted, grain, encoder.grains[grain])
         ]
         parts.append(f"### {title}\n\n" + table(["grain", "method", "P@10", "mAP@1000"], found))
     health = [

@@ -47,9 +47,7 @@ def perceptual_hash(image: Image.Image, edge: int) -> NDArray[np.bool_]:
 
 def perceptual_codes(images: list[Image.Image] | NDArray[np.uint8], edge: int) -> Codes:
     pictures = (image if isinstance(image, Image.Image) else Image.fromarray(image) for image in images)
-    return Codes.from_bits(
-        np.stack([perceptual_hash(image, edge) for image in pictures]), Grains(look=edge * edge)
-    )
+    return Codes.from_bits(np.stack([perceptual_hash(image, edge) for image in pictures]), Grains(look=edge * edge))
 
 
 class PcaRotation:

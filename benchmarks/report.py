@@ -40,9 +40,7 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}"
 
@@ -54,7 +52,5 @@ def write_section(name: str, title: str, command: str, text: str) -> None:
     (HERE / "results" / f"{name}.md").write_text(section)
     print(section)
     sections = sorted((HERE / "results").glob("*.md"))
-    head = (
-        "# Results\n\nEvery figure here was measured by the command above it. `make bench` runs them all.\n\n"
-    )
+    head = "# Results\n\nEvery figure here was measured by the command above it. `make bench` runs them all.\n\n"
     (HERE / "RESULTS.md").write_text(head + "\n".join(part.read_text() for part in sections))

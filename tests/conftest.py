@@ -52,8 +52,6 @@ def hashgrain(tmp_path: Path) -> Run:
         command = [sys.executable, "-m", "hashgrain", *(os.fsencode(str(a)) for a in arguments)]
         environment = {**os.environ, "HASHGRAIN_CONFIG": str(tmp_path / "no-config.toml"), **(env or {})}
         options = {"cwd": tmp_path, "timeout": 100, **options}
-        return subprocess.run(
-            command, input=stdin, capture_output=True, env=environment, check=False, **options
-        )
+        return subprocess.run(command, input=stdin, capture_output=True, env=environment, check=False, **options)
 
     return run

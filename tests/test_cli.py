@@ -38,9 +38,7 @@ def test_search_in_a_pipe_prints_a_line_a_hit(hashgrain: Run, library: Path, pic
 
 
 @pytest.mark.parametrize("grain", ["kind", "thing", "look"])
-def test_search_answers_at_every_grain_as_json(
-    hashgrain: Run, library: Path, pictures: Path, grain: str
-) -> None:
+def test_search_answers_at_every_grain_as_json(hashgrain: Run, library: Path, pictures: Path, grain: str) -> None:
     found = hashgrain("search", library, pictures / "00003.jpg", "--grain", grain, "--json")
     hits = json.loads(found.stdout)
     assert len(hits) == 10
@@ -65,9 +63,7 @@ def test_an_item_may_be_asked_by_id(hashgrain: Run, library: Path) -> None:
     assert 3 not in [hit["id"] for hit in found]
 
 
-def test_a_page_of_results_stands_alone(
-    hashgrain: Run, library: Path, pictures: Path, tmp_path: Path
-) -> None:
+def test_a_page_of_results_stands_alone(hashgrain: Run, library: Path, pictures: Path, tmp_path: Path) -> None:
     done = hashgrain("search", library, pictures / "00003.jpg", "--html", "page.html")
     assert done.returncode == 0
     page = (tmp_path / "page.html").read_text()
@@ -81,18 +77,14 @@ def test_filters_and_radius_narrow_the_answer(hashgrain: Run, library: Path, pic
     assert len(hashgrain("search", library, query, "--within", 0).stdout.splitlines()) == 1
 
 
-def test_metadata_given_while_adding_can_be_filtered_by(
-    hashgrain: Run, library: Path, tmp_path: Path
-) -> None:
+def test_metadata_given_while_adding_can_be_filtered_by(hashgrain: Run, library: Path, tmp_path: Path) -> None:
     fill(tmp_path / "more", 2, start=70)
     hashgrain("add", library, tmp_path / "more", "--meta", "year=2021", "--meta", "album=May")
     found = hashgrain("search", library, "--id", 1, "--where", "year > 2020 and album = 'May'", "--json")
     assert [hit["meta"] for hit in json.loads(found.stdout)] == [{"year": 2021, "album": "May"}] * 2
 
 
-def test_info_remove_verify_rebuild_and_update_work_together(
-    hashgrain: Run, library: Path, pictures: Path
-) -> None:
+def test_info_remove_verify_rebuild_and_update_work_together(hashgrain: Run, library: Path, pictures: Path) -> None:
     assert json.loads(hashgrain("info", library, "--json").stdout)["items"] == 20
     assert hashgrain("remove", library, pictures / "00000.jpg", "--id", 2).stdout == b"removed 2\n"
     assert hashgrain("verify", library).returncode == 0
@@ -149,7 +141,7 @@ BAD = {
     "library is a file": (["info", "{picture}"], 1, b"00001.jpg"),
     "negative k": (["search", "{library}", "{picture}", "-k", "-1"], 1, b"k is -1"),
     "huge k": (["search", "{library}", "{picture}", "-k", str(10**30)], 1, b"at most"),
-    "k is a word": (["search", "{library}", "{picture}", "-k", "many"], 2, b"many"),
+    "k is a word": (["search", "{library}", "{picture}", "-k", "many"], 2, b"-k"),
     "unknown grain": (["search", "{library}", "{picture}", "--grain", "nose"], 1, b"kind, thing, look"),
     "broken filter": (["search", "{library}", "{picture}", "--where", "width >"], 1, b"width >"),
     "filter that tries SQL": (
@@ -340,7 +332,7 @@ def test_the_demo_runs_and_says_how_often_it_was_right(hashgrain: Run, tmp_path:
     done = hashgrain("demo")
     assert done.returncode == 0, done.stderr
     said = done.stdout.decode()
-    assert "How often the nearest other picture was right" in said
+    assert "How often the nearest picture was right" in said
     assert (tmp_path / "demo/results.html").stat().st_size > 100_000
     again = hashgrain("demo", "--photos", tmp_path / "demo/pictures", "--folder", "own")
     assert again.returncode == 0, again.stderr

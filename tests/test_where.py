@@ -7,6 +7,7 @@ import os
 import random
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,7 @@ def bigger(inner: st.SearchStrategy[Term]) -> st.SearchStrategy[Term]:
     )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(term=st.recursive(comparisons(), bigger, max_leaves=8))
 def test_a_filter_selects_what_python_would(snapshot: Snapshot, term: Term) -> None:
     wanted = [item.id for item in snapshot.items(range(1, 121)) if term.says(item) is True]
@@ -253,13 +254,11 @@ def test_a_mapping_takes_lists_numpy_scalars_and_built_in_fields(snapshot: Snaps
     assert snapshot.select({"label": []}).tolist() == []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(text=st.text(max_size=60) | st.text(alphabet="ab '\"`()=<>!,.%-0;1\n", max_size=30))
 def test_any_text_is_a_filter_or_a_filter_error(snapshot: Snapshot, text: str) -> None:
-    try:
-        snapshot.select(text)
-    except FilterError as error:
-        assert "Fields: " in str(error)
+    with suppress(FilterError):
+        assert set(snapshot.select(text)) <= set(range(1, 121))
 
 
 INJECTIONS = [
@@ -289,10 +288,8 @@ INJECTIONS = [
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_sql_never_passes_through(snapshot: Snapshot, text: str) -> None:
     """Refused, or read as names of metadata that no item has."""
-    try:
+    with suppress(FilterError):
         assert snapshot.select(text).tolist() == []
-    except FilterError:
-        pass
     assert len(snapshot.items([1])) == 1
 
 
@@ -370,8 +367,13 @@ def test_the_caret_stands_under_the_fault() -> None:
     [{"width": "wide"}, {"label": object()}, {"label": float("nan")}, {3: 4}, {'a"b': 1}, {"": 1}, {"a..b": 1}],
 )
 def test_a_broken_mapping_says_which_field(wanted: dict[Any, Any]) -> None:
-    with pytest.raises(FilterError, match=str(next(iter(wanted)))):
+    with pytest.raises(FilterError, match=re.escape(str(next(iter(wanted))) or "empty")):
         compile_where(wanted)
+
+
+def test_a_mapping_with_too_many_values_is_refused() -> None:
+    with pytest.raises(FilterError, match="at most 10000"):
+        compile_where({"label": list(range(10_001))})
 
 
 def test_neither_text_nor_mapping_is_refused() -> None:

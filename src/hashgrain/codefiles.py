@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from hashgrain.errors import CodesError
 MAGIC = b"HGCODES"
 VERSION = 1
 MAX_HEADER = 1 << 20
+Way = TypeVar("Way")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
         raise CodesError(f"{source} is not a file of codes we can read ({error})") from None
 
 
-def _for_suffix(path: Path, ways: Mapping[str, Any]) -> Any:
+def _for_suffix(path: Path, ways: Mapping[str, Way]) -> Way:
     if path.suffix.lower() not in ways:
         raise CodesError(f"{path}: codes are kept in files named {', '.join(ways)}")
     return ways[path.suffix.lower()]
@@ -137,11 +138,7 @@ def _parquet_bytes(file: CodeFile) -> bytes:
     if file.paths is not None:
         names = [name.encode("utf-8", "surrogateescape") for name in file.paths]
         clean = all(name.decode("utf-8", "replace").encode() == name for name in names)
-        texts = (
-            pyarrow.array([name.decode() for name in names])
-            if clean
-            else pyarrow.array(names, pyarrow.binary())
-        )
+        texts = pyarrow.array([name.decode() for name in names]) if clean else pyarrow.array(names, pyarrow.binary())
         columns = {"path": texts, **columns}
     facts = {"hashgrain": json.dumps({"grains": dict(file.codes.grains), "digest": file.digest})}
     table = pyarrow.table(columns).replace_schema_metadata(facts)

@@ -33,14 +33,10 @@ class Grains(Mapping[str, int]):
             if not name.isidentifier():
                 raise CodesError(f"grains: {name!r} is not a plain word")
             if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MAX_BITS:
-                raise CodesError(
-                    f"grains: {name} has {bits!r} bits; it takes a whole number from 1 to {MAX_BITS}"
-                )
+                raise CodesError(f"grains: {name} has {bits!r} bits; it takes a whole number from 1 to {MAX_BITS}")
         ordered = sorted(widths.items(), key=lambda item: item[1])
         if len({bits for _, bits in ordered}) < len(ordered):
-            raise CodesError(
-                f"grains: two of {widths} have the same width; each must add bits to the one before"
-            )
+            raise CodesError(f"grains: two of {widths} have the same width; each must add bits to the one before")
         self._widths = dict(ordered)
 
     def __getitem__(self, name: str) -> int:
@@ -116,7 +112,7 @@ def pack(bits: ArrayLike) -> Words:
 
 def unpack(words: Words, width: int) -> NDArray[np.uint8]:
     """The inverse of `pack`: (n, width) zeros and ones."""
-    as_bytes = np.ascontiguousarray(words, "<u8").view(np.uint8).reshape(len(words), -1)
+    as_bytes = np.ascontiguousarray(words, "<u8").view(np.uint8).reshape(len(words), 8 * words.shape[1])
     return np.unpackbits(as_bytes, axis=1, bitorder="little", count=width)
 
 
@@ -141,9 +137,7 @@ class Codes:
         """Codes of a model's real-valued outputs (n, bits): 1 where >= 0. NaN is refused."""
         table = np.atleast_2d(np.asarray(outputs))
         if table.shape[1] != grains.bits:
-            raise CodesError(
-                f"the model gave {table.shape[1]} outputs a picture, its grains ask for {grains.bits}"
-            )
+            raise CodesError(f"the model gave {table.shape[1]} outputs a picture, its grains ask for {grains.bits}")
         if np.isnan(table).any():
             raise CodesError("the model gave outputs that are not numbers (NaN)")
         return cls(pack(table >= 0), grains)
@@ -173,11 +167,7 @@ class Codes:
         return Codes(np.atleast_2d(self.words[index]), self.grains)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Codes)
-            and self.grains == other.grains
-            and np.array_equal(self.words, other.words)
-        )
+        return isinstance(other, Codes) and self.grains == other.grains and np.array_equal(self.words, other.words)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -196,7 +186,7 @@ class Codes:
 
     def to_bytes(self) -> NDArray[np.uint8]:
         """(n, 8 * words) bytes, little-endian: what files and other programs see."""
-        return np.ascontiguousarray(self.words, "<u8").view(np.uint8).reshape(len(self), -1)
+        return np.ascontiguousarray(self.words, "<u8").view(np.uint8).reshape(len(self), 8 * self.grains.n_words)
 
     @classmethod
     def from_bytes(cls, rows: NDArray[np.uint8], grains: Grains) -> Codes:

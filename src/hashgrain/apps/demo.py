@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hashgrain.apps.answer_page import page_hit
-from hashgrain.apps.page import PageGroup, PageQuery, result_page
+from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.apps.scenes import write_scenes
 from hashgrain.errors import LibraryError
 from hashgrain.library import Library
 from hashgrain.library.adding import Progress
 from hashgrain.search import Hit
+from hashgrain.store import Item
 
 Labels = Mapping[str, Mapping[str, str]]  # file name -> grain -> label
 SHOWN = 6
@@ -34,9 +36,7 @@ def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None
     with Library.open(at, "w") if at.exists() else Library.create(at) as library:
         report = library.add(pictures, progress=progress)
         if not len(library):
-            raise LibraryError(
-                f"no pictures found in {pictures}; give a folder with JPEG, PNG or WebP files in it"
-            )
+            raise LibraryError(f"no pictures found in {pictures}; give a folder with JPEG, PNG or WebP files in it")
         yield (
             f"Library {at}: {len(library)} pictures ({report.encoded} encoded now in {report.seconds:.1f} s,"
             f" {len(report.refused)} refused), {library.grains.bits // 8} bytes of code each."
@@ -55,45 +55,50 @@ def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None
 
 def _read_labels(pictures: Path) -> dict[str, dict[str, str]]:
     with (pictures / "labels.csv").open(newline="", encoding="utf-8") as file:
-        return {
-            row["name"]: {grain: row[grain] for grain in ("kind", "thing", "look")}
-            for row in csv.DictReader(file)
-        }
+        return {row["name"]: {grain: row[grain] for grain in ("kind", "thing", "look")} for row in csv.DictReader(file)}
 
 
 def _score(library: Library, labels: Labels) -> Iterator[str]:
-    """How often the nearest other picture is of the same kind, thing, look; and what guessing would give."""
-    right = dict.fromkeys(library.grains, 0)
+    """How often the nearest is right, and how often a blind guess would be.
+
+    At the finest grain the nearest picture should be a near copy. At the others near copies are passed over:
+    finding a cropped cat for a cat would prove nothing about cats.
+    """
     items = library.items()
-    for item in items:
-        for grain in right:
-            (nearest,) = library.search(item.id, k=1, grain=grain)
-            right[grain] += labels[Path(item.path).name][grain] == labels[Path(nearest.path).name][grain]
-    yield "How often the nearest other picture was right (and how often a blind guess would be):"
-    for grain, count in right.items():
-        column = [labels[Path(item.path).name][grain] for item in items]
-        guess = sum(column.count(label) - 1 for label in column) / (len(column) * (len(column) - 1))
-        yield f"  {grain:<6} {library.grains[grain]:>4} bits: {count / len(items):6.1%}   (guess {guess:.1%})"
+    truth = {item.id: labels[Path(item.path).name] for item in items}
+    finest = library.grains.finest
+    copies = max(Counter(label[finest] for label in truth.values()).values())
+    yield "How often the nearest picture was right (and how often a blind guess would be):"
+    for grain, bits in library.grains.items():
+        right = 0
+        for item in items:
+            hits = library.search(item.id, k=copies, grain=grain)
+            if grain != finest:
+                hits = [hit for hit in hits if truth[hit.id][finest] != truth[item.id][finest]]
+            right += truth[hits[0].id][grain] == truth[item.id][grain]
+        sizes = Counter(label[grain] for label in truth.values()).values()
+        guess = sum(size * (size - 1) for size in sizes) / (len(items) * (len(items) - 1))
+        among = "among all" if grain == finest else "among other looks"
+        yield f"  {grain:<6} {bits:>4} bits: {right / len(items):6.1%}   (guess {guess:.1%}), {among}"
 
 
 def _page(library: Library, labels: Labels) -> str:
+    """A few pictures, each asked at every grain."""
     items = library.items()
-    chosen = items[:: max(1, len(items) // 5)][:5]
     groups = []
-    for item in chosen:
-        name = Path(item.path).name
-        for grain in library.grains:
-            hits = library.search(item.id, k=SHOWN, grain=grain)
-            right = [
-                labels[name][grain] == labels[Path(hit.path).name][grain] if labels else None for hit in hits
-            ]
-            groups.append(_group(library, name, grain, hits, right))
-    query = PageQuery(name=Path(chosen[0].path).name, thumbnail=library.thumbnail(chosen[0].id))
-    return result_page(query, groups, title="HashGrain demo: nearest pictures at each grain")
+    for item in items[:: max(1, len(items) // 5)][:5]:
+        asked: PageQuery | None = PageQuery(Path(item.path).name, library.thumbnail(item.id))
+        for grain, bits in library.grains.items():
+            cards = [_card(library, item, hit, labels) for hit in library.search(item.id, k=SHOWN, grain=grain)]
+            groups.append(PageGroup(f"Nearest at {grain}, {bits} bits", cards, asked))
+            asked = None  # shown once, above its first group
+    lead = "Each picture is asked at every grain: what kind is it, which thing, this very look?"
+    return result_page(None, groups, title="HashGrain: nearest pictures at each grain", lead=lead)
 
 
-def _group(
-    library: Library, name: str, grain: str, hits: Sequence[Hit], right: Sequence[bool | None]
-) -> PageGroup:
-    cards = [page_hit(library, hit, right=mark) for hit, mark in zip(hits, right, strict=True)]
-    return PageGroup(title=f"{name} at {grain} ({library.grains[grain]} bits)", hits=cards)
+def _card(library: Library, item: Item, hit: Hit, labels: Labels) -> PageHit:
+    if not labels:
+        return page_hit(library, hit)
+    own, other = labels[Path(item.path).name], labels[Path(hit.path).name]
+    note = " › ".join(other.values())
+    return page_hit(library, hit, note=note, right=own[hit.grain] == other[hit.grain])

@@ -28,9 +28,7 @@ def add(
     library: LibraryPath,
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCE...", help="Files, folders, globs, .tar or .parquet files; - reads a list."
-        ),
+        typer.Argument(metavar="SOURCE...", help="Files, folders, globs, .tar or .parquet files; - reads a list."),
     ],
     ignore: Annotated[
         list[str] | None,
@@ -39,16 +37,12 @@ def add(
     meta: Annotated[
         list[str] | None, typer.Option("--meta", help="key=value to keep with each picture. Repeatable.")
     ] = None,
-    null: Annotated[
-        bool, typer.Option("-0", "--null", help="The list on stdin is separated by zero bytes.")
-    ] = False,
+    null: Annotated[bool, typer.Option("-0", "--null", help="The list on stdin is separated by zero bytes.")] = False,
     model: Annotated[
         str | None,
         typer.Option("--model", help="The model of a new library: a bundle's folder; else the default."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
     max_pixels: MaxPixels = 100_000_000,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -99,9 +93,7 @@ def _open(path: Path, model: str | None) -> Any:
     library = Library.open(path, "w")
     if model and Bundle.read(model).digest != library.bundle.digest:
         library.close()
-        raise LibraryError(
-            f"{path} was built with another model. Rebuild it: hashgrain rebuild {path} --model {model}"
-        )
+        raise LibraryError(f"{path} was built with another model. Rebuild it: hashgrain rebuild {path} --model {model}")
     return library
 
 

@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HASHGRAIN"},
     epilog="Settings: flags, then HASHGRAIN_<VERB>_<OPTION> in the environment, then the configuration file.",
 )
-VERBS = {
+VERBS: dict[str, Callable[..., int]] = {
     "add": add.add,
     "search": search.search,
     "info": info.info,

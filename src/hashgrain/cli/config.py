@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -23,10 +24,7 @@ def config_path() -> Path:
 def load_config(verbs: Sequence[str]) -> dict[str, Any]:
     """What the file sets, as defaults for the verbs: `[search]` then `k = 20`."""
     path = config_path()
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         settings = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -38,7 +36,4 @@ def load_config(verbs: Sequence[str]) -> dict[str, Any]:
         raise HashgrainError(
             f"the configuration file {path} has {unknown[0]!r}; it holds a table for a verb, such as [search]"
         )
-    return {
-        verb: {key.replace("-", "_"): value for key, value in table.items()}
-        for verb, table in settings.items()
-    }
+    return {verb: {key.replace("-", "_"): value for key, value in table.items()} for verb, table in settings.items()}

@@ -15,9 +15,7 @@ def demo(
         Path | None,
         typer.Option("--photos", help="A folder of your own pictures. Without it, some are drawn."),
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Where the demo puts what it makes.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[Path, typer.Option("--folder", help="Where the demo puts what it makes.")] = Path("demo"),
     quiet: Quiet = False,
 ) -> int:
     """Build a small library, search it at each grain, and write a page of results to look at."""

@@ -13,7 +13,7 @@ from hashgrain.cli.output import Json, print_facts, print_json, print_line
 def doctor(
     library: Annotated[
         Path | None,
-        typer.Argument(metavar="[LIBRARY]", help="Also check this library and the health of its bits."),
+        typer.Argument(metavar="LIBRARY", help="Also check this library and the health of its bits."),
     ] = None,
     as_json: Json = False,
 ) -> int:

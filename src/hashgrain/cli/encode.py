@@ -17,9 +17,7 @@ def encode(
         typer.Option("--out", "-o", help="Write .hgc, .npy or .parquet; else JSON lines on stdout."),
     ] = None,
     model: Model = "default",
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
     max_pixels: MaxPixels = 100_000_000,
     quiet: Quiet = False,
 ) -> int:

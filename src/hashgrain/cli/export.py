@@ -14,7 +14,7 @@ def export(
     library: LibraryPath,
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help=".hgc, .npy or .parquet; without it, JSON lines on stdout."),
+        typer.Argument(metavar="FILE", help=".hgc, .npy or .parquet; without it, JSON lines on stdout."),
     ] = None,
     quiet: Quiet = False,
 ) -> int:

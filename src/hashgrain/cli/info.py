@@ -14,7 +14,5 @@ def info(library: LibraryPath, as_json: Json = False) -> int:
     if as_json:
         print_json(facts)
     else:
-        print_facts(
-            {**facts, "grains": ", ".join(f"{name} {bits}" for name, bits in facts["grains"].items())}
-        )
+        print_facts({**facts, "grains": ", ".join(f"{name} {bits}" for name, bits in facts["grains"].items())})
     return 0

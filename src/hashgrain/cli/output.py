@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote_from_bytes
 
 import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-LibraryPath = Annotated[
-    Path, typer.Argument(metavar="LIBRARY", help="The library's folder, such as photos.hg.")
-]
+LibraryPath = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The library's folder, such as photos.hg.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Model = Annotated[str, typer.Option("--model", help="The model: 'default', or a bundle's folder.")]
-MaxPixels = Annotated[
-    int, typer.Option("--max-pixels", min=1, help="Refuse pictures with more pixels than this.")
-]
+MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse pictures with more pixels than this.")]
 
 
 def complain(text: str) -> None:
@@ -46,14 +40,7 @@ def print_line(text: str) -> None:
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    print_line(
-        json.dumps(value, indent=indent)
-    )  # ASCII only: odd file names become \udcXX and read back the same
-
-
-def file_link(path: str) -> str:
-    """A file:// address a terminal can open."""
-    return "file://" + quote_from_bytes(os.fsencode(path))
+    print_line(json.dumps(value, indent=indent))  # ASCII only: odd file names become \udcXX and read back the same
 
 
 def print_table(

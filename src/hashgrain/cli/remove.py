@@ -12,7 +12,7 @@ from hashgrain.cli.output import Json, LibraryPath, print_json, print_line
 def remove(
     library: LibraryPath,
     items: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH...]", help="Files, or folders with all below them.")
+        list[str] | None, typer.Argument(metavar="PATH...", help="Files, or folders with all below them.")
     ] = None,
     ids: Annotated[list[int] | None, typer.Option("--id", help="An item's id. Repeatable.")] = None,
     as_json: Json = False,

@@ -15,7 +15,6 @@ from hashgrain.cli.output import (
     LibraryPath,
     MaxPixels,
     Quiet,
-    file_link,
     print_json,
     print_table,
     say,
@@ -25,7 +24,7 @@ from hashgrain.cli.output import (
 def search(
     library: LibraryPath,
     query: Annotated[
-        str | None, typer.Argument(metavar="[QUERY]", help="A picture's path; - reads a picture from stdin.")
+        str | None, typer.Argument(metavar="QUERY", help="A picture's path; - reads a picture from stdin.")
     ] = None,
     item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
@@ -35,17 +34,13 @@ def search(
     ] = None,
     where: Annotated[
         str | None,
-        typer.Option(
-            "--where", "-w", help='Keep items for which this holds: "year >= 2020 and width > 800".'
-        ),
+        typer.Option("--where", "-w", help='Keep items for which this holds: "year >= 2020 and width > 800".'),
     ] = None,
     within: Annotated[
         int | None,
         typer.Option("--within", help="Keep hits with at most this many differing bits at the grain."),
     ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Write the page and open it in the browser.")] = False,
     max_pixels: MaxPixels = 100_000_000,
     as_json: Json = False,
@@ -59,6 +54,7 @@ def search(
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
+    from hashgrain.apps.page import file_address
     from hashgrain.library import Library
 
     if (query is None) == (item is None):
@@ -86,7 +82,7 @@ def search(
             f"nearest at {grain or opened.grains.finest}",
             columns,
             rows,
-            [file_link(hit.path) for hit in hits],
+            [file_address(hit.path) for hit in hits],
         )
         if not hits:
             say("nothing found", quiet)

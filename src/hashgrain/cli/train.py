@@ -44,12 +44,8 @@ def train(
         raise TrainingError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
     chosen = change(RECIPES[recipe], settings or [])
     try:
-        facts = train_bundle(
-            chosen, data, out, run or Path("runs") / recipe, say=lambda text: say(text, quiet)
-        )
+        facts = train_bundle(chosen, data, out, run or Path("runs") / recipe, say=lambda text: say(text, quiet))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            "stopped; run the same command again to go on from the last checkpoint"
-        ) from None
+        raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
     print_line(json.dumps(facts, indent=2))
     return 0

@@ -40,9 +40,7 @@ class Bundle:
     grains: Grains
     size: tuple[int, int]  # width, height of the pictures the model takes
     words: Mapping[str, Threshold] = field(default_factory=dict)
-    labels: Mapping[str, Mapping[str, str]] = field(
-        default_factory=dict
-    )  # grain -> label -> prototype code, hex
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # grain -> label -> prototype code, hex
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,9 +78,7 @@ class Bundle:
         folder = Path(__file__).parent.parent / "models" / "default" if bundle == "default" else Path(bundle)
         folder = folder.expanduser()
         if not folder.is_dir():
-            raise BundleError(
-                f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json"
-            )
+            raise BundleError(f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json")
         described = _read_json(folder / "model.json")
         onnx = _read_capped(folder / "model.onnx", MAX_ONNX_BYTES)
         return _checked(described, onnx, folder)
@@ -109,9 +105,7 @@ def _checked(described: Mapping[str, Any], onnx: bytes, folder: Path) -> Bundle:
         for threshold in words.values():
             grains.width(threshold.grain)
         labels = {str(grain): dict(codes) for grain, codes in described["labels"].items()}
-        bundle = Bundle(
-            str(described["name"]), onnx, grains, size, words, labels, dict(described.get("training", {}))
-        )
+        bundle = Bundle(str(described["name"]), onnx, grains, size, words, labels, dict(described.get("training", {})))
     except (KeyError, TypeError, ValueError, AttributeError, CodesError) as error:
         raise BundleError(f"{folder / 'model.json'} is not a description we can use ({error!r})") from None
     if bundle.onnx_sha256 != described.get("onnx_sha256") or bundle.digest != described.get("digest"):

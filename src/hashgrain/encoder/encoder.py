@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 T = TypeVar("T")
-BATCH = (
-    32  # small enough to stay in cache, large enough to hide the cost of a call: measured flat from 16 to 64
-)
+BATCH = 32  # small enough to stay in cache, large enough to hide the cost of a call: measured flat from 16 to 64
 
 
 class Encoder:
@@ -84,9 +82,7 @@ class Encoder:
         else:
             yield from self._encode_opened(self._open_each(items, max_pixels))
 
-    def _open_each(
-        self, items: Iterable[tuple[T, Any]], max_pixels: int
-    ) -> Iterator[tuple[T, Picture | ImageError]]:
+    def _open_each(self, items: Iterable[tuple[T, Any]], max_pixels: int) -> Iterator[tuple[T, Picture | ImageError]]:
         for token, image in items:
             try:
                 yield token, open_picture(image, size=self.bundle.size, max_pixels=max_pixels)

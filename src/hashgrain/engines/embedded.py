@@ -34,30 +34,22 @@ class EmbeddedEngine:
         self.segments = segments
         self.grains = grains
 
-    def nearest(
-        self, codes: Codes, k: int, *, grain: str, where: NDArray[np.int64] | None = None
-    ) -> list[Neighbours]:
+    def nearest(self, codes: Codes, k: int, *, grain: str, where: NDArray[np.int64] | None = None) -> list[Neighbours]:
         """For each code the k nearest items."""
         bits = self.grains.width(grain)
-        return self._ask(
-            codes, where, k, lambda q, s, kept: nearest(q, s.words, s.ids, k, bits=bits, alive=kept)
-        )
+        return self._ask(codes, where, k, lambda q, s, kept: nearest(q, s.words, s.ids, k, bits=bits, alive=kept))
 
     def within(
         self, codes: Codes, radius: int, *, grain: str, where: NDArray[np.int64] | None = None
     ) -> list[Neighbours]:
         """For each code all items at most `radius` away."""
         bits = self.grains.width(grain)
-        within(
-            np.zeros(self.grains.n_words, np.uint64), *_nothing(self.grains), radius, bits=bits
-        )  # checks radius
+        within(np.zeros(self.grains.n_words, np.uint64), *_nothing(self.grains), radius, bits=bits)  # checks radius
         return self._ask(
             codes, where, None, lambda q, s, kept: within(q, s.words, s.ids, radius, bits=bits, alive=kept)
         )
 
-    def _ask(
-        self, codes: Codes, where: NDArray[np.int64] | None, k: int | None, ask: Ask
-    ) -> list[Neighbours]:
+    def _ask(self, codes: Codes, where: NDArray[np.int64] | None, k: int | None, ask: Ask) -> list[Neighbours]:
         if codes.grains != self.grains:
             raise CodesError(f"a query with {codes.grains} cannot be asked of codes with {self.grains}")
         kept = [_kept(segment, where) for segment in self.segments]
@@ -74,7 +66,8 @@ def _kept(segment: HasCodes, where: NDArray[np.int64] | None) -> NDArray[np.bool
     if not len(where):
         return np.zeros(len(segment.ids), np.bool_)
     places = np.searchsorted(where, segment.ids).clip(max=len(where) - 1)
-    return segment.alive & (where[places] == segment.ids)
+    kept: NDArray[np.bool_] = segment.alive & (where[places] == segment.ids)
+    return kept
 
 
 def _nothing(grains: Grains) -> tuple[Words, NDArray[np.int64]]:

@@ -31,9 +31,7 @@ def code_health(codes: Codes) -> dict[str, Health]:
     share = ones / max(1, len(codes))
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = np.nan_to_num(-share * np.log2(share) - (1 - share) * np.log2(1 - share))
-    return {
-        grain: _health(codes.at(grain), entropy[:bits], ones[:bits]) for grain, bits in codes.grains.items()
-    }
+    return {grain: _health(codes.at(grain), entropy[:bits], ones[:bits]) for grain, bits in codes.grains.items()}
 
 
 def _health(codes: Codes, entropy: np.ndarray, ones: np.ndarray) -> Health:

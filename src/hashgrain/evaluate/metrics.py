@@ -28,9 +28,7 @@ CHUNK_CELLS = 1 << 24  # distances held at a time
 
 def precision_at(queries: Codes, database: Codes, wanted: Labels, labels: Labels, k: int) -> Floats:
     """Expected share of relevant items among the k nearest, for each query."""
-    found = [
-        _expected_precision(all_, good, k) for all_, good in _histograms(queries, database, wanted, labels)
-    ]
+    found = [_expected_precision(all_, good, k) for all_, good in _histograms(queries, database, wanted, labels)]
     return np.array(found)
 
 
@@ -49,21 +47,22 @@ def average_precision_at(
 
 def precision_at_scores(scores: Floats, wanted: Labels, labels: Labels, k: int) -> Floats:
     """The same for real-valued similarities (queries, database), where ties are not expected."""
-    return _ranked(scores, wanted, labels, k).mean(axis=1)
+    return np.asarray(_ranked(scores, wanted, labels, k).mean(axis=1), np.float64)
 
 
 def average_precision_at_scores(scores: Floats, wanted: Labels, labels: Labels, k: int) -> Floats:
     """AP@k in the `hash` convention for real-valued similarities (queries, database)."""
     relevant = _ranked(scores, wanted, labels, k)
     precision = relevant.cumsum(axis=1) / np.arange(1, relevant.shape[1] + 1)
-    return (precision * relevant).sum(axis=1) / np.maximum(1, relevant.sum(axis=1))
+    found = np.maximum(1, relevant.sum(axis=1))
+    return np.asarray((precision * relevant).sum(axis=1) / found, np.float64)
 
 
 def _ranked(scores: Floats, wanted: Labels, labels: Labels, k: int) -> NDArray[np.bool_]:
     k = min(_positive(k), scores.shape[1])
     first = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(scores, first, axis=1), axis=1, kind="stable")
-    return labels[np.take_along_axis(first, order, axis=1)] == wanted[:, None]
+    return np.equal(labels[np.take_along_axis(first, order, axis=1)], wanted[:, None])
 
 
 def _histograms(
@@ -161,9 +160,7 @@ def _harmonic(n: int) -> float:
     size = 1 << 20
     if n <= size:
         return float(_harmonics(size)[n])
-    return float(
-        np.log(n) + np.euler_gamma + 1 / (2 * n) - 1 / (12 * n * n)
-    )  # error below 1e-26 from here on
+    return float(np.log(n) + np.euler_gamma + 1 / (2 * n) - 1 / (12 * n * n))  # error below 1e-26 from here on
 
 
 @lru_cache(maxsize=1 << 16)

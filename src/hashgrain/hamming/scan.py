@@ -62,18 +62,17 @@ def within(
 ) -> Neighbours:
     """All rows at most `radius` away from `query` over the first `bits` bits."""
     if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= bits:
-        raise QueryError(
-            f"a distance of {radius!r} bits makes no sense here; it is a whole number from 0 to {bits}"
-        )
+        raise QueryError(f"a distance of {radius!r} bits makes no sense here; it is a whole number from 0 to {bits}")
     return _ask(query, words, ids, alive, bits, 0, int(radius))
 
 
 def merge(parts: Sequence[Neighbours], k: int | None = None) -> Neighbours:
     """One answer from several, in the same order, cut to the k best."""
-    ids, distances, full = (
-        np.concatenate([getattr(part, name) for part in parts]) if parts else np.empty(0, dtype)
-        for name, dtype in (("ids", np.int64), ("distances", np.int32), ("full", np.int32))
-    )
+    nothing = Neighbours(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+    parts = [nothing, *parts]
+    ids = np.concatenate([part.ids for part in parts])
+    distances = np.concatenate([part.distances for part in parts])
+    full = np.concatenate([part.full for part in parts])
     order = np.lexsort((ids, full, distances))[:k]
     return Neighbours(ids[order], distances[order], full[order])
 
@@ -92,8 +91,8 @@ def _ask(
         return _neighbours(plain.scan(query, words, ids, alive, bits, k, radius))
     packed: Any = None if alive is None else np.packbits(alive, bitorder="little")
     n_words = words.shape[1]
-    contiguous = [np.ascontiguousarray(part) for part in (query, words, ids)]
-    found = _compiled.scan(*contiguous, packed, n_words, int(bits), k, radius)
+    query, words, ids = np.ascontiguousarray(query), np.ascontiguousarray(words), np.ascontiguousarray(ids)
+    found = _compiled.scan(query, words, ids, packed, n_words, int(bits), k, radius)
     return _neighbours(np.frombuffer(found, plain.RECORD))
 
 
@@ -101,9 +100,7 @@ def _neighbours(found: NDArray[np.void]) -> Neighbours:
     return Neighbours(found["id"].copy(), found["near"].copy(), found["full"].copy())
 
 
-def _check(
-    query: Words, words: Words, ids: NDArray[np.int64], alive: NDArray[np.bool_] | None, bits: int
-) -> None:
+def _check(query: Words, words: Words, ids: NDArray[np.int64], alive: NDArray[np.bool_] | None, bits: int) -> None:
     if words.ndim != 2 or words.dtype != np.uint64 or query.dtype != np.uint64:
         raise CodesError(f"codes are uint64 words (n, n_words), not {words.dtype} {words.shape}")
     if query.shape != (words.shape[1],):
@@ -111,12 +108,6 @@ def _check(
     if ids.shape != (len(words),) or ids.dtype != np.int64:
         raise CodesError(f"{len(words)} codes take as many int64 ids, not {ids.dtype} {ids.shape}")
     if alive is not None and (alive.shape != (len(words),) or alive.dtype != np.bool_):
-        raise CodesError(
-            f"{len(words)} codes take as many marks of what is alive, not {alive.dtype} {alive.shape}"
-        )
-    if (
-        isinstance(bits, bool)
-        or not isinstance(bits, (int, np.integer))
-        or not 1 <= bits <= 64 * words.shape[1]
-    ):
+        raise CodesError(f"{len(words)} codes take as many marks of what is alive, not {alive.dtype} {alive.shape}")
+    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)) or not 1 <= bits <= 64 * words.shape[1]:
         raise CodesError(f"{bits!r} bits cannot be compared in codes of {64 * words.shape[1]} bits")

@@ -26,6 +26,7 @@ from PIL import (
     MpoImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
 
@@ -147,14 +148,12 @@ def _opened(source: Any, max_pixels: int, name: str) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source, max_pixels, name)
     if not isinstance(source, (bytes, bytearray, memoryview)):
-        raise ImageError(
-            f"{name}: a picture is a path, bytes, a PIL image or an array, not {type(source).__name__}"
-        )
+        raise ImageError(f"{name}: a picture is a path, bytes, a PIL image or an array, not {type(source).__name__}")
     if not source:
         raise ImageError(f"{name}: the file is empty")
     try:
         image = Image.open(io.BytesIO(source), formats=_formats(bytes(source[:16]), name))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture of a format we open ({KNOWN})") from None
     _check_size(image.size, max_pixels, name)
     return image
@@ -211,15 +210,11 @@ def _facts(image: Image.Image) -> Facts:
 
 def _date(text: object) -> str | None:
     """EXIF's "2021:05:01 13:20:11" as "2021-05-01T13:20:11"; nonsense as nothing."""
-    found = (
-        re.match(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)", text) if isinstance(text, str) else None
-    )
+    found = re.match(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)", text) if isinstance(text, str) else None
     if not found:
         return None
     year, month, day, hour, minute, second = found.groups()
-    if not (
-        "01" <= month <= "12" and "01" <= day <= "31" and hour <= "23" and minute <= "59" and second <= "60"
-    ):
+    if not ("01" <= month <= "12" and "01" <= day <= "31" and hour <= "23" and minute <= "59" and second <= "60"):
         return None
     return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
 

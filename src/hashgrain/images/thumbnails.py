@@ -10,9 +10,7 @@ from PIL import Image
 from hashgrain.images.decode import DEFAULT_MAX_PIXELS, open_picture
 
 
-def thumbnail(
-    source: Any, *, edge: int = 256, max_pixels: int = DEFAULT_MAX_PIXELS, name: str = "picture"
-) -> bytes:
+def thumbnail(source: Any, *, edge: int = 256, max_pixels: int = DEFAULT_MAX_PIXELS, name: str = "picture") -> bytes:
     """A JPEG of at most `edge` pixels either way, upright, without any of the original's metadata."""
     image = Image.fromarray(open_picture(source, max_pixels=max_pixels, name=name).pixels)
     image.thumbnail((edge, edge), Image.Resampling.BILINEAR, reducing_gap=2.0)

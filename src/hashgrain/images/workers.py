@@ -68,9 +68,7 @@ class DecodePool:
     ) -> None:
         memory = BASE_MEMORY + MEMORY_PER_PIXEL * max_pixels if memory is None else memory
         self.limits = Limits(size, max_pixels, timeout, memory)
-        self._tasks: queue.SimpleQueue[tuple[bytes, Future[Picture | ImageError]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._tasks: queue.SimpleQueue[tuple[bytes, Future[Picture | ImageError]] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._workers = [_Worker(self.limits) for _ in range(workers)]
         self._threads = [threading.Thread(target=self._tend, args=(w,), daemon=True) for w in self._workers]
@@ -236,9 +234,7 @@ def serve(described: str) -> None:
         while True:
             (length,) = LENGTH.unpack(_exactly(stdin, LENGTH.size))
             data = _exactly(stdin, length)
-            _set_alarm(
-                limits.timeout + 5
-            )  # should the parent be gone, nobody else would end a hanging decoder
+            _set_alarm(limits.timeout + 5)  # should the parent be gone, nobody else would end a hanging decoder
             result = _decode(data, limits)
             _set_alarm(0)
             _answer(stdout, result)

@@ -31,9 +31,7 @@ def random_views(pixels: Tensor, size: int, generator: Generator, how: Augmentat
     """(n, s, s, 3) bytes to (n, 3, size, size) floats in 0..1, each picture seen in its own random way."""
     views = pixels.permute(0, 3, 1, 2).float() / 255
     if views.shape[-1] >= 2 * size:
-        views = F.avg_pool2d(
-            views, views.shape[-1] // size
-        )  # the warp below samples four points: no aliasing
+        views = F.avg_pool2d(views, views.shape[-1] // size)  # the warp below samples four points: no aliasing
     views = _warp(views, size, generator, how)
     views = _recolour(views, generator, how)
     views = _blur(views, generator, how)

@@ -82,9 +82,7 @@ def hold_out(data: Labelled, per_thing: int) -> tuple[Labelled, Labelled]:
     held = np.zeros(len(order), bool)
     held[order[rank < per_thing]] = True
     if held.all():
-        raise TrainingError(
-            f"every thing has at most {per_thing} pictures: nothing would be left to train on"
-        )
+        raise TrainingError(f"every thing has at most {per_thing} pictures: nothing would be left to train on")
     return data.take(~held), data.take(held)
 
 

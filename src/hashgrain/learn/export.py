@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +63,7 @@ def to_onnx(network: HashNetwork, size: int) -> bytes:
     if program is None:
         raise TrainingError("the network could not be exported to ONNX")
     program.optimize()
-    file = io.BytesIO()
-    program.save(file)
-    return _stripped(file.getvalue())
+    return _stripped(program.model_proto.SerializeToString())
 
 
 def _stripped(graph: bytes) -> bytes:
@@ -88,9 +85,7 @@ def _stripped(graph: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def export(
-    network: HashNetwork, recipe: Recipe, held: Labelled, training: Mapping[str, Any]
-) -> tuple[Bundle, Parity]:
+def export(network: HashNetwork, recipe: Recipe, held: Labelled, training: Mapping[str, Any]) -> tuple[Bundle, Parity]:
     """The bundle, calibrated on pictures held out of training, and its parity with the network on them."""
     from hashgrain.learn.train import outputs_of
 
@@ -144,9 +139,7 @@ def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
         prefix = codes.at(grain).words
         distances = np.bitwise_count(prefix[left[wrong]] ^ prefix[right[wrong]]).sum(axis=1)
         share = np.cumsum(np.bincount(distances, minlength=codes.grains[grain] + 1)) / max(1, len(distances))
-        words[word] = Threshold(
-            grain, max(0, int(np.searchsorted(share, FALSE_ALARMS[word], side="right")) - 1)
-        )
+        words[word] = Threshold(grain, max(0, int(np.searchsorted(share, FALSE_ALARMS[word], side="right")) - 1))
     return words
 
 

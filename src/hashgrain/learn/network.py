@@ -35,9 +35,7 @@ class Residual(nn.Module):
 class Backbone(nn.Module):
     """Pictures (n, 3, s, s) in 0..1 to features (n, width). Works at any s that is a multiple of 16."""
 
-    def __init__(
-        self, channels: tuple[int, ...] = (24, 48, 128, 256), blocks: tuple[int, ...] = (0, 1, 2, 1)
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...] = (24, 48, 128, 256), blocks: tuple[int, ...] = (0, 1, 2, 1)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = 3
@@ -49,7 +47,8 @@ class Backbone(nn.Module):
         self.width = channels[-1]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.layers((pixels - 0.45) / 0.25).mean(dim=(2, 3))
+        mapped: Tensor = self.layers((pixels - 0.45) / 0.25)
+        return mapped.mean(dim=(2, 3))
 
 
 class HashNetwork(nn.Module):

@@ -39,7 +39,7 @@ class Recipe:
     classifier_weight: float = 1.0
     instance_weight: float = 0.25
     quantisation_weight: float = 0.03
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     held_out: int = 50  # pictures of each thing kept for validation
     seed: int = 1
 
@@ -61,16 +61,12 @@ RECIPES: Mapping[str, Recipe] = {
 
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """A recipe with some numbers changed: `["seed=3", "margin=0.2"]`."""
-    plain = {
-        f.name: f for f in dataclasses.fields(recipe) if isinstance(getattr(recipe, f.name), (int, float))
-    }
+    plain = {f.name: f for f in dataclasses.fields(recipe) if isinstance(getattr(recipe, f.name), (int, float))}
     changes: dict[str, int | float] = {}
     for setting in settings:
         name, _, text = setting.partition("=")
         if name not in plain:
-            raise TrainingError(
-                f"--set {setting}: the recipe has no number {name!r}; it has {', '.join(plain)}"
-            )
+            raise TrainingError(f"--set {setting}: the recipe has no number {name!r}; it has {', '.join(plain)}")
         try:
             changes[name] = type(getattr(recipe, name))(text)
         except ValueError:

@@ -16,9 +16,7 @@ from hashgrain.learn.recipes import Recipe
 from hashgrain.learn.train import build_network, train, validate
 
 
-def train_bundle(
-    recipe: Recipe, data: Path, out: Path, run: Path, say: Callable[[str], None]
-) -> dict[str, Any]:
+def train_bundle(recipe: Recipe, data: Path, out: Path, run: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run."""
     say(f"reading the pictures of {data}")
     labelled = load_labelled(data, recipe.size)
@@ -32,9 +30,7 @@ def train_bundle(
     )
     for at in train(recipe, training, held, run):
         found = "".join(f", {name} {value:.3f}" for name, value in (at.validation or {}).items())
-        say(
-            f"epoch {at.epoch:.1f}, step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s{found}"
-        )
+        say(f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s{found}")
     network = build_network(recipe)
     state = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
     network.load_state_dict(state["network"])

@@ -75,16 +75,8 @@ class NestedLoss(nn.Module):
             "quantisation": quantisation(outputs),
         }
         recipe = self.recipe
-        total = (
-            parts["thing"]
-            + recipe.kind_weight * parts["kind"]
-            + recipe.classifier_weight * parts["classifier"]
-        )
-        total = (
-            total
-            + recipe.instance_weight * parts["look"]
-            + recipe.quantisation_weight * parts["quantisation"]
-        )
+        total = parts["thing"] + recipe.kind_weight * parts["kind"] + recipe.classifier_weight * parts["classifier"]
+        total = total + recipe.instance_weight * parts["look"] + recipe.quantisation_weight * parts["quantisation"]
         return total, parts
 
 
@@ -112,9 +104,7 @@ def train(recipe: Recipe, data: Labelled, validation: Labelled, run: Path) -> It
     precision = torch.autocast("cuda", torch.bfloat16) if half else contextlib.nullcontext()
     network = build_network(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = NestedLoss(recipe, data.parents(), len(data.names["kind"])).to(device)
-    optimiser = torch.optim.AdamW(
-        _parameter_groups(network, loss, recipe.weight_decay), lr=recipe.learning_rate
-    )
+    optimiser = torch.optim.AdamW(_parameter_groups(network, loss, recipe.weight_decay), lr=recipe.learning_rate)
     sizes = plan(recipe, len(data))
     step = _resume(run, recipe, data, network, loss, optimiser)
 
@@ -128,9 +118,7 @@ def train(recipe: Recipe, data: Labelled, validation: Labelled, run: Path) -> It
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         rows = _rows(recipe, len(data), step, batches_per_epoch)
         batch = pixels[rows].to(device)
-        views = torch.cat(
-            [random_views(batch, sizes[step], generator, recipe.augmentation) for _ in range(2)]
-        )
+        views = torch.cat([random_views(batch, sizes[step], generator, recipe.augmentation) for _ in range(2)])
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step, len(sizes))
         with precision:
@@ -254,9 +242,7 @@ def _resume(
         return 0
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     if state["identity"] != _identity(recipe, data):
-        raise TrainingError(
-            f"{run} holds a run of another recipe or other data; choose another folder with --run"
-        )
+        raise TrainingError(f"{run} holds a run of another recipe or other data; choose another folder with --run")
     network.load_state_dict(state["network"])
     loss.load_state_dict(state["loss"])
     optimiser.load_state_dict(state["optimiser"])

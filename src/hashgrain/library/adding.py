@@ -84,9 +84,7 @@ def add_sources(
 class _Adding:
     """The state of one run: what waits for the encoder, what waits for the commit, the report so far."""
 
-    def __init__(
-        self, store: Store, encoder: Encoder, meta: dict[str, Any], progress: Progress | None
-    ) -> None:
+    def __init__(self, store: Store, encoder: Encoder, meta: dict[str, Any], progress: Progress | None) -> None:
         self.store = store
         self.encoder = encoder
         self.meta = meta
@@ -225,6 +223,5 @@ def encode_sources(
                 refused.append((source.path, ImageError(_reason(error))))
 
     refused: list[tuple[str, ImageError]] = []
-    for path, result in encoder.encode_each(readable(), workers=workers, max_pixels=max_pixels):
-        yield path, result
+    yield from encoder.encode_each(readable(), workers=workers, max_pixels=max_pixels)
     yield from refused

@@ -115,9 +115,7 @@ class Library:
             progress=progress,
         )
 
-    def update(
-        self, *, prune: bool = False, progress: Progress | None = None
-    ) -> tuple[AddReport, list[Item]]:
+    def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
         """Look again at every file of the library. Returns the report and the items whose file is gone.
 
         Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow.

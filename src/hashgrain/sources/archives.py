@@ -21,16 +21,16 @@ MAX_NOTES = 16 << 20
 def archive_sources(path: str) -> Iterator[Source | Refused]:
     """The pictures of an archive, each with the metadata of its key."""
     changed = os.stat(path).st_mtime_ns
-    key, pictures, notes = "", [], {}
+    key = ""
+    pictures: list[tuple[str, bytes | str]] = []
+    notes: dict[str, Any] = {}
 
     def group() -> Iterator[Source | Refused]:
         for name, content in pictures:
             if isinstance(content, str):
                 yield Refused(f"{path}!{name}", content)
             else:
-                yield Source(
-                    f"{path}!{name}", lambda content=content: content, (len(content), changed), dict(notes)
-                )  # type: ignore[misc]
+                yield Source(f"{path}!{name}", lambda content=content: content, (len(content), changed), dict(notes))  # type: ignore[misc]
 
     try:
         with tarfile.open(path, "r|*") as archive:

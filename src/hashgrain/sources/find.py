@@ -57,12 +57,7 @@ def _is_picture(value: Any) -> bool:
 
 
 def _is_named(value: Any) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) in (2, 3)
-        and isinstance(value[0], str)
-        and _is_picture(value[1])
-    )
+    return isinstance(value, tuple) and len(value) in (2, 3) and isinstance(value[0], str) and _is_picture(value[1])
 
 
 def _paths(source: Any) -> list[Any]:
@@ -88,12 +83,8 @@ def _from_object(value: Any, position: int) -> Source | Refused:
     if isinstance(value, tuple) and len(value) in (2, 3) and isinstance(value[0], str):
         name, picture, meta = (*value, {})[:3]
     if not _is_picture(picture) or not isinstance(meta, Mapping):
-        return Refused(
-            name, f"a picture is a path, bytes, a PIL image or an array, not {type(picture).__name__}"
-        )
-    return Source(
-        name, lambda: bytes(picture) if isinstance(picture, bytearray) else picture, meta=dict(meta)
-    )
+        return Refused(name, f"a picture is a path, bytes, a PIL image or an array, not {type(picture).__name__}")
+    return Source(name, lambda: bytes(picture) if isinstance(picture, bytearray) else picture, meta=dict(meta))
 
 
 def _from_path(path: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
@@ -136,9 +127,7 @@ def _walk(top: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
             patterns += _patterns(os.path.join(folder, IGNORE_FILE))
         inner = []
         for entry in entries:
-            if entry.name.startswith(".") or any(
-                fnmatch.fnmatch(entry.name, pattern) for pattern in patterns
-            ):
+            if entry.name.startswith(".") or any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns):
                 continue
             found = _entry(entry)
             if found is None:

@@ -11,8 +11,8 @@ from hashgrain.errors import ImageError
 
 # In a folder, what does not look like a picture is passed over; a file named outright is always tried.
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-    + (".heic", ".heif", ".mpo")
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif"}
+    | {".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 )
 MAX_BYTES = 512 << 20  # of one picture's file: more is no picture, and would fill the memory
 

@@ -73,9 +73,7 @@ def _picture_column(table: Any, path: str) -> str:
                 return name
             if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
                 return name
-    raise SourceError(
-        f"{path} has no column of pictures; one is looked for under the names {', '.join(COLUMNS)}"
-    )
+    raise SourceError(f"{path} has no column of pictures; one is looked for under the names {', '.join(COLUMNS)}")
 
 
 def _is_plain(value: Any) -> bool:

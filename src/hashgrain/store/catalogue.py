@@ -235,7 +235,7 @@ def item_row(connection: sqlite3.Connection, item: int) -> Row | None:
 
 def sound_code(library: Path, item: int, code: bytes, seal: int) -> bytes:
     """The code if its checksum fits, otherwise an error that says how to mend it."""
-    if code_seal(item, code) != seal:
+    if not isinstance(code, bytes) or code_seal(item, code) != seal:
         raise LibraryError(
             f"{library}: the code of item {item} is damaged in the catalogue;"
             " `hashgrain remove` it and add its file again"

@@ -211,8 +211,8 @@ def fit(field: Column | Key, value: Value) -> Value:
             os.fsencode(value) if path else value.encode()
         except UnicodeEncodeError:
             raise ValueError(f"{value!r} holds half a character") from None
-    if isinstance(field, Column) and (field.holds == "number") != (_kind(value) == "a number"):
-        holds = "a number" if field.holds == "number" else "text"
+    holds = "a number" if isinstance(field, Column) and field.holds == "number" else "text"
+    if isinstance(field, Column) and _kind(value) != holds:
         raise ValueError(f"{field.name} is {holds}, not {_kind(value)}")
     return value
 

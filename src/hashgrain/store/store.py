@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -48,8 +48,10 @@ class Store:
         self._writer: Connection | None = None
         try:
             connection = catalogue.connect(path)
-            self._give_back(connection)
-            facts = catalogue.facts(connection, path)
+            try:
+                facts = catalogue.facts(connection, path)
+            finally:
+                self._give_back(connection)
             self.grains, self.digest, self.created = facts.grains, facts.digest, facts.created
             if mode == "w":
                 self._writer = catalogue.connect(path, write=True)
@@ -237,13 +239,15 @@ class Store:
         connection.execute("DELETE FROM dead")
         connection.execute("DELETE FROM blocks")
         place = Place(before.segment + 1, 0, 0, self.grains.n_words)
-        cursor = connection.execute("SELECT item, code, seal FROM rows ORDER BY row")
-        while rows := cursor.fetchmany(min(REBUILD_ROWS, self.segment_rows)):
-            if place.rows >= self.segment_rows:
-                place = Place(place.number + 1, place.first_row + place.rows, 0, place.n_words)
-            codes = b"".join(catalogue.sound_code(self.path, *row) for row in rows)
-            catalogue.put_blocks(connection, segments.append(self.path, place, None, [row[0] for row in rows], codes))
-            place = replace(place, rows=place.rows + len(rows))
+        # Closed even when writing fails: an open cursor would lock the tables against the next attempt.
+        with closing(connection.execute("SELECT item, code, seal FROM rows ORDER BY row")) as cursor:
+            while rows := cursor.fetchmany(min(REBUILD_ROWS, self.segment_rows)):
+                if place.rows >= self.segment_rows:
+                    place = Place(place.number + 1, place.first_row + place.rows, 0, place.n_words)
+                codes = b"".join(catalogue.sound_code(self.path, *row) for row in rows)
+                grown = segments.append(self.path, place, None, [row[0] for row in rows], codes)
+                catalogue.put_blocks(connection, grown)
+                place = replace(place, rows=place.rows + len(rows))
         return Counters(before.era + 1, place.first_row + place.rows, 0, place.number)
 
     def _last_place(self, connection: sqlite3.Connection, counters: Counters) -> Place:
@@ -329,6 +333,11 @@ class Store:
                             connection.execute("ROLLBACK")
                             if self._era(connection) == era:  # not deleted by a rebuild: real damage
                                 raise
+                        except (TypeError, ValueError, OverflowError) as error:
+                            raise LibraryError(
+                                f"{self.path}: the catalogue's list of blocks is damaged ({error});"
+                                f" `hashgrain rebuild {self.path}` mends it"
+                            ) from error
                 raise LibraryError(f"{self.path} is being rebuilt again and again; try later")
             except BaseException:
                 self._give_back(connection)

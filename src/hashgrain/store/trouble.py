@@ -23,6 +23,8 @@ def told(library: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise LibraryError(_from_sqlite(library, error)) from error
+    except UnicodeDecodeError as error:  # sqlite3 quoting damaged bytes in its own message
+        raise LibraryError(f"{library}: the catalogue is damaged (bytes that are no text); {FROM_BACKUP}") from error
     except OSError as error:
         raise LibraryError(_from_system(library, error)) from error
 

@@ -96,7 +96,8 @@ def _items(connection: sqlite3.Connection, library: Path, n_words: int) -> Itera
         if sealed(row[:-1]) != row:
             yield Problem(f"{library}: item {row[0]}", "its entry does not match its checksum", again)
     for item, code, seal in connection.execute("SELECT item, code, seal FROM rows"):
-        if catalogue.code_seal(item, code) != seal or len(code) != 8 * n_words:
+        sound = isinstance(code, bytes) and len(code) == 8 * n_words and catalogue.code_seal(item, code) == seal
+        if not sound:
             yield Problem(f"{library}: item {item}", "its code does not match its checksum", again)
     orphans = "SELECT id FROM items EXCEPT SELECT item FROM rows"
     for (item,) in connection.execute(orphans):

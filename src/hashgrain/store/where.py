@@ -41,6 +41,7 @@ from hashgrain.store.conditions import (
 
 MAX_CHARS = 10_000
 MAX_DEPTH = 50
+MAX_VALUES = 10_000  # SQLite binds 32,766 in one statement
 TOKEN = re.compile(
     r"""\s*(?:
     (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
@@ -73,7 +74,10 @@ def compile_where(where: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         values[name] = value
         return f":{name}"
 
-    return as_sql(test, bind), values
+    condition = as_sql(test, bind)
+    if len(values) > MAX_VALUES:
+        raise FilterError(f"where: the filter names {len(values)} values, at most {MAX_VALUES} are taken")
+    return condition, values
 
 
 class _Parser:

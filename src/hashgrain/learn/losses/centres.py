@@ -27,9 +27,7 @@ def spread_centres(n: int, bits: int, generator: np.random.Generator, tries: int
     return centres
 
 
-def nested_centres(
-    parents: NDArray[np.int64], n_kinds: int, bits: tuple[int, int], seed: int
-) -> tuple[Tensor, Tensor]:
+def nested_centres(parents: NDArray[np.int64], n_kinds: int, bits: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
     """Centres of the kinds (n_kinds, bits[0]) and of the things (n_things, bits[1]), a prefix of each other."""
     generator = np.random.default_rng(seed)
     kinds = spread_centres(n_kinds, bits[0], generator)

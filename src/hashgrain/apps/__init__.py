@@ -1,0 +1,1 @@
+"""Small uses of a library: the demo, pages of results, the checkup."""

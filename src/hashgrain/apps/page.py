@@ -1,0 +1,135 @@
+"""A page of results in one file: pictures inside, nothing loaded from anywhere, nothing that runs."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from urllib.parse import quote_from_bytes
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #faf9f7; --ink: #1d1c1a; --soft: #6b6862; --card: #fff; --line: #e4e1db;
+  --same: #14683f; --near: #1f5aa6; --related: #8a4b08; --far: #5f5c57; --right: #14683f; --wrong: #a3262a; }
+@media (prefers-color-scheme: dark) { :root { --paper: #171614; --ink: #edeae4; --soft: #a29e96; --card: #211f1d;
+  --line: #35322e; --same: #5fd39a; --near: #86b7f5; --related: #f0b16b; --far: #b5b0a8; --right: #5fd39a;
+  --wrong: #ff9a9d; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 76rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.45 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 0 0 .25rem; text-wrap: balance; }
+h2 { font-size: 1.05rem; margin: 2.25rem 0 .75rem; }
+h2 small, .soft { color: var(--soft); font-weight: 400; }
+.query { display: flex; gap: 1.25rem; align-items: center; margin: 1.25rem 0; }
+.query img { max-width: 14rem; max-height: 14rem; border-radius: .6rem; border: 1px solid var(--line); }
+ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .9rem;
+  grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
+li { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; }
+li > a { display: block; color: inherit; text-decoration: none; height: 100%; }
+a:focus-visible { outline: 3px solid var(--near); outline-offset: 2px; }
+.shot { display: grid; place-items: center; height: 8.5rem; background: var(--line); }
+.shot img { width: 100%; height: 100%; object-fit: cover; }
+.told { padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
+.word { font-weight: 700; } .same { color: var(--same); } .near { color: var(--near); }
+.related { color: var(--related); } .far { color: var(--far); }
+.right { color: var(--right); } .wrong { color: var(--wrong); }
+.name { display: block; margin: .15rem 0; }
+"""
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """What was asked; the thumbnail is JPEG."""
+
+    name: str
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True)
+class PageHit:
+    name: str
+    path: str
+    thumbnail: bytes | None
+    word: str
+    distances: Mapping[str, int]
+    note: str | None = None
+    right: bool | None = None  # where the truth is known
+
+
+@dataclass(frozen=True)
+class PageGroup:
+    """Hits that answer one question, nearest first, and the picture that asked where it differs by group."""
+
+    title: str
+    hits: Sequence[PageHit]
+    query: PageQuery | None = None
+
+
+def result_page(query: PageQuery | None, groups: Sequence[PageGroup], *, title: str, lead: str = "") -> str:
+    """The page as text. Names are hostile until escaped."""
+    body = [f"<h1>{_text(title)}</h1>"]
+    if lead:
+        body.append(f'<p class="soft">{_text(lead)}</p>')
+    if query:
+        body.append(_query(query))
+    body.extend(map(_group, groups))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;'
+        " style-src 'unsafe-inline'\">"
+        f"<title>{_text(title)}</title><style>{STYLE}</style></head>\n<body><main>" + "\n".join(body) + "</main></body>"
+        "</html>\n"
+    )
+
+
+def _query(query: PageQuery) -> str:
+    picture = _picture(query.thumbnail, f"The picture asked with: {query.name}")
+    return f'<div class="query">{picture}<div><div class="soft">asked with</div>{_text(query.name)}</div></div>'
+
+
+def _group(group: PageGroup) -> str:
+    cards = "".join(_card(rank, hit) for rank, hit in enumerate(group.hits, 1)) or '<li class="told">nothing found</li>'
+    asked = _query(group.query) if group.query else ""
+    return f"<section><h2>{_text(group.title)}</h2>{asked}<ol>{cards}</ol></section>"
+
+
+def _card(rank: int, hit: PageHit) -> str:
+    distances = " · ".join(f"{_text(grain)} {distance}" for grain, distance in hit.distances.items())
+    mark = {True: '<span class="right">✓ right</span>', False: '<span class="wrong">✗ wrong</span>', None: ""}[
+        hit.right
+    ]
+    note = f'<span class="name">{_text(hit.note)}</span>' if hit.note else ""
+    picture = _picture(hit.thumbnail, f"Hit {rank}: {hit.name}")
+    return (
+        f'<li><a href="{escape(file_address(hit.path))}"><span class="shot">{picture}</span><span class="told">'
+        f'<span class="soft">{rank}.</span> <span class="word {_text(hit.word)}">{_text(hit.word)}</span> {mark}'
+        f'<span class="name">{_text(hit.name)}</span>{note}<span class="soft">{distances}</span></span></a></li>'
+    )
+
+
+def _picture(jpeg: bytes | None, alt: str) -> str:
+    if jpeg is None:
+        return '<span class="soft">the file is gone</span>'
+    width, height = _size(jpeg)
+    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    return f'<img src="{source}" alt="{_text(alt)}" width="{width}" height="{height}">'
+
+
+def _size(jpeg: bytes) -> tuple[int, int]:
+    import io
+
+    from PIL import Image
+
+    return Image.open(io.BytesIO(jpeg), formats=["JPEG"]).size
+
+
+def file_address(path: str) -> str:
+    """A file:// address, whatever bytes the name is made of."""
+    return "file://" + quote_from_bytes(os.fsencode(path))
+
+
+def _text(text: str) -> str:
+    """Safe in HTML, with what is no text replaced."""
+    return escape(text.encode("utf-8", "replace").decode())
