@@ -137,12 +137,9 @@ def test_a_killed_create_leaves_nothing_or_a_library(tmp_path: Path) -> None:
             Store.open(path, "w").close()
             outcomes.append("a library")
         except LibraryError as error:
-            outcomes.append(
-                "none" if "make one: " in str(error) else "half" if "make it again: " in str(error) else "?"
-            )
+            outcomes.append("half" if "make it again: " in str(error) else "none")
             make(path).close()
-        with Store.open(path, "w") as store:
-            store.commit([new(1)])
+        with Store.open(path) as store:
             assert store.verify() == []
     assert outcomes == sorted(outcomes, key=["none", "half", "a library"].index)
     assert set(outcomes) == {"none", "half", "a library"}
@@ -250,37 +247,43 @@ def goes_through(store: Store, change: str, failing: Failing, step: int, reason:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
 def test_a_file_size_limit_stops_an_add_and_leaves_the_batches_before_it(tmp_path: Path) -> None:
     """A real refusal by the system, as a full disk or a quota gives; once without it the same add goes through."""
-    path = tmp_path / "a.hg"
-    make(path).close()
     script = """
     import resource
 
-    number = 0
-    with Store.open(sys.argv[1], "w") as store:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    path, bits, first, room = sys.argv[1], *map(int, sys.argv[2:])
+
+    def batch(number, size):
+        return [new(n, code=np.resize(code_of(n), bits // 64)) for n in range(number, number + size)]
+
+    store = Store.create(path, grains=Grains(look=bits), digest="d1")
+    store.commit(batch(0, first))
+    store.close()
+    number = first
+    with Store.open(path, "w") as store:
+        largest = max((file.stat().st_size for file in Path(path, "segments").iterdir()), default=0)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest + room, resource.RLIM_INFINITY))
         try:
             while True:
-                store.commit([new(number + i, meta={"note": "x" * 100}) for i in range(40)])
+                store.commit(batch(number, 40))
                 number += 40
         except LibraryError as error:
             print(number, error)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print([problem for problem in store.verify() if not problem.harmless])
+        store.commit(batch(number, 40))
         print(store.verify())
-        store.commit([new(number + i) for i in range(40)])
-        print(len(store.info()) > 0, store.verify())
     """
-    for limit in (4_000, 200_000):  # the first stops a segment file, the second the catalogue's log
-        shutil.rmtree(path)
-        make(path).close()
-        writer = child(script, path, limit)
-        refused, clean, again = writer.communicate()[0].splitlines()
-        number, _, reason = refused.partition(" ")
-        assert "disk" in reason
-        assert "the library is as it was before the last batch" in reason
-        assert clean == "[]"
-        assert again == "True []"
-        found = codes_by_path(path)
-        assert found == {new(n).path: code_of(n).tobytes() for n in range(int(number) + 40)}
+    # Room for one batch of wide codes stops a segment file; codes so narrow, the catalogue's log is stopped first.
+    for bits, first, room, reason in [(4096, 1000, 30_000, "disk is full"), (64, 0, 150_000, "disk I/O error")]:
+        path = tmp_path / f"{bits}.hg"
+        refused, sound, clean = child(script, path, bits, first, room).communicate()[0].splitlines()
+        number, _, said = refused.partition(" ")
+        assert int(number) > first
+        assert reason in said
+        assert "the library is as it was before the last batch" in said
+        assert (sound, clean) == ("[]", "[]")
+        found = {name: code[:8] for name, code in codes_by_path(path).items()}
+        assert found == {new(n).path: code_of(n).tobytes()[:8] for n in range(int(number) + 40)}
 
 
 # ---- damage
@@ -300,6 +303,12 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def copy(sound: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "copy.hg"))
+
+
+def change(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path / catalogue.NAME, isolation_level=None)
+    connection.execute(statement)
+    connection.close()
 
 
 def damages(file: Path, block: int) -> list[tuple[str, Callable[[], object]]]:
@@ -393,10 +402,10 @@ def test_a_damaged_catalogue_never_gives_a_wrong_answer(sound: Path, tmp_path: P
     path = copy(sound, tmp_path)
     file = path / catalogue.NAME
     whole = file.read_bytes()
-    quiet = 0
-    for round_ in range(2):
-        random.seed(round_)
-        for name, damage in damages(file, 4096 if round_ == 0 else 1024):
+    named = 0
+    refusals: set[str] = set()
+    for block in (4096, 1024):
+        for name, damage in damages(file, block):
             damage()
             for log in path.glob("catalogue.sqlite-*"):
                 log.unlink()
@@ -413,11 +422,13 @@ def test_a_damaged_catalogue_never_gives_a_wrong_answer(sound: Path, tmp_path: P
                             assert all(codes[i] == right[0][i] for i in codes), name
                     except HashgrainError:
                         assert problems, f"{name}: an answer failed and verify was silent"
-                    quiet += not problems
+                    named += bool(problems)
             except LibraryError as error:
-                assert "copy.hg" in str(error)
+                refusals.add(str(error))
             file.write_bytes(whole)
-    assert quiet < 200
+    assert all("copy.hg" in refusal for refusal in refusals)
+    assert named > 20
+    assert len(refusals) > 5
 
 
 def test_a_catalogue_that_is_no_database_says_what_to_do(sound: Path, tmp_path: Path) -> None:
@@ -428,41 +439,47 @@ def test_a_catalogue_that_is_no_database_says_what_to_do(sound: Path, tmp_path: 
             ask(path)
 
 
-def test_a_removed_or_replaced_row_cannot_come_alive_by_a_changed_bit(sound: Path, tmp_path: Path) -> None:
-    path = copy(sound, tmp_path)
-    for statement in (
+@pytest.mark.parametrize(
+    "statement",
+    [
         "UPDATE dead SET row = row + 1 WHERE number = 1",
+        "UPDATE dead SET row = 1000 WHERE number = 1",
+        "UPDATE dead SET item = 'x' WHERE number = 1",
         "DELETE FROM dead WHERE number = 2",
         "DELETE FROM blocks WHERE segment = 4",
-        "UPDATE facts SET value = value - 1 WHERE key = 'dead'",
         "UPDATE blocks SET codes_crc = codes_crc + 1 WHERE segment = 2",
-    ):
-        with sqlite3.connect(path / catalogue.NAME) as connection:
-            connection.execute(statement)
-        connection.close()
-        with Store.open(path) as store:
-            with pytest.raises(LibraryError, match="hashgrain rebuild"), store.snapshot():
-                pass
-            assert store.verify(), statement
-        with Store.open(path, "w") as store:
-            store.rebuild()
-            assert store.verify() == []
-        assert codes_by_path(path) == codes_by_path(sound)
+        "UPDATE blocks SET rows = 'x' WHERE segment = 2",
+        "UPDATE blocks SET rows = -rows WHERE segment = 1",
+        "UPDATE facts SET value = value - 1 WHERE key = 'dead'",
+        "UPDATE facts SET value = value + 1 WHERE key = 'rows'",
+    ],
+)
+def test_a_dead_row_does_not_come_alive_by_a_change_in_the_catalogue(
+    sound: Path, tmp_path: Path, statement: str
+) -> None:
+    path = copy(sound, tmp_path)
+    change(path, statement)
+    with Store.open(path) as store:
+        with pytest.raises(LibraryError, match="hashgrain rebuild"), store.snapshot():
+            pass
+        assert store.verify()
+    with Store.open(path, "w") as store:
+        store.rebuild()
+        assert store.verify() == []
+    assert codes_by_path(path) == codes_by_path(sound)
 
 
 def test_a_damaged_item_is_named_and_can_be_removed_and_added_again(sound: Path, tmp_path: Path) -> None:
     path = copy(sound, tmp_path)
-    with sqlite3.connect(path / catalogue.NAME) as connection:
-        connection.execute("UPDATE items SET width = width + 1 WHERE id = 1")
-        connection.execute("UPDATE rows SET code = zeroblob(16) WHERE item = 2")
-    connection.close()
+    change(path, "UPDATE items SET width = width + 1 WHERE id = 1")
+    change(path, "UPDATE rows SET code = zeroblob(16) WHERE item = 2")
     with Store.open(path, "w") as store:
         with store.snapshot() as snapshot:
             with pytest.raises(LibraryError, match=r"item 1 is damaged.*hashgrain remove"):
                 snapshot.items([1])
             with pytest.raises(LibraryError, match=r"code of item 2 is damaged.*hashgrain remove"):
                 snapshot.code(2)
-        assert {p.thing.rpartition(" ")[2] for p in store.verify() if "item" in p.thing} == {"1", "2"}
+        assert {p.thing.rpartition(": ")[2] for p in store.verify()} >= {"item 1", "item 2"}
         with pytest.raises(LibraryError, match="code of item 2"):
             store.rebuild()
         assert store.remove([1, 2]) == 2
@@ -495,8 +512,6 @@ def test_a_reader_that_meets_a_rebuild_between_catalogue_and_files_looks_again(
 def test_grains_and_digest_cannot_change_unnoticed(sound: Path, tmp_path: Path) -> None:
     path = copy(sound, tmp_path)
     assert Store.open(path).grains == GRAINS
-    with sqlite3.connect(path / catalogue.NAME) as connection:
-        connection.execute("UPDATE facts SET value = 'd2' WHERE key = 'digest'")
-    connection.close()
+    change(path, "UPDATE facts SET value = 'd2' WHERE key = 'digest'")
     with pytest.raises(LibraryError, match="its facts do not read"):
         Store.open(path)

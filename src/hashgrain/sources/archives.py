@@ -33,7 +33,7 @@ def archive_sources(path: str) -> Iterator[Source | Refused]:
                 yield Source(f"{path}!{name}", lambda content=content: content, (len(content), changed), dict(notes))  # type: ignore[misc]
 
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 if not member.isreg():
                     continue
@@ -47,11 +47,20 @@ def archive_sources(path: str) -> Iterator[Source | Refused]:
                     pictures.append((member.name, _content(archive, member)))
                 else:
                     notes.update(_notes(archive, member, suffix))
+            _check_end(archive)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         yield from group()
         yield Refused(path, f"the archive is damaged or cut short ({error})")
         return
     yield from group()
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """tarfile takes an archive that just stops for one that is complete; a complete one ends in zeros."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if len(archive.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it ends without an end mark")
 
 
 def read_member(path: str, name: str) -> bytes:

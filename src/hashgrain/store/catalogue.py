@@ -14,7 +14,7 @@ from typing import Any
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, LibraryError
 from hashgrain.store.items import COLUMNS, Row, now
-from hashgrain.store.trouble import FROM_BACKUP
+from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
 FORMAT = 1
 APPLICATION_ID = int.from_bytes(b"HGrn", "big")
@@ -203,21 +203,14 @@ def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
     connection.executemany("UPDATE facts SET value = ? WHERE key = ?", values)
 
 
-def blocks(connection: sqlite3.Connection, since: int = 0) -> list[Block]:
+def blocks(connection: sqlite3.Connection, library: Path, since: int = 0) -> list[Block]:
     """The committed blocks of all segments from number `since` on, in order."""
-    query = (
-        "SELECT segment, first_row, rows, codes_crc, ids_crc FROM blocks WHERE segment >= ? ORDER BY segment, first_row"
-    )
-    return [Block(*row) for row in connection.execute(query, (since,))]
-
-
-def last_block(connection: sqlite3.Connection, segment: int) -> Block | None:
-    query = (
-        "SELECT segment, first_row, rows, codes_crc, ids_crc FROM blocks WHERE segment = ?"
-        " ORDER BY first_row DESC LIMIT 1"
-    )
-    row = connection.execute(query, (segment,)).fetchone()
-    return Block(*row) if row else None
+    found = connection.execute(
+        "SELECT * FROM blocks WHERE segment >= ? ORDER BY segment, first_row", (since,)
+    ).fetchall()
+    if any(not isinstance(number, int) or number < 0 for row in found for number in row):
+        raise MendableError(library, library / NAME, "the list of blocks is damaged")
+    return [Block(*row) for row in found]
 
 
 def put_blocks(connection: sqlite3.Connection, new: Iterable[Block]) -> None:

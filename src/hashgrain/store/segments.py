@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Words
-from hashgrain.errors import LibraryError
 from hashgrain.store import disk
 from hashgrain.store.catalogue import Block
+from hashgrain.store.trouble import MendableError
 
 FOLDER = "segments"
 SEGMENT_ROWS = 1 << 20  # a segment that has this many rows is full
@@ -31,15 +31,6 @@ BLOCK_ROWS = 4096  # a block that has this many rows is full: checksums stay few
 HEADER = 64
 VERSION = 1
 KINDS = {"codes": b"HGcodes\n", "ids": b"HGids  \n"}
-
-
-class DamagedSegmentError(LibraryError):
-    """A segment file that is missing, short or altered."""
-
-    def __init__(self, file: Path, reason: str) -> None:
-        library = file.parent.parent
-        super().__init__(f"{file}: {reason}; `hashgrain rebuild {library}` mends it")
-        self.file, self.reason = file, reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +97,20 @@ def _map(library: Path, place: Place, kind: str) -> memoryview:
     try:
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
-        raise DamagedSegmentError(file, "the file is missing") from error
+        raise MendableError(library, file, "the file is missing") from error
     try:
         size = os.fstat(descriptor).st_size
         if size < place.size(kind):
-            raise DamagedSegmentError(file, f"it has {size} bytes where {place.size(kind)} are committed")
+            raise MendableError(library, file, f"it has {size} bytes where {place.size(kind)} are committed")
         view = memoryview(mmap.mmap(descriptor, place.size(kind), access=mmap.ACCESS_READ))
     finally:
         os.close(descriptor)
     if view[:HEADER] != place.header(kind):
-        raise DamagedSegmentError(file, "the header is damaged")
+        raise MendableError(library, file, "the header is damaged")
     return view
 
 
-def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterator[DamagedSegmentError]:
+def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterator[MendableError]:
     """The blocks whose bytes do not match their checksums."""
     place = mapped.place
     for block in blocks:
@@ -128,7 +119,7 @@ def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterat
             start = HEADER + (block.first_row - place.first_row) * width
             if zlib.crc32(view[start : start + block.rows * width]) != crc:
                 reason = f"rows {block.first_row} to {block.end - 1} do not match their checksum"
-                yield DamagedSegmentError(place.file(library, kind), reason)
+                yield MendableError(library, place.file(library, kind), reason)
 
 
 def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], codes: bytes) -> list[Block]:
@@ -144,7 +135,7 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
     packed = struct.pack(f"<{len(ids)}q", *ids)
     for kind, data in (("codes", codes), ("ids", packed)):
         if place.rows:
-            _extend(place.file(library, kind), place, kind, data)
+            _extend(library, place, kind, data)
         else:
             _create(place.file(library, kind), place.header(kind) + data)
     if not place.rows:
@@ -156,16 +147,17 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
     return [Block(place.number, first, len(ids), zlib.crc32(codes), zlib.crc32(packed))]
 
 
-def _extend(file: Path, place: Place, kind: str, data: bytes) -> None:
+def _extend(library: Path, place: Place, kind: str, data: bytes) -> None:
+    file = place.file(library, kind)
     try:
         descriptor = os.open(file, os.O_RDWR | getattr(os, "O_BINARY", 0))
     except FileNotFoundError as error:
-        raise DamagedSegmentError(file, "the file is missing") from error
+        raise MendableError(library, file, "the file is missing") from error
     try:
         if os.fstat(descriptor).st_size < place.size(kind):
-            raise DamagedSegmentError(file, "the file is shorter than the catalogue says")
+            raise MendableError(library, file, "the file is shorter than the catalogue says")
         if os.read(descriptor, HEADER) != place.header(kind):
-            raise DamagedSegmentError(file, "the header is damaged")
+            raise MendableError(library, file, "the header is damaged")
         disk.write_at(descriptor, data, place.size(kind))
         disk.sync(descriptor)
     finally:

@@ -18,7 +18,7 @@ from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Block, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places
-from hashgrain.store.trouble import told
+from hashgrain.store.trouble import MendableError, told
 from hashgrain.store.where import compile_where
 
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
@@ -42,7 +42,7 @@ def view_of(connection: sqlite3.Connection, library: Path, n_words: int, old: Vi
         old = View(Counters(counters.era, 0, 0, 0), (), ())
     since = old.places[-1].number if old.places else 0
     committed = dict(zip(old.places[:-1], old.segments[:-1], strict=True))
-    for place, blocks in places(catalogue.blocks(connection, since), n_words):
+    for place, blocks in places(catalogue.blocks(connection, library, since), n_words):
         known = old.segments[-1] if old.places and place.number == since else None
         committed[place] = _grown(library, place, blocks, known)
     _check_rows(library, list(committed), counters)
@@ -73,10 +73,8 @@ def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -
             break
         expected += place.rows
     if expected != counters.rows:
-        raise LibraryError(
-            f"{library}: the catalogue's list of blocks is damaged ({expected} of {counters.rows} rows);"
-            f" `hashgrain rebuild {library}` mends it"
-        )
+        reason = f"the list of blocks is damaged ({expected} of {counters.rows} rows)"
+        raise MendableError(library, library / catalogue.NAME, reason)
 
 
 def _bury(
@@ -85,6 +83,9 @@ def _bury(
     """The segments with the rows that died since out of `alive`; arrays handed out stay as they are."""
     query = "SELECT row, item FROM dead WHERE number > ? ORDER BY row"
     found = connection.execute(query, (seen,)).fetchall()
+    damage = MendableError(library, library / catalogue.NAME, "the list of removed rows is damaged")
+    if any(not isinstance(number, int) for pair in found for number in pair):
+        raise damage
     rows, items = np.array(found, np.int64).reshape(-1, 2).T
     buried = 0
     for place, segment in committed.items():
@@ -101,9 +102,7 @@ def _bury(
         buried += int(end - first)
         yield Segment(segment.ids, segment.words, alive)
     if buried != dead - seen:
-        raise LibraryError(
-            f"{library}: the catalogue's list of removed rows is damaged; `hashgrain rebuild {library}` mends it"
-        )
+        raise damage
 
 
 class Snapshot:

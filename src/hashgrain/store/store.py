@@ -18,9 +18,9 @@ from hashgrain.store.catalogue import Connection, Counters
 from hashgrain.store.items import COLUMNS, Item, Moved, New, Problem, Replaced, Touched, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
-from hashgrain.store.segments import SEGMENT_ROWS, DamagedSegmentError, Place
+from hashgrain.store.segments import SEGMENT_ROWS, Place
 from hashgrain.store.snapshot import Snapshot, View, view_of
-from hashgrain.store.trouble import FROM_BACKUP, told
+from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
 
 NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER}
 REBUILD_ROWS = 65_536  # rows in memory, and in a block, while segments are written anew
@@ -55,7 +55,7 @@ class Store:
             self.grains, self.digest, self.created = facts.grains, facts.digest, facts.created
             if mode == "w":
                 self._writer = catalogue.connect(path, write=True)
-                segments.tidy(path, self._places(self._writer))
+                self._tidy(self._writer)
         except BaseException:
             self.close()
             raise
@@ -232,7 +232,7 @@ class Store:
                 self._undo(connection)
                 raise
         with self._writing, told(self.path):
-            segments.tidy(self.path, self._places(self._need_writer()))
+            self._tidy(self._need_writer())
 
     def _rewrite(self, connection: sqlite3.Connection, before: Counters) -> Counters:
         changes.renumber(connection)
@@ -258,7 +258,7 @@ class Store:
         return Place(counters.segment + 1, counters.rows, 0, self.grains.n_words)
 
     def _places(self, connection: sqlite3.Connection, since: int = 0) -> list[Place]:
-        blocks = catalogue.blocks(connection, since)
+        blocks = catalogue.blocks(connection, self.path, since)
         return [place for place, _ in segments.places(blocks, self.grains.n_words)]
 
     @contextmanager
@@ -280,8 +280,14 @@ class Store:
     def _undo(self, connection: sqlite3.Connection) -> None:
         """Back to before the transaction, files included. What fails here is mended by the next writer."""
         _roll_back(connection)
-        with suppress(sqlite3.Error, OSError):
-            segments.tidy(self.path, self._places(connection))
+        self._tidy(connection)
+
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        """Give back the space of what is not committed, unless the list of what is may be damaged."""
+        with suppress(sqlite3.Error, LibraryError, OSError):
+            committed = self._places(connection)
+            if sum(place.rows for place in committed) == catalogue.counters(connection, self.path).rows:
+                segments.tidy(self.path, committed)
 
     def _need_writer(self) -> Connection:
         if self._closed:
@@ -329,15 +335,10 @@ class Store:
                             era = self._era(connection)
                             self._view = view_of(connection, self.path, self.grains.n_words, self._view)
                             return connection, self._view
-                        except DamagedSegmentError:
+                        except MendableError:
                             connection.execute("ROLLBACK")
                             if self._era(connection) == era:  # not deleted by a rebuild: real damage
                                 raise
-                        except (TypeError, ValueError, OverflowError) as error:
-                            raise LibraryError(
-                                f"{self.path}: the catalogue's list of blocks is damaged ({error});"
-                                f" `hashgrain rebuild {self.path}` mends it"
-                            ) from error
                 raise LibraryError(f"{self.path} is being rebuilt again and again; try later")
             except BaseException:
                 self._give_back(connection)
@@ -349,9 +350,7 @@ class Store:
 
 def _check_end(library: Path, place: Place, before: Counters) -> None:
     if place.first_row + place.rows != before.rows:
-        raise LibraryError(
-            f"{library}: the catalogue's list of blocks is damaged; `hashgrain rebuild {library}` mends it"
-        )
+        raise MendableError(library, library / catalogue.NAME, "the list of blocks is damaged")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

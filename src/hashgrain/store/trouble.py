@@ -16,6 +16,14 @@ AS_IT_WAS = "the library is as it was before the last batch"
 FROM_BACKUP = "restore it from a backup, or build the library again with `hashgrain add`"
 
 
+class MendableError(LibraryError):
+    """Damage to what can be written anew from the catalogue: segment files, and the lists of what is in them."""
+
+    def __init__(self, library: Path, thing: object, reason: str) -> None:
+        super().__init__(f"{thing}: {reason}; `hashgrain rebuild {library}` mends it")
+        self.thing, self.reason = str(thing), reason
+
+
 @contextmanager
 def told(library: Path) -> Iterator[None]:
     """Whatever SQLite or the system raises inside becomes a LibraryError that names the library."""

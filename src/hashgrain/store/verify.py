@@ -13,7 +13,6 @@ from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue
 from hashgrain.store.items import COLUMNS, Problem, sealed
 from hashgrain.store.segments import (
-    DamagedSegmentError,
     Mapped,
     Place,
     bad_blocks,
@@ -21,7 +20,7 @@ from hashgrain.store.segments import (
     map_segment,
     places,
 )
-from hashgrain.store.trouble import FROM_BACKUP
+from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
 AT_ONCE = 65_536
 TRIES = 10
@@ -63,6 +62,8 @@ def _all(connection: sqlite3.Connection, library: Path, n_words: int) -> list[Pr
                     found.append(replace(problem, reason=f"and more like it after these {MOST}"))
                     break
                 found.append(problem)
+        except MendableError as error:
+            found.append(Problem(error.thing, error.reason, _rebuild(library)))
         except (sqlite3.Error, LibraryError, OSError, ValueError, TypeError, OverflowError) as error:
             found.append(Problem(str(library / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP))
     return found
@@ -110,7 +111,7 @@ def _counts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iter
     (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
     (dead,) = connection.execute("SELECT count(*) FROM dead").fetchone()
     (both,) = connection.execute("SELECT count(*) FROM dead WHERE row IN (SELECT row FROM rows)").fetchone()
-    held = sum(block.rows for block in catalogue.blocks(connection))
+    held = sum(block.rows for block in catalogue.blocks(connection, library))
     thing = str(library / catalogue.NAME)
     if (live + dead, dead, held, both) != (counters.rows, counters.dead, counters.rows, 0):
         reason = (
@@ -122,14 +123,14 @@ def _counts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iter
 
 def _segments(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Each file's header, length and checksums; then its rows against the catalogue's, live and dead."""
-    for place, blocks in places(catalogue.blocks(connection), n_words):
+    for place, blocks in places(catalogue.blocks(connection, library), n_words):
         try:
             mapped = map_segment(library, place)
-        except DamagedSegmentError as error:
-            yield Problem(str(error.file), error.reason, _rebuild(library))
+        except MendableError as error:
+            yield Problem(error.thing, error.reason, _rebuild(library))
             continue
         for damage in bad_blocks(library, mapped, blocks):
-            yield Problem(str(damage.file), damage.reason, _rebuild(library))
+            yield Problem(damage.thing, damage.reason, _rebuild(library))
         wrong = _unlike(connection, place, mapped)
         if wrong:
             reason = f"{wrong} rows differ from the catalogue"
@@ -159,7 +160,7 @@ def _unlike(connection: sqlite3.Connection, place: Place, mapped: Mapped) -> int
 
 def _leftovers(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Space that counts for nothing: an add that runs right now, or one that was interrupted."""
-    for extra in extras(library, [place for place, _ in places(catalogue.blocks(connection), n_words)]):
+    for extra in extras(library, [place for place, _ in places(catalogue.blocks(connection, library), n_words)]):
         size = extra.file.stat().st_size - (extra.keep or 0)
         reason = f"{size} bytes are not committed: a batch is being written, or was interrupted"
         yield Problem(str(extra.file), reason, "none needed: the next writer gives the space back", harmless=True)
