@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_picture
 
+from conftest import make_picture
 from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.apps.scenes import KINDS, scenes, write_scenes
 

@@ -336,3 +336,13 @@ def test_the_demo_runs_and_says_how_often_it_was_right(hashgrain: Run, tmp_path:
     assert (tmp_path / "demo/results.html").stat().st_size > 100_000
     again = hashgrain("demo", "--photos", tmp_path / "demo/pictures", "--folder", "own")
     assert again.returncode == 0, again.stderr
+
+
+def test_every_verb_is_documented_and_every_documented_verb_exists() -> None:
+    from conftest import ROOT
+
+    from hashgrain.cli.app import VERBS
+
+    rows = (ROOT / "docs/reference/cli.md").read_text().splitlines()
+    documented = {row.split("`")[1].split()[0] for row in rows if row.startswith("| `") and "|" in row[2:]}
+    assert documented == set(VERBS)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from conftest import make_picture
 from PIL import Image
 
+from conftest import make_picture
 from hashgrain.errors import ImageError
 from hashgrain.images import DecodePool, Picture, open_picture, thumbnail
 
@@ -295,10 +295,10 @@ def children() -> list[psutil.Process]:
 
 def test_leaving_early_leaves_no_process_behind() -> None:
     before = len(children())
-    with pytest.raises(RuntimeError), DecodePool((16, 16), workers=2) as pool:
+    with DecodePool((16, 16), workers=2) as pool:
         for token, _ in pool.decode(numbered(200)):
             if token == 3:
-                raise RuntimeError("the reader had enough")
+                break
     assert len(children()) == before
 
 

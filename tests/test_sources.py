@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import fill, make_picture
 
+from conftest import fill, make_picture
 from hashgrain.errors import SourceError
 from hashgrain.sources import Refused, Source, find, reopen
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, changes, disk, segments, verify
-from hashgrain.store.catalogue import Connection, Counters
+from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.items import COLUMNS, Item, Moved, New, Problem, Replaced, Touched, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
@@ -196,13 +196,11 @@ class Store:
             return []
         with self._transaction() as connection:
             before = catalogue.counters(connection, self.path)
-            place = self._last_place(connection, before)
+            place, last = self._end(connection, before)
             try:
                 outcome = changes.apply(connection, self.path, self.grains.n_words, batch, before)
                 after = replace(before, rows=before.rows + len(outcome.row_ids), dead=outcome.dead)
                 if outcome.row_ids:
-                    _check_end(self.path, place, before)
-                    last = catalogue.last_block(connection, place.number)
                     grown = segments.append(self.path, place, last, outcome.row_ids, b"".join(outcome.codes))
                     catalogue.put_blocks(connection, grown)
                     after = replace(after, segment=place.number)
@@ -250,15 +248,18 @@ class Store:
                 place = replace(place, rows=place.rows + len(rows))
         return Counters(before.era + 1, place.first_row + place.rows, 0, place.number)
 
-    def _last_place(self, connection: sqlite3.Connection, counters: Counters) -> Place:
-        """The segment to append to: the last one, or a new one where that is full or there is none."""
-        for place in self._places(connection, counters.segment):
+    def _end(self, connection: sqlite3.Connection, counters: Counters) -> tuple[Place, Block | None]:
+        """The segment to append to and its last block: the last one, or a new one where that is full."""
+        blocks = catalogue.blocks(connection, self.path, counters.segment)
+        for place, members in segments.places(blocks, self.grains.n_words):
+            if place.first_row + place.rows != counters.rows:
+                raise MendableError(self.path, self.path / catalogue.NAME, "the list of blocks is damaged")
             if place.rows < self.segment_rows:
-                return place
-        return Place(counters.segment + 1, counters.rows, 0, self.grains.n_words)
+                return place, members[-1]
+        return Place(counters.segment + 1, counters.rows, 0, self.grains.n_words), None
 
-    def _places(self, connection: sqlite3.Connection, since: int = 0) -> list[Place]:
-        blocks = catalogue.blocks(connection, self.path, since)
+    def _places(self, connection: sqlite3.Connection) -> list[Place]:
+        blocks = catalogue.blocks(connection, self.path)
         return [place for place, _ in segments.places(blocks, self.grains.n_words)]
 
     @contextmanager
@@ -346,11 +347,6 @@ class Store:
 
     def _era(self, connection: sqlite3.Connection) -> int:
         return catalogue.counters(connection, self.path).era
-
-
-def _check_end(library: Path, place: Place, before: Counters) -> None:
-    if place.first_row + place.rows != before.rows:
-        raise MendableError(library, library / catalogue.NAME, "the list of blocks is damaged")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
