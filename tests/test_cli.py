@@ -340,7 +340,6 @@ def test_the_demo_runs_and_says_how_often_it_was_right(hashgrain: Run, tmp_path:
 
 def test_every_verb_is_documented_and_every_documented_verb_exists() -> None:
     from conftest import ROOT
-
     from hashgrain.cli.app import VERBS
 
     rows = (ROOT / "docs/reference/cli.md").read_text().splitlines()

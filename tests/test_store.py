@@ -9,6 +9,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,20 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from hashgrain.codes import Grains, Words
 from hashgrain.errors import LibraryError, QueryError
-from hashgrain.store import FORMAT, Moved, New, Replaced, Snapshot, Store, Touched
+from hashgrain.store import FORMAT, Moved, New, Replaced, Snapshot, Store, Touched, catalogue, disk
 
 GRAINS = Grains(kind=32, look=128)
 SOURCE = Path(__file__).parent.parent / "src"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Flushes are left out here: they protect from power loss, which no test has. One test sees that they are made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(disk, "sync", lambda file: None)
+        patch.setattr(disk, "sync_folder", lambda folder: None)
+        patch.setattr(catalogue, "SETTINGS", [each.replace("FULL", "OFF") for each in catalogue.SETTINGS])
+        yield
 
 
 def code_of(number: int) -> Words:
@@ -593,5 +604,5 @@ class AgainstADictionary(RuleBasedStateMachine):
 
 TestAgainstADictionary = AgainstADictionary.TestCase
 TestAgainstADictionary.settings = settings(
-    max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -18,7 +18,9 @@ from hashgrain.errors import HashgrainError, LibraryError
 from hashgrain.store import Moved, Snapshot, Store, catalogue, disk
 from hashgrain.store.segments import HEADER
 from test_store import GRAINS, child, code_of, live, make, new, replaced
+from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 
+SETTINGS = catalogue.SETTINGS  # as they are before they are made quick for these tests
 Answers = tuple[dict[int, bytes], list[Any], list[int]]
 
 
@@ -284,6 +286,46 @@ def test_a_file_size_limit_stops_an_add_and_leaves_the_batches_before_it(tmp_pat
         assert (sound, clean) == ("[]", "[]")
         found = {name: code[:8] for name, code in codes_by_path(path).items()}
         assert found == {new(n).path: code_of(n).tobytes()[:8] for n in range(int(number) + 40)}
+
+
+@pytest.mark.parametrize(("change", "folders"), [("commit", 0), ("commit to a new segment", 1), ("rebuild", 3)])
+def test_segments_are_flushed_before_the_catalogue_counts_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, folders: int
+) -> None:
+    """What power loss asks for: every file written is flushed, a new one's folder too, then SQLite flushes its log."""
+    steps: list[str] = []
+    write = disk.write
+
+    def noted(file: int, data: memoryview) -> int:
+        steps.append(f"write {os.fstat(file).st_ino}")
+        return write(file, data)
+
+    class Noting(catalogue.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            steps.extend([sql] if sql in ("BEGIN IMMEDIATE", "COMMIT") else [])
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(catalogue, "SETTINGS", SETTINGS)
+    monkeypatch.setattr(catalogue, "Connection", Noting)
+    monkeypatch.setattr(disk, "write", noted)
+    monkeypatch.setattr(disk, "sync", lambda file: steps.append(f"sync {os.fstat(file).st_ino}"))
+    monkeypatch.setattr(disk, "sync_folder", lambda folder: steps.append("sync folder"))
+    with make(tmp_path / "a.hg", 20) as store:
+        if change != "commit to a new segment":
+            store.commit([new(number) for number in range(20, 25)])
+        steps.clear()
+        CHANGES[change](store)
+        assert store._writer is not None
+        assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert steps[0] == "BEGIN IMMEDIATE"
+    assert steps[steps.index("COMMIT") :] == ["COMMIT"]
+    written = {step.split()[1] for step in steps if step.startswith("write")}
+    assert len(written) == 2 * max(folders, 1)
+    for file in written:
+        last_write = max(at for at, step in enumerate(steps) if step == f"write {file}")
+        assert f"sync {file}" in steps[last_write:]
+    assert steps.count("sync folder") == folders
 
 
 # ---- damage

@@ -21,6 +21,7 @@ from hashgrain.codes import Grains
 from hashgrain.errors import FilterError
 from hashgrain.store import Item, New, Snapshot, Store
 from hashgrain.store.where import compile_where
+from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 
 TEXTS = ["cat", "Cat", "dog", "", "café", "it's", 'a "b"', "x%y", "100", "ZÜRICH", "line\nbreak", "𝔘", "true"]
 NUMBERS = [-3, 0, 1, 2, 7, 100, 0.5, 2.0, -2.25, 2**53, 10**30]

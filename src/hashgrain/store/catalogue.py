@@ -25,6 +25,7 @@ PATIENCE_S = 10.0  # how long to wait for SQLite's own short locks (checkpoints,
 
 SCHEMA = f"""
 PRAGMA page_size = 4096;
+BEGIN;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 CREATE TABLE facts (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -102,6 +103,7 @@ def make(library: Path, grains: Grains, digest: str) -> None:
         values = {"grains": widths, "digest": digest, "created": created, "seal": seal}
         counters = {"era": 1, "rows": 0, "dead": 0, "segment": 0}
         connection.executemany("INSERT INTO facts VALUES (?, ?)", [*values.items(), *counters.items()])
+        connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
