@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from conftest import make_picture
+from hashgrain.apps.drawings import KINDS
 from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
-from hashgrain.apps.scenes import KINDS, scenes, write_scenes
+from hashgrain.apps.scenes import scenes, write_scenes
 
 NASTY = "<script>alert(1)</script>\"' &\udcff.jpg"
 

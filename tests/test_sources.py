@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -72,16 +73,18 @@ def test_links_are_followed_but_never_in_circles(tmp_path: Path) -> None:
 
 
 def test_a_very_deep_folder_is_gone_through_or_named(tmp_path: Path) -> None:
-    here = os.getcwd()
+    here, depth = os.getcwd(), 1200
     try:
         os.chdir(tmp_path)
-        for _ in range(1200):
+        for _ in range(depth):
             os.mkdir("d")
             os.chdir("d")
         make_picture(1).save("deep.jpg")
-    finally:
         os.chdir(here)
-    everything = list(find(tmp_path))
+        everything = list(find(tmp_path))
+    finally:  # bottom up: what clears up after tests would go down recursively
+        os.chdir(here)
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
     assert len(everything) == 1
     # 1,200 levels fit into a path; where they do not, the folder is named and the run goes on.
     assert everything[0].path.endswith(("deep.jpg", "d"))
