@@ -319,3 +319,25 @@ def test_a_picture_inside_an_archive_has_a_thumbnail(library: Library, pictures:
     (hit,) = library.search(make_picture(600), k=1)
     assert hit.path.endswith("archive.tar!deep/inside.jpg")
     assert library.thumbnail(hit.id)[:2] == b"\xff\xd8"
+
+
+def test_a_picture_inside_an_archive_or_table_is_neither_gone_nor_moved(
+    library: Library, pictures: Path, tmp_path: Path
+) -> None:
+    import tarfile
+
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    fill(tmp_path / "other", 2, start=900)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "other/00900.jpg", "00900.jpg")
+    inside = (tmp_path / "other/00901.jpg").read_bytes()
+    parquet.write_table(pyarrow.table({"jpg": [inside]}), tmp_path / "t.parquet")
+    library.add([tmp_path / "a.tar", tmp_path / "t.parquet"], workers=0)
+    report = library.add(tmp_path / "other", workers=0)  # the same two pictures, as files
+    assert (report.added, report.moved, report.duplicates) == (2, 0, 2)
+    assert library.update()[1] == []
+    (tmp_path / "t.parquet").unlink()
+    assert [item.path for item in library.update(prune=True)[1]] == [f"{tmp_path}/t.parquet#0"]
+    assert len(library) == 23

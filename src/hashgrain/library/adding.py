@@ -20,7 +20,7 @@ from hashgrain.codes import Codes
 from hashgrain.encoder import Encoder
 from hashgrain.errors import ImageError
 from hashgrain.images import DecodePool, Facts, Picture, open_picture
-from hashgrain.sources import Refused, Source, find
+from hashgrain.sources import Refused, Source, file_of, find
 from hashgrain.store import Item, Moved, New, Replaced, Store, Touched
 
 BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
@@ -148,7 +148,7 @@ class _Adding:
         twins = [item for item in self.store.by_content(content) if item.id not in self.moved_ids]
         if not twins:
             return False
-        gone = [item for item in twins if item.size is not None and not os.path.lexists(item.path)]
+        gone = [item for item in twins if item.size is not None and not os.path.lexists(file_of(item.path))]
         if gone and not known:
             self.settled.append(Moved(gone[0].id, source.path, source.stamp))
             self.moved_ids.add(gone[0].id)

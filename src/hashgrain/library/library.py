@@ -20,6 +20,7 @@ from hashgrain.images import DEFAULT_MAX_PIXELS
 from hashgrain.library.adding import AddReport, Progress, add_sources
 from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.search import Hit, answers, check_k
+from hashgrain.sources import file_of, reopen
 from hashgrain.store import Item, Problem, Snapshot, Store
 
 
@@ -118,14 +119,15 @@ class Library:
     def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
         """Look again at every file of the library. Returns the report and the items whose file is gone.
 
-        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow.
+        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. For changes
+        inside archives and tables, add them again.
         """
-        with self.store.snapshot() as snapshot:
-            files = [item for item in snapshot.paths() if item.size is not None and "!" not in item.path]
-        there = [item for item in files if os.path.lexists(item.path)]
-        report = self.add([Path(item.path) for item in there], progress=progress)
-        with self.store.snapshot() as snapshot:  # some were moved rather than gone
-            gone = [item for item in snapshot.items([i.id for i in files]) if not os.path.lexists(item.path)]
+        items = [item for item in self.items() if item.size is not None]
+        plain = [item.path for item in items if file_of(item.path) == item.path and os.path.lexists(item.path)]
+        report = self.add([Path(path) for path in plain], progress=progress)
+        with self.store.snapshot() as snapshot:  # anew: some were moved rather than gone
+            known = snapshot.items([item.id for item in items])
+        gone = [item for item in known if not os.path.lexists(file_of(item.path))]
         if prune:
             self.store.remove([item.id for item in gone])
         return report, gone
@@ -255,8 +257,6 @@ def rebuild_with(
     with Library.open(target, "w") as current:
         shutil.rmtree(aside, ignore_errors=True)
         with Library.create(aside, encoder) as fresh:
-            from hashgrain.sources import reopen
-
             report = fresh.add([reopen(item) for item in current.items()], progress=progress)
         if report.refused:
             shutil.rmtree(aside)

@@ -33,16 +33,31 @@ def reopen(item: Known) -> Source:
     return Source(item.path, lambda: _read(item.path), stamp, item.meta)
 
 
-def _read(path: str) -> bytes:
+def file_of(path: str) -> str:
+    """The file on disk that holds a picture: the path itself, or the archive or table it is in."""
+    return _parted(path)[0]
+
+
+def _parted(path: str) -> tuple[str, str, str]:
+    """(file, "!" and member of an archive | "#" and row of a table | "" and nothing)."""
     archive, bang, member = path.partition("!")
-    while bang and not archive.lower().endswith(ARCHIVES):
+    while bang:
+        if archive.lower().endswith(ARCHIVES):
+            return archive, bang, member
         more, bang, member = member.partition("!")
         archive += "!" + more
-    if bang:
-        return read_member(archive, member)
     table, hash_sign, row = path.rpartition("#")
-    if hash_sign and table.lower().endswith(".parquet") and row.isdigit():
-        return read_row(table, int(row))
-    if path.startswith("array:") or not os.path.isabs(path):
+    if table.lower().endswith(".parquet") and row.isdigit():
+        return table, hash_sign, row
+    return path, "", ""
+
+
+def _read(path: str) -> bytes:
+    file, sign, place = _parted(path)
+    if sign == "!":
+        return read_member(file, place)
+    if sign == "#":
+        return read_row(file, int(place))
+    if not os.path.isabs(path):
         raise ImageError(f"{path}: was given as an object, and cannot be read again")
     return read_capped(path)
