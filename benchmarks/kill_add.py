@@ -35,7 +35,7 @@ def add(library: Path, pictures: Path, log: Path) -> None:
     """What the child process does."""
     encoder = CountingEncoder.load()
     encoder.log = log
-    with Library.open(library, "w") if library.exists() else Library.create(library, encoder) as opened:
+    with Library.open_or_create(library, encoder) as opened:
         opened.__dict__["encoder"] = encoder
         opened.add(pictures)
 
@@ -83,7 +83,7 @@ def main() -> None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
                 kills += 1
-            if killed.exists():
+            if (killed / "catalogue.sqlite").exists():
                 with Library.open(killed, "w") as opened:
                     sound += not [problem for problem in opened.verify() if not problem.harmless]
         assert start(killed, pictures, log).wait() == 0

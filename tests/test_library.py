@@ -341,3 +341,18 @@ def test_a_picture_inside_an_archive_or_table_is_neither_gone_nor_moved(
     (tmp_path / "t.parquet").unlink()
     assert [item.path for item in library.update(prune=True)[1]] == [f"{tmp_path}/t.parquet#0"]
     assert len(library) == 23
+
+
+def test_making_a_library_that_was_cut_short_can_be_done_again(tmp_path: Path, encoder: Encoder) -> None:
+    half = tmp_path / "half.hg"
+    half.mkdir()
+    (half / "writer.lock").touch()  # what is there when a process is killed before the catalogue is
+    with Library.open_or_create(half, encoder) as library:
+        assert len(library) == 0
+    with Library.open_or_create(half) as library:
+        assert library.verify() == []
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("mine")
+    with pytest.raises(LibraryError, match="other"):
+        Library.open_or_create(tmp_path / "other")
+    assert (tmp_path / "other/thesis.txt").read_text() == "mine"

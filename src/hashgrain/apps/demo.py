@@ -33,7 +33,7 @@ def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None
     else:
         pictures = photos.expanduser()
     at = folder / ("pictures.hg" if photos is None else "photos.hg")
-    with Library.open(at, "w") if at.exists() else Library.create(at) as library:
+    with Library.open_or_create(at) as library:
         report = library.add(pictures, progress=progress)
         if not len(library):
             raise LibraryError(f"no pictures found in {pictures}; give a folder with JPEG, PNG or WebP files in it")

@@ -54,12 +54,14 @@ def add(
 
     Example: hashgrain add photos.hg ~/Pictures
     """
-    from hashgrain.library import AddReport
+    from hashgrain.library import AddReport, Library
 
     given = [path for source in sources for path in (_listed(null) if source == "-" else [source])]
     fields = dict(_key_value(pair) for pair in meta or [])
-    opened = _open(library, model)
-    with opened, progress_bar("adding", _count(given, ignore or []), quiet) as advance:
+    with (
+        Library.open_or_create(library, model) as opened,
+        progress_bar("adding", _count(given, ignore or []), quiet) as advance,
+    ):
         try:
             report: AddReport = opened.add(
                 given,
@@ -81,20 +83,6 @@ def add(
     if report.refused:
         return PARTLY if report.seen > len(report.refused) else FAILED
     return ADDED
-
-
-def _open(path: Path, model: str | None) -> Any:
-    from hashgrain.encoder import Bundle
-    from hashgrain.errors import LibraryError
-    from hashgrain.library import Library
-
-    if not path.exists():
-        return Library.create(path, model or "default")
-    library = Library.open(path, "w")
-    if model and Bundle.read(model).digest != library.bundle.digest:
-        library.close()
-        raise LibraryError(f"{path} was built with another model. Rebuild it: hashgrain rebuild {path} --model {model}")
-    return library
 
 
 def _listed(null: bool) -> list[str]:

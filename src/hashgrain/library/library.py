@@ -21,7 +21,7 @@ from hashgrain.library.adding import AddReport, Progress, add_sources
 from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.search import Hit, answers, check_k
 from hashgrain.sources import file_of, reopen
-from hashgrain.store import Item, Problem, Snapshot, Store
+from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 
 class Library:
@@ -61,6 +61,20 @@ class Library:
         except BaseException:
             store.close()
             raise
+
+    @classmethod
+    def open_or_create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path | None = None) -> Library:
+        """For adding to: the library there, or a new one. With `encoder` given, an existing one must be of it."""
+        target = Path(path).expanduser()
+        if not (target / CATALOGUE).exists():  # also where making one was cut short
+            return cls.create(target, "default" if encoder is None else encoder)
+        library = cls.open(target, "w")
+        if encoder is not None and _bundle(encoder).digest != library.bundle.digest:
+            library.close()
+            raise LibraryError(
+                f"{target} was built with another model. Rebuild it: hashgrain rebuild {target} --model BUNDLE"
+            )
+        return library
 
     @property
     def path(self) -> Path:
@@ -307,6 +321,6 @@ def verify_library(path: str | Path) -> list[Problem]:
         with Library.open(target) as library:
             return library.verify()
     except LibraryError as error:
-        if not (target / "catalogue.sqlite").exists():
+        if not (target / CATALOGUE).exists():
             raise
         return [Problem(str(target), str(error), "")]

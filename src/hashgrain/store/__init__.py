@@ -5,12 +5,14 @@ Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `sn
 """
 
 from hashgrain.store.catalogue import FORMAT
+from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.items import Item, Moved, New, Problem, Replaced, Touched
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.store import Store
 
 __all__ = [
+    "CATALOGUE",
     "FORMAT",
     "Item",
     "Moved",
