@@ -145,6 +145,13 @@ def test_within_keeps_what_is_close_enough(library: Library) -> None:
     assert close == [hit for hit in everything if hit.distance <= limit]
 
 
+def test_items_come_in_the_order_of_their_ids(library: Library, tmp_path: Path) -> None:
+    fill(tmp_path / "a-first-by-name", 2, start=100)
+    library.add(tmp_path / "a-first-by-name", workers=0)
+    assert [item.id for item in library.items()] == list(range(1, 23))
+    assert [item.id for item in library.codes()[1]] == list(range(1, 23))
+
+
 def test_python_pictures_can_be_added_by_name(library: Library) -> None:
     made = [
         ("a", make_picture(50)),

@@ -199,12 +199,12 @@ class Library:
     def items(self) -> list[Item]:
         """Everything in the library, by id."""
         with self.store.snapshot() as snapshot:
-            return list(snapshot.paths())
+            return _by_id(snapshot)
 
     def codes(self) -> tuple[Codes, list[Item]]:
         """All codes and their items, by id."""
         with self.store.snapshot() as snapshot:
-            items = list(snapshot.paths())
+            items = _by_id(snapshot)
             words = snapshot.codes([item.id for item in items])
         return Codes(words, self.grains), items
 
@@ -252,6 +252,10 @@ class Library:
         if not ids:
             raise QueryError(f"nothing in {self.path} has the path {path}")
         return ids
+
+
+def _by_id(snapshot: Snapshot) -> list[Item]:
+    return sorted(snapshot.paths(), key=lambda item: item.id)
 
 
 def decode_workers() -> int:
