@@ -62,8 +62,8 @@ class Described:
 
     def __init__(self, pictures: Labelled, encoder: Encoder) -> None:
         self.labels = pictures.labels
-        self.codes = encoder.codes(pictures.pixels)
-        self.features = encoder.features(pictures.pixels)
+        outputs, self.features = encoder.outputs_and_features(pictures.pixels)
+        self.codes = Codes.from_outputs(outputs, encoder.grains)
         self.hog = histogram_and_hog(pictures.pixels)
         self.hash = perceptual_codes(pictures.pixels, 8)
 

@@ -76,6 +76,9 @@ def test_encode_names_the_picture_it_cannot_open(encoder: Encoder, tmp_path: Pat
 
 def test_nothing_in_nothing_out(encoder: Encoder) -> None:
     assert len(encoder.encode([])) == 0
+    outputs, features = encoder.outputs_and_features(np.empty((0, 64, 64, 3), np.uint8))
+    assert outputs.shape == (0, 128)
+    assert len(features) == 0
 
 
 def test_pixels_of_another_size_or_type_are_refused(encoder: Encoder) -> None:

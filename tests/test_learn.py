@@ -232,8 +232,8 @@ def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path
     network = build_network(TINY)
     network.load_state_dict(torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)["network"])
     pixels = np.stack([np.asarray(make_picture(i, (32, 32))) for i in range(40)])
-    np.testing.assert_allclose(encoder.outputs(pixels), outputs_of(network, pixels, 32)[0], atol=1e-4)
-    np.testing.assert_allclose(encoder.features(pixels), outputs_of(network, pixels, 32)[1], atol=1e-4)
+    for found, expected in zip(encoder.outputs_and_features(pixels), outputs_of(network, pixels, 32), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < lines[0]["loss"]
     words = encoder.bundle.words

@@ -45,11 +45,12 @@ class Encoder:
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Real-valued outputs (n, bits) of pictures (n, height, width, 3) of the model's input size."""
-        return self._run("outputs", pixels)
+        return self._run(pixels, ["outputs"])[0]
 
-    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The features (n, width) under the hash head, for comparing codes with what they come from."""
-        return self._run("features", pixels)
+    def outputs_and_features(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Also the features (n, width) under the hash head, to compare codes with what they come from."""
+        outputs, features = self._run(pixels, ["outputs", "features"])
+        return outputs, features
 
     def codes(self, pixels: NDArray[np.uint8]) -> Codes:
         """Codes of pictures that are already decoded and of the model's input size."""
@@ -99,17 +100,15 @@ class Encoder:
             for token, picture in batch:
                 yield token, (next(codes) if isinstance(picture, Picture) else picture)
 
-    def _run(self, output: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, pixels: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
         width, height = self.bundle.size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (height, width, 3):
             raise ImageError(
                 f"the model takes uint8 pictures (n, {height}, {width}, 3), not {pixels.dtype} {pixels.shape}"
             )
-        parts = [
-            self._session.run([output], {"pixels": pixels[start : start + BATCH]})[0]
-            for start in range(0, len(pixels), BATCH)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, self.grains.bits), np.float32)
+        starts = range(0, max(1, len(pixels)), BATCH)  # an empty batch runs too, and gives the right shapes
+        parts = [self._session.run(names, {"pixels": pixels[start : start + BATCH]}) for start in starts]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _as_bytes(items: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, bytes]]:
