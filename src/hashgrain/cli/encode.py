@@ -30,7 +30,8 @@ def encode(
     from hashgrain.codefiles import save_codes
     from hashgrain.codes import Codes
     from hashgrain.encoder import Encoder
-    from hashgrain.library import decode_workers, encode_sources
+    from hashgrain.images import decode_workers
+    from hashgrain.library import encode_sources
 
     encoder = Encoder.load(model)
     paths, words, refused = [], [np.empty((0, encoder.grains.n_words), np.uint64)], 0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder.bundle import Bundle
 from hashgrain.errors import BundleError, ImageError
-from hashgrain.images import DEFAULT_MAX_PIXELS, DecodePool, Picture, open_picture
+from hashgrain.images import DEFAULT_MAX_PIXELS, DecodePool, Picture, decode_workers, open_picture
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -28,7 +28,8 @@ class Encoder:
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         self.bundle = bundle
-        self._session = _session(bundle, threads or os.cpu_count() or 1)
+        # The cores that decode_workers() leaves: with more, network and decoders only take turns.
+        self._session = _session(bundle, threads or max(1, (os.cpu_count() or 1) - decode_workers()))
 
     @classmethod
     def load(cls, bundle: str | Path = "default", *, threads: int | None = None) -> Encoder:

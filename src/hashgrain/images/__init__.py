@@ -7,3 +7,4 @@ from hashgrain.images.decode import Picture as Picture
 from hashgrain.images.decode import open_picture as open_picture
 from hashgrain.images.thumbnails import thumbnail as thumbnail
 from hashgrain.images.workers import DecodePool as DecodePool
+from hashgrain.images.workers import decode_workers as decode_workers

@@ -54,6 +54,11 @@ class Limits:
     memory: int
 
 
+def decode_workers() -> int:
+    """How many processes should decode ahead: half the cores; the other half run the network."""
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
 class DecodePool:
     """A few workers behind one ordered stream. A context manager; with no workers it decodes right here."""
 

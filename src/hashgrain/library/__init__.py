@@ -3,6 +3,5 @@
 from hashgrain.library.adding import AddReport as AddReport
 from hashgrain.library.adding import encode_sources as encode_sources
 from hashgrain.library.library import Library as Library
-from hashgrain.library.library import decode_workers as decode_workers
 from hashgrain.library.library import rebuild_with as rebuild_with
 from hashgrain.library.library import verify_library as verify_library

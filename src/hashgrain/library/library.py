@@ -16,7 +16,7 @@ from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.engines import EmbeddedEngine
 from hashgrain.errors import BundleError, LibraryError, QueryError
-from hashgrain.images import DEFAULT_MAX_PIXELS
+from hashgrain.images import DEFAULT_MAX_PIXELS, decode_workers
 from hashgrain.library.adding import AddReport, Progress, add_sources
 from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.search import Hit, answers, check_k
@@ -256,11 +256,6 @@ class Library:
 
 def _by_id(snapshot: Snapshot) -> list[Item]:
     return sorted(snapshot.paths(), key=lambda item: item.id)
-
-
-def decode_workers() -> int:
-    """Processes that decode ahead. One keeps a small network busy on two cores; more cores feed it better."""
-    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def rebuild_with(
