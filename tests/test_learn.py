@@ -18,11 +18,18 @@ from hashgrain import Encoder, Grains, Library  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.augment import Augmentation, random_views  # noqa: E402
 from hashgrain.learn.data import Labelled, hold_out, load_labelled  # noqa: E402
-from hashgrain.learn.losses import InstanceContrast, NestedCentreLoss, nested_centres, quantisation  # noqa: E402
+from hashgrain.learn.losses import (  # noqa: E402
+    InstanceContrast,
+    NestedCentreLoss,
+    SupervisedContrast,
+    nested_centres,
+    quantisation,
+)
 from hashgrain.learn.losses.centres import spread_centres  # noqa: E402
 from hashgrain.learn.recipes import RECIPES, Phase, change  # noqa: E402
 from hashgrain.learn.run import train_bundle  # noqa: E402
 from hashgrain.learn.train import NestedLoss, build_network, learning_rate, outputs_of, plan, train  # noqa: E402
+from hashgrain.learn.tuning import tune_head  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -147,6 +154,21 @@ def test_the_instance_loss_is_its_formula() -> None:
     assert torch.autograd.gradcheck(loss, outputs.requires_grad_())
 
 
+def test_the_supervised_contrast_is_its_formula() -> None:
+    torch.manual_seed(0)
+    outputs, labels = torch.randn(7, 12, dtype=torch.double), torch.tensor([0, 0, 1, 1, 1, 2, 0])
+    rows = outputs.numpy() / np.linalg.norm(outputs.numpy(), axis=1, keepdims=True)
+    similar = np.exp(rows @ rows.T / 0.3)
+    terms = []
+    for i in range(7):
+        others = [j for j in range(7) if j != i]
+        same = [j for j in others if labels[j] == labels[i]]
+        terms.append(np.mean([np.log(similar[i, p] / similar[i, others].sum()) for p in same]) if same else 0.0)
+    loss = SupervisedContrast(0.3)
+    assert float(loss(outputs, labels)) == pytest.approx(-np.mean(terms))
+    assert torch.autograd.gradcheck(lambda o: loss(o, labels), outputs.requires_grad_())
+
+
 def test_the_quantisation_loss_is_zero_at_bits_and_only_there() -> None:
     assert float(quantisation(torch.tensor([[1.0, -1.0]]))) == 0
     assert float(quantisation(torch.tensor([[0.0, 2.0]]))) == 1
@@ -231,6 +253,13 @@ def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path
     assert encoder.grains == TINY.grains
     network = build_network(TINY)
     network.load_state_dict(torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)["network"])
+    training, _ = hold_out(load_labelled(folder, 32), TINY.held_out)
+    features = torch.from_numpy(outputs_of(network, training.pixels, 32)[1])
+    untuned = outputs_of(network, training.pixels, 32)[0]
+    tune_head(network, features, training, TINY)
+    tuned = outputs_of(network, training.pixels, 32)[0]
+    assert np.array_equal(tuned[:, 32:], untuned[:, 32:])  # the bits of look alone stay
+    np.testing.assert_allclose(tuned[:, :32].mean(axis=0), 0, atol=1e-3)
     pixels = np.stack([np.asarray(make_picture(i, (32, 32))) for i in range(40)])
     for found, expected in zip(encoder.outputs_and_features(pixels), outputs_of(network, pixels, 32), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -20,6 +20,19 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class HeadTuning:
+    """The last step: the labelled bits of the head on frozen features. See tuning.py."""
+
+    epochs: int = 12
+    batch: int = 1024
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    temperature: float = 0.1
+    quantisation_weight: float = 0.3
+    dropout: float = 0.1  # of the features
+
+
+@dataclass(frozen=True)
 class Recipe:
     name: str
     about: str
@@ -40,6 +53,7 @@ class Recipe:
     instance_weight: float = 0.25
     quantisation_weight: float = 0.03
     augmentation: Augmentation = field(default_factory=Augmentation)
+    tuning: HeadTuning = field(default_factory=HeadTuning)
     held_out: int = 50  # pictures of each thing kept for validation
     seed: int = 1
 

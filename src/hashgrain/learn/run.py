@@ -13,7 +13,8 @@ from hashgrain import __version__
 from hashgrain.learn.data import hold_out, load_labelled
 from hashgrain.learn.export import export
 from hashgrain.learn.recipes import Recipe
-from hashgrain.learn.train import build_network, train, validate
+from hashgrain.learn.train import build_network, outputs_of, train, validate
+from hashgrain.learn.tuning import tune_head
 
 
 def train_bundle(recipe: Recipe, data: Path, out: Path, run: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -34,10 +35,15 @@ def train_bundle(recipe: Recipe, data: Path, out: Path, run: Path, say: Callable
     network = build_network(recipe)
     state = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
     network.load_state_dict(state["network"])
+    before = validate(network, held, recipe, recipe.size)
+    say("tuning the head on the features of the finished backbone")
+    _, features = outputs_of(network, training.pixels, recipe.size)
+    tune_head(network, torch.from_numpy(features), training, recipe)
     facts: dict[str, Any] = {
         "recipe": dataclasses.asdict(recipe) | {"grains": dict(recipe.grains)},
         "data": {"folder": data.name, "pictures": len(training), "held_out": len(held)},
         "validation": validate(network, held, recipe, recipe.size),
+        "validation before tuning": before,
         "hashgrain": __version__,
         "torch": torch.__version__.partition("+")[0],
     }

@@ -26,7 +26,7 @@ from hashgrain.learn.augment import random_views
 from hashgrain.learn.data import LABELLED_GRAINS, Labelled
 from hashgrain.learn.losses import InstanceContrast, NestedCentreLoss, nested_centres, quantisation
 from hashgrain.learn.network import Backbone, HashNetwork
-from hashgrain.learn.recipes import Recipe
+from hashgrain.learn.recipes import HeadTuning, Recipe
 
 CHECKPOINT_SECONDS = 120
 VALIDATION_QUERIES = 2_000
@@ -203,8 +203,9 @@ def validate(network: HashNetwork, held: Labelled, recipe: Recipe, size: int) ->
 
 
 def _identity(recipe: Recipe, data: Labelled) -> dict[str, Any]:
-    """What must be the same for a checkpoint to be gone on with."""
-    return {"recipe": repr(recipe), "pictures": len(data), "things": len(data.names["thing"])}
+    """What must be the same for a checkpoint to be gone on with: all but the tuning, which comes after it."""
+    same = dataclasses.replace(recipe, tuning=HeadTuning())
+    return {"recipe": repr(same), "pictures": len(data), "things": len(data.names["thing"])}
 
 
 def _save(

@@ -4,3 +4,4 @@ from hashgrain.learn.losses.centres import NestedCentreLoss as NestedCentreLoss
 from hashgrain.learn.losses.centres import nested_centres as nested_centres
 from hashgrain.learn.losses.instance import InstanceContrast as InstanceContrast
 from hashgrain.learn.losses.quantisation import quantisation as quantisation
+from hashgrain.learn.losses.supervised_contrast import SupervisedContrast as SupervisedContrast
