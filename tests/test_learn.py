@@ -41,7 +41,7 @@ TINY = dataclasses.replace(
     phases=(Phase(30, 32),),
     size=32,
     batch=16,
-    held_out=4,
+    held_out=8,
 )
 
 
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for thing, period in (("wide", 16), ("middle", 8), ("narrow", 4)):
             place = top / kind / f"{kind}-{thing}"
             place.mkdir(parents=True)
-            for i in range(14):
+            for i in range(20):
                 stripes = (np.arange(48) + dice.integers(0, 16)) // (period // 2) % 2
                 pixels = np.tile(stripes[None, :, None] * 0.5 + 0.5, (48, 1, 1)) * np.array(colour)
                 noisy = pixels + dice.normal(0, 12, (48, 48, 3))
@@ -71,7 +71,7 @@ def split(folder: Path) -> tuple[Labelled, Labelled]:
 
 def test_folders_are_the_hierarchy(folder: Path) -> None:
     data = load_labelled(folder, 32)
-    assert len(data) == 84
+    assert len(data) == 120
     assert data.names["kind"] == ("cold", "warm")
     assert data.names["thing"][0] == "cold/cold-middle"
     assert data.parents().tolist() == [0, 0, 0, 1, 1, 1]
@@ -80,7 +80,7 @@ def test_folders_are_the_hierarchy(folder: Path) -> None:
 def test_the_split_depends_on_the_pictures_alone(folder: Path) -> None:
     data = load_labelled(folder, 32)
     training, held = hold_out(data, 4)
-    assert (len(training), len(held)) == (60, 24)
+    assert (len(training), len(held)) == (96, 24)
     assert np.bincount(held.labels["thing"]).tolist() == [4] * 6
     assert not set(training.contents) & set(held.contents)
     order = np.random.default_rng(3).permutation(len(data))
@@ -113,7 +113,7 @@ def test_pictures_that_cannot_be_opened_are_left_out_and_named(folder: Path, tmp
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy/warm/warm-wide/broken.png").write_bytes(b"broken")
     data = load_labelled(tmp_path / "copy", 32)
-    assert (len(data), list(data.refused)) == (84, ["broken.png"])
+    assert (len(data), list(data.refused)) == (120, ["broken.png"])
 
 
 def test_centres_are_balanced_far_apart_and_nested() -> None:
@@ -246,8 +246,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(split: tuple[Labelled, Labell
 def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
     facts = train_bundle(TINY, folder, tmp_path / "model", tmp_path / "run", said.append)
-    assert facts["validation"]["kind P@10"] > 0.8  # of 24 held-out pictures; guessing gives a half
-    assert facts["validation"]["thing P@10"] > 0.25  # 4 of a thing are in the half that is searched: at most 0.4
+    assert facts["validation"]["kind P@10"] > 0.8  # of 48 held-out pictures; guessing gives a half
+    assert facts["validation"]["thing P@10"] > 0.25  # about 4 of a thing are in the half that is searched
     assert facts["parity"]["bits_differing"] == 0
     encoder = Encoder.load(tmp_path / "model")
     assert encoder.grains == TINY.grains
@@ -278,6 +278,6 @@ def test_the_command_trains_a_model_that_can_be_used(hashgrain: Run, folder: Pat
     assert added.returncode == 0, added.stderr
     with Library.open(tmp_path / "own.hg") as library:
         assert library.bundle.name == "quick"
-        assert len(library) == 84
+        assert len(library) == 120
     refused = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "nonsense")
     assert (refused.returncode, b"default, quick" in refused.stderr) == (1, True)

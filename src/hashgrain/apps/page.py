@@ -30,7 +30,7 @@ li > a { display: block; color: inherit; text-decoration: none; height: 100%; }
 a:focus-visible { outline: 3px solid var(--near); outline-offset: 2px; }
 .shot { display: grid; place-items: center; height: 8.5rem; background: var(--line); }
 .shot img { width: 100%; height: 100%; object-fit: cover; }
-.told { padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
+.told { display: block; padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
 .word { font-weight: 700; } .same { color: var(--same); } .near { color: var(--near); }
 .related { color: var(--related); } .far { color: var(--far); }
 .right { color: var(--right); } .wrong { color: var(--wrong); }

@@ -193,7 +193,7 @@ def validate(network: HashNetwork, held: Labelled, recipe: Recipe, size: int) ->
     """Expected precision among the 10 nearest, at each labelled grain: held-out pictures against one another."""
     codes = Codes.from_outputs(outputs_of(network, held.pixels, size)[0], recipe.grains)
     chosen = np.random.default_rng(0).permutation(len(held))
-    queries, database = chosen[:VALIDATION_QUERIES], chosen[min(VALIDATION_QUERIES, len(held) // 2) :]
+    queries, database = np.split(chosen, [min(VALIDATION_QUERIES, len(held) // 2)])
     found = {}
     for grain in LABELLED_GRAINS:
         labels, prefix = held.labels[grain], codes.at(grain)
