@@ -47,7 +47,9 @@ def told(done: subprocess.CompletedProcess[bytes], *words: str, code: int = 1) -
 
 
 def snapshot(library: Path) -> dict[str, bytes]:
-    kept = (path for path in library.rglob("*") if path.is_file() and path.name != "writer.lock")
+    """Every file but those that say who is looking: the lock, and SQLite's shared memory and empty log."""
+    passing = ("writer.lock", "catalogue.sqlite-shm", "catalogue.sqlite-wal")
+    kept = (path for path in library.rglob("*") if path.is_file() and path.name not in passing)
     return {str(path.relative_to(library)): path.read_bytes() for path in kept}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hashgrain.apps.page import file_address
 from hashgrain.cli.output import (
     Json,
     JsonLines,
@@ -19,6 +20,10 @@ from hashgrain.cli.output import (
     print_table,
     say,
 )
+
+if TYPE_CHECKING:
+    from hashgrain.codes import Grains
+    from hashgrain.search import Hit
 
 
 def search(
@@ -54,7 +59,6 @@ def search(
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
-    from hashgrain.apps.page import file_address
     from hashgrain.library import Library
 
     if (query is None) == (item is None):
@@ -69,6 +73,11 @@ def search(
             say(f"wrote {page}", quiet)
             if show:
                 typer.launch(page.absolute().as_uri())
+    _show(hits, grain or opened.grains.finest, opened.grains, as_json, as_jsonl, quiet)
+    return 0
+
+
+def _show(hits: list[Hit], grain: str, grains: Grains, as_json: bool, as_jsonl: bool, quiet: bool) -> None:
     if as_json:
         print_json([dataclasses.asdict(hit) for hit in hits])
     elif as_jsonl:
@@ -76,14 +85,7 @@ def search(
             print_json(dataclasses.asdict(hit), indent=None)
     else:
         rows = [(hit.word, hit.distance, hit.id, hit.path) for hit in hits]
-        bits = opened.grains[grain or opened.grains.finest]
-        columns = ("", f"bits of {bits}", "id", "path")
-        print_table(
-            f"nearest at {grain or opened.grains.finest}",
-            columns,
-            rows,
-            [file_address(hit.path) for hit in hits],
-        )
+        columns = ("", f"bits of {grains[grain]}", "id", "path")
+        print_table(f"nearest at {grain}", columns, rows, [file_address(hit.path) for hit in hits])
         if not hits:
             say("nothing found", quiet)
-    return 0

@@ -59,7 +59,6 @@ HOSTILE = (
     EOFError,
     MemoryError,
     RuntimeError,
-    NotImplementedError,
     struct.error,
     Image.DecompressionBombError,
 )

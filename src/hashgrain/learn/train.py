@@ -125,11 +125,7 @@ def train(recipe: Recipe, data: Labelled, validation: Labelled, run: Path) -> It
             outputs, features = network(views.contiguous(memory_format=torch.channels_last))
         labels = kinds[rows].repeat(2).to(device), things[rows].repeat(2).to(device)
         total, parts = loss(outputs.float(), features.float(), *labels)
-        if not torch.isfinite(total):
-            raise TrainingError(
-                f"the loss is not a number at step {step}; the last good state is {run / 'checkpoint.pt'}."
-                " Try a lower rate: --set learning_rate=0.001"
-            )
+        _check_finite(total, step, run)
         optimiser.zero_grad(set_to_none=True)
         total.backward()
         optimiser.step()
@@ -152,11 +148,23 @@ def train(recipe: Recipe, data: Labelled, validation: Labelled, run: Path) -> It
                 pictures_per_second=2 * recipe.batch * (step - since) / max(1e-9, now - reported),
                 validation=quality,
             )
-            with (run / "log.jsonl").open("a") as log:
-                log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
+            _log(run, progress)
             yield progress
             network.train()
             since, losses, reported = step, 0.0, time.monotonic()
+
+
+def _check_finite(loss: Tensor, step: int, run: Path) -> None:
+    if not torch.isfinite(loss):
+        raise TrainingError(
+            f"the loss is not a number at step {step}; the last good state is {run / 'checkpoint.pt'}."
+            " Try a lower rate: --set learning_rate=0.001"
+        )
+
+
+def _log(run: Path, progress: Progress) -> None:
+    with (run / "log.jsonl").open("a") as log:
+        log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
 
 
 def _rows(recipe: Recipe, n: int, step: int, batches_per_epoch: int) -> Tensor:
