@@ -218,7 +218,13 @@ def test_odd_file_names_survive_the_whole_line(hashgrain: Run, tmp_path: Path) -
 def start(tmp_path: Path, *arguments: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "hashgrain", *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Started from a shell's background, the tests may themselves ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
