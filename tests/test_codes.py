@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashgrain import Codes, Grains
@@ -105,6 +105,7 @@ def test_parquet_has_a_fixed_width_column_any_program_can_read(tmp_path: Path) -
     assert table.column("code")[3].as_py() == codes.to_bytes()[3].tobytes()
 
 
+@settings(max_examples=400)
 @given(st.data())
 def test_a_damaged_file_of_codes_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("damaged") / "codes.hgc"
@@ -122,6 +123,25 @@ def test_a_damaged_file_of_codes_is_refused(tmp_path_factory: pytest.TempPathFac
         assert "codes.hgc" in str(error)
     else:  # a letter of a grain's name or of the digest may differ; the codes may not
         assert read.codes.words.tolist() == some_codes(3).words.tolist()
+
+
+@pytest.mark.parametrize("suffix", [".hgc", ".npy", ".parquet"])
+def test_whatever_damage_there_is_only_one_kind_of_error_comes_out(tmp_path: Path, suffix: str) -> None:
+    path, dice = tmp_path / f"codes{suffix}", np.random.default_rng(0)
+    save_codes(path, some_codes(3))
+    whole, refused = path.read_bytes(), 0
+    for trial in range(600):
+        content = bytearray(whole)
+        if trial < 200:
+            del content[trial * len(whole) // 200 :]
+        else:
+            content[dice.integers(len(whole))] ^= int(dice.integers(1, 256))
+        path.write_bytes(content)
+        try:
+            load_codes(path)
+        except CodesError:
+            refused += 1
+    assert refused > 150
 
 
 def test_files_that_are_no_codes_are_refused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from hashgrain.errors import CodesError
 MAGIC = b"HGCODES"
 VERSION = 1
 MAX_HEADER = 1 << 20
+PREFIX = 12  # bytes of magic, version and length of the header
 Way = TypeVar("Way")
 
 
@@ -68,7 +69,7 @@ def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
         return read(content, grains)
     except CodesError as error:
         raise CodesError(f"{source}: {error}") from None
-    except (ValueError, KeyError, TypeError, EOFError, OSError, struct.error) as error:
+    except Exception as error:  # json, numpy and pyarrow raise a dozen unrelated classes for damaged files
         raise CodesError(f"{source} is not a file of codes we can read ({error})") from None
 
 
@@ -93,12 +94,14 @@ def _hgc_bytes(file: CodeFile) -> bytes:
 def _read_hgc(content: bytes, grains: Grains | None) -> CodeFile:
     if content[:7] != MAGIC:
         raise CodesError("is not an .hgc file")
+    if len(content) < PREFIX:
+        raise CodesError("is cut short")
     if content[7] > VERSION:
         raise CodesError(f"has version {content[7]}, this HashGrain reads up to {VERSION}: upgrade hashgrain")
     (length,) = struct.unpack_from("<I", content, 8)
-    if length > min(MAX_HEADER, len(content) - 12):
+    if length > min(MAX_HEADER, len(content) - PREFIX):
         raise CodesError("is cut short or damaged: its header does not fit")
-    header, payload = json.loads(content[12 : 12 + length]), content[12 + length :]
+    header, payload = json.loads(content[PREFIX : PREFIX + length]), content[PREFIX + length :]
     if hashlib.sha256(payload).hexdigest() != header["sha256"]:
         raise CodesError("is cut short or damaged: its checksum does not fit")
     own = Grains(header["grains"])
