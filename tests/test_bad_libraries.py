@@ -67,7 +67,7 @@ def test_a_corrupt_segment_is_named_never_answered_from_and_mended(
     hashgrain: Run, library: Path, picture: Path
 ) -> None:
     right = hashgrain("search", library, picture).stdout
-    (segment,) = library.glob("segments/*.codes")
+    (segment,) = library.glob("segments/*.w01")
     content = bytearray(segment.read_bytes())
     content[-5] ^= 0xFF
     segment.write_bytes(content)

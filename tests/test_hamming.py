@@ -183,7 +183,8 @@ def engine(n: int = 200, parts: int = 3) -> tuple[EmbeddedEngine, Codes]:
     codes = Codes(rng.integers(0, 2**64, (n, 2), np.uint64), GRAINS)
     edges = np.linspace(0, n, parts + 1).astype(int)
     segments = [
-        Segment(ids=np.arange(a, b), words=codes.words[a:b], alive=np.arange(a, b) % 5 != 0) for a, b in pairwise(edges)
+        Segment(first_row=a, ids=np.arange(a, b), planes=tuple(codes.words[a:b].T), alive=np.arange(a, b) % 5 != 0)
+        for a, b in pairwise(edges)
     ]
     return EmbeddedEngine(segments, GRAINS), codes
 

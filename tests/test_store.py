@@ -77,9 +77,10 @@ def live(snapshot: Snapshot) -> dict[int, bytes]:
     """id -> code of all live rows of the segments; no id may be there twice."""
     found: dict[int, bytes] = {}
     for segment in snapshot.segments:
-        for item, words in zip(segment.ids[segment.alive], segment.words[segment.alive], strict=True):
+        words = np.stack(segment.planes, axis=1)[segment.alive]
+        for item, code in zip(segment.ids[segment.alive], words, strict=True):
             assert int(item) not in found
-            found[int(item)] = words.tobytes()
+            found[int(item)] = code.tobytes()
     assert len(found) == len(snapshot)
     return found
 
@@ -137,13 +138,29 @@ def test_an_empty_library_answers(tmp_path: Path) -> None:
 def test_segments_are_mapped_read_only_and_outlive_snapshot_and_store(tmp_path: Path) -> None:
     with make(tmp_path / "a.hg", 25) as store, store.snapshot() as snapshot:
         segments = snapshot.segments
-    assert segments[0].words.shape[1] == 2
-    assert segments[0].words.dtype == np.uint64
+    assert [plane.shape for plane in segments[0].planes] == [(25,)] * 2
+    assert {plane.dtype for plane in segments[0].planes} == {np.dtype(np.uint64)}
     assert segments[0].ids.dtype == np.int64
     assert [int(i) for segment in segments for i in segment.ids] == list(range(1, 26))
-    for array in (segments[0].words, segments[0].ids, segments[0].alive):
+    for array in (*segments[0].planes, segments[0].ids, segments[0].alive):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+def test_each_word_of_the_codes_has_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.hg"
+    with Store.create(path, grains=Grains(kind=32, look=200), digest="d1") as store:
+        wide = np.arange(20, dtype=np.uint64).reshape(5, 4)
+        for rows in (range(2), range(2, 5)):
+            store.commit([new(row, code=wide[row]) for row in rows])
+        with store.snapshot() as snapshot:
+            assert [plane.tolist() for plane in snapshot.segments[0].planes] == wide.T.tolist()
+        assert store.verify() == []
+    files = {file.suffix: file.read_bytes()[64:] for file in (path / "segments").iterdir()}
+    assert files == {
+        **{f".w{word:02d}": wide[:, word].astype("<u8").tobytes() for word in range(4)},
+        ".ids": np.arange(1, 6, dtype="<i8").tobytes(),
+    }
 
 
 def test_full_segments_are_followed_by_new_ones(tmp_path: Path) -> None:
@@ -152,6 +169,7 @@ def test_full_segments_are_followed_by_new_ones(tmp_path: Path) -> None:
             store.commit([new(number) for number in range(start, start + 3)])
         with store.snapshot() as snapshot:
             assert [len(segment.ids) for segment in snapshot.segments] == [12, 12, 12, 6]
+            assert [segment.first_row for segment in snapshot.segments] == [0, 12, 24, 36]
         assert store.info()["segments"] == 4
         assert store.verify() == []
 
@@ -464,15 +482,22 @@ def test_create_refuses_what_is_there_already(tmp_path: Path) -> None:
     make(tmp_path / "bare").close()
 
 
-def test_a_newer_format_is_refused_naming_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (FORMAT + 1, f"format {FORMAT + 1}, .* up to {FORMAT}; upgrade hashgrain"),
+        (1, f"format 1, .* reads format {FORMAT} .*; build the library anew: hashgrain add NEW.hg FOLDER"),
+    ],
+)
+def test_another_format_is_refused_naming_both(tmp_path: Path, number: int, reason: str) -> None:
     import sqlite3
 
     make(tmp_path / "a.hg", 2).close()
     with sqlite3.connect(tmp_path / "a.hg/catalogue.sqlite") as connection:
-        connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
+        connection.execute(f"PRAGMA user_version = {number}")
     connection.close()
     for mode in ("r", "w"):
-        with pytest.raises(LibraryError, match=f"format {FORMAT + 1}, .* up to {FORMAT}; upgrade hashgrain"):
+        with pytest.raises(LibraryError, match=reason):
             Store.open(tmp_path / "a.hg", mode)  # type: ignore[arg-type]
 
 

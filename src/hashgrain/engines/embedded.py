@@ -19,12 +19,12 @@ class HasCodes(Protocol):
     @property
     def ids(self) -> NDArray[np.int64]: ...
     @property
-    def words(self) -> Words: ...
+    def planes(self) -> tuple[NDArray[np.uint64], ...]: ...
     @property
     def alive(self) -> NDArray[np.bool_]: ...
 
 
-Ask = Callable[[Words, HasCodes, NDArray[np.bool_] | None], Neighbours]
+Ask = Callable[[Words, Words, NDArray[np.int64], NDArray[np.bool_] | None], Neighbours]
 
 
 class EmbeddedEngine:
@@ -37,7 +37,7 @@ class EmbeddedEngine:
     def nearest(self, codes: Codes, k: int, *, grain: str, where: NDArray[np.int64] | None = None) -> list[Neighbours]:
         """For each code the k nearest items."""
         bits = self.grains.width(grain)
-        return self._ask(codes, where, k, lambda q, s, kept: nearest(q, s.words, s.ids, k, bits=bits, alive=kept))
+        return self._ask(codes, where, k, lambda q, rows, ids, kept: nearest(q, rows, ids, k, bits=bits, alive=kept))
 
     def within(
         self, codes: Codes, radius: int, *, grain: str, where: NDArray[np.int64] | None = None
@@ -46,17 +46,14 @@ class EmbeddedEngine:
         bits = self.grains.width(grain)
         within(np.zeros(self.grains.n_words, np.uint64), *_nothing(self.grains), radius, bits=bits)  # checks radius
         return self._ask(
-            codes, where, None, lambda q, s, kept: within(q, s.words, s.ids, radius, bits=bits, alive=kept)
+            codes, where, None, lambda q, rows, ids, kept: within(q, rows, ids, radius, bits=bits, alive=kept)
         )
 
     def _ask(self, codes: Codes, where: NDArray[np.int64] | None, k: int | None, ask: Ask) -> list[Neighbours]:
         if codes.grains != self.grains:
             raise CodesError(f"a query with {codes.grains} cannot be asked of codes with {self.grains}")
-        kept = [_kept(segment, where) for segment in self.segments]
-        return [
-            merge([ask(query, segment, mask) for segment, mask in zip(self.segments, kept, strict=True)], k)
-            for query in codes.words
-        ]
+        parts = [(np.stack(each.planes, axis=1), each.ids, _kept(each, where)) for each in self.segments]
+        return [merge([ask(query, *part) for part in parts], k) for query in codes.words]
 
 
 def _kept(segment: HasCodes, where: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:

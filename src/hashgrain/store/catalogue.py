@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hashgrain.errors import CodesError, LibraryError
 from hashgrain.store.items import COLUMNS, Row, now
 from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = int.from_bytes(b"HGrn", "big")
 NAME = "catalogue.sqlite"
 MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
@@ -40,10 +41,11 @@ CREATE TABLE rows (
     row INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE REFERENCES items (id), code BLOB NOT NULL,
     seal INTEGER NOT NULL
 );
--- What of each segment file is committed. A block's checksum grows with it until the next block is begun.
+-- What of each segment is committed, and a checksum for each of its files (little-endian u32: the words in order,
+-- then the ids). A block's checksums grow with it until the next block is begun.
 CREATE TABLE blocks (
-    segment INTEGER NOT NULL, first_row INTEGER NOT NULL, rows INTEGER NOT NULL,
-    codes_crc INTEGER NOT NULL, ids_crc INTEGER NOT NULL, PRIMARY KEY (segment, first_row)
+    segment INTEGER NOT NULL, first_row INTEGER NOT NULL, rows INTEGER NOT NULL, crcs BLOB NOT NULL,
+    PRIMARY KEY (segment, first_row)
 ) WITHOUT ROWID;
 -- Rows that are in the segments but no longer live. Numbered, so that readers fetch only what is new.
 CREATE TABLE dead (number INTEGER PRIMARY KEY, row INTEGER NOT NULL UNIQUE, item INTEGER NOT NULL);
@@ -77,13 +79,12 @@ class Counters:
 
 @dataclass(frozen=True)
 class Block:
-    """A run of committed rows of one segment with the checksums of its bytes."""
+    """A run of committed rows of one segment with the checksums of its bytes: the words' in order, then the ids'."""
 
     segment: int
     first_row: int
     rows: int
-    codes_crc: int
-    ids_crc: int
+    crcs: tuple[int, ...]
 
     @property
     def end(self) -> int:
@@ -169,6 +170,11 @@ def _checked(library: Path, connection: Connection) -> Connection:
             )
         if version < 1:
             raise LibraryError(f"{library}: the catalogue has no format number; it is damaged: {FROM_BACKUP}")
+        if version < FORMAT:
+            raise LibraryError(
+                f"{library} has format {version}, this HashGrain reads format {FORMAT} and no older one;"
+                " build the library anew: hashgrain add NEW.hg FOLDER"
+            )
         for setting in SETTINGS:
             connection.execute(f"PRAGMA {setting}")
         connection.execute("SELECT count(*) FROM facts").fetchone()  # opens the WAL: now or never
@@ -205,20 +211,23 @@ def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
     connection.executemany("UPDATE facts SET value = ? WHERE key = ?", values)
 
 
-def blocks(connection: sqlite3.Connection, library: Path, since: int = 0) -> list[Block]:
+def blocks(connection: sqlite3.Connection, library: Path, n_words: int, since: int = 0) -> list[Block]:
     """The committed blocks of all segments from number `since` on, in order."""
     found = connection.execute(
-        "SELECT * FROM blocks WHERE segment >= ? ORDER BY segment, first_row", (since,)
+        "SELECT segment, first_row, rows, crcs FROM blocks WHERE segment >= ? ORDER BY segment, first_row", (since,)
     ).fetchall()
-    if any(not isinstance(number, int) or number < 0 for row in found for number in row):
-        raise MendableError(library, library / NAME, "the list of blocks is damaged")
-    return [Block(*row) for row in found]
+    for *numbers, crcs in found:
+        whole = isinstance(crcs, bytes) and len(crcs) == 4 * (n_words + 1)
+        if not whole or any(not isinstance(number, int) or number < 0 for number in numbers):
+            raise MendableError(library, library / NAME, "the list of blocks is damaged")
+    packed = struct.Struct(f"<{n_words + 1}I")
+    return [Block(segment, first_row, rows, packed.unpack(crcs)) for segment, first_row, rows, crcs in found]
 
 
 def put_blocks(connection: sqlite3.Connection, new: Iterable[Block]) -> None:
     connection.executemany(
-        "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)",
-        [(block.segment, block.first_row, block.rows, block.codes_crc, block.ids_crc) for block in new],
+        "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
+        [(each.segment, each.first_row, each.rows, struct.pack(f"<{len(each.crcs)}I", *each.crcs)) for each in new],
     )
 
 

@@ -1,7 +1,8 @@
-"""Segment files: code rows and their item ids, append-only, memory-mapped, checked before they are believed.
+"""Segment files: codes and their item ids, append-only, memory-mapped, checked before they are believed.
 
-LIBRARY/segments/000001.codes and .ids: a header of 64 bytes, then rows of little-endian 64-bit numbers and
-nothing else. How much of a file counts, and its checksums, is said by the catalogue. Files are extended and
+LIBRARY/segments/000001.w00, .w01, ... and .ids: a file for each word of the codes, so that who asks for a few
+bits reads only the words that hold them. Each has a header of 64 bytes, then a little-endian 64-bit number a row
+and nothing else. How much of a file counts, and its checksums, is said by the catalogue. Files are extended and
 flushed before the catalogue says so; what lies beyond is the rest of a batch that never was, and is ignored.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Words
 from hashgrain.store import disk
 from hashgrain.store.catalogue import Block
 from hashgrain.store.trouble import MendableError
@@ -29,54 +30,61 @@ FOLDER = "segments"
 SEGMENT_ROWS = 1 << 20  # a segment that has this many rows is full
 BLOCK_ROWS = 4096  # a block that has this many rows is full: checksums stay few, whatever the batches
 HEADER = 64
-VERSION = 1
-KINDS = {"codes": b"HGcodes\n", "ids": b"HGids  \n"}
+WIDTH = 8  # bytes a row, in every file
+VERSION = 2
+OURS = re.compile(r"\.(w\d\d|ids)")  # the suffixes of segment files
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
     """Rows of codes with the ids of their items; rows that are not alive are to be skipped."""
 
+    first_row: int
     ids: NDArray[np.int64]
-    words: Words
+    planes: tuple[NDArray[np.uint64], ...]  # word 0 of all codes, then word 1, ...
     alive: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a segment lies: its number, its first row, how many rows count, how wide a code is."""
+    """Where a segment lies: its number, its first row, how many rows count, how many words a code has."""
 
     number: int
     first_row: int
     rows: int
     n_words: int
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Its files by suffix, in the order of a block's checksums."""
+        return (*(f"w{word:02d}" for word in range(self.n_words)), "ids")
+
+    @property
+    def size(self) -> int:
+        """How many bytes of each file count."""
+        return HEADER + self.rows * WIDTH
+
     def file(self, library: Path, kind: str) -> Path:
         return library / FOLDER / f"{self.number:06d}.{kind}"
 
-    def width(self, kind: str) -> int:
-        return 8 * (self.n_words if kind == "codes" else 1)
-
-    def size(self, kind: str) -> int:
-        return HEADER + self.rows * self.width(kind)
-
     def header(self, kind: str) -> bytes:
-        fields = struct.pack("<8sIIQQ", KINDS[kind], VERSION, self.width(kind), self.number, self.first_row)
+        magic = f"HG{kind:<5}\n".encode()
+        fields = struct.pack("<8sIIQQ", magic, VERSION, WIDTH, self.number, self.first_row)
         return (fields + struct.pack("<I", zlib.crc32(fields))).ljust(HEADER, b"\0")
 
 
 @dataclass(frozen=True, eq=False)
 class Mapped:
-    """The committed bytes of a segment in memory, header included."""
+    """The committed bytes of a segment in memory, headers included, in the order of its kinds."""
 
     place: Place
-    codes: memoryview
-    ids: memoryview
+    files: tuple[memoryview, ...]
 
-    def arrays(self) -> tuple[NDArray[np.int64], Words]:
-        ids = np.frombuffer(self.ids, "<i8", offset=HEADER)
-        words = np.frombuffer(self.codes, "<u8", offset=HEADER).reshape(-1, self.place.n_words)
-        return ids.astype(np.int64, copy=False), words.astype(np.uint64, copy=False)
+    def arrays(self) -> tuple[NDArray[np.int64], tuple[NDArray[np.uint64], ...]]:
+        """The ids, and the words."""
+        *words, ids = self.files
+        planes = (np.frombuffer(word, "<u8", offset=HEADER).astype(np.uint64, copy=False) for word in words)
+        return np.frombuffer(ids, "<i8", offset=HEADER).astype(np.int64, copy=False), tuple(planes)
 
 
 def places(blocks: Iterable[Block], n_words: int) -> Iterator[tuple[Place, list[Block]]]:
@@ -88,8 +96,8 @@ def places(blocks: Iterable[Block], n_words: int) -> Iterator[tuple[Place, list[
 
 
 def map_segment(library: Path, place: Place) -> Mapped:
-    """Map both files, refusing what is missing, short or not the segment it should be."""
-    return Mapped(place, _map(library, place, "codes"), _map(library, place, "ids"))
+    """Map its files, refusing what is missing, short or not the segment it should be."""
+    return Mapped(place, tuple(_map(library, place, kind) for kind in place.kinds))
 
 
 def _map(library: Path, place: Place, kind: str) -> memoryview:
@@ -100,9 +108,9 @@ def _map(library: Path, place: Place, kind: str) -> memoryview:
         raise MendableError(library, file, "the file is missing") from error
     try:
         size = os.fstat(descriptor).st_size
-        if size < place.size(kind):
-            raise MendableError(library, file, f"it has {size} bytes where {place.size(kind)} are committed")
-        view = memoryview(mmap.mmap(descriptor, place.size(kind), access=mmap.ACCESS_READ))
+        if size < place.size:
+            raise MendableError(library, file, f"it has {size} bytes where {place.size} are committed")
+        view = memoryview(mmap.mmap(descriptor, place.size, access=mmap.ACCESS_READ))
     finally:
         os.close(descriptor)
     if view[:HEADER] != place.header(kind):
@@ -114,10 +122,10 @@ def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterat
     """The blocks whose bytes do not match their checksums."""
     place = mapped.place
     for block in blocks:
-        for kind, view, crc in (("codes", mapped.codes, block.codes_crc), ("ids", mapped.ids, block.ids_crc)):
-            width = place.width(kind)
-            start = HEADER + (block.first_row - place.first_row) * width
-            if zlib.crc32(view[start : start + block.rows * width]) != crc:
+        start = HEADER + (block.first_row - place.first_row) * WIDTH
+        end = start + block.rows * WIDTH
+        for kind, view, crc in zip(place.kinds, mapped.files, block.crcs, strict=True):
+            if zlib.crc32(view[start:end]) != crc:
                 reason = f"rows {block.first_row} to {block.end - 1} do not match their checksum"
                 yield MendableError(library, place.file(library, kind), reason)
 
@@ -126,25 +134,25 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
     """Extend a segment, durably; the blocks to record. `place` is what counts so far, `last` its last block.
 
     Written at the recorded end and not at the end of the file, which may hold the rest of a failed batch.
-    A segment without rows yet is created.
+    A segment without rows yet is created. `codes` are whole rows, one code after the other.
     """
     folder = library / FOLDER
     if not folder.is_dir():
         folder.mkdir()
         disk.sync_folder(library)
-    packed = struct.pack(f"<{len(ids)}q", *ids)
-    for kind, data in (("codes", codes), ("ids", packed)):
+    words = np.frombuffer(codes, "<u8").reshape(len(ids), place.n_words)
+    columns = [*(word.tobytes() for word in words.T), struct.pack(f"<{len(ids)}q", *ids)]
+    for kind, data in zip(place.kinds, columns, strict=True):
         if place.rows:
             _extend(library, place, kind, data)
         else:
             _create(place.file(library, kind), place.header(kind) + data)
     if not place.rows:
         disk.sync_folder(folder)
-    if last is not None and last.rows < BLOCK_ROWS:
-        grown = replace(last, rows=last.rows + len(ids), codes_crc=zlib.crc32(codes, last.codes_crc))
-        return [replace(grown, ids_crc=zlib.crc32(packed, last.ids_crc))]
-    first = place.first_row + place.rows
-    return [Block(place.number, first, len(ids), zlib.crc32(codes), zlib.crc32(packed))]
+    if last is None or last.rows >= BLOCK_ROWS:
+        last = Block(place.number, place.first_row + place.rows, 0, (0,) * len(columns))
+    crcs = tuple(zlib.crc32(data, crc) for data, crc in zip(columns, last.crcs, strict=True))
+    return [replace(last, rows=last.rows + len(ids), crcs=crcs)]
 
 
 def _extend(library: Path, place: Place, kind: str, data: bytes) -> None:
@@ -154,11 +162,11 @@ def _extend(library: Path, place: Place, kind: str, data: bytes) -> None:
     except FileNotFoundError as error:
         raise MendableError(library, file, "the file is missing") from error
     try:
-        if os.fstat(descriptor).st_size < place.size(kind):
+        if os.fstat(descriptor).st_size < place.size:
             raise MendableError(library, file, "the file is shorter than the catalogue says")
         if os.read(descriptor, HEADER) != place.header(kind):
             raise MendableError(library, file, "the header is damaged")
-        disk.write_at(descriptor, data, place.size(kind))
+        disk.write_at(descriptor, data, place.size)
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
@@ -184,7 +192,7 @@ class Extra:
 
 def extras(library: Path, committed: Iterable[Place]) -> list[Extra]:
     """What a crash, a failed batch or a rebuild left behind."""
-    sizes = {place.file(library, kind).name: place.size(kind) for place in committed for kind in KINDS}
+    sizes = {place.file(library, kind).name: place.size for place in committed for kind in place.kinds}
     try:
         files = sorted((library / FOLDER).iterdir())
     except FileNotFoundError:
@@ -192,7 +200,7 @@ def extras(library: Path, committed: Iterable[Place]) -> list[Extra]:
     return [
         Extra(file, sizes.get(file.name))
         for file in files
-        if file.suffix[1:] in KINDS and file.stat().st_size > sizes.get(file.name, -1)
+        if OURS.fullmatch(file.suffix) and file.stat().st_size > sizes.get(file.name, -1)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def view_of(connection: sqlite3.Connection, library: Path, n_words: int, old: Vi
         old = View(Counters(counters.era, 0, 0, 0), (), ())
     since = old.places[-1].number if old.places else 0
     committed = dict(zip(old.places[:-1], old.segments[:-1], strict=True))
-    for place, blocks in places(catalogue.blocks(connection, library, since), n_words):
+    for place, blocks in places(catalogue.blocks(connection, library, n_words, since), n_words):
         known = old.segments[-1] if old.places and place.number == since else None
         committed[place] = _grown(library, place, blocks, known)
     _check_rows(library, list(committed), counters)
@@ -57,12 +57,12 @@ def _grown(library: Path, place: Place, blocks: Sequence[Block], known: Segment 
     mapped = map_segment(library, place)
     for damage in bad_blocks(library, mapped, [b for b in blocks if b.end > place.first_row + checked]):
         raise damage
-    ids, words = mapped.arrays()
+    ids, planes = mapped.arrays()
     alive = np.ones(place.rows, np.bool_)
     if known is not None:
         alive[:checked] = known.alive
     alive.flags.writeable = False
-    return Segment(ids, words, alive)
+    return Segment(place.first_row, ids, planes, alive)
 
 
 def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -> None:
@@ -100,7 +100,7 @@ def _bury(
         alive[at] = False
         alive.flags.writeable = False
         buried += int(end - first)
-        yield Segment(segment.ids, segment.words, alive)
+        yield replace(segment, alive=alive)
     if buried != dead - seen:
         raise damage
 

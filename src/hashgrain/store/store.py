@@ -250,7 +250,7 @@ class Store:
 
     def _end(self, connection: sqlite3.Connection, counters: Counters) -> tuple[Place, Block | None]:
         """The segment to append to and its last block: the last one, or a new one where that is full."""
-        blocks = catalogue.blocks(connection, self.path, counters.segment)
+        blocks = catalogue.blocks(connection, self.path, self.grains.n_words, counters.segment)
         for place, members in segments.places(blocks, self.grains.n_words):
             if place.first_row + place.rows != counters.rows:
                 raise MendableError(self.path, self.path / catalogue.NAME, "the list of blocks is damaged")
@@ -259,7 +259,7 @@ class Store:
         return Place(counters.segment + 1, counters.rows, 0, self.grains.n_words), None
 
     def _places(self, connection: sqlite3.Connection) -> list[Place]:
-        blocks = catalogue.blocks(connection, self.path)
+        blocks = catalogue.blocks(connection, self.path, self.grains.n_words)
         return [place for place, _ in segments.places(blocks, self.grains.n_words)]
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def _counts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iter
     (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
     (dead,) = connection.execute("SELECT count(*) FROM dead").fetchone()
     (both,) = connection.execute("SELECT count(*) FROM dead WHERE row IN (SELECT row FROM rows)").fetchone()
-    held = sum(block.rows for block in catalogue.blocks(connection, library))
+    held = sum(block.rows for block in catalogue.blocks(connection, library, n_words))
     thing = str(library / catalogue.NAME)
     if (live + dead, dead, held, both) != (counters.rows, counters.dead, counters.rows, 0):
         reason = (
@@ -123,7 +124,7 @@ def _counts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iter
 
 def _segments(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Each file's header, length and checksums; then its rows against the catalogue's, live and dead."""
-    for place, blocks in places(catalogue.blocks(connection, library), n_words):
+    for place, blocks in places(catalogue.blocks(connection, library, n_words), n_words):
         try:
             mapped = map_segment(library, place)
         except MendableError as error:
@@ -131,36 +132,37 @@ def _segments(connection: sqlite3.Connection, library: Path, n_words: int) -> It
             continue
         for damage in bad_blocks(library, mapped, blocks):
             yield Problem(damage.thing, damage.reason, _rebuild(library))
-        wrong = _unlike(connection, place, mapped)
-        if wrong:
-            reason = f"{wrong} rows differ from the catalogue"
-            yield Problem(str(place.file(library, "codes")), reason, _rebuild(library))
+        for kind, wrong in _unlike(connection, place, mapped).items():
+            if wrong:
+                reason = f"{wrong} rows differ from the catalogue"
+                yield Problem(str(place.file(library, kind)), reason, _rebuild(library))
 
 
-def _unlike(connection: sqlite3.Connection, place: Place, mapped: Mapped) -> int:
-    """How many rows of a segment the catalogue has otherwise, or not at all."""
-    ids, words = mapped.arrays()
-    wrong = 0
+def _unlike(connection: sqlite3.Connection, place: Place, mapped: Mapped) -> Counter[str]:
+    """How many rows of each file of a segment the catalogue has otherwise. Whether it has them, the ids say."""
+    ids, planes = mapped.arrays()
+    wrong: Counter[str] = Counter()
     for start in range(0, place.rows, AT_ONCE):
         end = min(start + AT_ONCE, place.rows)
         span = (place.first_row + start, place.first_row + end)
         live = connection.execute("SELECT row, item, code FROM rows WHERE row >= ? AND row < ?", span).fetchall()
         dead = connection.execute("SELECT row, item FROM dead WHERE row >= ? AND row < ?", span).fetchall()
-        wrong += abs(end - start - len(live) - len(dead))
+        wrong["ids"] += abs(end - start - len(live) - len(dead))
         for row, item in dead:
-            wrong += int(ids[row - place.first_row] != item)
-        whole = [row for row in live if len(row[2]) == 8 * place.n_words]
+            wrong["ids"] += int(ids[row - place.first_row] != item)
+        whole = [row for row in live if len(row[2]) == 8 * place.n_words]  # of the others `_items` tells
         at = np.array([row[0] for row in whole], np.int64) - place.first_row
         items = np.array([row[1] for row in whole], np.int64)
         codes = np.frombuffer(b"".join(row[2] for row in whole), "<u8").reshape(-1, place.n_words)
-        same = (ids[at] == items) & (words[at] == codes).all(axis=1)
-        wrong += len(live) - int(same.sum())
+        for kind, found, right in zip(place.kinds, (*planes, ids), (*codes.T, items), strict=True):
+            wrong[kind] += int((found[at] != right).sum())
     return wrong
 
 
 def _leftovers(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Space that counts for nothing: an add that runs right now, or one that was interrupted."""
-    for extra in extras(library, [place for place, _ in places(catalogue.blocks(connection, library), n_words)]):
+    blocks = catalogue.blocks(connection, library, n_words)
+    for extra in extras(library, [place for place, _ in places(blocks, n_words)]):
         size = extra.file.stat().st_size - (extra.keep or 0)
         reason = f"{size} bytes are not committed: a batch is being written, or was interrupted"
         yield Problem(str(extra.file), reason, "none needed: the next writer gives the space back", harmless=True)
