@@ -9,7 +9,7 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from hashgrain.codes import Grains, Words
 from hashgrain.errors import LibraryError, QueryError
-from hashgrain.store import FORMAT, Moved, New, Replaced, Snapshot, Store, Touched, catalogue, disk
+from hashgrain.store import FORMAT, Moved, New, Replaced, Segment, Snapshot, Store, Touched, catalogue, disk
 
 GRAINS = Grains(kind=32, look=128)
 SOURCE = Path(__file__).parent.parent / "src"
@@ -161,6 +161,80 @@ def test_each_word_of_the_codes_has_a_file_of_its_own(tmp_path: Path) -> None:
         **{f".w{word:02d}": wide[:, word].astype("<u8").tobytes() for word in range(4)},
         ".ids": np.arange(1, 6, dtype="<i8").tobytes(),
     }
+
+
+def test_a_segment_tells_its_dead_rows_as_bits(tmp_path: Path) -> None:
+    with make(tmp_path / "a.hg", 70) as store, Store.open(tmp_path / "a.hg") as reader:
+        with reader.snapshot() as before:
+            assert before.segments[0].mask is None
+        store.remove([1, 10, 66])
+        with reader.snapshot() as removed:
+            check_mask(removed.segments[0], 16, dead=[0, 9, 65])
+        store.segment_rows = 1000
+        store.commit([replaced(2, 500), *(new(number) for number in range(70, 130))])
+        with reader.snapshot() as grown:
+            check_mask(grown.segments[0], 24, dead=[0, 1, 9, 65])
+        store.rebuild()
+        with reader.snapshot() as rebuilt:
+            assert [segment.mask for segment in rebuilt.segments] == [None]
+        assert before.segments[0].mask is None
+        check_mask(removed.segments[0], 16, dead=[0, 9, 65])
+
+
+def check_mask(segment: Segment, size: int, dead: list[int]) -> None:
+    mask = segment.mask
+    assert mask is not None
+    assert (mask.dtype, mask.shape, mask.flags.writeable) == (np.uint8, (size,), False)
+    bits = np.unpackbits(mask, bitorder="little")
+    assert np.flatnonzero(~segment.alive).tolist() == dead
+    assert np.array_equal(bits[: len(segment.alive)].astype(bool), segment.alive)
+    assert not bits[len(segment.alive) :].any()
+
+
+def test_a_segment_tells_whether_its_ids_ascend(tmp_path: Path) -> None:
+    with make(tmp_path / "a.hg", 8) as store, Store.open(tmp_path / "a.hg") as reader:
+
+        def ascending() -> list[bool]:
+            with reader.snapshot() as snapshot:
+                return [segment.ascending for segment in snapshot.segments]
+
+        assert ascending() == [True]
+        store.commit([new(8), new(9)])
+        assert ascending() == [True]
+        store.commit([new(10)])
+        assert ascending() == [True, True]
+        store.commit([replaced(3, 50)])
+        assert ascending() == [True, False]
+        store.remove([3, 5])
+        assert ascending() == [True, False]
+        store.rebuild()
+        assert ascending() == [True]
+
+
+def test_what_a_segment_knows_of_itself_is_worked_out_once(tmp_path: Path) -> None:
+    with make(tmp_path / "a.hg", 12) as store:
+        store.commit([new(number) for number in range(12, 16)])
+
+        def segments() -> Sequence[Segment]:
+            with store.snapshot() as snapshot:
+                return snapshot.segments
+
+        store.remove([2, 14])
+        first, second = segments()
+        masks = (first.mask, second.mask)
+        assert (first.ascending, second.ascending) == (True, True)
+        store.commit([Touched(1, None), new(16)])
+        again, grown = segments()
+        assert again is first
+        assert again.mask is masks[0]
+        assert grown.mask is not masks[1]
+        assert grown.ascending
+        store.remove([13])
+        again, less = segments()
+        assert again is first
+        assert vars(less)["ascending"] is True  # carried over, not yet asked for
+        assert less.planes is grown.planes
+        assert less.mask is not grown.mask
 
 
 def test_full_segments_are_followed_by_new_ones(tmp_path: Path) -> None:
@@ -616,6 +690,10 @@ class AgainstADictionary(RuleBasedStateMachine):
     def agrees(self) -> None:
         with self.store.snapshot() as snapshot:
             assert live(snapshot) == {i: code_of(number).tobytes() for i, (_, number) in self.model.items()}
+            for segment in snapshot.segments:
+                if not segment.alive.all():
+                    check_mask(segment, -(-len(segment.ids) // 64) * 8, np.flatnonzero(~segment.alive).tolist())
+                assert segment.ascending == (np.unique(segment.ids).tolist() == segment.ids.tolist())
             assert {item.id: item.path for item in snapshot.paths()} == {i: path for i, (path, _) in self.model.items()}
 
     def teardown(self) -> None:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,40 @@ OURS = re.compile(r"\.(w\d\d|ids)")  # the suffixes of segment files
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Rows of codes with the ids of their items; rows that are not alive are to be skipped."""
+    """Rows of codes with the ids of their items; rows that are not alive are to be skipped.
+
+    Handed on from one snapshot to the next while it stays as it is, and what it worked out about itself with it.
+    """
 
     first_row: int
     ids: NDArray[np.int64]
     planes: tuple[NDArray[np.uint64], ...]  # word 0 of all codes, then word 1, ...
     alive: NDArray[np.bool_]
+
+    @cached_property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """`alive` as bits, lowest first, in whole words of 64; None where all rows are alive."""
+        if self.alive.all():
+            return None
+        bits = np.packbits(self.alive, bitorder="little")
+        mask = np.pad(bits, (0, -len(bits) % 8))
+        mask.flags.writeable = False
+        return mask
+
+    @cached_property
+    def ascending(self) -> bool:
+        """Whether the ids strictly increase from row to row; a replaced item's new row breaks that."""
+        return bool((self.ids[1:] > self.ids[:-1]).all())
+
+    def without(self, rows: NDArray[np.int64]) -> Segment:
+        """The segment after these rows (counted from its first) died. This one stays as it is."""
+        alive = self.alive.copy()
+        alive[rows] = False
+        alive.flags.writeable = False
+        left = replace(self, alive=alive)
+        if "ascending" in vars(self):  # the ids are the same, so that needs no second look
+            vars(left)["ascending"] = self.ascending
+        return left
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,8 @@ def _bury(
         at = rows[first:end] - place.first_row
         if not np.array_equal(segment.ids[at], items[first:end]):
             break
-        alive = segment.alive.copy()
-        alive[at] = False
-        alive.flags.writeable = False
         buried += int(end - first)
-        yield replace(segment, alive=alive)
+        yield segment.without(at)
     if buried != dead - seen:
         raise damage
 
