@@ -22,7 +22,20 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from hashgrain.codes import Grains, Words
 from hashgrain.errors import LibraryError, QueryError
-from hashgrain.store import FORMAT, Moved, New, Replaced, Segment, Snapshot, Store, Touched, catalogue, disk
+from hashgrain.store import (
+    FORMAT,
+    Block,
+    Moved,
+    New,
+    Replaced,
+    Segment,
+    Snapshot,
+    Store,
+    Touched,
+    catalogue,
+    disk,
+    segments,
+)
 
 GRAINS = Grains(kind=32, look=128)
 SOURCE = Path(__file__).parent.parent / "src"
@@ -390,6 +403,48 @@ def test_a_rebuild_drops_dead_rows_and_keeps_every_answer(tmp_path: Path) -> Non
         assert (store.info()["rows"], store.info()["dead rows"]) == (20, 0)
         assert store.commit([new(60)]) == [31]
         assert store.verify() == []
+
+
+def test_sealed_blocks_stay_as_they_are_until_a_rebuild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "BLOCK_ROWS", 4)
+    with make(tmp_path / "a.hg", 3) as store, Store.open(tmp_path / "a.hg") as reader:
+
+        def stand() -> tuple[int, list[Block]]:
+            with reader.snapshot() as snapshot:
+                return snapshot.era, snapshot.sealed()
+
+        def spans(blocks: list[Block]) -> list[tuple[int, int, int]]:
+            return [(block.segment, block.first_row, block.rows) for block in blocks]
+
+        assert stand() == (1, [])
+        store.commit([new(3), new(4)])
+        era, first = stand()
+        assert (era, spans(first), len(first[0].crcs)) == (1, [(1, 0, 5)], 3)
+        with reader.snapshot() as before:
+            for number in range(5, 8):
+                store.commit([new(number)])
+                assert stand() == (1, first)
+            store.commit([new(8), new(9)])
+            later = stand()
+            assert (later[0], later[1][0], spans(later[1])) == (1, first[0], [(1, 0, 5), (1, 5, 5)])
+            store.commit([new(10)])
+            store.remove([2])
+            assert stand() == later
+            store.rebuild()
+            assert (before.era, before.sealed()) == (1, first)
+        era, rebuilt = stand()
+        assert (era, spans(rebuilt)) == (2, [(3, 0, 10)])
+    with pytest.raises(LibraryError, match="snapshot has ended"):
+        before.sealed()
+
+
+def test_the_last_block_of_a_full_segment_is_sealed_by_the_next(tmp_path: Path) -> None:
+    with make(tmp_path / "a.hg", 12) as store:
+        with store.snapshot() as snapshot:
+            assert snapshot.sealed() == []  # a writer with longer segments would extend it
+        store.commit([new(12)])
+        with store.snapshot() as snapshot:
+            assert [(block.segment, block.end) for block in snapshot.sealed()] == [(1, 12)]
 
 
 # ---- readers and writers at once

@@ -4,7 +4,7 @@ Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `sn
 `where.py` the filter language.
 """
 
-from hashgrain.store.catalogue import FORMAT
+from hashgrain.store.catalogue import FORMAT, Block
 from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.items import Item, Moved, New, Problem, Replaced, Touched
 from hashgrain.store.segments import Segment
@@ -14,6 +14,7 @@ from hashgrain.store.store import Store
 __all__ = [
     "CATALOGUE",
     "FORMAT",
+    "Block",
     "Item",
     "Moved",
     "New",

@@ -159,6 +159,15 @@ def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterat
                 yield MendableError(library, place.file(library, kind), reason)
 
 
+def full(block: Block) -> bool:
+    return block.rows >= BLOCK_ROWS
+
+
+def sealed(blocks: Sequence[Block]) -> list[Block]:
+    """Those of all blocks that no append extends any more: all but the last, and the last once it is full."""
+    return [*blocks[:-1], *(last for last in blocks[-1:] if full(last))]
+
+
 def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], codes: bytes) -> list[Block]:
     """Extend a segment, durably; the blocks to record. `place` is what counts so far, `last` its last block.
 
@@ -178,7 +187,7 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
             _create(place.file(library, kind), place.header(kind) + data)
     if not place.rows:
         disk.sync_folder(folder)
-    if last is None or last.rows >= BLOCK_ROWS:
+    if last is None or full(last):
         last = Block(place.number, place.first_row + place.rows, 0, (0,) * len(columns))
     crcs = tuple(zlib.crc32(data, crc) for data, crc in zip(columns, last.crcs, strict=True))
     return [replace(last, rows=last.rows + len(ids), crcs=crcs)]

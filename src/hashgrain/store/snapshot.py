@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hashgrain.errors import LibraryError, QueryError
 from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Block, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
-from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places
+from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import MendableError, told
 from hashgrain.store.where import compile_where
 
@@ -115,6 +116,7 @@ class Snapshot:
         self._live = view.counters.rows - view.counters.dead
         self._lock = threading.Lock()
         self.segments: Sequence[Segment] = view.segments
+        self.era = view.counters.era
 
     def end(self) -> None:
         with self._lock:
@@ -122,6 +124,15 @@ class Snapshot:
 
     def __len__(self) -> int:
         return self._live
+
+    def sealed(self) -> list[Block]:
+        """The blocks that cannot grow any more, in the order of their rows.
+
+        With `era` they tell what is made from these rows (an index) whether it still belongs to them: rows of a
+        sealed block stay as they are until a rebuild, which begins a new era. Only whether they live may change.
+        """
+        with self._asked() as connection:
+            return sealed(catalogue.blocks(connection, self._library, self._n_words))
 
     def items(self, ids: Iterable[int]) -> list[Item]:
         """The items of these ids, in the order asked. An id that is not there is an error."""
@@ -182,7 +193,13 @@ class Snapshot:
         return rows
 
     def _ask(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._asked() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _asked(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one question at a time."""
         with self._lock, told(self._library):
             if self._connection is None:
                 raise LibraryError(f"{self._library}: this snapshot has ended; take another")
-            return self._connection.execute(query, values).fetchall()
+            yield self._connection
