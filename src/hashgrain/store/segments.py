@@ -13,6 +13,7 @@ import mmap
 import os
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -139,12 +140,19 @@ def _map(library: Path, place: Place, kind: str) -> memoryview:
         size = os.fstat(descriptor).st_size
         if size < place.size:
             raise MendableError(library, file, f"it has {size} bytes where {place.size} are committed")
-        view = memoryview(mmap.mmap(descriptor, place.size, access=mmap.ACCESS_READ))
+        view = _view(descriptor, place.size)
     finally:
         os.close(descriptor)
     if view[:HEADER] != place.header(kind):
         raise MendableError(library, file, "the header is damaged")
     return view
+
+
+def _view(descriptor: int, size: int) -> memoryview:
+    """Mapped read-only. A mapping keeps a file open for itself, of which systems allow few, unless told not to."""
+    if sys.version_info >= (3, 13) and sys.platform != "win32":
+        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ, trackfd=False))
+    return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
 
 
 def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterator[MendableError]:
