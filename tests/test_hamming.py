@@ -3,119 +3,203 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from hashgrain import Codes, Grains
-from hashgrain.engines import EmbeddedEngine
-from hashgrain.errors import CodesError, HashgrainError, QueryError
-from hashgrain.hamming import Neighbours, compiled, merge, nearest, plain, scan, within
-from hashgrain.store import Segment
+from hamming_questions import Asked, listed, number, questions
+from hashgrain.errors import CodesError, QueryError
+from hashgrain.hamming import compiled, kinds, merge, native, nearest, plain, rows_of, search, within
+from hashgrain.hamming.question import ask_nearest, ask_within
+from hashgrain.hamming.rows import pieces, unpacked
 
-Answer = list[tuple[int, int, int]]
-
-
-def listed(found: Neighbours) -> Answer:
-    return list(zip(found.ids.tolist(), found.distances.tolist(), found.full.tolist(), strict=True))
+KERNELS = [*kinds(), "numpy"]
 
 
-def oracle(query: NDArray[np.uint64], words: NDArray[np.uint64], ids: NDArray[np.int64], bits: int) -> Answer:
-    def number(row: NDArray[np.uint64]) -> int:
-        return sum(int(word) << (64 * i) for i, word in enumerate(row))
-
-    asked, prefix = number(query), (1 << bits) - 1
-    rows = [(i, number(row) ^ asked) for i, row in zip(ids.tolist(), words, strict=True)]
-    found = [(i, (d & prefix).bit_count(), d.bit_count()) for i, d in rows]
-    return sorted(found, key=lambda hit: (hit[1], hit[2], hit[0]))
-
-
-@st.composite
-def questions(draw: st.DrawFn) -> dict[str, object]:
-    """Few distinct codes, so that ties abound; ids in any order; some rows dead."""
-    n_words = draw(st.sampled_from([1, 2, 3, 4, 16]))
-    n = draw(st.integers(0, 300))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    pool = rng.integers(0, 2**64, (draw(st.integers(1, 12)), n_words), np.uint64)
-    flips = np.uint64(1) << rng.integers(0, 64, (n, n_words), np.uint64)
-    words = pool[rng.integers(0, len(pool), n)] ^ np.where(rng.random((n, n_words)) < 0.3, flips, np.uint64(0))
-    return {
-        "query": pool[0],
-        "words": words,
-        "ids": rng.permutation(10 * n + 1)[:n].astype(np.int64),
-        "bits": draw(st.integers(1, 64 * n_words)),
-        "alive": rng.random(n) < 0.7 if draw(st.booleans()) else None,
-    }
+def answer(kind: str, question: object, parts: list) -> list:
+    found = plain.scan(question, parts) if kind == "numpy" else native.scan(question, parts, kind)  # type: ignore[arg-type]
+    return [(listed(each), each.total) for each in found]
 
 
 @settings(max_examples=150)
-@given(questions(), st.integers(1, 400), st.data())
-def test_both_scans_answer_as_the_oracle_does(asked: dict, k: int, data: st.DataObject) -> None:
-    keep = asked["alive"] if asked["alive"] is not None else np.ones(len(asked["ids"]), bool)
-    expected = oracle(asked["query"], asked["words"][keep], asked["ids"][keep], asked["bits"])
-    assert listed(nearest(**asked, k=k)) == expected[:k]
-    radius = data.draw(st.integers(0, asked["bits"]))
-    inside = [hit for hit in expected if hit[1] <= radius]
-    assert listed(within(**asked, radius=radius)) == inside
-    twin = plain.scan(asked["query"], asked["words"], asked["ids"], asked["alive"], asked["bits"], k, 0)
-    assert twin.tolist() == expected[:k]
-    twin = plain.scan(asked["query"], asked["words"], asked["ids"], asked["alive"], asked["bits"], 0, radius)
-    assert twin.tolist() == inside
+@given(questions(), st.integers(1, 400))
+def test_every_kernel_finds_the_nearest_as_the_oracle_does(asked: Asked, k: int) -> None:
+    parts = asked.parts()
+    expected = [asked.oracle(i)[:k] for i in range(len(asked.queries))]
+    question = ask_nearest(asked.queries, parts, k, asked.bits, None)
+    for kind in KERNELS:
+        assert [hits for hits, _ in answer(kind, question, parts)] == expected, kind
+    assert [listed(found) for found in nearest(asked.queries, parts, k, bits=asked.bits)] == expected
 
 
+@settings(max_examples=100)
+@given(questions(), st.data())
+def test_every_kernel_finds_all_within_and_counts_what_a_cap_leaves_out(asked: Asked, data: st.DataObject) -> None:
+    parts = asked.parts()
+    radius = data.draw(st.integers(0, asked.bits))
+    cap = data.draw(st.one_of(st.none(), st.integers(1, 100)))
+    inside = [[hit for hit in asked.oracle(i) if hit[1] <= radius] for i in range(len(asked.queries))]
+    expected = [(hits[:cap], len(hits)) for hits in inside]
+    question = ask_within(asked.queries, parts, radius, asked.bits, cap)
+    for kind in KERNELS:
+        assert answer(kind, question, parts) == expected, kind
+
+
+@settings(max_examples=60)
+@given(questions(widths=(1, 2, 4)), st.integers(1, 100), st.data())
+def test_weighted_grains_count_each_bit_as_told(asked: Asked, k: int, data: st.DataObject) -> None:
+    ends = sorted({*data.draw(st.lists(st.integers(1, asked.bits), max_size=3)), asked.bits})
+    fractions = data.draw(st.booleans())
+    values = [data.draw(st.integers(0, 8)) / (4 if fractions else 1) for _ in ends]
+    values[data.draw(st.integers(0, len(ends) - 1))] = 9.0
+    weights, parts = list(zip(ends, values, strict=True)), asked.parts()
+
+    def distance(differing: int) -> float:
+        total, begin = 0.0, 0
+        for end, value in weights:
+            total += value * ((differing >> begin) & ((1 << (end - begin)) - 1)).bit_count()
+            begin = end
+        return total
+
+    found = nearest(asked.queries, parts, k, bits=asked.bits, weights=weights)
+    codes = dict(zip(asked.ids.tolist(), asked.words, strict=True))
+    for query, hits in zip(asked.queries, found, strict=True):
+        alive = [hit[0] for hit in asked.oracle(0)]
+        differing = {i: number(codes[i]) ^ number(query) for i in alive}
+        expected = sorted(alive, key=lambda i: (round(distance(differing[i]), 6), differing[i].bit_count(), i))[:k]
+        assert hits.ids.tolist() == expected
+        # The largest weight stands for 65,536 units; others are rounded to one.
+        np.testing.assert_allclose(hits.distances, [distance(differing[i]) for i in expected], atol=1e-4 * asked.bits)
+    twin = plain.scan(ask_nearest(asked.queries, parts, k, asked.bits, weights), parts)
+    assert [listed(each) for each in twin] == [listed(each) for each in found]
+
+
+@settings(max_examples=60)
 @given(questions(), st.integers(1, 50), st.integers(0, 2**32 - 1))
-def test_flipping_the_same_bits_everywhere_and_shuffling_rows_changes_nothing(asked: dict, k: int, seed: int) -> None:
+def test_flipping_the_same_bits_everywhere_changes_nothing(asked: Asked, k: int, seed: int) -> None:
+    mask = np.random.default_rng(seed).integers(0, 2**64, asked.words.shape[1], np.uint64)
+    flipped = replace(asked, queries=asked.queries ^ mask, words=asked.words ^ mask)
+    assert found(flipped, k) == found(asked, k)
+
+
+@settings(max_examples=60)
+@given(questions(widths=(1, 2)), st.integers(1, 50), st.integers(0, 2**32 - 1))
+def test_moving_bits_about_inside_a_grain_changes_nothing(asked: Asked, k: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    mask = rng.integers(0, 2**64, asked["words"].shape[1], np.uint64)
-    order = rng.permutation(len(asked["ids"]))
-    changed = {
-        **asked,
-        "query": asked["query"] ^ mask,
-        "words": asked["words"][order] ^ mask,
-        "ids": asked["ids"][order],
-        "alive": None if asked["alive"] is None else asked["alive"][order],
-    }
-    assert listed(nearest(**changed, k=k)) == listed(nearest(**asked, k=k))
+    width = 64 * asked.words.shape[1]
+    order = np.concatenate([rng.permutation(asked.bits), asked.bits + rng.permutation(width - asked.bits)])
+
+    def moved(words: np.ndarray) -> np.ndarray:
+        bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little")[:, order]
+        return np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little")).view(np.uint64)
+
+    assert found(replace(asked, queries=moved(asked.queries), words=moved(asked.words)), k) == found(asked, k)
 
 
-@given(questions(), st.integers(1, 50), st.lists(st.integers(0, 300), max_size=4))
-def test_any_split_into_parts_gives_the_same_answer(asked: dict, k: int, cuts: list[int]) -> None:
-    edges = [0, *sorted(min(cut, len(asked["ids"])) for cut in cuts), len(asked["ids"])]
-    alive = asked["alive"] if asked["alive"] is not None else np.ones(len(asked["ids"]), bool)
-    parts = [slice(a, b) for a, b in pairwise(edges)]
-    pieces = [
-        nearest(asked["query"], asked["words"][p], asked["ids"][p], k, bits=asked["bits"], alive=alive[p])
-        for p in parts
+@settings(max_examples=60)
+@given(questions(), st.integers(1, 50), st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_order_of_insertion_splits_and_threads_change_nothing(asked: Asked, k: int, seed: int, threads: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(asked.ids))
+    shuffled = replace(
+        asked,
+        words=asked.words[order],
+        ids=asked.ids[order],
+        alive=None if asked.alive is None else asked.alive[order],
+        cuts=[],
+    )
+    assert found(shuffled, k) == found(asked, k)
+    merged = [
+        listed(merge(each, k))
+        for each in zip(*(native_or_plain(asked, k, part) for part in asked.parts()), strict=True)
     ]
-    assert listed(merge(pieces, k)) == listed(nearest(**asked, k=k))
+    assert merged == found(asked, k)
+    assert found(asked, k, threads) == found(asked, k)
 
 
-def test_the_compiled_scan_is_in_use_where_it_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = np.arange(10, dtype=np.uint64)[:, None]
-    ids = np.arange(10)
-    fast = listed(nearest(words[3], words, ids, 4, bits=64))
-    monkeypatch.setattr(scan, "_compiled", None)
-    assert not compiled()
-    assert listed(nearest(words[3], words, ids, 4, bits=64)) == fast
+def native_or_plain(asked: Asked, k: int, part: object) -> list:
+    return nearest(asked.queries, [part], k, bits=asked.bits)  # type: ignore[list-item]
 
 
-def test_many_callers_at_once_get_their_own_answers() -> None:
+def found(asked: Asked, k: int, threads: int | None = None) -> list:
+    return [listed(each) for each in nearest(asked.queries, asked.parts(), k, bits=asked.bits, threads=threads)]
+
+
+def test_one_query_over_many_rows_is_shared_out_and_put_together_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "WORTH_SPLITTING", 1)
     rng = np.random.default_rng(0)
-    words, ids = rng.integers(0, 2**64, (20_000, 2), np.uint64), np.arange(20_000)
+    words = rng.integers(0, 4, (5000, 2), np.uint64)  # few distinct codes: ties across every cut
+    parts = [rows_of(words[:100]), rows_of(words[100:4000], np.arange(100, 4000), rng.random(3900) < 0.5, 100)]
+    alone = nearest(words[:3], parts, 700, bits=128, threads=1)
+    for threads in (2, 3, 7):
+        for one, other in zip(nearest(words[:3], parts, 700, bits=128, threads=threads), alone, strict=True):
+            assert listed(one) == listed(other)
+            assert one.cost.rows == other.cost.rows == 4000
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=4), st.integers(1, 9))
+def test_shares_hold_every_row_once(sizes: list[int], count: int) -> None:
+    parts, first = [], 0
+    for size in sizes:
+        numbers = np.arange(first, first + size)
+        parts.append(rows_of(numbers.astype(np.uint64)[:, None], numbers, numbers % 3 > 0, first_row=first))
+        first += size
+    shares = [part for share in pieces(parts, count) for part in share]
+    assert [i for part in shares for i in part.ids] == list(range(first))
+    assert [i for part in shares for i in part.ids[unpacked(part)]] == [i for i in range(first) if i % 3]
+    assert all(part.first_row == part.ids[0] for part in shares)
+
+
+def test_k_beyond_two_thousand_and_heavy_ties_are_cut_right() -> None:
+    rng = np.random.default_rng(3)
+    words = rng.integers(0, 8, (20_000, 1), np.uint64)
+    ids = rng.permutation(20_000).astype(np.int64)
+    asked = Asked(words[:2], words, ids, None, 64, [])
+    for k in (1, 127, 128, 129, 3000, 20_000, 30_000):
+        assert found(asked, k) == [asked.oracle(0)[:k], asked.oracle(1)[:k]]
+
+
+def test_the_twin_answers_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.arange(10, dtype=np.uint64)[:, None]
+    fast = nearest(words[3:4], [rows_of(words)], 4, bits=64)
+    monkeypatch.setattr(native, "kernels", None)
+    assert not compiled()
+    slow = nearest(words[3:4], [rows_of(words)], 4, bits=64)
+    assert listed(slow[0]) == listed(fast[0])
+    assert slow[0].cost.path == "numpy"
+
+
+def test_the_kernels_are_in_use_where_they_were_built() -> None:
+    pytest.importorskip("hashgrain.hamming._kernels", reason="no compiler here")
+    assert compiled()
+    assert kinds()[-1] == "plain"
+
+
+def test_many_callers_at_once_get_their_own_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "WORTH_SPLITTING", 1)
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 2**64, (20_000, 2), np.uint64)
+    rows = [rows_of(words)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda i: nearest(words[i], words, ids, 3, bits=128).ids[0], range(200)))
-    assert found == list(range(200))
+        ids = list(pool.map(lambda i: nearest(words[i : i + 1], rows, 3, bits=128, threads=4)[0].ids[0], range(200)))
+    assert ids == list(range(200))
 
 
-def test_rows_that_are_not_contiguous_are_read_right() -> None:
+def test_codes_that_are_not_contiguous_are_read_right() -> None:
     wide = np.random.default_rng(0).integers(0, 2**64, (50, 4), np.uint64)
-    ids = np.arange(100)[::2]
-    apart = nearest(wide[7, ::2], wide[:, ::2], ids, 5, bits=100)
-    assert listed(apart) == oracle(wide[7, ::2], wide[:, ::2], ids, 100)[:5]
+    asked = Asked(wide[7:9, ::2], wide[:, ::2], np.arange(100)[::2], None, 100, [])
+    assert found(asked, 5) == [asked.oracle(0)[:5], asked.oracle(1)[:5]]
+
+
+def test_an_empty_library_and_no_queries_give_empty_answers() -> None:
+    nothing = rows_of(np.empty((0, 2), np.uint64))
+    query = np.zeros((1, 2), np.uint64)
+    for parts in ([], [nothing]):
+        assert listed(nearest(query, parts, 3, bits=128)[0]) == []
+        assert within(query, parts, 5, bits=128)[0].total == 0
+    assert nearest(query[:0], [nothing], 3, bits=128) == []
 
 
 @pytest.mark.parametrize(
@@ -127,8 +211,30 @@ def test_rows_that_are_not_contiguous_are_read_right() -> None:
         {"k": True},
         {"bits": 0},
         {"bits": 65},
-        {"query": np.zeros(2, np.uint64)},
-        {"query": np.zeros(1, np.int64)},
+        {"queries": np.zeros((1, 2), np.uint64)},
+        {"queries": np.zeros((1, 1), np.int64)},
+        {"queries": np.zeros(1, np.uint64)},
+        {"threads": 0},
+        {"threads": -1},
+        {"threads": 1.5},
+        {"threads": True},
+        {"weights": []},
+        {"weights": [(32, 1.0)]},
+        {"weights": [(64, 1.0), (32, 1.0)]},
+        {"weights": [(32, -1.0), (64, 1.0)]},
+        {"weights": [(64, 0.0)]},
+        {"weights": [(64, float("nan"))]},
+    ],
+)
+def test_nonsense_is_refused_before_it_reaches_a_kernel(changes: dict) -> None:
+    asked = {"queries": np.zeros((1, 1), np.uint64), "k": 1, "bits": 64}
+    with pytest.raises((QueryError, CodesError)):
+        nearest(**{**asked, **changes}, parts=[rows_of(np.zeros((5, 1), np.uint64))])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
         {"words": np.zeros((5, 1), np.uint32)},
         {"words": np.zeros(5, np.uint64)},
         {"ids": np.arange(4)},
@@ -137,81 +243,41 @@ def test_rows_that_are_not_contiguous_are_read_right() -> None:
         {"alive": np.ones(5, np.uint8)},
     ],
 )
-def test_nonsense_is_refused_before_it_reaches_the_kernel(changes: dict) -> None:
-    asked = {
-        "query": np.zeros(1, np.uint64),
-        "words": np.zeros((5, 1), np.uint64),
-        "ids": np.arange(5),
-        "k": 1,
-        "bits": 64,
-    }
-    with pytest.raises((QueryError, CodesError)):
-        nearest(**{**asked, **changes})
+def test_rows_that_do_not_fit_each_other_are_refused(wrong: dict) -> None:
+    with pytest.raises(CodesError):
+        rows_of(**{"words": np.zeros((5, 1), np.uint64), **wrong})
 
 
-@pytest.mark.parametrize("radius", [-1, 65, 2.0, True])
-def test_a_senseless_radius_is_refused(radius: object) -> None:
+@pytest.mark.parametrize(("radius", "cap"), [(-1, None), (65, None), (2.0, None), (True, None), (3, 0), (3, 1.5)])
+def test_a_senseless_radius_or_cap_is_refused(radius: object, cap: object) -> None:
+    rows = [rows_of(np.zeros((5, 1), np.uint64))]
     with pytest.raises(QueryError):
-        within(np.zeros(1, np.uint64), np.zeros((5, 1), np.uint64), np.arange(5), radius, bits=64)  # type: ignore[arg-type]
+        within(np.zeros((1, 1), np.uint64), rows, radius, bits=64, cap=cap)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(not compiled(), reason="the compiled scan is not installed here")
-def test_the_kernel_itself_never_reads_past_a_buffer() -> None:
-    from hashgrain.hamming import _scan
+@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled here")
+def test_the_kernels_never_read_past_a_buffer() -> None:
+    from hashgrain.hamming import _kernels
 
-    words, ids = np.zeros((4, 2), np.uint64), np.arange(4)
-    query, dead = np.zeros(2, np.uint64), np.zeros(1, np.uint8)
-    for wrong in (
-        (query[:1], words, ids, None, 2, 64, 1, 0),
-        (query, words[:3], ids, None, 2, 64, 1, 0),
-        (query, words, ids, dead[:0], 2, 64, 1, 0),
-        (query, words, ids, None, 0, 64, 1, 0),
-        (query, words, ids, None, 2, 129, 1, 0),
-        (query, words, ids, None, 2, 64, -1, 0),
-        (query, words, ids, None, 2**30, 64, 1, 0),
+    plane, ids, query = np.zeros(4, np.uint64), np.arange(4), np.zeros((1, 2), np.uint64)
+    asked = (query, 2, 64, 1, 64, False, None, None)
+    part = (0, 4, (plane, plane), ids, None, True)
+    for wrong, parts in (
+        (asked, [(0, 5, (plane, plane), ids, None, True)]),
+        (asked, [(0, 4, (plane,), ids, None, True)]),
+        (asked, [(0, 4, (plane, plane[:3]), ids, None, True)]),
+        (asked, [(0, 4, (plane, plane), ids[:3], None, True)]),
+        (asked, [(0, 4, (plane, plane), ids, np.zeros(7, np.uint8), True)]),
+        (asked, [(0, -1, (plane, plane), ids, None, True)]),
+        ((query, 0, 64, 1, 64, False, None, None), [part]),
+        ((query, 65, 64, 1, 64, False, None, None), [part]),
+        ((query, 2, 129, 1, 64, False, None, None), [part]),
+        ((query, 2, 64, -1, 64, False, None, None), [part]),
+        ((query, 2, 64, 1, -1, False, None, None), [part]),
+        ((query, 2, 64, 1, 64, False, [(2, 1, 1)], None), [part]),
+        ((query, 2, 64, 1, 64, False, [(0, 1, -1)], None), [part]),
+        ((query, 2, 64, 1, 64, False, None, "abacus"), [part]),
     ):
         with pytest.raises(ValueError):
-            _scan.scan(*wrong)
-    assert _scan.scan(query, words, ids, dead, 2, 64, 3, 0) == b""
-
-
-GRAINS = Grains(kind=32, thing=64, look=128)
-
-
-def engine(n: int = 200, parts: int = 3) -> tuple[EmbeddedEngine, Codes]:
-    rng = np.random.default_rng(1)
-    codes = Codes(rng.integers(0, 2**64, (n, 2), np.uint64), GRAINS)
-    edges = np.linspace(0, n, parts + 1).astype(int)
-    segments = [
-        Segment(first_row=a, ids=np.arange(a, b), planes=tuple(codes.words[a:b].T), alive=np.arange(a, b) % 5 != 0)
-        for a, b in pairwise(edges)
-    ]
-    return EmbeddedEngine(segments, GRAINS), codes
-
-
-@pytest.mark.parametrize("grain", list(GRAINS))
-def test_the_engine_answers_over_all_segments_without_the_dead(grain: str) -> None:
-    embedded, codes = engine()
-    live = np.flatnonzero(np.arange(200) % 5 != 0)
-    for row, found in zip(codes.words[:5], embedded.nearest(codes[:5], 7, grain=grain), strict=True):
-        assert listed(found) == oracle(row, codes.words[live], live, GRAINS[grain])[:7]
-
-
-def test_the_engine_keeps_to_the_ids_it_is_given() -> None:
-    embedded, codes = engine()
-    kept = np.array([3, 5, 50, 111, 10_000])
-    expected = oracle(codes.words[0], codes.words[[3, 111]], np.array([3, 111]), 128)
-    assert listed(embedded.nearest(codes[0], 10, grain="look", where=kept)[0]) == expected
-    assert listed(embedded.within(codes[0], 128, grain="look", where=kept)[0]) == expected
-    assert listed(embedded.nearest(codes[0], 10, grain="look", where=kept[:0])[0]) == []
-
-
-def test_the_engine_refuses_other_codes_grains_and_radii() -> None:
-    embedded, codes = engine()
-    with pytest.raises(CodesError, match="cannot be asked"):
-        embedded.nearest(codes.at("thing"), 3, grain="thing")
-    with pytest.raises(HashgrainError, match="kind, thing, look"):
-        embedded.nearest(codes[0], 3, grain="nose")
-    with pytest.raises(QueryError):
-        EmbeddedEngine([], GRAINS).within(codes[0], 129, grain="look")
-    assert listed(EmbeddedEngine([], GRAINS).nearest(codes[0], 3, grain="look")[0]) == []
+            _kernels.scan(wrong, parts)
+    assert len(_kernels.scan(asked, [part])[0]) == 8

@@ -1,71 +1,92 @@
-"""The engine in this process: the scan over every segment of a snapshot."""
+"""The engine in this process: exact search over the segments of a snapshot, by scan or by index."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes, Grains, Words
-from hashgrain.errors import CodesError
-from hashgrain.hamming import Neighbours, merge, nearest, within
-
-
-class HasCodes(Protocol):
-    """A run of codes with their ids and which of them are alive."""
-
-    @property
-    def ids(self) -> NDArray[np.int64]: ...
-    @property
-    def planes(self) -> tuple[NDArray[np.uint64], ...]: ...
-    @property
-    def alive(self) -> NDArray[np.bool_]: ...
-
-
-Ask = Callable[[Words, Words, NDArray[np.int64], NDArray[np.bool_] | None], Neighbours]
+from hashgrain.codes import Codes, Grains
+from hashgrain.engines.keep import keep
+from hashgrain.errors import CodesError, QueryError
+from hashgrain.hamming import Index, Neighbours, Pairs, Rows, Weights, join, nearest, within
 
 
 class EmbeddedEngine:
-    """Answers over the segments it was given; they do not change under it."""
+    """Answers over the segments it was given; they do not change under it.
 
-    def __init__(self, segments: Sequence[HasCodes], grains: Grains) -> None:
+    `indexes` make it quicker and never change an answer. `threads` is one a core where it is left out.
+    """
+
+    def __init__(
+        self, segments: Sequence[Rows], grains: Grains, indexes: Sequence[Index] = (), threads: int | None = None
+    ) -> None:
         self.segments = segments
         self.grains = grains
+        self.indexes = indexes
+        self.threads = threads
 
-    def nearest(self, codes: Codes, k: int, *, grain: str, where: NDArray[np.int64] | None = None) -> list[Neighbours]:
-        """For each code the k nearest items."""
-        bits = self.grains.width(grain)
-        return self._ask(codes, where, k, lambda q, rows, ids, kept: nearest(q, rows, ids, k, bits=bits, alive=kept))
-
-    def within(
-        self, codes: Codes, radius: int, *, grain: str, where: NDArray[np.int64] | None = None
+    def nearest(
+        self,
+        codes: Codes,
+        k: int,
+        *,
+        grain: str,
+        where: NDArray[np.int64] | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]:
-        """For each code all items at most `radius` away."""
-        bits = self.grains.width(grain)
-        within(np.zeros(self.grains.n_words, np.uint64), *_nothing(self.grains), radius, bits=bits)  # checks radius
-        return self._ask(
-            codes, where, None, lambda q, rows, ids, kept: within(q, rows, ids, radius, bits=bits, alive=kept)
+        """For each code the k nearest items. `weights` says what a bit counts that a grain adds to the one before."""
+        self._check(codes)
+        bits = compared_bits(self.grains, grain) if weights is None else self.grains.width(grain)
+        told = None if weights is None else self._weights(weights, grain)
+        return nearest(
+            codes.words, self._kept(where), k, bits=bits, weights=told, indexes=self.indexes, threads=self.threads
         )
 
-    def _ask(self, codes: Codes, where: NDArray[np.int64] | None, k: int | None, ask: Ask) -> list[Neighbours]:
+    def within(
+        self,
+        codes: Codes,
+        radius: int,
+        *,
+        grain: str,
+        where: NDArray[np.int64] | None = None,
+        cap: int | None = None,
+    ) -> list[Neighbours]:
+        """For each code all items at most `radius` away, or the `cap` nearest of them and how many there are."""
+        self._check(codes)
+        self._check_radius(radius, grain)
+        bits = compared_bits(self.grains, grain)
+        return within(
+            codes.words, self._kept(where), radius, bits=bits, cap=cap, indexes=self.indexes, threads=self.threads
+        )
+
+    def join(self, radius: int, *, grain: str) -> Iterator[Pairs]:
+        """Every pair of items at most `radius` apart, some at a time, in no order."""
+        self._check_radius(radius, grain)
+        return join(self.segments, radius, bits=compared_bits(self.grains, grain), threads=self.threads)
+
+    def _kept(self, where: NDArray[np.int64] | None) -> Sequence[Rows]:
+        return self.segments if where is None else keep(self.segments, where)
+
+    def _check(self, codes: Codes) -> None:
         if codes.grains != self.grains:
             raise CodesError(f"a query with {codes.grains} cannot be asked of codes with {self.grains}")
-        parts = [(np.stack(each.planes, axis=1), each.ids, _kept(each, where)) for each in self.segments]
-        return [merge([ask(query, *part) for part in parts], k) for query in codes.words]
+
+    def _check_radius(self, radius: int, grain: str) -> None:
+        bits = self.grains.width(grain)
+        if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= bits:
+            raise QueryError(f"a distance of {radius!r} bits makes no sense at {grain}; it is from 0 to {bits}")
+
+    def _weights(self, weights: Mapping[str, float], grain: str) -> Weights:
+        widths = self.grains.up_to(grain)
+        if set(weights) != set(widths):
+            raise QueryError(f"weights for {', '.join(weights) or 'nothing'}; they are for {', '.join(widths)}")
+        return [(bits, weights[name]) for name, bits in widths.items()]
 
 
-def _kept(segment: HasCodes, where: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
-    """Which rows may answer; None where all of them may, which is quicker."""
-    if where is None:
-        return None if segment.alive.all() else segment.alive
-    if not len(where):
-        return np.zeros(len(segment.ids), np.bool_)
-    places = np.searchsorted(where, segment.ids).clip(max=len(where) - 1)
-    kept: NDArray[np.bool_] = segment.alive & (where[places] == segment.ids)
-    return kept
-
-
-def _nothing(grains: Grains) -> tuple[Words, NDArray[np.int64]]:
-    return np.empty((0, grains.n_words), np.uint64), np.empty(0, np.int64)
+def compared_bits(grains: Grains, grain: str) -> int:
+    """The bits to compare. Past the width of a code there are only zeros: with the finest grain whole words are
+    compared, and both distances are one."""
+    width = grains.width(grain)
+    return 64 * grains.n_words if grain == grains.finest else width

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +16,13 @@ import numpy as np
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Bundle, Encoder
-from hashgrain.engines import EmbeddedEngine
-from hashgrain.errors import BundleError, LibraryError, QueryError
+from hashgrain.engines import IndexPlan, Shelf
+from hashgrain.errors import BundleError, HashgrainError, LibraryError, QueryError
 from hashgrain.images import DEFAULT_MAX_PIXELS, decode_workers
 from hashgrain.library.adding import AddReport, Progress, add_sources
+from hashgrain.library.asking import Clock, Explained, Question, ask, hits
 from hashgrain.library.thumbnails import Thumbnails
-from hashgrain.search import Hit, answers, check_k
+from hashgrain.search import Hit, check_k
 from hashgrain.sources import file_of, reopen
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
@@ -34,6 +37,8 @@ class Library:
         self.store = store
         self.bundle = bundle
         self._thumbnails = Thumbnails(self.path / "thumbs")
+        self.indexes = Shelf(self.path, self.grains)
+        self._indexing: threading.Thread | None = None
 
     @classmethod
     def create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path = "default") -> Library:
@@ -102,6 +107,9 @@ class Library:
         self.close()
 
     def close(self) -> None:
+        """Let go of files and lock; waits for an index that is being built."""
+        if self._indexing is not None:
+            self._indexing.join()
         self.store.close()
 
     def add(
@@ -117,9 +125,9 @@ class Library:
         """Add files, folders, globs, archives, tables or Python pictures; resumes where it was stopped.
 
         Unchanged files are skipped, changed ones encoded again, moved ones recognised. Files that cannot be
-        opened are left out and listed in the report.
+        opened are left out and listed in the report. After many new pictures an index is built in the background.
         """
-        return add_sources(
+        report = add_sources(
             self.store,
             self.encoder,
             sources,
@@ -129,6 +137,8 @@ class Library:
             max_pixels=max_pixels,
             progress=progress,
         )
+        self._index_soon()
+        return report
 
     def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
         """Look again at every file of the library. Returns the report and the items whose file is gone.
@@ -161,6 +171,7 @@ class Library:
         grain: str | None = None,
         where: str | Mapping[str, Any] | None = None,
         within: int | None = None,
+        threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> list[Hit]:
         """The nearest pictures, exactly: by distance at `grain`, then over the whole code, then id.
@@ -168,26 +179,63 @@ class Library:
         `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out
         of its own answer). `where` keeps the items a filter holds for; `within` those at most so far away.
         """
-        wanted, grain = check_k(k), grain or self.grains.finest
-        self.grains.width(grain)
-        if within is not None and (isinstance(within, bool) or not isinstance(within, int)):
-            raise QueryError(f"within is {within!r}; it is a whole number of bits")
-        itself = query if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
-        code = None if itself is not None else self._code_of(query, max_pixels)
+        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
+        return self._explained(query, question, max_pixels).hits
+
+    def explain(
+        self,
+        query: Any,
+        *,
+        k: int | None = 10,
+        grain: str | None = None,
+        where: str | Mapping[str, Any] | None = None,
+        within: int | None = None,
+        threads: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Explained:
+        """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
+        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
+        return self._explained(query, question, max_pixels)
+
+    def search_many(
+        self,
+        queries: Iterable[Any],
+        *,
+        k: int | None = 10,
+        grain: str | None = None,
+        where: str | Mapping[str, Any] | None = None,
+        within: int | None = None,
+        threads: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> list[list[Hit]]:
+        """An answer for each query, in order, at a fraction of the cost of asking one by one.
+
+        Queries are pictures or codes, as for `search`; the first that cannot be used is an error.
+        """
+        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
+        codes = [self._code_of(query, max_pixels) for query in queries]
+        if not codes:
+            return []
         with self.store.snapshot() as snapshot:
+            found = ask(snapshot, self.indexes.ready(snapshot), Codes.concatenate(codes), question, Clock())
+            pairs = zip(codes, found, strict=True)
+            return [hits(snapshot, code, each, question, self.bundle.words) for code, each in pairs]
+
+    def _explained(self, query: Any, question: Question, max_pixels: int) -> Explained:
+        self.grains.width(question.grain)
+        itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
+        clock = Clock()
+        code = None if itself is not None else self._code_of(query, max_pixels)
+        clock.stop("encode")
+        with self.store.snapshot() as snapshot:
+            clock.stop("open")
             if code is None:
                 code = self._stored(snapshot, int(query))
-            kept = None if where is None else snapshot.select(where)
-            engine = EmbeddedEngine(snapshot.segments, self.grains)
-            extra = int(itself is not None)
-            if within is None:
-                found = engine.nearest(code, wanted + extra, grain=grain, where=kept)[0]
-            else:
-                found = engine.within(code, within, grain=grain, where=kept)[0]
-            ids = [int(i) for i in found.ids[: wanted + extra] if i != itself][:wanted]
-            items = snapshot.items(ids)
-            codes = snapshot.codes(ids)
-        return answers(code, items, codes, grain, self.bundle.words)
+            more = int(itself is not None)
+            (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
+            told = hits(snapshot, code, found, question, self.bundle.words, itself)
+            clock.stop("fetch")
+            return Explained(told, found.cost, len(snapshot), found.total, clock.seconds)
 
     def item(self, item: int) -> Item:
         with self.store.snapshot() as snapshot:
@@ -214,11 +262,47 @@ class Library:
 
     def verify(self) -> list[Problem]:
         """Every check there is; an empty list means all is well. Never raises on damage."""
-        return self.store.verify()
+        problems = self.store.verify()
+        if not problems:  # what indexes are of can only be told where all else is sound
+            with self.store.snapshot() as snapshot:
+                damaged = [*self.indexes.damaged(snapshot)]
+            problems = [Problem(str(f), why, f"hashgrain index {self.path}", harmless=True) for f, why in damaged]
+        return problems
 
     def rebuild(self) -> None:
         """Write the code segments anew from the catalogue: mends damage, frees what was removed."""
         self.store.rebuild()
+        self._index_soon()
+
+    def index(
+        self,
+        *,
+        memory: int | None = None,
+        dry_run: bool = False,
+        tell: Callable[[IndexPlan, bool], None] = lambda plan, fits: None,
+    ) -> list[IndexPlan]:
+        """Build the indexes that are worth having and fit into `memory` bytes (a quarter of the machine's).
+
+        They make searching quicker and never change an answer. `tell` hears of each before it is built, with
+        whether it fits; those that do not are returned. Needs no writer's lock.
+        """
+        with self.store.snapshot() as snapshot:
+            return self.indexes.make_all(snapshot, memory, tell, dry_run)
+
+    def _index_soon(self) -> None:
+        """Index in the background what was added, if that is worth it."""
+        if self._indexing is not None and self._indexing.is_alive():
+            return
+        with self.store.snapshot() as snapshot:
+            if not self.indexes.plans(snapshot):
+                return
+        self._indexing = threading.Thread(target=self._index_quietly, name="hashgrain-indexing")
+        self._indexing.start()
+
+    def _index_quietly(self) -> None:
+        """What fails here costs time, not answers: `hashgrain index` says what is wrong."""
+        with suppress(HashgrainError, OSError, MemoryError):
+            self.index()
 
     def info(self) -> dict[str, Any]:
         return {"path": str(self.path), **self.store.info(), "model": self.bundle.name}

@@ -1,0 +1,46 @@
+"""A filter's ids as rows: what the kernels are to look at, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.hamming import Rows, Run, gather, packed
+
+FEW = 1 / 64  # of all rows; so few are gathered, more are marked in a mask that the kernels read
+
+
+def keep(parts: Sequence[Rows], where: NDArray[np.int64]) -> list[Rows]:
+    """The rows of the items that `where`, sorted, names. Worth keeping for many questions with one filter."""
+    places = [_places(part, where) for part in parts]
+    if sum(map(len, places)) <= FEW * sum(len(part.ids) for part in parts):
+        return [gather(parts, places)] if parts else []
+    return [_marked(part, at) for part, at in zip(parts, places, strict=True)]
+
+
+def _places(part: Rows, where: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which rows of a part are named and alive."""
+    ids = part.ids
+    if not len(ids) or not len(where):
+        return np.empty(0, np.int64)
+    if part.ascending:
+        some = where[np.searchsorted(where, ids[0]) : np.searchsorted(where, ids[-1], "right")]
+        if ids[-1] - ids[0] == len(ids) - 1:  # as adding leaves them: the id says where
+            found = some - ids[0]
+        else:
+            places = np.searchsorted(ids, some)
+            found = places[ids[places] == some]
+    else:
+        found = np.flatnonzero(np.isin(ids, where))
+    if part.mask is None:
+        return np.asarray(found)
+    alive = (part.mask[found >> 3] >> (found & 7).astype(np.uint8)) & 1
+    return np.asarray(found[alive.astype(np.bool_)])
+
+
+def _marked(part: Rows, places: NDArray[np.int64]) -> Run:
+    kept = np.zeros(len(part.ids), np.bool_)
+    kept[places] = True
+    return Run(part.first_row, part.ids, part.planes, packed(kept), part.ascending)

@@ -1,0 +1,239 @@
+"""The index files of a library: which ones fit, which ones to make, and when to look at them again.
+
+LIBRARY/indexes/ may be deleted at any time: a missing or stale index costs time, never an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hashgrain.codes import Grains
+from hashgrain.engines.embedded import compared_bits
+from hashgrain.errors import LibraryError
+from hashgrain.hamming import Index, build_lists, build_tables, lists_bytes, open_index, read_facts, save, tables_bytes
+from hashgrain.hamming.index import CHUNK, MAX_TABLES
+from hashgrain.store import Block, Snapshot
+
+FOLDER = "indexes"
+SUFFIX = ".hgi"
+WORTH_ROWS = 1_000_000  # fewer are scanned in well under a millisecond
+WORTH_NEW = 1 << 18  # rows added since; fewer are scanned
+PART_OF_MEMORY = 0.25  # what indexes may take, unless told otherwise
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """An index to make: of which kind, over which rows, and how large it will be."""
+
+    kind: str
+    bits: int
+    first: int
+    end: int
+    bytes: int
+    fingerprint: str
+    era: int
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.era:06d}-{self.first:012d}-{self.end:012d}-{self.kind}-{self.bits}{SUFFIX}"
+
+
+def default_memory() -> int:
+    """A quarter of what the machine has."""
+    try:
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * PART_OF_MEMORY)
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return 2 << 30
+
+
+def kinds_for(grains: Grains) -> Iterator[tuple[str, int]]:
+    """Tables for the widest grain they can serve, which serve those below as well; lists for the whole code."""
+    widths = [compared_bits(grains, grain) for grain in grains]
+    short = [bits for bits in widths if bits % CHUNK == 0 and bits <= CHUNK * MAX_TABLES]
+    if short:
+        yield "tables", max(short)
+    if grains.bits > CHUNK * MAX_TABLES:
+        yield "lists", compared_bits(grains, grains.finest)
+
+
+class Shelf:
+    """One library's indexes. Looking at files happens on another thread: no search ever waits for one."""
+
+    def __init__(self, library: Path, grains: Grains) -> None:
+        self.folder = library / FOLDER
+        self.grains = grains
+        self._opened: dict[str, Index] = {}
+        self._seen: tuple[int, int] | None = None
+        self._asked = 0
+        self._looking: threading.Thread | None = None
+
+    def ready(self, snapshot: Snapshot) -> list[Index]:
+        """The indexes that are open and fit this snapshot. The first question of a process does not ask for any:
+        it is answered sooner than a file is checked."""
+        self._asked += 1
+        if self._asked > 1:
+            self._look(snapshot)
+        rows = sum(len(segment.ids) for segment in snapshot.segments)
+        prefix = f"{snapshot.era:06d}-"
+        fit = [index for name, index in self._opened.items() if name.startswith(prefix)]
+        return [index for index in fit if index.first + index.n <= rows]
+
+    def open_all(self, snapshot: Snapshot) -> list[Index]:
+        """The same after looking at every file now: for who asks many questions."""
+        self._asked += 2
+        self._look(snapshot)
+        if self._looking is not None:
+            self._looking.join()
+        return self.ready(snapshot)
+
+    def plans(self, snapshot: Snapshot) -> list[IndexPlan]:
+        """What is worth making now. Rows since the last index are taken together with indexes not much larger,
+        so that however often rows are added, indexes stay few."""
+        blocks = snapshot.sealed()
+        end = blocks[-1].end if blocks else 0
+        found = []
+        for kind, bits in kinds_for(self.grains) if end >= WORTH_ROWS else ():
+            ranges = self._ranges(blocks, snapshot.era, kind, bits)
+            first = ranges[-1][1] if ranges else 0
+            if end - first < WORTH_NEW:
+                continue
+            while ranges and ranges[-1][1] - ranges[-1][0] < 2 * (end - first):
+                first = ranges.pop()[0]
+            found.append(_plan(kind, bits, first, end, blocks, snapshot.era))
+        return found
+
+    def make(self, snapshot: Snapshot, plan: IndexPlan) -> None:
+        """Build an index and put it on the shelf; what it replaces is taken off."""
+        build = build_tables if plan.kind == "tables" else build_lists
+        index = build(snapshot.segments, plan.first, plan.end, plan.bits)
+        self.folder.mkdir(exist_ok=True)
+        save(index, self.folder / plan.file_name, plan.fingerprint)
+        for name in self._names():
+            if name != plan.file_name and _replaces(plan, name):
+                with suppress(OSError):  # in use elsewhere, on some systems; harmless
+                    (self.folder / name).unlink()
+
+    def make_all(
+        self,
+        snapshot: Snapshot,
+        memory: int | None = None,
+        tell: Callable[[IndexPlan, bool], None] = lambda plan, fits: None,
+        dry_run: bool = False,
+    ) -> list[IndexPlan]:
+        """Make what is worth making and fits into `memory` bytes; `tell` hears of each plan before it is made, or
+        that it will not be. Returns those that did not fit."""
+        cap = default_memory() if memory is None else memory
+        plans = self.plans(snapshot)
+        replaced = {name for plan in plans for name in self._names() if _replaces(plan, name)}
+        taken = sum((self.folder / name).stat().st_size for name in self._names() if name not in replaced)
+        left_out = []
+        for plan in plans:
+            fits = taken + plan.bytes <= cap
+            tell(plan, fits)
+            if not fits:
+                left_out.append(plan)
+                continue
+            taken += plan.bytes
+            if not dry_run:
+                self.make(snapshot, plan)
+        return left_out
+
+    def damaged(self, snapshot: Snapshot) -> Iterator[tuple[Path, str]]:
+        """Every index file that is not a sound index of these rows, and why."""
+        blocks = snapshot.sealed()
+        for name in self._names():
+            era, first, end, kind, bits = _parsed(name)
+            try:
+                if era != snapshot.era:
+                    raise LibraryError(f"{self.folder / name}: an index from before the library was rebuilt")
+                open_index(self.folder / name, fingerprint(blocks, first, end, kind, bits))
+            except (LibraryError, OSError) as error:
+                yield self.folder / name, str(error).removeprefix(f"{self.folder / name}: ")
+
+    def bytes(self) -> int:
+        """The size of all index files."""
+        return sum((self.folder / name).stat().st_size for name in self._names())
+
+    def _names(self) -> list[str]:
+        """By first row, and of those that begin together the longest first."""
+        try:
+            names = [each.name for each in self.folder.iterdir() if _is_index(each.name)]
+        except FileNotFoundError:
+            return []
+        return sorted(names, key=lambda name: (_parsed(name)[0:2], -_parsed(name)[2]))
+
+    def _ranges(self, blocks: Sequence[Block], era: int, kind: str, bits: int) -> list[tuple[int, int]]:
+        """The runs of rows that sound files cover, one after another from row 0."""
+        ranges: list[tuple[int, int]] = []
+        for name in self._names():
+            found = _parsed(name)
+            if found[0] != era or found[3:] != (kind, bits) or found[1] != (ranges[-1][1] if ranges else 0):
+                continue
+            with suppress(LibraryError):
+                if read_facts(self.folder / name).fingerprint == fingerprint(blocks, *found[1:]):
+                    ranges.append((found[1], found[2]))
+        return ranges
+
+    def _look(self, snapshot: Snapshot) -> None:
+        """Start opening what is new, unless that is under way or nothing is."""
+        try:
+            seen = (self.folder.stat().st_mtime_ns, snapshot.era)
+        except FileNotFoundError:
+            return
+        if seen == self._seen or (self._looking is not None and self._looking.is_alive()):
+            return
+        self._seen = seen
+        blocks, era = snapshot.sealed(), snapshot.era
+        self._looking = threading.Thread(target=self._open, args=(blocks, era), name="hashgrain-indexes", daemon=True)
+        self._looking.start()
+
+    def _open(self, blocks: Sequence[Block], era: int) -> None:
+        opened: dict[str, Index] = {}
+        covered: dict[tuple[str, int], int] = {}
+        for name in self._names():
+            file_era, first, end, kind, bits = _parsed(name)
+            if file_era != era or first < covered.get((kind, bits), 0):
+                continue
+            with suppress(LibraryError, OSError):  # `hashgrain verify` names it, `hashgrain index` makes it anew
+                known = self._opened.get(name)
+                opened[name] = known or open_index(self.folder / name, fingerprint(blocks, first, end, kind, bits))
+                covered[kind, bits] = end
+        self._opened = opened
+
+
+def fingerprint(blocks: Iterable[Block], first: int, end: int, kind: str, bits: int) -> str:
+    """Names exactly these rows by the checksums of their blocks."""
+    inside = [(b.first_row, b.rows, b.crcs) for b in blocks if first <= b.first_row and b.end <= end]
+    return hashlib.sha256(repr((kind, bits, first, end, inside)).encode()).hexdigest()
+
+
+def _plan(kind: str, bits: int, first: int, end: int, blocks: Sequence[Block], era: int) -> IndexPlan:
+    size = (tables_bytes if kind == "tables" else lists_bytes)(end - first, bits)
+    return IndexPlan(kind, bits, first, end, size, fingerprint(blocks, first, end, kind, bits), era)
+
+
+def _replaces(plan: IndexPlan, name: str) -> bool:
+    """Whether a file is of no use any more once the plan is carried out."""
+    era, first, end, kind, bits = _parsed(name)
+    same = era == plan.era and (kind, bits) == (plan.kind, plan.bits)
+    return era < plan.era or (same and plan.first <= first and end <= plan.end)
+
+
+def _parsed(name: str) -> tuple[int, int, int, str, int]:
+    era, first, end, kind, bits = name.removesuffix(SUFFIX).split("-")
+    return int(era), int(first), int(end), kind, int(bits)
+
+
+def _is_index(name: str) -> bool:
+    if not name.endswith(SUFFIX):
+        return False
+    try:
+        return _parsed(name)[3] in ("tables", "lists")
+    except ValueError:
+        return False

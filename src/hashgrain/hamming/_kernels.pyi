@@ -1,0 +1,26 @@
+from typing import Any
+
+KINDS: tuple[str, ...]
+Answer = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+
+def scan(asked: Any, parts: Any, /) -> Answer: ...
+def search_tables(asked: Any, parts: Any, rest: Any, tables: Any, scan_cost: float, /) -> Answer: ...
+def search_lists(asked: Any, parts: Any, rest: Any, lists: Any, scan_cost: float, /) -> Answer: ...
+def build_table(codes: Any, n: int, table: int, starts: Any, codes_out: Any, rows: Any, /) -> None: ...
+def sound_starts(starts: Any, n_starts: int, n: int, /) -> None: ...
+def join(
+    planes: Any,
+    n: int,
+    words: int,
+    radius: int,
+    starts: Any,
+    rows: Any,
+    chunk: int,
+    reaches: Any,
+    first: int,
+    end: int,
+    kind: str | None,
+    /,
+) -> bytes: ...
+def rerank(outputs: Any, bits: int, codes: Any, words: int, n: int, /) -> bytes: ...
+def read_all(memory: Any, /) -> int: ...

@@ -1,0 +1,152 @@
+"""Index files: written whole or not at all, mapped, and checked before they are believed.
+
+A file is a line of JSON, padded, and then the arrays, each at a multiple of 64 bytes. The line names the rows
+it was made from by a fingerprint, so that an index of other rows, or of another library, is never used.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.errors import LibraryError
+from hashgrain.hamming import native
+from hashgrain.hamming.index import BUCKETS, Lists, Tables
+
+MAGIC = "hashgrain index 1"
+HEADER = 4096
+ALIGNED = 64
+ARRAYS = {"tables": ("starts", "codes", "rows"), "lists": ("centres", "starts", "planes", "rows")}
+CHECKED_AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the first line of a file says."""
+
+    path: str
+    first: int
+    n: int
+    bits: int
+    fingerprint: str
+    arrays: tuple[tuple[str, str, tuple[int, ...], int, int], ...]  # name, type, shape, where, checksum
+
+    @property
+    def end(self) -> int:
+        return self.first + self.n
+
+
+def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
+    """Write an index beside its name and give it the name when it is whole."""
+    aside = file.with_name(f"{file.name}.{os.getpid()}.part")
+    bits = 16 * len(index.starts) if isinstance(index, Tables) else index.bits
+    arrays, place = [], HEADER
+    try:
+        with open(aside, "wb") as out:
+            for name in ARRAYS[index.path]:
+                array = np.ascontiguousarray(getattr(index, name))
+                out.seek(place)
+                out.write(array.reshape(-1).view(np.uint8).data)
+                arrays.append((name, array.dtype.str, array.shape, place, _checksum(array)))
+                place += -(-array.nbytes // ALIGNED) * ALIGNED
+            out.truncate(place)
+            out.seek(0)
+            out.write(_header(Facts(index.path, index.first, index.n, bits, fingerprint, tuple(arrays))))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(aside, file)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def read_facts(file: Path) -> Facts:
+    """The first line, or an error that says what is wrong with it."""
+    try:
+        with open(file, "rb") as opened:
+            line = opened.read(HEADER).split(b"\n", 1)[0]
+        magic, checksum, text = line.split(b" | ", 2)
+        if magic.decode() != MAGIC or int(checksum) != zlib.crc32(text):
+            raise ValueError("its first line is damaged, or of another version")
+        said = json.loads(text)
+        arrays = tuple((n, t, tuple(shape), place, crc) for n, t, shape, place, crc in said.pop("arrays"))
+        facts = Facts(**said, arrays=arrays)
+        if not all(isinstance(number, int) and number >= 0 for number in (facts.first, facts.n, facts.bits)):
+            raise ValueError("its first line makes no sense")
+        return facts
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LibraryError(f"{file}: not usable as an index ({error}); it is made anew by `hashgrain index`") from error
+
+
+def open_index(file: Path, fingerprint: str) -> Tables | Lists:
+    """Map an index of exactly these rows; every byte is read once and checked."""
+    facts = read_facts(file)
+    if facts.fingerprint != fingerprint:
+        raise LibraryError(f"{file}: an index of other rows; it is made anew by `hashgrain index`")
+    try:
+        with open(file, "rb") as opened:
+            whole = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        arrays = {name: _mapped(whole, *rest) for name, rest in ((each[0], each[1:]) for each in facts.arrays)}
+        return _sound(facts, arrays)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LibraryError(f"{file}: damaged ({error}); it is made anew by `hashgrain index`") from error
+
+
+def _mapped(whole: NDArray[np.uint8], kind: str, shape: tuple[int, ...], place: int, checksum: int) -> NDArray[Any]:
+    if kind not in ("<u4", "<u8") or min(shape) < 0 or place % ALIGNED:
+        raise ValueError("an array of an unknown kind")
+    size = int(np.prod(shape, dtype=object)) * int(kind[2])
+    if place < HEADER or place + size > len(whole):
+        raise ValueError("it is cut short")
+    array = whole[place : place + size].view(kind).reshape(shape)
+    if _checksum(array) != checksum:
+        raise ValueError("an array does not match its checksum")
+    return array
+
+
+def _sound(facts: Facts, arrays: dict[str, NDArray[Any]]) -> Tables | Lists:
+    """Shapes that fit each other, and no place that leads past the end: the kernels rely on both."""
+    starts, rows, n = arrays["starts"], arrays["rows"], facts.n
+    if facts.path == "tables":
+        tables = len(starts)
+        if starts.shape != (tables, BUCKETS + 1) or arrays["codes"].shape != (tables, n) or rows.shape != (tables, n):
+            raise ValueError("its tables do not fit each other")
+        for table in starts:
+            _check_starts(table, n)
+        return Tables(facts.first, n, starts, arrays["codes"], rows)
+    width, lists = (facts.bits + 63) // 64, len(arrays["centres"])
+    fits = arrays["planes"].shape == (width, n) and starts.shape == (lists, facts.bits + 2) and rows.shape == (n,)
+    if not fits or arrays["centres"].shape != (lists, width):
+        raise ValueError("its lists do not fit each other")
+    _check_starts(starts.reshape(-1), n)
+    return Lists(facts.first, n, facts.bits, arrays["centres"], starts, arrays["planes"], rows)
+
+
+def _check_starts(starts: NDArray[np.uint32], n: int) -> None:
+    if native.compiled():
+        native.kernels.sound_starts(starts, len(starts), n)
+    elif np.any(starts[1:] < starts[:-1]) or starts[-1] > n:
+        raise ValueError("an index leads past its own end")
+
+
+def _checksum(array: NDArray[Any]) -> int:
+    view, crc = array.reshape(-1).view(np.uint8).data, 0
+    for start in range(0, len(view), CHECKED_AT_ONCE):
+        crc = zlib.crc32(view[start : start + CHECKED_AT_ONCE], crc)
+    return crc
+
+
+def _header(facts: Facts) -> bytes:
+    text = json.dumps({**facts.__dict__}).encode()
+    line = f"{MAGIC} | {zlib.crc32(text)} | ".encode() + text + b"\n"
+    if len(line) > HEADER:
+        raise ValueError("the first line is too long")
+    return line.ljust(HEADER, b"\0")

@@ -1,0 +1,44 @@
+/* Hits and their order: distance at the grain, then over the whole code, then id. A total order, so that
+ * every path gives the same answer. */
+#ifndef HASHGRAIN_HITS_H
+#define HASHGRAIN_HITS_H
+#include "bits.h"
+
+typedef struct {
+    uint64_t key; /* distance at the grain << 32 | distance over the whole code */
+    int64_t id;
+} Hit;
+
+INLINE int before(Hit a, Hit b) { return a.key < b.key || (a.key == b.key && a.id < b.id); }
+INLINE int64_t near_of(Hit hit) { return (int64_t)(hit.key >> 32); }
+
+/* Keeps the k first of all hits offered, or all of them (k = 0), that do not come after `worst`. */
+typedef struct {
+    Hit *hits, *spare;
+    int64_t found, room, k;
+    Hit worst;
+    int64_t radius;
+    int64_t counted; /* hits offered, kept or not; exact where every hit within the radius is offered */
+    int failed;      /* memory ran out */
+} Selector;
+
+int selector_start(Selector *s, int64_t k, int64_t radius);
+void selector_full(Selector *s); /* makes room: forgets what cannot be among the k first, or grows */
+void selector_finish(Selector *s);
+void selector_free(Selector *s);
+
+/* Brings `worst` up to date, which otherwise happens only when room runs out. */
+INLINE void selector_tighten(Selector *s) {
+    if (s->k && s->found >= s->k) selector_full(s);
+}
+
+INLINE void offer(Selector *s, Hit hit) {
+    s->counted++;
+    if (!before(hit, s->worst)) return;
+    if (UNLIKELY(s->found == s->room)) {
+        selector_full(s);
+        if (s->failed || !before(hit, s->worst)) return;
+    }
+    s->hits[s->found++] = hit;
+}
+#endif

@@ -1,0 +1,34 @@
+/* All pairs of rows within a radius of each other. */
+#ifndef HASHGRAIN_JOIN_H
+#define HASHGRAIN_JOIN_H
+#include "tables.h"
+
+typedef struct {
+    uint32_t a, b; /* row numbers */
+    int32_t distance;
+} Pair;
+
+typedef struct {
+    Pair *pairs;
+    int64_t found, room;
+    int failed;
+} Pairs;
+
+/* Rows in the order of one 16-bit chunk of their codes, in buckets. */
+typedef struct {
+    Find find;
+    int words;
+    int64_t n;
+    const uint64_t *planes[MAX_WORDS];
+    const uint32_t *starts, *rows;
+    int chunk;          /* which chunk */
+    const int *reaches; /* for this chunk and each before it: up to how many differing bits it finds pairs; -1: none */
+    int radius;
+} Joined;
+
+/* The pairs that rows `from` to before `to` make with rows of like buckets, if no earlier chunk finds them. */
+void join_buckets(const Joined *j, int64_t from, int64_t to, Pairs *out);
+
+/* The pairs that rows `from` to before `to` make with all later rows. */
+void join_rows(const Joined *j, int64_t from, int64_t to, Pairs *out);
+#endif

@@ -1,0 +1,47 @@
+"""The answer: which items are nearest, how far they are, and what finding them cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Path = Literal["scan", "tables", "lists", "numpy"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How an answer was found: by which path, how many rows were compared, how many bytes of codes were read."""
+
+    path: Path
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Sorted by distance at the grain, then over the whole code, then id."""
+
+    ids: NDArray[np.int64]
+    distances: NDArray[np.int32] | NDArray[np.float64]  # whole numbers, unless grains were weighted
+    full: NDArray[np.int32]
+    total: int  # how many there are: more than are here where `within` was capped
+    cost: Cost
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def merge(parts: Sequence[Neighbours], k: int | None = None) -> Neighbours:
+    """One answer from several over different rows, in the same order, cut to the k first."""
+    if len(parts) == 1 and (k is None or len(parts[0]) <= k):
+        return parts[0]
+    ids = np.concatenate([part.ids for part in parts])
+    distances = np.concatenate([part.distances for part in parts])
+    full = np.concatenate([part.full for part in parts])
+    order = np.lexsort((ids, full, distances))[:k]
+    cost = Cost(parts[0].cost.path, sum(p.cost.rows for p in parts), sum(p.cost.bytes for p in parts))
+    return Neighbours(ids[order], distances[order], full[order], sum(part.total for part in parts), cost)

@@ -1,0 +1,63 @@
+"""The threads that searching takes: one pool for the whole process, whoever asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+from hashgrain.errors import QueryError
+
+T = TypeVar("T")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> int:
+    """How many threads to use: as asked, or one a core."""
+    if threads is None:
+        return cores()
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise QueryError(f"threads is {threads!r}; it is 1 or more, or left out for one a core")
+    return threads
+
+
+def run(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
+    """All results in order. The caller works too, and tasks never wait for tasks: none can starve."""
+    results: dict[int, T] = {}
+    todo = iter(range(len(tasks)))
+
+    def work() -> None:
+        for i in todo:
+            results[i] = tasks[i]()
+
+    helpers = [_helpers().submit(work) for _ in range(min(threads, len(tasks)) - 1)]
+    try:
+        work()
+    finally:
+        for _ in todo:  # where we failed, the helpers begin nothing more
+            pass
+        for helper in helpers:
+            if not helper.cancel():  # begun: its buffers are in use until it ends
+                helper.exception()
+    for helper in helpers:
+        if not helper.cancelled():
+            helper.result()
+    return [results[i] for i in range(len(tasks))]
+
+
+@lru_cache(maxsize=1)
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="hashgrain-search")
+
+
+if hasattr(os, "register_at_fork"):  # a forked child has the pool but not its threads
+    os.register_at_fork(after_in_child=_helpers.cache_clear)

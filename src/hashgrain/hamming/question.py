@@ -1,0 +1,87 @@
+"""What can be asked, checked once: the kernels and their twin rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashgrain.codes import Words, prefix_mask
+from hashgrain.errors import CodesError, QueryError
+from hashgrain.hamming.rows import Rows
+
+Weights = Sequence[tuple[int, float]]  # up to which bit, and what each of those bits counts
+FINEST = 1 << 16  # weights that are not whole numbers of some small part become so many parts of the largest
+Weighted = tuple[int, int, int]  # word, mask, weight
+
+
+@dataclass(frozen=True)
+class Question:
+    """k = 0 asks for all within the radius; `counting` for how many there are even where k are enough."""
+
+    queries: Words
+    bits: int
+    k: int
+    radius: int
+    counting: bool = False
+    weighted: tuple[Weighted, ...] | None = None
+    scale: float = 1.0  # what a distance of 1 is worth, where weights are not whole numbers
+
+    @property
+    def n_words(self) -> int:
+        return int(self.queries.shape[1])
+
+
+def ask_nearest(queries: Words, parts: Sequence[Rows], k: int, bits: int, weights: Weights | None) -> Question:
+    _check(queries, parts, bits)
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise QueryError(f"k is {k!r}; ask for 1 neighbour or more")
+    rows = sum(len(part.ids) for part in parts)
+    k = min(int(k), max(1, rows))
+    queries = np.ascontiguousarray(queries)
+    if weights is None:
+        return Question(queries, int(bits), k, int(bits))
+    weighted, scale = _weighted(weights, bits)
+    farthest = sum(int(mask).bit_count() * weight for _, mask, weight in weighted)
+    return Question(queries, int(bits), k, farthest, False, weighted, scale)
+
+
+def ask_within(queries: Words, parts: Sequence[Rows], radius: int, bits: int, cap: int | None) -> Question:
+    _check(queries, parts, bits)
+    if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= bits:
+        raise QueryError(f"a distance of {radius!r} bits makes no sense here; it is a whole number from 0 to {bits}")
+    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, (int, np.integer)) or cap < 1):
+        raise QueryError(f"a cap of {cap!r} makes no sense; it is 1 or more")
+    rows = sum(len(part.ids) for part in parts)
+    most = 0 if cap is None or cap >= rows else int(cap)
+    return Question(np.ascontiguousarray(queries), int(bits), most, int(radius), counting=True)
+
+
+def _check(queries: Words, parts: Sequence[Rows], bits: int) -> None:
+    if queries.ndim != 2 or queries.dtype != np.uint64:
+        raise CodesError(f"queries are uint64 words (n, n_words), not {queries.dtype} {queries.shape}")
+    n_words = queries.shape[1]
+    for part in parts:
+        if len(part.planes) != n_words:
+            raise CodesError(f"queries of {n_words} words do not fit codes of {len(part.planes)} words")
+    if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)) or not 1 <= bits <= 64 * n_words:
+        raise CodesError(f"{bits!r} bits cannot be compared in codes of {64 * n_words} bits")
+
+
+def _weighted(weights: Weights, bits: int) -> tuple[tuple[Weighted, ...], float]:
+    """Weights as whole numbers on masks of words, and what one such unit is worth."""
+    ends, values = [end for end, _ in weights], [float(value) for _, value in weights]
+    if not ends or ends != sorted(set(ends)) or ends[0] < 1 or ends[-1] != bits:
+        raise QueryError(f"weights cover bits up to {ends}; they must grow and end at {bits}")
+    if not all(np.isfinite(values)) or min(values) < 0 or max(values) == 0:
+        raise QueryError(f"weights are {values}; they are 0 or more, and not all 0")
+    parts = max(value.as_integer_ratio()[1] for value in values)  # powers of two: the largest serves all
+    scale = 1 / parts if parts * max(values) <= FINEST else max(values) / FINEST
+    found = []
+    start = np.zeros((bits + 63) // 64, np.uint64)
+    for end, value in zip(ends, values, strict=True):
+        mask = prefix_mask(end, len(start))
+        found += [(w, int(m), round(value / scale)) for w, m in enumerate(mask & ~start) if m]
+        start = mask
+    return tuple(found), scale

@@ -1,0 +1,111 @@
+"""Nearest and within: by whatever path is expected to be quickest, with the same answer on every one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from hashgrain.codes import Words
+from hashgrain.hamming import plain
+from hashgrain.hamming.index import Index, covering, rest_of
+from hashgrain.hamming.native import compiled, scan, search_index
+from hashgrain.hamming.neighbours import Cost, Neighbours, merge
+from hashgrain.hamming.pool import check_threads, run
+from hashgrain.hamming.question import Question, Weights, ask_nearest, ask_within
+from hashgrain.hamming.rows import Rows, pieces
+from hashgrain.hamming.speed import scan_ns
+
+GROUP = 64  # queries that share one pass over the codes
+WORTH_SPLITTING = 1 << 19  # words of codes; with fewer, starting another thread costs more than it saves
+
+
+def nearest(
+    queries: Words,
+    parts: Sequence[Rows],
+    k: int,
+    *,
+    bits: int,
+    weights: Weights | None = None,
+    indexes: Sequence[Index] = (),
+    threads: int | None = None,
+) -> list[Neighbours]:
+    """For each query the k rows nearest over the first `bits` bits, exactly; fewer where there are fewer.
+
+    `weights` makes some bits count more than others: (up to which bit, what each counts), ending at `bits`.
+    """
+    return _search(ask_nearest(queries, parts, k, bits, weights), parts, indexes, check_threads(threads))
+
+
+def within(
+    queries: Words,
+    parts: Sequence[Rows],
+    radius: int,
+    *,
+    bits: int,
+    cap: int | None = None,
+    indexes: Sequence[Index] = (),
+    threads: int | None = None,
+) -> list[Neighbours]:
+    """For each query all rows at most `radius` away: the `cap` nearest of them, and how many there are."""
+    return _search(ask_within(queries, parts, radius, bits, cap), parts, indexes, check_threads(threads))
+
+
+def _search(question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int) -> list[Neighbours]:
+    if not len(question.queries):
+        return []
+    if not compiled():
+        return plain.scan(question, parts)
+    usable = covering(question, parts, indexes)
+    if not usable:
+        return _scan(question, parts, threads)
+    return _by_index(question, parts, usable, threads)
+
+
+def _scan(question: Question, parts: Sequence[Rows], threads: int) -> list[Neighbours]:
+    """Threads share out the queries, and where these are few, the rows."""
+    groups = _groups(question, threads)
+    words = sum(len(part.ids) for part in parts) * ((question.bits + 63) // 64)
+    shares = max(1, min(threads // len(groups), words // WORTH_SPLITTING))
+    cut = list(pieces(parts, shares)) if shares > 1 else [list(parts)]
+    tasks = [partial(scan, group, share) for group in groups for share in cut or [[]]]
+    found = run(tasks, threads)
+    step = len(cut) or 1
+    shared = (found[start : start + step] for start in range(0, len(found), step))
+    return [merge(each, question.k or None) for group in shared for each in zip(*group, strict=True)]
+
+
+def _by_index(question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int) -> list[Neighbours]:
+    """The index where it has been quicker than a scan is expected to be; it gives up where it finds it is not."""
+    groups = _groups(question, threads)
+    cost, tally = scan_ns(question, parts, threads), indexes[0].tally
+    kind = (question.bits, question.k.bit_length(), question.radius, len(groups[0].queries).bit_length())
+    if not tally.worth(kind, cost):
+        return _scan(question, parts, threads)
+    begun = time.perf_counter_ns()
+    covered = sum(index.n for index in indexes) / max(1, sum(len(part.ids) for part in parts))
+    rest, described = rest_of(parts, indexes), [index.described() for index in indexes]
+    path = indexes[0].path
+    tasks = [partial(search_index, group, parts, rest, path, described, cost * covered) for group in groups]
+    found = [answer for group in run(tasks, threads) for answer in group]
+    missing = [i for i, answer in enumerate(found) if answer is None]
+    if missing:
+        again = replace(question, queries=np.ascontiguousarray(question.queries[missing]))
+        for i, answer in zip(missing, _scan(again, parts, threads), strict=True):
+            found[i] = answer
+    tally.record(kind, (time.perf_counter_ns() - begun) * min(threads, len(groups)) / len(found))
+    return [answer for answer in found if answer is not None]
+
+
+def _groups(question: Question, threads: int) -> list[Question]:
+    n = len(question.queries)
+    size = min(GROUP, -(-n // threads))
+    return [replace(question, queries=question.queries[start : start + size]) for start in range(0, n, size)]
+
+
+def nothing() -> Neighbours:
+    """The answer over no rows."""
+    return Neighbours(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32), 0, Cost("scan", 0, 0))

@@ -1,0 +1,64 @@
+"""How quick a scan is on this machine, measured once: what an index has to beat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hashgrain.hamming.native import scan
+from hashgrain.hamming.pool import cores, run
+from hashgrain.hamming.question import Question
+from hashgrain.hamming.rows import Rows, pieces, rows_of
+
+MEMORY_WORDS = 6 << 20  # 48 MB: more than most processors cache
+CACHED_WORDS = 1 << 16
+QUERIES = 64
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Nanoseconds a word of codes."""
+
+    alone: float  # one query, one thread, codes in main memory
+    together: float  # one query, every core
+    batched: float  # one of many queries that share a pass, one thread
+
+
+@lru_cache(maxsize=1)
+def speed() -> Speed:
+    """About a tenth of a second, on first use."""
+    codes = rows_of(np.full((MEMORY_WORDS, 1), ~np.uint64(0)))
+    few = rows_of(np.full((CACHED_WORDS, 1), ~np.uint64(0)))
+    one = Question(np.zeros((1, 1), np.uint64), 64, 1, 0)  # nothing is that near: only the scan itself counts
+    many = Question(np.zeros((QUERIES, 1), np.uint64), 64, 1, 0)
+    shares = list(pieces([codes], cores()))
+    return Speed(
+        alone=_ns(lambda: scan(one, [codes])) / MEMORY_WORDS,
+        together=_ns(lambda: run([lambda s=share: scan(one, s) for share in shares], cores())) / MEMORY_WORDS,  # type: ignore[misc]
+        batched=_ns(lambda: scan(many, [few])) / CACHED_WORDS / QUERIES,
+    )
+
+
+def scan_ns(question: Question, parts: Sequence[Rows], threads: int) -> float:
+    """What a scan of these rows would take for each query: of one thread's time, or where one query has all
+    threads to itself, by the clock."""
+    words = sum(len(part.ids) for part in parts) * ((question.bits + 63) // 64)
+    n, known = len(question.queries), speed()
+    if n == 1:
+        return words * (known.alone if threads == 1 else known.together)
+    shared = min(QUERIES, -(-n // threads))
+    return words * max(known.batched, known.alone / shared)
+
+
+def _ns(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(TRIES):
+        start = time.perf_counter_ns()
+        work()
+        times.append(time.perf_counter_ns() - start)
+    return min(times)

@@ -1,0 +1,100 @@
+"""One question to a snapshot: neighbours from the engine, hits from the catalogue, and the account of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hashgrain.codes import Codes
+from hashgrain.encoder import Threshold
+from hashgrain.engines import EmbeddedEngine
+from hashgrain.errors import QueryError
+from hashgrain.hamming import Cost, Index, Neighbours
+from hashgrain.search import Hit, answers
+from hashgrain.store import Snapshot
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to search for, but for the picture itself."""
+
+    k: int
+    grain: str
+    where: str | Mapping[str, Any] | None
+    within: int | None
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        if self.within is not None and (isinstance(self.within, bool) or not isinstance(self.within, int)):
+            raise QueryError(f"within is {self.within!r}; it is a whole number of bits")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Hits, and how they were found."""
+
+    hits: list[Hit]
+    cost: Cost
+    items: int  # in the library
+    total: int  # how many are within the distance asked for, or were found
+    seconds: Mapping[str, float]  # encode, open, filter, search, fetch
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "path": self.cost.path,
+            "compared": self.cost.rows,
+            "of": self.items,
+            "bytes": self.cost.bytes,
+            "total": self.total,
+            "milliseconds": {stage: round(1000 * seconds, 3) for stage, seconds in self.seconds.items()},
+        }
+
+    def told(self) -> str:
+        """The account in one line."""
+        times = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in self.seconds.items())
+        part = f"compared {self.cost.rows:,} of {self.items:,} codes ({self.cost.bytes / 1e6:.1f} MB)"
+        return f"found by {self.cost.path}: {part}; {times}"
+
+
+class Clock:
+    """Where the time goes, stage by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+        self._since = now
+
+
+def ask(
+    snapshot: Snapshot, indexes: Sequence[Index], codes: Codes, question: Question, clock: Clock, more: int = 0
+) -> list[Neighbours]:
+    """The neighbours of each code; `more` of them than the question asks for."""
+    kept = None if question.where is None else snapshot.select(question.where)
+    clock.stop("filter")
+    engine = EmbeddedEngine(snapshot.segments, codes.grains, indexes, question.threads)
+    wanted = question.k + more
+    if question.within is None:
+        found = engine.nearest(codes, wanted, grain=question.grain, where=kept)
+    else:
+        found = engine.within(codes, question.within, grain=question.grain, where=kept, cap=wanted)
+    clock.stop("search")
+    return found
+
+
+def hits(
+    snapshot: Snapshot,
+    code: Codes,
+    found: Neighbours,
+    question: Question,
+    words: Mapping[str, Threshold],
+    itself: int | None = None,
+) -> list[Hit]:
+    """The neighbours told in full, without the item that is the query `itself`."""
+    ids = [int(i) for i in found.ids if i != itself][: question.k]
+    return answers(code, snapshot.items(ids), snapshot.codes(ids), question.grain, words)
