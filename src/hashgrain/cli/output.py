@@ -21,6 +21,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but resu
 Model = Annotated[str, typer.Option("--model", help="The model: 'default', or a bundle's folder.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse pictures with more pixels than this.")]
 
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads to search with. [default: one a core]")]
+
 
 def complain(text: str) -> None:
     """A line on stderr. File names may hold bytes that are no text; they must not stop the message."""

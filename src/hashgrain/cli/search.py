@@ -16,6 +16,8 @@ from hashgrain.cli.output import (
     LibraryPath,
     MaxPixels,
     Quiet,
+    Threads,
+    complain,
     print_json,
     print_table,
     say,
@@ -47,6 +49,10 @@ def search(
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Write the page and open it in the browser.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say how the answer was found: by which path, how many codes, what time.")
+    ] = False,
+    threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
     as_json: Json = False,
     as_jsonl: JsonLines = False,
@@ -65,7 +71,10 @@ def search(
         raise typer.BadParameter("give a picture, or --id of an item", param_hint="QUERY")
     asked: Any = item if query is None else sys.stdin.buffer.read() if query == "-" else Path(query)
     with Library.open(library) as opened:
-        hits = opened.search(asked, k=k, grain=grain, where=where, within=within, max_pixels=max_pixels)
+        found = opened.explain(
+            asked, k=k, grain=grain, where=where, within=within, threads=threads, max_pixels=max_pixels
+        )
+        hits = found.hits
         if html or show:
             from hashgrain.apps.answer_page import write_answer_page
 
@@ -73,7 +82,12 @@ def search(
             say(f"wrote {page}", quiet)
             if show:
                 typer.launch(page.absolute().as_uri())
+    if explain and as_json:
+        print_json({"hits": [dataclasses.asdict(hit) for hit in hits], "explain": found.as_dict()})
+        return 0
     _show(hits, grain or opened.grains.finest, opened.grains, as_json, as_jsonl, quiet)
+    if explain:
+        complain(found.told())
     return 0
 
 

@@ -1,0 +1,75 @@
+"""`hashgrain index`: build what makes searching large libraries quicker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, say
+from hashgrain.errors import QueryError
+
+if TYPE_CHECKING:
+    from hashgrain.engines import IndexPlan
+
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+Memory = Annotated[
+    str | None,
+    typer.Option("--memory", help="The most all indexes may take, such as 500M or 4G. [default: a quarter of RAM]"),
+]
+
+
+def index(
+    library: LibraryPath,
+    memory: Memory = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built and how large it is.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Build indexes for LIBRARY where they pay: from about a million pictures on.
+
+    An index never changes an answer, only the time it takes. `hashgrain add` builds it by itself after many new
+    pictures; the folder `indexes` in the library may be deleted at any time. Exit code 3 where one did not fit
+    into --memory.
+
+    Example: hashgrain index archive.hg --memory 2G
+    """
+    from hashgrain.library import Library
+
+    cap = None if memory is None else parse_size(memory)
+    told: list[dict[str, object]] = []
+
+    def tell(plan: IndexPlan, fits: bool) -> None:
+        rows = plan.end - plan.first
+        told.append({"kind": plan.kind, "bits": plan.bits, "rows": rows, "bytes": plan.bytes, "fits": fits})
+        action = "left out (see --memory)" if not fits else "would build" if dry_run else "building"
+        say(f"{action}: {plan.kind} of {plan.bits} bits over {rows:,} codes, {size(plan.bytes)}", quiet)
+
+    with Library.open(library) as opened:
+        left_out = opened.index(memory=cap, tell=tell, dry_run=dry_run)
+        if as_json:
+            print_json({"indexes": told, "bytes": opened.indexes.bytes()})
+        elif not told:
+            say("nothing to build", quiet)
+    return 3 if left_out else 0
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "500M" and the like."""
+    number = text.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = number[-1:] if number[-1:] in UNITS else ""
+    try:
+        amount = float(number.removesuffix(unit)) * UNITS[unit]
+        if not 0 <= amount < 1 << 60:
+            raise ValueError
+    except ValueError:
+        raise QueryError(f"{text!r} is no amount of memory; write it as 500M or 4G") from None
+    return int(amount)
+
+
+def size(bytes: int) -> str:
+    """Bytes as a person says them."""
+    for unit in ("TB", "GB", "MB"):
+        if bytes >= UNITS[unit[0]]:
+            return f"{bytes / UNITS[unit[0]]:.1f} {unit}"
+    return f"{bytes / 1024:.0f} KB"
