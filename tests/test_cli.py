@@ -124,6 +124,57 @@ def test_doctor_reports_the_machine_and_the_bits(hashgrain: Run, library: Path) 
     assert hashgrain("doctor").returncode == 0
 
 
+def test_search_explains_how_the_answer_was_found(hashgrain: Run, library: Path, pictures: Path) -> None:
+    picture = pictures / "00003.jpg"
+    told = hashgrain("search", library, picture, "--explain", "--threads", 1)
+    assert told.returncode == 0
+    assert b"compared 20 of 20 codes" in told.stderr
+    both = json.loads(hashgrain("search", library, picture, "--explain", "--json").stdout)
+    assert both["hits"][0]["path"] == str(picture)
+    assert both["explain"]["path"] in ("scan", "numpy")
+    assert set(both["explain"]["milliseconds"]) == {"encode", "open", "filter", "search", "fetch"}
+
+
+def test_index_says_that_a_small_library_needs_none(hashgrain: Run, library: Path) -> None:
+    told = hashgrain("index", library)
+    assert (told.returncode, told.stderr) == (0, b"nothing to build\n")
+    assert json.loads(hashgrain("index", library, "--memory", "2GiB", "--json").stdout) == {"indexes": [], "bytes": 0}
+
+
+def test_bench_measures_every_grain_and_checks_the_answers(hashgrain: Run, library: Path) -> None:
+    measured = json.loads(hashgrain("bench", "search", library, "--queries", 5, "-k", 3, "--json").stdout)
+    assert measured["machine"]["items"] == 20
+    assert [row["grain"] for row in measured["searches"]] == ["kind", "thing", "look"]
+    assert all(row["recall"] == 1.0 and row["p50_ms"] > 0 for row in measured["searches"])
+    assert hashgrain("bench", "search", library, "--queries", 2).stdout.count(b"look\t128\tscan") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "--id", 1, "--threads", 0),
+        ("search", "--id", 1, "--threads", -2),
+        ("index", "--memory", "plenty"),
+        ("index", "--memory", "-1"),
+        ("bench", "search", "--threads", 0),
+    ],
+)
+def test_threads_and_memory_that_make_no_sense_are_refused(hashgrain: Run, library: Path, arguments: tuple) -> None:
+    verb = 2 if arguments[0] == "bench" else 1
+    told = hashgrain(*arguments[:verb], library, *arguments[verb:])
+    assert told.returncode == 1
+    assert told.stderr.startswith(b"error: ")
+    assert told.stderr.count(b"\n") == 1
+
+
+def test_bench_on_an_empty_library_says_so(hashgrain: Run, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    assert hashgrain("add", tmp_path / "e.hg", tmp_path / "none").returncode in (0, 1)
+    told = hashgrain("bench", "search", tmp_path / "e.hg")
+    assert told.returncode == 1
+    assert b"error: " in told.stderr
+
+
 def test_refused_files_are_named_and_the_exit_code_says_partly(hashgrain: Run, pictures: Path) -> None:
     (pictures / "broken.jpg").write_bytes(b"\xff\xd8\xff nonsense")
     done = hashgrain("add", "test.hg", pictures)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from hamming_questions import Answer, Asked, listed
 from hashgrain import Codes, Grains
-from hashgrain.engines import EmbeddedEngine
+from hashgrain.engines import EmbeddedEngine, keep
 from hashgrain.errors import CodesError, HashgrainError, QueryError
+from hashgrain.hamming import build_lists, nearest, rows_of
 from hashgrain.store import Segment
 
 
@@ -59,3 +60,72 @@ def test_the_engine_refuses_other_codes_grains_and_radii() -> None:
     with pytest.raises(QueryError):
         EmbeddedEngine([], GRAINS).within(codes[0], 129, grain="look")
     assert listed(EmbeddedEngine([], GRAINS).nearest(codes[0], 3, grain="look")[0]) == []
+
+
+def test_a_filter_gives_the_same_whether_rows_are_gathered_or_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded, codes = engine(n=3000)
+    where = np.sort(np.random.default_rng(0).choice(3000, 40, replace=False))
+    gathered = listed(embedded.nearest(codes[0], 50, grain="thing", where=where)[0])
+    monkeypatch.setattr("hashgrain.engines.filters.FEW", 0.0)
+    assert listed(embedded.nearest(codes[0], 50, grain="thing", where=where)[0]) == gathered
+    assert {hit[0] for hit in gathered} == {i for i in where.tolist() if i % 5}
+
+
+@pytest.mark.parametrize("ids", [np.arange(100) * 3, np.random.default_rng(0).permutation(100), np.arange(100) + 7])
+@pytest.mark.parametrize("few", [0.0, 1.0])
+def test_a_filter_finds_its_rows_whatever_the_ids(
+    ids: NDArray[np.int64], few: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashgrain.engines.filters.FEW", few)
+    words = np.random.default_rng(1).integers(0, 2**64, (100, 2), np.uint64)
+    alive = np.arange(100) % 4 > 0
+    where = np.unique(np.concatenate([ids[10:40], [-5, 2, 10**6]]))
+    (found,) = nearest(words[:1], keep([rows_of(words, ids, alive)], where), 100, bits=128)
+    kept = alive & np.isin(ids, where)
+    assert listed(found) == oracle(words[0], words[kept], ids[kept], 128)
+
+
+def test_weights_are_given_by_grain() -> None:
+    embedded, codes = engine()
+    (found,) = embedded.nearest(codes[3], 5, grain="thing", weights={"kind": 4.0, "thing": 1.0})
+    differing = codes.words[:, 0] ^ codes.words[3, 0]
+    low = np.bitwise_count(differing & np.uint64(0xFFFFFFFF)).astype(int)
+    high = np.bitwise_count(differing >> np.uint64(32)).astype(int)
+    live = [i for i in range(200) if i % 5]
+    full = np.bitwise_count(codes.words ^ codes.words[3]).sum(axis=1)
+    expected = sorted(live, key=lambda i: (4 * low[i] + high[i], full[i], i))[:5]
+    assert found.ids.tolist() == expected
+    assert found.distances.tolist() == [4.0 * low[i] + high[i] for i in expected]
+    with pytest.raises(QueryError, match="kind, thing"):
+        embedded.nearest(codes[3], 5, grain="thing", weights={"thing": 1.0})
+
+
+def test_all_pairs_of_items_come_from_the_engine_too() -> None:
+    embedded, codes = engine(n=60)
+    found = sorted(
+        pair
+        for some in embedded.join(20, grain="kind")
+        for pair in zip(some.first.tolist(), some.second.tolist(), strict=True)
+    )
+    kind = codes.words[:, 0] & np.uint64(0xFFFFFFFF)
+    live = [i for i in range(60) if i % 5]
+    expected = [(i, j) for i in live for j in live if i < j and int(kind[i] ^ kind[j]).bit_count() <= 20]
+    assert found == expected
+    with pytest.raises(QueryError):
+        next(iter(embedded.join(33, grain="kind")))
+
+
+def test_a_code_narrower_than_its_words_is_compared_whole_and_by_index() -> None:
+    grains = Grains(thing=20, look=100)
+    bits = np.random.default_rng(0).integers(0, 2, (400, 100))
+    codes = Codes.from_bits(bits, grains)
+    parts = [rows_of(codes.words)]
+    index = build_lists(parts, 0, 400, 128)
+    for grain in grains:
+        (plainly,) = EmbeddedEngine(parts, grains).nearest(codes[5], 30, grain=grain)
+        (indexed,) = EmbeddedEngine(parts, grains, [index]).nearest(codes[5], 30, grain=grain)
+        assert (
+            listed(plainly)
+            == listed(indexed)
+            == oracle(codes.words[5], codes.words, np.arange(400), grains[grain])[:30]
+        )

@@ -121,17 +121,35 @@ def test_an_index_gives_up_where_a_scan_is_cheaper_and_the_scan_answers(build: o
 
 
 @needs_kernels
-def test_where_the_index_was_slower_it_is_asked_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(search, "scan_ns", lambda *_: 1.0)  # nothing is as quick as that
-    real = search.search_index
-    monkeypatch.setattr(search, "search_index", lambda *args: asked.append(1) or real(*args))
+def test_the_way_that_was_quicker_is_taken_and_the_other_tried_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     words = clustered(1000, 1)
     parts = [rows_of(words)]
+    now, taken = [0], []
+    monkeypatch.setattr(search, "scan_ns", lambda *_: 100.0)  # what a scan is thought to take
+    monkeypatch.setattr(search.time, "perf_counter_ns", lambda: now[0])
+    takes = {"index": 50, "scan": 20}
+    index_way, scan_way = search._probe, search._scan
+
+    def slow(way: str, real: object) -> object:
+        def asked(*arguments: object) -> object:
+            taken.append(way)
+            now[0] += takes[way]
+            return real(*arguments)  # type: ignore[operator]
+
+        return asked
+
+    monkeypatch.setattr(search, "_probe", slow("index", index_way))
+    monkeypatch.setattr(search, "_scan", slow("scan", scan_way))
     index = build_tables(parts, 0, 1000, 64)
     for _ in range(100):
-        nearest(words[:1], parts, 3, bits=64, indexes=[index])
-    assert len(asked) == 4  # the first, and one in 32
+        nearest(words[:1], parts, 3, bits=64, indexes=[index], threads=1)
+    # At first the index looks quicker; a scan, timed once, turns out to be; the index is tried again at 32, 64, 96.
+    assert taken[:8] == ["index"] * 8
+    assert [i + 1 for i, way in enumerate(taken) if way == "index" and i >= 8] == [32, 64, 96]
+    takes.update(index=1)
+    for _ in range(500):
+        nearest(words[:1], parts, 3, bits=64, indexes=[index], threads=1)
+    assert taken[-100:] == ["index"] * 100
 
 
 @given(st.integers(1, 300), st.data())

@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashgrain.errors import CodesError, QueryError
-from hashgrain.hamming import join, native, plain, rerank, rows_of
-
-join_module = __import__("hashgrain.hamming.join", fromlist=["join"])
+from hashgrain.hamming import join, native, plain, rerank, rows_of, self_join
 
 
 def pairs(words: np.ndarray, radius: int, bits: int, alive: np.ndarray | None = None, threads: int = 2) -> list:
@@ -53,7 +51,7 @@ def test_join_finds_each_pair_once(
         if (numbers[i] ^ numbers[j]).bit_count() <= radius
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(join_module, "WORTH_BUCKETS", 1e9 if buckets else -1.0)
+        patch.setattr(self_join, "WORTH_BUCKETS", 1e9 if buckets else -1.0)
         assert pairs(words, radius, bits, alive) == expected
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hashgrain.apps.search_bench import read_bandwidth
+from hashgrain.hamming import kinds, rows_of
 from made_codes import made
 from report import table, write_section
 from rivals import check_same, faiss_flat, of_faiss, ours, ratio, timed, usearch_exact
-
-from hashgrain.apps.search_bench import read_bandwidth
-from hashgrain.hamming import kinds, rows_of
 
 SINGLE = [("uniform", n, bits) for n in (1_000_000, 10_000_000) for bits in (64, 128, 256, 512)]
 SINGLE += [(kind, 10_000_000, 64) for kind in ("clustered", "real")] + [("real", 80_000, 128)]
@@ -44,18 +43,19 @@ def batches() -> Iterator[list[object]]:
                 runs = BATCH_RUNS if n <= 1_000_000 else 3
                 own = timed(ours(parts, bits, threads), queries, k, BATCH, runs)
                 peer = timed(of_faiss(flat, threads), queries, k, BATCH, runs)
-                yield [ratio(peer, own), f"{n:,}", bits, k, threads, own, peer]
-                print(*[str(cell) for cell in [ratio(peer, own), n, bits, k, threads, own, peer]], flush=True)
+                row = [ratio(peer, own), f"{n:,}", bits, k, threads, own, peer]
+                yield row
+                print(*map(str, row), flush=True)
 
 
 def main() -> None:
     one = list(singles())
     many = list(batches())
     columns = ["Faiss / ours", "codes", "n", "bits", "k", "threads", "ours ms", "Faiss flat ms", "usearch exact ms"]
-    text = f"""Kernels in use: {kinds()[0]}. Both exact, and checked to give the same distances. Medians of 25 queries, each
-another one, one engine after the other, in memory; usearch of 3. Faiss does not share one query out among threads.
-"Read" is what the scan reads a second, beside what the machine reads with as many threads doing nothing else; codes of
-1,000,000 x 64 bits fit into its cache.
+    text = f"""Kernels in use: {kinds()[0]}. Both exact, and checked to give the same distances. Medians of 25 queries,
+each another one, one engine after the other, in memory; usearch of 3. Faiss does not share one query out among threads.
+"Read" is what the scan reads a second, beside what the machine reads with as many threads doing nothing else; a million
+codes of 64 or 128 bits fit into its cache.
 
 ### One query
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.engines.keep import keep
+from hashgrain.engines.filters import keep
 from hashgrain.errors import CodesError, QueryError
 from hashgrain.hamming import Index, Neighbours, Pairs, Rows, Weights, join, nearest, within
 

@@ -127,8 +127,11 @@ class Shelf:
         dry_run: bool = False,
     ) -> list[IndexPlan]:
         """Make what is worth making and fits into `memory` bytes; `tell` hears of each plan before it is made, or
-        that it will not be. Returns those that did not fit."""
+        that it will not be. Returns those that did not fit. Files that are damaged or stale go first."""
         cap = default_memory() if memory is None else memory
+        for file, _ in self.damaged(snapshot) if not dry_run else ():
+            with suppress(OSError):
+                file.unlink()
         plans = self.plans(snapshot)
         replaced = {name for plan in plans for name in self._names() if _replaces(plan, name)}
         taken = sum((self.folder / name).stat().st_size for name in self._names() if name not in replaced)

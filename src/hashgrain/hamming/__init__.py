@@ -1,5 +1,7 @@
 """Exact Hamming search over packed codes. How it is computed stays behind these names."""
 
+from hashgrain.hamming.asymmetric import Reranked as Reranked
+from hashgrain.hamming.asymmetric import rerank as rerank
 from hashgrain.hamming.build import build_lists as build_lists
 from hashgrain.hamming.build import build_tables as build_tables
 from hashgrain.hamming.build import lists_bytes as lists_bytes
@@ -10,16 +12,12 @@ from hashgrain.hamming.index import Tables as Tables
 from hashgrain.hamming.indexfile import open_index as open_index
 from hashgrain.hamming.indexfile import read_facts as read_facts
 from hashgrain.hamming.indexfile import save as save
-from hashgrain.hamming.join import Pairs as Pairs
-from hashgrain.hamming.join import join as join
 from hashgrain.hamming.native import compiled as compiled
 from hashgrain.hamming.native import kinds as kinds
 from hashgrain.hamming.neighbours import Cost as Cost
 from hashgrain.hamming.neighbours import Neighbours as Neighbours
 from hashgrain.hamming.neighbours import merge as merge
 from hashgrain.hamming.question import Weights as Weights
-from hashgrain.hamming.rerank import Reranked as Reranked
-from hashgrain.hamming.rerank import rerank as rerank
 from hashgrain.hamming.rows import Rows as Rows
 from hashgrain.hamming.rows import Run as Run
 from hashgrain.hamming.rows import gather as gather
@@ -27,3 +25,5 @@ from hashgrain.hamming.rows import packed as packed
 from hashgrain.hamming.rows import rows_of as rows_of
 from hashgrain.hamming.search import nearest as nearest
 from hashgrain.hamming.search import within as within
+from hashgrain.hamming.self_join import Pairs as Pairs
+from hashgrain.hamming.self_join import join as join

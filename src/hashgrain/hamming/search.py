@@ -79,24 +79,33 @@ def _scan(question: Question, parts: Sequence[Rows], threads: int) -> list[Neigh
 
 
 def _by_index(question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int) -> list[Neighbours]:
-    """The index where it has been quicker than a scan is expected to be; it gives up where it finds it is not."""
+    """By index or by scan, whichever has been quicker with questions like this one."""
     groups = _groups(question, threads)
     cost, tally = scan_ns(question, parts, threads), indexes[0].tally
     kind = (question.bits, question.k.bit_length(), question.radius, len(groups[0].queries).bit_length())
-    if not tally.worth(kind, cost):
-        return _scan(question, parts, threads)
+    way = tally.way(kind, cost)
     begun = time.perf_counter_ns()
+    found = _scan(question, parts, threads) if way == "scan" else _probe(question, parts, indexes, threads, cost)
+    tally.record(way, kind, (time.perf_counter_ns() - begun) * min(threads, len(groups)) / len(found))
+    return found
+
+
+def _probe(
+    question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int, cost: float
+) -> list[Neighbours]:
+    """By index; queries for which it gives up, because it expects a scan to be quicker, by scan."""
     covered = sum(index.n for index in indexes) / max(1, sum(len(part.ids) for part in parts))
-    rest, described = rest_of(parts, indexes), [index.described() for index in indexes]
-    path = indexes[0].path
-    tasks = [partial(search_index, group, parts, rest, path, described, cost * covered) for group in groups]
+    rest, described, path = rest_of(parts, indexes), [index.described() for index in indexes], indexes[0].path
+    tasks = [
+        partial(search_index, group, parts, rest, path, described, cost * covered)
+        for group in _groups(question, threads)
+    ]
     found = [answer for group in run(tasks, threads) for answer in group]
     missing = [i for i, answer in enumerate(found) if answer is None]
     if missing:
         again = replace(question, queries=np.ascontiguousarray(question.queries[missing]))
         for i, answer in zip(missing, _scan(again, parts, threads), strict=True):
             found[i] = answer
-    tally.record(kind, (time.perf_counter_ns() - begun) * min(threads, len(groups)) / len(found))
     return [answer for answer in found if answer is not None]
 
 

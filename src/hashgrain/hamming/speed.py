@@ -16,6 +16,7 @@ from hashgrain.hamming.rows import Rows, pieces, rows_of
 
 MEMORY_WORDS = 6 << 20  # 48 MB: more than most processors cache
 CACHED_WORDS = 1 << 16
+WIDE = 4  # words
 QUERIES = 64
 TRIES = 3
 
@@ -27,20 +28,22 @@ class Speed:
     alone: float  # one query, one thread, codes in main memory
     together: float  # one query, every core
     batched: float  # one of many queries that share a pass, one thread
+    batched_wide: float  # the same, codes of several words
 
 
 @lru_cache(maxsize=1)
 def speed() -> Speed:
     """About a tenth of a second, on first use."""
     codes = rows_of(np.full((MEMORY_WORDS, 1), ~np.uint64(0)))
-    few = rows_of(np.full((CACHED_WORDS, 1), ~np.uint64(0)))
+    few, wide = (rows_of(np.full((CACHED_WORDS // n, n), ~np.uint64(0))) for n in (1, WIDE))
     one = Question(np.zeros((1, 1), np.uint64), 64, 1, 0)  # nothing is that near: only the scan itself counts
-    many = Question(np.zeros((QUERIES, 1), np.uint64), 64, 1, 0)
+    many, many_wide = (Question(np.zeros((QUERIES, n), np.uint64), 64 * n, 1, 0) for n in (1, WIDE))
     shares = list(pieces([codes], cores()))
     return Speed(
         alone=_ns(lambda: scan(one, [codes])) / MEMORY_WORDS,
         together=_ns(lambda: run([lambda s=share: scan(one, s) for share in shares], cores())) / MEMORY_WORDS,  # type: ignore[misc]
         batched=_ns(lambda: scan(many, [few])) / CACHED_WORDS / QUERIES,
+        batched_wide=_ns(lambda: scan(many_wide, [wide])) / CACHED_WORDS / QUERIES,
     )
 
 
@@ -52,7 +55,8 @@ def scan_ns(question: Question, parts: Sequence[Rows], threads: int) -> float:
     if n == 1:
         return words * (known.alone if threads == 1 else known.together)
     shared = min(QUERIES, -(-n // threads))
-    return words * max(known.batched, known.alone / shared)
+    batched = known.batched if question.bits <= 64 else known.batched_wide
+    return words * max(batched, known.alone / shared)
 
 
 def _ns(work: Callable[[], object]) -> float:
