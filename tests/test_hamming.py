@@ -260,7 +260,7 @@ def test_the_kernels_never_read_past_a_buffer() -> None:
     from hashgrain.hamming import _kernels
 
     plane, ids, query = np.zeros(4, np.uint64), np.arange(4), np.zeros((1, 2), np.uint64)
-    asked = (query, 2, 64, 1, 64, False, None, None)
+    asked = (query, 2, 64, 1, 64, False, None, None, None, 0, 1)
     part = (0, 4, (plane, plane), ids, None, True)
     for wrong, parts in (
         (asked, [(0, 5, (plane, plane), ids, None, True)]),
@@ -269,14 +269,17 @@ def test_the_kernels_never_read_past_a_buffer() -> None:
         (asked, [(0, 4, (plane, plane), ids[:3], None, True)]),
         (asked, [(0, 4, (plane, plane), ids, np.zeros(7, np.uint8), True)]),
         (asked, [(0, -1, (plane, plane), ids, None, True)]),
-        ((query, 0, 64, 1, 64, False, None, None), [part]),
-        ((query, 65, 64, 1, 64, False, None, None), [part]),
-        ((query, 2, 129, 1, 64, False, None, None), [part]),
-        ((query, 2, 64, -1, 64, False, None, None), [part]),
-        ((query, 2, 64, 1, -1, False, None, None), [part]),
-        ((query, 2, 64, 1, 64, False, [(2, 1, 1)], None), [part]),
-        ((query, 2, 64, 1, 64, False, [(0, 1, -1)], None), [part]),
-        ((query, 2, 64, 1, 64, False, None, "abacus"), [part]),
+        ((query, 0, 64, 1, 64, False, None, None, None, 0, 1), [part]),
+        ((query, 65, 64, 1, 64, False, None, None, None, 0, 1), [part]),
+        ((query, 2, 129, 1, 64, False, None, None, None, 0, 1), [part]),
+        ((query, 2, 64, -1, 64, False, None, None, None, 0, 1), [part]),
+        ((query, 2, 64, 1, -1, False, None, None, None, 0, 1), [part]),
+        ((query, 2, 64, 1, 64, False, [(2, 1, 1)], None, None, 0, 1), [part]),
+        ((query, 2, 64, 1, 64, False, [(0, 1, -1)], None, None, 0, 1), [part]),
+        ((query, 2, 64, 1, 64, False, None, None, None, 1, 1), [part]),
+        ((query, 2, 64, 1, 64, False, None, None, None, 0, 0), [part]),
+        ((query, 2, 64, 1, 64, False, None, None, np.zeros(0, np.int64), 0, 1), [part]),
+        ((query, 2, 64, 1, 64, False, None, "abacus", None, 0, 1), [part]),
     ):
         with pytest.raises(ValueError):
             _kernels.scan(wrong, parts)

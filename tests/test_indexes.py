@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from hashgrain.hamming import (
 from hashgrain.hamming.index import covering, rest_of
 from hashgrain.hamming.question import Question, ask_nearest, ask_within
 from hashgrain.hamming.rows import unpacked
+from hashgrain.hamming.tally import Tally
 
 FOREVER = 1e18  # what a scan is said to cost, so that the index goes on to the end
 needs_kernels = pytest.mark.skipif(not compiled(), reason="the kernels are not compiled here")
@@ -43,6 +45,13 @@ def by_index(question: Question, parts: list, indexes: list[Index], scan_ns: flo
     described = [index.described() for index in indexes]
     rest = rest_of(parts, indexes)
     return native.search_index(question, parts, rest, indexes[0].path, described, scan_ns)
+
+
+def shared_out(question: Question, parts: list, indexes: list[Index], shares: int) -> list:
+    """The same with each query shared out among so many workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "GROUP", 3)
+        return search._probe(question, parts, indexes, 2, FOREVER, shares)
 
 
 def ranges(data: st.DataObject, n: int) -> list[tuple[int, int]]:
@@ -66,6 +75,11 @@ def test_tables_answer_as_the_scan_does(asked: Asked, k: int, data: st.DataObjec
     ):
         expected = [(listed(each), each.total) for each in plain.scan(question, parts)]
         assert [(listed(each), each.total) for each in by_index(question, parts, indexes)] == expected
+        shares = data.draw(st.integers(2, 5))
+        for i in range(len(asked.queries)):
+            one = replace(question, queries=asked.queries[i : i + 1])
+            (found,) = shared_out(one, parts, indexes, shares)
+            assert (listed(found), found.total) == expected[i]
 
 
 @needs_kernels
@@ -81,6 +95,11 @@ def test_lists_answer_as_the_scan_does(asked: Asked, k: int, data: st.DataObject
     ):
         expected = [(listed(each), each.total) for each in plain.scan(question, parts)]
         assert [(listed(each), each.total) for each in by_index(question, parts, indexes)] == expected
+        shares = data.draw(st.integers(2, 5))
+        for i in range(len(asked.queries)):
+            one = replace(question, queries=asked.queries[i : i + 1])
+            (found,) = shared_out(one, parts, indexes, shares)
+            assert (listed(found), found.total) == expected[i]
 
 
 def clustered(n: int, n_words: int, seed: int = 0) -> np.ndarray:
@@ -128,18 +147,17 @@ def test_the_way_that_was_quicker_is_taken_and_the_other_tried_now_and_then(monk
     monkeypatch.setattr(search, "scan_ns", lambda *_: 100.0)  # what a scan is thought to take
     monkeypatch.setattr(search.time, "perf_counter_ns", lambda: now[0])
     takes = {"index": 50, "scan": 20}
-    index_way, scan_way = search._probe, search._scan
 
     def slow(way: str, real: object) -> object:
-        def asked(*arguments: object) -> object:
+        def asked(*arguments: object, **more: object) -> object:
             taken.append(way)
             now[0] += takes[way]
-            return real(*arguments)  # type: ignore[operator]
+            return real(*arguments, **more)  # type: ignore[operator]
 
         return asked
 
-    monkeypatch.setattr(search, "_probe", slow("index", index_way))
-    monkeypatch.setattr(search, "_scan", slow("scan", scan_way))
+    monkeypatch.setattr(search, "_probe", slow("index", search._probe))
+    monkeypatch.setattr(search, "_scan", slow("scan", search._scan))
     index = build_tables(parts, 0, 1000, 64)
     for _ in range(100):
         nearest(words[:1], parts, 3, bits=64, indexes=[index], threads=1)
@@ -301,3 +319,24 @@ def test_without_kernels_an_index_is_no_use_and_no_harm(monkeypatch: pytest.Monk
     expected = [listed(each) for each in within(words[:4], parts, 8, bits=64)]
     monkeypatch.setattr(native, "kernels", None)
     assert [listed(each) for each in within(words[:4], parts, 8, bits=64, indexes=[index])] == expected
+
+
+def test_a_slow_index_is_shared_among_threads_where_that_is_quicker() -> None:
+    slow, kind = 1_000_000.0, (64, 4)
+    tally = Tally()
+    tally.record("index", kind, slow)
+    assert tally.way(kind, 10 * slow, can_share=False) == "index"
+    assert tally.way(kind, 10 * slow, can_share=True) == "shared"
+    tally.record("shared", kind, 0.6 * slow)
+    assert tally.way(kind, 10 * slow, can_share=True) == "shared"
+    assert tally.way((64, 5), 10 * slow, can_share=True) == "index"  # another kind of question: nothing is known
+    quick = Tally()
+    quick.record("index", kind, 10_000.0)
+    assert quick.way(kind, slow, can_share=True) == "index"
+
+
+def test_a_hopeless_way_is_not_tried_again() -> None:
+    tally, kind = Tally(), (64, 4)
+    tally.record("index", kind, 10.0)
+    tally.record("scan", kind, 1000.0)
+    assert {tally.way(kind, 1000.0) for _ in range(200)} == {"index"}

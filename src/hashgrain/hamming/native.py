@@ -45,11 +45,18 @@ def search_index(
     indexes: Sequence[tuple[Any, ...]],
     scan_ns: float,
     kind: str | None = None,
+    shared: NDArray[np.int64] | None = None,
+    share: int = 0,
+    shares: int = 1,
 ) -> list[Neighbours | None]:
-    """By way of tables or lists; None for a query that a scan answers sooner."""
+    """By way of tables or lists; None for a query that a scan answers sooner.
+
+    Several threads may work on one query: each looks at its share of the index, and all keep a limit in `shared`.
+    """
     search = kernels.search_tables if path == "tables" else kernels.search_lists
     everything, left = [_part(part) for part in parts], [_part(part) for part in rest]
-    return _answers(question, path, search(_asked(question, kind), everything, left, indexes, scan_ns))
+    asked = _asked(question, kind, shared, share, shares)
+    return _answers(question, path, search(asked, everything, left, indexes, scan_ns))
 
 
 def nearest_one(question: Question, parts: Sequence[Rows]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -62,9 +69,15 @@ def nearest_one(question: Question, parts: Sequence[Rows]) -> tuple[NDArray[np.i
     return np.frombuffer(columns[0], np.int64), np.frombuffer(columns[1], np.int32)
 
 
-def _asked(question: Question, kind: str | None) -> tuple[Any, ...]:
+def _asked(
+    question: Question,
+    kind: str | None,
+    shared: NDArray[np.int64] | None = None,
+    share: int = 0,
+    shares: int = 1,
+) -> tuple[Any, ...]:
     q = question
-    return (q.queries, q.n_words, q.bits, q.k, q.radius, q.counting, q.weighted, kind)
+    return (q.queries, q.n_words, q.bits, q.k, q.radius, q.counting, q.weighted, kind, shared, share, shares)
 
 
 def _part(rows: Rows) -> tuple[Any, ...]:

@@ -35,8 +35,11 @@ class Neighbours:
         return len(self.ids)
 
 
-def merge(parts: Sequence[Neighbours], k: int | None = None) -> Neighbours:
-    """One answer from several over different rows, in the same order, cut to the k first."""
+def merge(parts: Sequence[Neighbours], k: int | None = None, *, counted: bool = False) -> Neighbours:
+    """One answer from several over different rows, in the same order, cut to the k first.
+
+    `counted`: each tells how many it left out, and so does the whole.
+    """
     if len(parts) == 1 and (k is None or len(parts[0]) <= k):
         return parts[0]
     ids = np.concatenate([part.ids for part in parts])
@@ -44,4 +47,5 @@ def merge(parts: Sequence[Neighbours], k: int | None = None) -> Neighbours:
     full = np.concatenate([part.full for part in parts])
     order = np.lexsort((ids, full, distances))[:k]
     cost = Cost(parts[0].cost.path, sum(p.cost.rows for p in parts), sum(p.cost.bytes for p in parts))
-    return Neighbours(ids[order], distances[order], full[order], sum(part.total for part in parts), cost)
+    total = sum(part.total for part in parts) if counted else len(order)
+    return Neighbours(ids[order], distances[order], full[order], total, cost)

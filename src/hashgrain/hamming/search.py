@@ -75,38 +75,59 @@ def _scan(question: Question, parts: Sequence[Rows], threads: int) -> list[Neigh
     found = run(tasks, threads)
     step = len(cut) or 1
     shared = (found[start : start + step] for start in range(0, len(found), step))
-    return [merge(each, question.k or None) for group in shared for each in zip(*group, strict=True)]
+    return [
+        merge(each, question.k or None, counted=question.counting)
+        for group in shared
+        for each in zip(*group, strict=True)
+    ]
 
 
 def _by_index(question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int) -> list[Neighbours]:
     """By index or by scan, whichever has been quicker with questions like this one."""
     groups = _groups(question, threads)
     cost, tally = scan_ns(question, parts, threads), indexes[0].tally
-    kind = (question.bits, question.k.bit_length(), question.radius, len(groups[0].queries).bit_length())
-    way = tally.way(kind, cost)
+    alone = len(question.queries) == 1
+    kind = (question.bits, question.k.bit_length(), question.radius, len(groups[0].queries).bit_length(), threads)
+    way = tally.way(kind, cost, can_share=alone and threads > 1)
     begun = time.perf_counter_ns()
-    found = _scan(question, parts, threads) if way == "scan" else _probe(question, parts, indexes, threads, cost)
+    if way == "scan":
+        found = _scan(question, parts, threads)
+    else:
+        found = _probe(question, parts, indexes, threads, cost, shares=threads if way == "shared" else 1)
     tally.record(way, kind, (time.perf_counter_ns() - begun) * min(threads, len(groups)) / len(found))
     return found
 
 
 def _probe(
-    question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int, cost: float
+    question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int, cost: float, shares: int
 ) -> list[Neighbours]:
     """By index; queries for which it gives up, because it expects a scan to be quicker, by scan."""
     covered = sum(index.n for index in indexes) / max(1, sum(len(part.ids) for part in parts))
-    rest, described, path = rest_of(parts, indexes), [index.described() for index in indexes], indexes[0].path
+    described, path = [index.described() for index in indexes], indexes[0].path
+    rests: list[list[Rows]] = [[] for _ in range(shares)]
+    for i, some in enumerate(pieces(rest_of(parts, indexes), shares)):
+        rests[i % shares] += some
+    limits = np.full(len(question.queries), question.radius) if shares > 1 else None
     tasks = [
-        partial(search_index, group, parts, rest, path, described, cost * covered)
+        partial(search_index, group, parts, rests[share], path, described, cost * covered, None, limits, share, shares)
         for group in _groups(question, threads)
+        for share in range(shares)
     ]
-    found = [answer for group in run(tasks, threads) for answer in group]
+    done = run(tasks, threads)
+    by_group = (done[start : start + shares] for start in range(0, len(done), shares))
+    found = [_together(each, question) for group in by_group for each in zip(*group, strict=True)]
     missing = [i for i, answer in enumerate(found) if answer is None]
     if missing:
         again = replace(question, queries=np.ascontiguousarray(question.queries[missing]))
         for i, answer in zip(missing, _scan(again, parts, threads), strict=True):
             found[i] = answer
     return [answer for answer in found if answer is not None]
+
+
+def _together(parts: Sequence[Neighbours | None], question: Question) -> Neighbours | None:
+    """The shares of one answer, or None where one of them gave up."""
+    whole = [part for part in parts if part is not None]
+    return merge(whole, question.k or None, counted=question.counting) if len(whole) == len(parts) else None
 
 
 def _groups(question: Question, threads: int) -> list[Question]:

@@ -1,33 +1,45 @@
-"""What came of searching one way or the other, so that the quicker way is taken, as measured."""
+"""What came of searching by index, by index with every thread, or by scan: the quickest way is taken, as measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-ASKED_AGAIN = 32  # where a scan was quicker, one question in so many tries the index again
+ASKED_AGAIN = 32  # one question in so many tries a way that is not the best, unless it is hopeless
+HOPELESS = 4.0  # times as slow as the best
 COMPARED_AFTER = 8  # answers by index, before a scan is timed once to compare
+WORTH_SHARING_NS = 300_000  # answers by index that take less gain nothing from another thread
 MEMORY = 8  # how many answers the running mean is made of, about
-Way = Literal["index", "scan"]
+Way = Literal["index", "shared", "scan"]
+Kind = tuple[int, ...]
 
 
 @dataclass
 class Tally:
     """Nanoseconds a query, by the kind of question. Threads may overwrite each other's: it is a hint."""
 
-    means: dict[tuple[Way, tuple[int, ...]], float] = field(default_factory=dict)
-    asked: dict[tuple[int, ...], int] = field(default_factory=dict)
+    means: dict[Kind, dict[Way, float]] = field(default_factory=dict)
+    asked: dict[Kind, int] = field(default_factory=dict)
 
-    def way(self, kind: tuple[int, ...], scan_ns: float) -> Way:
-        """The quicker way as far as is known; `scan_ns` is what a scan should take, until one was timed."""
+    def way(self, kind: Kind, scan_ns: float, can_share: bool = False) -> Way:
+        """The quickest way as far as is known; `scan_ns` is what a scan should take, until one was timed."""
         asked = self.asked[kind] = self.asked.get(kind, 0) + 1
-        index, scan = self.means.get(("index", kind)), self.means.get(("scan", kind))
-        if index is None or asked % ASKED_AGAIN == 0:
+        known = dict(self.means.get(kind, {}))
+        if "index" not in known:
             return "index"
-        if scan is None and asked > COMPARED_AFTER:
+        if "shared" not in known and can_share and known["index"] > WORTH_SHARING_NS:
+            return "shared"
+        if "scan" not in known and asked > COMPARED_AFTER:
             return "scan"
-        return "index" if index < (scan_ns if scan is None else scan) else "scan"
+        expected: dict[Way, float] = {"scan": scan_ns, **known}
+        best = min(expected, key=lambda way: expected[way])
+        if asked % ASKED_AGAIN == 0:
+            others = [way for way in known if way != best and known[way] < HOPELESS * expected[best]]
+            if others:
+                return others[asked // ASKED_AGAIN % len(others)]
+        return best
 
-    def record(self, way: Way, kind: tuple[int, ...], ns: float) -> None:
-        mean = self.means.get((way, kind), ns)
-        self.means[way, kind] = mean + (ns - mean) / MEMORY
+    def record(self, way: Way, kind: Kind, ns: float) -> None:
+        means = self.means.setdefault(kind, {})
+        mean = means.get(way, ns)
+        means[way] = mean + (ns - mean) / MEMORY

@@ -111,8 +111,8 @@ static void keep_first(Selector *s) {
     s->found = s->k;
 }
 
-int selector_start(Selector *s, int64_t k, int64_t radius) {
-    *s = (Selector){.k = k, .radius = radius, .room = k ? k : 1024};
+int selector_start(Selector *s, int64_t k, int64_t radius, int64_t *shared) {
+    *s = (Selector){.k = k, .radius = radius, .room = k ? k : 1024, .shared = shared};
     s->worst = (Hit){(uint64_t)radius << 32 | 0xFFFFFFFFu, INT64_MAX};
     /* Room for what comes after the first k: from then on the worst is known, and most is turned away. */
     const size_t most = (size_t)(k ? 2 * k + 64 : s->room);
@@ -127,6 +127,7 @@ void selector_full(Selector *s) {
         keep_first(s);
         s->worst = last_of(s->hits, s->k);
         s->room = 2 * s->k + 64;
+        if (s->shared != NULL && near_of(s->worst) < SHARED_GET(s->shared)) SHARED_PUT(s->shared, near_of(s->worst));
         return;
     }
     Hit *more = realloc(s->hits, (size_t)s->room * 2 * sizeof(Hit));

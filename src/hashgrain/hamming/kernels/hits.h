@@ -20,12 +20,23 @@ typedef struct {
     int64_t radius;
     int64_t counted; /* hits offered, kept or not; exact where every hit within the radius is offered */
     int failed;      /* memory ran out */
+    /* Or NULL: how far hits may be, as far as any of those who work on this question knows. Two who write at once
+     * may leave the larger number: a limit that is too wide costs time only. */
+    int64_t *shared;
 } Selector;
 
-int selector_start(Selector *s, int64_t k, int64_t radius);
+int selector_start(Selector *s, int64_t k, int64_t radius, int64_t *shared);
 void selector_full(Selector *s); /* makes room: forgets what cannot be among the k first, or grows */
 void selector_finish(Selector *s);
 void selector_free(Selector *s);
+
+/* How far a row may be and still be among the k first. */
+INLINE int64_t selector_limit(const Selector *s) {
+    const int64_t mine = near_of(s->worst);
+    if (s->shared == NULL) return mine;
+    const int64_t theirs = SHARED_GET(s->shared);
+    return mine < theirs ? mine : theirs;
+}
 
 /* Brings `worst` up to date, which otherwise happens only when room runs out. */
 INLINE void selector_tighten(Selector *s) {

@@ -72,7 +72,7 @@ INLINE double cost_of(const Lists *l, Run run) {
 /* What is left to look at from list `next` on, as far as is known now. */
 static double cost_to_come(const Search *s, const Lists *l, const Centre *order, int64_t next, const Selector *kept) {
     double cost = 0;
-    for (; next < l->n_lists; next++) {
+    for (; next < l->n_lists; next += s->shares) {
         const Run run = run_of(l, order[next], limit_of(s, kept));
         if (run.end > run.start) cost += cost_of(l, run);
     }
@@ -83,10 +83,10 @@ static int search_one(const Search *s, const uint64_t *query, const Covered *cov
                       int64_t *looked, double *budget) {
     const Ask ask = ask_for(s, query);
     Centre *order = nearest_centres(s, l, query);
-    if (order == NULL) return 0; /* out of memory: the scan needs none */
+    if (order == NULL) return give_up(kept); /* out of memory: the scan needs none */
     double spent = PASS_COST * (double)l->n_lists;
     int judged = 0, worth = 1;
-    for (int64_t i = 0; i < l->n_lists && worth; i++) {
+    for (int64_t i = s->share; i < l->n_lists && worth; i += s->shares) {
         const Run run = run_of(l, order[i], limit_of(s, kept));
         if (run.start == run.end) continue;
         look_into(s, &ask, covered, l, run, kept);
@@ -95,12 +95,12 @@ static int search_one(const Search *s, const uint64_t *query, const Covered *cov
         *looked += run.end - run.start;
         if (!judged && spent > JUDGED_AFTER * *budget) {
             judged = 1;
-            worth = spent + cost_to_come(s, l, order, i + 1, kept) < *budget;
+            worth = spent + cost_to_come(s, l, order, i + s->shares, kept) < *budget;
         }
     }
     *budget -= spent;
     free(order);
-    return worth;
+    return worth ? 1 : give_up(kept);
 }
 
 int lists_search(const Search *s, const uint64_t *query, const Covered *covered, const Lists *lists, int64_t n_lists,

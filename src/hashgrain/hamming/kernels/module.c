@@ -54,7 +54,7 @@ typedef struct {
     Lists *lists;
     Py_ssize_t n_lists;
     Weighted *weighted;
-    int64_t k, radius;
+    int64_t k, radius, *shared;
     double scan_ns;
 } Question;
 
@@ -165,18 +165,19 @@ static int read_weighted(Question *q, PyObject *item, void *out) {
     return 0;
 }
 
-/* (queries, words, bits, k, radius, counting, weighted or None, kind or None) */
+/* (queries, words, bits, k, radius, counting, weighted or None, kind or None, shared limit or None, share, shares) */
 static int read_question(Question *q, PyObject *asked) {
-    PyObject *queries, *weighted;
+    PyObject *queries, *weighted, *shared;
     const char *kind;
     int bits;
     long long k, radius;
-    if (!PyArg_ParseTuple(asked, "OiiLLpOz", &queries, &q->search.words, &bits, &k, &radius, &q->search.counting,
-                          &weighted, &kind))
+    if (!PyArg_ParseTuple(asked, "OiiLLpOzOii", &queries, &q->search.words, &bits, &k, &radius, &q->search.counting,
+                          &weighted, &kind, &shared, &q->search.share, &q->search.shares))
         return 0;
     const int words = q->search.words;
-    if (words < 1 || words > MAX_WORDS || bits < 1 || bits > 64 * words || k < 0 || radius < 0 || radius > INT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "width, bits, k or radius out of range");
+    if (words < 1 || words > MAX_WORDS || bits < 1 || bits > 64 * words || k < 0 || radius < 0 || radius > INT32_MAX ||
+        q->search.share < 0 || q->search.share >= q->search.shares) {
+        PyErr_SetString(PyExc_ValueError, "width, bits, k, radius or share out of range");
         return 0;
     }
     q->k = k;
@@ -187,6 +188,7 @@ static int read_question(Question *q, PyObject *asked) {
     q->search.find = find_named(kind);
     if (q->search.find == NULL || (q->queries = hold(&q->held, queries, 0, 0)) == NULL) return 0;
     q->n_queries = q->held.views[0].len / (8 * words);
+    if (shared != Py_None && (q->shared = hold(&q->held, shared, 8 * q->n_queries, 1)) == NULL) return 0;
     if (weighted == Py_None) return 1;
     Py_ssize_t n = 0;
     q->weighted = read_each(q, weighted, sizeof(Weighted), &n, read_weighted);
@@ -270,7 +272,8 @@ static PyObject *search_and_answer(Question *q, Path path) {
     int64_t *looked = calloc(n + 1, sizeof *looked);
     int8_t *complete = calloc(n + 1, 1);
     int ok = kept != NULL && looked != NULL && complete != NULL;
-    for (size_t i = 0; ok && i < n; i++) ok = selector_start(kept + i, q->k, q->radius);
+    for (size_t i = 0; ok && i < n; i++) 
+        ok = selector_start(kept + i, q->k, q->radius, q->shared == NULL ? NULL : q->shared + i);
     if (ok) {
         Py_BEGIN_ALLOW_THREADS
         ok = search_all(q, path, kept, looked, complete);

@@ -8,7 +8,7 @@ void scan_rows(const Search *s, const Ask *ask, const Part *part, int64_t lo, in
     for (int64_t row = lo; row < hi;) {
         int64_t limit = limit_of(s, kept);
         /* Where ids grow with the rows, a row as far as the worst can no longer win by its id. */
-        if (s->whole && !s->counting && part->ascending && part->ids[row] > kept->worst.id) limit--;
+        if (s->whole && !s->counting && limit == near_of(kept->worst) && part->ascending && part->ids[row] > kept->worst.id) limit--;
         row = s->find(ask, part->planes, part->alive, row, hi, limit, &found);
         for (int64_t i = 0; i < found.n; i++) offer_row(s, ask, part, found.rows[i], (uint64_t)found.near[i], kept);
     }

@@ -23,6 +23,7 @@ typedef struct {
     const Weighted *weighted;
     int n_weighted;
     int counting; /* every hit within the radius must be seen, not only those that can be among the k first */
+    int share, shares; /* of an index, look only at every so manieth bucket or list: others do the rest */
 } Search;
 
 INLINE Ask ask_for(const Search *s, const uint64_t *query) {
@@ -31,7 +32,7 @@ INLINE Ask ask_for(const Search *s, const uint64_t *query) {
 
 /* How far a row may be and still matter. */
 INLINE int64_t limit_of(const Search *s, const Selector *kept) {
-    return s->counting ? kept->radius : near_of(kept->worst);
+    return s->counting ? kept->radius : selector_limit(kept);
 }
 
 /* Offers a row that was found near enough. */

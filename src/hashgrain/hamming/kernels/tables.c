@@ -79,19 +79,19 @@ static void look_into(Probe *p, int table, uint32_t start, uint32_t end, int bit
 static void step(Probe *p, int bits, int table) {
     const uint32_t *starts = p->tables->starts[table];
     const uint64_t *codes = p->tables->codes[table];
-    const uint32_t mine = chunk_of(p->query[0], table), from = mask_starts[bits], to = mask_starts[bits + 1];
-    for (uint32_t m = from; m < to; m++) {
-        if (m + AHEAD < to) {
-            const uint64_t *soon = codes + starts[mine ^ masks[m + AHEAD]];
+    const uint32_t mine = chunk_of(p->query[0], table), to = mask_starts[bits + 1], shares = (uint32_t)p->s->shares;
+    for (uint32_t m = mask_starts[bits] + (uint32_t)p->s->share; m < to; m += shares) {
+        if (m + AHEAD * shares < to) {
+            const uint64_t *soon = codes + starts[mine ^ masks[m + AHEAD * shares]];
             PREFETCH(soon);
             PREFETCH(soon + 8);
         }
         const uint32_t bucket = mine ^ masks[m], start = starts[bucket], end = starts[bucket + 1];
+        p->opened++;
         if (start == end) continue;
         p->looked += end - start;
         look_into(p, table, start, end, bits);
     }
-    p->opened += to - from;
 }
 
 /* What is left to do after all steps of so many bits until nothing as near as the worst kept can be missed, if
@@ -104,7 +104,12 @@ static double cost_to_come(const Probe *p, int bits, double fill) {
         if (at > CHUNK) break;
         buckets += mask_starts[at + 1] - mask_starts[at];
     }
-    return (double)buckets * (BUCKET_COST + fill * ROW_COST);
+    return (double)buckets / p->s->shares * (BUCKET_COST + fill * ROW_COST);
+}
+
+int give_up(Selector *kept) {
+    if (kept->shared != NULL) SHARED_PUT(kept->shared, -1); /* the others need not go on */
+    return 0;
 }
 
 INLINE double cost_so_far(const Probe *p) {
@@ -120,8 +125,8 @@ static int search_one(Probe *p, double budget) {
         }
         selector_tighten(p->kept);
         /* The first steps cost next to nothing and bring the limit down: judged only after them. */
-        const double fill = (double)(p->looked - looked) / (double)(p->opened - opened);
-        if (bits && cost_so_far(p) + cost_to_come(p, bits, fill) > budget) return 0;
+        const double fill = (double)(p->looked - looked) / (double)(p->opened - opened + !(p->opened - opened));
+        if (bits && cost_so_far(p) + cost_to_come(p, bits, fill) > budget) return give_up(p->kept);
     }
     return 1;
 }

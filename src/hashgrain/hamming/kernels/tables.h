@@ -36,6 +36,8 @@ void table_build(const uint64_t *codes, int64_t n, int table, uint32_t *starts, 
  * looked at to `looked`. */
 int tables_search(const Search *s, const uint64_t *query, const Covered *covered, Selector *kept, int64_t *looked);
 
+int give_up(Selector *kept);
+
 /* The rows that no index covers; last, when the limit is low. */
 void scan_rest(const Search *s, const uint64_t *query, const Covered *covered, Selector *kept, int64_t *looked);
 
