@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-for name in ("fresh_clone", "footprint", "encode_photos", "kill_add", "quality", "near_copies"):
+SEARCH = ("kernels", "scan", "indexed", "growth", "filters", "joins", "warm")
+NAMES = ("fresh_clone", "footprint", "encode_photos", "kill_add", "quality", "near_copies")
+for name in (*NAMES, *(f"search/{name}" for name in SEARCH)):
     print(f"--- {name}", flush=True)
     subprocess.run([sys.executable, HERE / f"{name}.py"], check=True)

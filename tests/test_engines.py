@@ -12,7 +12,7 @@ from hamming_questions import Answer, Asked, listed
 from hashgrain import Codes, Grains
 from hashgrain.engines import EmbeddedEngine, keep
 from hashgrain.errors import CodesError, HashgrainError, QueryError
-from hashgrain.hamming import build_lists, nearest, rows_of
+from hashgrain.hamming import build_lists, build_tables, nearest, rows_of
 from hashgrain.store import Segment
 
 
@@ -129,3 +129,15 @@ def test_a_code_narrower_than_its_words_is_compared_whole_and_by_index() -> None
             == listed(indexed)
             == oracle(codes.words[5], codes.words, np.arange(400), grains[grain])[:30]
         )
+
+
+def test_an_index_never_takes_rows_picked_by_a_filter_for_its_own() -> None:
+    words = np.random.default_rng(0).integers(0, 2**64, (2000, 2), np.uint64)
+    parts = [rows_of(words)]
+    indexes = [build_tables(parts, 0, 20, 64), build_tables(parts, 20, 100, 64)]  # fewer rows than the filter keeps
+    grains = Grains(thing=64, look=128)
+    where = np.arange(1000, 1200)
+    engine_ = EmbeddedEngine(parts, grains, indexes)
+    (found,) = engine_.nearest(Codes(words[:1], grains), 7, grain="thing", where=where)
+    assert listed(found) == oracle(words[0], words[where], where, 64)[:7]
+    assert found.cost.rows == 200

@@ -137,6 +137,14 @@ def test_one_query_over_many_rows_is_shared_out_and_put_together_again(monkeypat
         for one, other in zip(nearest(words[:3], parts, 700, bits=128, threads=threads), alone, strict=True):
             assert listed(one) == listed(other)
             assert one.cost.rows == other.cost.rows == 4000
+            assert one.total == other.total == 700
+        for one, other in zip(
+            within(words[:3], parts, 3, bits=128, cap=9, threads=threads),
+            within(words[:3], parts, 3, bits=128, cap=9, threads=1),
+            strict=True,
+        ):
+            assert listed(one) == listed(other)
+            assert one.total == other.total > 9
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=4), st.integers(1, 9))
@@ -284,3 +292,17 @@ def test_the_kernels_never_read_past_a_buffer() -> None:
         with pytest.raises(ValueError):
             _kernels.scan(wrong, parts)
     assert len(_kernels.scan(asked, [part])[0]) == 8
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 300)), max_size=4), st.integers(0, 2**32 - 1))
+def test_stretches_of_rows_that_are_alive_are_found_wherever_they_lie(
+    stretches: list[tuple[int, int]], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    words, alive = rng.integers(0, 16, (5000, 1), np.uint64), np.zeros(5000, bool)
+    for start, length in stretches:
+        alive[start : start + length] = True
+    asked = Asked(words[:1], words, np.arange(5000), alive, 64, [])
+    question = ask_nearest(asked.queries, asked.parts(), 600, 64, None)
+    for kind in KERNELS:
+        assert answer(kind, question, asked.parts())[0][0] == asked.oracle(0)[:600], kind

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from hashgrain.hamming import Rows, Run, gather, packed
 
-FEW = 1 / 64  # of all rows; so few are gathered, more are marked in a mask that the kernels read
+FEW = 1 / 8  # of all rows; so few are gathered, more are marked in a mask that the kernels read
+MOST_GATHERED = 1 << 21  # a copy of their codes is made: of 128 bits, 50 MB
 
 
 def keep(parts: Sequence[Rows], where: NDArray[np.int64]) -> list[Rows]:
     """The rows of the items that `where`, sorted, names. Worth keeping for many questions with one filter."""
     places = [_places(part, where) for part in parts]
-    if sum(map(len, places)) <= FEW * sum(len(part.ids) for part in parts):
+    kept, rows = sum(map(len, places)), sum(len(part.ids) for part in parts)
+    if kept <= min(MOST_GATHERED, FEW * rows):
         return [gather(parts, places)] if parts else []
     return [_marked(part, at) for part, at in zip(parts, places, strict=True)]
 

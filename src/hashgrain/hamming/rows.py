@@ -13,6 +13,7 @@ from hashgrain.codes import Words
 from hashgrain.errors import CodesError
 
 LINE = 64  # bytes the processor reads at a time
+UNNUMBERED = -(1 << 62)  # first row of rows that were picked from many places: no index knows them by number
 BLOCK = 64  # kernels look at so many rows at a time; masks are padded to it
 Plane = NDArray[np.uint64]
 
@@ -118,6 +119,7 @@ def gather(parts: Sequence[Rows], places: Sequence[NDArray[np.int64]]) -> Run:
     ids = np.concatenate([part.ids[at] for part, at in zip(parts, places, strict=True)])
     n_words = len(parts[0].planes)
     planes = tuple(
-        np.concatenate([part.planes[w][at] for part, at in zip(parts, places, strict=True)]) for w in range(n_words)
+        _aligned(np.concatenate([part.planes[w][at] for part, at in zip(parts, places, strict=True)]))
+        for w in range(n_words)
     )
-    return Run(0, ids, planes, None, False)
+    return Run(UNNUMBERED, ids, planes, None, False)

@@ -20,6 +20,7 @@ from hashgrain.hamming.rows import Rows, pieces
 from hashgrain.hamming.speed import scan_ns
 
 GROUP = 64  # queries that share one pass over the codes
+MOST_KEPT = 1 << 22  # neighbours kept by the queries of a group: with their spare room, 300 MB
 WORTH_SPLITTING = 1 << 19  # words of codes; with fewer, starting another thread costs more than it saves
 
 
@@ -87,7 +88,9 @@ def _by_index(question: Question, parts: Sequence[Rows], indexes: Sequence[Index
     groups = _groups(question, threads)
     cost, tally = scan_ns(question, parts, threads), indexes[0].tally
     alone = len(question.queries) == 1
-    kind = (question.bits, question.k.bit_length(), question.radius, len(groups[0].queries).bit_length(), threads)
+    masked = any(part.mask is not None for part in parts)
+    asked_at_once = len(groups[0].queries).bit_length()
+    kind = (question.bits, question.k.bit_length(), question.radius, asked_at_once, threads, masked)
     way = tally.way(kind, cost, can_share=alone and threads > 1)
     begun = time.perf_counter_ns()
     if way == "scan":
@@ -132,7 +135,7 @@ def _together(parts: Sequence[Neighbours | None], question: Question) -> Neighbo
 
 def _groups(question: Question, threads: int) -> list[Question]:
     n = len(question.queries)
-    size = min(GROUP, -(-n // threads))
+    size = max(1, min(GROUP, MOST_KEPT // max(1, question.k), -(-n // threads)))
     return [replace(question, queries=question.queries[start : start + size]) for start in range(0, n, size)]
 
 

@@ -7,9 +7,10 @@ from typing import Literal
 
 ASKED_AGAIN = 32  # one question in so many tries a way that is not the best, unless it is hopeless
 HOPELESS = 4.0  # times as slow as the best
-COMPARED_AFTER = 8  # answers by index, before a scan is timed once to compare
+COMPARED_AFTER = 8  # answers by index, before a scan is timed once to compare; at once, where it may be close
 WORTH_SHARING_NS = 300_000  # answers by index that take less gain nothing from another thread
-MEMORY = 8  # how many answers the running mean is made of, about
+HOPELESS_ASKED_AGAIN = 1024  # and a hopeless one this seldom: memory may have been cold, or another program busy
+MEMORY, FORGIVING = 8, 2  # how slowly the running mean rises, and falls: a slow answer is more often bad luck
 Way = Literal["index", "shared", "scan"]
 Kind = tuple[int, ...]
 
@@ -20,6 +21,7 @@ class Tally:
 
     means: dict[Kind, dict[Way, float]] = field(default_factory=dict)
     asked: dict[Kind, int] = field(default_factory=dict)
+    begun: set[tuple[Way, Kind]] = field(default_factory=set)
 
     def way(self, kind: Kind, scan_ns: float, can_share: bool = False) -> Way:
         """The quickest way as far as is known; `scan_ns` is what a scan should take, until one was timed."""
@@ -29,17 +31,21 @@ class Tally:
             return "index"
         if "shared" not in known and can_share and known["index"] > WORTH_SHARING_NS:
             return "shared"
-        if "scan" not in known and asked > COMPARED_AFTER:
+        if "scan" not in known and (asked > COMPARED_AFTER or HOPELESS * known["index"] > scan_ns):
             return "scan"
         expected: dict[Way, float] = {"scan": scan_ns, **known}
         best = min(expected, key=lambda way: expected[way])
         if asked % ASKED_AGAIN == 0:
-            others = [way for way in known if way != best and known[way] < HOPELESS * expected[best]]
+            bar = HOPELESS * expected[best] if asked % HOPELESS_ASKED_AGAIN else float("inf")
+            others = [way for way in known if way != best and known[way] < bar]
             if others:
                 return others[asked // ASKED_AGAIN % len(others)]
         return best
 
     def record(self, way: Way, kind: Kind, ns: float) -> None:
+        if (way, kind) not in self.begun:  # the first one paid for cold memory
+            self.begun.add((way, kind))
+            return
         means = self.means.setdefault(kind, {})
         mean = means.get(way, ns)
-        means[way] = mean + (ns - mean) / MEMORY
+        means[way] = mean + (ns - mean) / (FORGIVING if ns < mean else MEMORY)

@@ -305,7 +305,12 @@ class Library:
             self.index()
 
     def info(self) -> dict[str, Any]:
-        return {"path": str(self.path), **self.store.info(), "model": self.bundle.name}
+        return {
+            "path": str(self.path),
+            **self.store.info(),
+            "bytes of indexes": self.indexes.bytes(),
+            "model": self.bundle.name,
+        }
 
     def _code_of(self, query: Any, max_pixels: int) -> Codes:
         if isinstance(query, Codes):

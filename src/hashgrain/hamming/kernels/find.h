@@ -37,6 +37,18 @@ int64_t find_avx2(const Ask *, const uint64_t *const *, const uint64_t *, int64_
 int64_t find_avx512(const Ask *, const uint64_t *const *, const uint64_t *, int64_t, int64_t, int64_t, Found *);
 int64_t find_weighted(const Ask *, const uint64_t *const *, const uint64_t *, int64_t, int64_t, int64_t, Found *);
 
+/* So many rows are looked at after one that is alive, before it is asked again whether any are. */
+enum { STRETCH = 16 * BLOCK };
+
+/* The next stretch of rows with some that are alive: where it begins, or n; and where it ends. */
+INLINE int64_t next_alive(const uint64_t *alive, int64_t row, int64_t n, int64_t *end) {
+    *end = n;
+    if (alive == NULL) return row;
+    while (row < n && !alive[row / BLOCK]) row += BLOCK;
+    if (row < n && row + STRETCH < n) *end = row + STRETCH;
+    return row < n ? row : n;
+}
+
 /* The block's rows that count: the alive ones, as far as there are rows. */
 INLINE uint64_t rows_of_block(const uint64_t *alive, int64_t row, int64_t n) {
     uint64_t rows = alive == NULL ? ~0ULL : alive[row / BLOCK];

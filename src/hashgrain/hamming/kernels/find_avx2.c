@@ -70,14 +70,12 @@ FORCED void find_last(const Ask *ask, const uint64_t *const *planes, uint64_t ro
     }
 }
 
-FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from, int64_t n,
-                    int64_t limit, Found *found, const int words) {
+/* A stretch of rows; where to go on. */
+FORCED int64_t find_in(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
+                       int64_t limit, Found *found, const int words) {
     const __m256i beyond = _mm256_set1_epi64x(limit + 1);
-    int64_t row = from;
-    found->n = 0;
     for (; row + BLOCK <= n; row += BLOCK) {
         const uint64_t rows = rows_of_block(alive, row, n);
-        if (!rows) continue;
         if (__builtin_expect(found->n > FOUND_ROOM - BLOCK, 0)) return row;
         for (int step = 0; step < BLOCK; step += STEP) {
             __m256i sums[4];
@@ -90,6 +88,17 @@ FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_
     if (row >= n) return n;
     if (found->n > FOUND_ROOM - BLOCK) return row;
     find_last(ask, planes, rows_of_block(alive, row, n), row, limit, found);
+    return n;
+}
+
+FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
+                    int64_t limit, Found *found, const int words) {
+    int64_t end;
+    found->n = 0;
+    while ((row = next_alive(alive, row, n, &end)) < n) {
+        row = find_in(ask, planes, alive, row, end, limit, found, words);
+        if (row < end) return row;
+    }
     return n;
 }
 

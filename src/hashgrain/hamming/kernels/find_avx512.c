@@ -43,14 +43,12 @@ FORCED __m512i least_of(const __m512i s[8]) {
                             _mm512_min_epi64(_mm512_min_epi64(s[4], s[5]), _mm512_min_epi64(s[6], s[7])));
 }
 
-FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from, int64_t n,
-                    int64_t limit, Found *found, const int words) {
+/* A stretch of rows; where to go on. */
+FORCED int64_t find_in(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
+                       int64_t limit, Found *found, const int words) {
     const __m512i limits = _mm512_set1_epi64(limit);
     __m512i sums[8];
-    int64_t row = from;
-    found->n = 0;
     for (; row + BLOCK <= n; row += BLOCK) {
-        if (alive != NULL && !alive[row / BLOCK]) continue;
         measure(ask, planes, row, ~0ULL, sums, words);
         if (__builtin_expect(!_mm512_cmple_epi64_mask(least_of(sums), limits), 1)) continue;
         if (found->n > FOUND_ROOM - BLOCK) return row;
@@ -60,6 +58,17 @@ FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_
     if (found->n > FOUND_ROOM - BLOCK) return row;
     measure(ask, planes, row, (1ULL << (n - row)) - 1, sums, words);
     keep(sums, limits, row, rows_of_block(alive, row, n), found);
+    return n;
+}
+
+FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
+                    int64_t limit, Found *found, const int words) {
+    int64_t end;
+    found->n = 0;
+    while ((row = next_alive(alive, row, n, &end)) < n) {
+        row = find_in(ask, planes, alive, row, end, limit, found, words);
+        if (row < end) return row;
+    }
     return n;
 }
 
