@@ -33,6 +33,28 @@ def content(library: Library) -> list[tuple[str, str, bytes]]:
     return [(item.path, item.content, word.tobytes()) for item, word in zip(items, codes.words, strict=True)]
 
 
+def test_many_questions_at_once_get_the_answers_of_one_by_one(library: Library, pictures: Path) -> None:
+    paths = sorted(pictures.iterdir())[:5]
+    for how in ({"k": 3}, {"k": 4, "grain": "kind", "where": "id > 5"}, {"within": 30, "grain": "thing"}):
+        assert library.search_many(paths, **how) == [library.search(path, **how) for path in paths]
+    codes, _ = library.codes()
+    assert library.search_many(codes[:2], k=1, threads=2) == [library.search(codes[i], k=1) for i in range(2)]
+    assert library.search_many([]) == []
+    with pytest.raises(QueryError, match="threads"):
+        library.search_many(paths, threads=0)
+    with pytest.raises(QueryError):
+        library.search_many(paths, within=1.5)  # type: ignore[arg-type]
+
+
+def test_an_answer_comes_with_its_account_on_request(library: Library, pictures: Path) -> None:
+    path = next(pictures.iterdir())
+    explained = library.explain(path, k=2, within=128, where="id > 5")
+    assert explained.hits == library.search(path, k=2, within=128, where="id > 5")
+    assert (explained.items, explained.total, len(explained.hits)) == (20, 15, 2)
+    assert explained.cost.rows == 15
+    assert all(seconds >= 0 for seconds in explained.seconds.values())
+
+
 def test_every_picture_finds_itself_first(library: Library, pictures: Path) -> None:
     for path in pictures.iterdir():
         hit = library.search(path, k=1)[0]

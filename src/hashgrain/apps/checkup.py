@@ -11,7 +11,7 @@ from typing import Any
 
 from hashgrain.errors import HashgrainError
 from hashgrain.evaluate import code_health
-from hashgrain.hamming import compiled
+from hashgrain.hamming import compiled, kinds
 from hashgrain.library import Library, verify_library
 
 PACKAGES = ("numpy", "onnxruntime", "pillow", "pillow-heif", "pyarrow", "torch")
@@ -42,7 +42,7 @@ def check_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "sqlite": sqlite3.sqlite_version,
         **versions,
-        "scan kernel": "compiled" if compiled() else "numpy (slower; no compiled kernel was installed)",
+        "scan kernel": f"compiled, {kinds()[0]}" if compiled() else "numpy (slower; no compiled kernel was installed)",
         "model": model,
     }
 

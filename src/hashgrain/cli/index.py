@@ -29,8 +29,8 @@ def index(
     """Build indexes for LIBRARY where they pay: from about a million pictures on.
 
     An index never changes an answer, only the time it takes. `hashgrain add` builds it by itself after many new
-    pictures; the folder `indexes` in the library may be deleted at any time. Exit code 3 where one did not fit
-    into --memory.
+    pictures; the folder `indexes` in the library may be deleted at any time. Building takes up to three
+    times as much memory for a while. Exit code 3 where one did not fit into --memory.
 
     Example: hashgrain index archive.hg --memory 2G
     """

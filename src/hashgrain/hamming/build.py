@@ -80,11 +80,13 @@ def build_lists(
     sample = rng.choice(n, min(n, SAMPLE_PER_LIST * lists_for(n)), replace=False)
     centres = _centres(np.stack([plane[sample] for plane in planes], 1), min(n, lists_for(n)), bits, rng, threads)
     nearest, distance = _assign(planes, centres, bits, threads)
-    order = np.lexsort((distance, nearest))
-    keys = nearest[order].astype(np.int64) * (bits + 2) + distance[order]
-    starts = np.searchsorted(keys, np.arange(len(centres) * (bits + 2))).astype(np.uint32)
-    ordered = np.stack([plane[order] for plane in planes])
-    return Lists(first, n, bits, centres, starts.reshape(len(centres), bits + 2), ordered, order.astype(np.uint32))
+    keys = nearest.astype(np.uint32) * np.uint32(bits + 2) + distance
+    order = np.argsort(keys, kind="stable").astype(np.uint32)
+    starts = np.searchsorted(keys[order], np.arange(len(centres) * (bits + 2))).astype(np.uint32)
+    ordered = np.empty((width, n), np.uint64)
+    for w in range(width):  # one after the other, each let go: a large library is in memory twice as it is
+        ordered[w] = planes.pop(0)[order]
+    return Lists(first, n, bits, centres, starts.reshape(len(centres), bits + 2), ordered, order)
 
 
 def _centres(sample: Words, count: int, bits: int, rng: np.random.Generator, threads: int | None) -> Words:

@@ -7,6 +7,7 @@ from typing import Literal
 
 ASKED_AGAIN = 32  # one question in so many tries a way that is not the best, unless it is hopeless
 HOPELESS = 4.0  # times as slow as the best
+TRIED = 4  # answers by index before it may lose: one hard question says little
 COMPARED_AFTER = 8  # answers by index, before a scan is timed once to compare; at once, where it may be close
 WORTH_SHARING_NS = 300_000  # answers by index that take less gain nothing from another thread
 HOPELESS_ASKED_AGAIN = 1024  # and a hopeless one this seldom: memory may have been cold, or another program busy
@@ -21,13 +22,13 @@ class Tally:
 
     means: dict[Kind, dict[Way, float]] = field(default_factory=dict)
     asked: dict[Kind, int] = field(default_factory=dict)
-    begun: set[tuple[Way, Kind]] = field(default_factory=set)
+    answers: dict[tuple[Way, Kind], int] = field(default_factory=dict)
 
     def way(self, kind: Kind, scan_ns: float, can_share: bool = False) -> Way:
         """The quickest way as far as is known; `scan_ns` is what a scan should take, until one was timed."""
         asked = self.asked[kind] = self.asked.get(kind, 0) + 1
         known = dict(self.means.get(kind, {}))
-        if "index" not in known:
+        if self.answers.get(("index", kind), 0) < TRIED:
             return "index"
         if "shared" not in known and can_share and known["index"] > WORTH_SHARING_NS:
             return "shared"
@@ -43,8 +44,8 @@ class Tally:
         return best
 
     def record(self, way: Way, kind: Kind, ns: float) -> None:
-        if (way, kind) not in self.begun:  # the first one paid for cold memory
-            self.begun.add((way, kind))
+        answers = self.answers[way, kind] = self.answers.get((way, kind), 0) + 1
+        if answers == 1:  # it paid for cold memory
             return
         means = self.means.setdefault(kind, {})
         mean = means.get(way, ns)

@@ -34,6 +34,7 @@ typedef int64_t (*Find)(const Ask *ask, const uint64_t *const *planes, const uin
 
 int64_t find_plain(const Ask *, const uint64_t *const *, const uint64_t *, int64_t, int64_t, int64_t, Found *);
 int64_t find_avx2(const Ask *, const uint64_t *const *, const uint64_t *, int64_t, int64_t, int64_t, Found *);
+int64_t find_neon(const Ask *, const uint64_t *const *, const uint64_t *, int64_t, int64_t, int64_t, Found *);
 int64_t find_avx512(const Ask *, const uint64_t *const *, const uint64_t *, int64_t, int64_t, int64_t, Found *);
 int64_t find_weighted(const Ask *, const uint64_t *const *, const uint64_t *, int64_t, int64_t, int64_t, Found *);
 

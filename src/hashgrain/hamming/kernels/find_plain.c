@@ -1,4 +1,4 @@
-/* Any processor. Written so that a compiler that has vector counts (NEON) uses them. */
+/* Any processor. */
 #include "find.h"
 
 /* Distances of up to 64 rows. */

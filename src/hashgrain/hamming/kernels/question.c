@@ -19,6 +19,10 @@ void kinds_prepare(void) {
         kinds[n_kinds++].find = find_avx2;
     }
 #endif
+#if defined(__aarch64__) && defined(__GNUC__)
+    kinds[n_kinds].name = "neon";
+    kinds[n_kinds++].find = find_neon;
+#endif
     kinds[n_kinds].name = "plain";
     kinds[n_kinds++].find = find_plain;
 }
