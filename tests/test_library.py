@@ -51,7 +51,7 @@ def test_an_answer_comes_with_its_account_on_request(library: Library, pictures:
     explained = library.explain(path, k=2, within=128, where="id > 5")
     assert explained.hits == library.search(path, k=2, within=128, where="id > 5")
     assert (explained.items, explained.total, len(explained.hits)) == (20, 15, 2)
-    assert explained.cost.rows == 15
+    assert 15 <= explained.cost.rows <= 20  # those masked out may be passed over or looked at
     assert all(seconds >= 0 for seconds in explained.seconds.values())
 
 
