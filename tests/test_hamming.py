@@ -232,12 +232,32 @@ def test_an_empty_library_and_no_queries_give_empty_answers() -> None:
         {"weights": [(32, -1.0), (64, 1.0)]},
         {"weights": [(64, 0.0)]},
         {"weights": [(64, float("nan"))]},
+        {"weights": [(64, float("inf"))]},
+        {"weights": [(64, 1e-300)]},
+        {"weights": [(32, 1e308), (64, 1.0)]},
+        {"weights": [(64, "x")]},
+        {"weights": [64]},
+        {"queries": np.zeros((1, 65), np.uint64)},
     ],
 )
 def test_nonsense_is_refused_before_it_reaches_a_kernel(changes: dict) -> None:
     asked = {"queries": np.zeros((1, 1), np.uint64), "k": 1, "bits": 64}
     with pytest.raises((QueryError, CodesError)):
         nearest(**{**asked, **changes}, parts=[rows_of(np.zeros((5, 1), np.uint64))])
+
+
+def test_a_weight_too_small_to_matter_counts_nothing_and_is_no_error() -> None:
+    words = np.random.default_rng(0).integers(0, 2**64, (200, 1), np.uint64)
+    weighted = nearest(words[:1], [rows_of(words)], 9, bits=64, weights=[(32, 1.0), (64, 1e-320)])
+    by_first = sorted(range(200), key=lambda i: (int(words[i, 0] ^ words[0, 0]) & 0xFFFFFFFF).bit_count())
+    assert weighted[0].distances[0] == 0.0
+    assert weighted[0].distances[-1] == (int(words[by_first[8], 0] ^ words[0, 0]) & 0xFFFFFFFF).bit_count()
+
+
+def test_any_number_of_threads_may_be_asked_for() -> None:
+    words = np.arange(300, dtype=np.uint64)[:, None]
+    for threads in (2**40, np.int64(3)):
+        assert nearest(words[:1], [rows_of(words)], 1, bits=64, threads=threads)[0].ids.tolist() == [0]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -291,12 +291,59 @@ def with_header(file: Path, **changes: object) -> None:
         {"arrays": [["starts", "|O", [4, 65537], 4096, 0]]},
         {"arrays": 7},
         {"more": 1},
+        {"bits": 48},
+        {"bits": 0},
     ],
 )
 def test_a_header_that_lies_is_refused(saved: dict[str, Path], changes: dict) -> None:
     with_header(saved["tables"], **changes)
     with pytest.raises(LibraryError, match="hashgrain index"):
         open_index(saved["tables"], "these rows")
+
+
+@pytest.mark.parametrize("text", [b'"abc"', b"[" * 3900, b"{}", b"null", b"[[]]"])
+def test_a_header_that_is_no_header_is_refused(saved: dict[str, Path], text: bytes) -> None:
+    whole = saved["tables"].read_bytes()
+    line = b"hashgrain index 1 | %d | " % zlib.crc32(text) + text + b"\n"
+    saved["tables"].write_bytes(line.ljust(4096, b"\0") + whole[4096:])
+    with pytest.raises(LibraryError, match="hashgrain index"):
+        open_index(saved["tables"], "these rows")
+
+
+@pytest.mark.parametrize("wrong", ["u8 starts", "u4 codes", "five tables"])
+def test_arrays_of_another_type_or_number_are_refused_before_a_kernel_sees_them(tmp_path: Path, wrong: str) -> None:
+    index = build_tables([rows_of(clustered(300, 1))], 0, 300, 64)
+    if wrong == "u8 starts":
+        index = replace(index, starts=index.starts.astype(np.uint64))
+    elif wrong == "u4 codes":
+        index = replace(index, codes=index.codes.astype(np.uint32))
+    else:
+        five = {name: np.concatenate([getattr(index, name)] * 2)[:5] for name in ("starts", "codes", "rows")}
+        index = replace(index, **five)
+    save(index, tmp_path / "wrong", "these rows")
+    with pytest.raises(LibraryError, match="hashgrain index"):
+        open_index(tmp_path / "wrong", "these rows")
+
+
+@needs_kernels
+def test_the_kernels_refuse_an_index_of_another_width() -> None:
+    words = clustered(300, 2)
+    parts = [rows_of(words)]
+    narrow, lists = build_tables(parts, 0, 300, 32), build_lists(parts, 0, 300, 128)
+    with pytest.raises(ValueError, match="out of range"):
+        by_index(ask_nearest(words[:1], parts, 3, 64, None), parts, [narrow])
+    with pytest.raises(ValueError, match="out of range"):
+        by_index(ask_nearest(words[:1], parts, 3, 100, None), parts, [lists])
+
+
+def test_of_indexes_that_overlap_only_those_that_do_not_are_used() -> None:
+    words = clustered(500, 1)
+    parts = [rows_of(words)]
+    indexes: list[Index] = [build_tables(parts, 0, 300, 64), build_tables(parts, 100, 500, 32)]
+    question = ask_nearest(words[150:151], parts, 20, 32, None)
+    assert covering(question, parts, indexes) == indexes[:1]
+    found = nearest(question.queries, parts, 20, bits=32, indexes=indexes)
+    assert [listed(each) for each in found] == [listed(each) for each in plain.scan(question, parts)]
 
 
 @needs_kernels
@@ -339,6 +386,12 @@ def test_a_slow_index_is_shared_among_threads_where_that_is_quicker() -> None:
     quick = Tally()
     timed(quick, "index", 10_000.0)
     assert quick.way(kind, slow, can_share=True) == "index"
+
+
+def test_answers_of_other_threads_do_not_confuse_the_choice() -> None:
+    tally, kind = Tally(), (64, 4)
+    tally.answers["index", kind] = 9  # counted by others whose means are not written yet
+    assert tally.way(kind, 1000.0) == "index"
 
 
 def test_a_hopeless_way_is_hardly_ever_tried_again() -> None:

@@ -125,6 +125,12 @@ def test_rerank_refuses_outputs_that_order_nothing(outputs: list, error: type) -
         rerank(outputs, np.arange(2), np.zeros((2, 1), np.uint64))
 
 
+def test_rerank_refuses_a_shortlist_that_is_none() -> None:
+    for words in (np.zeros(2, np.uint64), np.zeros((2, 1), np.uint32), np.zeros((3, 1), np.uint64)):
+        with pytest.raises(CodesError):
+            rerank([1.0], np.arange(2), words)
+
+
 def test_the_twin_of_join_and_its_steps_meet_every_pair() -> None:
     words = np.arange(40, dtype=np.uint64)[:, None]
     rows = [tuple(row) for some in plain.join(words, 64) for row in some.tolist()]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +18,8 @@ import pytest
 from hamming_questions import listed
 from hashgrain import Codes, Grains
 from hashgrain.engines import EmbeddedEngine, Shelf, shelf
-from hashgrain.hamming import compiled, plain
+from hashgrain.errors import LibraryError
+from hashgrain.hamming import build_tables, compiled, plain, save
 from hashgrain.hamming.question import ask_nearest
 from hashgrain.library import Library
 from hashgrain.store import New, Snapshot, Store, catalogue, disk, segments
@@ -286,3 +290,137 @@ def test_adding_indexes_in_the_background_and_closing_waits_for_it(tmp_path: Pat
         (problem,) = library.verify()
         assert problem.harmless
         assert "hashgrain index" in problem.remedy
+
+
+def test_two_who_build_at_once_do_not_get_into_each_others_way(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "l.hg") as library:
+        add(library.store, 0, 600)
+        library._index_soon()
+        library.index()
+        shelves = [threading.Thread(target=index, args=(library.store,)) for _ in range(3)]
+        for file in library.indexes.folder.iterdir():
+            file.unlink()
+        for each in shelves:
+            each.start()
+        for each in shelves:
+            each.join()
+        assert set(ranges(library.store)) == {"tables", "lists"}
+        assert opened(library.store) == KINDS
+        assert not list(library.indexes.folder.glob("*.part"))
+
+
+def test_a_script_that_ends_without_closing_ends_quietly_and_leaves_the_index(tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_shelf
+from hashgrain.engines import shelf
+from hashgrain.library import Library
+from hashgrain.store import segments
+shelf.WORTH_ROWS, shelf.WORTH_NEW, segments.BLOCK_ROWS = 400, 100, 64
+library = Library.create({str(tmp_path / "l.hg")!r})
+test_shelf.add(library.store, 0, 600)
+library._index_soon()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((tmp_path / "l.hg" / shelf.FOLDER).glob("*.hgi"))) == 2
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error_only_for_who_builds(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "l.hg") as library:
+        add(library.store, 0, 600)
+        library.indexes.folder.write_text("mine")
+        assert library.info()["bytes of indexes"] == 0
+        assert library.verify() == []
+        asked = Codes(code(3)[None], GRAINS)
+        assert len(library.search(asked)) == len(library.search(asked)) == 10
+        with pytest.raises(LibraryError, match="cannot be written"):
+            library.index()
+        library._index_soon()
+
+
+def test_an_index_found_by_a_reader_of_an_older_moment_is_opened_later(store: Store) -> None:
+    add(store, 0, 600)
+    reader = Shelf(Path(store.path), GRAINS)
+    with store.snapshot() as old:
+        add(store, 600, 900)
+        index(store)
+        assert reader.open_all(old) == []
+    with store.snapshot() as now:
+        assert len(reader.open_all(now)) == 2
+
+
+def test_a_builder_of_an_older_moment_leaves_newer_indexes_alone(store: Store) -> None:
+    add(store, 0, 600)
+    with store.snapshot() as old:
+        add(store, 600, 1300)
+        newer = index(store)
+        before = sorted(file.name for file in newer.folder.iterdir())
+        newer.make_all(old)
+        assert set(before) <= {file.name for file in newer.folder.iterdir()}
+    assert opened(store) == KINDS
+
+
+def test_what_a_plan_would_replace_counts_until_it_is_replaced(store: Store, tmp_path: Path) -> None:
+    add(store, 0, 500)
+    made = index(store)
+    shutil.copytree(made.folder, tmp_path / "before")
+    before = made.bytes()
+    add(store, 500, 1400)
+    with store.snapshot() as snapshot:
+        for cap in range(before // 2, 2 * before, before // 40):
+            shutil.rmtree(made.folder)
+            shutil.copytree(tmp_path / "before", made.folder)
+            made.make_all(snapshot, cap)
+            assert made.bytes() <= max(cap + 3 * 4096, before)  # headers are not reckoned
+
+
+def test_what_was_never_finished_is_swept_away_in_time(store: Store) -> None:
+    add(store, 0, 600)
+    made = index(store)
+    old, young = made.folder / "x.hgi.aa.part", made.folder / "y.hgi.bb.part"
+    for file in (old, young):
+        file.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    index(store)
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_an_index_under_a_name_that_is_not_its_own_is_not_used(store: Store) -> None:
+    add(store, 0, 600)
+    made = index(store)
+    with store.snapshot() as snapshot:
+        blocks = snapshot.sealed()
+        tables = next(made.folder.glob("*tables*"))
+        _, first, end, kind, bits = shelf._parsed(tables.name)
+        built = build_tables(snapshot.segments, first, end - 100, bits)
+        save(built, tables, shelf.fingerprint(blocks, first, end, kind, bits))
+    assert opened(store) == {("lists", 128)}
+
+
+def test_short_codes_get_tables_of_their_own_width(tmp_path: Path) -> None:
+    grains = Grains(kind=16, look=32)
+    with Store.create(tmp_path / "short.hg", grains=grains, digest="d" * 64) as store:
+        words = np.random.default_rng(0).integers(0, 2**32, 600).astype(np.uint64)
+        store.commit([New(f"/{i}", f"{i:064x}", (i, i), 9, 9, "jpeg", None, words[i : i + 1]) for i in range(600)])
+        made = Shelf(Path(store.path), grains)
+        with store.snapshot() as snapshot:
+            made.make_all(snapshot)
+            indexes = made.open_all(snapshot)
+            assert [file.stem.split("-")[3:] for file in made.folder.iterdir()] == [["tables", "32"]]
+            codes = Codes(words[:3, None], grains)
+            for grain in grains:
+                found = EmbeddedEngine(snapshot.segments, grains, indexes).nearest(codes, 9, grain=grain)
+                question = ask_nearest(codes.words, snapshot.segments, 9, grains[grain], None)
+                assert list(map(listed, found)) == list(map(listed, plain.scan(question, snapshot.segments)))
+
+
+def test_an_item_that_asks_does_not_count_itself(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "l.hg") as library:
+        ids = add(library.store, 0, 300)
+        near = library.explain(ids[0], k=10)
+        assert (len(near.hits), near.total) == (10, 10)
+        same = library.explain(ids[0], within=0)
+        assert same.total == len(same.hits)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes, Grains
 from hashgrain.engines.filters import keep
 from hashgrain.errors import CodesError, QueryError
-from hashgrain.hamming import Index, Neighbours, Pairs, Rows, Weights, join, nearest, within
+from hashgrain.hamming import CHUNK, MAX_TABLES, Index, Neighbours, Pairs, Rows, Weights, join, nearest, within
 
 
 class EmbeddedEngine:
@@ -87,6 +87,7 @@ class EmbeddedEngine:
 
 def compared_bits(grains: Grains, grain: str) -> int:
     """The bits to compare. Past the width of a code there are only zeros: with the finest grain whole words are
-    compared, and both distances are one."""
+    compared, and both distances are one; but for short codes, whose tables would have empty chunks."""
     width = grains.width(grain)
-    return 64 * grains.n_words if grain == grains.finest else width
+    short = width % CHUNK == 0 and width <= CHUNK * MAX_TABLES
+    return 64 * grains.n_words if grain == grains.finest and not short else width

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from hashgrain.engines.embedded import compared_bits
 from hashgrain.errors import LibraryError
 from hashgrain.hamming import Index, build_lists, build_tables, lists_bytes, open_index, read_facts, save, tables_bytes
 from hashgrain.hamming.index import CHUNK, MAX_TABLES
+from hashgrain.hamming.indexfile import UNFINISHED
 from hashgrain.store import Block, Snapshot
 
 FOLDER = "indexes"
 SUFFIX = ".hgi"
 WORTH_ROWS = 1_000_000  # fewer are scanned in well under a millisecond
 WORTH_NEW = 1 << 18  # rows added since; fewer are scanned
+ABANDONED_S = 3600  # an unfinished file that nobody has written to for so long
 PART_OF_MEMORY = 0.25  # what indexes may take, unless told otherwise
 
 
@@ -54,8 +57,7 @@ def default_memory() -> int:
 
 def kinds_for(grains: Grains) -> Iterator[tuple[str, int]]:
     """Tables for the widest grain they can serve, which serve those below as well; lists for the whole code."""
-    widths = [compared_bits(grains, grain) for grain in grains]
-    short = [bits for bits in widths if bits % CHUNK == 0 and bits <= CHUNK * MAX_TABLES]
+    short = [bits for bits in grains.values() if bits % CHUNK == 0 and bits <= CHUNK * MAX_TABLES]
     if short:
         yield "tables", max(short)
     if grains.bits > CHUNK * MAX_TABLES:
@@ -68,8 +70,10 @@ class Shelf:
     def __init__(self, library: Path, grains: Grains) -> None:
         self.folder = library / FOLDER
         self.grains = grains
-        self._opened: dict[str, Index] = {}
-        self._seen: tuple[int, int] | None = None
+        self._opened: dict[str, tuple[str, Index]] = {}  # by name, with the fingerprint
+        self._missed = False  # files that did not fit the rows of that moment, and may fit later ones
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, int] | None = None
         self._asked = 0
         self._looking: threading.Thread | None = None
 
@@ -79,18 +83,26 @@ class Shelf:
         self._asked += 1
         if self._asked > 1:
             self._look(snapshot)
-        rows = sum(len(segment.ids) for segment in snapshot.segments)
-        prefix = f"{snapshot.era:06d}-"
-        fit = [index for name, index in self._opened.items() if name.startswith(prefix)]
-        return [index for index in fit if index.first + index.n <= rows]
+        return self._fitting(snapshot)
 
     def open_all(self, snapshot: Snapshot) -> list[Index]:
         """The same after looking at every file now: for who asks many questions."""
-        self._asked += 2
+        self._wait()
         self._look(snapshot)
-        if self._looking is not None:
-            self._looking.join()
-        return self.ready(snapshot)
+        self._wait()
+        return self._fitting(snapshot)
+
+    def _wait(self) -> None:
+        with self._lock:
+            looking = self._looking
+        if looking is not None:
+            looking.join()
+
+    def _fitting(self, snapshot: Snapshot) -> list[Index]:
+        rows = sum(len(segment.ids) for segment in snapshot.segments)
+        prefix = f"{snapshot.era:06d}-"
+        fit = [index for name, (_, index) in self._opened.items() if name.startswith(prefix)]
+        return [index for index in fit if index.first + index.n <= rows]
 
     def plans(self, snapshot: Snapshot) -> list[IndexPlan]:
         """What is worth making now. Rows since the last index are taken together with indexes not much larger,
@@ -112,8 +124,14 @@ class Shelf:
         """Build an index and put it on the shelf; what it replaces is taken off."""
         build = build_tables if plan.kind == "tables" else build_lists
         index = build(snapshot.segments, plan.first, plan.end, plan.bits)
-        self.folder.mkdir(exist_ok=True)
-        save(index, self.folder / plan.file_name, plan.fingerprint)
+        try:
+            self.folder.mkdir(exist_ok=True)
+            save(index, self.folder / plan.file_name, plan.fingerprint)
+        except OSError as error:
+            raise LibraryError(
+                f"{self.folder}: an index of {plan.bytes:,} bytes cannot be written there ({error});"
+                " the library is searched without it"
+            ) from error
         for name in self._names():
             if name != plan.file_name and _replaces(plan, name):
                 with suppress(OSError):  # in use elsewhere, on some systems; harmless
@@ -132,17 +150,17 @@ class Shelf:
         for file, _ in self.damaged(snapshot) if not dry_run else ():
             with suppress(OSError):
                 file.unlink()
-        plans = self.plans(snapshot)
-        replaced = {name for plan in plans for name in self._names() if _replaces(plan, name)}
-        taken = sum((self.folder / name).stat().st_size for name in self._names() if name not in replaced)
-        left_out = []
+        self._sweep(dry_run)
+        plans, left_out = self.plans(snapshot), []
+        taken = {name: self._size(name) for name in self._names()}
         for plan in plans:
-            fits = taken + plan.bytes <= cap
+            kept = {name: size for name, size in taken.items() if not _replaces(plan, name)}
+            fits = sum(kept.values()) + plan.bytes <= cap
             tell(plan, fits)
             if not fits:
                 left_out.append(plan)
                 continue
-            taken += plan.bytes
+            taken = {**kept, plan.file_name: plan.bytes}
             if not dry_run:
                 self.make(snapshot, plan)
         return left_out
@@ -152,22 +170,37 @@ class Shelf:
         blocks = snapshot.sealed()
         for name in self._names():
             era, first, end, kind, bits = _parsed(name)
+            if era > snapshot.era or (era == snapshot.era and end > (blocks[-1].end if blocks else 0)):
+                continue  # of a later moment than this one
             try:
                 if era != snapshot.era:
                     raise LibraryError(f"{self.folder / name}: an index from before the library was rebuilt")
-                open_index(self.folder / name, fingerprint(blocks, first, end, kind, bits))
+                self._open_one(name, fingerprint(blocks, first, end, kind, bits))
             except (LibraryError, OSError) as error:
                 yield self.folder / name, str(error).removeprefix(f"{self.folder / name}: ")
 
     def bytes(self) -> int:
         """The size of all index files."""
-        return sum((self.folder / name).stat().st_size for name in self._names())
+        return sum(self._size(name) for name in self._names())
+
+    def _size(self, name: str) -> int:
+        try:
+            return (self.folder / name).stat().st_size
+        except OSError:  # taken off by another program meanwhile
+            return 0
+
+    def _sweep(self, dry_run: bool) -> None:
+        """Give back the space of files that were never finished, if nobody has written to them for long."""
+        with suppress(OSError):
+            for file in [] if dry_run else self.folder.glob(f"*{SUFFIX}.*{UNFINISHED}"):
+                if time.time() - file.stat().st_mtime > ABANDONED_S:
+                    file.unlink()
 
     def _names(self) -> list[str]:
         """By first row, and of those that begin together the longest first."""
         try:
             names = [each.name for each in self.folder.iterdir() if _is_index(each.name)]
-        except FileNotFoundError:
+        except OSError:  # there are none, or none that can be read
             return []
         return sorted(names, key=lambda name: (_parsed(name)[0:2], -_parsed(name)[2]))
 
@@ -186,28 +219,43 @@ class Shelf:
     def _look(self, snapshot: Snapshot) -> None:
         """Start opening what is new, unless that is under way or nothing is."""
         try:
-            seen = (self.folder.stat().st_mtime_ns, snapshot.era)
-        except FileNotFoundError:
+            changed = self.folder.stat().st_mtime_ns
+        except OSError:
             return
-        if seen == self._seen or (self._looking is not None and self._looking.is_alive()):
-            return
-        self._seen = seen
-        blocks, era = snapshot.sealed(), snapshot.era
-        self._looking = threading.Thread(target=self._open, args=(blocks, era), name="hashgrain-indexes", daemon=True)
-        self._looking.start()
+        with self._lock:
+            rows = sum(len(segment.ids) for segment in snapshot.segments) if self._missed else 0
+            seen = (changed, snapshot.era, rows)
+            if seen == self._seen or (self._looking is not None and self._looking.is_alive()):
+                return
+            self._seen = seen
+            found = (snapshot.sealed(), snapshot.era)
+            self._looking = threading.Thread(target=self._open, args=found, name="hashgrain-indexes", daemon=True)
+            self._looking.start()
 
     def _open(self, blocks: Sequence[Block], era: int) -> None:
-        opened: dict[str, Index] = {}
+        opened: dict[str, tuple[str, Index]] = {}
+        missed = False
         covered: dict[tuple[str, int], int] = {}
         for name in self._names():
             file_era, first, end, kind, bits = _parsed(name)
             if file_era != era or first < covered.get((kind, bits), 0):
                 continue
-            with suppress(LibraryError, OSError):  # `hashgrain verify` names it, `hashgrain index` makes it anew
-                known = self._opened.get(name)
-                opened[name] = known or open_index(self.folder / name, fingerprint(blocks, first, end, kind, bits))
+            print_ = fingerprint(blocks, first, end, kind, bits)
+            known = self._opened.get(name)
+            try:
+                opened[name] = known if known and known[0] == print_ else (print_, self._open_one(name, print_))
                 covered[kind, bits] = end
-        self._opened = opened
+            except (LibraryError, OSError):  # `hashgrain verify` names it, `hashgrain index` makes it anew
+                missed = True
+        self._opened, self._missed = opened, missed
+
+    def _open_one(self, name: str, print_: str) -> Index:
+        """A file that is what its name says, and an index of just these rows."""
+        index = open_index(self.folder / name, print_)
+        _, first, end, kind, bits = _parsed(name)
+        if (index.first, index.first + index.n, index.path) != (first, end, kind) or not index.serves(bits):
+            raise LibraryError(f"{self.folder / name}: not what its name says; it is made anew by `hashgrain index`")
+        return index
 
 
 def fingerprint(blocks: Iterable[Block], first: int, end: int, kind: str, bits: int) -> str:

@@ -28,13 +28,13 @@ def rerank(outputs: ArrayLike, ids: NDArray[np.int64], words: Words) -> Reranked
     Each bit counts as much as the model was sure of it. Whole numbers are added, so that the order is the same
     on every machine.
     """
+    if words.ndim != 2 or words.dtype != np.uint64 or ids.shape != (len(words),):
+        raise CodesError(f"a shortlist is ids (n,) and uint64 words (n, n_words), not {ids.shape} and {words.shape}")
     sure = np.asarray(outputs, np.float64)
     if sure.ndim != 1 or not 1 <= len(sure) <= 64 * words.shape[1]:
         raise CodesError(f"outputs of shape {sure.shape} do not fit codes of {64 * words.shape[1]} bits")
     if not np.isfinite(sure).all():
         raise QueryError("the query's outputs are not all numbers (NaN or infinite)")
-    if words.dtype != np.uint64 or ids.shape != (len(words),):
-        raise CodesError(f"{len(words)} codes take as many ids, not {ids.shape}")
     largest = np.abs(sure).max()
     if largest == 0:
         raise QueryError("the query's outputs are all zero: they order nothing")

@@ -87,7 +87,11 @@ def covering(question: Question, parts: Sequence[Rows], indexes: Sequence[Index]
         return []
     end = max(part.first_row + len(part.ids) for part in parts)
     fit = [index for index in indexes if index.serves(question.bits) and index.first + index.n <= end]
-    return sorted((index for index in fit if index.path == fit[0].path), key=lambda index: index.first)
+    chosen: list[Index] = []
+    for index in sorted((i for i in fit if i.path == fit[0].path), key=lambda i: (i.first, -i.n)):
+        if not chosen or index.first >= chosen[-1].first + chosen[-1].n:  # a row found twice would be two hits
+            chosen.append(index)
+    return chosen
 
 
 def rest_of(parts: Sequence[Rows], indexes: Sequence[Index]) -> list[Rows]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import secrets
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.codes import MAX_BITS
 from hashgrain.errors import LibraryError
 from hashgrain.hamming import native
-from hashgrain.hamming.index import BUCKETS, Lists, Tables
+from hashgrain.hamming.index import BUCKETS, CHUNK, MAX_TABLES, Lists, Tables
 
 MAGIC = "hashgrain index 1"
+UNFINISHED = ".part"
 HEADER = 4096
 ALIGNED = 64
 ARRAYS = {"tables": ("starts", "codes", "rows"), "lists": ("centres", "starts", "planes", "rows")}
+TYPES = {"starts": "<u4", "rows": "<u4", "codes": "<u8", "centres": "<u8", "planes": "<u8"}
 CHECKED_AT_ONCE = 1 << 24
 
 
@@ -46,8 +50,8 @@ class Facts:
 
 def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
     """Write an index beside its name and give it the name when it is whole."""
-    aside = file.with_name(f"{file.name}.{os.getpid()}.part")
-    bits = 16 * len(index.starts) if isinstance(index, Tables) else index.bits
+    aside = file.with_name(f"{file.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    bits = CHUNK * len(index.starts) if isinstance(index, Tables) else index.bits
     arrays, place = [], HEADER
     try:
         with open(aside, "wb") as out:
@@ -77,12 +81,14 @@ def read_facts(file: Path) -> Facts:
         if magic.decode() != MAGIC or int(checksum) != zlib.crc32(text):
             raise ValueError("its first line is damaged, or of another version")
         said = json.loads(text)
+        if not isinstance(said, dict):
+            raise ValueError("its first line makes no sense")
         arrays = tuple((n, t, tuple(shape), place, crc) for n, t, shape, place, crc in said.pop("arrays"))
         facts = Facts(**said, arrays=arrays)
         if not all(isinstance(number, int) and number >= 0 for number in (facts.first, facts.n, facts.bits)):
             raise ValueError("its first line makes no sense")
         return facts
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise LibraryError(f"{file}: not usable as an index ({error}); it is made anew by `hashgrain index`") from error
 
 
@@ -94,14 +100,16 @@ def open_index(file: Path, fingerprint: str) -> Tables | Lists:
     try:
         with open(file, "rb") as opened:
             whole = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-        arrays = {name: _mapped(whole, *rest) for name, rest in ((each[0], each[1:]) for each in facts.arrays)}
+        arrays = {each[0]: _mapped(whole, *each) for each in facts.arrays}
         return _sound(facts, arrays)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise LibraryError(f"{file}: damaged ({error}); it is made anew by `hashgrain index`") from error
 
 
-def _mapped(whole: NDArray[np.uint8], kind: str, shape: tuple[int, ...], place: int, checksum: int) -> NDArray[Any]:
-    if kind not in ("<u4", "<u8") or min(shape) < 0 or place % ALIGNED:
+def _mapped(
+    whole: NDArray[np.uint8], name: str, kind: str, shape: tuple[int, ...], place: int, checksum: int
+) -> NDArray[Any]:
+    if kind != TYPES[name] or min(shape) < 0 or place % ALIGNED:
         raise ValueError("an array of an unknown kind")
     size = int(np.prod(shape, dtype=object)) * int(kind[2])
     if place < HEADER or place + size > len(whole):
@@ -117,12 +125,16 @@ def _sound(facts: Facts, arrays: dict[str, NDArray[Any]]) -> Tables | Lists:
     starts, rows, n = arrays["starts"], arrays["rows"], facts.n
     if facts.path == "tables":
         tables = len(starts)
+        if not 1 <= tables <= MAX_TABLES or facts.bits != CHUNK * tables:
+            raise ValueError("its tables are not those of any grain")
         if starts.shape != (tables, BUCKETS + 1) or arrays["codes"].shape != (tables, n) or rows.shape != (tables, n):
             raise ValueError("its tables do not fit each other")
         for table in starts:
             _check_starts(table, n)
         return Tables(facts.first, n, starts, arrays["codes"], rows)
     width, lists = (facts.bits + 63) // 64, len(arrays["centres"])
+    if facts.path != "lists" or not 1 <= facts.bits <= MAX_BITS:
+        raise ValueError("an index of an unknown kind")
     fits = arrays["planes"].shape == (width, n) and starts.shape == (lists, facts.bits + 2) and rows.shape == (n,)
     if not fits or arrays["centres"].shape != (lists, width):
         raise ValueError("its lists do not fit each other")

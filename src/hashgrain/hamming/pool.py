@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from typing import TypeVar
+
+import numpy as np
 
 from hashgrain.errors import QueryError
 
 T = TypeVar("T")
+MOST_THREADS = 256  # more shares than that cost more than they bring
 
 
 def cores() -> int:
@@ -25,9 +29,9 @@ def check_threads(threads: int | None) -> int:
     """How many threads to use: as asked, or one a core."""
     if threads is None:
         return cores()
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
         raise QueryError(f"threads is {threads!r}; it is 1 or more, or left out for one a core")
-    return threads
+    return min(int(threads), MOST_THREADS)
 
 
 def run(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
@@ -39,7 +43,9 @@ def run(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
         for i in todo:
             results[i] = tasks[i]()
 
-    helpers = [_helpers().submit(work) for _ in range(min(threads, len(tasks)) - 1)]
+    helpers: list[Future[None]] = []
+    with suppress(RuntimeError):  # Python is ending and takes no more: the caller does it all
+        helpers.extend(_helpers().submit(work) for _ in range(min(threads, len(tasks)) - 1))
     try:
         work()
     finally:

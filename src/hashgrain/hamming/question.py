@@ -13,6 +13,8 @@ from hashgrain.hamming.rows import Rows
 
 Weights = Sequence[tuple[int, float]]  # up to which bit, and what each of those bits counts
 FINEST = 1 << 16  # weights that are not whole numbers of some small part become so many parts of the largest
+HEAVIEST = 1e9
+MAX_WORDS = 64
 Weighted = tuple[int, int, int]  # word, mask, weight
 
 
@@ -62,6 +64,8 @@ def _check(queries: Words, parts: Sequence[Rows], bits: int) -> None:
     if queries.ndim != 2 or queries.dtype != np.uint64:
         raise CodesError(f"queries are uint64 words (n, n_words), not {queries.dtype} {queries.shape}")
     n_words = queries.shape[1]
+    if not 1 <= n_words <= MAX_WORDS:
+        raise CodesError(f"queries of {n_words} words; codes have 1 to {MAX_WORDS}")
     for part in parts:
         if len(part.planes) != n_words:
             raise CodesError(f"queries of {n_words} words do not fit codes of {len(part.planes)} words")
@@ -71,13 +75,17 @@ def _check(queries: Words, parts: Sequence[Rows], bits: int) -> None:
 
 def _weighted(weights: Weights, bits: int) -> tuple[tuple[Weighted, ...], float]:
     """Weights as whole numbers on masks of words, and what one such unit is worth."""
-    ends, values = [end for end, _ in weights], [float(value) for _, value in weights]
+    try:
+        ends, values = [end for end, _ in weights], [float(value) for _, value in weights]
+    except (TypeError, ValueError):
+        raise QueryError(f"weights are {weights!r}; they are pairs of a bit and a number") from None
     if not ends or ends != sorted(set(ends)) or ends[0] < 1 or ends[-1] != bits:
         raise QueryError(f"weights cover bits up to {ends}; they must grow and end at {bits}")
-    if not all(np.isfinite(values)) or min(values) < 0 or max(values) == 0:
-        raise QueryError(f"weights are {values}; they are 0 or more, and not all 0")
+    if not all(0 <= value <= HEAVIEST for value in values) or max(values) < 1 / HEAVIEST:
+        raise QueryError(f"weights are {values}; they are from 0 to {HEAVIEST:g}, and not all 0")
     parts = max(value.as_integer_ratio()[1] for value in values)  # powers of two: the largest serves all
-    scale = 1 / parts if parts * max(values) <= FINEST else max(values) / FINEST
+    fits = parts <= FINEST and parts * max(values) <= FINEST
+    scale = 1 / parts if fits else max(values) / FINEST
     found = []
     start = np.zeros((bits + 63) // 64, np.uint64)
     for end, value in zip(ends, values, strict=True):

@@ -28,7 +28,7 @@ class Tally:
         """The quickest way as far as is known; `scan_ns` is what a scan should take, until one was timed."""
         asked = self.asked[kind] = self.asked.get(kind, 0) + 1
         known = dict(self.means.get(kind, {}))
-        if self.answers.get(("index", kind), 0) < TRIED:
+        if "index" not in known or self.answers.get(("index", kind), 0) < TRIED:
             return "index"
         if "shared" not in known and can_share and known["index"] > WORTH_SHARING_NS:
             return "shared"

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hashgrain.codes import Codes
 from hashgrain.encoder import Threshold
 from hashgrain.engines import EmbeddedEngine
@@ -27,7 +29,8 @@ class Question:
     threads: int | None
 
     def __post_init__(self) -> None:
-        if self.within is not None and (isinstance(self.within, bool) or not isinstance(self.within, int)):
+        whole = isinstance(self.within, (int, np.integer)) and not isinstance(self.within, bool)
+        if self.within is not None and not whole:
             raise QueryError(f"within is {self.within!r}; it is a whole number of bits")
 
 

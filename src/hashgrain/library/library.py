@@ -108,9 +108,11 @@ class Library:
 
     def close(self) -> None:
         """Let go of files and lock; waits for an index that is being built."""
-        if self._indexing is not None:
-            self._indexing.join()
-        self.store.close()
+        try:
+            if self._indexing is not None:
+                self._indexing.join()
+        finally:
+            self.store.close()
 
     def add(
         self,
@@ -235,7 +237,8 @@ class Library:
             (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
             told = hits(snapshot, code, found, question, self.bundle.words, itself)
             clock.stop("fetch")
-            return Explained(told, found.cost, len(snapshot), found.total, clock.seconds)
+            total = found.total - int(itself is not None and itself in found.ids)
+            return Explained(told, found.cost, len(snapshot), max(total, len(told)), clock.seconds)
 
     def item(self, item: int) -> Item:
         with self.store.snapshot() as snapshot:
@@ -286,23 +289,27 @@ class Library:
         They make searching quicker and never change an answer. `tell` hears of each before it is built, with
         whether it fits; those that do not are returned. Needs no writer's lock.
         """
+        if self._indexing is not None:
+            self._indexing.join()  # what it makes need not be made twice
         with self.store.snapshot() as snapshot:
             return self.indexes.make_all(snapshot, memory, tell, dry_run)
 
     def _index_soon(self) -> None:
-        """Index in the background what was added, if that is worth it."""
-        if self._indexing is not None and self._indexing.is_alive():
-            return
-        with self.store.snapshot() as snapshot:
-            if not self.indexes.plans(snapshot):
-                return
-        self._indexing = threading.Thread(target=self._index_quietly, name="hashgrain-indexing")
-        self._indexing.start()
+        """Index in the background what was added, if that is worth it. What fails here costs time, not answers:
+        `hashgrain index` says what is wrong."""
+        before = self._indexing
+        with suppress(HashgrainError, OSError):
+            with self.store.snapshot() as snapshot:
+                if not self.indexes.plans(snapshot):
+                    return
+            self._indexing = threading.Thread(target=self._index_after, args=(before,), name="hashgrain-indexing")
+            self._indexing.start()
 
-    def _index_quietly(self) -> None:
-        """What fails here costs time, not answers: `hashgrain index` says what is wrong."""
-        with suppress(HashgrainError, OSError, MemoryError):
-            self.index()
+    def _index_after(self, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
+        with suppress(HashgrainError, OSError, MemoryError), self.store.snapshot() as snapshot:
+            self.indexes.make_all(snapshot)
 
     def info(self) -> dict[str, Any]:
         return {

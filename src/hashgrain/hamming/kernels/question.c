@@ -102,7 +102,7 @@ static int read_tables(Question *q, PyObject *item, void *out) {
     int count;
     PyObject *starts_object, *codes_object, *rows_object;
     if (!PyArg_ParseTuple(item, "LLOOOi", &first, &n, &starts_object, &codes_object, &rows_object, &count)) return 0;
-    if (count < 1 || count > MAX_TABLES || n < 0 || n > UINT32_MAX) {
+    if (count < 1 || count > MAX_TABLES || CHUNK * count < q->search.bits || q->search.bits % CHUNK || n < 0 || n > UINT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "tables: size out of range");
         return 0;
     }
@@ -128,7 +128,7 @@ static int read_lists(Question *q, PyObject *item, void *out) {
     if (!PyArg_ParseTuple(item, "LLiOOOOL", &first, &n, &lists->bits, &centres, &starts, &planes, &rows, &n_lists))
         return 0;
     lists->words = (lists->bits + 63) / 64;
-    if (lists->bits < 1 || lists->words != q->search.grain_words || n < 0 || n > UINT32_MAX || n_lists < 0 ||
+    if (lists->bits != q->search.bits || lists->words != q->search.grain_words || n < 0 || n > UINT32_MAX || n_lists < 0 ||
         n_lists > UINT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "lists: size out of range");
         return 0;
@@ -169,6 +169,7 @@ int read_question(Question *q, PyObject *asked) {
         return 0;
     }
     q->k = k;
+    q->search.bits = bits;
     q->radius = radius;
     q->search.grain_words = (bits + 63) / 64;
     q->search.tail = bits % 64 ? (1ULL << (bits % 64)) - 1 : ~0ULL;

@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct {
     Find find;
-    int words;              /* of a whole code */
+    int words, bits;        /* of a whole code; of the grain */
     int grain_words, whole; /* whole: the grain is the whole code, both distances are one */
     uint64_t tail;
     const Weighted *weighted;
