@@ -32,6 +32,8 @@ def index(
     pictures; the folder `indexes` in the library may be deleted at any time. Building takes up to three
     times as much memory for a while. Exit code 3 where one did not fit into --memory.
 
+    Indexes serve programs that stay: a single `hashgrain search` is done by a scan before one could be checked.
+
     Example: hashgrain index archive.hg --memory 2G
     """
     from hashgrain.library import Library

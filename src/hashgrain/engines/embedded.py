@@ -41,7 +41,13 @@ class EmbeddedEngine:
         bits = compared_bits(self.grains, grain) if weights is None else self.grains.width(grain)
         told = None if weights is None else self._weights(weights, grain)
         return nearest(
-            codes.words, self._kept(where), k, bits=bits, weights=told, indexes=self.indexes, threads=self.threads
+            codes.words,
+            self._kept(where, len(codes)),
+            k,
+            bits=bits,
+            weights=told,
+            indexes=self.indexes,
+            threads=self.threads,
         )
 
     def within(
@@ -58,7 +64,13 @@ class EmbeddedEngine:
         self._check_radius(radius, grain)
         bits = compared_bits(self.grains, grain)
         return within(
-            codes.words, self._kept(where), radius, bits=bits, cap=cap, indexes=self.indexes, threads=self.threads
+            codes.words,
+            self._kept(where, len(codes)),
+            radius,
+            bits=bits,
+            cap=cap,
+            indexes=self.indexes,
+            threads=self.threads,
         )
 
     def join(self, radius: int, *, grain: str) -> Iterator[Pairs]:
@@ -66,8 +78,8 @@ class EmbeddedEngine:
         self._check_radius(radius, grain)
         return join(self.segments, radius, bits=compared_bits(self.grains, grain), threads=self.threads)
 
-    def _kept(self, where: NDArray[np.int64] | None) -> Sequence[Rows]:
-        return self.segments if where is None else keep(self.segments, where)
+    def _kept(self, where: NDArray[np.int64] | None, questions: int) -> Sequence[Rows]:
+        return self.segments if where is None else keep(self.segments, where, questions)
 
     def _check(self, codes: Codes) -> None:
         if codes.grains != self.grains:

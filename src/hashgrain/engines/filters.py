@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 
 from hashgrain.hamming import Rows, Run, gather, packed
 
-FEW = 1 / 8  # of all rows; so few are gathered, more are marked in a mask that the kernels read
+# Rows are gathered, which costs about as much as scanning 64 of them, or marked in a mask that the kernels read.
+FEW = 1 / 64  # of all rows, for each question that will be asked of them
+MOST = 1 / 8
 MOST_GATHERED = 1 << 21  # a copy of their codes is made: of 128 bits, 50 MB
 
 
-def keep(parts: Sequence[Rows], where: NDArray[np.int64]) -> list[Rows]:
-    """The rows of the items that `where`, sorted, names. Worth keeping for many questions with one filter."""
+def keep(parts: Sequence[Rows], where: NDArray[np.int64], questions: int = 1) -> list[Rows]:
+    """The rows of the items that `where`, sorted, names, for so many questions with this filter."""
     places = [_places(part, where) for part in parts]
     kept, rows = sum(map(len, places)), sum(len(part.ids) for part in parts)
-    if kept <= min(MOST_GATHERED, FEW * rows):
+    if kept <= min(MOST_GATHERED, min(MOST, FEW * questions) * rows):
         return [gather(parts, places)] if parts else []
     return [_marked(part, at) for part, at in zip(parts, places, strict=True)]
 
