@@ -69,10 +69,10 @@ def main() -> None:
         "Faiss ms (ratio)",
     ]
     text = f"""Scan of {N:,} uniform codes of {BITS} bits, k = {K}, medians of 25. "Whole" is the same scan without a
-filter. Turning a filter's ids into what the kernels read is done once for all queries with one filter (here 25: of few rows
-the codes are gathered; for a single query more would be masked). Faiss:
-IndexBinaryFlat with a bitmap selector, beside the same that keeps all. Deleted rows are masked in the same way: 99 %
-kept is a library of which one row in a hundred was deleted.
+filter. Turning a filter's ids into what the kernels read is done once for all queries with one filter (here 25:
+of few rows the codes are gathered; for a single query more would be masked). Faiss: IndexBinaryFlat with a bitmap
+selector, beside the same that keeps all. Deleted rows are masked in the same way: 99 % kept is a library of which
+one row in a hundred was deleted.
 
 {table(columns, list(rows()))}
 """
