@@ -764,3 +764,15 @@ TestAgainstADictionary = AgainstADictionary.TestCase
 TestAgainstADictionary.settings = settings(
     max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_a_library_that_another_took_the_place_of_is_not_mixed_with_it(tmp_path: Path) -> None:
+    for name, digest in (("a.hg", "a" * 64), ("b.hg", "b" * 64)):
+        with Store.create(tmp_path / name, grains=GRAINS, digest=digest) as made:
+            made.commit([new(number) for number in range(5)])
+    with Store.open(tmp_path / "a.hg") as reader, reader.snapshot() as before:
+        (tmp_path / "a.hg").rename(tmp_path / "old.hg")
+        (tmp_path / "b.hg").rename(tmp_path / "a.hg")
+        with pytest.raises(LibraryError, match="replaced"), reader.snapshot():
+            pass
+        assert len(before) == 5

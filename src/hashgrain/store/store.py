@@ -313,7 +313,15 @@ class Store:
                 raise LibraryError(f"{self.path} is closed; open it again")
             if self._idle:
                 return self._idle.pop()
-        return catalogue.connect(self.path)
+        connection = catalogue.connect(self.path)
+        try:
+            facts = catalogue.facts(connection, self.path)
+            if (facts.digest, facts.created) != (self.digest, self.created):
+                raise LibraryError(f"{self.path} was replaced by another library meanwhile; open it again")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _give_back(self, connection: Connection) -> None:
         _roll_back(connection)
