@@ -12,6 +12,7 @@ import numpy as np
 
 from hashgrain.codes import Codes, Words, prefix_mask
 from hashgrain.engines import EmbeddedEngine
+from hashgrain.engines.embedded import compared_bits
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Index, Rows, compiled, kinds, native, plain
 from hashgrain.hamming.pool import check_threads, run
@@ -67,7 +68,7 @@ def measure_search(
         codes = Codes(asked, library.grains)
         for grain in library.grains:
             for way, kept in (("index", indexes), ("scan", [])):
-                served = [index for index in kept if index.serves(library.grains[grain])]
+                served = [index for index in kept if index.serves(compared_bits(library.grains, grain))]
                 if way == "scan" or served:
                     yield asdict(_measure(parts, codes, grain, k, served, count, bandwidth))
 

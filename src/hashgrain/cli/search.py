@@ -25,6 +25,7 @@ from hashgrain.cli.output import (
 
 if TYPE_CHECKING:
     from hashgrain.codes import Grains
+    from hashgrain.library import Library
     from hashgrain.search import Hit
 
 
@@ -76,12 +77,7 @@ def search(
         )
         hits = found.hits
         if html or show:
-            from hashgrain.apps.answer_page import write_answer_page
-
-            page = write_answer_page(opened, asked, hits, html)
-            say(f"wrote {page}", quiet)
-            if show:
-                typer.launch(page.absolute().as_uri())
+            _write_page(opened, asked, hits, html, show, quiet)
     if explain and as_json:
         print_json({"hits": [dataclasses.asdict(hit) for hit in hits], "explain": found.as_dict()})
         return 0
@@ -89,6 +85,15 @@ def search(
     if explain:
         complain(found.told())
     return 0
+
+
+def _write_page(library: Library, asked: Any, hits: list[Hit], html: Path | None, show: bool, quiet: bool) -> None:
+    from hashgrain.apps.answer_page import write_answer_page
+
+    page = write_answer_page(library, asked, hits, html)
+    say(f"wrote {page}", quiet)
+    if show:
+        typer.launch(page.absolute().as_uri())
 
 
 def _show(hits: list[Hit], grain: str, grains: Grains, as_json: bool, as_jsonl: bool, quiet: bool) -> None:

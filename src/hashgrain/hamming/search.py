@@ -13,7 +13,7 @@ from hashgrain.codes import Words
 from hashgrain.hamming import plain
 from hashgrain.hamming.index import Index, covering, rest_of
 from hashgrain.hamming.native import compiled, scan, search_index
-from hashgrain.hamming.neighbours import Cost, Neighbours, merge
+from hashgrain.hamming.neighbours import Neighbours, merge
 from hashgrain.hamming.pool import check_threads, run
 from hashgrain.hamming.question import Question, Weights, ask_nearest, ask_within
 from hashgrain.hamming.rows import Rows, pieces
@@ -137,8 +137,3 @@ def _groups(question: Question, threads: int) -> list[Question]:
     n = len(question.queries)
     size = max(1, min(GROUP, MOST_KEPT // max(1, question.k), -(-n // threads)))
     return [replace(question, queries=question.queries[start : start + size]) for start in range(0, n, size)]
-
-
-def nothing() -> Neighbours:
-    """The answer over no rows."""
-    return Neighbours(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32), 0, Cost("scan", 0, 0))

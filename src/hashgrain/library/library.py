@@ -181,8 +181,10 @@ class Library:
         `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out
         of its own answer). `where` keeps the items a filter holds for; `within` those at most so far away.
         """
-        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
-        return self._explained(query, question, max_pixels).hits
+        found = self.explain(
+            query, k=k, grain=grain, where=where, within=within, threads=threads, max_pixels=max_pixels
+        )
+        return found.hits
 
     def explain(
         self,
@@ -197,7 +199,21 @@ class Library:
     ) -> Explained:
         """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
         question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
-        return self._explained(query, question, max_pixels)
+        self.grains.width(question.grain)
+        itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
+        clock = Clock()
+        code = None if itself is not None else self._code_of(query, max_pixels)
+        clock.stop("encode")
+        with self.store.snapshot() as snapshot:
+            clock.stop("open")
+            if code is None:
+                code = self._stored(snapshot, int(query))
+            more = int(itself is not None)
+            (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
+            told = hits(snapshot, code, found, question, self.bundle.words, itself)
+            clock.stop("fetch")
+            total = found.total - int(itself is not None and itself in found.ids)
+            return Explained(told, found.cost, len(snapshot), max(total, len(told)), clock.seconds)
 
     def search_many(
         self,
@@ -222,23 +238,6 @@ class Library:
             found = ask(snapshot, self.indexes.ready(snapshot), Codes.concatenate(codes), question, Clock())
             pairs = zip(codes, found, strict=True)
             return [hits(snapshot, code, each, question, self.bundle.words) for code, each in pairs]
-
-    def _explained(self, query: Any, question: Question, max_pixels: int) -> Explained:
-        self.grains.width(question.grain)
-        itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
-        clock = Clock()
-        code = None if itself is not None else self._code_of(query, max_pixels)
-        clock.stop("encode")
-        with self.store.snapshot() as snapshot:
-            clock.stop("open")
-            if code is None:
-                code = self._stored(snapshot, int(query))
-            more = int(itself is not None)
-            (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
-            told = hits(snapshot, code, found, question, self.bundle.words, itself)
-            clock.stop("fetch")
-            total = found.total - int(itself is not None and itself in found.ids)
-            return Explained(told, found.cost, len(snapshot), max(total, len(told)), clock.seconds)
 
     def item(self, item: int) -> Item:
         with self.store.snapshot() as snapshot:
