@@ -8,13 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain import Codes, Encoder
-from hashgrain.evaluate import (
-    average_precision_at,
-    average_precision_at_scores,
-    code_health,
-    precision_at,
-    precision_at_scores,
-)
+from hashgrain.evaluate import average_precision, code_health, precision, tallies_of_vectors, tally
 from hashgrain.learn.data import Labelled, hold_out, load_labelled
 from references import PcaRotation, histogram_and_hog, perceptual_codes, unit
 from report import need_data, table, write_section
@@ -25,10 +19,8 @@ Score = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[float, float]]
 
 def by_codes(queries: Codes, database: Codes) -> Score:
     def score(wanted: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[float, float]:
-        return (
-            float(np.mean(precision_at(queries, database, wanted, labels, 10))),
-            float(np.mean(average_precision_at(queries, database, wanted, labels, 1000))),
-        )
+        counts = tally(queries, database, wanted, labels)
+        return float(precision(counts, 10).mean()), float(average_precision(counts, 1000).mean())
 
     return score
 
@@ -37,12 +29,12 @@ def by_cosine(queries: NDArray[np.float32], database: NDArray[np.float32]) -> Sc
     left, right = unit(queries).astype(np.float32), unit(database).astype(np.float32)
 
     def score(wanted: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[float, float]:
-        precision, average = [], []
-        for start in range(0, len(left), 250):
-            scores = left[start : start + 250] @ right.T
-            precision.append(precision_at_scores(scores, wanted[start : start + 250], labels, 10))
-            average.append(average_precision_at_scores(scores, wanted[start : start + 250], labels, 1000))
-        return float(np.mean(np.concatenate(precision))), float(np.mean(np.concatenate(average)))
+        found = [
+            (precision(counts, 10), average_precision(counts, 1000))
+            for counts in tallies_of_vectors(left, right, wanted, labels)
+        ]
+        means = [float(np.concatenate(column).mean()) for column in zip(*found, strict=True)]
+        return means[0], means[1]
 
     return score
 

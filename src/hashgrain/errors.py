@@ -35,3 +35,7 @@ class SourceError(HashgrainError):
 
 class TrainingError(HashgrainError):
     """Training that cannot start or go on: data without labels, a loss that is not a number."""
+
+
+class EvaluationError(HashgrainError):
+    """Figures that cannot be had: labels of another length, an unknown protocol, data that changed, NaN features."""

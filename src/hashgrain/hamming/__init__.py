@@ -6,6 +6,8 @@ from hashgrain.hamming.build import build_lists as build_lists
 from hashgrain.hamming.build import build_tables as build_tables
 from hashgrain.hamming.build import lists_bytes as lists_bytes
 from hashgrain.hamming.build import tables_bytes as tables_bytes
+from hashgrain.hamming.histograms import count_ranges as count_ranges
+from hashgrain.hamming.histograms import count_shared as count_shared
 from hashgrain.hamming.index import CHUNK as CHUNK
 from hashgrain.hamming.index import MAX_TABLES as MAX_TABLES
 from hashgrain.hamming.index import Index as Index

@@ -65,3 +65,24 @@ def rerank(outputs: NDArray[np.int64], words: Words) -> NDArray[np.int64]:
     """The sum of the outputs whose bit is 1, less the others."""
     bits = unpack(words, len(outputs)).astype(np.int64)
     return np.asarray((2 * bits - 1) @ outputs, np.int64)
+
+
+def count_ranges(queries: Words, words: Words, bounds: NDArray[np.int64], out: NDArray[np.int64]) -> None:
+    """For each query how many rows lie at each distance, by the innermost of its ranges that holds them."""
+    rows = np.arange(len(words))
+    for query, ranges, counts in zip(queries, bounds, out, strict=True):
+        grade = sum(((low <= rows) & (rows < high)).astype(np.int64) for low, high in ranges)
+        _count_into(counts, query, words, np.asarray(grade))
+
+
+def count_shared(queries: Words, words: Words, query_sets: Words, row_sets: Words, out: NDArray[np.int64]) -> None:
+    """For each query how many rows lie at each distance, by how many labels they share with it."""
+    for query, wanted, counts in zip(queries, query_sets, out, strict=True):
+        shared = np.bitwise_count(row_sets & wanted).sum(axis=1, dtype=np.int64)
+        _count_into(counts, query, words, np.minimum(shared, len(counts) - 1))
+
+
+def _count_into(counts: NDArray[np.int64], query: Words, words: Words, grade: NDArray[np.int64]) -> None:
+    distance = np.bitwise_count(words ^ query).sum(axis=1, dtype=np.int64)
+    bins = counts.shape[1]
+    counts += np.bincount(grade * bins + distance, minlength=counts.size).reshape(counts.shape)

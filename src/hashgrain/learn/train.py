@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hashgrain.codes import Codes
 from hashgrain.errors import TrainingError
-from hashgrain.evaluate import precision_at
+from hashgrain.evaluate import precision, tally
 from hashgrain.learn.augment import random_views
 from hashgrain.learn.data import LABELLED_GRAINS, Labelled
 from hashgrain.learn.losses import InstanceContrast, NestedCentreLoss, nested_centres, quantisation
@@ -205,8 +205,8 @@ def validate(network: HashNetwork, held: Labelled, recipe: Recipe, size: int) ->
     found = {}
     for grain in LABELLED_GRAINS:
         labels, prefix = held.labels[grain], codes.at(grain)
-        precision = precision_at(prefix[queries], prefix[database], labels[queries], labels[database], 10)
-        found[f"{grain} P@10"] = round(float(np.mean(precision)), 4)
+        counts = tally(prefix[queries], prefix[database], labels[queries], labels[database])
+        found[f"{grain} P@10"] = round(float(precision(counts, 10).mean()), 4)
     return found
 
 

@@ -2,6 +2,7 @@
  * buffer is read past its end. The interpreter lock is let go while anything is searched or built.
  *
  * hamming/plain.py is the twin of this file in numpy, and its oracle. */
+#include "histogram.h"
 #include "question.h"
 #include "rerank.h"
 
@@ -225,6 +226,67 @@ static PyObject *rerank(PyObject *module, PyObject *args) {
     return result;
 }
 
+/* Reads what both ways of counting have in common. */
+static int read_counted(Question *q, PyObject *asked, Counted *c) {
+    PyObject *queries, *planes, *out;
+    long long n_queries, n;
+    if (!PyArg_ParseTuple(asked, "OLiiiOLO", &queries, &n_queries, &c->words, &c->bins, &c->grades, &planes, &n, &out))
+        return 0;
+    if (c->words < 1 || c->words > MAX_WORDS || c->bins != 64 * c->words + 1 || c->grades < 1 ||
+        c->grades > MOST_GRADES || n < 0 || n > MOST_ROWS || n_queries < 0 || n_queries > MOST_ROWS / c->bins) {
+        PyErr_SetString(PyExc_ValueError, "count: size out of range");
+        return 0;
+    }
+    c->n_queries = n_queries;
+    c->n = n;
+    c->queries = hold(&q->held, queries, 8 * n_queries * c->words, 0);
+    c->out = c->queries == NULL ? NULL : hold(&q->held, out, 8 * n_queries * (c->grades + 1) * c->bins, 1);
+    return c->out != NULL && read_planes(q, planes, c->words, n, c->planes);
+}
+
+/* count_ranges((queries, n_queries, words, bins, grades, planes, n, out), bounds int64 (n_queries, grades, 2)) */
+static PyObject *count_in_ranges(PyObject *module, PyObject *args) {
+    (void)module;
+    Question q = {0};
+    Counted c = {0};
+    PyObject *asked, *bounds_object, *result = NULL;
+    const int64_t *bounds;
+    if (PyArg_ParseTuple(args, "OO", &asked, &bounds_object) && read_counted(&q, asked, &c) &&
+        (bounds = hold(&q.held, bounds_object, 16 * c.n_queries * c.grades, 0)) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        count_ranges(&c, bounds);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+    question_end(&q);
+    return result;
+}
+
+/* count_shared((...), sets uint64 (n_queries, set_words), set_words, planes of the rows' sets) */
+static PyObject *count_by_sets(PyObject *module, PyObject *args) {
+    (void)module;
+    Question q = {0};
+    Counted c = {0};
+    PyObject *asked, *sets_object, *planes, *result = NULL;
+    const uint64_t *sets, *set_planes[MAX_WORDS];
+    int set_words;
+    if (!PyArg_ParseTuple(args, "OOiO", &asked, &sets_object, &set_words, &planes)) return NULL;
+    if (set_words < 1 || set_words > MAX_WORDS) {
+        PyErr_SetString(PyExc_ValueError, "count: size out of range");
+        return NULL;
+    }
+    if (read_counted(&q, asked, &c) &&
+        (sets = hold(&q.held, sets_object, 8 * c.n_queries * set_words, 0)) != NULL &&
+        read_planes(&q, planes, set_words, c.n, set_planes)) {
+        Py_BEGIN_ALLOW_THREADS
+        count_shared(&c, sets, set_words, set_planes);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+    question_end(&q);
+    return result;
+}
+
 /* Reads a buffer as fast as it can be read, for comparison; returns a mix of it, so that it is read at all. */
 static PyObject *read_all(PyObject *module, PyObject *object) {
     (void)module;
@@ -251,6 +313,8 @@ static PyMethodDef methods[] = {
     {"sound_starts", sound_starts, METH_VARARGS, "Refuses an index that leads past its own end."},
     {"join", join, METH_VARARGS, "Pairs of rows within a radius of each other."},
     {"rerank", rerank, METH_VARARGS, "Scores of codes against real-valued outputs."},
+    {"count_ranges", count_in_ranges, METH_VARARGS, "Rows at each distance, by ranges of rows."},
+    {"count_shared", count_by_sets, METH_VARARGS, "Rows at each distance, by how many labels they share."},
     {"read_all", read_all, METH_O, "Reads memory as fast as it goes."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,0 +1,183 @@
+"""From codes and labels to counts: how many items of each grade lie at each distance from each query.
+
+Every figure is made from these counts alone, so it cannot depend on how a tie happens to be ordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashgrain.codes import Codes
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.labels import Grades, Labels, Paths, Sets, as_labels
+from hashgrain.hamming import count_ranges, count_shared, rows_of
+from hashgrain.hamming.pool import check_threads, run
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+CELLS_AT_ONCE = 1 << 23  # scores held at a time: 64 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Counts by query, grade and bin. Bins are in order from near to far: one a distance, or one a rank.
+
+    An item is *relevant* from grade `relevant_from` on.
+    """
+
+    graded: Counts  # (queries, grades + 1, bins)
+    relevant_from: int = 1
+
+    def __len__(self) -> int:
+        return len(self.graded)
+
+    @cached_property
+    def all(self) -> Counts:
+        return np.asarray(self.graded.sum(axis=1))
+
+    @cached_property
+    def good(self) -> Counts:
+        return np.asarray(self.graded[:, self.relevant_from :].sum(axis=1))
+
+    @property
+    def database(self) -> int:
+        """How many items each query was compared with."""
+        return int(self.graded[0].sum()) if len(self.graded) else 0
+
+    def relevant_at(self, grade: int) -> Tally:
+        """The same counts, where relevant means something else."""
+        return Tally(self.graded, grade)
+
+    def untied(self, *, best: bool) -> Tally:
+        """Every tie broken in favour of the method, or against it: the items of a bin by grade."""
+        graded = self.graded[:, ::-1] if best else self.graded
+        queries, grades, bins = graded.shape
+        spread = np.zeros((queries, grades, bins, grades), np.int64)
+        for place in range(grades):
+            spread[:, grades - 1 - place if best else place, :, place] = graded[:, place]
+        return Tally(spread.reshape(queries, grades, bins * grades), self.relevant_from)
+
+
+def tally(
+    queries: Codes,
+    database: Codes,
+    wanted: Labels | ArrayLike,
+    labels: Labels | ArrayLike,
+    *,
+    relevant_from: int | None = None,
+    threads: int | None = None,
+) -> Tally:
+    """Counts over Hamming distances of queries and database, both binary (symmetric).
+
+    `wanted` are the labels of the queries, `labels` those of the database (see `as_labels`). Relevant means the
+    same class, at the last level of a path unless `relevant_from` names another; or at least one shared label.
+    """
+    if queries.grains.bits != database.grains.bits:
+        raise EvaluationError(f"queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
+    goals, truths = _matching(wanted, labels, len(queries), len(database))
+    bins = database.grains.bits + 1
+    if isinstance(goals, Paths) and isinstance(truths, Paths):
+        order, bounds = _ranges(goals, truths)
+        counts = count_ranges(queries.words, rows_of(database.words[order]), bounds, threads=threads)
+    elif isinstance(goals, Sets) and isinstance(truths, Sets):
+        grades = goals.most_grades
+        rows = rows_of(database.words)
+        counts = count_shared(queries.words, rows, goals.words, truths.words, grades, threads=threads)
+    return Tally(counts[:, :, :bins], _relevant_from(goals, relevant_from))
+
+
+def tallies_of_vectors(
+    queries: NDArray[np.float32],
+    database: NDArray[np.float32],
+    wanted: Labels | ArrayLike,
+    labels: Labels | ArrayLike,
+    *,
+    relevant_from: int | None = None,
+    threads: int | None = None,
+) -> Iterator[Tally]:
+    """Counts over the ranks of real-valued similarities (the dot products), some queries at a time.
+
+    For cosine give unit vectors. For asymmetric search give the outputs of the queries and a database of -1 and
+    +1. Equal scores are a tie, as equal distances are.
+    """
+    for vectors, name in ((queries, "queries"), (database, "database")):
+        if vectors.ndim != 2 or not np.isfinite(vectors).all():
+            raise EvaluationError(f"the features of the {name} are not all numbers (NaN or infinite)")
+    if queries.shape[1] != database.shape[1]:
+        raise EvaluationError(f"queries of {queries.shape[1]} values, a database of {database.shape[1]}")
+    goals, truths = _matching(wanted, labels, len(queries), len(database))
+    grades, least = goals.most_grades, _relevant_from(goals, relevant_from)
+    step = max(1, CELLS_AT_ONCE // max(1, len(database) * (grades + 2)))
+    count = check_threads(threads)
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        scores = queries[part] @ database.T
+        graded = goals[part].grades(truths)  # type: ignore[arg-type]
+        counts = np.zeros((len(scores), grades + 1, len(database)), np.int64)
+        run([partial(_rank, scores[i], graded[i], counts[i]) for i in range(len(scores))], count)
+        yield Tally(counts, least)
+
+
+def _rank(scores: NDArray[np.float32], graded: Grades, out: Counts) -> None:
+    order = np.argsort(-scores)
+    falling = scores[order]
+    starts = np.r_[True, falling[1:] != falling[:-1]]
+    bins = np.flatnonzero(starts)[np.cumsum(starts) - 1]  # the rank at which the tie begins
+    np.add.at(out, (np.minimum(graded[order], len(out) - 1), bins), 1)
+
+
+def _matching(
+    wanted: Labels | ArrayLike, labels: Labels | ArrayLike, n_queries: int, n_database: int
+) -> tuple[Labels, Labels]:
+    goals, truths = as_labels(wanted, name="labels of the queries"), as_labels(labels, name="labels of the database")
+    for found, count, name in ((goals, n_queries, "queries"), (truths, n_database, "database")):
+        if len(found) != count:
+            raise EvaluationError(f"{count} codes of the {name} take as many labels, not {len(found)}")
+    if type(goals) is not type(truths):
+        raise EvaluationError("queries and database must both have classes, or both have sets of labels")
+    if isinstance(goals, Paths) and isinstance(truths, Paths) and goals.ids.shape[1] != truths.ids.shape[1]:
+        raise EvaluationError(
+            f"paths of {goals.ids.shape[1]} levels for the queries, of {truths.ids.shape[1]} for the database"
+        )
+    if isinstance(goals, Sets) and isinstance(truths, Sets) and goals.words.shape[1] != truths.words.shape[1]:
+        raise EvaluationError("the label sets of queries and database have different widths")
+    return goals, truths
+
+
+def _relevant_from(goals: Labels, asked: int | None) -> int:
+    most = goals.most_grades
+    least = asked if asked is not None else most if isinstance(goals, Paths) else 1
+    if not 1 <= least <= most:
+        raise EvaluationError(f"relevant from grade {least} makes no sense here; there are grades 1 to {most}")
+    return least
+
+
+def _ranges(goals: Paths, truths: Paths) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """An order of the database in which those that agree with a query on so many levels stand together."""
+    n = len(truths)
+    joined = np.concatenate([truths.ids, goals.ids])
+    keys = np.zeros(len(joined), np.int64)
+    unknown = np.zeros(len(joined), np.bool_)
+    levels = []
+    for column in joined.T:
+        unknown |= column < 0
+        numbers = np.unique(column, return_inverse=True)[1]
+        keys = np.unique(keys * (numbers.max(initial=0) + 1) + numbers, return_inverse=True)[1]
+        levels.append((keys, unknown[n:].copy()))
+    order = np.argsort(keys[:n], kind="stable")
+    bounds = np.zeros((len(goals), len(levels), 2), np.int64)
+    for level, (found, lost) in enumerate(levels):
+        ordered, asked = found[:n][order], found[n:]
+        bounds[:, level, 0] = np.searchsorted(ordered, asked, "left")
+        bounds[:, level, 1] = np.searchsorted(ordered, asked, "right")
+        if level:  # where a level is not known, the range is empty and stands inside the one before
+            lost_at = bounds[:, level - 1, 0]
+        else:
+            lost_at = np.zeros(len(goals), np.int64)
+        bounds[lost, level, 0] = bounds[lost, level, 1] = lost_at[lost]
+    return order, bounds

@@ -1,0 +1,115 @@
+"""What is known of the items, and how much two of them have to do with each other.
+
+A **path** is one class, or classes from the root down (animal, feline, tabby): two items have as many levels in
+common as their paths agree on from the root. A **set** is any number of labels: two items share as many as stand
+in both. How many levels or labels is the *grade*; 0 means nothing to do with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashgrain.codes import Words, pack
+from hashgrain.errors import EvaluationError
+
+MOST_LABELS = 4096
+Grades = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """(n, depth) numbers of classes, the root's children first; negative where a level is not known."""
+
+    ids: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Paths:
+        return Paths(self.ids[index])
+
+    @property
+    def most_grades(self) -> int:
+        return int(self.ids.shape[1])
+
+    def grades(self, others: Paths) -> Grades:
+        """(n, n others): how many levels agree from the root."""
+        same = np.ones((len(self), len(others)), np.bool_)
+        total = np.zeros((len(self), len(others)), np.int64)
+        for mine, theirs in zip(self.ids.T, others.ids.T, strict=True):
+            same &= (mine[:, None] == theirs[None]) & (mine[:, None] >= 0)
+            total += same
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """Label sets as bits, packed: (n, words)."""
+
+    words: Words
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Sets:
+        return Sets(self.words[index])
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """How many labels each item has."""
+        return np.asarray(np.bitwise_count(self.words).sum(axis=1, dtype=np.int64))
+
+    @property
+    def most_grades(self) -> int:
+        return max(1, int(self.sizes.max(initial=1)))
+
+    def grades(self, others: Sets) -> Grades:
+        """(n, n others): how many labels both have."""
+        total = np.zeros((len(self), len(others)), np.int64)
+        for mine, theirs in zip(self.words.T, others.words.T, strict=True):
+            total += np.bitwise_count(mine[:, None] & theirs[None])
+        return total
+
+
+Labels = Paths | Sets
+
+
+def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
+    """Labels from what programs write: (n,) class numbers, (n, depth) paths, or (n, labels) zeros and ones.
+
+    Whole numbers in two columns or more are label sets if they are all 0 or 1, else paths.
+    """
+    if isinstance(values, (Paths, Sets)):
+        return values
+    table = np.asarray(values)
+    if table.dtype.kind == "f":
+        if np.isnan(table).any():
+            raise EvaluationError(f"{name}: some are not numbers (NaN)")
+        if (table != np.floor(table)).any():
+            raise EvaluationError(f"{name}: labels are whole numbers")
+        table = table.astype(np.int64)
+    if table.dtype.kind in "US" and table.ndim == 1:
+        table = np.unique(table, return_inverse=True)[1]
+    if table.dtype.kind not in "iub" or table.ndim not in (1, 2) or (table.ndim == 2 and not table.shape[1]):
+        raise EvaluationError(
+            f"{name}: {table.dtype} of shape {table.shape}; labels are (n,) class numbers, (n, depth) classes from"
+            " the root down, or (n, labels) zeros and ones"
+        )
+    if table.ndim == 2 and (table.dtype.kind == "b" or (table.shape[1] > 1 and np.isin(table, (0, 1)).all())):
+        if table.shape[1] > MOST_LABELS:
+            raise EvaluationError(f"{name}: {table.shape[1]} labels, more than {MOST_LABELS}")
+        return Sets(pack(table))
+    return Paths(table.reshape(len(table), -1).astype(np.int64))
+
+
+def sets_of(labels: Iterable[Sequence[int]], n_labels: int) -> Sets:
+    """Label sets from lists of label numbers."""
+    rows = list(labels)
+    table = np.zeros((len(rows), n_labels), np.bool_)
+    for row, found in zip(table, rows, strict=True):
+        row[list(found)] = True
+    return Sets(pack(table))

@@ -1,0 +1,25 @@
+/* How many rows lie at each distance from a query, by how much they have to do with it: what every retrieval
+ * figure is made of. No distance is kept. */
+#ifndef HASHGRAIN_HISTOGRAM_H
+#define HASHGRAIN_HISTOGRAM_H
+#include "find.h"
+#include "scan.h"
+
+enum { MOST_GRADES = 4096 };
+
+/* Codes are zero past their width. `out` is (queries, grades + 1, bins), to be added to. */
+typedef struct {
+    const uint64_t *queries; /* (n_queries, words) */
+    int64_t n_queries, n;
+    int words, bins, grades;
+    const uint64_t *planes[MAX_WORDS];
+    int64_t *out;
+} Counted;
+
+/* Rows stand in an order in which those of grade g or more are the rows from bounds[2 (g - 1)] to before
+ * bounds[2 (g - 1) + 1]; each range holds the next. One set of `grades` ranges for each query. */
+void count_ranges(const Counted *c, const int64_t *bounds);
+
+/* The grade of a row is how many labels it shares with the query, at most `grades`. */
+void count_shared(const Counted *c, const uint64_t *query_sets, int set_words, const uint64_t *const *set_planes);
+#endif
