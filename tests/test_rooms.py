@@ -15,6 +15,7 @@ ROOMS = (
     "codefiles",
     "images",
     "sources",
+    "labelled",
     "encoder",
     "hamming",
     "store",

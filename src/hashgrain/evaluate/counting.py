@@ -118,17 +118,23 @@ def tallies_of_vectors(
         part = slice(start, start + step)
         scores = queries[part] @ database.T
         graded = goals[part].grades(truths)  # type: ignore[arg-type]
-        counts = np.zeros((len(scores), grades + 1, len(database)), np.int64)
-        run([partial(_rank, scores[i], graded[i], counts[i]) for i in range(len(scores))], count)
+        ranked = run([partial(_rank, scores[i], graded[i], grades) for i in range(len(scores))], count)
+        counts = np.zeros((len(scores), grades + 1, max((each.shape[1] for each in ranked), default=0)), np.int64)
+        for row, each in zip(counts, ranked, strict=True):
+            row[:, : each.shape[1]] = each
         yield Tally(counts, least)
 
 
-def _rank(scores: NDArray[np.float32], graded: Grades, out: Counts) -> None:
+def _rank(scores: NDArray[np.float32], graded: Grades, grades: int) -> Counts:
+    """(grades + 1, bins): a tie is a bin; so are neighbours of the same grade, which no order could tell apart."""
     order = np.argsort(-scores)
-    falling = scores[order]
-    starts = np.r_[True, falling[1:] != falling[:-1]]
-    bins = np.flatnonzero(starts)[np.cumsum(starts) - 1]  # the rank at which the tie begins
-    np.add.at(out, (np.minimum(graded[order], len(out) - 1), bins), 1)
+    falling, grade = scores[order], np.minimum(graded[order], grades)
+    alone = np.r_[True, falling[1:] != falling[:-1], True]  # a tie begins here
+    tied = ~(alone[:-1] & alone[1:])
+    same_as_before = np.r_[False, (grade[1:] == grade[:-1]) & ~tied[1:] & ~tied[:-1]]
+    bins = np.cumsum(alone[:-1] & ~same_as_before) - 1
+    n_bins = int(bins[-1]) + 1 if len(bins) else 0
+    return np.bincount(grade * n_bins + bins, minlength=(grades + 1) * n_bins).reshape(grades + 1, n_bins)
 
 
 def _matching(

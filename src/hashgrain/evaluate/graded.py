@@ -15,7 +15,7 @@ import numpy as np
 
 from hashgrain.evaluate.chances import Counts, Floats, draws, harmonic
 from hashgrain.evaluate.counting import Tally
-from hashgrain.evaluate.ranking import positive, ties
+from hashgrain.evaluate.ranking import cumulated, positive, ties
 
 Gain = Literal["exponential", "linear"]
 
@@ -113,12 +113,8 @@ def _acg_sum(n: Counts, good: Counts, before: Counts, gain_before: Floats, each:
 def _cumulated(tally: Tally, k: int) -> tuple[Floats, Floats]:
     """(queries, k): the expected levels in common up to each rank, and the most there could be."""
     ranks = np.arange(1, min(positive(k), max(1, tally.database)) + 1)
-    sums = []
-    for counted in (tally, _ideal(tally)):
-        worth = np.cumsum(_gain_of_ties(counted, gains(tally, "linear")), axis=1)
-        ends = np.cumsum(counted.all, axis=1)
-        sums.append(np.array([np.interp(ranks, np.r_[0, e], np.r_[0.0, w]) for e, w in zip(ends, worth, strict=True)]))
-    found, ideal = (each.reshape(len(tally), len(ranks)) for each in sums)
+    worth = gains(tally, "linear")
+    found, ideal = (cumulated(counted.all, _gain_of_ties(counted, worth), ranks) for counted in (tally, _ideal(tally)))
     return found, ideal
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,37 @@ class Figure:
     best: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Precisions:
+    """AP@k of queries, one by one, with what the mean in any convention needs."""
+
+    values: Floats
+    worst: Floats
+    best: Floats
+    found: Floats  # the chance that anything relevant stands before the cut
+    sure: NDArray[np.bool_]  # whether that is so in every order of the ties
+    cutoff: int | None
+    convention: Convention
+
+    @classmethod
+    def of(cls, tally: Tally, k: int | None, convention: Convention) -> Precisions:
+        bounds = average_precision_bounds(tally, k, convention)
+        found = hit_rate(tally, k)
+        sure = found_at(tally.untied(best=False), k) > 0 if convention == "hash-skip" else found > 0
+        return cls(average_precision(tally, k, convention), *bounds, found, sure, k, convention)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Precisions]) -> Precisions:
+        columns = [[getattr(part, name) for part in parts] for name in ("values", "worst", "best", "found", "sure")]
+        values, worst, best, found, sure = (np.concatenate(column) for column in columns)
+        return cls(values, worst, best, found, sure, parts[0].cutoff, parts[0].convention)
+
+    def figure(self) -> Figure:
+        if self.convention == "hash-skip":
+            return _mean_of_found(self)
+        return mean(self.values, self.worst, self.best)
+
+
 def mean(values: Floats, worst: Floats | None = None, best: Floats | None = None) -> Figure:
     """The plain mean over queries."""
     if not len(values):
@@ -34,32 +66,26 @@ def mean(values: Floats, worst: Floats | None = None, best: Floats | None = None
 
 def mean_average_precision(tally: Tally, k: int | None = None, convention: Convention = "hash") -> Figure:
     """mAP@k with its bounds over tie orders."""
-    values, bounds = average_precision(tally, k, convention), average_precision_bounds(tally, k, convention)
-    if convention != "hash-skip":
-        return mean(values, *bounds)
-    sure = np.floor(found_at(tally.untied(best=False), k)) > 0
-    return _mean_of_found(values, hit_rate(tally, k), *bounds, sure, 1 / (k or 1))
+    return Precisions.of(tally, k, convention).figure()
 
 
-def _mean_of_found(
-    values: Floats, found: Floats, worst: Floats, best: Floats, sure: NDArray[np.bool_], least: float
-) -> Figure:
+def _mean_of_found(each: Precisions) -> Figure:
     """The mean in the `hash-skip` convention: queries that found nothing are left out.
 
-    `found` is the chance that a query finds anything relevant before the cut, `sure` whether it always does, and
-    `least` the least AP of one that does. Under ties, how many queries count is uncertain too: the expectation here
-    is the expected sum over the expected number, and the bounds also choose which uncertain queries find nothing.
+    Under ties, how many queries count is uncertain too: the expectation here is the expected sum over the expected
+    number, and the bounds also choose which uncertain queries find nothing. An uncertain one that does find
+    something has an AP of 1 / k at least.
     """
-    counted = float(found.sum())
+    counted = float(each.found.sum())
     if not counted:
         return Figure(0.0, 0.0, 0.0, 0.0)
-    value = float(values.sum() / counted)
-    kept = found > 0
-    errors = (values - value * found)[kept]
+    value = float(each.values.sum() / counted)
+    kept = each.found > 0
+    errors = (each.values - value * each.found)[kept]
     error = float(np.sqrt((errors**2).sum()) / counted) if len(errors) > 1 else 0.0
-    unsure = kept & ~sure
-    lowest = _least_mean(worst[sure], np.full(int(unsure.sum()), least))
-    return Figure(value, error, lowest, -_least_mean(-best[sure], -best[unsure]))
+    unsure = kept & ~each.sure
+    lowest = _least_mean(each.worst[each.sure], np.full(int(unsure.sum()), 1 / (each.cutoff or 1)))
+    return Figure(value, error, lowest, -_least_mean(-each.best[each.sure], -each.best[unsure]))
 
 
 def _least_mean(sure: Floats, optional: Floats) -> float:

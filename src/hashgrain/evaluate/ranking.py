@@ -72,6 +72,15 @@ def recall(tally: Tally, k: int | None = None) -> Floats:
     return np.asarray(found_at(tally, k) / np.maximum(1, tally.good.sum(axis=1)))
 
 
+def cumulated(counts: Counts, worth: Floats | Counts, ranks: Counts) -> Floats:
+    """(queries, ranks): the expected worth of the items up to each rank; inside a tie it grows evenly."""
+    found = np.empty((len(counts), len(ranks)))
+    ends, sums = np.cumsum(counts, axis=1), np.cumsum(worth, axis=1)
+    for row, end, total in zip(found, ends, sums, strict=True):
+        row[:] = np.interp(ranks, np.r_[0, end], np.r_[0, total])
+    return found
+
+
 def hit_rate(tally: Tally, k: int | None = None) -> Floats:
     """The chance that anything relevant stands among the first k."""
     t = ties(tally, k)

@@ -1,0 +1,160 @@
+"""A manifest says exactly which pictures ask, are learnt from and are searched, by the SHA-256 of their contents.
+
+Its digest is what makes two figures comparable. It covers the contents, the labels and how they are counted; not
+the names of files, not the machine, not the order in which pictures were found.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.labels import Labels, Paths, sets_of
+
+FORMAT = 1
+MOST_BYTES = 1 << 30
+NAMED = 20  # pictures that a message names before it only counts
+Index = NDArray[np.int64]
+RULES = ("protocol", "version", "cutoff", "convention", "relevance", "transform")
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    rules: Mapping[str, Any]  # the protocol's name, version, cut-off, convention, relevance, transform
+    seed: int
+    names: Sequence[str]
+    hashes: Sequence[str]
+    classes: Sequence[tuple[str, ...]]  # each picture's classes from the root down, or its labels
+    in_sets: bool  # whether `classes` are sets of labels
+    queries: Index
+    train: Index
+    database: Index
+    warnings: Sequence[str] = ()
+
+    @property
+    def splits(self) -> dict[str, Index]:
+        return {"queries": self.queries, "train": self.train, "database": self.database}
+
+    def class_names(self) -> list[str]:
+        """All classes at the last level, or all labels, in order."""
+        if self.in_sets:
+            return sorted({label for labels in self.classes for label in labels})
+        return sorted({"/".join(path) for path in self.classes})
+
+    def labels(self) -> Labels:
+        """The labels of every picture, in numbers."""
+        if self.in_sets:
+            number = {label: i for i, label in enumerate(self.class_names())}
+            return sets_of(([number[label] for label in labels] for labels in self.classes), max(1, len(number)))
+        depth = len(self.classes[0]) if self.classes else 1
+        levels = [["/".join(path[: level + 1]) for path in self.classes] for level in range(depth)]
+        return Paths(np.stack([np.unique(level, return_inverse=True)[1] for level in levels], 1).astype(np.int64))
+
+    @property
+    def database_holds_train(self) -> bool:
+        return bool(np.isin(self.train, self.database).any())
+
+    @property
+    def digest(self) -> str:
+        text = hashlib.sha256(json.dumps([self.rules[rule] for rule in RULES]).encode())
+        for split, index in self.splits.items():
+            text.update(f"\n{split}\n".encode())
+            lines = sorted(f"{self.hashes[i]} {self._label(i)}" for i in index.tolist())
+            text.update("\n".join(lines).encode())
+        return text.hexdigest()
+
+    def _label(self, i: int) -> str:
+        return "|".join(sorted(self.classes[i])) if self.in_sets else "/".join(self.classes[i])
+
+    def write(self, path: str | Path) -> Path:
+        """Write it as JSON, compressed; the same manifest gives the same bytes."""
+        target = Path(path)
+        described = {
+            "format": FORMAT,
+            "digest": self.digest,
+            "rules": self.rules,
+            "seed": self.seed,
+            "names": list(self.names),
+            "sha256": list(self.hashes),
+            "in_sets": self.in_sets,
+            "classes": [list(found) for found in self.classes],
+            "splits": {split: index.tolist() for split, index in self.splits.items()},
+            "warnings": list(self.warnings),
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        part.write_bytes(gzip.compress(json.dumps(described).encode(), mtime=0))
+        os.replace(part, target)
+        return target
+
+    @classmethod
+    def read(cls, path: str | Path) -> Manifest:
+        source = Path(path)
+        try:
+            with gzip.open(source) as file:
+                content = file.read(MOST_BYTES + 1)
+            if len(content) > MOST_BYTES:
+                raise EvaluationError(f"{source} is larger than a manifest may be")
+            described = json.loads(content)
+            if described["format"] > FORMAT:
+                raise EvaluationError(
+                    f"{source} has manifest format {described['format']}, this HashGrain reads up to {FORMAT}:"
+                    " upgrade hashgrain"
+                )
+            manifest = _described(described)
+            digest = manifest.digest
+        except OSError as error:
+            raise EvaluationError(f"cannot read the manifest {source} ({error.strerror or error})") from None
+        except (KeyError, TypeError, ValueError, IndexError, EOFError, AttributeError) as error:
+            raise EvaluationError(f"{source} is not a manifest ({error!r})") from None
+        if digest != described.get("digest"):
+            raise EvaluationError(f"{source} was altered or damaged: it does not match the digest it names")
+        return manifest
+
+    def locate(self, hashes: Iterable[str], names: Sequence[str]) -> Index:
+        """Where each picture of the manifest stands among pictures of these contents; an error names what changed."""
+        places: dict[str, int] = {}
+        for i, found in enumerate(hashes):
+            places.setdefault(found, i)
+        needed = np.unique(np.concatenate(list(self.splits.values())))
+        lost = [i for i in needed.tolist() if self.hashes[i] not in places]
+        if lost:
+            there = set(names)
+            told = [f"{self.names[i]} ({'changed' if self.names[i] in there else 'missing'})" for i in lost[:NAMED]]
+            more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+            raise EvaluationError(
+                f"{len(lost)} pictures are not those of the manifest: {', '.join(told)}{more}. Figures on other"
+                " pictures are not comparable; get the data again, or build a manifest of your own"
+            )
+        at = np.full(len(self.hashes), -1, np.int64)
+        at[needed] = [places[self.hashes[i]] for i in needed.tolist()]
+        return at
+
+
+def _described(described: Mapping[str, Any]) -> Manifest:
+    splits = {split: np.array(described["splits"][split], np.int64) for split in ("queries", "train", "database")}
+    n = len(described["sha256"])
+    if len(described["names"]) != n or len(described["classes"]) != n:
+        raise ValueError("columns of different lengths")
+    if any(len(index) and not (index.min() >= 0 and index.max() < n) for index in splits.values()):
+        raise ValueError("a split names pictures that are not there")
+    return Manifest(
+        rules={rule: described["rules"][rule] for rule in RULES},
+        seed=int(described["seed"]),
+        names=[str(name) for name in described["names"]],
+        hashes=[str(found) for found in described["sha256"]],
+        classes=[tuple(map(str, found)) for found in described["classes"]],
+        in_sets=bool(described["in_sets"]),
+        warnings=[str(text) for text in described.get("warnings", ())],
+        **splits,
+    )

@@ -1,0 +1,153 @@
+"""Every figure and curve of one method: from its tallies to a row of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.evaluate.chances import Floats
+from hashgrain.evaluate.counting import Tally
+from hashgrain.evaluate.graded import (
+    average_cumulative_gain,
+    hierarchical_average_precision,
+    hierarchical_ndcg,
+    ndcg,
+    weighted_average_precision,
+)
+from hashgrain.evaluate.means import Figure, Precisions, mean
+from hashgrain.evaluate.ranking import CONVENTIONS, cumulated, hit_rate, precision, recall
+from hashgrain.evaluate.within import average_precision_within, hit_rate_within, precision_within, recall_within
+
+RADIUS = 2  # the ball that hash tables look into, and that papers report
+RANKS = (1, 10, 100, 1000)
+GRADED_AT = 100
+HIERARCHICAL_AT = 2500
+MOST_RANKS = 60  # points of a curve
+Distance = Literal["symmetric", "asymmetric", "cosine"]  # binary both; real-valued queries; real-valued both
+Curves = dict[str, dict[str, Sequence[float]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    figures: dict[str, Figure]
+    curves: Curves
+    per_query: Floats  # AP at the protocol's cut-off and convention: what noise is judged by
+    without_relevant: int  # queries for which nothing in the database is relevant
+
+
+def name_of(cutoff: int | None) -> str:
+    return "ALL" if cutoff is None else str(cutoff)
+
+
+def cutoffs_of(protocol_cutoff: int | None, database: int) -> list[int | None]:
+    """The protocol's own cut-off first, then the whole list and the first thousand."""
+    wanted = [protocol_cutoff, None, 1000]
+    return list(dict.fromkeys(None if cutoff is not None and cutoff >= database else cutoff for cutoff in wanted))
+
+
+@dataclass
+class _Gathered:
+    """Figures of queries, chunk by chunk."""
+
+    precisions: dict[str, list[Precisions]] = field(default_factory=dict)
+    columns: dict[str, list[Floats]] = field(default_factory=dict)
+
+    def add(self, name: str, values: Floats) -> None:
+        self.columns.setdefault(name, []).append(values)
+
+
+def measure(tallies: Iterable[Tally], cutoff: int | None, distance: Distance, levels: Sequence[str] = ()) -> Measured:
+    """All figures of a method. `levels` names the levels of a hierarchy above the last, coarse to fine."""
+    gathered, ranks = _Gathered(), np.empty(0, np.int64)
+    for tally in tallies:
+        ranks = _ranks(tally.database)
+        for k in cutoffs_of(cutoff, tally.database):
+            for convention in CONVENTIONS:
+                name = f"mAP@{name_of(k)} {convention}"
+                gathered.precisions.setdefault(name, []).append(Precisions.of(tally, k, convention))
+        for k in RANKS:
+            if k <= tally.database:
+                gathered.add(f"P@{k}", precision(tally, k))
+                gathered.add(f"R@{k}", recall(tally, k))
+                gathered.add(f"hit@{k}", hit_rate(tally, k))
+        if tally.graded.shape[1] > 2:
+            _add_graded(gathered, tally, cutoff, levels)
+        if distance == "symmetric":
+            _add_within(gathered, tally)
+        found, relevant = cumulated(tally.all, tally.good, ranks), tally.good.sum(axis=1)
+        gathered.add("by rank precision", found / ranks)
+        gathered.add("by rank recall", found / np.maximum(1, relevant)[:, None])
+        gathered.add("without relevant", (relevant == 0).astype(np.float64))
+    if not gathered.columns:
+        return Measured({}, {}, np.empty(0), 0)
+    joined = {name: Precisions.joined(parts) for name, parts in gathered.precisions.items()}
+    columns = {name: np.concatenate(parts) for name, parts in gathered.columns.items()}
+    figures = {name: each.figure() for name, each in joined.items()}
+    figures |= {name: mean(values) for name, values in columns.items() if values.ndim == 1 and name[0] != "b"}
+    lost = int(columns["without relevant"].sum())
+    del figures["without relevant"]
+    return Measured(figures, _curves(columns, ranks), next(iter(joined.values())).values, lost)
+
+
+def _add_graded(gathered: _Gathered, tally: Tally, cutoff: int | None, levels: Sequence[str]) -> None:
+    k = GRADED_AT
+    gathered.add(f"nDCG@{k}", ndcg(tally, k))
+    gathered.add(f"ACG@{k}", average_cumulative_gain(tally, k))
+    gathered.add(f"WAP@{k}", weighted_average_precision(tally, k))
+    if not levels:
+        return
+    gathered.add(f"hierarchical nDCG@{k}", hierarchical_ndcg(tally, k))
+    gathered.add(f"mAHP@{HIERARCHICAL_AT}", hierarchical_average_precision(tally, HIERARCHICAL_AT))
+    for depth, level in enumerate(levels, 1):
+        coarser = tally.relevant_at(depth)
+        for at in cutoffs_of(cutoff, tally.database)[:1]:
+            name = f"{level}: mAP@{name_of(at)} hash"
+            gathered.precisions.setdefault(name, []).append(Precisions.of(coarser, at, "hash"))
+        gathered.add(f"{level}: P@10", precision(coarser, 10))
+
+
+def _add_within(gathered: _Gathered, tally: Tally) -> None:
+    measures: dict[str, Callable[[Tally], Floats]] = {
+        "P": precision_within,
+        "R": recall_within,
+        "hit": hit_rate_within,
+        "mAP": average_precision_within,
+    }
+    for name, compute in measures.items():
+        values = compute(tally)
+        gathered.add(f"by radius {name}", values)
+        gathered.add(f"{name} within {RADIUS}", values[:, min(RADIUS, values.shape[1] - 1)])
+    gathered.add("by distance same", tally.good.astype(np.float64))
+    gathered.add("by distance different", (tally.all - tally.good).astype(np.float64))
+
+
+def _ranks(database: int) -> NDArray[np.int64]:
+    """Ranks for a curve: dense at the start, even on a logarithmic axis."""
+    if not database:
+        return np.empty(0, np.int64)
+    return np.unique(np.round(np.geomspace(1, database, MOST_RANKS)).astype(np.int64))
+
+
+def _curves(columns: dict[str, Floats], ranks: NDArray[np.int64]) -> Curves:
+    def means(name: str) -> list[float]:
+        return [round(float(value), 6) for value in columns[name].mean(axis=0)]
+
+    found: Curves = {
+        "by rank": {
+            "rank": ranks.tolist(),
+            "precision": means("by rank precision"),
+            "recall": means("by rank recall"),
+        }
+    }
+    if "by radius P" in columns:
+        radii = list(range(columns["by radius P"].shape[1]))
+        named = {"precision": "P", "recall": "R", "hit rate": "hit"}
+        found["by radius"] = {"radius": radii} | {name: means(f"by radius {column}") for name, column in named.items()}
+        found["distances"] = {
+            kind: columns[f"by distance {kind}"].sum(axis=0).astype(int).tolist() for kind in ("same", "different")
+        }
+    return found

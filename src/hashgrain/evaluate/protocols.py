@@ -1,0 +1,233 @@
+"""The published protocols by name: which pictures ask, which are learnt from, which are searched, and how it counts.
+
+A protocol is a row below; what it comes to on real pictures is a manifest. A change of a row is a new version:
+figures of two versions are not comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.ranking import Convention
+
+Relevance = Literal["same class", "shares a label"]
+Database = Literal["all but queries", "all but queries and train", "train"]
+
+IMAGENET = "resize the shorter edge to 256, crop 224 from the middle, ImageNet mean and deviation"
+SMALL = "the picture as it is (32 x 32), scaled to what the model takes, no crop"
+AS_MODEL = "whatever the model takes: the picture scaled to its input size, no crop"
+
+
+@dataclass(frozen=True)
+class Take:
+    """How pictures are taken, in an order that the seed and their contents decide: so many of each class (or label),
+    or so many altogether, or a share of each class, or all; from one part of the data, where it names one."""
+
+    per_class: int | None = None
+    total: int | None = None
+    share: float | None = None
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    name: str
+    about: str
+    queries: Take
+    train: Take  # from what the queries leave
+    database: Database
+    cutoff: int | None = None  # None: the whole list
+    convention: Convention = "hash"
+    relevance: Relevance = "same class"
+    transform: str = AS_MODEL
+    pool: str | None = None  # the part that all but the queries come from, where it is one
+    keeps_unlabelled: bool = False  # pictures whose set of labels is empty
+    unseen: float = 0  # this share of the classes is kept from training, and only it is asked for and searched
+    counts: Mapping[str, int] = field(default_factory=dict)  # what must come out: queries, train, database, classes
+    manifests: Mapping[int, str] = field(default_factory=dict)  # digest by seed, on the pictures we know
+    version: int = 1
+
+
+_CIFAR = {"queries": 1_000, "train": 5_000, "database": 59_000, "classes": 10}
+_NUS = {"queries": 2_100, "train": 10_500, "database": 193_734, "classes": 21}
+_FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000}
+
+_ALL = (
+    Protocol(
+        "cifar10",
+        "100 queries and 500 training pictures of each class of the pooled 60,000; the database leaves the training"
+        " pictures out (HashNet and its heirs)",
+        Take(per_class=100),
+        Take(per_class=500),
+        "all but queries and train",
+        transform=SMALL,
+        counts=_CIFAR | {"database": 54_000},
+    ),
+    Protocol(
+        "cifar10-1",
+        "100 queries and 500 training pictures of each class of the pooled 60,000; the database holds the training"
+        " pictures: the commonest in print (DPSH, DSDH, GreedyHash I, OrthoHash 1)",
+        Take(per_class=100),
+        Take(per_class=500),
+        "all but queries",
+        transform=SMALL,
+        counts=_CIFAR,
+    ),
+    Protocol(
+        "cifar10-2",
+        "the official test pictures ask, the official training pictures are learnt from and searched (GreedyHash II,"
+        " OrthoHash 2)",
+        Take(part="test"),
+        Take(part="train"),
+        "train",
+        transform=SMALL,
+        counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
+    ),
+    Protocol(
+        "cifar10-unsup-I",
+        "as cifar10-2, labels never learnt from, the first 1,000 count (BiHalf, SDC, CroVCA)",
+        Take(part="test"),
+        Take(part="train"),
+        "train",
+        cutoff=1000,
+        transform=SMALL,
+        counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
+    ),
+    Protocol(
+        "cifar10-unsup-II",
+        "as cifar10-1, labels never learnt from, the first 1,000 count (MeCoQ, SPQ)",
+        Take(per_class=100),
+        Take(per_class=500),
+        "all but queries",
+        cutoff=1000,
+        transform=SMALL,
+        counts=_CIFAR,
+    ),
+    Protocol(
+        "cifar10-cib",
+        "half of the official test pictures ask, 500 of each class are learnt from, the official training pictures are"
+        " searched, the first 1,000 count (CIBHash)",
+        Take(per_class=500, part="test"),
+        Take(per_class=500, part="train"),
+        "all but queries",
+        cutoff=1000,
+        transform=SMALL,
+        pool="train",
+        counts=_CIFAR | {"queries": 5_000, "database": 50_000},
+    ),
+    Protocol(
+        "cifar10-unseen",
+        "three of the ten classes are kept from training, and only they are asked for and searched: a classifier"
+        " written in bits does not win here",
+        Take(per_class=100),
+        Take(),
+        "all but queries",
+        transform=SMALL,
+        unseen=0.3,
+        counts=_CIFAR | {"queries": 300, "train": 42_000, "database": 17_700},
+    ),
+    Protocol(
+        "cifar100-h",
+        "the official parts, 100 classes in 20 superclasses, graded (HPDH)",
+        Take(part="test"),
+        Take(part="train"),
+        "train",
+        cutoff=2500,
+        transform=SMALL,
+        counts={"queries": 10_000, "train": 50_000, "database": 50_000, "classes": 100},
+    ),
+    Protocol(
+        "imagenet100",
+        "100 classes of ImageNet: 50 validation pictures of each ask, 130 of each are learnt from, the rest of the"
+        " training part is searched (HashNet)",
+        Take(per_class=50, part="val"),
+        Take(per_class=130, part="train"),
+        "all but queries",
+        cutoff=1000,
+        transform=IMAGENET,
+        pool="train",
+        counts={"queries": 5_000, "train": 13_000, "database": 128_503, "classes": 100},
+    ),
+    Protocol(
+        "nuswide_21",
+        "pictures of the 21 commonest concepts: 100 a concept ask, 500 a concept are learnt from, no picture drawn"
+        " twice",
+        Take(per_class=100),
+        Take(per_class=500),
+        "all but queries",
+        cutoff=5000,
+        relevance="shares a label",
+        transform=IMAGENET,
+        counts=_NUS,
+    ),
+    Protocol(
+        "coco",
+        "the 122,218 labelled pictures of COCO 2014: 5,000 ask, 10,000 are learnt from, the rest is searched",
+        Take(total=5_000),
+        Take(total=10_000),
+        "all but queries",
+        cutoff=5000,
+        relevance="shares a label",
+        transform=IMAGENET,
+        counts={"queries": 5_000, "train": 10_000, "database": 117_218, "classes": 80},
+    ),
+    Protocol(
+        "mirflickr-24",
+        "25,000 pictures with 24 labels: 1,000 ask, 4,000 are learnt from, 20,000 are searched (FIRe, CroVCA)",
+        Take(total=1_000),
+        Take(total=4_000),
+        "all but queries and train",
+        cutoff=5000,
+        relevance="shares a label",
+        transform=IMAGENET,
+        keeps_unlabelled=True,
+        counts=_FLICKR | {"classes": 24},
+    ),
+    Protocol(
+        "mirflickr-38",
+        "the same pictures with 38 labels, the 14 stricter ones counted apart (DeepHash-pytorch)",
+        Take(total=1_000),
+        Take(total=4_000),
+        "all but queries and train",
+        cutoff=None,
+        relevance="shares a label",
+        transform=IMAGENET,
+        keeps_unlabelled=True,
+        counts=_FLICKR | {"classes": 38},
+    ),
+    Protocol(
+        "tiny-imagenet",
+        "the validation part asks, the training part is learnt from and searched; 200 classes in 27 superclasses",
+        Take(part="val"),
+        Take(part="train"),
+        "train",
+        cutoff=1000,
+        counts={"queries": 5_000, "train": 80_000, "database": 80_000, "classes": 200},
+    ),
+    Protocol(
+        "folder",
+        "any labelled pictures: a tenth of each class asks, the rest is learnt from and searched",
+        Take(share=0.1),
+        Take(),
+        "train",
+    ),
+    Protocol(
+        "folder-unseen",
+        "any labelled pictures: 3 in 10 classes are kept from training, and only they are asked for and searched",
+        Take(share=0.1),
+        Take(),
+        "all but queries",
+        unseen=0.3,
+    ),
+)
+PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of that name, or an error that lists them."""
+    if name not in PROTOCOLS:
+        raise EvaluationError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

@@ -1,0 +1,138 @@
+"""The reference rows: what codes must beat to be worth their training. Fitted on training pictures only.
+
+A classifier's answer written in bits wins the usual protocols, so it stands beside every figure; so do the cosine of
+the features (what the bits lost) and PCA with a random rotation (what bits cost nothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.labels import Labels, Paths
+
+Vectors = NDArray[np.float32]
+Hash = Callable[[Vectors], Codes]  # features (n, values) to codes
+ITERATIONS = 50  # of ITQ, as its authors have it
+RIDGE = 1e-3  # of the mean variance of the features
+EDGE = 32  # pixels of the picture that a perceptual hash looks at
+
+
+def check_features(features: Vectors, name: str) -> Vectors:
+    if features.ndim != 2 or not np.isfinite(features).all():
+        wrong = np.flatnonzero(~np.isfinite(features.reshape(len(features), -1)).all(axis=1))
+        first = f"row {int(wrong[0])} of {len(wrong)}" if len(wrong) else f"shape {features.shape}"
+        raise EvaluationError(f"the {name} are not rows of numbers ({first}): NaN, infinite, or not a table")
+    return np.asarray(features, np.float32)
+
+
+def unit(rows: Vectors) -> Vectors:
+    """Rows of length 1, so that their dot products are cosines."""
+    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9), np.float32)
+
+
+def lsh(features: Vectors, bits: int, seed: int) -> Hash:
+    """Signs of random projections of the centred features (Charikar, 2002)."""
+    projection = np.random.default_rng(seed).normal(size=(features.shape[1], bits))
+    return _signs(features.mean(axis=0), projection, bits)
+
+
+def pca_rotation(features: Vectors, bits: int, seed: int) -> Hash:
+    """PCA to so many directions, a random rotation, signs: the strongest hash without learning."""
+    mean, directions = _pca(features, bits)
+    return _signs(mean, directions @ _rotation(bits, seed), bits)
+
+
+def itq(features: Vectors, bits: int, seed: int) -> Hash:
+    """PCA, and the rotation that brings the values nearest to their signs (Gong and Lazebnik, 2011)."""
+    mean, directions = _pca(features, bits)
+    values, rotation = (features - mean) @ directions, _rotation(bits, seed)
+    for _ in range(ITERATIONS):
+        left, _, right = np.linalg.svd(np.where(values @ rotation >= 0, 1.0, -1.0).T @ values)
+        rotation = (left @ right).T
+    return _signs(mean, directions @ rotation, bits)
+
+
+def classifier(features: Vectors, labels: Labels) -> Hash:
+    """The class that a linear classifier says, as a code with one bit a class (for label sets, every label)."""
+    targets = _targets(labels)
+    mean, offset = features.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
+    centred = (features - mean).astype(np.float64)
+    gram = centred.T @ centred
+    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
+    weights = np.linalg.solve(gram, centred.T @ (targets - offset))
+    grains = Grains(label=targets.shape[1])
+
+    def encode(rows: Vectors) -> Codes:
+        scores = (rows - mean) @ weights + offset
+        if isinstance(labels, Paths):
+            return Codes.from_bits(np.eye(targets.shape[1], dtype=np.uint8)[scores.argmax(axis=1)], grains)
+        return Codes.from_bits(scores >= 0.5, grains)
+
+    return encode
+
+
+def colour_histogram(pixels: NDArray[np.uint8]) -> Vectors:
+    """8 x 8 x 8 colours, the roots of their shares: unit vectors (n, 512)."""
+    n = len(pixels)
+    bins = (pixels >> 5).astype(np.int64) @ np.array([64, 8, 1])
+    flat = (bins.reshape(n, -1) + np.arange(n)[:, None] * 512).ravel()
+    counts = np.bincount(flat, minlength=n * 512).reshape(n, 512)
+    return np.asarray(np.sqrt(counts / max(1, bins[0].size)) if n else counts, np.float32)
+
+
+def perceptual_hash(pixels: NDArray[np.uint8], bits: int) -> Codes:
+    """The lowest frequencies of the grey picture, above or below their median (pHash, without the package)."""
+    height = 1 << (bits.bit_length() - 1) // 2
+    width = bits // height
+    if height * width != bits or max(height, width) > EDGE:
+        raise EvaluationError(f"a perceptual hash has 16, 32, 64, 128 ... bits, not {bits}")
+    grey = _shrunk(pixels @ np.array([0.299, 0.587, 0.114], np.float32))
+    cosines = np.cos(np.pi / EDGE * (np.arange(EDGE) + 0.5) * np.arange(EDGE)[:, None])
+    low = (cosines[:height] @ grey @ cosines[:width].T).reshape(len(pixels), bits)
+    return Codes.from_bits(low > np.median(low, axis=1, keepdims=True), Grains(look=bits))
+
+
+def _shrunk(grey: NDArray[Any]) -> NDArray[Any]:
+    """Means over an even grid of EDGE x EDGE; a smaller picture is repeated."""
+    for axis in (1, 2):
+        size = grey.shape[axis]
+        if size < EDGE:
+            grey = np.take(grey, np.arange(EDGE) * size // EDGE, axis=axis)
+        else:
+            starts = np.arange(EDGE) * size // EDGE
+            counts = np.diff(np.r_[starts, size]).astype(np.float32)
+            shape = (1, EDGE, 1) if axis == 1 else (1, 1, EDGE)
+            grey = np.add.reduceat(grey, starts, axis=axis) / counts.reshape(shape)
+    return grey
+
+
+def _pca(features: Vectors, bits: int) -> tuple[Vectors, NDArray[np.float64]]:
+    if bits > min(features.shape[1], len(features)):
+        raise EvaluationError(f"PCA of {len(features)} x {features.shape[1]} features gives no {bits} directions")
+    mean = features.mean(axis=0)
+    _, vectors = np.linalg.eigh(np.cov((features - mean).T))
+    return mean, np.asarray(vectors[:, ::-1][:, :bits], np.float64)
+
+
+def _rotation(bits: int, seed: int) -> NDArray[np.float64]:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(bits, bits)))[0]
+
+
+def _signs(mean: Vectors, projection: NDArray[np.float64], bits: int) -> Hash:
+    return lambda rows: Codes.from_outputs((rows - mean) @ projection, Grains(look=bits))
+
+
+def _targets(labels: Labels) -> NDArray[np.float64]:
+    """(n, classes): 1 where it is the class, or one of the labels."""
+    if isinstance(labels, Paths):
+        last = labels.ids[:, -1]
+        return np.asarray(np.eye(int(last.max()) + 1)[last])
+    bits = np.unpackbits(labels.words.view(np.uint8), axis=1, bitorder="little")
+    used = int(np.flatnonzero(bits.any(axis=0)).max(initial=0)) + 1
+    return bits[:, :used].astype(np.float64)

@@ -1,0 +1,187 @@
+"""From labelled pictures and a protocol to a manifest. What is drawn depends on contents, labels and seed alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.manifest import Manifest
+from hashgrain.evaluate.protocols import Protocol, Take
+from hashgrain.labelled import LabelledPicture
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """All pictures there are to draw from, with the order in which they are drawn."""
+
+    names: Sequence[str]
+    hashes: Sequence[str]
+    parts: NDArray[np.str_]
+    classes: Sequence[tuple[str, ...]]
+    in_sets: bool
+
+    def members(self) -> dict[str, Mask]:
+        """Which pictures are of each class (at the last level), or bear each label."""
+        if not self.in_sets:
+            whole = np.array(["/".join(path) for path in self.classes])
+            return {str(name): whole == name for name in np.unique(whole)}
+        names = sorted({label for labels in self.classes for label in labels})
+        number = {name: i for i, name in enumerate(names)}
+        table = np.zeros((len(names), len(self.classes)), np.bool_)
+        for i, labels in enumerate(self.classes):
+            table[[number[label] for label in labels], i] = True
+        return dict(zip(names, table, strict=True))
+
+
+def read_pool(pictures: Iterable[LabelledPicture], progress: Callable[[int], None] | None = None) -> Pool:
+    """Read every picture once, for its hash."""
+    names, hashes, parts, classes, kinds = [], [], [], [], set()
+    for picture in pictures:
+        try:
+            content = picture.read()
+        except OSError as error:
+            raise EvaluationError(f"cannot read {picture.name}: {error.strerror}") from None
+        names.append(picture.name)
+        hashes.append(hashlib.sha256(content).hexdigest())
+        parts.append(picture.part)
+        classes.append(picture.path if picture.labels is None else tuple(sorted(set(picture.labels))))
+        kinds.add(0 if picture.labels is not None else len(picture.path))
+        if len(kinds) > 1:
+            raise EvaluationError(
+                f"{picture.name} is labelled otherwise than the pictures before it: all have a set of labels, or all"
+                " have as many classes from the root down"
+            )
+        if progress:
+            progress(len(names))
+    if not names:
+        raise EvaluationError("no labelled pictures there")
+    return Pool(names, hashes, np.array(parts), classes, kinds == {0})
+
+
+def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
+    """Draw queries, training pictures and database as the protocol says."""
+    if pool.in_sets != (protocol.relevance == "shares a label") and protocol.counts:
+        raise EvaluationError(
+            f"{protocol.name} takes {'sets of labels' if not pool.in_sets else 'one class a picture'}"
+        )
+    members = pool.members()
+    order = _order(pool.hashes, seed)
+    left_out, notes = _unlabelled(pool, protocol)
+    seen, unseen = _seen(members, protocol, seed, len(pool.names))
+    usable = ~left_out
+    queries = _take(protocol.queries, pool, members, order, usable & unseen, protocol.name, "queries")
+    free = usable & ~queries
+    train = _take(protocol.train, pool, members, order, free & seen, protocol.name, "training pictures")
+    searched = free & unseen & (pool.parts == protocol.pool if protocol.pool else True)
+    database = {"all but queries": searched, "all but queries and train": searched & ~train, "train": train}
+    splits = {"queries": queries, "train": train, "database": database[protocol.database]}
+    found = {name: np.flatnonzero(mask) for name, mask in splits.items()}
+    _check_counts(protocol, {name: len(index) for name, index in found.items()} | {"classes": len(members)})
+    rules = {
+        "protocol": protocol.name,
+        "version": protocol.version,
+        "cutoff": protocol.cutoff,
+        "convention": protocol.convention,
+        "relevance": "shares a label" if pool.in_sets else "same class",
+        "transform": protocol.transform,
+    }
+    drawn = (found["queries"], found["train"], found["database"])
+    manifest = Manifest(rules, seed, pool.names, pool.hashes, pool.classes, pool.in_sets, *drawn)
+    return replace(manifest, warnings=notes + _warnings(manifest, protocol, members))
+
+
+def _order(hashes: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """An order that the seed and the contents decide, not where pictures were found."""
+    keys = [hashlib.sha256(f"{seed}:{found}".encode()).hexdigest() for found in hashes]
+    return np.argsort(np.array(keys), kind="stable")
+
+
+def _unlabelled(pool: Pool, protocol: Protocol) -> tuple[Mask, list[str]]:
+    if not pool.in_sets or protocol.keeps_unlabelled:
+        return np.zeros(len(pool.names), np.bool_), []
+    empty = np.array([not labels for labels in pool.classes])
+    return empty, [f"{int(empty.sum())} pictures without any label are left out"] if empty.any() else []
+
+
+def _seen(members: Mapping[str, Mask], protocol: Protocol, seed: int, n: int) -> tuple[Mask, Mask]:
+    """Which pictures may be learnt from, and which may be asked for and searched."""
+    everything = np.ones(n, np.bool_)
+    if not protocol.unseen:
+        return everything, everything
+    names = sorted(members, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+    count = round(protocol.unseen * len(names))
+    if not 1 <= count < len(names):
+        raise EvaluationError(f"{protocol.name} keeps some classes from training; {len(names)} classes are too few")
+    unseen = np.any([members[name] for name in names[:count]], axis=0)
+    return ~unseen, unseen
+
+
+def _take(
+    take: Take,
+    pool: Pool,
+    members: Mapping[str, Mask],
+    order: NDArray[np.int64],
+    free: Mask,
+    protocol: str,
+    what: str,
+) -> Mask:
+    """The pictures that are taken, of those that are free."""
+    free = free & (pool.parts == take.part if take.part else True)
+    if take.part and not free.any():
+        raise EvaluationError(
+            f"{protocol} takes its {what} from the part {take.part!r}; there are {sorted(set(pool.parts.tolist()))}"
+        )
+    taken = np.zeros(len(free), np.bool_)
+    ranked = order[free[order]]
+    if take.total is not None:
+        if len(ranked) < take.total:
+            raise EvaluationError(f"{protocol} takes {take.total} {what}; there are {len(ranked)}")
+        taken[ranked[: take.total]] = True
+    elif take.per_class is not None or take.share is not None:
+        for name, mask in members.items():
+            rows = ranked[mask[ranked] & ~taken[ranked]]
+            if not len(rows) and not (mask & free).any():
+                continue  # a class that is kept from this split
+            count = take.per_class if take.per_class is not None else max(1, round((take.share or 0) * len(rows)))
+            if len(rows) < count:
+                raise EvaluationError(f"{protocol} takes {count} {what} of each class; {name} has {len(rows)}")
+            taken[rows[:count]] = True
+    else:
+        taken = free
+    return taken
+
+
+def _check_counts(protocol: Protocol, counts: Mapping[str, int]) -> None:
+    for what, count in counts.items():
+        if what in protocol.counts and protocol.counts[what] != count:
+            raise EvaluationError(
+                f"{protocol.name} has {protocol.counts[what]} {what}, here are {count}: these are not the pictures it"
+                " is defined on. For pictures of your own take the protocol `folder`"
+            )
+        if not count:
+            raise EvaluationError(f"{protocol.name} finds no {what} here")
+
+
+def _warnings(manifest: Manifest, protocol: Protocol, members: Mapping[str, Mask]) -> list[str]:
+    notes = []
+    for name, mask in members.items():
+        if mask[manifest.queries].any() and not mask[manifest.database].any():
+            notes.append(f"{name} has {int(mask[manifest.queries].sum())} queries, and nothing of it can be found")
+    asked = {manifest.hashes[i] for i in manifest.queries.tolist()}
+    twice = sum(manifest.hashes[i] in asked for i in manifest.database.tolist())
+    if twice:
+        notes.append(f"{twice} pictures of the database have the very contents of a query")
+    pinned = protocol.manifests.get(manifest.seed)
+    if pinned and pinned != manifest.digest:
+        notes.append(
+            f"these are not the pictures that {protocol.name} with seed {manifest.seed} was drawn from before"
+            f" (manifest {manifest.digest[:12]}, not {pinned[:12]}): figures are not comparable with those"
+        )
+    return notes
