@@ -97,6 +97,16 @@ def test_ticks_are_round_numbers_inside_the_plot() -> None:
     assert ticks([1, 20], log_x=True) == ["1", "2", "5", "10", "20"]
 
 
+def test_areas_stand_on_nothing_and_are_shares_of_their_own() -> None:
+    drawn = well_formed(histogram_chart([5] * 17, [700] * 17, title="t"))
+    up = [text.text for text in drawn.iter("text") if text.get("text-anchor") == "end"]
+    assert up[0] == "0"
+    told = "".join(drawn.itertext())
+    assert "overlap by 100 %" in told
+    assert "not relevant, median 8" in told
+    assert "relevant, no pairs" in "".join(well_formed(histogram_chart([], [1], title="t")).itertext())
+
+
 def test_forty_lines_are_all_drawn_and_the_first_told_apart() -> None:
     series = [Series(f"line {i}", [0, 1], [i, 2 * i]) for i in range(40)]
     drawn = well_formed(line_chart(series, x="x", y="y", title="t"))

@@ -51,9 +51,9 @@ def heat_map(matrix: Sequence[Sequence[object]], *, title: str) -> str:
 
 
 def heat_scale() -> str:
-    """What the colours of a heat map mean."""
+    """What the colours of a heat map mean: each is told by where it starts, for the steps are not equal."""
     looks = [f"n s{place}" for place in reversed(range(5))] + [""] + [f"p s{place}" for place in range(5)]
-    labels = ["−1", "", "", "", "", "0", "", "", "", "", "1"]
+    labels = ["−.75", "", "−.3", "", "−.05", "0", ".05", "", ".3", "", ".75"]
     cells = (
         f'<div><svg aria-hidden="true"><line class="{look}" x1="0" x2="100%" y1="50%" y2="50%"/></svg>{label}</div>'
         for look, label in zip(looks, labels, strict=True)

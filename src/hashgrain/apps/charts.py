@@ -105,14 +105,14 @@ def histogram_chart(
     # Codes are whole words: a quarter of their bits is a rounder number than any ten.
     step = (bins - 1) / 4 if bins > 1 and (bins - 1) % 8 == 0 else max(1.0, _step(0, bins))
     across = Axis(-0.5, bins - 0.5, _ticks(0, bins - 1, step))
-    up = _axis([100 * share for part in shares for share in part], round_up=True)
+    up = _axis([0.0, *(100 * share for part in shares for share in part)], round_up=True)
     drawn = "".join(
         f'<path class="area l{look}" d="{_steps([100 * share for share in part], up)}"/>'
         for look, part in reversed(list(enumerate(shares)))
         if any(part)
     )
     names = ("relevant", "not relevant")
-    keys = [(f"l{look} area", f"{names[look]}, median {_median(part)}", True) for look, part in enumerate(shares)]
+    keys = [(f"l{look} area", f"{names[look]}, {_median(part)}", True) for look, part in enumerate(shares)]
     overlap = sum(map(min, *shares))
     about = f'<p class="soft">The two overlap by {100 * overlap:.0f} %.</p>' if all(map(any, shares)) else ""
     return _figure(title, about, _plot(drawn, across, up, x=x, y="% of such pairs", summary=title), _key(keys))
@@ -201,8 +201,8 @@ def _median(shares: Sequence[float]) -> str:
     for place, share in enumerate(shares):
         seen += share
         if seen >= 0.5:
-            return str(place)
-    return "unknown"
+            return f"median {place}"
+    return "no pairs"
 
 
 def _axis(values: Sequence[float], *, log: bool = False, round_up: bool = False) -> Axis:

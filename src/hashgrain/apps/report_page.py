@@ -192,17 +192,14 @@ def _bits(rows: Sequence[Row]) -> str:
         for row, name in zip(rows, row_names(rows), strict=True)
         if row.get("kind") != "reference" and (row["health"].get("entropy") or row["health"].get("correlation"))
     ]
-    drawn = "".join(_close_up(name, health) for name, health in found[:MOST_CLOSE_UPS])
-    return (
-        '<h2>Bits</h2><p class="soft small">A bit says most where it is on for half of the pictures (entropy 1) and '
-        "repeats no other bit (correlation r near 0). A dead bit never changes; the largest bucket is how many "
-        f"pictures share the commonest code.</p>{health_table(rows)}"
-        + (
-            f'<p class="soft small">{_left_out(len(found))}</p><div class="charts narrow">{drawn}</div>'
-            if found
-            else ""
-        )
+    lead = (
+        "A bit says most where it is on for half of the pictures (entropy 1) and repeats no other bit (correlation r "
+        "near 0). A dead bit never changes and has no correlation, which is drawn grey; the largest bucket is how "
+        "many pictures share the commonest code."
     )
+    drawn = "".join(_close_up(name, health) for name, health in found[:MOST_CLOSE_UPS])
+    maps = f'<p class="soft small">{_left_out(len(found))}</p><div class="charts narrow">{drawn}</div>'
+    return f'<h2>Bits</h2><p class="soft small">{lead}</p>{health_table(rows)}{maps if found else ""}'
 
 
 def _close_up(name: str, health: Mapping[str, Any]) -> str:
