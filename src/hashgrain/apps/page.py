@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote_from_bytes
+
+# Half characters, which names of undecodable bytes are made of, and controls: no file of UTF-8 or XML holds them.
+NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f7; --ink: #1d1c1a; --soft: #6b6862; --card: #fff; --line: #e4e1db;
@@ -22,13 +26,15 @@ h1 { font-size: 1.6rem; margin: 0 0 .25rem; text-wrap: balance; }
 h2 { font-size: 1.05rem; margin: 2.25rem 0 .75rem; }
 h2 small, .soft { color: var(--soft); font-weight: 400; }
 .query { display: flex; gap: 1.25rem; align-items: center; margin: 1.25rem 0; }
-.query img { max-width: 14rem; max-height: 14rem; border-radius: .6rem; border: 1px solid var(--line); }
-ol { list-style: none; margin: 0; padding: 0; display: grid; gap: .9rem;
+.query img { width: auto; height: auto; max-width: min(14rem, 45%); max-height: 14rem;
+  border-radius: .6rem; border: 1px solid var(--line); }
+.cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .9rem;
   grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
-li { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; }
-li > a { display: block; color: inherit; text-decoration: none; height: 100%; }
-a:focus-visible { outline: 3px solid var(--near); outline-offset: 2px; }
-.shot { display: grid; place-items: center; height: 8.5rem; background: var(--line); }
+.cards > li { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
+.cards > li > a { display: block; color: inherit; text-decoration: none; height: 100%; border-radius: inherit; }
+:focus-visible { outline: 3px solid var(--near); outline-offset: 2px; }
+.shot { display: grid; grid-template: minmax(0, 1fr) / minmax(0, 1fr); place-items: center; height: 8.5rem;
+  background: var(--paper); border-radius: .55rem .55rem 0 0; overflow: hidden; }
 .shot img { width: 100%; height: 100%; object-fit: cover; }
 .told { display: block; padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
 .word { font-weight: 700; } .same { color: var(--same); } .near { color: var(--near); }
@@ -48,6 +54,8 @@ class PageQuery:
 
 @dataclass(frozen=True)
 class PageHit:
+    """One card. Where the path is empty it links to nothing, as on a page made to be sent around."""
+
     name: str
     path: str
     thumbnail: bytes | None
@@ -68,45 +76,58 @@ class PageGroup:
 
 def result_page(query: PageQuery | None, groups: Sequence[PageGroup], *, title: str, lead: str = "") -> str:
     """The page as text. Names are hostile until escaped."""
-    body = [f"<h1>{_text(title)}</h1>"]
+    body = [f"<h1>{text(title)}</h1>"]
     if lead:
-        body.append(f'<p class="soft">{_text(lead)}</p>')
+        body.append(f'<p class="soft">{text(lead)}</p>')
     if query:
-        body.append(_query(query))
+        body.append(asked_with(query))
     body.extend(map(_group, groups))
+    return document(title, body)
+
+
+def document(title: str, body: Sequence[str], *, style: str = "") -> str:
+    """The whole file around parts that are HTML already; `style` comes after the house's own."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;'
         " style-src 'unsafe-inline'\">"
-        f"<title>{_text(title)}</title><style>{STYLE}</style></head>\n<body><main>" + "\n".join(body) + "</main></body>"
-        "</html>\n"
+        f"<title>{text(title)}</title><style>{STYLE}{style}</style></head>\n<body><main>"
+        + "\n".join(body)
+        + "</main></body></html>\n"
     )
 
 
-def _query(query: PageQuery) -> str:
+def asked_with(query: PageQuery) -> str:
+    """The picture that asked, large, with its name."""
     picture = _picture(query.thumbnail, f"The picture asked with: {query.name}")
-    return f'<div class="query">{picture}<div><div class="soft">asked with</div>{_text(query.name)}</div></div>'
+    return f'<div class="query">{picture}<div><div class="soft">asked with</div>{text(query.name)}</div></div>'
+
+
+def cards(hits: Sequence[PageHit]) -> str:
+    """The hits in a grid, nearest first."""
+    inside = "".join(_card(rank, hit) for rank, hit in enumerate(hits, 1)) or '<li class="told">nothing found</li>'
+    return f'<ol class="cards">{inside}</ol>'
 
 
 def _group(group: PageGroup) -> str:
-    cards = "".join(_card(rank, hit) for rank, hit in enumerate(group.hits, 1)) or '<li class="told">nothing found</li>'
-    asked = _query(group.query) if group.query else ""
-    return f"<section><h2>{_text(group.title)}</h2>{asked}<ol>{cards}</ol></section>"
+    asked = asked_with(group.query) if group.query else ""
+    return f"<section><h2>{text(group.title)}</h2>{asked}{cards(group.hits)}</section>"
 
 
 def _card(rank: int, hit: PageHit) -> str:
-    distances = " · ".join(f"{_text(grain)} {distance}" for grain, distance in hit.distances.items())
+    distances = " · ".join(f"{text(grain)} {distance}" for grain, distance in hit.distances.items())
     mark = {True: '<span class="right">✓ right</span>', False: '<span class="wrong">✗ wrong</span>', None: ""}[
         hit.right
     ]
-    note = f'<span class="name">{_text(hit.note)}</span>' if hit.note else ""
+    note = f'<span class="name">{text(hit.note)}</span>' if hit.note else ""
     picture = _picture(hit.thumbnail, f"Hit {rank}: {hit.name}")
-    return (
-        f'<li><a href="{escape(file_address(hit.path))}"><span class="shot">{picture}</span><span class="told">'
-        f'<span class="soft">{rank}.</span> <span class="word {_text(hit.word)}">{_text(hit.word)}</span> {mark}'
-        f'<span class="name">{_text(hit.name)}</span>{note}<span class="soft">{distances}</span></span></a></li>'
+    inside = (
+        f'<span class="shot">{picture}</span><span class="told">'
+        f'<span class="soft">{rank}.</span> <span class="word {text(hit.word)}">{text(hit.word)}</span> {mark}'
+        f'<span class="name">{text(hit.name)}</span>{note}<span class="soft">{distances}</span></span>'
     )
+    return f'<li><a href="{escape(file_address(hit.path))}">{inside}</a></li>' if hit.path else f"<li>{inside}</li>"
 
 
 def _picture(jpeg: bytes | None, alt: str) -> str:
@@ -114,7 +135,7 @@ def _picture(jpeg: bytes | None, alt: str) -> str:
         return '<span class="soft">the file is gone</span>'
     width, height = _size(jpeg)
     source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-    return f'<img src="{source}" alt="{_text(alt)}" width="{width}" height="{height}">'
+    return f'<img src="{source}" alt="{text(alt)}" width="{width}" height="{height}">'
 
 
 def _size(jpeg: bytes) -> tuple[int, int]:
@@ -130,6 +151,6 @@ def file_address(path: str) -> str:
     return "file://" + quote_from_bytes(os.fsencode(path))
 
 
-def _text(text: str) -> str:
-    """Safe in HTML, with what is no text replaced."""
-    return escape(text.encode("utf-8", "replace").decode())
+def text(raw: str) -> str:
+    """Safe in HTML and in XML, with what is no text replaced."""
+    return escape(NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", raw))
