@@ -1,47 +1,77 @@
-"""Are the bits in use? Dead bits and crowded buckets are how hashing fails without saying so."""
+"""Are the bits in use? Dead bits, bits that say the same and crowded buckets are how hashing fails silently."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, unpack
 
 ROWS = 1 << 16  # codes unpacked at a time
+Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Health:
     """Of the codes at one grain. Entropy is 1 where a bit is on half of the time, 0 where it never changes."""
 
     bits: int
-    dead_bits: int
-    mean_entropy: float
-    least_entropy: float
+    ones: Floats  # per bit, the share of codes in which it is on
+    entropy: Floats  # per bit
+    correlation: Floats  # (bits, bits), 0 for a dead bit with any other
     distinct: int
     largest_bucket: int  # how many pictures share the commonest code
+    colliding: float  # the share of pictures whose code is another's too
+
+    @property
+    def dead_bits(self) -> int:
+        return int(((self.ones == 0) | (self.ones == 1)).sum())
+
+    @property
+    def mean_entropy(self) -> float:
+        return float(self.entropy.mean())
+
+    @property
+    def least_entropy(self) -> float:
+        return float(self.entropy.min())
+
+    @property
+    def correlations(self) -> Floats:
+        """The size of the correlation of every pair of bits."""
+        return np.abs(self.correlation[np.triu_indices(self.bits, 1)])
 
 
 def code_health(codes: Codes) -> dict[str, Health]:
     """The health of each grain, coarse to fine."""
-    ones = np.zeros(codes.grains.bits, np.int64)
-    for start in range(0, len(codes), ROWS):
-        ones += unpack(codes.words[start : start + ROWS], codes.grains.bits).sum(axis=0, dtype=np.int64)
-    share = ones / max(1, len(codes))
+    bits, n = codes.grains.bits, len(codes)
+    ones, together = np.zeros(bits), np.zeros((bits, bits))
+    for start in range(0, n, ROWS):
+        some = unpack(codes.words[start : start + ROWS], bits).astype(np.float32)
+        ones += some.sum(axis=0, dtype=np.float64)
+        together += some.T @ some  # whole numbers below 2^24: exact
+    share = ones / max(1, n)
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = np.nan_to_num(-share * np.log2(share) - (1 - share) * np.log2(1 - share))
-    return {grain: _health(codes.at(grain), entropy[:bits], ones[:bits]) for grain, bits in codes.grains.items()}
+        spread = np.sqrt(share * (1 - share))
+        correlation = np.nan_to_num((together / max(1, n) - np.outer(share, share)) / np.outer(spread, spread))
+    np.fill_diagonal(correlation, 1.0)
+    return {
+        grain: _health(codes.at(grain), share[:width], entropy[:width], correlation[:width, :width])
+        for grain, width in codes.grains.items()
+    }
 
 
-def _health(codes: Codes, entropy: np.ndarray, ones: np.ndarray) -> Health:
+def _health(codes: Codes, ones: Floats, entropy: Floats, correlation: Floats) -> Health:
     as_records = np.ascontiguousarray(codes.words).view(np.dtype((np.void, codes.words.shape[1] * 8))).ravel()
-    counts = np.unique(as_records, return_counts=True)[1] if len(codes) else np.zeros(1, np.int64)
+    counts = np.unique(as_records, return_counts=True)[1] if len(codes) else np.empty(0, np.int64)
     return Health(
         bits=codes.grains.bits,
-        dead_bits=int(((ones == 0) | (ones == len(codes))).sum()),
-        mean_entropy=float(entropy.mean()),
-        least_entropy=float(entropy.min()),
-        distinct=len(counts) if len(codes) else 0,
-        largest_bucket=int(counts.max()),
+        ones=ones,
+        entropy=entropy,
+        correlation=np.clip(correlation, -1, 1),
+        distinct=len(counts),
+        largest_bucket=int(counts.max(initial=0)),
+        colliding=float(counts[counts > 1].sum() / max(1, len(codes))),
     )

@@ -1,0 +1,150 @@
+"""Runs side by side: means and spreads over seeds, and which differences are more than noise.
+
+Two methods are compared run by run, on the very same manifests with the same seed. Noise is half of the 95 %
+interval of the mean difference: over queries (pairs of APs), and, where there are several seeds, over seeds
+(Student's t); the larger of the two counts. One seed says nothing about another, and is said to be one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.chances import Floats
+from hashgrain.evaluate.results import Result, Row
+
+# 97.5 % points of Student's t for 1, 2, 3 ... degrees of freedom; past them the normal's is near enough
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+NORMAL = 1.96
+NoiseOf = Literal["seeds", "queries", "unknown"]  # what the larger interval is over
+Run = tuple[str, int]  # manifest and seed
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One method at one width, over its runs."""
+
+    name: str
+    kind: str
+    bits: int | None
+    rows: Mapping[Run, Row]
+
+    def values(self, figure: str) -> list[float]:
+        return [row.figures[figure].value for row in self.rows.values() if figure in row.figures]
+
+    def mean(self, figure: str) -> float:
+        return float(np.mean(self.values(figure)))
+
+    def spread(self, figure: str) -> float | None:
+        """The standard deviation over runs."""
+        values = self.values(figure)
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def bounds(self, figure: str) -> tuple[float, float] | None:
+        """What ties could make of the mean."""
+        found = [row.figures[figure] for row in self.rows.values() if figure in row.figures]
+        if any(each.worst is None or each.best is None for each in found):
+            return None
+        return float(np.mean([each.worst for each in found])), float(np.mean([each.best for each in found]))
+
+
+@dataclass(frozen=True)
+class Difference:
+    mean: float
+    noise: float | None  # half of the 95 % interval
+    noise_of: NoiseOf
+
+    @property
+    def within_noise(self) -> bool | None:
+        return None if self.noise is None else abs(self.mean) <= self.noise
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of one protocol on the same manifests: what may be compared."""
+
+    protocol: Mapping[str, Any]
+    manifests: tuple[str, ...]
+    seeds: tuple[int, ...]
+    methods: Sequence[Method]
+    warnings: Sequence[str]
+
+
+def group(results: Sequence[Result]) -> list[Group]:
+    """What is comparable together. Methods are compared on the manifests that each of them has."""
+    by_protocol: dict[tuple[str, int], list[Result]] = defaultdict(list)
+    for result in results:
+        by_protocol[result.protocol["name"], result.protocol.get("version", 1)].append(result)
+    groups = []
+    for same in by_protocol.values():
+        found: dict[str, dict[Run, Row]] = defaultdict(dict)
+        for result in same:
+            for row in result.rows:
+                runs = found[row.name]
+                if (result.manifest, row.seed) in runs:
+                    raise EvaluationError(f"{row.name} stands twice, with the same pictures and seed {row.seed}")
+                runs[result.manifest, row.seed] = row
+        by_manifests: dict[tuple[str, ...], list[Method]] = defaultdict(list)
+        for name, runs in found.items():
+            first = next(iter(runs.values()))
+            manifests = tuple(sorted({manifest for manifest, _ in runs}))
+            by_manifests[manifests].append(Method(name, first.kind, first.bits, runs))
+        for manifests, methods in by_manifests.items():
+            inside = [result for result in same if result.manifest in manifests]
+            notes = list(dict.fromkeys(note for result in inside for note in result.warnings))
+            seeds = tuple(sorted({seed for method in methods for _, seed in method.rows}))
+            groups.append(Group(inside[0].protocol, manifests, seeds, methods, notes))
+    return groups
+
+
+def incomparable(groups: Sequence[Group]) -> list[str]:
+    """Which runs of one protocol must not be compared, and why."""
+    names: dict[str, list[Group]] = defaultdict(list)
+    for each in groups:
+        names[each.protocol["name"]].append(each)
+    return [
+        f"{name}: {', '.join(method.name for method in other.methods[:4])} ran on other pictures (manifests"
+        f" {_short(other)}, not {_short(parts[0])}): not comparable with the others, shown apart"
+        for name, parts in names.items()
+        for other in parts[1:]
+    ]
+
+
+def difference(one: Method, other: Method, figure: str, per_query: str | None = None) -> Difference:
+    """How much better `one` is. `per_query` is the figure that the APs of the queries belong to."""
+    shared = [run for run in one.rows if run in other.rows]
+    if not shared:
+        raise EvaluationError(f"{one.name} and {other.name} have no run on the same pictures with the same seed")
+    pairs = [(one.rows[run], other.rows[run]) for run in shared]
+    differences = np.array([mine.figures[figure].value - yours.figures[figure].value for mine, yours in pairs])
+    found: list[tuple[float, NoiseOf]] = []
+    if len(differences) > 1:
+        student = STUDENT[len(differences) - 2] if len(differences) - 2 < len(STUDENT) else NORMAL
+        found.append((student * float(differences.std(ddof=1)) / len(differences) ** 0.5, "seeds"))
+    if figure == per_query and all(len(mine.per_query) == len(yours.per_query) > 1 for mine, yours in pairs):
+        over_queries = [_error(mine.per_query - yours.per_query) for mine, yours in pairs]
+        found.append((NORMAL * float(np.mean(over_queries)), "queries"))
+    if not found:
+        return Difference(float(differences.mean()), None, "unknown")
+    return Difference(float(differences.mean()), *max(found))
+
+
+def _error(values: Floats) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def main_figure(protocol: Mapping[str, Any]) -> str:
+    """The figure a protocol is about."""
+    cutoff = protocol["cutoff"]
+    if cutoff is not None and cutoff >= protocol["database"]:
+        cutoff = None
+    return f"mAP@{'ALL' if cutoff is None else cutoff} {protocol['convention']}"
+
+
+def _short(group: Group) -> str:
+    return " ".join(manifest[:12] for manifest in group.manifests)

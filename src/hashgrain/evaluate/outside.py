@@ -1,0 +1,83 @@
+"""Codes and labels that other programs made, in numpy files: a folder with queries.npy and database.npy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import MAX_BITS, Codes, Grains
+from hashgrain.errors import CodesError, EvaluationError
+from hashgrain.evaluate.labels import Labels, as_labels
+
+FILES = ("queries.npy", "database.npy")
+
+
+@dataclass(frozen=True, eq=False)
+class OutsideCodes:
+    queries: Codes
+    database: Codes
+    outputs: NDArray[np.float32] | None  # of the queries, where they are real-valued
+    wanted: Labels | None  # where the folder has query_labels.npy and database_labels.npy
+    labels: Labels | None
+
+
+def is_codes(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FILES)
+
+
+def read_outside(folder: str | Path) -> OutsideCodes:
+    """uint8 is packed bits, eight a byte, as Faiss and numpy.packbits write them; anything else is one value a bit:
+    booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one."""
+    where = Path(folder)
+    asked = _array(where / FILES[0])
+    queries = as_codes(asked, name=str(where / FILES[0]))
+    database = as_codes(_array(where / FILES[1]), name=str(where / FILES[1]))
+    if queries.grains.bits != database.grains.bits:
+        raise EvaluationError(f"{where}: queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
+    wanted, labels = _labels(where / "query_labels.npy"), _labels(where / "database_labels.npy")
+    if (wanted is None) != (labels is None):
+        raise EvaluationError(
+            f"{where} has labels for one side only: query_labels.npy and database_labels.npy go together"
+        )
+    real = asked.dtype.kind == "f" and not np.isin(asked, (-1, 0, 1)).all()
+    return OutsideCodes(queries, database, asked.astype(np.float32) if real else None, wanted, labels)
+
+
+def as_codes(table: NDArray[Any], *, name: str) -> Codes:
+    """Codes from an array in any of the usual forms."""
+    if table.ndim != 2 or not table.shape[1]:
+        raise EvaluationError(
+            f"{name}: codes are a table with a row a picture, not {table.dtype} of shape {table.shape}"
+        )
+    try:
+        if table.dtype == np.uint8:
+            return Codes.from_bytes(table, Grains(look=8 * table.shape[1]))
+        if table.dtype.kind not in "bif":
+            raise EvaluationError(f"{name}: {table.dtype} is no code; save uint8 (packed), bool, int8 or float32")
+        if table.shape[1] > MAX_BITS:
+            raise EvaluationError(f"{name}: {table.shape[1]} bits, more than {MAX_BITS}")
+        if table.dtype.kind == "f" and not np.isfinite(table).all():
+            row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+            raise EvaluationError(f"{name}: row {row} holds values that are not numbers (NaN or infinite)")
+        on = table > 0 if not (table < 0).any() and np.isin(table, (0, 1)).all() else table >= 0
+        return Codes.from_bits(on, Grains(look=table.shape[1]))
+    except CodesError as error:
+        raise EvaluationError(f"{name}: {error}") from None
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        found: NDArray[Any] = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise EvaluationError(f"cannot read {path} ({error.strerror or error})") from None
+    except (ValueError, EOFError) as error:
+        raise EvaluationError(f"{path} is not a .npy file of plain numbers ({error})") from None
+    return found
+
+
+def _labels(path: Path) -> Labels | None:
+    return as_labels(_array(path), name=str(path)) if path.exists() else None

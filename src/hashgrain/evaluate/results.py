@@ -1,0 +1,180 @@
+"""A result on disk: `result.json` (what was measured, on what, how) and `per_query.npz` (AP of every query)."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hashgrain import __version__
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.chances import Floats
+from hashgrain.evaluate.health import Health
+from hashgrain.evaluate.manifest import RULES, Manifest
+from hashgrain.evaluate.means import Figure
+from hashgrain.evaluate.measure import Curves, Distance, Measured
+
+FORMAT = 1
+FILE, PER_QUERY = "result.json", "per_query.npz"
+DIGITS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One method at one width."""
+
+    method: str
+    kind: str  # model, reference, or codes (made by another program)
+    bits: int | None
+    distance: Distance
+    seed: int
+    figures: Mapping[str, Figure]
+    grain: str | None = None
+    curves: Curves = field(default_factory=dict)
+    health: Mapping[str, Any] | None = None
+    without_relevant: int = 0
+    per_query: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def name(self) -> str:
+        """What tells rows apart, seeds aside."""
+        parts = [self.method, f"{self.bits} bits" if self.bits else "", self.distance if self.bits else "cosine"]
+        return ", ".join(part for part in parts if part and part != "symmetric")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    protocol: Mapping[str, Any]
+    rows: Sequence[Row]
+    warnings: Sequence[str] = ()
+    created: str = ""
+    hashgrain: str = __version__
+
+    @property
+    def manifest(self) -> str:
+        return str(self.protocol["manifest"])
+
+    def described(self) -> dict[str, Any]:
+        """As `result.json` has it."""
+        rows = []
+        for row in self.rows:
+            plain = {name: getattr(row, name) for name in ("method", "kind", "bits", "grain", "distance", "seed")}
+            plain["figures"] = {name: _plain(figure) for name, figure in row.figures.items()}
+            rows.append(plain | {"curves": row.curves, "health": row.health, "without_relevant": row.without_relevant})
+        head = {"format": FORMAT, "hashgrain": self.hashgrain, "created": self.created}
+        return head | {"protocol": dict(self.protocol), "warnings": list(self.warnings), "rows": rows}
+
+    def write(self, folder: str | Path) -> Path:
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        part = target / (FILE + ".part")
+        part.write_text(json.dumps(self.described(), allow_nan=False) + "\n", encoding="utf-8")
+        values = {f"row{i}": row.per_query.astype(np.float32) for i, row in enumerate(self.rows)}
+        with (target / (PER_QUERY + ".part")).open("wb") as file:
+            np.savez_compressed(file, **values)  # type: ignore[arg-type]
+        os.replace(target / (PER_QUERY + ".part"), target / PER_QUERY)
+        os.replace(part, target / FILE)
+        return target
+
+    @classmethod
+    def read(cls, place: str | Path) -> Result:
+        """From a run's folder, or from a result.json alone (then without the figures of every query)."""
+        file = Path(place) / FILE if Path(place).is_dir() else Path(place)
+        try:
+            described = json.loads(file.read_text(encoding="utf-8"))
+            if described["format"] > FORMAT:
+                raise EvaluationError(
+                    f"{file} has result format {described['format']}, this HashGrain reads up to {FORMAT}:"
+                    " upgrade hashgrain"
+                )
+            per_query = _per_query(file.with_name(PER_QUERY), len(described["rows"]))
+            rows = [_row(row, values) for row, values in zip(described["rows"], per_query, strict=True)]
+            protocol = dict(described["protocol"])
+            for name in ("name", "manifest", "seed", "cutoff", "convention"):
+                protocol[name]
+            return cls(protocol, rows, described["warnings"], described["created"], described["hashgrain"])
+        except OSError as error:
+            raise EvaluationError(f"cannot read the result {file} ({error.strerror})") from None
+        except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise EvaluationError(f"{file} is not the result of an evaluation ({error!r})") from None
+
+
+def described_protocol(manifest: Manifest, about: str = "") -> dict[str, Any]:
+    """What a result says of its protocol."""
+    rules = {rule: manifest.rules[rule] for rule in RULES if rule != "protocol"}
+    counts = {split: len(index) for split, index in manifest.splits.items()}
+    name, classes = manifest.rules["protocol"], len(manifest.class_names())
+    facts = {"name": name, "seed": manifest.seed, "manifest": manifest.digest, "classes": classes, "about": about}
+    return facts | rules | counts | {"train in database": manifest.database_holds_train}
+
+
+def row_of(
+    measured: Measured,
+    *,
+    method: str,
+    kind: str,
+    bits: int | None,
+    distance: Distance,
+    seed: int,
+    grain: str | None = None,
+    health: Health | None = None,
+) -> Row:
+    described = described_health(health) if health else None
+    return Row(
+        method,
+        kind,
+        bits,
+        distance,
+        seed,
+        measured.figures,
+        grain,
+        measured.curves,
+        described,
+        measured.without_relevant,
+        measured.per_query,
+    )
+
+
+def described_health(health: Health) -> dict[str, Any]:
+    pairs = health.correlations
+    return {
+        "entropy": [round(float(value), 4) for value in health.entropy],
+        "share of ones": [round(float(value), 4) for value in health.ones],
+        "dead bits": health.dead_bits,
+        "distinct": health.distinct,
+        "largest bucket": health.largest_bucket,
+        "colliding": round(health.colliding, DIGITS),
+        "mean correlation": round(float(pairs.mean()), 4) if len(pairs) else 0.0,
+        "largest correlation": round(float(pairs.max(initial=0)), 4),
+        "correlation": [[round(float(value), 2) for value in line] for line in health.correlation],
+    }
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _plain(figure: Figure) -> dict[str, float]:
+    return {name: round(value, DIGITS) for name, value in asdict(figure).items() if value is not None}
+
+
+def _row(described: Mapping[str, Any], per_query: Floats) -> Row:
+    figures = {str(name): Figure(**figure) for name, figure in described["figures"].items()}
+    plain = {name: described[name] for name in ("method", "kind", "bits", "distance", "seed")}
+    curves, lost = described["curves"], described["without_relevant"]
+    return Row(**plain, figures=figures, grain=described["grain"], curves=curves, health=described["health"],
+               without_relevant=lost, per_query=per_query)  # fmt: skip
+
+
+def _per_query(file: Path, n_rows: int) -> list[Floats]:
+    if not file.is_file():
+        return [np.empty(0)] * n_rows
+    with np.load(file, allow_pickle=False) as values:
+        return [values[f"row{i}"].astype(np.float64) for i in range(n_rows)]
