@@ -1,4 +1,4 @@
-"""How good are codes: tie-aware retrieval figures, and the health of the bits."""
+"""How good are codes: tie-aware retrieval figures, the health of the bits, what changed pictures do to them."""
 
 from hashgrain.evaluate.health import Health as Health
 from hashgrain.evaluate.health import code_health as code_health
@@ -6,3 +6,4 @@ from hashgrain.evaluate.metrics import average_precision_at as average_precision
 from hashgrain.evaluate.metrics import average_precision_at_scores as average_precision_at_scores
 from hashgrain.evaluate.metrics import precision_at as precision_at
 from hashgrain.evaluate.metrics import precision_at_scores as precision_at_scores
+from hashgrain.evaluate.near_copies import near_copy_recall as near_copy_recall
