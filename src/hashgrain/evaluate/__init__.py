@@ -2,6 +2,7 @@
 
 from hashgrain.evaluate.health import Health as Health
 from hashgrain.evaluate.health import code_health as code_health
+from hashgrain.evaluate.label_noise import flip_labels as flip_labels
 from hashgrain.evaluate.metrics import average_precision_at as average_precision_at
 from hashgrain.evaluate.metrics import average_precision_at_scores as average_precision_at_scores
 from hashgrain.evaluate.metrics import precision_at as precision_at
