@@ -15,7 +15,7 @@ def flip_labels(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[n
     classes, places = np.unique(labels, return_inverse=True)
     count = round(share * len(labels))
     if count and len(classes) < 2:
-        raise TrainingError("label noise: all labels are of one class, there is no other to flip to; give two or more")
+        raise TrainingError("labels to flip: all are of one class, there is no other to flip to; give two or more")
     dice = np.random.default_rng(seed)
     chosen = dice.permutation(len(labels))[:count]
     # A step of 1 to n - 1 around the circle of classes never comes back to where it started.
