@@ -7,4 +7,7 @@ from hashgrain.evaluate.metrics import average_precision_at as average_precision
 from hashgrain.evaluate.metrics import average_precision_at_scores as average_precision_at_scores
 from hashgrain.evaluate.metrics import precision_at as precision_at
 from hashgrain.evaluate.metrics import precision_at_scores as precision_at_scores
+from hashgrain.evaluate.model_check import Finding as Finding
+from hashgrain.evaluate.model_check import check_model as check_model
+from hashgrain.evaluate.model_check import pixels_for as pixels_for
 from hashgrain.evaluate.near_copies import near_copy_recall as near_copy_recall
