@@ -23,6 +23,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a number of the recipe: seed=2. Repeatable.")
     ] = None,
+    label_noise: Annotated[
+        float | None,
+        typer.Option(
+            "--label-noise", min=0, max=1, help="Make this share of the training labels wrong, as a test: 0.2."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> int:
     """Train a model from random weights and write its bundle. Run it again after a stop: it goes on.
@@ -42,7 +48,8 @@ def train(
 
     if recipe not in RECIPES:
         raise TrainingError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    chosen = change(RECIPES[recipe], settings or [])
+    settings = [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])]
+    chosen = change(RECIPES[recipe], settings)
     try:
         facts = train_bundle(chosen, data, out, run or Path("runs") / recipe, say=lambda text: say(text, quiet))
     except KeyboardInterrupt:

@@ -1,14 +1,54 @@
-"""`hashgrain verify`: check a library for damage."""
+"""`hashgrain verify`: check a library for damage, or whether a model is fit for use."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from hashgrain.cli.output import Json, LibraryPath, print_json, print_line
+import typer
+
+from hashgrain.cli.output import Json, print_json, print_line
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from hashgrain.encoder import Encoder
+    from hashgrain.evaluate import Finding
+
+SAID = {True: "ok", False: "WRONG", None: "told"}
 
 
-def verify(library: LibraryPath, as_json: Json = False) -> int:
-    """Check everything in LIBRARY: catalogue, checksums, counts, model. Exit code 1 where something is wrong."""
+def verify(
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="LIBRARY", help="A library's folder, or a model: 'default', or a bundle's folder."),
+    ],
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--pictures", help="Check a model on the pictures of this folder, instead of drawn ones."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Check everything in LIBRARY: catalogue, checksums, counts, model. Exit code 1 where something is wrong.
+
+    Of a model: whether its files are whole, whether the same picture always has the same bits, whether bits and
+    codes are in use; and, told and not judged, how it stands up to changed and attacked pictures.
+
+    Example: hashgrain verify my-model --pictures photos/
+    """
+    from hashgrain.apps.model_checkup import is_bundle
+
+    if str(target) == "default" and not target.exists():
+        return _verify_model("default", pictures, as_json)
+    if is_bundle(target):
+        return _verify_model(target, pictures, as_json)
+    if pictures is not None:
+        raise typer.BadParameter(f"--pictures is for checking a model, and {target} is not one")
+    return _verify_library(target, as_json)
+
+
+def _verify_library(library: Path, as_json: bool) -> int:
     from hashgrain.library import verify_library
 
     problems = verify_library(library)
@@ -21,3 +61,42 @@ def verify(library: LibraryPath, as_json: Json = False) -> int:
         if not wrong:
             print_line(f"{library} is sound")
     return 1 if wrong else 0
+
+
+def _verify_model(bundle: str | Path, folder: Path | None, as_json: bool) -> int:
+    from hashgrain.apps.model_checkup import open_bundle, pictures_to_check
+    from hashgrain.evaluate import check_model
+
+    finding, encoder = open_bundle(bundle)
+    findings, what = [finding], "no pictures"
+    if encoder is not None:
+        pictures, what = pictures_to_check(folder)
+        findings += [*check_model(encoder, pictures), _attack_finding(encoder, pictures)]
+    wrong = any(finding.passed is False for finding in findings)
+    if as_json:
+        found = [dataclasses.asdict(finding) for finding in findings]
+        print_json({"ok": not wrong, "model": str(bundle), "pictures": what, "findings": found})
+    else:
+        print_line(f"model {bundle}, on {what}")
+        width = max(len(finding.name) for finding in findings)
+        for finding in findings:
+            print_line(f"{SAID[finding.passed]:<5}  {finding.name:<{width}}  {finding.reason}")
+        print_line(f"{bundle} is {'NOT fit for use' if wrong else 'fit for use'}")
+    return 1 if wrong else 0
+
+
+def _attack_finding(encoder: Encoder, pictures: list[Image]) -> Finding:
+    from hashgrain.errors import TrainingError
+    from hashgrain.evaluate import Finding, pixels_for
+
+    try:
+        import onnx  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError:
+        return Finding("attack", None, "not checked: needs hashgrain[train]")
+    from hashgrain.learn.model_check import check_attack
+
+    try:
+        return check_attack(encoder, pixels_for(encoder, pictures))
+    except TrainingError as error:
+        return Finding("attack", None, f"not checked: {error}")

@@ -1,4 +1,5 @@
 """How good are codes: retrieval figures that do not depend on luck, and the health of the bits.
+"""How good are codes: tie-aware retrieval figures, the health of the bits, what changed pictures do to them."""
 
 `tally` counts; every figure is made from its counts. See docs/reference/figures.md for what each means.
 """
@@ -32,3 +33,8 @@ from hashgrain.evaluate.within import average_precision_within as average_precis
 from hashgrain.evaluate.within import hit_rate_within as hit_rate_within
 from hashgrain.evaluate.within import precision_within as precision_within
 from hashgrain.evaluate.within import recall_within as recall_within
+from hashgrain.evaluate.label_noise import flip_labels as flip_labels
+from hashgrain.evaluate.model_check import Finding as Finding
+from hashgrain.evaluate.model_check import check_model as check_model
+from hashgrain.evaluate.model_check import pixels_for as pixels_for
+from hashgrain.evaluate.near_copies import near_copy_recall as near_copy_recall

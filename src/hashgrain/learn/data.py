@@ -5,6 +5,7 @@ Everything is decoded once into one array of bytes; at 64 px, 80,000 pictures ta
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import ImageError, TrainingError
+from hashgrain.evaluate import flip_labels
 from hashgrain.images import open_picture
 
 LABELLED_GRAINS = ("kind", "thing")
@@ -84,6 +86,12 @@ def hold_out(data: Labelled, per_thing: int) -> tuple[Labelled, Labelled]:
     if held.all():
         raise TrainingError(f"every thing has at most {per_thing} pictures: nothing would be left to train on")
     return data.take(~held), data.take(held)
+
+
+def mislabel(data: Labelled, share: float, seed: int) -> Labelled:
+    """The same pictures, a share of them under another thing and, with it, under that thing's kind."""
+    things = flip_labels(data.labels["thing"], share, seed)
+    return dataclasses.replace(data, labels={"kind": data.parents()[things], "thing": things})
 
 
 def _parquet_rows(folder: Path, tables: Sequence[Path]) -> Iterable[_Row]:

@@ -55,6 +55,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     tuning: HeadTuning = field(default_factory=HeadTuning)
     held_out: int = 50  # pictures of each thing kept for validation
+    label_noise: float = 0.0  # share of training labels made wrong on purpose; never of those kept for validation
     seed: int = 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hashgrain import __version__
-from hashgrain.learn.data import hold_out, load_labelled
+from hashgrain.learn.data import hold_out, load_labelled, mislabel
 from hashgrain.learn.export import export
 from hashgrain.learn.recipes import Recipe
 from hashgrain.learn.train import build_network, outputs_of, train, validate
@@ -25,10 +25,17 @@ def train_bundle(recipe: Recipe, data: Path, out: Path, run: Path, say: Callable
         say(f"refused: {name}")
     training, held = hold_out(labelled, recipe.held_out)
     del labelled
+    flipped = 0
+    if recipe.label_noise:
+        true = training.labels["thing"]
+        training = mislabel(training, recipe.label_noise, recipe.seed)
+        flipped = int((training.labels["thing"] != true).sum())
     say(
         f"training on {len(training)} pictures of {len(training.names['thing'])} things in"
         f" {len(training.names['kind'])} kinds; {len(held)} are kept for validation"
     )
+    if flipped:
+        say(f"{flipped} of the training labels are made wrong on purpose; those kept for validation are not")
     for at in train(recipe, training, held, run):
         found = "".join(f", {name} {value:.3f}" for name, value in (at.validation or {}).items())
         say(f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s{found}")
@@ -41,7 +48,7 @@ def train_bundle(recipe: Recipe, data: Path, out: Path, run: Path, say: Callable
     tune_head(network, torch.from_numpy(features), training, recipe)
     facts: dict[str, Any] = {
         "recipe": dataclasses.asdict(recipe) | {"grains": dict(recipe.grains)},
-        "data": {"folder": data.name, "pictures": len(training), "held_out": len(held)},
+        "data": {"folder": data.name, "pictures": len(training), "held_out": len(held), "mislabelled": flipped},
         "validation": validate(network, held, recipe, recipe.size),
         "validation before tuning": before,
         "hashgrain": __version__,

@@ -1,0 +1,54 @@
+"""What a model's check begins with: can its bundle be read at all, and which pictures is it checked on?"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from PIL import Image
+
+from hashgrain.apps.scenes import scenes
+from hashgrain.encoder import Encoder
+from hashgrain.errors import BundleError, ImageError, SourceError
+from hashgrain.evaluate import Finding
+from hashgrain.images import open_picture
+from hashgrain.sources import Refused, find
+
+LOOKS = 8  # of each of the 15 things drawn where no pictures are given: 120 pictures
+MOST_PICTURES = 200  # of a folder; more would tell little more
+MOST_LISTED = 10_000  # what archives and tables list stays in memory
+EDGE = 512  # pictures are held in memory, and models see them smaller than this anyway
+
+
+def is_bundle(path: Path) -> bool:
+    """A folder with at least one of a bundle's two files: what is half there should be told as a damaged bundle."""
+    return any((path / name).is_file() for name in ("model.json", "model.onnx"))
+
+
+def open_bundle(bundle: str | Path) -> tuple[Finding, Encoder | None]:
+    """Whether the files are whole and fit together; and the model, where they are."""
+    try:
+        encoder = Encoder.load(bundle)
+    except BundleError as error:
+        return Finding("files", False, str(error)), None
+    return Finding("files", True, f"whole, and what their digest {encoder.digest[:12]} says"), encoder
+
+
+def pictures_to_check(folder: Path | None) -> tuple[list[Image.Image], str]:
+    """Pictures drawn by ourselves, or up to MOST_PICTURES spread evenly over a folder; and what they are, in words."""
+    if folder is None:
+        drawn = [scene.image for scene in scenes(looks_per_thing=LOOKS, copies=0)]
+        return drawn, f"{len(drawn)} pictures drawn for the purpose; give your own with --pictures"
+    found = [source for source in islice(find(folder), MOST_LISTED) if not isinstance(source, Refused)]
+    count = min(len(found), MOST_PICTURES)
+    pictures = []
+    for source in (found[place * len(found) // count] for place in range(count)):
+        try:
+            image = Image.fromarray(open_picture(source.load(), name=source.path).pixels)
+        except (ImageError, OSError):
+            continue  # `hashgrain add` names each; here the others do as well
+        image.thumbnail((EDGE, EDGE))
+        pictures.append(image)
+    if not pictures:
+        raise SourceError(f"no pictures to check a model on in {folder}; give a folder with JPEG, PNG or WebP files")
+    return pictures, f"{len(pictures)} pictures of {folder}"

@@ -1,0 +1,21 @@
+"""The part of a model's check that takes torch: how far an attack carries its codes."""
+
+from __future__ import annotations
+
+from hashgrain.encoder import Encoder
+from hashgrain.evaluate import Finding
+from hashgrain.learn.attack import Attack, Pictures, attack_pictures, mean_distance, random_noise
+
+
+def check_attack(encoder: Encoder, pictures: Pictures, how: Attack | None = None) -> Finding:
+    """Told, not judged: no ordinary model withstands an attacker who has the model itself."""
+    how = how or Attack()
+    finest = encoder.grains.finest
+    before = encoder.codes(pictures)
+    attacked = mean_distance(before, encoder.codes(attack_pictures(encoder, pictures, finest, how)))
+    noise = mean_distance(before, encoder.codes(random_noise(pictures, how)))
+    reason = (
+        f"changes of at most {how.eps} grey levels, {how.steps} steps, turn {attacked:.1f} of {encoder.grains.bits}"
+        f" bits of {len(pictures)} pictures on average; random ones as large {noise:.1f}"
+    )
+    return Finding("attack", None, reason, {"bits_turned": round(attacked, 2), "bits_turned_by_noise": round(noise, 2)})
