@@ -1,5 +1,4 @@
 """How good are codes: retrieval figures that do not depend on luck, and the health of the bits.
-"""How good are codes: tie-aware retrieval figures, the health of the bits, what changed pictures do to them."""
 
 `tally` counts; every figure is made from its counts. See docs/reference/figures.md for what each means.
 """
@@ -15,6 +14,7 @@ from hashgrain.evaluate.graded import ndcg as ndcg
 from hashgrain.evaluate.graded import weighted_average_precision as weighted_average_precision
 from hashgrain.evaluate.health import Health as Health
 from hashgrain.evaluate.health import code_health as code_health
+from hashgrain.evaluate.label_noise import flip_labels as flip_labels
 from hashgrain.evaluate.labels import Labels as Labels
 from hashgrain.evaluate.labels import Paths as Paths
 from hashgrain.evaluate.labels import Sets as Sets
@@ -22,6 +22,10 @@ from hashgrain.evaluate.labels import as_labels as as_labels
 from hashgrain.evaluate.labels import sets_of as sets_of
 from hashgrain.evaluate.means import Figure as Figure
 from hashgrain.evaluate.means import mean_average_precision as mean_average_precision
+from hashgrain.evaluate.model_check import Finding as Finding
+from hashgrain.evaluate.model_check import check_model as check_model
+from hashgrain.evaluate.model_check import pixels_for as pixels_for
+from hashgrain.evaluate.near_copies import near_copy_recall as near_copy_recall
 from hashgrain.evaluate.ranking import CONVENTIONS as CONVENTIONS
 from hashgrain.evaluate.ranking import Convention as Convention
 from hashgrain.evaluate.ranking import average_precision as average_precision
@@ -33,8 +37,3 @@ from hashgrain.evaluate.within import average_precision_within as average_precis
 from hashgrain.evaluate.within import hit_rate_within as hit_rate_within
 from hashgrain.evaluate.within import precision_within as precision_within
 from hashgrain.evaluate.within import recall_within as recall_within
-from hashgrain.evaluate.label_noise import flip_labels as flip_labels
-from hashgrain.evaluate.model_check import Finding as Finding
-from hashgrain.evaluate.model_check import check_model as check_model
-from hashgrain.evaluate.model_check import pixels_for as pixels_for
-from hashgrain.evaluate.near_copies import near_copy_recall as near_copy_recall
