@@ -13,7 +13,7 @@ from pathlib import Path  # noqa: E402
 from hashgrain import Codes, Encoder, Grains  # noqa: E402
 from hashgrain.apps.scenes import scenes  # noqa: E402
 from hashgrain.errors import CodesError, TrainingError  # noqa: E402
-from hashgrain.evaluate import average_precision_at, pixels_for  # noqa: E402
+from hashgrain.evaluate import average_precision, pixels_for, tally  # noqa: E402
 from hashgrain.learn.attack import (  # noqa: E402
     Attack,
     attack_pictures,
@@ -113,7 +113,7 @@ def test_the_report_says_what_searching_with_the_pictures_gives(
     ask = (encoder, pictures[queries], things[queries], base, things[~queries], "thing", QUICK)
     report, attacked = attack_report(*ask)
     found = encoder.codes(attacked).at("thing")
-    expected = average_precision_at(found, base.at("thing"), things[queries], things[~queries], 30)
+    expected = average_precision(tally(found, base.at("thing"), things[queries], things[~queries]), 30)
     assert report.map_after == pytest.approx(expected.mean())
     assert (report.queries, report.database, report.k, report.bits) == (15, 30, 30, 64)
     assert report.map_after < 0.6 * report.map_before
