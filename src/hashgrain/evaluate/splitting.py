@@ -42,27 +42,32 @@ class Pool:
 
 def read_pool(pictures: Iterable[LabelledPicture], progress: Callable[[int], None] | None = None) -> Pool:
     """Read every picture once, for its hash."""
-    names, hashes, parts, classes, kinds = [], [], [], [], set()
+    found, hashes = [], []
     for picture in pictures:
         try:
-            content = picture.read()
+            hashes.append(hashlib.sha256(picture.read()).hexdigest())
         except OSError as error:
             raise EvaluationError(f"cannot read {picture.name}: {error.strerror}") from None
-        names.append(picture.name)
-        hashes.append(hashlib.sha256(content).hexdigest())
-        parts.append(picture.part)
-        classes.append(picture.path if picture.labels is None else tuple(sorted(set(picture.labels))))
-        kinds.add(0 if picture.labels is not None else len(picture.path))
-        if len(kinds) > 1:
-            raise EvaluationError(
-                f"{picture.name} is labelled otherwise than the pictures before it: all have a set of labels, or all"
-                " have as many classes from the root down"
-            )
+        found.append(replace(picture, read=bytes))  # a table's pictures hold their contents
         if progress:
-            progress(len(names))
-    if not names:
+            progress(len(found))
+    return pool_of(found, hashes)
+
+
+def pool_of(pictures: Sequence[LabelledPicture], hashes: Sequence[str]) -> Pool:
+    """Pictures whose contents are known."""
+    if not pictures:
         raise EvaluationError("no labelled pictures there")
-    return Pool(names, hashes, np.array(parts), classes, kinds == {0})
+    kinds = [0 if picture.labels is not None else len(picture.path) for picture in pictures]
+    odd = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if odd is not None:
+        raise EvaluationError(
+            f"{pictures[odd].name} is labelled otherwise than the pictures before it: all have a set of labels, or all"
+            " have as many classes from the root down"
+        )
+    classes = [picture.path if picture.labels is None else tuple(sorted(set(picture.labels))) for picture in pictures]
+    parts = np.array([picture.part for picture in pictures])
+    return Pool([picture.name for picture in pictures], list(hashes), parts, classes, kinds[0] == 0)
 
 
 def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:

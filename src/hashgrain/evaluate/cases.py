@@ -1,0 +1,149 @@
+"""What is measured: one case a row, the model's widths first, then the reference methods beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.evaluate import references
+from hashgrain.evaluate.counting import Tally, tallies_of_vectors, tally
+from hashgrain.evaluate.described import Described
+from hashgrain.evaluate.health import code_health
+from hashgrain.evaluate.label_noise import flip_labels
+from hashgrain.evaluate.labels import Labels, Paths
+from hashgrain.evaluate.manifest import Manifest
+from hashgrain.evaluate.measure import Distance, measure
+from hashgrain.evaluate.results import Row, row_of
+
+References = Literal["usual", "all", "none"]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One method at one width, ready to be measured."""
+
+    method: str
+    kind: str
+    distance: Distance
+    tallies: Callable[[], Iterable[Tally]]
+    database: Codes | None = None  # whose bits are looked at
+    bits: int | None = None
+    grain: str | None = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.method}, {self.bits} bits" if self.bits else self.method
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What every case of a manifest shares: who asks, who is searched, and what they are."""
+
+    wanted: Labels
+    labels: Labels
+
+    def by_codes(self, method: str, kind: str, queries: Codes, database: Codes, grain: str | None = None) -> Case:
+        def count() -> Iterable[Tally]:
+            return [tally(queries, database, self.wanted, self.labels)]
+
+        return Case(method, kind, "symmetric", count, database, queries.grains.bits, grain)
+
+    def by_vectors(
+        self, method: str, kind: str, distance: Distance, queries: Vectors, database: Vectors, bits: int | None = None
+    ) -> Case:
+        def count() -> Iterable[Tally]:
+            return tallies_of_vectors(queries, database, self.wanted, self.labels)
+
+        return Case(method, kind, distance, count, bits=bits)
+
+
+def signs(codes: Codes) -> Vectors:
+    """Codes as -1 and +1, for real-valued queries."""
+    return codes.bits().astype(np.float32) * 2 - 1
+
+
+def model_cases(
+    asked: Asked, method: str, outputs: tuple[Vectors, Vectors], grains: Grains, widths: Sequence[int], asymmetric: bool
+) -> Iterator[Case]:
+    """A model at each width: prefixes of its outputs for queries and database."""
+    named = {bits: grain for grain, bits in grains.items()}
+    for bits in widths:
+        queries, database = (Codes.from_outputs(part[:, :bits], Grains(look=bits)) for part in outputs)
+        yield asked.by_codes(method, "model", queries, database, named.get(bits))
+        if asymmetric:
+            yield asked.by_vectors(method, "model", "asymmetric", outputs[0][:, :bits], signs(database), bits)
+
+
+def reference_cases(
+    described: Described,
+    at: NDArray[np.int64],
+    manifest: Manifest,
+    widths: Sequence[int],
+    which: References,
+    label_noise: Sequence[float] = (),
+) -> Iterator[Case]:
+    """The reference methods, fitted on the training pictures of the manifest. `at` says where its pictures stand."""
+    if which == "none":
+        return
+    labels = manifest.labels()
+    queries, train, database = (at[index] for index in manifest.splits.values())
+    asked = Asked(labels[manifest.queries], labels[manifest.database])
+    features = references.check_features(described.features, "features of the model")
+    fitted, truths = features[train], labels[manifest.train]
+
+    def hashed(name: str, encode: references.Hash, source: Vectors) -> Case:
+        return asked.by_codes(name, "reference", encode(source[queries]), encode(source[database]))
+
+    yield hashed("classifier as code", references.classifier(fitted, truths), features)
+    if isinstance(truths, Paths):
+        for share in label_noise:
+            wrong = truths.ids.copy()
+            wrong[:, -1] = flip_labels(wrong[:, -1], share, manifest.seed)
+            name = f"classifier as code, {share:.0%} of its labels wrong"
+            yield hashed(name, references.classifier(fitted, Paths(wrong)), features)
+    unit = references.unit(features)
+    yield asked.by_vectors("features, float cosine", "reference", "cosine", unit[queries], unit[database])
+    for bits in widths:
+        if bits <= min(fitted.shape):
+            yield hashed("PCA + rotation", references.pca_rotation(fitted, bits, manifest.seed), features)
+    if which == "usual" or described.histograms is None:
+        return
+    for bits in widths:
+        if bits <= min(fitted.shape):
+            yield hashed("ITQ", references.itq(fitted, bits, manifest.seed), features)
+        yield hashed("LSH", references.lsh(fitted, bits, manifest.seed), features)
+    colours = described.histograms
+    yield asked.by_vectors("colour histogram, cosine", "reference", "cosine", colours[queries], colours[database])
+    for bits in widths:
+        encode = references.pca_rotation(colours[train], bits, manifest.seed)
+        yield hashed("colour histogram, PCA + rotation", encode, colours)
+        hashes = described.hashes[bits]
+        yield asked.by_codes("perceptual hash", "reference", hashes[queries], hashes[database])
+
+
+def measured_row(case: Case, manifest_seed: int, cutoff: int | None, levels: Sequence[str]) -> Row:
+    """Measure a case."""
+    measured = measure(case.tallies(), cutoff, case.distance, levels)
+    health = code_health(case.database)[case.database.grains.finest] if case.database is not None else None
+    return row_of(
+        measured,
+        method=case.method,
+        kind=case.kind,
+        bits=case.bits,
+        distance=case.distance,
+        seed=manifest_seed,
+        grain=case.grain,
+        health=health,
+    )
+
+
+def level_names(labels: Labels) -> list[str]:
+    """The levels above the last."""
+    depth = labels.ids.shape[1] if isinstance(labels, Paths) else 1
+    return ["superclass"] if depth == 2 else [f"level {level}" for level in range(1, depth)]

@@ -1,0 +1,88 @@
+"""Labelled pictures as a model sees them: read, hashed and encoded in one pass, a few at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes
+from hashgrain.encoder import Encoder
+from hashgrain.errors import EvaluationError, ImageError
+from hashgrain.evaluate.references import colour_histogram, perceptual_hash
+from hashgrain.evaluate.splitting import Pool, pool_of
+from hashgrain.images import open_picture
+from hashgrain.labelled import LabelledPicture
+
+PICTURES_AT_ONCE = 256
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    pool: Pool
+    outputs: Vectors  # (n, bits) of the model, before the sign
+    features: Vectors
+    histograms: Vectors | None  # of colours, where the pixels were asked about
+    hashes: dict[int, Codes]  # perceptual hashes by width
+    refused: Sequence[str]  # pictures that could not be opened, with the reason
+
+
+def describe(
+    encoder: Encoder,
+    pictures: Iterable[LabelledPicture],
+    *,
+    hash_widths: Sequence[int] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Described:
+    """Encode every picture. `hash_widths` also asks for colour histograms, and perceptual hashes of these widths."""
+    kept: list[LabelledPicture] = []
+    contents: list[str] = []
+    refused: list[str] = []
+    columns: list[list[Vectors]] = [[], [], []]
+    hashes: dict[int, list[Codes]] = {bits: [] for bits in hash_widths}
+    stream = iter(pictures)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while batch := list(itertools.islice(stream, PICTURES_AT_ONCE)):
+            pixels = []
+            for picture, (content, opened) in zip(batch, pool.map(partial(_open, encoder), batch), strict=True):
+                if isinstance(opened, str):
+                    refused.append(f"{picture.name}: {opened}")
+                    continue
+                kept.append(replace(picture, read=bytes))  # a table's pictures hold their contents
+                contents.append(content)
+                pixels.append(opened)
+            if pixels:
+                stacked = np.stack(pixels)
+                for column, part in zip(columns, encoder.outputs_and_features(stacked), strict=False):
+                    column.append(part)
+                if hash_widths:
+                    columns[2].append(colour_histogram(stacked))
+                for bits, parts in hashes.items():
+                    parts.append(perceptual_hash(stacked, bits))
+            if progress:
+                progress(len(kept) + len(refused))
+    if not kept:
+        raise EvaluationError("no labelled pictures that could be opened" + "".join(f"; {why}" for why in refused[:3]))
+    outputs, features = (np.concatenate(column) for column in columns[:2])
+    histograms = np.concatenate(columns[2]) if hash_widths else None
+    joined = {bits: Codes.concatenate(parts) for bits, parts in hashes.items()}
+    return Described(pool_of(kept, contents), outputs, features, histograms, joined, refused)
+
+
+def _open(encoder: Encoder, picture: LabelledPicture) -> tuple[str, NDArray[np.uint8] | str]:
+    try:
+        content = picture.read()
+        opened = open_picture(content, size=encoder.bundle.size, name=picture.name)
+    except ImageError as error:
+        return "", str(error)
+    except OSError as error:
+        return "", str(error.strerror)
+    return hashlib.sha256(content).hexdigest(), opened.pixels
