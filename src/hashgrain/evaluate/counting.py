@@ -44,7 +44,26 @@ class Tally:
     def good(self) -> Counts:
         return np.asarray(self.graded[:, self.relevant_from :].sum(axis=1))
 
-    @property
+    @cached_property
+    def before(self) -> Counts:
+        """How many items stand in the bins before each."""
+        return np.asarray(np.cumsum(self.all, axis=1) - self.all)
+
+    @cached_property
+    def good_before(self) -> Counts:
+        return np.asarray(np.cumsum(self.good, axis=1) - self.good)
+
+    @cached_property
+    def relevant(self) -> Counts:
+        """How many relevant items there are for each query."""
+        return np.asarray(self.good.sum(axis=1))
+
+    @cached_property
+    def tie_free(self) -> bool:
+        """Whether no order inside a bin could change a figure: all of it is relevant, or nothing."""
+        return bool(((self.good == 0) | (self.good == self.all)).all())
+
+    @cached_property
     def database(self) -> int:
         """How many items each query was compared with."""
         return int(self.graded[0].sum()) if len(self.graded) else 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from hashgrain.evaluate.chances import Counts, Floats, draws, harmonic
 from hashgrain.evaluate.counting import Tally
-from hashgrain.evaluate.ranking import cumulated, positive, ties
+from hashgrain.evaluate.ranking import Ranking, cumulated, positive
 
 Gain = Literal["exponential", "linear"]
 
@@ -28,9 +28,9 @@ def gains(tally: Tally, gain: Gain) -> Floats:
 
 def average_cumulative_gain(tally: Tally, k: int | None = None) -> Floats:
     """ACG@k: the mean grade of the first k."""
-    t = ties(tally, k)
-    each = _gain_of_ties(tally, gains(tally, "linear")) / np.maximum(1, t.n)
-    return np.asarray((each * t.taken).sum(axis=1) / max(1, tally.database if k is None else min(k, tally.database)))
+    each = _gain_of_ties(tally, gains(tally, "linear")) / np.maximum(1, tally.all)
+    first = max(1, tally.database if k is None else min(k, tally.database))
+    return np.asarray((each * Ranking(tally, k).taken).sum(axis=1) / first)
 
 
 def ndcg(tally: Tally, k: int | None = None, gain: Gain = "exponential") -> Floats:
@@ -41,22 +41,18 @@ def ndcg(tally: Tally, k: int | None = None, gain: Gain = "exponential") -> Floa
 
 def weighted_average_precision(tally: Tally, k: int | None = None) -> Floats:
     """WAP@k: the mean of ACG@i over the ranks i <= k whose item has any grade above 0."""
-    t = ties(tally.relevant_at(1), k)
-    gain = _gain_of_ties(tally, gains(tally, "linear"))
+    r = Ranking(tally.relevant_at(1), k)
+    t, cut = r.tally, r.cut
+    gain = _gain_of_ties(t, gains(t, "linear"))
     gain_before, each = np.cumsum(gain, axis=1) - gain, gain / np.maximum(1, t.good)
-    inside = t.taken == t.n
-    whole = np.where(inside, _acg_sum(t.n, t.good, t.before, gain_before, each), 0).sum(axis=1)
-    expected = whole / np.maximum(1, np.where(inside, t.good, 0).sum(axis=1))
-    query, tie = t.cut
-    n, good, before, good_before, taken = (
-        column[query, tie] for column in (t.n, t.good, t.before, t.good_before, t.taken)
-    )
-    gain_before, each = gain_before[query, tie], each[query, tie]
-    expected[query] = 0
-    for case, x, chance in draws(n, good, taken, likely=True):
-        ranked = _acg_sum(taken[case], x, before[case], gain_before[case], each[case])
-        value = chance * (whole[query][case] + ranked) / np.maximum(1, good_before[case] + x)
-        expected[query] += np.bincount(case, value, minlength=len(query))
+    sums = np.where(r.whole, _acg_sum(t.all, t.good, t.before, gain_before, each), 0).sum(axis=1)
+    expected = sums / np.maximum(1, r.found_whole)
+    expected[cut.query] = 0
+    gain_before, each = gain_before[cut.query, cut.tie], each[cut.query, cut.tie]
+    for case, x, chance in draws(cut.n, cut.good, cut.taken, likely=True):
+        ranked = _acg_sum(cut.taken[case], x, cut.before[case], gain_before[case], each[case])
+        value = chance * (sums[cut.query][case] + ranked) / np.maximum(1, cut.good_before[case] + x)
+        expected[cut.query] += np.bincount(case, value, minlength=len(cut.query))
     return np.asarray(expected)
 
 
@@ -94,10 +90,10 @@ def _ideal(tally: Tally) -> Tally:
 
 
 def _dcg(tally: Tally, k: int | None, worth: Floats) -> Floats:
-    t = ties(tally, k)
+    before, taken = tally.before, Ranking(tally, k).taken
     discounts = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, tally.database + 2)))])
-    counted = discounts[t.before + t.taken] - discounts[t.before]
-    return np.asarray((_gain_of_ties(tally, worth) / np.maximum(1, t.n) * counted).sum(axis=1))
+    counted = discounts[before + taken] - discounts[before]
+    return np.asarray((_gain_of_ties(tally, worth) / np.maximum(1, tally.all) * counted).sum(axis=1))
 
 
 def _acg_sum(n: Counts, good: Counts, before: Counts, gain_before: Floats, each: Floats) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hashgrain.evaluate.chances import Floats
 from hashgrain.evaluate.counting import Tally
-from hashgrain.evaluate.ranking import Convention, average_precision, average_precision_bounds, found_at, hit_rate
+from hashgrain.evaluate.ranking import Convention, Ranking, average_precision, average_precision_bounds
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,10 @@ class Precisions:
     convention: Convention
 
     @classmethod
-    def of(cls, tally: Tally, k: int | None, convention: Convention) -> Precisions:
-        bounds = average_precision_bounds(tally, k, convention)
-        found = hit_rate(tally, k)
-        sure = found_at(tally.untied(best=False), k) > 0 if convention == "hash-skip" else found > 0
-        return cls(average_precision(tally, k, convention), *bounds, found, sure, k, convention)
+    def of(cls, ranking: Ranking, convention: Convention) -> Precisions:
+        values = average_precision(ranking, convention=convention)
+        bounds = average_precision_bounds(ranking, convention=convention)
+        return cls(values, *bounds, ranking.hit, ranking.certain, ranking.k, convention)
 
     @classmethod
     def joined(cls, parts: Sequence[Precisions]) -> Precisions:
@@ -66,7 +65,7 @@ def mean(values: Floats, worst: Floats | None = None, best: Floats | None = None
 
 def mean_average_precision(tally: Tally, k: int | None = None, convention: Convention = "hash") -> Figure:
     """mAP@k with its bounds over tie orders."""
-    return Precisions.of(tally, k, convention).figure()
+    return Precisions.of(Ranking(tally, k), convention).figure()
 
 
 def _mean_of_found(each: Precisions) -> Figure:

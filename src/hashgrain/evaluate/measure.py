@@ -19,7 +19,7 @@ from hashgrain.evaluate.graded import (
     weighted_average_precision,
 )
 from hashgrain.evaluate.means import Figure, Precisions, mean
-from hashgrain.evaluate.ranking import CONVENTIONS, cumulated, hit_rate, precision, recall
+from hashgrain.evaluate.ranking import CONVENTIONS, Ranking, cumulated, hit_rate, precision, recall
 from hashgrain.evaluate.within import average_precision_within, hit_rate_within, precision_within, recall_within
 
 RADIUS = 2  # the ball that hash tables look into, and that papers report
@@ -66,19 +66,21 @@ def measure(tallies: Iterable[Tally], cutoff: int | None, distance: Distance, le
     for tally in tallies:
         ranks = _ranks(tally.database)
         for k in cutoffs_of(cutoff, tally.database):
+            ranking = Ranking(tally, k)
             for convention in CONVENTIONS:
                 name = f"mAP@{name_of(k)} {convention}"
-                gathered.precisions.setdefault(name, []).append(Precisions.of(tally, k, convention))
+                gathered.precisions.setdefault(name, []).append(Precisions.of(ranking, convention))
         for k in RANKS:
             if k <= tally.database:
-                gathered.add(f"P@{k}", precision(tally, k))
-                gathered.add(f"R@{k}", recall(tally, k))
-                gathered.add(f"hit@{k}", hit_rate(tally, k))
+                ranking = Ranking(tally, k)
+                gathered.add(f"P@{k}", precision(ranking))
+                gathered.add(f"R@{k}", recall(ranking))
+                gathered.add(f"hit@{k}", hit_rate(ranking))
         if tally.graded.shape[1] > 2:
             _add_graded(gathered, tally, cutoff, levels)
         if distance == "symmetric":
             _add_within(gathered, tally)
-        found, relevant = cumulated(tally.all, tally.good, ranks), tally.good.sum(axis=1)
+        found, relevant = cumulated(tally.all, tally.good, ranks), tally.relevant
         gathered.add("by rank precision", found / ranks)
         gathered.add("by rank recall", found / np.maximum(1, relevant)[:, None])
         gathered.add("without relevant", (relevant == 0).astype(np.float64))
@@ -106,7 +108,7 @@ def _add_graded(gathered: _Gathered, tally: Tally, cutoff: int | None, levels: S
         coarser = tally.relevant_at(depth)
         for at in cutoffs_of(cutoff, tally.database)[:1]:
             name = f"{level}: mAP@{name_of(at)} hash"
-            gathered.precisions.setdefault(name, []).append(Precisions.of(coarser, at, "hash"))
+            gathered.precisions.setdefault(name, []).append(Precisions.of(Ranking(coarser, at), "hash"))
         gathered.add(f"{level}: P@10", precision(coarser, 10))
 
 

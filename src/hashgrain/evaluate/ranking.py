@@ -11,6 +11,7 @@ A cut-off of None is the whole list. Each function gives one figure a query.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -28,26 +29,96 @@ CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
 
 @dataclass(frozen=True, eq=False)
-class Ties:
-    """A ranking as ties up to the cut-off: counts (queries, bins) before each, in each, and before the cut."""
+class Ranking:
+    """The ties of a tally up to a cut-off, and the sums that all figures of that cut-off share."""
 
+    tally: Tally
+    k: int | None
+
+    @cached_property
+    def taken(self) -> Counts:
+        """How many of each tie come before the cut."""
+        n = self.tally.all
+        return n if self.k is None else np.clip(positive(self.k) - self.tally.before, 0, n)
+
+    @cached_property
+    def whole(self) -> NDArray[np.bool_]:
+        """Which ties come before the cut altogether."""
+        return np.asarray(self.taken == self.tally.all)
+
+    @cached_property
+    def cut(self) -> Cut:
+        """The ties that the cut splits, one at most for each query."""
+        t, query_and_tie = self.tally, np.nonzero((self.taken > 0) & ~self.whole)
+        columns = (t.all, t.good, t.before, t.good_before, self.taken)
+        return Cut(query_and_tie[0], query_and_tie[1], *(column[query_and_tie] for column in columns))
+
+    @cached_property
+    def found_whole(self) -> Counts:
+        """The relevant items of the ties that come before the cut altogether."""
+        return np.asarray(np.where(self.whole, self.tally.good, 0).sum(axis=1))
+
+    @cached_property
+    def found(self) -> Floats:
+        """How many relevant items are expected before the cut."""
+        cut, found = self.cut, self.found_whole.astype(np.float64)
+        found[cut.query] += cut.good * cut.taken / np.maximum(1, cut.n)
+        return found
+
+    @cached_property
+    def hit(self) -> Floats:
+        """The chance that anything relevant stands before the cut."""
+        cut, hit = self.cut, (self.found_whole > 0).astype(np.float64)
+        bad = cut.n - cut.good
+        missed = np.exp(log_choose(bad, np.minimum(cut.taken, bad)) - log_choose(cut.n, cut.taken))
+        hit[cut.query] = np.maximum(hit[cut.query], 1 - missed * (cut.taken <= bad))
+        return hit
+
+    @cached_property
+    def certain(self) -> NDArray[np.bool_]:
+        """Whether anything relevant stands before the cut in every order of the ties."""
+        cut, certain = self.cut, self.found_whole > 0
+        certain[cut.query] |= cut.taken > cut.n - cut.good
+        return certain
+
+    @cached_property
+    def sums(self) -> Floats:
+        """The expected sums of precisions over the ties that come before the cut altogether."""
+        t = self.tally
+        return self._total(precision_sum(t.all, t.good, t.before, t.good_before, t.all))
+
+    @cached_property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """The same sums in the worst and in the best order of each tie."""
+        t = self.tally
+        if t.tie_free:
+            return self.sums, self.sums
+        worst, best = sum_at_end(t.good, t.before + t.all, t.good_before), sum_at_start(t.good, t.before, t.good_before)
+        return self._total(worst), self._total(best)
+
+    def _total(self, sums: Floats) -> Floats:
+        return np.asarray(np.where(self.whole, sums, 0).sum(axis=1))
+
+    def divisor(self, convention: Convention, found: Counts, query: NDArray[np.intp] | None = None) -> Counts:
+        """What the sum of precisions is divided by, where so many relevant items were found."""
+        if convention.startswith("hash"):
+            return np.maximum(1, found)
+        relevant = self.tally.relevant
+        most = relevant if convention == "ir" or self.k is None else np.minimum(self.k, relevant)
+        return np.asarray(np.maximum(1, most if query is None else most[query]))
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Split ties as columns: how many items, relevant ones, items and relevant ones before, items before the cut."""
+
+    query: NDArray[np.intp]
+    tie: NDArray[np.intp]
     n: Counts
     good: Counts
     before: Counts
     good_before: Counts
-    taken: Counts  # how many of the tie come before the cut
-
-    @property
-    def cut(self) -> NDArray[np.intp]:
-        """Which queries have a tie that the cut splits, and which tie: (2, cases)."""
-        return np.stack(np.nonzero((self.taken > 0) & (self.taken < self.n)))
-
-
-def ties(tally: Tally, k: int | None) -> Ties:
-    n, good = tally.all, tally.good
-    before = np.cumsum(n, axis=1) - n
-    taken = n if k is None else np.clip(positive(k) - before, 0, n)
-    return Ties(n, good, before, np.cumsum(good, axis=1) - good, taken)
+    taken: Counts
 
 
 def positive(k: int) -> int:
@@ -56,20 +127,63 @@ def positive(k: int) -> int:
     return k
 
 
-def found_at(tally: Tally, k: int | None) -> Floats:
-    """How many relevant items are expected among the first k."""
-    t = ties(tally, k)
-    return np.asarray((t.good * (t.taken / np.maximum(1, t.n))).sum(axis=1))
-
-
-def precision(tally: Tally, k: int | None = None) -> Floats:
+def precision(ranking: Tally | Ranking, k: int | None = None) -> Floats:
     """The share of relevant items among the first k, or among all where there are fewer."""
-    return np.asarray(found_at(tally, k) / max(1, tally.database if k is None else min(k, tally.database)))
+    r = _ranking(ranking, k)
+    return np.asarray(r.found / max(1, r.tally.database if r.k is None else min(r.k, r.tally.database)))
 
 
-def recall(tally: Tally, k: int | None = None) -> Floats:
+def recall(ranking: Tally | Ranking, k: int | None = None) -> Floats:
     """The share of all relevant items that stand among the first k; 0 where there are none."""
-    return np.asarray(found_at(tally, k) / np.maximum(1, tally.good.sum(axis=1)))
+    r = _ranking(ranking, k)
+    return np.asarray(r.found / np.maximum(1, r.tally.relevant))
+
+
+def hit_rate(ranking: Tally | Ranking, k: int | None = None) -> Floats:
+    """The chance that anything relevant stands among the first k."""
+    return _ranking(ranking, k).hit
+
+
+def average_precision(ranking: Tally | Ranking, k: int | None = None, convention: Convention = "hash") -> Floats:
+    """Expected AP@k. A query that finds nothing relevant counts 0 (`hash-skip` differs only in the mean)."""
+    r = _ranking(ranking, k)
+    cut, sums = r.cut, r.sums.copy()
+    if not convention.startswith("hash"):  # the divisor is certain, so the split tie is a tie of its first places
+        sums[cut.query] += precision_sum(cut.n, cut.good, cut.before, cut.good_before, cut.taken)
+        return np.asarray(sums / r.divisor(convention, r.found_whole))
+    expected = sums / r.divisor(convention, r.found_whole)
+    expected[cut.query] = 0
+    for case, x, chance in draws(cut.n, cut.good, cut.taken, likely=True):
+        ranked = precision_sum(cut.taken[case], x, cut.before[case], cut.good_before[case], cut.taken[case])
+        value = chance * (sums[cut.query][case] + ranked) / np.maximum(1, cut.good_before[case] + x)
+        expected[cut.query] += np.bincount(case, value, minlength=len(cut.query))
+    return np.asarray(expected)
+
+
+def average_precision_bounds(
+    ranking: Tally | Ranking, k: int | None = None, convention: Convention = "hash"
+) -> tuple[Floats, Floats]:
+    """The least and the most that AP@k can be, over all orders inside the ties.
+
+    In the `hash` conventions one relevant item more, far down, can lower the mean: the best order of the tie that
+    the cut splits need not have the most relevant items before the cut. So every number of them is tried.
+    """
+    r = _ranking(ranking, k)
+    cut = r.cut
+    base = [sums[cut.query] for sums in r.bounds]
+    worst, best = (sums / r.divisor(convention, r.found_whole) for sums in r.bounds)
+    worst[cut.query], best[cut.query] = np.inf, -np.inf
+    for case, x, _ in draws(cut.n, cut.good, cut.taken, likely=False):
+        query, before, good_before = cut.query[case], cut.before[case], cut.good_before[case]
+        divisor = r.divisor(convention, good_before + x, query)
+        last, first = sum_at_end(x, before + cut.taken[case], good_before), sum_at_start(x, before, good_before)
+        np.minimum.at(worst, query, (base[0][case] + last) / divisor)
+        np.maximum.at(best, query, (base[1][case] + first) / divisor)
+    return worst, best
+
+
+def _ranking(ranking: Tally | Ranking, k: int | None) -> Ranking:
+    return ranking if isinstance(ranking, Ranking) else Ranking(ranking, k)
 
 
 def cumulated(counts: Counts, worth: Floats | Counts, ranks: Counts) -> Floats:
@@ -79,67 +193,6 @@ def cumulated(counts: Counts, worth: Floats | Counts, ranks: Counts) -> Floats:
     for row, end, total in zip(found, ends, sums, strict=True):
         row[:] = np.interp(ranks, np.r_[0, end], np.r_[0, total])
     return found
-
-
-def hit_rate(tally: Tally, k: int | None = None) -> Floats:
-    """The chance that anything relevant stands among the first k."""
-    t = ties(tally, k)
-    sure = ((t.taken == t.n) & (t.good > 0)).any(axis=1).astype(np.float64)
-    query, tie = t.cut
-    n, bad, taken = t.n[query, tie], (t.n - t.good)[query, tie], t.taken[query, tie]
-    missed = np.exp(log_choose(bad, np.minimum(taken, bad)) - log_choose(n, taken)) * (taken <= bad)
-    sure[query] = np.maximum(sure[query], 1 - missed)
-    return np.asarray(sure)
-
-
-def average_precision(tally: Tally, k: int | None = None, convention: Convention = "hash") -> Floats:
-    """Expected AP@k. A query that finds nothing relevant counts 0 (`hash-skip` differs only in the mean)."""
-    t = ties(tally, k)
-    whole = np.where(t.taken == t.n, precision_sum(t.n, t.good, t.before, t.good_before, t.taken), 0).sum(axis=1)
-    query, tie = t.cut
-    cut = [column[query, tie] for column in (t.n, t.good, t.before, t.good_before, t.taken)]
-    found = np.where(t.taken == t.n, t.good, 0).sum(axis=1)
-    if not convention.startswith("hash"):  # the divisor is certain, so the split tie is a tie of its first places
-        whole[query] += precision_sum(*cut)
-        return np.asarray(whole / _divisor(tally, k, convention, found))
-    expected = whole / np.maximum(1, found)
-    n, good, before, good_before, taken = cut
-    expected[query] = 0
-    for case, x, chance in draws(n, good, taken, likely=True):
-        ranked = precision_sum(taken[case], x, before[case], good_before[case], taken[case])
-        value = chance * (whole[query][case] + ranked) / np.maximum(1, good_before[case] + x)
-        expected[query] += np.bincount(case, value, minlength=len(query))
-    return np.asarray(expected)
-
-
-def average_precision_bounds(tally: Tally, k: int | None, convention: Convention) -> tuple[Floats, Floats]:
-    """The least and the most that AP@k can be, over all orders inside the ties.
-
-    In the `hash` conventions one relevant item more, far down, can lower the mean: the best order of the tie that
-    the cut splits need not have the most relevant items before the cut. So every number of them is tried.
-    """
-    t = ties(tally, k)
-    inside = t.taken == t.n
-    worst = np.where(inside, sum_at_end(t.good, t.before + t.n, t.good_before), 0).sum(axis=1)
-    best = np.where(inside, sum_at_start(t.good, t.before, t.good_before), 0).sum(axis=1)
-    found = np.where(inside, t.good, 0).sum(axis=1)
-    query, tie = t.cut
-    base = worst[query], best[query]
-    for bound, start in ((worst, np.inf), (best, -np.inf)):
-        bound /= _divisor(tally, k, convention, found)
-        bound[query] = start
-    n, good, before, good_before, taken = (
-        column[query, tie] for column in (t.n, t.good, t.before, t.good_before, t.taken)
-    )
-    for case, x, _ in draws(n, good, taken, likely=False):
-        divisor = _divisor(tally, k, convention, good_before[case] + x, query[case])
-        last, first = (
-            sum_at_end(x, (before + taken)[case], good_before[case]),
-            sum_at_start(x, before[case], good_before[case]),
-        )
-        np.minimum.at(worst, query[case], (base[0][case] + last) / divisor)
-        np.maximum.at(best, query[case], (base[1][case] + first) / divisor)
-    return worst, best
 
 
 def precision_sum(n: Counts, good: Counts, before: Counts, good_before: Counts, taken: Counts) -> Floats:
@@ -161,13 +214,3 @@ def sum_at_start(good: Counts, before: Counts, good_before: Counts) -> Floats:
 def sum_at_end(good: Counts, end: Counts, good_before: Counts) -> Floats:
     """The sum of precisions where the relevant items of a tie come last, up to the rank `end`."""
     return np.asarray(good - (end - good - good_before) * (harmonic(end) - harmonic(end - good)))
-
-
-def _divisor(
-    tally: Tally, k: int | None, convention: Convention, found: Counts, query: NDArray[np.intp] | None = None
-) -> Counts:
-    if convention.startswith("hash"):
-        return np.maximum(1, found)
-    relevant = tally.good.sum(axis=1)
-    most = relevant if convention == "ir" or k is None else np.minimum(k, relevant)
-    return np.asarray(np.maximum(1, most if query is None else most[query]))

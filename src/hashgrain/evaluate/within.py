@@ -10,7 +10,7 @@ import numpy as np
 
 from hashgrain.evaluate.chances import Floats
 from hashgrain.evaluate.counting import Tally
-from hashgrain.evaluate.ranking import precision_sum, ties
+from hashgrain.evaluate.ranking import precision_sum
 
 
 def precision_within(tally: Tally) -> Floats:
@@ -20,7 +20,7 @@ def precision_within(tally: Tally) -> Floats:
 
 def recall_within(tally: Tally) -> Floats:
     """The share of all relevant items that lie inside each radius."""
-    return np.asarray(np.cumsum(tally.good, axis=1) / np.maximum(1, tally.good.sum(axis=1))[:, None])
+    return np.asarray(np.cumsum(tally.good, axis=1) / np.maximum(1, tally.relevant)[:, None])
 
 
 def hit_rate_within(tally: Tally) -> Floats:
@@ -30,6 +30,6 @@ def hit_rate_within(tally: Tally) -> Floats:
 
 def average_precision_within(tally: Tally) -> Floats:
     """AP of the items inside each radius, divided by the relevant ones among them; expected over ties."""
-    t = ties(tally, None)
-    sums = np.cumsum(precision_sum(t.n, t.good, t.before, t.good_before, t.taken), axis=1)
+    t = tally
+    sums = np.cumsum(precision_sum(t.all, t.good, t.before, t.good_before, t.all), axis=1)
     return np.asarray(sums / np.maximum(1, np.cumsum(t.good, axis=1)))
