@@ -12,12 +12,15 @@ from hashgrain import __version__
 from hashgrain.cli import (
     add,
     bench,
+    compare,
     demo,
     doctor,
     encode,
+    evaluate,
     export,
     index,
     info,
+    protocols,
     rebuild,
     remove,
     search,
@@ -52,6 +55,9 @@ VERBS: dict[str, Callable[..., int]] = {
     "doctor": doctor.doctor,
     "demo": demo.demo,
     "train": train.train,
+    "evaluate": evaluate.evaluate,
+    "compare": compare.compare,
+    "protocols": protocols.protocols,
 }
 
 

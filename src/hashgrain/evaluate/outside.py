@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import MAX_BITS, Codes, Grains
 from hashgrain.errors import CodesError, EvaluationError
-from hashgrain.evaluate.labels import Labels, as_labels
+from hashgrain.evaluate.labels import Labels, Paths, as_labels
 
 FILES = ("queries.npy", "database.npy")
 
@@ -23,6 +24,30 @@ class OutsideCodes:
     outputs: NDArray[np.float32] | None  # of the queries, where they are real-valued
     wanted: Labels | None  # where the folder has query_labels.npy and database_labels.npy
     labels: Labels | None
+
+    def facts(self) -> dict[str, Any]:
+        """The protocol of codes that bring their own labels: what makes two of them comparable is those labels."""
+        assert self.wanted is not None
+        assert self.labels is not None
+        digest = hashlib.sha256()
+        for labels in (self.wanted, self.labels):
+            table = labels.ids if isinstance(labels, Paths) else labels.words
+            digest.update(f"{type(labels).__name__} {table.shape}\n".encode() + np.ascontiguousarray(table).tobytes())
+        return {
+            "name": "labels of their own",
+            "version": 1,
+            "seed": 0,
+            "manifest": digest.hexdigest(),
+            "about": "codes and labels of another program",
+            "cutoff": None,
+            "convention": "hash",
+            "relevance": "same class" if isinstance(self.wanted, Paths) else "shares a label",
+            "transform": "unknown",
+            "queries": len(self.queries),
+            "train": None,
+            "database": len(self.database),
+            "classes": None,
+        }
 
 
 def is_codes(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from hashgrain.evaluate.ranking import Convention
 Relevance = Literal["same class", "shares a label"]
 Database = Literal["all but queries", "all but queries and train", "train"]
 
-IMAGENET = "resize the shorter edge to 256, crop 224 from the middle, ImageNet mean and deviation"
+CROPPED = "resize the shorter edge to 256, crop 224 from the middle, ImageNet mean and deviation"
 SMALL = "the picture as it is (32 x 32), scaled to what the model takes, no crop"
 AS_MODEL = "whatever the model takes: the picture scaled to its input size, no crop"
 
@@ -30,6 +30,16 @@ class Take:
     total: int | None = None
     share: float | None = None
     part: str | None = None
+
+    def words(self) -> str:
+        count = "all"
+        if self.total is not None:
+            count = f"{self.total:,}"
+        elif self.per_class is not None:
+            count = f"{self.per_class} of each class"
+        elif self.share is not None:
+            count = f"{self.share:.0%} of each class"
+        return count + (f" of the part {self.part!r}" if self.part else "")
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,16 @@ class Protocol:
     counts: Mapping[str, int] = field(default_factory=dict)  # what must come out: queries, train, database, classes
     manifests: Mapping[int, str] = field(default_factory=dict)  # digest by seed, on the pictures we know
     version: int = 1
+
+    def facts(self) -> dict[str, object]:
+        """The rules in words, for people."""
+        taken = {"queries": self.queries.words(), "train": self.train.words(), "database": self.database}
+        cutoff = "the whole list" if self.cutoff is None else self.cutoff
+        rules = {"cut-off": cutoff, "convention": self.convention, "relevant": self.relevance}
+        numbers = ", ".join(f"{count:,} {what}" for what, count in self.counts.items()) or "as many as there are"
+        more = {"kept from training": f"{self.unseen:.0%} of the classes"} if self.unseen else {}
+        head: dict[str, object] = {"protocol": f"{self.name}, version {self.version}", "about": self.about}
+        return head | taken | more | rules | {"counts": numbers, "pictures": self.transform}
 
 
 _CIFAR = {"queries": 1_000, "train": 5_000, "database": 59_000, "classes": 10}
@@ -147,7 +167,7 @@ _ALL = (
         Take(per_class=130, part="train"),
         "all but queries",
         cutoff=1000,
-        transform=IMAGENET,
+        transform=CROPPED,
         pool="train",
         counts={"queries": 5_000, "train": 13_000, "database": 128_503, "classes": 100},
     ),
@@ -160,7 +180,7 @@ _ALL = (
         "all but queries",
         cutoff=5000,
         relevance="shares a label",
-        transform=IMAGENET,
+        transform=CROPPED,
         counts=_NUS,
     ),
     Protocol(
@@ -171,7 +191,7 @@ _ALL = (
         "all but queries",
         cutoff=5000,
         relevance="shares a label",
-        transform=IMAGENET,
+        transform=CROPPED,
         counts={"queries": 5_000, "train": 10_000, "database": 117_218, "classes": 80},
     ),
     Protocol(
@@ -182,7 +202,7 @@ _ALL = (
         "all but queries and train",
         cutoff=5000,
         relevance="shares a label",
-        transform=IMAGENET,
+        transform=CROPPED,
         keeps_unlabelled=True,
         counts=_FLICKR | {"classes": 24},
     ),
@@ -194,7 +214,7 @@ _ALL = (
         "all but queries and train",
         cutoff=None,
         relevance="shares a label",
-        transform=IMAGENET,
+        transform=CROPPED,
         keeps_unlabelled=True,
         counts=_FLICKR | {"classes": 38},
     ),

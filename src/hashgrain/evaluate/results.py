@@ -45,8 +45,9 @@ class Row:
     @property
     def name(self) -> str:
         """What tells rows apart, seeds aside."""
-        parts = [self.method, f"{self.bits} bits" if self.bits else "", self.distance if self.bits else "cosine"]
-        return ", ".join(part for part in parts if part and part != "symmetric")
+        parts = [self.method, f"{self.bits} bits" if self.bits else ""]
+        parts.append("asymmetric" if self.distance == "asymmetric" else "")
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ class Result:
     rows: Sequence[Row]
     warnings: Sequence[str] = ()
     created: str = ""
+    made_by: Mapping[str, Any] = field(default_factory=dict)  # the model and what it was asked for
     hashgrain: str = __version__
 
     @property
@@ -68,7 +70,8 @@ class Result:
             plain = {name: getattr(row, name) for name in ("method", "kind", "bits", "grain", "distance", "seed")}
             plain["figures"] = {name: _plain(figure) for name, figure in row.figures.items()}
             rows.append(plain | {"curves": row.curves, "health": row.health, "without_relevant": row.without_relevant})
-        head = {"format": FORMAT, "hashgrain": self.hashgrain, "created": self.created}
+        head: dict[str, Any] = {"format": FORMAT, "hashgrain": self.hashgrain, "created": self.created}
+        head["made by"] = dict(self.made_by)
         return head | {"protocol": dict(self.protocol), "warnings": list(self.warnings), "rows": rows}
 
     def write(self, folder: str | Path) -> Path:
@@ -99,7 +102,8 @@ class Result:
             protocol = dict(described["protocol"])
             for name in ("name", "manifest", "seed", "cutoff", "convention"):
                 protocol[name]
-            return cls(protocol, rows, described["warnings"], described["created"], described["hashgrain"])
+            head = (described[name] for name in ("warnings", "created", "made by", "hashgrain"))
+            return cls(protocol, rows, *head)
         except OSError as error:
             raise EvaluationError(f"cannot read the result {file} ({error.strerror})") from None
         except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:

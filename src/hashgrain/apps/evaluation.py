@@ -1,0 +1,244 @@
+"""A whole evaluation: from a model (or codes of another program) and labelled pictures to runs on disk, each a folder
+with result.json, per_query.npz, manifest.json.gz and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.apps.examples import pick_examples, shown_examples
+from hashgrain.apps.report_page import Example, report_page
+from hashgrain.encoder import Encoder
+from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.cases import (
+    Asked,
+    Case,
+    References,
+    level_names,
+    measured_row,
+    model_cases,
+    reference_cases,
+    signs,
+)
+from hashgrain.evaluate.described import Described, describe
+from hashgrain.evaluate.labels import Labels
+from hashgrain.evaluate.manifest import Manifest
+from hashgrain.evaluate.outside import OutsideCodes
+from hashgrain.evaluate.protocols import CROPPED, PROTOCOLS, protocol
+from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
+from hashgrain.evaluate.splitting import Pool, read_pool, split
+from hashgrain.labelled import labelled_pictures
+
+MANIFEST, PAGE = "manifest.json.gz", "report.html"
+MOST_REFUSED = 5  # pictures that could not be opened, named in a warning
+Say = Callable[[str], None]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate a model on, and beside what."""
+
+    protocols: Sequence[str] = ("folder",)
+    seeds: Sequence[int] = (0,)
+    manifest: Path | None = None  # a split that was drawn before, instead of protocols and seeds
+    widths: Sequence[int] = ()  # none: the grains of the model
+    references: References = "usual"
+    asymmetric: bool = False
+    label_noise: Sequence[float] = ()
+
+
+def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say, progress: Progress) -> list[Path]:
+    """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
+    widths = _widths(encoder, plan)
+    made_by = _made_by(encoder, plan, widths)
+    folders = [out / _folder(name, seed) for name, seed in _runs(plan)]
+    if all(_is_finished(folder, made_by) for folder in folders):
+        pool = read_pool(labelled_pictures(data))
+        manifests = [manifest for _, manifest in _manifests(plan, pool)]
+        if all(Result.read(f).manifest == m.digest for f, m in zip(folders, manifests, strict=True)):
+            say("every run stands finished; name another folder with --out to measure again")
+            return folders
+    say(f"encoding the pictures of {data}")
+    hash_widths = widths if plan.references == "all" else ()
+    described = describe(encoder, labelled_pictures(data), hash_widths=hash_widths, progress=progress)
+    for folder, (name, manifest) in zip(folders, _manifests(plan, described.pool), strict=True):
+        if _is_finished(folder, made_by) and Result.read(folder).manifest == manifest.digest:
+            say(f"{folder} stands finished")
+            continue
+        say(f"{name}, seed {manifest.seed}: {_counts(manifest)}")
+        at = manifest.locate(described.pool.hashes, described.pool.names)
+        rows = list(_rows(encoder, described, manifest, at, widths, plan, say))
+        warnings = [*manifest.warnings, *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
+        about = PROTOCOLS[name].about if name in PROTOCOLS else ""
+        result = Result(described_protocol(manifest, about), rows, warnings, now(), made_by=made_by)
+        own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"]
+        picked = pick_examples(own[-1], manifest, at, described.outputs) if own else []
+        write_run(folder, result, manifest, shown_examples(picked, manifest, data))
+    return folders
+
+
+def evaluate_codes(
+    codes: OutsideCodes, manifest: Manifest | None, name: str, asymmetric: bool, out: Path, say: Say
+) -> Path:
+    """Score codes that another program made, in the order of the manifest, or with labels of their own."""
+    wanted, labels, facts = _truths(codes, manifest)
+    asked = Asked(wanted, labels)
+    bits = codes.queries.grains.bits
+    cases = [asked.by_codes(name, "codes", codes.queries, codes.database)]
+    if asymmetric:
+        if codes.outputs is None:
+            raise EvaluationError(f"{name}: --asymmetric takes real-valued queries; these are bits")
+        database = signs(codes.database)
+        cases.append(asked.by_vectors(name, "codes", "asymmetric", codes.outputs, database, bits))
+    rows = []
+    for case in cases:
+        say(f"measuring {case.title}")
+        rows.append(measured_row(case, int(facts["seed"]), facts["cutoff"], level_names(labels)))
+    warnings = [*(manifest.warnings if manifest else ()), *_lost(rows)]
+    result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": bits})
+    write_run(out, result, manifest, [])
+    return out
+
+
+def write_run(folder: Path, result: Result, manifest: Manifest | None, examples: Sequence[Example]) -> None:
+    """The result last: where it stands, the run is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if manifest:
+        manifest.write(folder / MANIFEST)
+    (folder / PAGE).write_text(report_page(result.described(), examples), encoding="utf-8")
+    result.write(folder)
+
+
+def export_features(encoder: Encoder, data: Path, manifest: Manifest, out: Path, progress: Progress) -> None:
+    """Features and labels as .npy, in the order of the manifest: for programs that make codes of their own."""
+    described = describe(encoder, labelled_pictures(data), progress=progress)
+    at, labels = manifest.locate(described.pool.hashes, described.pool.names), _numbers(manifest)
+    out.mkdir(parents=True, exist_ok=True)
+    for split_name, index in manifest.splits.items():
+        np.save(out / f"{split_name}.npy", described.features[at[index]])
+        np.save(out / f"{split_name}_labels.npy", labels[index])
+    manifest.write(out / MANIFEST)
+
+
+def _rows(
+    encoder: Encoder,
+    described: Described,
+    manifest: Manifest,
+    at: NDArray[np.int64],
+    widths: Sequence[int],
+    plan: Plan,
+    say: Say,
+) -> Iterator[Row]:
+    labels = manifest.labels()
+    asked = Asked(labels[manifest.queries], labels[manifest.database])
+    outputs = described.outputs[at[manifest.queries]], described.outputs[at[manifest.database]]
+    levels = level_names(labels)
+
+    def cases() -> Iterator[Case]:
+        yield from model_cases(asked, encoder.bundle.name, outputs, encoder.grains, widths, plan.asymmetric)
+        yield from reference_cases(described, at, manifest, widths, plan.references, plan.label_noise)
+
+    for case in cases():
+        say(f"  measuring {case.title}{'' if case.distance == 'symmetric' else f', {case.distance}'}")
+        yield measured_row(case, manifest.seed, manifest.rules["cutoff"], levels)
+
+
+def _runs(plan: Plan) -> list[tuple[str, int]]:
+    if plan.manifest:
+        manifest = Manifest.read(plan.manifest)
+        return [(str(manifest.rules["protocol"]), manifest.seed)]
+    return [(name, seed) for name in plan.protocols for seed in plan.seeds]
+
+
+def _manifests(plan: Plan, pool: Pool) -> Iterator[tuple[str, Manifest]]:
+    if plan.manifest:
+        manifest = Manifest.read(plan.manifest)
+        yield str(manifest.rules["protocol"]), manifest
+        return
+    for name, seed in _runs(plan):
+        yield name, split(pool, protocol(name), seed)
+
+
+def _folder(name: str, seed: int) -> str:
+    return f"{name}-seed{seed}"
+
+
+def _widths(encoder: Encoder, plan: Plan) -> list[int]:
+    widths = sorted(set(plan.widths)) or list(encoder.grains.values())
+    if widths[0] < 1 or widths[-1] > encoder.grains.bits:
+        raise EvaluationError(f"--bits {widths}: codes of this model have 1 to {encoder.grains.bits} bits")
+    return widths
+
+
+def _made_by(encoder: Encoder, plan: Plan, widths: Sequence[int]) -> dict[str, Any]:
+    return {
+        "model": encoder.bundle.name,
+        "digest": encoder.digest,
+        "bits": list(widths),
+        "references": plan.references,
+        "asymmetric": plan.asymmetric,
+        "label noise": list(plan.label_noise),
+    }
+
+
+def _is_finished(folder: Path, made_by: Mapping[str, Any]) -> bool:
+    return (folder / FILE).is_file() and dict(Result.read(folder).made_by) == dict(made_by)
+
+
+def _counts(manifest: Manifest) -> str:
+    return ", ".join(f"{len(index):,} {name}" for name, index in manifest.splits.items())
+
+
+def _crop(encoder: Encoder, manifest: Manifest) -> list[str]:
+    """A model of ours sees the whole picture, whatever the protocol crops."""
+    if manifest.rules["transform"] != CROPPED:
+        return []
+    width, height = encoder.bundle.size
+    seen = f"this model saw each whole, scaled to {width} x {height}: not the published transform"
+    return [f"the protocol has pictures cropped ({CROPPED}); {seen}"]
+
+
+def _refusals(described: Described) -> list[str]:
+    if not described.refused:
+        return []
+    told = "; ".join(described.refused[:MOST_REFUSED])
+    return [f"{len(described.refused)} pictures could not be opened and are left out: {told}"]
+
+
+def _lost(rows: Sequence[Row]) -> list[str]:
+    lost = max((row.without_relevant for row in rows), default=0)
+    if not lost:
+        return []
+    return [f"{lost} queries have nothing relevant in the database: they count 0, and nothing in `hash-skip`"]
+
+
+def _truths(codes: OutsideCodes, manifest: Manifest | None) -> tuple[Labels, Labels, dict[str, Any]]:
+    if manifest:
+        labels = manifest.labels()
+        facts = described_protocol(manifest)
+        for found, split_name in ((codes.queries, "queries"), (codes.database, "database")):
+            if len(found) != facts[split_name]:
+                raise EvaluationError(
+                    f"{len(found)} codes in {split_name}.npy, but the manifest has {facts[split_name]} {split_name}:"
+                    " codes stand in the order of the manifest"
+                )
+        return labels[manifest.queries], labels[manifest.database], facts
+    if codes.wanted is None or codes.labels is None:
+        raise EvaluationError(
+            "codes take labels: give --manifest, or put query_labels.npy and database_labels.npy beside them"
+        )
+    return codes.wanted, codes.labels, codes.facts()
+
+
+def _numbers(manifest: Manifest) -> NDArray[np.int64]:
+    """Labels as plain numbers: (n, depth) classes, or (n, labels) zeros and ones."""
+    if not manifest.in_sets:
+        return manifest.labels().ids  # type: ignore[union-attr]
+    names = manifest.class_names()
+    return np.array([[name in found for name in names] for found in manifest.classes], np.int64)

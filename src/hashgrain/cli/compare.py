@@ -1,0 +1,48 @@
+"""`hashgrain compare`: runs side by side, and which differences are more than noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hashgrain.cli.output import Json, print_json, print_line, say
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `hashgrain evaluate` wrote, or result files.")
+    ],
+    figure: Annotated[
+        str | None, typer.Option("--figure", help="What to order by. [default: the protocol's own mAP]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the page, in Markdown, to this file instead of printing it.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Lay runs side by side: means and spreads over seeds, bounds over ties, and what is within noise of the best.
+
+    Only runs on the very same pictures are compared; of others it says so.
+
+    Example: hashgrain compare runs/evaluate/*
+    """
+    from hashgrain.apps.comparison_page import comparison_facts, comparison_page
+    from hashgrain.evaluate.comparison import group, incomparable
+    from hashgrain.evaluate.results import Result
+
+    groups = group([Result.read(run) for run in runs])
+    for warning in incomparable(groups):
+        say(f"warning: {warning}")
+    if as_json:
+        print_json(comparison_facts(groups, figure))
+        return 0
+    page = comparison_page(groups, figure)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+        say(f"wrote {out}")
+    else:
+        print_line(page)
+    return 0

@@ -1,0 +1,115 @@
+"""`hashgrain evaluate`: how good is a model, or the codes of another program?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_table, progress_bar, say
+
+
+def evaluate(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="MODEL|CODES", help="'default', a bundle's folder, or a folder of codes in .npy files."),
+    ],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Labelled pictures: class/picture.jpg, parquet tables, or a list.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", "-p", help="As `hashgrain protocols` lists them; repeatable. [default: folder]"),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds of the split, such as 0,1,2.")] = "0",
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="A split that was drawn before, instead of a protocol.")
+    ] = None,
+    bits: Annotated[str, typer.Option("--bits", help="Widths, such as 16,32,64. [default: the model's grains]")] = "",
+    references: Annotated[
+        str, typer.Option("--references", help="Methods to stand beside it: usual, all or none.")
+    ] = "usual",
+    asymmetric: Annotated[
+        bool, typer.Option("--asymmetric", help="Also real-valued queries against binary codes, in rows of their own.")
+    ] = False,
+    label_noise: Annotated[
+        str, typer.Option("--label-noise", help="Also the classifier with these shares of its labels wrong: 0.2,0.4.")
+    ] = "",
+    out: Annotated[Path, typer.Option("--out", help="Where the runs go, a folder each.")] = Path("runs/evaluate"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Measure retrieval: mAP in every convention with its tie bounds, precision, recall, the health of the bits.
+
+    A model is measured on labelled pictures, beside reference methods on its own features. Each run is a folder:
+    result.json, report.html to look at, and the manifest that says which pictures were asked and searched.
+
+    Codes of another program are a folder with queries.npy and database.npy, in the order of --manifest, or with
+    query_labels.npy and database_labels.npy.
+
+    Example: hashgrain evaluate default --data pictures/ --bits 16,32,64
+    """
+    from hashgrain.apps.evaluation import Plan, evaluate_codes, evaluate_model
+    from hashgrain.encoder import Encoder
+    from hashgrain.errors import EvaluationError
+    from hashgrain.evaluate.manifest import Manifest
+    from hashgrain.evaluate.outside import is_codes, read_outside
+    from hashgrain.evaluate.results import Result
+
+    def tell(text: str) -> None:
+        say(text, quiet)
+
+    if is_codes(Path(target)):
+        drawn = Manifest.read(manifest) if manifest else None
+        folder = out / Path(target).resolve().name
+        folders = [evaluate_codes(read_outside(target), drawn, Path(target).resolve().name, asymmetric, folder, tell)]
+    else:
+        if data is None:
+            raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
+        if references not in ("usual", "all", "none"):
+            raise EvaluationError(f"--references {references}: it is usual, all or none")
+        plan = Plan(
+            protocols=protocol or ["folder"],
+            seeds=_numbers(seeds, "--seeds", int),
+            manifest=manifest,
+            widths=_numbers(bits, "--bits", int),
+            references=references,  # type: ignore[arg-type]
+            asymmetric=asymmetric,
+            label_noise=_numbers(label_noise, "--label-noise", float),
+        )
+        with progress_bar("encoding", None, quiet) as progress:
+            folders = evaluate_model(Encoder.load(target), data, plan, out, tell, progress)
+    results = [Result.read(folder) for folder in folders]
+    if as_json:
+        print_json([{"run": str(f), **result.described()} for f, result in zip(folders, results, strict=True)])
+        return 0
+    for folder, result in zip(folders, results, strict=True):
+        _print_result(folder, result)
+    return 0
+
+
+def _print_result(folder: Path, result: Any) -> None:
+    from hashgrain.evaluate.comparison import main_figure
+
+    main = main_figure(result.protocol)
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    shown = [name for name in (main, "mAP@1000 hash", "P@10") if all(name in row.figures for row in result.rows)]
+    columns = ["method", *dict.fromkeys(shown), "worst to best order of ties"]
+    rows = []
+    for row in result.rows:
+        figures = [f"{row.figures[name].value:.4f}" for name in dict.fromkeys(shown)]
+        first = row.figures[main]
+        rows.append([row.name, *figures, f"{first.worst:.4f} to {first.best:.4f}"])
+    print_table(f"{result.protocol['name']}, seed {result.protocol['seed']}", columns, rows, [None] * len(rows))
+    print_line(f"{folder / 'report.html'}")
+
+
+def _numbers(text: str, option: str, kind: type[Any]) -> list[Any]:
+    from hashgrain.errors import EvaluationError
+
+    try:
+        return [kind(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise EvaluationError(f"{option} {text}: numbers joined by commas, please") from None
