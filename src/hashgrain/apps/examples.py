@@ -19,7 +19,7 @@ from hashgrain.images import thumbnail
 from hashgrain.labelled import LabelledPicture, labelled_pictures
 
 EACH = 4  # good ones and bad ones
-HITS = 8
+HITS = 6
 EDGE = 128
 
 
