@@ -56,6 +56,8 @@ class Plan:
 def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say, progress: Progress) -> list[Path]:
     """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
     widths = _widths(encoder, plan)
+    if not all(0 <= share <= 1 for share in plan.label_noise):
+        raise EvaluationError(f"label noise of {list(plan.label_noise)}: it is shares of the labels, from 0 to 1")
     made_by = _made_by(encoder, plan, widths)
     folders = [out / _folder(name, seed) for name, seed in _runs(plan)]
     if all(_is_finished(folder, made_by) for folder in folders):

@@ -1,0 +1,295 @@
+"""`hashgrain evaluate`, `compare` and `protocols` as a person runs them, on pictures we drew."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import ROOT, Run
+from hashgrain import Codes, Grains
+from hashgrain.apps.scenes import write_scenes
+from hashgrain.evaluate import as_labels, average_precision, precision, tally
+from hashgrain.evaluate.manifest import Manifest
+from hashgrain.evaluate.results import Result
+
+WIDTHS = (16, 32)
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """kind/thing/picture.jpg: 15 things in 5 kinds, 12 looks each."""
+    return write_scenes(tmp_path_factory.mktemp("data") / "drawings", looks_per_thing=12, copies=0)
+
+
+@pytest.fixture
+def run(hashgrain: Run, drawings: Path) -> Run:
+    def evaluate(*options: object, target: object = "default", fails: bool = False) -> Any:
+        done = hashgrain("evaluate", target, "--data", drawings, *options)
+        assert (done.returncode == 1) == fails, done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+        return done
+
+    return evaluate
+
+
+@pytest.fixture(scope="module")
+def runs(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds with every reference method, made once."""
+    from hashgrain.apps.evaluation import Plan, evaluate_model
+    from hashgrain.encoder import Encoder
+
+    out = tmp_path_factory.mktemp("runs")
+    plan = Plan(seeds=(0, 1), widths=WIDTHS, references="all", asymmetric=True, label_noise=(0.4,))
+    folders = evaluate_model(Encoder.load(), drawings, plan, out, lambda text: None, lambda done: None)
+    assert [folder.name for folder in folders] == ["folder-seed0", "folder-seed1"]
+    return out
+
+
+def rows_by_name(result: Result) -> dict[str, Any]:
+    return {row.name: row for row in result.rows}
+
+
+def test_a_run_has_the_model_at_every_width_and_every_reference(runs: Path) -> None:
+    rows = rows_by_name(Result.read(runs / "folder-seed0"))
+    model = [f"default, {bits} bits{how}" for bits in WIDTHS for how in ("", ", asymmetric")]
+    by_width = ("PCA + rotation", "ITQ", "LSH", "colour histogram, PCA + rotation", "perceptual hash")
+    references = [f"{name}, {bits} bits" for bits in WIDTHS for name in by_width]
+    cosines = ["features, float cosine", "colour histogram, cosine"]
+    classifiers = ["classifier as code, 15 bits", "classifier as code, 40% of its labels wrong, 15 bits"]
+    assert set(rows) == {*model, *references, *cosines, *classifiers}
+    assert rows["default, 32 bits"].grain == "kind"
+    right, wrong = (rows[name].figures["mAP@ALL hash"].value for name in classifiers)
+    assert wrong < right
+    chance = 1 / 15
+    assert all(row.figures["P@1"].value > chance for row in rows.values())
+
+
+def test_the_figures_are_those_of_the_codes(runs: Path, drawings: Path) -> None:
+    """From the manifest and the encoder alone, by hand."""
+    from hashgrain import Encoder
+
+    manifest = Manifest.read(runs / "folder-seed0/manifest.json.gz")
+    codes = Encoder.load().encode([drawings / name for name in manifest.names])
+    prefix = Codes(codes.at("kind").words, Grains(look=32))
+    labels = manifest.labels()
+    counts = tally(
+        prefix[manifest.queries], prefix[manifest.database], labels[manifest.queries], labels[manifest.database]
+    )
+    result = Result.read(runs / "folder-seed0")
+    row = rows_by_name(result)["default, 32 bits"]
+    assert row.figures["mAP@ALL hash"].value == pytest.approx(average_precision(counts).mean(), abs=1e-6)
+    assert row.figures["P@10"].value == pytest.approx(precision(counts, 10).mean(), abs=1e-6)
+    np.testing.assert_allclose(row.per_query, average_precision(counts), atol=1e-6)
+    coarser = counts.relevant_at(1)
+    assert row.figures["superclass: P@10"].value == pytest.approx(precision(coarser, 10).mean(), abs=1e-6)
+    assert result.protocol["manifest"] == manifest.digest
+    assert (result.protocol["queries"], result.protocol["database"]) == (15, 165)
+
+
+def test_ties_bound_every_figure_and_curves_are_sane(runs: Path) -> None:
+    for row in Result.read(runs / "folder-seed0").rows:
+        for name, figure in row.figures.items():
+            assert figure.value >= 0 or "nDCG" in name
+            if figure.worst is not None and figure.best is not None:
+                assert figure.worst - 1e-6 <= figure.value <= figure.best + 1e-6, (row.name, name)
+        recall = row.curves["by rank"]["recall"]
+        assert list(recall) == sorted(recall)
+        assert recall[-1] == pytest.approx(1)
+        if row.distance == "symmetric":
+            pairs = sum(map(sum, row.curves["distances"].values()))
+            assert pairs == 15 * 165
+
+
+def test_a_finished_run_is_not_made_again(run: Run, tmp_path: Path) -> None:
+    first = run("--bits", 16, "--references", "none", "--out", "out")
+    file = tmp_path / "out/folder-seed0/result.json"
+    before = file.stat().st_mtime_ns
+    again = run("--bits", 16, "--references", "none", "--out", "out")
+    assert b"stands finished" in again.stderr
+    assert file.stat().st_mtime_ns == before
+    assert again.stdout == first.stdout
+    other = run("--bits", 32, "--references", "none", "--out", "out")
+    assert b"measuring default, 32 bits" in other.stderr
+
+
+def test_json_is_what_the_run_holds(run: Run, tmp_path: Path) -> None:
+    (printed,) = json.loads(run("--bits", "16", "--references", "usual", "--json", "--quiet").stdout)
+    kept = json.loads((tmp_path / "runs/evaluate/folder-seed0/result.json").read_text())
+    assert {name: value for name, value in printed.items() if name != "run"} == kept
+
+
+def test_the_page_shows_queries_that_went_well_and_badly(runs: Path) -> None:
+    page = (runs / "folder-seed0/report.html").read_text()
+    assert page.count("Went well") == page.count("Went badly") == 4
+    assert page.count("data:image/jpeg;base64,") == 8 * 7
+    assert "✓ right" in page
+    assert str(runs) not in page
+
+
+def test_codes_of_another_program_are_scored_the_same(
+    hashgrain: Run, runs: Path, drawings: Path, tmp_path: Path
+) -> None:
+    """Our own codes, written as another program would, come to our own figures."""
+    from hashgrain import Encoder
+
+    manifest = Manifest.read(runs / "folder-seed0/manifest.json.gz")
+    bits = Encoder.load().encode([drawings / name for name in manifest.names]).bits()[:, :32]
+    own = rows_by_name(Result.read(runs / "folder-seed0"))["default, 32 bits"].figures
+    forms = {"signs": bits.astype(np.int8) * 2 - 1, "packed": np.packbits(bits, axis=1), "plain": bits.astype(bool)}
+    for name, table in forms.items():
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "queries.npy", table[manifest.queries])
+        np.save(tmp_path / name / "database.npy", table[manifest.database])
+        done = hashgrain("evaluate", name, "--manifest", runs / "folder-seed0/manifest.json.gz", "--json")
+        assert done.returncode == 0, done.stderr
+        (result,) = json.loads(done.stdout)
+        assert result["protocol"]["manifest"] == manifest.digest
+        assert result["rows"][0]["figures"]["mAP@ALL ir"]["value"] == pytest.approx(own["mAP@ALL ir"].value, abs=1e-6)
+    compared = hashgrain("compare", runs / "folder-seed0", "runs/evaluate/signs")
+    assert compared.returncode == 0, compared.stderr
+    assert b"signs, 32 bits" in compared.stdout
+
+
+def test_codes_may_bring_labels_of_their_own(hashgrain: Run, tmp_path: Path) -> None:
+    dice = np.random.default_rng(0)
+    (tmp_path / "mine").mkdir()
+    sets = {name: (dice.random((n, 7)) < 0.3) for name, n in (("query", 20), ("database", 300))}
+    for name, table in sets.items():
+        np.save(tmp_path / "mine" / f"{name}_labels.npy", table)
+    np.save(tmp_path / "mine/queries.npy", dice.normal(size=(20, 24)).astype(np.float32))
+    np.save(tmp_path / "mine/database.npy", dice.integers(0, 2, (300, 24), np.int8))
+    done = hashgrain("evaluate", "mine", "--asymmetric", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    assert [row["distance"] for row in result["rows"]] == ["symmetric", "asymmetric"]
+    assert result["protocol"]["relevance"] == "shares a label"
+    queries = Codes.from_bits(np.load(tmp_path / "mine/queries.npy") >= 0, Grains(look=24))
+    database = Codes.from_bits(np.load(tmp_path / "mine/database.npy"), Grains(look=24))
+    counts = tally(queries, database, as_labels(sets["query"]), as_labels(sets["database"]))
+    found = result["rows"][0]["figures"]["mAP@ALL hash"]["value"]
+    assert found == pytest.approx(average_precision(counts).mean(), abs=1e-6)
+    lost = int((counts.relevant == 0).sum())
+    assert any(f"{lost} queries" in text for text in result["warnings"]) == (lost > 0)
+
+
+def test_runs_are_compared_with_spreads_and_noise(hashgrain: Run, runs: Path) -> None:
+    done = hashgrain("compare", runs / "folder-seed0", runs / "folder-seed1", "--json")
+    assert done.returncode == 0, done.stderr
+    (group,) = json.loads(done.stdout)
+    assert group["seeds"] == [0, 1]
+    assert len(group["manifests"]) == 2
+    for method in group["methods"]:
+        assert method["runs"] == 2
+        assert method["figures"]["mAP@ALL hash"]["spread"] is not None
+    best = [method for method in group["methods"] if method["against the best"] is None]
+    assert sorted(method["bits"] or 0 for method in best) == [0, 15, 16, 32]
+    page = hashgrain("compare", runs / "folder-seed0", runs / "folder-seed1").stdout.decode()
+    assert "| **default, 32 bits** | 2 |" in page
+    assert "within noise" in page
+
+
+def test_runs_on_other_pictures_are_not_compared(hashgrain: Run, runs: Path) -> None:
+    """The model's row of seed 0 beside a row that exists for seed 1 only."""
+    first, second = (Result.read(runs / f"folder-seed{seed}") for seed in (0, 1))
+    place = runs.parent / "apart"
+    shutil.rmtree(place, ignore_errors=True)
+    for name, result, rows in (("a", first, first.rows[:1]), ("b", second, second.rows[1:2])):
+        Result(result.protocol, rows, (), result.created).write(place / name)
+    done = hashgrain("compare", place / "a", place / "b")
+    assert done.returncode == 0
+    assert b"not comparable" in done.stderr
+    assert done.stdout.decode().count("## folder") == 2
+
+
+def test_protocols_are_listed_shown_and_drawn(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
+    assert b"cifar10-1" in hashgrain("protocols").stdout
+    shown = hashgrain("protocols", "nuswide_21").stdout.decode()
+    assert "193,734 database" in shown
+    done = hashgrain("protocols", "folder", "--data", drawings, "--out", "split", "--features", "default")
+    assert done.returncode == 0, done.stderr
+    manifest = Manifest.read(tmp_path / "split/manifest.json.gz")
+    features, labels = np.load(tmp_path / "split/queries.npy"), np.load(tmp_path / "split/queries_labels.npy")
+    assert (features.shape, labels.shape) == ((15, 256), (15, 2))
+    assert manifest.digest in done.stdout.decode()
+
+
+def test_the_script_of_the_docs_makes_codes_that_are_scored(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="the script uses scikit-learn")
+    made = hashgrain("protocols", "folder", "--data", drawings, "--out", "split", "--features", "default")
+    assert made.returncode == 0, made.stderr
+    (script,) = re.findall(r"```python title=\"outside.py\"\n(.*?)```", (ROOT / "docs/howto.md").read_text(), re.DOTALL)
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    done = hashgrain("evaluate", "sklearn-64", "--manifest", "split/manifest.json.gz", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    assert result["rows"][0]["bits"] == 64
+    assert result["rows"][0]["figures"]["P@1"]["value"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--protocol", "cifar10-3"), "cifar10-1"),
+        (("--protocol", "cifar10-1"), "takes 100 queries of each class"),
+        (("--bits", "16,x"), "--bits"),
+        (("--bits", "0,16"), "1 to 128"),
+        (("--bits", "256"), "1 to 128"),
+        (("--references", "some"), "usual, all or none"),
+        (("--label-noise", "1.5"), "label noise"),
+        (("--manifest", "none.json.gz"), "none.json.gz"),
+    ],
+)
+def test_what_makes_no_sense_is_said(run: Run, options: tuple[str, ...], says: str) -> None:
+    done = run(*options, fails=True)
+    assert says in done.stderr.decode()
+    assert len(done.stderr.decode().strip().splitlines()) <= 4
+
+
+def test_a_changed_picture_is_named(run: Run, hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(drawings, copy)
+    assert hashgrain("protocols", "folder", "--data", copy, "--out", "split").returncode == 0
+    manifest = Manifest.read(tmp_path / "split/manifest.json.gz")
+    changed, gone = (manifest.names[i] for i in manifest.database[:2].tolist())
+    Image.new("RGB", (60, 60), "red").save(copy / changed)
+    (copy / gone).unlink()
+    done = hashgrain("evaluate", "default", "--data", copy, "--manifest", "split/manifest.json.gz")
+    assert done.returncode == 1
+    assert f"{changed} (changed), {gone} (missing)" in done.stderr.decode() or (
+        f"{gone} (missing)" in done.stderr.decode() and f"{changed} (changed)" in done.stderr.decode()
+    )
+
+
+def test_broken_pictures_and_duplicates_are_told_in_the_result(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(drawings, copy)
+    some = sorted(copy.rglob("*.jpg"))
+    (some[0].parent / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    for picture in some[:40]:  # three of each, and four of a class ask: one query at least has its like in the database
+        for twin in ("twin-", "third-"):
+            shutil.copy(picture, picture.with_name(twin + picture.name))
+    done = hashgrain("evaluate", "default", "--data", copy, "--bits", 16, "--references", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    told = " ".join(result["warnings"])
+    assert "broken.jpg" in told
+    assert "the very contents of a query" in told
+
+
+def test_a_model_without_pictures_is_told_what_it_takes(hashgrain: Run, tmp_path: Path) -> None:
+    assert b"--data" in hashgrain("evaluate", "default").stderr
+    (tmp_path / "empty").mkdir()
+    done = hashgrain("evaluate", "default", "--data", "empty")
+    assert (done.returncode, b"no labelled pictures" in done.stderr) == (1, True)
+    assert hashgrain("compare", "empty").returncode == 1
+    assert hashgrain("protocols", "folder", "--data", "empty", "--out", "x").returncode == 1
