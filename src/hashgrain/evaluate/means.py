@@ -37,7 +37,7 @@ def mean_average_precision(tally: Tally, k: int | None = None, convention: Conve
     values, bounds = average_precision(tally, k, convention), average_precision_bounds(tally, k, convention)
     if convention != "hash-skip":
         return mean(values, *bounds)
-    sure = np.floor(found_at(tally.untied(best=False), k)) > 0
+    sure = found_at(tally.untied(best=False), k) > 0.5  # whole numbers, but for rounding
     return _mean_of_found(values, hit_rate(tally, k), *bounds, sure, 1 / (k or 1))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.chances import Counts, Floats, draws, harmonic, log_choose
+from hashgrain.evaluate.chances import Counts, Floats, draws, harmonic
 from hashgrain.evaluate.counting import Tally
 
 # What the sum of precisions at the relevant ranks is divided by: the relevant found among the first k (the usual
@@ -77,9 +77,10 @@ def hit_rate(tally: Tally, k: int | None = None) -> Floats:
     t = ties(tally, k)
     sure = ((t.taken == t.n) & (t.good > 0)).any(axis=1).astype(np.float64)
     query, tie = t.cut
-    n, bad, taken = t.n[query, tie], (t.n - t.good)[query, tie], t.taken[query, tie]
-    missed = np.exp(log_choose(bad, np.minimum(taken, bad)) - log_choose(n, taken)) * (taken <= bad)
-    sure[query] = np.maximum(sure[query], 1 - missed)
+    chances = np.zeros(len(query))  # summed, not 1 less the chance of a miss: the small ones are kept exact
+    for case, x, chance in draws(t.n[query, tie], t.good[query, tie], t.taken[query, tie], likely=True):
+        chances += np.bincount(case, chance * (x > 0), minlength=len(query))
+    sure[query] = np.maximum(sure[query], chances)
     return np.asarray(sure)
 
 
