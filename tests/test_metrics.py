@@ -274,6 +274,28 @@ def test_the_chances_of_a_draw_are_those_of_counting_and_add_up() -> None:
         np.testing.assert_allclose(totals, 1)
 
 
+@pytest.mark.parametrize(
+    ("n", "good", "drawn_"),
+    [
+        (5000, 2500, 1000),
+        (5000, 1, 130),
+        (5000, 10, 13),
+        (9000, 8990, 4000),
+        (10**6, 5 * 10**5, 900),
+        (3 * 10**6, 9, 5),
+    ],
+)
+def test_a_draw_leaves_out_only_what_is_too_rare_and_adds_up_to_one(n: int, good: int, drawn_: int) -> None:
+    found = []
+    for likely in (True, False):
+        ((_, x, chance),) = chances.draws(np.array([n]), np.array([good]), np.array([drawn_]), likely=likely)
+        assert math.fsum(chance) == pytest.approx(1, rel=1e-12)
+        found.append(dict(zip(x.tolist(), chance.tolist(), strict=True)))
+    likely_ones, all_ = found
+    assert math.fsum(all_[x] for x in all_.keys() - likely_ones.keys()) < 1e-9
+    assert all(all_[x] == pytest.approx(share, rel=1e-8) for x, share in likely_ones.items())
+
+
 def test_sums_and_factorials_are_right_inside_the_table_and_past_it() -> None:
     numbers = [0, 1, 2, 3, 10, 1000, chances.TABLE - 1, chances.TABLE, chances.TABLE + 1, 5_000_000]
     harmonics = chances.harmonic(np.array(numbers))
@@ -334,6 +356,14 @@ def test_bounds_hold_for_a_tie_of_any_size_cut_anywhere() -> None:
             np.testing.assert_allclose(best, [max(some) for some in found], atol=1e-12, err_msg=where)
 
 
+def test_bounds_are_reached_by_orders_too_rare_to_matter_for_the_mean() -> None:
+    counts = tally_of([block(5000, 5000)])
+    assert average_precision_bounds(counts, 1000, "hash") == ([0.0], [1.0])
+    assert average_precision_bounds(counts, 1000, "ir") == ([0.0], [pytest.approx(1000 / 5000)])
+    first = tally_of([block(1, 0), block(0, 9), block(5000, 5000)])  # best where the tie brings nothing relevant
+    assert average_precision_bounds(first, 1000, "hash")[1] == [1.0]
+
+
 @settings(max_examples=80)
 @given(rankings(most_items=6, most_grade=1), st.one_of(st.none(), st.integers(1, 7)))
 def test_where_queries_that_find_nothing_are_left_out_bounds_are_over_orders_that_count_any(
@@ -352,6 +382,7 @@ def test_where_queries_that_find_nothing_are_left_out_bounds_are_over_orders_tha
         # Either may find nothing, not at the same time the best.
         ([[block(1, 2)], [block(0, 1), block(1, 1)]], 2),
         ([[block(1, 2)], [block(1, 2)], [block(0, 1), block(2, 0)]], 2),
+        ([[block(0, 1), block(1, 2)], [block(1, 3)]], 2),  # the second, which can be best, is not the first
         ([[block(0, 3)], [block(0, 3)]], 2),
         ([[block(0, 3)], [block(1, 2)]], 1),
     ],
@@ -523,6 +554,8 @@ def test_the_mean_and_its_error_are_over_queries() -> None:
     assert statistics.pstdev(values[:3]) / 3**0.5 <= skipping.error + 1e-12
     assert skipping.error <= statistics.stdev(values[:3]) / 3**0.5 + 1e-12
     assert mean_average_precision(counts, 1, "hash-skip") == Figure(1.0, 0.0, 1.0, 1.0)
+    # All that count have the same AP, however sure it is that they count.
+    assert mean_average_precision(tally_of([[1, 0]], [[1], [0]]), 1, "hash-skip") == Figure(1.0, 0.0, 1.0, 1.0)
     assert mean(precision(counts, 1)).value == 1 / 4
     assert mean(precision(counts, 1)).worst is None
     assert mean(np.array([0.25])) == Figure(0.25, 0.0)
@@ -777,13 +810,13 @@ def test_ranks_of_scores_are_those_of_sorting_and_equal_scores_are_a_tie(
 
 @pytest.mark.parametrize("n_queries", [1, 5, 64])
 @pytest.mark.parametrize("bits", [16, 64, 100])
-def test_equal_codes_tie_for_a_real_query_wherever_they_stand(n_queries: int, bits: int) -> None:
+def test_equal_vectors_and_equal_codes_tie_for_a_real_query_wherever_they_stand(n_queries: int, bits: int) -> None:
     rng = np.random.default_rng(n_queries * bits)
-    kinds = np.where(rng.integers(0, 2, (20, bits)), 1, -1).astype(np.float32)
+    queries, real = (rng.normal(size=(n, bits)).astype(np.float32) for n in (n_queries, 20))
     which = rng.integers(0, 20, 1003)
-    queries = rng.normal(size=(n_queries, bits)).astype(np.float32)
-    (found,) = tallies_of_vectors(queries, kinds[which], np.zeros(n_queries, int), which % 2)
-    assert ((found.all > 0).sum(axis=1) == 20).all()
+    for kinds in (real, np.where(real > 0, 1, -1).astype(np.float32)):
+        (found,) = tallies_of_vectors(queries, kinds[which], np.zeros(n_queries, int), which % 2)
+        assert ((found.all > 0).sum(axis=1) == 20).all()
 
 
 def test_a_real_query_against_a_binary_database_ranks_by_the_sum_over_the_bits() -> None:
