@@ -682,10 +682,13 @@ def test_more_rows_than_a_tile_and_more_queries_than_one_go_are_all_counted_by_a
     bits: int, kind: str
 ) -> None:
     rng = np.random.default_rng(bits)
-    queries, database = random_codes(rng, 1030, bits), random_codes(rng, 2 * 2048 + 37, bits)
-    if kind == "paths":  # a class of half of all rows, some of one row, some that no row has
+    queries, near = random_codes(rng, 1030, bits), random_codes(rng, 2 * 2048 + 37, bits).bits()
+    near[::40], near[1::40] = queries.bits()[0], 1 - queries.bits()[1029]  # as near and as far as can be
+    database = Codes.from_bits(near, Grains(look=bits))
+    if kind == "paths":  # a class of half of all rows, one of one row, some that no row has, some unknown
         wanted, labels = (
-            rng.geometric(0.5, (len(codes), 2)) * rng.choice([1, -1], p=[0.9, 0.1]) for codes in (queries, database)
+            rng.geometric(0.5, (len(codes), 2)) * rng.choice([1, -1], (len(codes), 2), p=[0.9, 0.1])
+            for codes in (queries, database)
         )
         labels[17] = (40, 1)
         wanted[1029] = (40, 1)
