@@ -12,7 +12,7 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 TABLE = 1 << 21  # up to here from a table: 16 MB
 CELLS_AT_ONCE = 1 << 21
-FAR = 12.0  # standard deviations; what lies beyond is rarer than 1e-30
+FAR = 12.0  # standard deviations, and 2 more at either end; what lies beyond is rarer than 1e-9
 
 
 @lru_cache(maxsize=1)

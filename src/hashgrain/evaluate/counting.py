@@ -131,11 +131,13 @@ def tallies_of_vectors(
         raise EvaluationError(f"queries of {queries.shape[1]} values, a database of {database.shape[1]}")
     goals, truths = _matching(wanted, labels, len(queries), len(database))
     grades, least = goals.most_grades, _relevant_from(goals, relevant_from)
+    # Summed in double precision, whose rounding, which depends on the place in the matrix, single precision hides.
+    columns = database.T.astype(np.float64)
     step = max(1, CELLS_AT_ONCE // max(1, len(database) * (grades + 2)))
     count = check_threads(threads)
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        scores = queries[part] @ database.T
+        scores = (queries[part].astype(np.float64) @ columns).astype(np.float32)
         graded = goals[part].grades(truths)  # type: ignore[arg-type]
         ranked = run([partial(_rank, scores[i], graded[i], grades) for i in range(len(scores))], count)
         counts = np.zeros((len(scores), grades + 1, max((each.shape[1] for each in ranked), default=0)), np.int64)
@@ -163,14 +165,18 @@ def _matching(
     for found, count, name in ((goals, n_queries, "queries"), (truths, n_database, "database")):
         if len(found) != count:
             raise EvaluationError(f"{count} codes of the {name} take as many labels, not {len(found)}")
+    if not len(goals) or not len(truths):  # a table without rows does not tell what it is of
+        goals, truths = (goals, goals[:0]) if len(goals) else (truths[:0], truths)
     if type(goals) is not type(truths):
         raise EvaluationError("queries and database must both have classes, or both have sets of labels")
     if isinstance(goals, Paths) and isinstance(truths, Paths) and goals.ids.shape[1] != truths.ids.shape[1]:
         raise EvaluationError(
             f"paths of {goals.ids.shape[1]} levels for the queries, of {truths.ids.shape[1]} for the database"
         )
-    if isinstance(goals, Sets) and isinstance(truths, Sets) and goals.words.shape[1] != truths.words.shape[1]:
-        raise EvaluationError("the label sets of queries and database have different widths")
+    if isinstance(goals, Sets) and isinstance(truths, Sets) and len(goals) and len(truths):
+        widths = {np.shape(table)[1:] for table in (wanted, labels) if not isinstance(table, (Paths, Sets))}
+        if goals.words.shape[1] != truths.words.shape[1] or len(widths) > 1:
+            raise EvaluationError("the label sets of queries and database have different widths")
     return goals, truths
 
 

@@ -1,7 +1,8 @@
 """Graded relevance: how much an answer has to do with the query, by labels shared or levels in common.
 
 Expectations over a random order inside each tie. Each function gives one figure a query; where nothing in the
-database has to do with the query, 0. With `tally.untied(best=...)` they give the bounds.
+database has to do with the query, 0. With `tally.untied(best=...)` they give the bounds, but for a WAP whose cut-off
+splits a tie: one item of a low grade more, far down, can lower it.
 
 Two families that are both called nDCG: `ndcg` with gains 2^r - 1, and `hierarchical_ndcg`, linear in the levels,
 with ranks 1 and 2 not discounted and the mean over all cut-offs taken. They are not comparable.
@@ -62,13 +63,16 @@ def hierarchical_precision(tally: Tally, k: int) -> Floats:
 
 
 def hierarchical_average_precision(tally: Tally, k: int = 2500) -> Floats:
-    """AHP@k: the mean of HP@i over the ranks 1 to k."""
+    """AHP@k: the mean of HP@i over the ranks 1 to k, or to the last there is."""
     found, ideal = _cumulated(tally, k)
     return np.asarray(_share(found, ideal).mean(axis=1))
 
 
 def hierarchical_ndcg(tally: Tally, k: int = 100) -> Floats:
-    """The mean over the cut-offs 1 to k of an nDCG with linear gains, ranks 1 and 2 in full, then 1 / log2(rank)."""
+    """The mean over the cut-offs 1 to k of an nDCG with linear gains, ranks 1 and 2 in full, then 1 / log2(rank).
+
+    Where the database has fewer than k items, the mean is over as many cut-offs as there are items.
+    """
     found, ideal = (np.diff(each, axis=1, prepend=0.0) for each in _cumulated(tally, k))
     ranks = np.arange(1, found.shape[1] + 1)
     discount = 1 / np.log2(np.maximum(2, ranks))

@@ -87,13 +87,16 @@ def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
         return values
     table = np.asarray(values)
     if table.dtype.kind == "f":
-        if np.isnan(table).any():
-            raise EvaluationError(f"{name}: some are not numbers (NaN)")
+        if not np.isfinite(table).all():
+            raise EvaluationError(f"{name}: some are not numbers (NaN or infinite)")
         if (table != np.floor(table)).any():
             raise EvaluationError(f"{name}: labels are whole numbers")
+    if table.dtype.kind in "fu" and (np.abs(table) >= 2.0**63).any():
+        raise EvaluationError(f"{name}: labels are whole numbers below 2^63")
+    if table.dtype.kind == "f":
         table = table.astype(np.int64)
-    if table.dtype.kind in "US" and table.ndim == 1:
-        table = np.unique(table, return_inverse=True)[1]
+    if table.dtype.kind in "US":  # numbered here, the same name could get another number on the other side
+        raise EvaluationError(f"{name}: number the names, those of queries and database together (np.unique does)")
     if table.dtype.kind not in "iub" or table.ndim not in (1, 2) or (table.ndim == 2 and not table.shape[1]):
         raise EvaluationError(
             f"{name}: {table.dtype} of shape {table.shape}; labels are (n,) class numbers, (n, depth) classes from"
@@ -103,7 +106,7 @@ def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
         if table.shape[1] > MOST_LABELS:
             raise EvaluationError(f"{name}: {table.shape[1]} labels, more than {MOST_LABELS}")
         return Sets(pack(table))
-    return Paths(table.reshape(len(table), -1).astype(np.int64))
+    return Paths((table[:, None] if table.ndim == 1 else table).astype(np.int64))
 
 
 def sets_of(labels: Iterable[Sequence[int]], n_labels: int) -> Sets:

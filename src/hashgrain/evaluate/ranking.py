@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.chances import Counts, Floats, draws, harmonic, log_choose
+from hashgrain.evaluate.chances import Counts, Floats, draws, harmonic
 from hashgrain.evaluate.counting import Tally
 
 # What the sum of precisions at the relevant ranks is divided by: the relevant found among the first k (the usual
@@ -69,9 +69,10 @@ class Ranking:
     def hit(self) -> Floats:
         """The chance that anything relevant stands before the cut."""
         cut, hit = self.cut, (self.found_whole > 0).astype(np.float64)
-        bad = cut.n - cut.good
-        missed = np.exp(log_choose(bad, np.minimum(cut.taken, bad)) - log_choose(cut.n, cut.taken))
-        hit[cut.query] = np.maximum(hit[cut.query], 1 - missed * (cut.taken <= bad))
+        chances = np.zeros(len(cut.query))  # summed, not 1 less the chance of a miss: the small ones are kept exact
+        for case, x, chance in draws(cut.n, cut.good, cut.taken, likely=True):
+            chances += np.bincount(case, chance * (x > 0), minlength=len(cut.query))
+        hit[cut.query] = np.maximum(hit[cut.query], chances)
         return hit
 
     @cached_property
