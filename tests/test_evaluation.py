@@ -195,6 +195,17 @@ def test_runs_are_compared_with_spreads_and_noise(hashgrain: Run, runs: Path) ->
     assert "within noise" in page
 
 
+def test_the_pages_of_results_are_what_their_facts_make() -> None:
+    """Nothing on them is typed by hand."""
+    from hashgrain.apps.comparison_page import comparison_page
+
+    kept = sorted((ROOT / "docs/results").glob("*.json"))
+    assert kept
+    for file in kept:
+        facts = json.loads(file.read_text())
+        assert file.with_suffix(".md").read_text() == comparison_page(facts["groups"], facts["title"])
+
+
 def test_runs_on_other_pictures_are_not_compared(hashgrain: Run, runs: Path) -> None:
     """The model's row of seed 0 beside a row that exists for seed 1 only."""
     first, second = (Result.read(runs / f"folder-seed{seed}") for seed in (0, 1))

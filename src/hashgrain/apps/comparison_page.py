@@ -1,33 +1,37 @@
-"""Runs side by side as a page in Markdown, or as facts. Nothing on it is typed by hand."""
+"""Runs side by side: as facts (plain data that can be kept), and from the facts alone as a page in Markdown.
+
+Nothing on the page is typed by hand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.comparison import Difference, Group, Method, difference, main_figure
+from hashgrain.evaluate.comparison import Group, Method, difference, main_figure
 
 COLUMNS = ("mAP@ALL hash", "mAP@1000 hash", "mAP@1000 hash-skip", "mAP@1000 ir", "mAP@1000 min", "P@10", "P within 2")
+VISIBLE = 0.0005  # bounds closer than that are not printed
 NOISE = (
     "± is the standard deviation over the runs (seeds of the split and of the method). The small range is what the"
     " order inside ties could make of a figure; the figure is the mean over all orders. Average precision is divided"
     " by the relevant items found (`hash`; `hash-skip` leaves out queries that found none), by all there are (`ir`), or"
-    " by the most that fit (`min`). *Within noise* of the best of its width: the difference is smaller than half of its"
-    " 95 % interval, over queries or over seeds, whichever is wider."
+    " by the most that fit (`min`); over the whole list `hash`, `ir` and `min` are the same. The last column is the"
+    " difference from the best of the same width, and *within noise* where it is smaller than half of its 95 %"
+    " interval, over queries or over seeds, whichever is wider."
 )
-Pair = tuple[Method, Difference | None]  # and how far it is behind the best of its width
-
-
-def comparison_page(groups: Sequence[Group], figure: str | None = None) -> str:
-    """The page."""
-    parts = ["\n".join(_group(group, _figure(group, figure))) for group in groups]
-    return "\n\n".join([NOISE, *parts]) + "\n"
+Facts = Mapping[str, Any]
 
 
 def comparison_facts(groups: Sequence[Group], figure: str | None = None) -> list[dict[str, Any]]:
-    """The same as plain data."""
+    """What is comparable together, methods in order: by width, those without one last, each best first."""
     return [_facts(group, _figure(group, figure)) for group in groups]
+
+
+def comparison_page(facts: Sequence[Facts], title: str = "Results") -> str:
+    """The page that the facts make."""
+    return "\n\n".join([f"# {title}", NOISE, *("\n".join(_section(group)).strip() for group in facts)]) + "\n"
 
 
 def _figure(group: Group, asked: str | None) -> str:
@@ -38,80 +42,112 @@ def _figure(group: Group, asked: str | None) -> str:
     return figure
 
 
-def _ranked(group: Group, figure: str) -> Iterator[Sequence[Pair]]:
-    """Methods of one width after another, those without a width last, each best first."""
+def _facts(group: Group, figure: str) -> dict[str, Any]:
     scored = [method for method in group.methods if method.values(figure)]
-    widths = sorted({method.bits for method in scored}, key=lambda bits: (bits is None, bits or 0))
-    for bits in widths:
-        methods = sorted((m for m in scored if m.bits == bits), key=lambda m: -m.mean(figure))
-        own = main_figure(group.protocol)
-        yield [(m, difference(methods[0], m, figure, own) if m is not methods[0] else None) for m in methods]
+    methods = []
+    for bits in sorted({method.bits for method in scored}, key=lambda bits: (bits is None, bits or 0)):
+        ranked = sorted((m for m in scored if m.bits == bits), key=lambda m: -m.mean(figure))
+        methods += [_method(method, ranked[0], figure, main_figure(group.protocol)) for method in ranked]
+    return {
+        "protocol": dict(group.protocol),
+        "manifests": list(group.manifests),
+        "seeds": list(group.seeds),
+        "made by": [dict(each) for each in group.made_by],
+        "figure": figure,
+        "warnings": list(group.warnings),
+        "methods": methods,
+    }
 
 
-def _group(group: Group, figure: str) -> Iterator[str]:
-    p = group.protocol
-    yield f"## {p['name']}"
-    yield ""
+def _method(method: Method, best: Method, figure: str, own: str) -> dict[str, Any]:
+    names = dict.fromkeys(name for row in method.rows.values() for name in row.figures)
+    figures = {
+        name: {"mean": _short(method.mean(name)), "spread": _short(method.spread(name))}
+        | ({"worst": _short(bounds[0]), "best": _short(bounds[1])} if (bounds := method.bounds(name)) else {})
+        for name in names
+    }
+    against = None
+    if method is not best:
+        behind = difference(best, method, figure, own)
+        against = {
+            "difference": _short(-behind.mean),
+            "noise": _short(behind.noise),
+            "over": behind.noise_of,
+            "within noise": behind.within_noise,
+        }
+    facts = {"method": method.name, "kind": method.kind, "bits": method.bits, "runs": len(method.rows)}
+    return facts | {"against the best": against, "figures": figures}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _section(group: Facts) -> Iterator[str]:
+    p = group["protocol"]
     among = {True: ", the training pictures among them", False: ", none of them a training picture"}
     trained = among.get(bool(p["train in database"]), "") if "train in database" in p else ""
     cutoff = "the whole list" if p["cutoff"] is None else f"the first {p['cutoff']}"
+    yield f"## {p['name']}"
+    yield ""
     yield (
-        f"{p['about'].capitalize()}. {p['queries']:,} queries, {p['database']:,} pictures in the database{trained}."
-        f" Counted over {cutoff}; relevant: {p['relevance']}; pictures: {p['transform']}."
-        f" Version {p['version']}; seeds {', '.join(map(str, group.seeds))}; manifests"
-        f" {', '.join(f'`{manifest[:12]}`' for manifest in group.manifests)}."
+        f"{p['about'][:1].upper()}{p['about'][1:]}. {p['queries']:,} queries, {p['database']:,} pictures in the"
+        f" database{trained}. Counted over {cutoff}; relevant: {p['relevance']}; pictures: {p['transform']}. Version"
+        f" {p['version']}; manifests {', '.join(f'`{manifest[:12]}`' for manifest in group['manifests'])}."
     )
     yield ""
-    for warning in group.warnings:
-        yield f"- **Note:** {warning}"
-    if group.warnings:
+    for command in filter(None, (_command(made_by, group) for made_by in group["made by"])):
+        yield f"`{command}`"
         yield ""
-    shown = [figure, *(name for name in COLUMNS if name != figure)]
-    shown = [name for name in shown if any(method.values(name) for method in group.methods)]
-    yield "| method | runs | " + " | ".join(shown) + " | against the best of its width |"
-    yield "|---|---|" + "---|" * (len(shown) + 1)
-    for methods in _ranked(group, figure):
-        for method, behind in methods:
-            cells = [_cell(method, name) for name in shown]
-            name = f"**{method.name}**" if method.kind != "reference" else method.name
-            yield f"| {name} | {len(method.rows)} | " + " | ".join(cells) + f" | {_verdict(behind)} |"
+    for warning in group["warnings"]:
+        yield f"- **Note:** {warning}"
+    if group["warnings"]:
+        yield ""
+    columns = list(dict.fromkeys((group["figure"], *COLUMNS)))
+    for bits in dict.fromkeys(method["bits"] for method in group["methods"]):
+        yield f"### {bits} bits" if bits else "### Real-valued"
+        yield ""
+        yield from _table([method for method in group["methods"] if method["bits"] == bits], columns)
+        yield ""
 
 
-def _cell(method: Method, figure: str) -> str:
-    if not method.values(figure):
+def _table(methods: Sequence[Facts], columns: Sequence[str]) -> Iterator[str]:
+    columns = [name for name in columns if any(name in method["figures"] for method in methods)]
+    yield "| method | runs | " + " | ".join(columns) + " | against the best of its width |"
+    yield "|---|---|" + "---|" * (len(columns) + 1)
+    for method in methods:
+        name = method["method"] if method["kind"] == "reference" else f"**{method['method']}**"
+        cells = [_cell(method["figures"].get(column)) for column in columns]
+        yield f"| {name} | {method['runs']} | {' | '.join(cells)} | {_verdict(method['against the best'])} |"
+
+
+def _command(made_by: Facts, group: Facts) -> str | None:
+    """What was asked for, as it is typed; the place of the pictures is the reader's own."""
+    if "model" not in made_by:
+        return None
+    seeds, bits = (",".join(map(str, values)) for values in (group["seeds"], made_by["bits"]))
+    noise = ",".join(map(str, made_by["label noise"]))
+    return (
+        f"hashgrain evaluate {made_by['model']} --data DATA --protocol {group['protocol']['name']} --seeds {seeds}"
+        f" --bits {bits} --references {made_by['references']}"
+        + (" --asymmetric" if made_by["asymmetric"] else "")
+        + (f" --label-noise {noise}" if noise else "")
+    )
+
+
+def _cell(figure: Facts | None) -> str:
+    if figure is None:
         return ""
-    spread, bounds = method.spread(figure), method.bounds(figure)
-    text = f"{method.mean(figure):.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
-    if bounds and bounds[1] - bounds[0] >= 0.0005:
-        text += f" <small>{bounds[0]:.3f}–{bounds[1]:.3f}</small>"
+    text = f"{figure['mean']:.4f}" + (f" ± {figure['spread']:.4f}" if figure["spread"] is not None else "")
+    if "worst" in figure and figure["best"] - figure["worst"] >= VISIBLE:
+        text += f" <small>{figure['worst']:.3f}–{figure['best']:.3f}</small>"
     return text
 
 
-def _verdict(behind: Difference | None) -> str:
-    if behind is None:
+def _verdict(against: Facts | None) -> str:
+    if against is None:
         return "best"
-    if behind.noise is None:
-        return f"{-behind.mean:+.4f}, noise unknown (one run)"
-    size = f"{-behind.mean:+.4f} (noise {behind.noise:.4f}, {behind.noise_of})"
-    return f"within noise: {size}" if behind.within_noise else size
-
-
-def _facts(group: Group, figure: str) -> dict[str, Any]:
-    methods = []
-    for ranked in _ranked(group, figure):
-        for method, behind in ranked:
-            names = dict.fromkeys(name for row in method.rows.values() for name in row.figures)
-            figures = {
-                name: {"mean": method.mean(name), "spread": method.spread(name), "bounds": method.bounds(name)}
-                for name in names
-            }
-            noise = behind and {
-                "difference": -behind.mean,
-                "noise": behind.noise,
-                "over": behind.noise_of,
-                "within noise": behind.within_noise,
-            }
-            facts = {"method": method.name, "bits": method.bits, "runs": len(method.rows), "against the best": noise}
-            methods.append(facts | {"figures": figures})
-    head = {"protocol": dict(group.protocol), "manifests": list(group.manifests), "seeds": list(group.seeds)}
-    return head | {"figure": figure, "warnings": list(group.warnings), "methods": methods}
+    if against["noise"] is None:
+        return f"{against['difference']:+.4f}, noise unknown (one run)"
+    size = f"{against['difference']:+.4f} (noise {against['noise']:.4f}, {against['over']})"
+    return f"within noise: {size}" if against["within noise"] else size

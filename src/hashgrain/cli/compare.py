@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,10 @@ def compare(
         str | None, typer.Option("--figure", help="What to order by. [default: the protocol's own mAP]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the page, in Markdown, to this file instead of printing it.")
+        Path | None,
+        typer.Option("--out", help="Write the page, in Markdown, to this file, and its facts to .json beside it."),
     ] = None,
+    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Results",
     as_json: Json = False,
 ) -> int:
     """Lay runs side by side: means and spreads over seeds, bounds over ties, and what is within noise of the best.
@@ -35,14 +38,18 @@ def compare(
     groups = group([Result.read(run) for run in runs])
     for warning in incomparable(groups):
         say(f"warning: {warning}")
+    facts = comparison_facts(groups, figure)
     if as_json:
-        print_json(comparison_facts(groups, figure))
+        print_json(facts)
         return 0
-    page = comparison_page(groups, figure)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-        say(f"wrote {out}")
-    else:
+    page = comparison_page(facts, title)
+    if out is None:
         print_line(page)
+        return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(
+        json.dumps({"title": title, "groups": facts}, indent=1) + "\n", encoding="utf-8"
+    )
+    out.write_text(page, encoding="utf-8")
+    say(f"wrote {out} and {out.with_suffix('.json')}")
     return 0

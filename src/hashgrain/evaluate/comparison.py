@@ -73,6 +73,7 @@ class Group:
     seeds: tuple[int, ...]
     methods: Sequence[Method]
     warnings: Sequence[str]
+    made_by: Sequence[Mapping[str, Any]]  # what the runs were asked for
 
 
 def group(results: Sequence[Result]) -> list[Group]:
@@ -98,7 +99,9 @@ def group(results: Sequence[Result]) -> list[Group]:
             inside = [result for result in same if result.manifest in manifests]
             notes = list(dict.fromkeys(note for result in inside for note in result.warnings))
             seeds = tuple(sorted({seed for method in methods for _, seed in method.rows}))
-            groups.append(Group(inside[0].protocol, manifests, seeds, methods, notes))
+            asked = [result.made_by for result in inside]
+            made_by = [each for i, each in enumerate(asked) if each not in asked[:i]]
+            groups.append(Group(inside[0].protocol, manifests, seeds, methods, notes, made_by))
     return groups
 
 
