@@ -46,14 +46,14 @@ class Protocol:
     pool: str | None = None  # the part that all but the queries come from, where it is one
     keeps_unlabelled: bool = False  # pictures whose set of labels is empty
     unseen: float = 0  # this share of the classes is kept from training, and only it is asked for and searched
-    counts: Mapping[str, int] = field(default_factory=dict)  # what must come out: queries, train, database, classes
+    counts: Mapping[str, int] = field(default_factory=dict)  # what must be there and come out
     manifests: Mapping[int, str] = field(default_factory=dict)  # digest by seed, on the pictures we know
     version: int = 1
 
 
-_CIFAR = {"queries": 1_000, "train": 5_000, "database": 59_000, "classes": 10}
-_NUS = {"queries": 2_100, "train": 10_500, "database": 193_734, "classes": 21}
-_FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000}
+_CIFAR = {"queries": 1_000, "train": 5_000, "database": 59_000, "classes": 10, "pictures": 60_000}
+_NUS = {"queries": 2_100, "train": 10_500, "database": 193_734, "classes": 21, "pictures": 195_834}
+_FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000, "pictures": 25_000}
 
 _ALL = (
     Protocol(
@@ -137,7 +137,7 @@ _ALL = (
         "train",
         cutoff=2500,
         transform=SMALL,
-        counts={"queries": 10_000, "train": 50_000, "database": 50_000, "classes": 100},
+        counts={"queries": 10_000, "train": 50_000, "database": 50_000, "classes": 100, "superclasses": 20},
     ),
     Protocol(
         "imagenet100",
@@ -149,7 +149,7 @@ _ALL = (
         cutoff=1000,
         transform=IMAGENET,
         pool="train",
-        counts={"queries": 5_000, "train": 13_000, "database": 128_503, "classes": 100},
+        counts={"queries": 5_000, "train": 13_000, "database": 128_503, "classes": 100, "pictures": 133_503},
     ),
     Protocol(
         "nuswide_21",
@@ -172,7 +172,7 @@ _ALL = (
         cutoff=5000,
         relevance="shares a label",
         transform=IMAGENET,
-        counts={"queries": 5_000, "train": 10_000, "database": 117_218, "classes": 80},
+        counts={"queries": 5_000, "train": 10_000, "database": 117_218, "classes": 80, "pictures": 122_218},
     ),
     Protocol(
         "mirflickr-24",
@@ -205,7 +205,7 @@ _ALL = (
         Take(part="train"),
         "train",
         cutoff=1000,
-        counts={"queries": 5_000, "train": 80_000, "database": 80_000, "classes": 200},
+        counts={"queries": 5_000, "train": 80_000, "database": 80_000, "classes": 200, "superclasses": 27},
     ),
     Protocol(
         "folder",
