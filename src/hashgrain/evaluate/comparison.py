@@ -48,7 +48,7 @@ class Method:
     def bounds(self, figure: str) -> tuple[float, float] | None:
         """What ties could make of the mean."""
         found = [row.figures[figure] for row in self.rows.values() if figure in row.figures]
-        if any(each.worst is None or each.best is None for each in found):
+        if not found or any(each.worst is None or each.best is None for each in found):
             return None
         return float(np.mean([each.worst for each in found])), float(np.mean([each.best for each in found]))
 
@@ -121,6 +121,9 @@ def difference(one: Method, other: Method, figure: str, per_query: str | None = 
     if not shared:
         raise EvaluationError(f"{one.name} and {other.name} have no run on the same pictures with the same seed")
     pairs = [(one.rows[run], other.rows[run]) for run in shared]
+    for method, rows in zip((one, other), zip(*pairs, strict=True), strict=True):
+        if any(figure not in row.figures for row in rows):
+            raise EvaluationError(f"{method.name} has no figure {figure!r}")
     differences = np.array([mine.figures[figure].value - yours.figures[figure].value for mine, yours in pairs])
     found: list[tuple[float, NoiseOf]] = []
     if len(differences) > 1:
