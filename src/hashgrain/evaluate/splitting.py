@@ -74,7 +74,6 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
             f"{protocol.name} takes {'sets of labels' if not pool.in_sets else 'one class a picture'}"
         )
     members = pool.members()
-    order = _order(pool, seed)
     left_out, notes = _unlabelled(pool, protocol)
     seen, unseen = _seen(members, protocol, seed, len(pool.names))
     usable = ~left_out
@@ -82,6 +81,7 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     if "superclasses" in protocol.counts:
         there["superclasses"] = len({path[:-1] for path in pool.classes if len(path) > 1})
     _check_counts(protocol, there)
+    order = _order(pool, seed)
     queries = _take(protocol.queries, pool, members, order, usable & unseen, protocol.name, "queries")
     free = usable & ~queries
     train = _take(protocol.train, pool, members, order, free & seen, protocol.name, "training pictures")
