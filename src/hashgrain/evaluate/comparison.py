@@ -108,8 +108,8 @@ def incomparable(groups: Sequence[Group]) -> list[str]:
     for each in groups:
         names[each.protocol["name"]].append(each)
     return [
-        f"{name}: {', '.join(method.name for method in other.methods[:4])} ran on other pictures (manifests"
-        f" {_short(other)}, not {_short(parts[0])}): not comparable with the others, shown apart"
+        f"{name}: {', '.join(method.name for method in other.methods[:4])} ran on {_apart(other, parts[0])}:"
+        " not comparable with the others, shown apart"
         for name, parts in names.items()
         for other in parts[1:]
     ]
@@ -147,6 +147,13 @@ def main_figure(protocol: Mapping[str, Any]) -> str:
     if cutoff is not None and cutoff >= protocol["database"]:
         cutoff = None
     return f"mAP@{'ALL' if cutoff is None else cutoff} {protocol['convention']}"
+
+
+def _apart(one: Group, other: Group) -> str:
+    versions = [each.protocol.get("version", 1) for each in (one, other)]
+    if versions[0] != versions[1]:
+        return f"version {versions[0]} of the protocol, not version {versions[1]}"
+    return f"other pictures (manifests {_short(one)}, not {_short(other)})"
 
 
 def _short(group: Group) -> str:
