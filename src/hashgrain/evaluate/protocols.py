@@ -65,6 +65,7 @@ _ALL = (
         "all but queries and train",
         transform=SMALL,
         counts=_CIFAR | {"database": 54_000},
+        manifests={0: "e645387b4afcd937b36cea1976d52dbc75a98de8c7779c31879fc460eec71ee1"},
     ),
     Protocol(
         "cifar10-1",
@@ -75,6 +76,11 @@ _ALL = (
         "all but queries",
         transform=SMALL,
         counts=_CIFAR,
+        manifests={
+            0: "5045bae249afeddad3d5fb0fb325b6103386ecec062c53020b853834cd8ae734",
+            1: "f68d40ec859b96725c2b29deb099f0644657d301010ff68638a12ba4cc423315",
+            2: "aaf5b2da6b6b8097e2524295bacc0d2d359aa574ee3f237f79b44b3f694ac12b",
+        },
     ),
     Protocol(
         "cifar10-2",
@@ -85,6 +91,7 @@ _ALL = (
         "train",
         transform=SMALL,
         counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
+        manifests={0: "e8db43764b1ef72b0520515819d8b9f102b6ddeb436c5ee603a807dba6f92274"},
     ),
     Protocol(
         "cifar10-unsup-I",
@@ -95,6 +102,7 @@ _ALL = (
         cutoff=1000,
         transform=SMALL,
         counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
+        manifests={0: "214e581fef9bacbe5ea3a11a7926f506744edb35841c97e590d461ffb32fb04c"},
     ),
     Protocol(
         "cifar10-unsup-II",
@@ -105,6 +113,7 @@ _ALL = (
         cutoff=1000,
         transform=SMALL,
         counts=_CIFAR,
+        manifests={0: "c64c23412864a63f12ab2de10aa1b25f7b42268a041f1b7ae7535ef89ebf4b00"},
     ),
     Protocol(
         "cifar10-cib",
@@ -117,6 +126,7 @@ _ALL = (
         transform=SMALL,
         pool="train",
         counts=_CIFAR | {"queries": 5_000, "database": 50_000},
+        manifests={0: "0d6e130bc54f33b6276b8c7ce464a3a31e3cd594a581e2a2e89e842ac3bd7c87"},
     ),
     Protocol(
         "cifar10-unseen",
@@ -128,6 +138,7 @@ _ALL = (
         transform=SMALL,
         unseen=0.3,
         counts=_CIFAR | {"queries": 300, "train": 42_000, "database": 17_700},
+        manifests={0: "a12ab7a1e68f270e3648a6191ab0645bc5d4ba8e058d6c333c4ea6a581f7130b"},
     ),
     Protocol(
         "cifar100-h",
@@ -206,6 +217,7 @@ _ALL = (
         "train",
         cutoff=1000,
         counts={"queries": 5_000, "train": 80_000, "database": 80_000, "classes": 200, "superclasses": 27},
+        manifests={0: "8b1293cbf8d6607ca8cfaf8d70e43334ea18f0178a231011b9b5aea493e55940"},
     ),
     Protocol(
         "folder",
