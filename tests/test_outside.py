@@ -173,7 +173,9 @@ def test_labels_of_another_length_are_refused_with_the_file(tmp_path: Path) -> N
         read_outside(tmp_path)
 
 
-@pytest.mark.parametrize("labels", [np.full(20, 0.5), np.full(20, np.nan), np.zeros((20, 0)), np.zeros((20, 2, 2))])
+@pytest.mark.parametrize(
+    "labels", [np.full(20, 0.5), np.full(20, np.nan), np.full(20, np.inf), np.zeros((20, 0)), np.zeros((20, 2, 2))]
+)
 def test_labels_that_are_none_are_refused_with_the_file(tmp_path: Path, labels: NDArray) -> None:
     put(tmp_path, queries=made_bits(), database=made_bits(), query_labels=labels, database_labels=labels)
     with pytest.raises(EvaluationError, match=r"query_labels\.npy"):

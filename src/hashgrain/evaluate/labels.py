@@ -89,8 +89,8 @@ def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
         return values
     table = np.asarray(values)
     if table.dtype.kind == "f":
-        if np.isnan(table).any():
-            raise EvaluationError(f"{name}: some are not numbers (NaN)")
+        if not np.isfinite(table).all():
+            raise EvaluationError(f"{name}: some are not numbers (NaN or infinite)")
         if (table != np.floor(table)).any():
             raise EvaluationError(f"{name}: labels are whole numbers")
         table = table.astype(np.int64)
