@@ -65,12 +65,12 @@ def itq(features: Vectors, bits: int, seed: int) -> Hash:
 def classifier(features: Vectors, labels: Labels) -> Hash:
     """The class that a linear classifier says, as a code with one bit a class (for label sets, every label)."""
     targets = _targets(labels)
+    grains = Grains(label=targets.shape[1])
     mean, offset = features.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
     centred = (features - mean).astype(np.float64)
     gram = centred.T @ centred
     gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) or 1.0  # 1: they are all the same
     weights = np.linalg.solve(gram, centred.T @ (targets - offset))
-    grains = Grains(label=targets.shape[1])
 
     def encode(rows: Vectors) -> Codes:
         scores = (rows - mean) @ weights + offset

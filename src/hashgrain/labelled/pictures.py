@@ -121,7 +121,9 @@ def _tables(folder: Path) -> Iterator[LabelledPicture]:
                 for row in batch.to_pylist():
                     yield _of_row(f"{file.name}#{number}", row, part, names)
                     number += 1
-        except (OSError, ValueError) as error:
+        except SourceError:
+            raise
+        except Exception as error:  # pyarrow raises a dozen unrelated classes for damaged files
             raise SourceError(f"{file} is damaged or not a parquet file ({error})") from None
 
 
