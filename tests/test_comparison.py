@@ -71,7 +71,7 @@ def test_seeds_of_a_method_are_its_runs() -> None:
 def test_training_seeds_on_the_same_pictures_are_runs_too() -> None:
     (only,) = group([run(row("A", seed=0)), run(row("A", seed=1)), run(row("B", seed=0))])
     assert [len(each.rows) for each in only.methods] == [2, 1]
-    assert difference(*only.methods, MAP).noise_of == "unknown"
+    assert difference(only.methods[0], only.methods[1], MAP).noise_of == "unknown"
 
 
 def test_other_protocols_are_other_groups_and_nothing_to_warn_of() -> None:

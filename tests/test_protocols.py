@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from random import Random
 
 import numpy as np
 import pytest
@@ -292,7 +293,9 @@ def pools(draw: st.DrawFn) -> Pool:
 
 @settings(max_examples=150)
 @given(pools(), st.sampled_from(SMALL), st.integers(0, 5), st.randoms(use_true_random=False))
-def test_draws_depend_on_contents_and_seed_not_on_order_or_names(pool: Pool, each: Protocol, seed: int, dice) -> None:
+def test_draws_depend_on_contents_and_seed_not_on_order_or_names(
+    pool: Pool, each: Protocol, seed: int, dice: Random
+) -> None:
     order = list(range(len(pool.names)))
     dice.shuffle(order)
     moved = replace(some_of(pool, order), names=[f"elsewhere/{i}" for i in order])

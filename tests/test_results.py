@@ -133,7 +133,14 @@ def without(described: dict[str, Any], *path: Any) -> dict[str, Any]:
     return described
 
 
-MISSING = [("protocol",), ("rows",), ("warnings",), ("created",), ("hashgrain",), ("format",)]
+MISSING: list[tuple[str | int, ...]] = [
+    ("protocol",),
+    ("rows",),
+    ("warnings",),
+    ("created",),
+    ("hashgrain",),
+    ("format",),
+]
 MISSING += [("protocol", key) for key in ("name", "manifest", "seed", "cutoff", "convention", "database")]
 MISSING += [("rows", 0, key) for key in ("method", "kind", "bits", "distance", "seed", "figures", "curves", "health")]
 MISSING += [("rows", 1, "figures", "mAP@ALL hash", "value")]
