@@ -148,7 +148,14 @@ _ALL = (
         "train",
         cutoff=2500,
         transform=SMALL,
-        counts={"queries": 10_000, "train": 50_000, "database": 50_000, "classes": 100, "superclasses": 20},
+        counts={
+            "queries": 10_000,
+            "train": 50_000,
+            "database": 50_000,
+            "classes": 100,
+            "superclasses": 20,
+            "pictures": 60_000,
+        },
     ),
     Protocol(
         "imagenet100",
@@ -216,7 +223,14 @@ _ALL = (
         Take(part="train"),
         "train",
         cutoff=1000,
-        counts={"queries": 5_000, "train": 80_000, "database": 80_000, "classes": 200, "superclasses": 27},
+        counts={
+            "queries": 5_000,
+            "train": 80_000,
+            "database": 80_000,
+            "classes": 200,
+            "superclasses": 27,
+            "pictures": 85_000,
+        },
         manifests={0: "8b1293cbf8d6607ca8cfaf8d70e43334ea18f0178a231011b9b5aea493e55940"},
     ),
     Protocol(
