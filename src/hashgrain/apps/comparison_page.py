@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.comparison import Group, Method, difference, main_figure
+from hashgrain.evaluate.comparison import Group, Method, difference, main_figure, share_a_run
 
 COLUMNS = ("mAP@ALL hash", "mAP@1000 hash", "mAP@1000 hash-skip", "mAP@1000 ir", "mAP@1000 min", "P@10", "P within 2")
 VISIBLE = 0.0005  # bounds closer than that are not printed
@@ -66,8 +66,10 @@ def _method(method: Method, best: Method, figure: str, own: str) -> dict[str, An
         | ({"worst": _short(bounds[0]), "best": _short(bounds[1])} if (bounds := method.bounds(name)) else {})
         for name in names
     }
-    against = None
-    if method is not best:
+    against: dict[str, Any] | None = None
+    if method is not best and not share_a_run(best, method):
+        against = {"difference": None, "noise": None, "over": "unknown", "within noise": None}
+    elif method is not best:
         behind = difference(best, method, figure, own)
         against = {
             "difference": _short(-behind.mean),
@@ -147,6 +149,8 @@ def _cell(figure: Facts | None) -> str:
 def _verdict(against: Facts | None) -> str:
     if against is None:
         return "best"
+    if against["difference"] is None:
+        return "no run on the same pictures"
     if against["noise"] is None:
         return f"{against['difference']:+.4f}, noise unknown (one run)"
     size = f"{against['difference']:+.4f} (noise {against['noise']:.4f}, {against['over']})"

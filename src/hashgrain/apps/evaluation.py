@@ -4,7 +4,7 @@ with result.json, per_query.npz, manifest.json.gz and report.html."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.outside import OutsideCodes
 from hashgrain.evaluate.protocols import CROPPED, PROTOCOLS, protocol
 from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
-from hashgrain.evaluate.splitting import Pool, read_pool, split
+from hashgrain.evaluate.splitting import Pool, pool_of, read_pool, split
 from hashgrain.labelled import labelled_pictures
 
 MANIFEST, PAGE = "manifest.json.gz", "report.html"
@@ -56,10 +56,13 @@ class Plan:
 def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say, progress: Progress) -> list[Path]:
     """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
     widths = _widths(encoder, plan)
+    if not plan.seeds or not plan.protocols:
+        raise EvaluationError("name a protocol and a seed at least")
     if not all(0 <= share <= 1 for share in plan.label_noise):
         raise EvaluationError(f"label noise of {list(plan.label_noise)}: it is shares of the labels, from 0 to 1")
     made_by = _made_by(encoder, plan, widths)
     folders = [out / _folder(name, seed) for name, seed in _runs(plan)]
+    _check_protocols(plan, data)
     if all(_is_finished(folder, made_by) for folder in folders):
         pool = read_pool(labelled_pictures(data))
         manifests = [manifest for _, manifest in _manifests(plan, pool)]
@@ -149,6 +152,14 @@ def _rows(
     for case in cases():
         say(f"  measuring {case.title}{'' if case.distance == 'symmetric' else f', {case.distance}'}")
         yield measured_row(case, manifest.seed, manifest.rules["cutoff"], levels)
+
+
+def _check_protocols(plan: Plan, data: Path) -> None:
+    """Whether every protocol can be drawn, before anything is read or encoded: names stand for contents here."""
+    pictures = [replace(picture, read=bytes) for picture in labelled_pictures(data)]
+    pool = pool_of(pictures, [picture.name for picture in pictures])
+    for name in () if plan.manifest else plan.protocols:
+        split(pool, protocol(name), plan.seeds[0])
 
 
 def _runs(plan: Plan) -> list[tuple[str, int]]:

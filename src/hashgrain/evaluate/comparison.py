@@ -18,8 +18,9 @@ from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.chances import Floats
 from hashgrain.evaluate.results import Result, Row
 
-# 97.5 % points of Student's t for 1, 2, 3 ... degrees of freedom; past them the normal's is near enough
+# 97.5 % points of Student's t for 1, 2, 3 ... degrees of freedom; past them it is nearly the normal's
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+PAST = 2.120  # of 16 degrees of freedom: a little wide for more
 NORMAL = 1.96
 NoiseOf = Literal["seeds", "queries", "unknown"]  # what the larger interval is over
 Run = tuple[str, int]  # manifest and seed
@@ -48,7 +49,7 @@ class Method:
     def bounds(self, figure: str) -> tuple[float, float] | None:
         """What ties could make of the mean."""
         found = [row.figures[figure] for row in self.rows.values() if figure in row.figures]
-        if any(each.worst is None or each.best is None for each in found):
+        if not found or any(each.worst is None or each.best is None for each in found):
             return None
         return float(np.mean([each.worst for each in found])), float(np.mean([each.best for each in found]))
 
@@ -77,25 +78,14 @@ class Group:
 
 
 def group(results: Sequence[Result]) -> list[Group]:
-    """What is comparable together. Methods are compared on the manifests that each of them has."""
+    """What is comparable together: methods of one protocol that share pictures, directly or through others."""
     by_protocol: dict[tuple[str, int], list[Result]] = defaultdict(list)
     for result in results:
         by_protocol[result.protocol["name"], result.protocol.get("version", 1)].append(result)
     groups = []
     for same in by_protocol.values():
-        found: dict[str, dict[Run, Row]] = defaultdict(dict)
-        for result in same:
-            for row in result.rows:
-                runs = found[row.name]
-                if (result.manifest, row.seed) in runs:
-                    raise EvaluationError(f"{row.name} stands twice, with the same pictures and seed {row.seed}")
-                runs[result.manifest, row.seed] = row
-        by_manifests: dict[tuple[str, ...], list[Method]] = defaultdict(list)
-        for name, runs in found.items():
-            first = next(iter(runs.values()))
-            manifests = tuple(sorted({manifest for manifest, _ in runs}))
-            by_manifests[manifests].append(Method(name, first.kind, first.bits, runs))
-        for manifests, methods in by_manifests.items():
+        for methods in _connected(_methods(same)):
+            manifests = tuple(sorted({manifest for method in methods for manifest, _ in method.rows}))
             inside = [result for result in same if result.manifest in manifests]
             notes = list(dict.fromkeys(note for result in inside for note in result.warnings))
             seeds = tuple(sorted({seed for method in methods for _, seed in method.rows}))
@@ -105,29 +95,83 @@ def group(results: Sequence[Result]) -> list[Group]:
     return groups
 
 
+def _methods(results: Sequence[Result]) -> list[Method]:
+    """Rows of one name are one method, unless they come from different models and say different things: PCA of the
+    features of one model is another method than PCA of another's."""
+    found: dict[str, dict[str, dict[Run, Row]]] = defaultdict(lambda: defaultdict(dict))
+    models: dict[str, str] = {}
+    for result in results:
+        digest = str(result.made_by.get("digest") or result.made_by.get("codes") or "")
+        models[digest] = str(result.made_by.get("model") or result.made_by.get("codes") or "")
+        for row in result.rows:
+            runs = found[row.name][digest]
+            if (result.manifest, row.seed) in runs:
+                raise EvaluationError(f"{row.name} stands twice, with the same pictures and seed {row.seed}")
+            runs[result.manifest, row.seed] = row
+    methods = []
+    for name, by_digest in found.items():
+        kept: dict[str, dict[Run, Row]] = {}
+        for digest, runs in by_digest.items():
+            twin = next((other for other, theirs in kept.items() if _say_the_same(runs, theirs)), digest)
+            kept.setdefault(twin, {}).update(runs)
+        names = [models[digest] for digest in kept]
+        for digest, runs in kept.items():
+            first = next(iter(runs.values()))
+            model = models[digest] if names.count(models[digest]) == 1 else f"{models[digest]} {digest[:6]}"
+            full = name if len(kept) == 1 else f"{name} ({model})"
+            methods.append(Method(full, first.kind, first.bits, runs))
+    return methods
+
+
+def _say_the_same(one: Mapping[Run, Row], other: Mapping[Run, Row]) -> bool:
+    shared = [run for run in one if run in other]
+    return bool(shared) and all(dict(one[run].figures) == dict(other[run].figures) for run in shared)
+
+
+def _connected(methods: Sequence[Method]) -> list[list[Method]]:
+    """Methods that share a manifest, or are joined by others that do."""
+    groups: list[tuple[set[str], list[Method]]] = []
+    for method in methods:
+        manifests, members = {manifest for manifest, _ in method.rows}, [method]
+        for group in [group for group in groups if group[0] & manifests]:
+            manifests |= group[0]
+            members = group[1] + members
+            groups.remove(group)
+        groups.append((manifests, members))
+    return [members for _, members in groups]
+
+
 def incomparable(groups: Sequence[Group]) -> list[str]:
     """Which runs of one protocol must not be compared, and why."""
     names: dict[str, list[Group]] = defaultdict(list)
     for each in groups:
         names[each.protocol["name"]].append(each)
     return [
-        f"{name}: {', '.join(method.name for method in other.methods[:4])} ran on other pictures (manifests"
-        f" {_short(other)}, not {_short(parts[0])}): not comparable with the others, shown apart"
+        f"{name}: {', '.join(method.name for method in other.methods[:4])} ran on {_apart(other, parts[0])}:"
+        " not comparable with the others, shown apart"
         for name, parts in names.items()
         for other in parts[1:]
     ]
 
 
+def share_a_run(one: Method, other: Method) -> bool:
+    """Whether they can be compared at all."""
+    return any(run in other.rows for run in one.rows)
+
+
 def difference(one: Method, other: Method, figure: str, per_query: str | None = None) -> Difference:
-    """How much better `one` is. `per_query` is the figure that the APs of the queries belong to."""
+    """How much better `one` is, on the runs both have. `per_query` is the figure that the APs of the queries are."""
     shared = [run for run in one.rows if run in other.rows]
     if not shared:
         raise EvaluationError(f"{one.name} and {other.name} have no run on the same pictures with the same seed")
     pairs = [(one.rows[run], other.rows[run]) for run in shared]
+    for method, rows in zip((one, other), zip(*pairs, strict=True), strict=True):
+        if any(figure not in row.figures for row in rows):
+            raise EvaluationError(f"{method.name} has no figure {figure!r}")
     differences = np.array([mine.figures[figure].value - yours.figures[figure].value for mine, yours in pairs])
     found: list[tuple[float, NoiseOf]] = []
     if len(differences) > 1:
-        student = STUDENT[len(differences) - 2] if len(differences) - 2 < len(STUDENT) else NORMAL
+        student = STUDENT[len(differences) - 2] if len(differences) - 2 < len(STUDENT) else PAST
         found.append((student * float(differences.std(ddof=1)) / len(differences) ** 0.5, "seeds"))
     if figure == per_query and all(len(mine.per_query) == len(yours.per_query) > 1 for mine, yours in pairs):
         over_queries = [_error(mine.per_query - yours.per_query) for mine, yours in pairs]
@@ -147,6 +191,13 @@ def main_figure(protocol: Mapping[str, Any]) -> str:
     if cutoff is not None and cutoff >= protocol["database"]:
         cutoff = None
     return f"mAP@{'ALL' if cutoff is None else cutoff} {protocol['convention']}"
+
+
+def _apart(one: Group, other: Group) -> str:
+    versions = [each.protocol.get("version", 1) for each in (one, other)]
+    if versions[0] != versions[1]:
+        return f"version {versions[0]} of the protocol, not version {versions[1]}"
+    return f"other pictures (manifests {_short(one)}, not {_short(other)})"
 
 
 def _short(group: Group) -> str:

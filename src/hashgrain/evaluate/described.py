@@ -83,6 +83,6 @@ def _open(encoder: Encoder, picture: LabelledPicture) -> tuple[str, NDArray[np.u
         opened = open_picture(content, size=encoder.bundle.size, name=picture.name)
     except ImageError as error:
         return "", str(error)
-    except OSError as error:
-        return "", str(error.strerror)
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in its path
+        return "", str(error)
     return hashlib.sha256(content).hexdigest(), opened.pixels

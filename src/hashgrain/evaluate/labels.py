@@ -7,8 +7,10 @@ in both. How many levels or labels is the *grade*; 0 means nothing to do with ea
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,8 +97,8 @@ def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
         raise EvaluationError(f"{name}: labels are whole numbers below 2^63")
     if table.dtype.kind == "f":
         table = table.astype(np.int64)
-    if table.dtype.kind in "US":  # numbered here, the same name could get another number on the other side
-        raise EvaluationError(f"{name}: number the names, those of queries and database together (np.unique does)")
+    if table.dtype.kind in "US" and table.ndim == 1:
+        table = _numbers_of(table)
     if table.dtype.kind not in "iub" or table.ndim not in (1, 2) or (table.ndim == 2 and not table.shape[1]):
         raise EvaluationError(
             f"{name}: {table.dtype} of shape {table.shape}; labels are (n,) class numbers, (n, depth) classes from"
@@ -107,6 +109,14 @@ def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
             raise EvaluationError(f"{name}: {table.shape[1]} labels, more than {MOST_LABELS}")
         return Sets(pack(table))
     return Paths((table[:, None] if table.ndim == 1 else table).astype(np.int64))
+
+
+def _numbers_of(names: NDArray[Any]) -> NDArray[np.int64]:
+    """A number for each name that is the same whatever other names there are: two sides are numbered apart."""
+    unique, places = np.unique(names, return_inverse=True)
+    texts = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in unique.tolist()]
+    numbers = [int.from_bytes(hashlib.sha256(text).digest()[:8], "little") >> 1 for text in texts]
+    return np.array(numbers, np.int64)[places]
 
 
 def sets_of(labels: Iterable[Sequence[int]], n_labels: int) -> Sets:

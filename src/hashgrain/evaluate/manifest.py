@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,21 @@ from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, sets_of
 
 FORMAT = 1
-MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 28  # a million pictures take 100 MB
 NAMED = 20  # pictures that a message names before it only counts
 Index = NDArray[np.int64]
 RULES = ("protocol", "version", "cutoff", "convention", "relevance", "transform")
+_DAMAGE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    EOFError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +78,13 @@ class Manifest:
 
     @property
     def digest(self) -> str:
+        told = {found: json.dumps(sorted(found) if self.in_sets else found) for found in set(self.classes)}
         text = hashlib.sha256(json.dumps([self.rules[rule] for rule in RULES]).encode())
         for split, index in self.splits.items():
             text.update(f"\n{split}\n".encode())
-            lines = sorted(f"{self.hashes[i]} {self._label(i)}" for i in index.tolist())
+            lines = sorted(f"{self.hashes[i]} {told[self.classes[i]]}" for i in index.tolist())
             text.update("\n".join(lines).encode())
         return text.hexdigest()
-
-    def _label(self, i: int) -> str:
-        return "|".join(sorted(self.classes[i])) if self.in_sets else "/".join(self.classes[i])
 
     def write(self, path: str | Path) -> Path:
         """Write it as JSON, compressed; the same manifest gives the same bytes."""
@@ -115,7 +125,7 @@ class Manifest:
             digest = manifest.digest
         except OSError as error:
             raise EvaluationError(f"cannot read the manifest {source} ({error.strerror or error})") from None
-        except (KeyError, TypeError, ValueError, IndexError, EOFError, AttributeError) as error:
+        except _DAMAGE as error:
             raise EvaluationError(f"{source} is not a manifest ({error!r})") from None
         if digest != described.get("digest"):
             raise EvaluationError(f"{source} was altered or damaged: it does not match the digest it names")

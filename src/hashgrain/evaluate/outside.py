@@ -68,13 +68,16 @@ def read_outside(folder: str | Path) -> OutsideCodes:
         raise EvaluationError(
             f"{where} has labels for one side only: query_labels.npy and database_labels.npy go together"
         )
+    for found, codes, name in ((wanted, queries, "query"), (labels, database, "database")):
+        if found is not None and len(found) != len(codes):
+            raise EvaluationError(f"{where / name}_labels.npy has {len(found)} labels for {len(codes)} codes")
     real = asked.dtype.kind == "f" and not np.isin(asked, (-1, 0, 1)).all()
     return OutsideCodes(queries, database, asked.astype(np.float32) if real else None, wanted, labels)
 
 
 def as_codes(table: NDArray[Any], *, name: str) -> Codes:
     """Codes from an array in any of the usual forms."""
-    if table.ndim != 2 or not table.shape[1]:
+    if table.ndim != 2 or not table.size:
         raise EvaluationError(
             f"{name}: codes are a table with a row a picture, not {table.dtype} of shape {table.shape}"
         )
@@ -96,12 +99,12 @@ def as_codes(table: NDArray[Any], *, name: str) -> Codes:
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        found: NDArray[Any] = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except OSError as error:
         raise EvaluationError(f"cannot read {path} ({error.strerror or error})") from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise EvaluationError(f"{path} is not a .npy file of plain numbers ({error})") from None
-    return found
 
 
 def _labels(path: Path) -> Labels | None:

@@ -56,7 +56,7 @@ class Protocol:
     pool: str | None = None  # the part that all but the queries come from, where it is one
     keeps_unlabelled: bool = False  # pictures whose set of labels is empty
     unseen: float = 0  # this share of the classes is kept from training, and only it is asked for and searched
-    counts: Mapping[str, int] = field(default_factory=dict)  # what must come out: queries, train, database, classes
+    counts: Mapping[str, int] = field(default_factory=dict)  # what must be there and come out
     manifests: Mapping[int, str] = field(default_factory=dict)  # digest by seed, on the pictures we know
     version: int = 1
 
@@ -71,9 +71,9 @@ class Protocol:
         return head | taken | more | rules | {"counts": numbers, "pictures": self.transform}
 
 
-_CIFAR = {"queries": 1_000, "train": 5_000, "database": 59_000, "classes": 10}
-_NUS = {"queries": 2_100, "train": 10_500, "database": 193_734, "classes": 21}
-_FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000}
+_CIFAR = {"queries": 1_000, "train": 5_000, "database": 59_000, "classes": 10, "pictures": 60_000}
+_NUS = {"queries": 2_100, "train": 10_500, "database": 193_734, "classes": 21, "pictures": 195_834}
+_FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000, "pictures": 25_000}
 
 _ALL = (
     Protocol(
@@ -85,6 +85,7 @@ _ALL = (
         "all but queries and train",
         transform=SMALL,
         counts=_CIFAR | {"database": 54_000},
+        manifests={0: "e645387b4afcd937b36cea1976d52dbc75a98de8c7779c31879fc460eec71ee1"},
     ),
     Protocol(
         "cifar10-1",
@@ -95,6 +96,11 @@ _ALL = (
         "all but queries",
         transform=SMALL,
         counts=_CIFAR,
+        manifests={
+            0: "5045bae249afeddad3d5fb0fb325b6103386ecec062c53020b853834cd8ae734",
+            1: "f68d40ec859b96725c2b29deb099f0644657d301010ff68638a12ba4cc423315",
+            2: "aaf5b2da6b6b8097e2524295bacc0d2d359aa574ee3f237f79b44b3f694ac12b",
+        },
     ),
     Protocol(
         "cifar10-2",
@@ -105,6 +111,7 @@ _ALL = (
         "train",
         transform=SMALL,
         counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
+        manifests={0: "e8db43764b1ef72b0520515819d8b9f102b6ddeb436c5ee603a807dba6f92274"},
     ),
     Protocol(
         "cifar10-unsup-I",
@@ -115,6 +122,7 @@ _ALL = (
         cutoff=1000,
         transform=SMALL,
         counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
+        manifests={0: "214e581fef9bacbe5ea3a11a7926f506744edb35841c97e590d461ffb32fb04c"},
     ),
     Protocol(
         "cifar10-unsup-II",
@@ -125,6 +133,7 @@ _ALL = (
         cutoff=1000,
         transform=SMALL,
         counts=_CIFAR,
+        manifests={0: "c64c23412864a63f12ab2de10aa1b25f7b42268a041f1b7ae7535ef89ebf4b00"},
     ),
     Protocol(
         "cifar10-cib",
@@ -137,6 +146,7 @@ _ALL = (
         transform=SMALL,
         pool="train",
         counts=_CIFAR | {"queries": 5_000, "database": 50_000},
+        manifests={0: "0d6e130bc54f33b6276b8c7ce464a3a31e3cd594a581e2a2e89e842ac3bd7c87"},
     ),
     Protocol(
         "cifar10-unseen",
@@ -148,6 +158,7 @@ _ALL = (
         transform=SMALL,
         unseen=0.3,
         counts=_CIFAR | {"queries": 300, "train": 42_000, "database": 17_700},
+        manifests={0: "a12ab7a1e68f270e3648a6191ab0645bc5d4ba8e058d6c333c4ea6a581f7130b"},
     ),
     Protocol(
         "cifar100-h",
@@ -157,7 +168,14 @@ _ALL = (
         "train",
         cutoff=2500,
         transform=SMALL,
-        counts={"queries": 10_000, "train": 50_000, "database": 50_000, "classes": 100},
+        counts={
+            "queries": 10_000,
+            "train": 50_000,
+            "database": 50_000,
+            "classes": 100,
+            "superclasses": 20,
+            "pictures": 60_000,
+        },
     ),
     Protocol(
         "imagenet100",
@@ -169,7 +187,7 @@ _ALL = (
         cutoff=1000,
         transform=CROPPED,
         pool="train",
-        counts={"queries": 5_000, "train": 13_000, "database": 128_503, "classes": 100},
+        counts={"queries": 5_000, "train": 13_000, "database": 128_503, "classes": 100, "pictures": 133_503},
     ),
     Protocol(
         "nuswide_21",
@@ -192,7 +210,7 @@ _ALL = (
         cutoff=5000,
         relevance="shares a label",
         transform=CROPPED,
-        counts={"queries": 5_000, "train": 10_000, "database": 117_218, "classes": 80},
+        counts={"queries": 5_000, "train": 10_000, "database": 117_218, "classes": 80, "pictures": 122_218},
     ),
     Protocol(
         "mirflickr-24",
@@ -225,7 +243,15 @@ _ALL = (
         Take(part="train"),
         "train",
         cutoff=1000,
-        counts={"queries": 5_000, "train": 80_000, "database": 80_000, "classes": 200},
+        counts={
+            "queries": 5_000,
+            "train": 80_000,
+            "database": 80_000,
+            "classes": 200,
+            "superclasses": 27,
+            "pictures": 85_000,
+        },
+        manifests={0: "8b1293cbf8d6607ca8cfaf8d70e43334ea18f0178a231011b9b5aea493e55940"},
     ),
     Protocol(
         "folder",

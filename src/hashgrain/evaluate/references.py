@@ -24,11 +24,14 @@ EDGE = 32  # pixels of the picture that a perceptual hash looks at
 
 
 def check_features(features: Vectors, name: str) -> Vectors:
-    if features.ndim != 2 or not np.isfinite(features).all():
-        wrong = np.flatnonzero(~np.isfinite(features.reshape(len(features), -1)).all(axis=1))
-        first = f"row {int(wrong[0])} of {len(wrong)}" if len(wrong) else f"shape {features.shape}"
-        raise EvaluationError(f"the {name} are not rows of numbers ({first}): NaN, infinite, or not a table")
-    return np.asarray(features, np.float32)
+    with np.errstate(over="ignore"):
+        rows = np.asarray(features, np.float32)
+    if rows.ndim != 2:
+        raise EvaluationError(f"the {name} are not rows of numbers but of shape {rows.shape}")
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(wrong):
+        raise EvaluationError(f"the {name} are NaN or infinite in {len(wrong)} rows, first in row {int(wrong[0])}")
+    return rows
 
 
 def unit(rows: Vectors) -> Vectors:
@@ -38,14 +41,15 @@ def unit(rows: Vectors) -> Vectors:
 
 def lsh(features: Vectors, bits: int, seed: int) -> Hash:
     """Signs of random projections of the centred features (Charikar, 2002)."""
+    grains = Grains(look=bits)
     projection = np.random.default_rng(seed).normal(size=(features.shape[1], bits))
-    return _signs(features.mean(axis=0), projection, bits)
+    return _signs(features.mean(axis=0), projection, grains)
 
 
 def pca_rotation(features: Vectors, bits: int, seed: int) -> Hash:
     """PCA to so many directions, a random rotation, signs: the strongest hash without learning."""
     mean, directions = _pca(features, bits)
-    return _signs(mean, directions @ _rotation(bits, seed), bits)
+    return _signs(mean, directions @ _rotation(bits, seed), Grains(look=bits))
 
 
 def itq(features: Vectors, bits: int, seed: int) -> Hash:
@@ -55,18 +59,18 @@ def itq(features: Vectors, bits: int, seed: int) -> Hash:
     for _ in range(ITERATIONS):
         left, _, right = np.linalg.svd(np.where(values @ rotation >= 0, 1.0, -1.0).T @ values)
         rotation = (left @ right).T
-    return _signs(mean, directions @ rotation, bits)
+    return _signs(mean, directions @ rotation, Grains(look=bits))
 
 
 def classifier(features: Vectors, labels: Labels) -> Hash:
     """The class that a linear classifier says, as a code with one bit a class (for label sets, every label)."""
     targets = _targets(labels)
+    grains = Grains(label=targets.shape[1])
     mean, offset = features.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
     centred = (features - mean).astype(np.float64)
     gram = centred.T @ centred
-    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
+    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) or 1.0  # 1: they are all the same
     weights = np.linalg.solve(gram, centred.T @ (targets - offset))
-    grains = Grains(label=targets.shape[1])
 
     def encode(rows: Vectors) -> Codes:
         scores = (rows - mean) @ weights + offset
@@ -81,16 +85,17 @@ def colour_histogram(pixels: NDArray[np.uint8]) -> Vectors:
     """8 x 8 x 8 colours, the roots of their shares: unit vectors (n, 512)."""
     n = len(pixels)
     bins = (pixels >> 5).astype(np.int64) @ np.array([64, 8, 1])
-    flat = (bins.reshape(n, -1) + np.arange(n)[:, None] * 512).ravel()
+    size = bins.shape[1] * bins.shape[2]
+    flat = (bins.reshape(n, size) + np.arange(n)[:, None] * 512).ravel()
     counts = np.bincount(flat, minlength=n * 512).reshape(n, 512)
-    return np.asarray(np.sqrt(counts / max(1, bins[0].size)) if n else counts, np.float32)
+    return np.asarray(np.sqrt(counts / max(1, size)), np.float32)
 
 
 def perceptual_hash(pixels: NDArray[np.uint8], bits: int) -> Codes:
     """The lowest frequencies of the grey picture, above or below their median (pHash, without the package)."""
-    height = 1 << (bits.bit_length() - 1) // 2
+    height = 1 << max(0, bits.bit_length() - 1) // 2
     width = bits // height
-    if height * width != bits or max(height, width) > EDGE:
+    if bits < 1 or height * width != bits or max(height, width) > EDGE:
         raise EvaluationError(f"a perceptual hash has 16, 32, 64, 128 ... bits, not {bits}")
     grey = _shrunk(pixels @ np.array([0.299, 0.587, 0.114], np.float32))
     cosines = np.cos(np.pi / EDGE * (np.arange(EDGE) + 0.5) * np.arange(EDGE)[:, None])
@@ -113,10 +118,10 @@ def _shrunk(grey: NDArray[Any]) -> NDArray[Any]:
 
 
 def _pca(features: Vectors, bits: int) -> tuple[Vectors, NDArray[np.float64]]:
-    if bits > min(features.shape[1], len(features)):
+    if not 1 <= bits <= min(features.shape[1], len(features) - 1):
         raise EvaluationError(f"PCA of {len(features)} x {features.shape[1]} features gives no {bits} directions")
     mean = features.mean(axis=0)
-    _, vectors = np.linalg.eigh(np.cov((features - mean).T))
+    _, vectors = np.linalg.eigh(np.atleast_2d(np.cov((features - mean).T)))
     return mean, np.asarray(vectors[:, ::-1][:, :bits], np.float64)
 
 
@@ -124,15 +129,15 @@ def _rotation(bits: int, seed: int) -> NDArray[np.float64]:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(bits, bits)))[0]
 
 
-def _signs(mean: Vectors, projection: NDArray[np.float64], bits: int) -> Hash:
-    return lambda rows: Codes.from_outputs((rows - mean) @ projection, Grains(look=bits))
+def _signs(mean: Vectors, projection: NDArray[np.float64], grains: Grains) -> Hash:
+    return lambda rows: Codes.from_outputs((rows - mean) @ projection, grains)
 
 
 def _targets(labels: Labels) -> NDArray[np.float64]:
     """(n, classes): 1 where it is the class, or one of the labels."""
     if isinstance(labels, Paths):
         last = labels.ids[:, -1]
-        return np.asarray(np.eye(int(last.max()) + 1)[last])
+        return np.asarray(last[:, None] == np.arange(int(last.max()) + 1), np.float64)  # none where it is not known
     bits = np.unpackbits(labels.words.view(np.uint8), axis=1, bitorder="little")
     used = int(np.flatnonzero(bits.any(axis=0)).max(initial=0)) + 1
     return bits[:, :used].astype(np.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,13 +99,13 @@ class Result:
             per_query = _per_query(file.with_name(PER_QUERY), len(described["rows"]))
             rows = [_row(row, values) for row, values in zip(described["rows"], per_query, strict=True)]
             protocol = dict(described["protocol"])
-            for name in ("name", "manifest", "seed", "cutoff", "convention"):
+            for name in ("name", "manifest", "seed", "cutoff", "convention", "database"):
                 protocol[name]
             head = (described[name] for name in ("warnings", "created", "made by", "hashgrain"))
             return cls(protocol, rows, *head)
         except OSError as error:
             raise EvaluationError(f"cannot read the result {file} ({error.strerror})") from None
-        except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise EvaluationError(f"{file} is not the result of an evaluation ({error!r})") from None
 
 
@@ -180,5 +179,8 @@ def _row(described: Mapping[str, Any], per_query: Floats) -> Row:
 def _per_query(file: Path, n_rows: int) -> list[Floats]:
     if not file.is_file():
         return [np.empty(0)] * n_rows
-    with np.load(file, allow_pickle=False) as values:
-        return [values[f"row{i}"].astype(np.float64) for i in range(n_rows)]
+    try:
+        with np.load(file, allow_pickle=False) as values:
+            return [values[f"row{i}"].astype(np.float64) for i in range(n_rows)]
+    except Exception as error:  # zipfile raises a dozen unrelated classes for a damaged archive
+        raise EvaluationError(f"{file} is damaged, or belongs to another result ({error!r})") from None

@@ -48,6 +48,8 @@ def read_pool(pictures: Iterable[LabelledPicture], progress: Callable[[int], Non
             hashes.append(hashlib.sha256(picture.read()).hexdigest())
         except OSError as error:
             raise EvaluationError(f"cannot read {picture.name}: {error.strerror}") from None
+        except ValueError as error:  # a NUL byte in its path
+            raise EvaluationError(f"cannot read {picture.name!r}: {error}") from None
         found.append(replace(picture, read=bytes))  # a table's pictures hold their contents
         if progress:
             progress(len(found))
@@ -77,10 +79,14 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
             f"{protocol.name} takes {'sets of labels' if not pool.in_sets else 'one class a picture'}"
         )
     members = pool.members()
-    order = _order(pool.hashes, seed)
     left_out, notes = _unlabelled(pool, protocol)
     seen, unseen = _seen(members, protocol, seed, len(pool.names))
     usable = ~left_out
+    there = {"pictures": int(usable.sum()), "classes": len(members)}
+    if "superclasses" in protocol.counts:
+        there["superclasses"] = len({path[:-1] for path in pool.classes if len(path) > 1})
+    _check_counts(protocol, there)
+    order = _order(pool, seed)
     queries = _take(protocol.queries, pool, members, order, usable & unseen, protocol.name, "queries")
     free = usable & ~queries
     train = _take(protocol.train, pool, members, order, free & seen, protocol.name, "training pictures")
@@ -88,7 +94,7 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     database = {"all but queries": searched, "all but queries and train": searched & ~train, "train": train}
     splits = {"queries": queries, "train": train, "database": database[protocol.database]}
     found = {name: np.flatnonzero(mask) for name, mask in splits.items()}
-    _check_counts(protocol, {name: len(index) for name, index in found.items()} | {"classes": len(members)})
+    _check_counts(protocol, {name: len(index) for name, index in found.items()})
     rules = {
         "protocol": protocol.name,
         "version": protocol.version,
@@ -102,10 +108,11 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     return replace(manifest, warnings=notes + _warnings(manifest, protocol, members))
 
 
-def _order(hashes: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """An order that the seed and the contents decide, not where pictures were found."""
-    keys = [hashlib.sha256(f"{seed}:{found}".encode()).hexdigest() for found in hashes]
-    return np.argsort(np.array(keys), kind="stable")
+def _order(pool: Pool, seed: int) -> NDArray[np.int64]:
+    """An order that the seed and the contents decide, not where pictures were found. Copies go by part and label."""
+    keys = [hashlib.sha256(f"{seed}:{found}".encode()).hexdigest() for found in pool.hashes]
+    ties = list(zip(keys, pool.parts.tolist(), pool.classes, strict=True))
+    return np.array(sorted(range(len(ties)), key=ties.__getitem__), np.int64)
 
 
 def _unlabelled(pool: Pool, protocol: Protocol) -> tuple[Mask, list[str]]:
@@ -120,7 +127,9 @@ def _seen(members: Mapping[str, Mask], protocol: Protocol, seed: int, n: int) ->
     everything = np.ones(n, np.bool_)
     if not protocol.unseen:
         return everything, everything
-    names = sorted(members, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+    names = sorted(
+        members, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
+    )
     count = round(protocol.unseen * len(names))
     if not 1 <= count < len(names):
         raise EvaluationError(f"{protocol.name} keeps some classes from training; {len(names)} classes are too few")
@@ -154,7 +163,8 @@ def _take(
             rows = ranked[mask[ranked] & ~taken[ranked]]
             if not len(rows) and not (mask & free).any():
                 continue  # a class that is kept from this split
-            count = take.per_class if take.per_class is not None else max(1, round((take.share or 0) * len(rows)))
+            share = max(1, round((take.share or 0) * len(rows))) if len(rows) else 0  # 0: drawn for other labels
+            count = take.per_class if take.per_class is not None else share
             if len(rows) < count:
                 raise EvaluationError(f"{protocol} takes {count} {what} of each class; {name} has {len(rows)}")
             taken[rows[:count]] = True

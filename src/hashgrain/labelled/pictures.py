@@ -52,6 +52,7 @@ def _folders(top: Path) -> Iterator[LabelledPicture]:
         folders.sort()
         place = Path(root).relative_to(top).parts
         part, path = (place[0], place[1:]) if split and place else ("", place)
+        part = part.lower()
         for file in sorted(files):
             if Path(file).suffix.lower() not in SUFFIXES:
                 continue
@@ -82,7 +83,7 @@ def _listed(file: Path) -> Iterator[LabelledPicture]:
 
 def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
             if file.suffix.lower() == ".csv":
                 yield from enumerate(csv.DictReader(lines), 2)
                 return
@@ -94,7 +95,7 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                     yield number, row
     except OSError as error:
         raise SourceError(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise SourceError(f"{file} is not a list we can read ({error})") from None
 
 
@@ -120,20 +121,24 @@ def _tables(folder: Path) -> Iterator[LabelledPicture]:
                 for row in batch.to_pylist():
                     yield _of_row(f"{file.name}#{number}", row, part, names)
                     number += 1
-        except (OSError, ValueError) as error:
+        except SourceError:
+            raise
+        except Exception as error:  # pyarrow raises a dozen unrelated classes for damaged files
             raise SourceError(f"{file} is damaged or not a parquet file ({error})") from None
 
 
 def _of_row(name: str, row: Mapping[str, Any], part: str, names: Sequence[tuple[str, ...]]) -> LabelledPicture:
     picture = row["image"]
     content = picture.get("bytes") if isinstance(picture, dict) else picture
-    if not content:
+    if not content or not isinstance(content, bytes):
         raise SourceError(f"{name}: the row holds no picture")
 
     def read() -> bytes:
         return bytes(content)
 
     if row.get("labels") is not None:
+        if not isinstance(row["labels"], list):
+            raise SourceError(f"{name}: labels are {row['labels']!r}, not a list; one class goes into `label`")
         return LabelledPicture(name, read, part, labels=tuple(map(str, row["labels"])))
     if row.get("fine_label") is not None:
         levels = [row[level] for level in ("coarse_label", "fine_label") if row.get(level) is not None]
@@ -152,10 +157,10 @@ def _class_names(folder: Path) -> list[tuple[str, ...]]:
     if not index.is_file():
         return []
     try:
-        classes = json.loads(index.read_text())["classes"]
+        classes = json.loads(index.read_text(encoding="utf-8"))["classes"]
         names = [str(entry["name"]) for entry in classes]
         parents = [str(entry["superclass"]) for entry in classes]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(f"{index} is not a hierarchy we can read ({error!r})") from None
     unique = [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]
     return list(zip(parents, unique, strict=True))
