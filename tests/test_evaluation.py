@@ -16,6 +16,7 @@ from PIL import Image
 from conftest import ROOT, Run
 from hashgrain import Codes, Grains
 from hashgrain.apps.scenes import write_scenes
+from hashgrain.codefiles import save_codes
 from hashgrain.evaluate import Figure, as_labels, average_precision, precision, tally
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.results import Result
@@ -153,6 +154,12 @@ def test_codes_of_another_program_are_scored_the_same(
         (result,) = json.loads(done.stdout)
         assert result["protocol"]["manifest"] == manifest.digest
         assert result["rows"][0]["figures"]["mAP@ALL ir"]["value"] == pytest.approx(own["mAP@ALL ir"].value, abs=1e-6)
+    (tmp_path / "tables").mkdir()
+    for side, index in (("queries", manifest.queries), ("database", manifest.database)):
+        save_codes(tmp_path / f"tables/{side}.parquet", Codes.from_bits(bits[index], Grains(look=32)))
+    done = hashgrain("evaluate", "tables", "--manifest", runs / "folder-seed0/manifest.json.gz", "--json")
+    (result,) = json.loads(done.stdout)
+    assert result["rows"][0]["figures"]["mAP@ALL ir"]["value"] == pytest.approx(own["mAP@ALL ir"].value, abs=1e-6)
     compared = hashgrain("compare", runs / "folder-seed0", "runs/evaluate/signs")
     assert compared.returncode == 0, compared.stderr
     assert b"signs, 32 bits" in compared.stdout

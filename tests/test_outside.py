@@ -221,7 +221,14 @@ def test_files_that_are_no_arrays_are_refused_by_name(tmp_path: Path, side: str)
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     assert not is_codes(tmp_path)
     put(tmp_path, queries=made_bits())
+    assert is_codes(tmp_path)  # half of it: better told what is missing than taken for a model
     (tmp_path / "database.npy").mkdir()
-    assert not is_codes(tmp_path)
-    with pytest.raises(EvaluationError, match=r"cannot read .*database\.npy \(Is a directory\)"):
+    with pytest.raises(EvaluationError, match=r"one file database\.npy or .*none"):
+        read_outside(tmp_path)
+
+
+def test_two_files_of_one_side_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, queries=made_bits(), database=made_bits())
+    (tmp_path / "queries.parquet").write_bytes(b"")
+    with pytest.raises(EvaluationError, match=r"queries\.npy, .*queries\.parquet"):
         read_outside(tmp_path)

@@ -13,7 +13,7 @@ from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_tabl
 def evaluate(
     target: Annotated[
         str,
-        typer.Argument(metavar="MODEL|CODES", help="'default', a bundle's folder, or a folder of codes in .npy files."),
+        typer.Argument(metavar="MODEL|CODES", help="'default', a bundle's folder, or a folder of codes."),
     ],
     data: Annotated[
         Path | None, typer.Option("--data", help="Labelled pictures: class/picture.jpg, parquet tables, or a list.")
@@ -45,8 +45,8 @@ def evaluate(
     A model is measured on labelled pictures, beside reference methods on its own features. Each run is a folder:
     result.json, report.html to look at, and the manifest that says which pictures were asked and searched.
 
-    Codes of another program are a folder with queries.npy and database.npy, in the order of --manifest, or with
-    query_labels.npy and database_labels.npy.
+    Codes of another program are a folder with queries.npy and database.npy (or .parquet), in the order of --manifest,
+    or with query_labels.npy and database_labels.npy.
 
     Example: hashgrain evaluate default --data pictures/ --bits 16,32,64
     """

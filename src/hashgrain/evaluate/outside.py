@@ -1,4 +1,4 @@
-"""Codes and labels that other programs made, in numpy files: a folder with queries.npy and database.npy."""
+"""Codes and labels that other programs made: a folder with queries and database, as .npy, .parquet or .hgc."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.codefiles import load_codes
 from hashgrain.codes import MAX_BITS, Codes, Grains
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, as_labels
 
-FILES = ("queries.npy", "database.npy")
+SUFFIXES = (".npy", ".parquet", ".hgc")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +52,16 @@ class OutsideCodes:
 
 
 def is_codes(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in FILES)
+    """Whether a folder holds codes rather than a model. One side of the two is enough to be told what is missing."""
+    return any((folder / f"{side}{suffix}").is_file() for side in ("queries", "database") for suffix in SUFFIXES)
 
 
 def read_outside(folder: str | Path) -> OutsideCodes:
-    """uint8 is packed bits, eight a byte, as Faiss and numpy.packbits write them; anything else is one value a bit:
-    booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one."""
+    """Codes of both sides. In .npy, uint8 is packed bits, eight a byte, as Faiss and numpy.packbits write them;
+    anything else is one value a bit: booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one."""
     where = Path(folder)
-    asked = _array(where / FILES[0])
-    queries = as_codes(asked, name=str(where / FILES[0]))
-    database = as_codes(_array(where / FILES[1]), name=str(where / FILES[1]))
+    queries, outputs = _side(where, "queries")
+    database, _ = _side(where, "database")
     if queries.grains.bits != database.grains.bits:
         raise EvaluationError(f"{where}: queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
     wanted, labels = _labels(where / "query_labels.npy"), _labels(where / "database_labels.npy")
@@ -71,8 +72,28 @@ def read_outside(folder: str | Path) -> OutsideCodes:
     for found, codes, name in ((wanted, queries, "query"), (labels, database, "database")):
         if found is not None and len(found) != len(codes):
             raise EvaluationError(f"{where / name}_labels.npy has {len(found)} labels for {len(codes)} codes")
-    real = asked.dtype.kind == "f" and not np.isin(asked, (-1, 0, 1)).all()
-    return OutsideCodes(queries, database, asked.astype(np.float32) if real else None, wanted, labels)
+    return OutsideCodes(queries, database, outputs, wanted, labels)
+
+
+def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
+    """The codes of one side at their whole width, and the real numbers they come from, where the file has those."""
+    found = [folder / f"{side}{suffix}" for suffix in SUFFIXES if (folder / f"{side}{suffix}").is_file()]
+    if len(found) != 1:
+        names = " or ".join(f"{side}{suffix}" for suffix in SUFFIXES)
+        raise EvaluationError(f"{folder} takes one file {names}; it has {', '.join(map(str, found)) or 'none'}")
+    (file,) = found
+    if file.suffix == ".npy":
+        table = _array(file)
+        codes = as_codes(table, name=str(file))
+        real = table.dtype.kind == "f" and not np.isin(table, (-1, 0, 1)).all()
+        return codes, table.astype(np.float32) if real else None
+    try:
+        codes = load_codes(file).codes
+    except CodesError as error:
+        raise EvaluationError(str(error)) from None
+    if not len(codes):
+        raise EvaluationError(f"{file} holds no codes")
+    return Codes(codes.words, Grains(look=codes.grains.bits)), None
 
 
 def as_codes(table: NDArray[Any], *, name: str) -> Codes:
