@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 
 from conftest import make_picture
 from hashgrain.apps.drawings import KINDS
@@ -59,25 +58,18 @@ def test_the_page_carries_all_it_shows_and_runs_nothing() -> None:
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
 
 
-def test_a_browser_shows_every_picture_and_asks_for_nothing(tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_shows_every_picture_and_asks_for_nothing(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(page(), encoding="utf-8")
     said: list[str] = []
     asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page()
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("dialog", lambda dialog: said.append(dialog.message))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto((tmp_path / "page.html").as_uri())
-        widths = tab.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
-        cards = tab.locator("li a").count()
-        browser.close()
+    tab = browser.new_page()
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("dialog", lambda dialog: said.append(dialog.message))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto((tmp_path / "page.html").as_uri())
+    widths = tab.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
+    cards = tab.locator("li a").count()
+    tab.close()
     assert widths == [120] * 5
     assert cards == 5
     assert said == []

@@ -135,6 +135,24 @@ def test_the_page_shows_queries_that_went_well_and_badly(runs: Path) -> None:
     assert str(runs) not in page
 
 
+def test_a_browser_shows_the_page_of_a_run(browser: Any, runs: Path) -> None:
+    said: list[str] = []
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("request", lambda request: said.extend([request.url] * (not request.url.startswith(("file:", "data:")))))
+    tab.goto((runs / "folder-seed0/report.html").as_uri())
+    rows = tab.locator("[aria-label=Figures] tbody tr:not(.group)").all_inner_texts()
+    pictures = tab.eval_on_selector_all("img", "all => all.filter(one => one.naturalWidth > 0).length")
+    assert tab.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    tab.close()
+    result = Result.read(runs / "folder-seed0")
+    first = result.rows[0].figures["mAP@ALL hash"].value
+    assert len(rows) == len(result.rows)
+    assert f"{first:.3f}" in rows[0]
+    assert pictures == 8 * 7
+    assert said == []
+
+
 def test_codes_of_another_program_are_scored_the_same(
     hashgrain: Run, runs: Path, drawings: Path, tmp_path: Path
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hashgrain.apps.page import PageHit, PageQuery
 from hashgrain.apps.report_page import Example
@@ -82,10 +84,21 @@ def _thumbnails(pictures: Iterable[LabelledPicture]) -> Mapping[str, bytes]:
     found = {}
     for picture in pictures:
         try:
-            found[picture.name] = thumbnail(picture.read(), edge=EDGE, name=picture.name)
+            found[picture.name] = _enlarged(thumbnail(picture.read(), edge=EDGE, name=picture.name))
         except (ImageError, OSError):
             continue
     return found
+
+
+def _enlarged(jpeg: bytes) -> bytes:
+    """A picture of 32 pixels, as large as it can be seen: whole steps, so that its pixels stay what they are."""
+    image = Image.open(io.BytesIO(jpeg))
+    factor = EDGE // max(image.size)
+    if factor < 2:
+        return jpeg
+    larger = io.BytesIO()
+    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(larger, "JPEG")
+    return larger.getvalue()
 
 
 def _shown(each: Picked, manifest: Manifest, small: Mapping[str, bytes]) -> Example:

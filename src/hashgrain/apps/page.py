@@ -26,7 +26,7 @@ h1 { font-size: 1.6rem; margin: 0 0 .25rem; text-wrap: balance; }
 h2 { font-size: 1.05rem; margin: 2.25rem 0 .75rem; }
 h2 small, .soft { color: var(--soft); font-weight: 400; }
 .query { display: flex; gap: 1.25rem; align-items: center; margin: 1.25rem 0; }
-.query img { min-width: 7rem; width: auto; height: auto; max-width: min(14rem, 45%); max-height: 14rem;
+.query img { width: auto; height: auto; max-width: min(14rem, 45%); max-height: 14rem;
   border-radius: .6rem; border: 1px solid var(--line); }
 .cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .9rem;
   grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
