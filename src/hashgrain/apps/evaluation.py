@@ -38,6 +38,7 @@ MANIFEST, PAGE = "manifest.json.gz", "report.html"
 MOST_REFUSED = 5  # pictures that could not be opened, named in a warning
 Say = Callable[[str], None]
 Progress = Callable[[int], None]
+Known = dict[tuple[str, str, str], Row]
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,14 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
     say(f"encoding the pictures of {data}")
     hash_widths = widths if plan.references == "all" else ()
     described = describe(encoder, labelled_pictures(data), hash_widths=hash_widths, progress=progress)
+    known: Known = {}
     for folder, (name, manifest) in zip(folders, _manifests(plan, described.pool), strict=True):
         if _is_finished(folder, made_by) and Result.read(folder).manifest == manifest.digest:
             say(f"{folder} stands finished")
             continue
         say(f"{name}, seed {manifest.seed}: {_counts(manifest)}")
         at = manifest.locate(described.pool.hashes, described.pool.names)
-        rows = list(_rows(encoder, described, manifest, at, widths, plan, say))
+        rows = list(_rows(encoder, described, manifest, at, widths, plan, known, say))
         warnings = [*manifest.warnings, *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
         about = PROTOCOLS[name].about if name in PROTOCOLS else ""
         result = Result(described_protocol(manifest, about), rows, warnings, now(), made_by=made_by)
@@ -138,8 +140,10 @@ def _rows(
     at: NDArray[np.int64],
     widths: Sequence[int],
     plan: Plan,
+    known: Known,
     say: Say,
 ) -> Iterator[Row]:
+    """The rows of one run. What no seed changes is measured once for the same pictures, and kept in `known`."""
     labels = manifest.labels()
     asked = Asked(labels[manifest.queries], labels[manifest.database])
     outputs = described.outputs[at[manifest.queries]], described.outputs[at[manifest.database]]
@@ -150,8 +154,11 @@ def _rows(
         yield from reference_cases(described, at, manifest, widths, plan.references, plan.label_noise)
 
     for case in cases():
-        say(f"  measuring {case.title}{'' if case.distance == 'symmetric' else f', {case.distance}'}")
-        yield measured_row(case, manifest.seed, manifest.rules["cutoff"], levels)
+        place = manifest.digest, case.title, case.distance
+        if case.seeded or place not in known:
+            say(f"  measuring {case.title}{'' if case.distance == 'symmetric' else f', {case.distance}'}")
+            known[place] = measured_row(case, manifest.seed, manifest.rules["cutoff"], levels)
+        yield replace(known[place], seed=manifest.seed)
 
 
 def _check_protocols(plan: Plan, data: Path) -> None:

@@ -35,6 +35,7 @@ class Case:
     database: Codes | None = None  # whose bits are looked at
     bits: int | None = None
     grain: str | None = None
+    seeded: bool = False  # whether another seed would give other codes for the same pictures
 
     @property
     def title(self) -> str:
@@ -48,11 +49,13 @@ class Asked:
     wanted: Labels
     labels: Labels
 
-    def by_codes(self, method: str, kind: str, queries: Codes, database: Codes, grain: str | None = None) -> Case:
+    def by_codes(
+        self, method: str, kind: str, queries: Codes, database: Codes, grain: str | None = None, seeded: bool = False
+    ) -> Case:
         def count() -> Iterable[Tally]:
             return [tally(queries, database, self.wanted, self.labels)]
 
-        return Case(method, kind, "symmetric", count, database, queries.grains.bits, grain)
+        return Case(method, kind, "symmetric", count, database, queries.grains.bits, grain, seeded)
 
     def by_vectors(
         self, method: str, kind: str, distance: Distance, queries: Vectors, database: Vectors, bits: int | None = None
@@ -97,10 +100,10 @@ def reference_cases(
     features = references.check_features(described.features, "features of the model")
     fitted, truths = features[train], labels[manifest.train]
 
-    def hashed(name: str, encode: references.Hash, source: Vectors) -> Case:
-        return asked.by_codes(name, "reference", encode(source[queries]), encode(source[database]))
+    def hashed(name: str, encode: references.Hash, source: Vectors, *, seeded: bool = True) -> Case:
+        return asked.by_codes(name, "reference", encode(source[queries]), encode(source[database]), seeded=seeded)
 
-    yield hashed("classifier as code", references.classifier(fitted, truths), features)
+    yield hashed("classifier as code", references.classifier(fitted, truths), features, seeded=False)
     if isinstance(truths, Paths):
         for share in label_noise:
             wrong = truths.ids.copy()
