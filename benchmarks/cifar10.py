@@ -31,7 +31,8 @@ def rows(group: dict) -> list[list[str]]:
         cells = []
         for name in SHOWN:
             figure = method["figures"][name]
-            bounds = f" ({figure['worst']:.3f} to {figure['best']:.3f})" if "worst" in figure else ""
+            open_ = "worst" in figure and figure["best"] - figure["worst"] >= 0.0005
+            bounds = f" ({figure['worst']:.3f} to {figure['best']:.3f})" if open_ else ""
             cells.append(f"{figure['mean']:.3f} ± {figure['spread']:.3f}{bounds}")
         found.append([group["protocol"]["name"], method["method"], *cells])
     return found

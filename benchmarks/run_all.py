@@ -6,7 +6,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SEARCH = ("kernels", "scan", "indexed", "growth", "filters", "joins", "warm")
-NAMES = ("fresh_clone", "footprint", "encode_photos", "kill_add", "quality", "near_copies", "evaluation", "cifar10")
+NAMES = (
+    "fresh_clone",
+    "footprint",
+    "encode_photos",
+    "kill_add",
+    "quality",
+    "near_copies",
+    "evaluation",
+    "cifar10",
+    "robustness",
+)
 for name in (*NAMES, *(f"search/{name}" for name in SEARCH)):
     print(f"--- {name}", flush=True)
     subprocess.run([sys.executable, HERE / f"{name}.py"], check=True)
