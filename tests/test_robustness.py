@@ -241,6 +241,7 @@ def test_the_command_checks_a_model_on_drawn_pictures(hashgrain: Run, bundle: Pa
     assert "WRONG" not in said
 
 
+@pytest.mark.slow
 def test_the_command_checks_a_model_on_one_s_own_pictures(hashgrain: Run, bundle: Path, pictures: Path) -> None:
     (pictures / "broken.jpg").write_bytes(b"broken")
     done = hashgrain("verify", bundle, "--pictures", pictures, "--json")
