@@ -74,6 +74,23 @@ def test_training_seeds_on_the_same_pictures_are_runs_too() -> None:
     assert difference(only.methods[0], only.methods[1], MAP).noise_of == "unknown"
 
 
+def test_one_seed_on_two_data_sets_is_not_two_runs_of_a_method() -> None:
+    groups = group([run(row("A", 0.9), manifest="a"), run(row("A", 0.1), manifest="b")])
+    assert [each.methods[0].values(MAP) for each in groups] == [[0.9], [0.1]]
+    assert len(incomparable(groups)) == 1
+
+
+def test_seeds_drawn_from_other_pictures_are_kept_apart() -> None:
+    def drawn(manifest: str, seed: int, pictures: str | None) -> Result:
+        made = run(row("A", seed=seed), manifest=manifest, seed=seed)
+        return Result({**made.protocol, "pictures": pictures} if pictures else made.protocol, made.rows)
+
+    assert len(group([drawn("a", 0, "x"), drawn("b", 1, "x"), drawn("c", 2, None)])) == 1
+    groups = group([drawn("a", 0, "x"), drawn("b", 1, "y"), drawn("c", 2, "y")])
+    assert [each.seeds for each in groups] == [(0,), (1, 2)]
+    assert len(incomparable(groups)) == 1
+
+
 def test_other_protocols_are_other_groups_and_nothing_to_warn_of() -> None:
     groups = group([run(row("A")), run(row("A"), name="coco", manifest="b")])
     assert named(groups) == [("cifar10-1", ["A, 32 bits"]), ("coco", ["A, 32 bits"])]

@@ -83,7 +83,7 @@ def group(results: Sequence[Result]) -> list[Group]:
     for result in results:
         by_protocol[result.protocol["name"], result.protocol.get("version", 1)].append(result)
     groups = []
-    for same in by_protocol.values():
+    for same in (data_set for runs in by_protocol.values() for data_set in _data_sets(runs)):
         for methods in _connected(_methods(same)):
             manifests = tuple(sorted({manifest for method in methods for manifest, _ in method.rows}))
             inside = [result for result in same if result.manifest in manifests]
@@ -93,6 +93,26 @@ def group(results: Sequence[Result]) -> list[Group]:
             made_by = [each for i, each in enumerate(asked) if each not in asked[:i]]
             groups.append(Group(inside[0].protocol, manifests, seeds, methods, notes, made_by))
     return groups
+
+
+def _data_sets(results: Sequence[Result]) -> list[list[Result]]:
+    """Runs by what their splits were drawn from: seeds of other pictures are no seeds of these."""
+    found: list[list[Result]] = []
+    for result in results:
+        home = next((runs for runs in found if all(_may_be_of_one(result, other) for other in runs)), None)
+        if home is None:
+            found.append([result])
+        else:
+            home.append(result)
+    return found
+
+
+def _may_be_of_one(one: Result, other: Result) -> bool:
+    """The same manifest, or splits with other seeds of the same pictures (which older results do not name)."""
+    if one.manifest == other.manifest:
+        return True
+    pictures = {result.protocol["pictures"] for result in (one, other) if result.protocol.get("pictures")}
+    return len(pictures) < 2 and one.protocol["seed"] != other.protocol["seed"]
 
 
 def _methods(results: Sequence[Result]) -> list[Method]:

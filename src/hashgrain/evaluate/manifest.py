@@ -78,13 +78,22 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        told = {found: json.dumps(sorted(found) if self.in_sets else found) for found in set(self.classes)}
+        lines = self._lines()
         text = hashlib.sha256(json.dumps([self.rules[rule] for rule in RULES]).encode())
         for split, index in self.splits.items():
             text.update(f"\n{split}\n".encode())
-            lines = sorted(f"{self.hashes[i]} {told[self.classes[i]]}" for i in index.tolist())
-            text.update("\n".join(lines).encode())
+            text.update("\n".join(sorted(lines[i] for i in index.tolist())).encode())
         return text.hexdigest()
+
+    @property
+    def pictures(self) -> str:
+        """A digest of all pictures it was drawn from, which splits with other seeds have in common."""
+        return hashlib.sha256("\n".join(sorted(self._lines())).encode()).hexdigest()
+
+    def _lines(self) -> list[str]:
+        """Content and labels of each picture."""
+        told = {found: json.dumps(sorted(found) if self.in_sets else found) for found in set(self.classes)}
+        return [f"{content} {told[found]}" for content, found in zip(self.hashes, self.classes, strict=True)]
 
     def write(self, path: str | Path) -> Path:
         """Write it as JSON, compressed; the same manifest gives the same bytes."""

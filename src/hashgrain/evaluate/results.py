@@ -115,7 +115,8 @@ def described_protocol(manifest: Manifest, about: str = "") -> dict[str, Any]:
     counts = {split: len(index) for split, index in manifest.splits.items()}
     name, classes = manifest.rules["protocol"], len(manifest.class_names())
     facts = {"name": name, "seed": manifest.seed, "manifest": manifest.digest, "classes": classes, "about": about}
-    return facts | rules | counts | {"train in database": manifest.database_holds_train}
+    more = {"train in database": manifest.database_holds_train, "pictures": manifest.pictures}
+    return facts | rules | counts | more
 
 
 def row_of(
