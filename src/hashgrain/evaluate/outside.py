@@ -51,16 +51,21 @@ class OutsideCodes:
 
 
 def is_codes(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in FILES)
+    """Whether it is meant to be; one file without the other is told when they are read."""
+    return any((folder / name).is_file() for name in FILES)
 
 
 def read_outside(folder: str | Path) -> OutsideCodes:
     """uint8 is packed bits, eight a byte, as Faiss and numpy.packbits write them; anything else is one value a bit:
     booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one."""
     where = Path(folder)
-    asked = _array(where / FILES[0])
+    asked, searched = (_array(where / name) for name in FILES)
+    if all(table.dtype == np.uint8 and table.ndim == 2 and _unpacked(table) for table in (asked, searched)):
+        raise EvaluationError(
+            f"{where}: uint8 is packed bits, eight a byte, but every byte is 0 or 1; save one value a bit as bool"
+        )
     queries = as_codes(asked, name=str(where / FILES[0]))
-    database = as_codes(_array(where / FILES[1]), name=str(where / FILES[1]))
+    database = as_codes(searched, name=str(where / FILES[1]))
     if queries.grains.bits != database.grains.bits:
         raise EvaluationError(f"{where}: queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
     wanted, labels = _labels(where / "query_labels.npy"), _labels(where / "database_labels.npy")
@@ -72,7 +77,9 @@ def read_outside(folder: str | Path) -> OutsideCodes:
         if found is not None and len(found) != len(codes):
             raise EvaluationError(f"{where / name}_labels.npy has {len(found)} labels for {len(codes)} codes")
     real = asked.dtype.kind == "f" and not np.isin(asked, (-1, 0, 1)).all()
-    return OutsideCodes(queries, database, asked.astype(np.float32) if real else None, wanted, labels)
+    with np.errstate(over="ignore"):  # what single precision cannot hold is told where it is asked with
+        outputs = asked.astype(np.float32) if real else None
+    return OutsideCodes(queries, database, outputs, wanted, labels)
 
 
 def as_codes(table: NDArray[Any], *, name: str) -> Codes:
@@ -95,6 +102,11 @@ def as_codes(table: NDArray[Any], *, name: str) -> Codes:
         return Codes.from_bits(on, Grains(look=table.shape[1]))
     except CodesError as error:
         raise EvaluationError(f"{name}: {error}") from None
+
+
+def _unpacked(table: NDArray[np.uint8]) -> bool:
+    """Whether the bytes are bits that nobody packed: of so many bytes that packed ones would not look like that."""
+    return table.shape[1] >= 8 and int(table.max(initial=0)) == 1
 
 
 def _array(path: Path) -> NDArray[Any]:
