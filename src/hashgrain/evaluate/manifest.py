@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,8 +140,9 @@ class Manifest:
             raise EvaluationError(f"{source} was altered or damaged: it does not match the digest it names")
         return manifest
 
-    def locate(self, hashes: Iterable[str], names: Sequence[str]) -> Index:
-        """Where each picture of the manifest stands among pictures of these contents; an error names what changed."""
+    def locate(self, hashes: Iterable[str], names: Sequence[str], refused: Container[str] = ()) -> Index:
+        """Where each picture of the manifest stands among pictures of these contents; an error names what changed.
+        `refused` are names of pictures that are there and could not be opened."""
         places: dict[str, int] = {}
         for i, found in enumerate(hashes):
             places.setdefault(found, i)
@@ -149,7 +150,11 @@ class Manifest:
         lost = [i for i in needed.tolist() if self.hashes[i] not in places]
         if lost:
             there = set(names)
-            told = [f"{self.names[i]} ({'changed' if self.names[i] in there else 'missing'})" for i in lost[:NAMED]]
+
+            def what(name: str) -> str:
+                return "cannot be opened" if name in refused else "changed" if name in there else "missing"
+
+            told = [f"{self.names[i]} ({what(self.names[i])})" for i in lost[:NAMED]]
             more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
             raise EvaluationError(
                 f"{len(lost)} pictures are not those of the manifest: {', '.join(told)}{more}. Figures on other"
