@@ -125,8 +125,12 @@ def _methods(results: Sequence[Result]) -> list[Method]:
         models[digest] = str(result.made_by.get("model") or result.made_by.get("codes") or "")
         for row in result.rows:
             runs = found[row.name][digest]
-            if (result.manifest, row.seed) in runs:
-                raise EvaluationError(f"{row.name} stands twice, with the same pictures and seed {row.seed}")
+            before = runs.get((result.manifest, row.seed))
+            if before and dict(before.figures) != dict(row.figures):
+                raise EvaluationError(
+                    f"{row.name} stands twice, with the same pictures and seed {row.seed}, and not with the same"
+                    " figures: leave one of the two runs out"
+                )
             runs[result.manifest, row.seed] = row
     methods = []
     for name, by_digest in found.items():
