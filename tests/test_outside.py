@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hashgrain.codefiles import save_codes
 from hashgrain.codes import Codes, Grains
-from hashgrain.errors import EvaluationError
+from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate import Paths, Sets, mean_average_precision, tally
 from hashgrain.evaluate.outside import as_codes, is_codes, read_outside
 
@@ -104,6 +105,24 @@ def test_outputs_are_kept_only_where_they_say_more_than_the_bits(tmp_path: Path)
             assert np.allclose(outputs, table)
         else:
             assert outputs is None, form
+
+
+def test_codes_in_parquet_are_those_in_numpy(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the parquet extra is not installed")
+    bits = made_bits(20, 40)
+    codes = Codes.from_bits(bits, Grains(look=40))
+    put(tmp_path, queries=bits[:5] > 0)
+    save_codes(tmp_path / "database.parquet", codes[np.arange(5, 20)])
+    found = read_outside(tmp_path)
+    assert (found.queries, found.database) == (codes[np.arange(5)], codes[np.arange(5, 20)])
+    save_codes(tmp_path / "queries.parquet", codes[np.arange(5)])
+    with pytest.raises(EvaluationError, match=r"queries\.npy and queries\.parquet"):
+        read_outside(tmp_path)
+    (tmp_path / "queries.npy").unlink()
+    assert is_codes(tmp_path)
+    (tmp_path / "queries.parquet").write_bytes(b"no table")
+    with pytest.raises(CodesError, match=r"queries\.parquet"):
+        read_outside(tmp_path)
 
 
 def test_bits_that_nobody_packed_are_not_taken_for_bytes(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_tabl
 def evaluate(
     target: Annotated[
         str,
-        typer.Argument(metavar="MODEL|CODES", help="'default', a bundle's folder, or a folder of codes in .npy files."),
+        typer.Argument(
+            metavar="MODEL|CODES", help="'default', a bundle's folder, or a folder of codes, .npy or .parquet."
+        ),
     ],
     data: Annotated[
         Path | None, typer.Option("--data", help="Labelled pictures: class/picture.jpg, parquet tables, or a list.")

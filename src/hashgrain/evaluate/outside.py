@@ -1,4 +1,4 @@
-"""Codes and labels that other programs made, in numpy files: a folder with queries.npy and database.npy."""
+"""Codes and labels that other programs made: a folder with queries.npy and database.npy (or .parquet)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.codefiles import load_codes
 from hashgrain.codes import MAX_BITS, Codes, Grains
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, as_labels
 
-FILES = ("queries.npy", "database.npy")
+SIDES = ("queries", "database")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +53,20 @@ class OutsideCodes:
 
 def is_codes(folder: Path) -> bool:
     """Whether it is meant to be; one file without the other is told when they are read."""
-    return any((folder / name).is_file() for name in FILES)
+    return any((folder / f"{side}{suffix}").is_file() for side in SIDES for suffix in (".npy", ".parquet"))
 
 
 def read_outside(folder: str | Path) -> OutsideCodes:
     """uint8 is packed bits, eight a byte, as Faiss and numpy.packbits write them; anything else is one value a bit:
-    booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one."""
+    booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one. A .parquet file has bytes, `code`."""
     where = Path(folder)
-    asked, searched = (_array(where / name) for name in FILES)
+    asked, searched = (_table(where, side) for side in SIDES)
     if all(table.dtype == np.uint8 and table.ndim == 2 and _unpacked(table) for table in (asked, searched)):
         raise EvaluationError(
             f"{where}: uint8 is packed bits, eight a byte, but every byte is 0 or 1; save one value a bit as bool"
         )
-    queries = as_codes(asked, name=str(where / FILES[0]))
-    database = as_codes(searched, name=str(where / FILES[1]))
+    queries = as_codes(asked, name=str(where / "queries.npy"))
+    database = as_codes(searched, name=str(where / "database.npy"))
     if queries.grains.bits != database.grains.bits:
         raise EvaluationError(f"{where}: queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
     wanted, labels = _labels(where / "query_labels.npy"), _labels(where / "database_labels.npy")
@@ -107,6 +108,15 @@ def as_codes(table: NDArray[Any], *, name: str) -> Codes:
 def _unpacked(table: NDArray[np.uint8]) -> bool:
     """Whether the bytes are bits that nobody packed: of so many bytes that packed ones would not look like that."""
     return table.shape[1] >= 8 and int(table.max(initial=0)) == 1
+
+
+def _table(where: Path, side: str) -> NDArray[Any]:
+    parquet = where / f"{side}.parquet"
+    if not parquet.is_file():
+        return _array(where / f"{side}.npy")
+    if (where / f"{side}.npy").exists():
+        raise EvaluationError(f"{where} has {side}.npy and {side}.parquet: which of the two?")
+    return load_codes(parquet).codes.bits().astype(np.bool_)
 
 
 def _array(path: Path) -> NDArray[Any]:
