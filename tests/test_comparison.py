@@ -91,6 +91,13 @@ def test_seeds_drawn_from_other_pictures_are_kept_apart() -> None:
     assert len(incomparable(groups)) == 1
 
 
+def test_means_over_other_runs_are_told_apart() -> None:
+    both = [run(row("A", seed=seed), row("B", seed=seed), manifest="ab"[seed], seed=seed) for seed in range(2)]
+    assert group(both)[0].warnings == []
+    (only,) = group([both[0], run(row("A", seed=1), manifest="b", seed=1)])
+    assert "not every method has every run" in only.warnings[0]
+
+
 def test_other_protocols_are_other_groups_and_nothing_to_warn_of() -> None:
     groups = group([run(row("A")), run(row("A"), name="coco", manifest="b")])
     assert named(groups) == [("cifar10-1", ["A, 32 bits"]), ("coco", ["A, 32 bits"])]

@@ -22,6 +22,7 @@ from hashgrain.evaluate.results import Result, Row
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 PAST = 2.120  # of 16 degrees of freedom: a little wide for more
 NORMAL = 1.96
+PARTLY = "not every method has every run: a mean is over the runs it has, a difference over those that two share"
 NoiseOf = Literal["seeds", "queries", "unknown"]  # what the larger interval is over
 Run = tuple[str, int]  # manifest and seed
 
@@ -88,6 +89,8 @@ def group(results: Sequence[Result]) -> list[Group]:
             manifests = tuple(sorted({manifest for method in methods for manifest, _ in method.rows}))
             inside = [result for result in same if result.manifest in manifests]
             notes = list(dict.fromkeys(note for result in inside for note in result.warnings))
+            if len({frozenset(method.rows) for method in methods}) > 1:
+                notes.append(PARTLY)
             seeds = tuple(sorted({seed for method in methods for _, seed in method.rows}))
             asked = [result.made_by for result in inside]
             made_by = [each for i, each in enumerate(asked) if each not in asked[:i]]
