@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -302,6 +303,12 @@ def test_the_script_of_the_docs_makes_codes_that_are_scored(hashgrain: Run, draw
         (("--references", "some"), "usual, all or none"),
         (("--label-noise", "1.5"), "label noise"),
         (("--manifest", "none.json.gz"), "none.json.gz"),
+        (("--manifest", "none.json.gz", "--protocol", "folder"), "one or the other"),
+        (("--seeds=0,-1",), "a seed of -1"),
+        (("--seeds", ""), "a seed at least"),
+        (("--references", "none", "--label-noise", "0.5"), "label noise"),
+        (("--out", "/dev/null"), "/dev/null"),
+        (("--out", "/dev/null/deep"), "/dev/null/deep"),
     ],
 )
 def test_what_makes_no_sense_is_said(run: Run, options: tuple[str, ...], says: str) -> None:
@@ -339,6 +346,120 @@ def test_broken_pictures_and_duplicates_are_told_in_the_result(hashgrain: Run, d
     told = " ".join(result["warnings"])
     assert "broken.jpg" in told
     assert "the very contents of a query" in told
+
+
+def test_pictures_that_cannot_be_read_do_not_stop_a_finished_run_from_being_found(
+    hashgrain: Run, drawings: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(drawings, copy)
+    (next(copy.rglob("*.jpg")).parent / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    for said in (b"measuring", b"stands finished"):
+        done = hashgrain("evaluate", "default", "--data", copy, "--bits", 16, "--references", "none")
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr
+        assert b"1 pictures could not be opened" in done.stderr
+    done = hashgrain("protocols", "folder", "--data", copy, "--out", "split", "--features", "default")
+    assert done.returncode == 0, done.stderr
+    assert b"gone.jpg" in done.stderr
+
+
+def test_a_picture_of_a_manifest_that_cannot_be_opened_is_told_as_such(
+    hashgrain: Run, drawings: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(drawings, copy)
+    (next(copy.rglob("*.jpg")).parent / "broken.jpg").write_bytes(b"no picture")
+    assert hashgrain("protocols", "folder", "--data", copy, "--out", "split").returncode == 0
+    done = hashgrain("evaluate", "default", "--data", copy, "--manifest", "split/manifest.json.gz")
+    assert done.returncode == 1
+    assert b"broken.jpg (cannot be opened)" in done.stderr
+
+
+def test_names_that_are_no_utf_8_are_evaluated(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(drawings, copy)
+    for picture in sorted(copy.rglob("bird-*.jpg")):
+        os.rename(picture, os.fsencode(picture.parent) + b"/\xff" + os.fsencode(picture.name))
+    done = hashgrain("evaluate", "default", "--data", copy, "--bits", 16, "--references", "none")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_examples_show_the_pictures_of_the_manifest_whatever_they_are_called_now(
+    hashgrain: Run, drawings: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(drawings, copy)
+    assert hashgrain("protocols", "folder", "--data", copy, "--out", "split").returncode == 0
+    pages = []
+    for _ in range(2):  # and once more with all names given to other pictures
+        options = ("--manifest", "split/manifest.json.gz", "--bits", 16, "--references", "none", "--out", "out")
+        done = hashgrain("evaluate", "default", "--data", copy, *options)
+        assert done.returncode == 0, done.stderr
+        pages.append((tmp_path / "out/folder-seed0/report.html").read_text().partition("<h2>Examples</h2>")[2])
+        shutil.rmtree(tmp_path / "out")
+        for folder in {picture.parent for picture in copy.rglob("*.jpg")}:
+            names = sorted(folder.glob("*.jpg"))
+            contents = [name.read_bytes() for name in names]
+            for name, content in zip(names, [*contents[1:], contents[0]], strict=True):
+                name.write_bytes(content)
+    assert "data:image" in pages[0]
+    assert sorted(re.findall('data:image[^"]*', pages[0])) == sorted(re.findall('data:image[^"]*', pages[1]))
+
+
+def test_a_run_that_is_stopped_over_an_old_one_leaves_no_result(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the figures of the old run would stand beside the queries of the new one."""
+    from hashgrain.apps import evaluation
+
+    result = Result.read(runs / "folder-seed0")
+    evaluation.write_run(tmp_path, result, None, [])
+    monkeypatch.setattr(evaluation, "report_page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluation.write_run(tmp_path, result, None, [])
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_few_pictures_have_the_references_they_are_enough_for(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
+    some = sorted(drawings.rglob("*.jpg"))
+    for count, which in ((71, "usual"), (40, "all")):  # 64 and 36 to learn from
+        rows = "".join(f"{picture},{i % 2}\n" for i, picture in enumerate(some[:count]))
+        (tmp_path / "few.csv").write_text("path,label\n" + rows)
+        done = hashgrain("evaluate", "default", "--data", "few.csv", "--bits", "16,64", "--references", which, "--json")
+        assert done.returncode == 0, done.stderr
+        (result,) = json.loads(done.stdout)
+        assert [row["bits"] for row in result["rows"] if row["method"] == "PCA + rotation"] == [16]
+
+
+def test_what_cannot_be_written_is_said_in_one_line(hashgrain: Run, runs: Path, drawings: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.md").mkdir()
+    for command in (
+        ("compare", runs / "folder-seed0", "--out", "folder.md"),
+        ("compare", runs / "folder-seed0", "--out", "file/page.md"),
+        ("compare", runs / "folder-seed0", "--out", "page.json"),
+        ("protocols", "folder", "--data", drawings, "--out", "file"),
+        ("protocols", "folder", "--data", drawings, "--out", "file", "--features", "default"),
+    ):
+        done = hashgrain(*command)
+        assert done.returncode == 1
+        assert b"Traceback" not in done.stderr
+        assert b"error: " in done.stderr
+
+
+def test_options_of_models_are_not_silently_dropped_for_codes(hashgrain: Run, tmp_path: Path) -> None:
+    (tmp_path / "codes").mkdir()
+    for name, n in (("queries", 4), ("database", 6)):
+        np.save(tmp_path / f"codes/{name}.npy", np.eye(n, 16) > 0)
+    for name, n in (("query", 4), ("database", 6)):
+        np.save(tmp_path / f"codes/{name}_labels.npy", np.arange(n) % 2)
+    done = hashgrain("evaluate", "codes", "--bits", "8")
+    assert done.returncode == 0
+    assert b"warning: --bits is of models" in done.stderr
+    (tmp_path / "codes/database.npy").unlink()
+    done = hashgrain("evaluate", "codes")
+    assert (done.returncode, b"database.npy" in done.stderr) == (1, True)
 
 
 def test_a_model_without_pictures_is_told_what_it_takes(hashgrain: Run, tmp_path: Path) -> None:

@@ -58,6 +58,15 @@ def made(n: int = 40) -> Manifest:
     return split(pool_of([(f"class {i % 4}",) for i in range(n)]), protocol("folder"))
 
 
+def test_the_digest_of_all_pictures_is_the_same_for_every_seed_and_another_for_other_labels() -> None:
+    pool = pool_of([(f"class {i % 4}",) for i in range(40)])
+    manifests = [split(pool, protocol("folder"), seed) for seed in range(2)]
+    assert manifests[0].digest != manifests[1].digest
+    assert manifests[0].pictures == manifests[1].pictures
+    other = split(pool_of([(f"class {i % 5}",) for i in range(40)]), protocol("folder"))
+    assert manifests[0].pictures != other.pictures
+
+
 # --- on disk
 
 

@@ -40,6 +40,7 @@ from hashgrain.evaluate import (
     hit_rate,
     hit_rate_within,
     mean_average_precision,
+    measure,
     ndcg,
     precision,
     precision_within,
@@ -1154,3 +1155,23 @@ def test_health_tells_dead_bits_entropy_and_crowded_codes() -> None:
     assert (look.dead_bits, look.distinct, look.largest_bucket, look.least_entropy) == (2, 3, 2, 0.0)
     assert code_health(codes[:0])["look"].distinct == 0
     assert code_health(codes[0])["look"].dead_bits == 4
+
+
+def test_queries_measured_some_at_a_time_have_the_same_figures_and_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = np.random.default_rng(0)
+    queries, database = (Codes.from_bits(dice.random((n, 32)) < 0.5, Grains(look=32)) for n in (50, 300))
+    classes, others = (dice.integers(0, 9, n) for n in (50, 300))
+    for wanted, labels, levels in (
+        (np.stack([classes // 3, classes], 1), np.stack([others // 3, others], 1), ["superclass"]),
+        (dice.random((50, 9)) < 0.2, dice.random((300, 9)) < 0.2, []),
+    ):
+        counts = tally(queries, database, wanted, labels)
+        whole = measure.measure([counts], 100, "symmetric", levels)
+        with monkeypatch.context() as patch:
+            patch.setattr(measure, "CELLS_AT_ONCE", 7 * counts.graded[0].size)
+            parts = measure.measure([counts], 100, "symmetric", levels)
+        assert list(parts.figures) == list(whole.figures)
+        for name, figure in whole.figures.items():
+            assert parts.figures[name].value == pytest.approx(figure.value, abs=1e-12), name
+        assert parts.curves == whole.curves
+        assert np.array_equal(parts.per_query, whole.per_query)

@@ -13,6 +13,9 @@ from conftest import make_picture
 from hashgrain.codes import Codes
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate import Paths, references, sets_of
+from hashgrain.evaluate.cases import reference_cases
+from hashgrain.evaluate.described import Described
+from hashgrain.evaluate.protocols import protocol
 from hashgrain.evaluate.references import (
     Hash,
     check_features,
@@ -24,6 +27,8 @@ from hashgrain.evaluate.references import (
     perceptual_hash,
     unit,
 )
+from hashgrain.evaluate.splitting import split
+from made_pools import pool_of
 
 FITTED: list[Callable[[NDArray[np.float32], int, int], Hash]] = [lsh, pca_rotation, itq]
 
@@ -159,6 +164,20 @@ def test_the_classifier_says_the_commonest_class_where_features_say_nothing() ->
 def test_more_classes_than_bits_in_a_code_is_a_clear_error() -> None:
     with pytest.raises(CodesError, match="label has 5000 bits"):
         classifier(np.eye(2, dtype=np.float32), Paths(np.array([[0], [4999]])))
+
+
+def test_a_class_for_each_of_5000_faces_leaves_the_classifier_out() -> None:
+    pool = pool_of([(f"face {i // 2}",) for i in range(10_000)])
+    manifest, dice = split(pool, protocol("folder")), np.random.default_rng(0)
+    features = dice.normal(size=(10_000, 4)).astype(np.float32)
+    described = Described(pool, features, features, None, {}, {})
+    cases = list(reference_cases(described, np.arange(10_000), manifest, [2], "usual", [0.5]))
+    assert [case.method for case in cases] == ["features, float cosine", "PCA + rotation"]
+
+
+def test_more_labels_than_the_kernels_count_is_a_clear_error() -> None:
+    with pytest.raises(EvaluationError, match="4097 labels, more than 4096"):
+        sets_of([[4096]], 4097)
 
 
 # --- pictures themselves

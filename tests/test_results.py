@@ -18,12 +18,13 @@ from hashgrain.evaluate import Figure, code_health, tally
 from hashgrain.evaluate.comparison import main_figure
 from hashgrain.evaluate.measure import measure
 from hashgrain.evaluate.protocols import protocol
-from hashgrain.evaluate.results import Result, Row, described_protocol, now, row_of
+from hashgrain.evaluate.results import Result, Row, described_health, described_protocol, now, row_of
 from hashgrain.evaluate.splitting import split
 from made_pools import pool_of
 
 PROTOCOL = {"name": "made", "version": 1, "manifest": "a" * 64, "seed": 0, "cutoff": None, "convention": "hash",
-            "database": 90, "queries": 10, "train": 90}  # fmt: skip
+            "database": 90, "queries": 10, "train": 90, "relevance": "same class", "transform": "none",
+            "about": "made"}  # fmt: skip
 
 
 def measured_row(seed: int = 0, bits: int = 16) -> Row:
@@ -141,7 +142,7 @@ MISSING: list[tuple[str | int, ...]] = [
     ("hashgrain",),
     ("format",),
 ]
-MISSING += [("protocol", key) for key in ("name", "manifest", "seed", "cutoff", "convention", "database")]
+MISSING += [("protocol", key) for key in PROTOCOL if key != "train"]
 MISSING += [("rows", 0, key) for key in ("method", "kind", "bits", "distance", "seed", "figures", "curves", "health")]
 MISSING += [("rows", 1, "figures", "mAP@ALL hash", "value")]
 
@@ -152,6 +153,42 @@ def test_a_result_that_lacks_something_is_refused_and_says_what(tmp_path: Path, 
     file.write_text(json.dumps(without(json.loads(file.read_text()), *path)))
     with pytest.raises(EvaluationError, match=rf"result\.json is not the result of an evaluation.*{path[-1]}"):
         Result.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("made by",), [1]),
+        (("protocol", "name"), [1]),
+        (("protocol", "cutoff"), "x"),
+        (("protocol", "queries"), "x"),
+        (("protocol", "version"), True),
+        (("rows", 0, "bits"), "x"),
+        (("rows", 0, "seed"), [1]),
+        (("rows", 0, "method"), 5),
+        (("rows", 0, "figures", "mAP@ALL hash", "value"), "x"),
+        (("rows", 0, "figures", "mAP@ALL hash", "value"), None),
+        (("rows", 0, "figures", "mAP@ALL hash", "value"), float("nan")),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(tmp_path: Path, path: tuple[Any, ...], value: object) -> None:
+    file = written(tmp_path) / "result.json"
+    described = inner = json.loads(file.read_text())
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    file.write_text(json.dumps(described))
+    with pytest.raises(EvaluationError, match=r"result\.json is not the result of an evaluation"):
+        Result.read(tmp_path)
+
+
+def test_wide_codes_keep_no_correlation_of_every_pair() -> None:
+    dice = np.random.default_rng(0)
+    for bits, drawn in ((512, 512), (520, 0)):
+        health = code_health(Codes.from_bits(dice.integers(0, 2, (30, bits)), Grains(look=bits)))["look"]
+        described = described_health(health)
+        assert len(described["correlation"]) == drawn
+        assert described["largest correlation"] > 0
 
 
 def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _table(methods: Sequence[Facts], columns: Sequence[str]) -> Iterator[str]:
 
 def _command(made_by: Facts, group: Facts) -> str | None:
     """What was asked for, as it is typed; the place of the pictures is the reader's own."""
-    if "model" not in made_by:
+    if not made_by.keys() >= {"model", "bits", "references", "asymmetric", "label noise"}:
         return None
     seeds, bits = (",".join(map(str, values)) for values in (group["seeds"], made_by["bits"]))
     noise = ",".join(map(str, made_by["label noise"]))

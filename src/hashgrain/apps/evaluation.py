@@ -3,6 +3,8 @@ with result.json, per_query.npz, manifest.json.gz and report.html."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from hashgrain.evaluate.described import Described, describe
 from hashgrain.evaluate.labels import Labels
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.outside import OutsideCodes
-from hashgrain.evaluate.protocols import CROPPED, PROTOCOLS, protocol
+from hashgrain.evaluate.protocols import CROPPED, PROTOCOLS, Protocol, protocol
 from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
 from hashgrain.evaluate.splitting import Pool, pool_of, read_pool, split
 from hashgrain.labelled import labelled_pictures
@@ -64,12 +66,10 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
     made_by = _made_by(encoder, plan, widths)
     folders = [out / _folder(name, seed) for name, seed in _runs(plan)]
     _check_protocols(plan, data)
-    if all(_is_finished(folder, made_by) for folder in folders):
-        pool = read_pool(labelled_pictures(data))
-        manifests = [manifest for _, manifest in _manifests(plan, pool)]
-        if all(Result.read(f).manifest == m.digest for f, m in zip(folders, manifests, strict=True)):
-            say("every run stands finished; name another folder with --out to measure again")
-            return folders
+    _make_folder(out)
+    if all(_is_finished(folder, made_by) for folder in folders) and _are_of(folders, plan, data):
+        say("every run stands finished; name another folder with --out to measure again")
+        return folders
     say(f"encoding the pictures of {data}")
     hash_widths = widths if plan.references == "all" else ()
     described = describe(encoder, labelled_pictures(data), hash_widths=hash_widths, progress=progress)
@@ -78,15 +78,18 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
         if _is_finished(folder, made_by) and Result.read(folder).manifest == manifest.digest:
             say(f"{folder} stands finished")
             continue
+        if (folder / FILE).is_file():
+            say(f"{folder} holds a run of other pictures, another model or other options; this one takes its place")
         say(f"{name}, seed {manifest.seed}: {_counts(manifest)}")
-        at = manifest.locate(described.pool.hashes, described.pool.names)
+        at = manifest.locate(described.pool.hashes, described.pool.names, described.refused)
         rows = list(_rows(encoder, described, manifest, at, widths, plan, known, say))
         warnings = [*manifest.warnings, *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
         about = PROTOCOLS[name].about if name in PROTOCOLS else ""
         result = Result(described_protocol(manifest, about), rows, warnings, now(), made_by=made_by)
         own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"]
         picked = pick_examples(own[-1], manifest, at, described.outputs) if own else []
-        write_run(folder, result, manifest, shown_examples(picked, manifest, data))
+        names = [described.pool.names[place] for place in at.tolist()]  # of today: a manifest may know others
+        write_run(folder, result, manifest, shown_examples(picked, manifest, names, data))
     return folders
 
 
@@ -116,21 +119,29 @@ def evaluate_codes(
 def write_run(folder: Path, result: Result, manifest: Manifest | None, examples: Sequence[Example]) -> None:
     """The result last: where it stands, the run is whole."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).unlink(missing_ok=True)  # of the run that stood here: not beside parts of this one
     if manifest:
         manifest.write(folder / MANIFEST)
     (folder / PAGE).write_text(report_page(result.described(), examples), encoding="utf-8")
     result.write(folder)
 
 
-def export_features(encoder: Encoder, data: Path, manifest: Manifest, out: Path, progress: Progress) -> None:
-    """Features and labels as .npy, in the order of the manifest: for programs that make codes of their own."""
+def export_features(
+    encoder: Encoder, data: Path, chosen: Protocol, seed: int, out: Path, progress: Progress
+) -> Manifest:
+    """Features and labels as .npy, in the order of the manifest: for programs that make codes of their own. It is
+    drawn from the pictures that can be opened."""
+    _check_protocols(Plan((chosen.name,), (seed,)), data)
+    _make_folder(out)
     described = describe(encoder, labelled_pictures(data), progress=progress)
-    at, labels = manifest.locate(described.pool.hashes, described.pool.names), _numbers(manifest)
-    out.mkdir(parents=True, exist_ok=True)
+    drawn = split(described.pool, chosen, seed)
+    manifest = replace(drawn, warnings=[*drawn.warnings, *_refusals(described)])
+    labels = _numbers(manifest)
     for split_name, index in manifest.splits.items():
-        np.save(out / f"{split_name}.npy", described.features[at[index]])
+        np.save(out / f"{split_name}.npy", described.features[index])
         np.save(out / f"{split_name}_labels.npy", labels[index])
     manifest.write(out / MANIFEST)
+    return manifest
 
 
 def _rows(
@@ -164,9 +175,11 @@ def _rows(
 def _check_protocols(plan: Plan, data: Path) -> None:
     """Whether every protocol can be drawn, before anything is read or encoded: names stand for contents here."""
     pictures = [replace(picture, read=bytes) for picture in labelled_pictures(data)]
-    pool = pool_of(pictures, [picture.name for picture in pictures])
+    pool = pool_of(pictures, [json.dumps(picture.name) for picture in pictures])  # a name need not be UTF-8
     for name in () if plan.manifest else plan.protocols:
-        split(pool, protocol(name), plan.seeds[0])
+        split(pool, protocol(name), min(plan.seeds))
+    if plan.label_noise and (pool.in_sets or plan.references == "none"):
+        raise EvaluationError("label noise is of the reference classifier of one class a picture: there is none here")
 
 
 def _runs(plan: Plan) -> list[tuple[str, int]]:
@@ -211,6 +224,26 @@ def _is_finished(folder: Path, made_by: Mapping[str, Any]) -> bool:
     return (folder / FILE).is_file() and dict(Result.read(folder).made_by) == dict(made_by)
 
 
+def _are_of(folders: Sequence[Path], plan: Plan, data: Path) -> bool:
+    """Whether the runs are of these very pictures, as far as reading tells, which is quicker than encoding."""
+    try:
+        pool = read_pool(labelled_pictures(data))
+    except EvaluationError:  # one that cannot be read was left out then, and will be now
+        return False
+    manifests = [manifest for _, manifest in _manifests(plan, pool)]
+    return all(Result.read(f).manifest == m.digest for f, m in zip(folders, manifests, strict=True))
+
+
+def _make_folder(folder: Path) -> None:
+    """Before an hour of encoding, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"cannot make the folder {folder} ({error.strerror})") from None
+    if not os.access(folder, os.W_OK):
+        raise EvaluationError(f"the folder {folder} may not be written to")
+
+
 def _counts(manifest: Manifest) -> str:
     return ", ".join(f"{len(index):,} {name}" for name, index in manifest.splits.items())
 
@@ -227,7 +260,8 @@ def _crop(encoder: Encoder, manifest: Manifest) -> list[str]:
 def _refusals(described: Described) -> list[str]:
     if not described.refused:
         return []
-    told = "; ".join(described.refused[:MOST_REFUSED])
+    named = [why if why.startswith(name) else f"{name}: {why}" for name, why in described.refused.items()]
+    told = "; ".join(named[:MOST_REFUSED])
     return [f"{len(described.refused)} pictures could not be opened and are left out: {told}"]
 
 

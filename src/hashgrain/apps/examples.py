@@ -57,11 +57,11 @@ def pick_examples(row: Row, manifest: Manifest, at: NDArray[np.int64], outputs: 
     return picked
 
 
-def shown_examples(picked: Sequence[Picked], manifest: Manifest, data: Path) -> list[Example]:
-    """With their pictures, from where the data is."""
-    names = {manifest.names[i] for each in picked for i in (each.query, *each.hits.tolist())}
-    small = _thumbnails(p for p in labelled_pictures(data) if p.name in names)
-    return [_shown(each, manifest, small) for each in picked]
+def shown_examples(picked: Sequence[Picked], manifest: Manifest, names: Sequence[str], data: Path) -> list[Example]:
+    """With their pictures, from where the data is; `names` are those that the manifest's pictures have there."""
+    wanted = {names[i] for each in picked for i in (each.query, *each.hits.tolist())}
+    small = _thumbnails(p for p in labelled_pictures(data) if p.name in wanted)
+    return [_shown(each, manifest, names, small) for each in picked]
 
 
 def _varied(order: NDArray[np.int64], manifest: Manifest) -> list[int]:
@@ -101,7 +101,7 @@ def _enlarged(jpeg: bytes) -> bytes:
     return larger.getvalue()
 
 
-def _shown(each: Picked, manifest: Manifest, small: Mapping[str, bytes]) -> Example:
+def _shown(each: Picked, manifest: Manifest, names: Sequence[str], small: Mapping[str, bytes]) -> Example:
     def called(i: int) -> str:
         return ", ".join(manifest.classes[i]) if manifest.in_sets else manifest.classes[i][-1]
 
@@ -109,12 +109,12 @@ def _shown(each: Picked, manifest: Manifest, small: Mapping[str, bytes]) -> Exam
         PageHit(
             name=called(i),
             path="",
-            thumbnail=small.get(manifest.names[i]),
+            thumbnail=small.get(names[i]),
             word="",
             distances={"distance": int(distance)},
             right=bool(right),
         )
         for i, distance, right in zip(each.hits.tolist(), each.distances, each.relevant, strict=True)
     ]
-    query = PageQuery(called(each.query), small.get(manifest.names[each.query]))
+    query = PageQuery(called(each.query), small.get(names[each.query]))
     return Example(f"{each.title}: {called(each.query)}", each.figure, query, hits)

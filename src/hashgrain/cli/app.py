@@ -71,6 +71,11 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
         except HashgrainError as error:
             complain(f"error: {error}")
             code = 1
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, a folder that may not be written
+            complain(f"error: {error.filename or verb.__name__}: {error.strerror or error}")
+            code = 1
         except KeyboardInterrupt as stop:
             complain(str(stop) or "stopped")
             code = STOPPED

@@ -32,9 +32,12 @@ def compare(
     Example: hashgrain compare runs/evaluate/*
     """
     from hashgrain.apps.comparison_page import comparison_facts, comparison_page
+    from hashgrain.errors import EvaluationError
     from hashgrain.evaluate.comparison import group, incomparable
     from hashgrain.evaluate.results import Result
 
+    if out is not None and out.suffix == ".json":
+        raise EvaluationError(f"--out {out}: the page is Markdown, and its facts go to .json beside it; name it .md")
     groups = group([Result.read(run) for run in runs])
     for warning in incomparable(groups):
         say(f"warning: {warning}")

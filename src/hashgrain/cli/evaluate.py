@@ -13,7 +13,9 @@ from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_tabl
 def evaluate(
     target: Annotated[
         str,
-        typer.Argument(metavar="MODEL|CODES", help="'default', a bundle's folder, or a folder of codes."),
+        typer.Argument(
+            metavar="MODEL|CODES", help="'default', a bundle's folder, or a folder of codes, .npy or .parquet."
+        ),
     ],
     data: Annotated[
         Path | None, typer.Option("--data", help="Labelled pictures: class/picture.jpg, parquet tables, or a list.")
@@ -61,6 +63,9 @@ def evaluate(
         say(text, quiet)
 
     if is_codes(Path(target)):
+        given = {"--protocol": protocol, "--bits": bits, "--label-noise": label_noise}
+        for option in [name for name, value in given.items() if value]:
+            say(f"warning: {option} is of models; codes are measured as they are")
         drawn = Manifest.read(manifest) if manifest else None
         folder = out / Path(target).resolve().name
         folders = [evaluate_codes(read_outside(target), drawn, Path(target).resolve().name, asymmetric, folder, tell)]
@@ -69,6 +74,8 @@ def evaluate(
             raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
         if references not in ("usual", "all", "none"):
             raise EvaluationError(f"--references {references}: it is usual, all or none")
+        if manifest and protocol:
+            raise EvaluationError("a --manifest is of one protocol already: give one or the other")
         plan = Plan(
             protocols=protocol or ["folder"],
             seeds=_numbers(seeds, "--seeds", int),

@@ -49,15 +49,14 @@ def protocols(
     from hashgrain.evaluate.splitting import read_pool, split
     from hashgrain.labelled import labelled_pictures
 
-    with progress_bar("reading", None, False) as progress:
-        manifest = split(read_pool(labelled_pictures(data), progress), chosen, seed)
+    with progress_bar("encoding" if features else "reading", None, False) as progress:
+        if features:
+            manifest = export_features(Encoder.load(features), data, chosen, seed, out, progress)
+        else:
+            manifest = split(read_pool(labelled_pictures(data), progress), chosen, seed)
+            manifest.write(out / MANIFEST)
     for warning in manifest.warnings:
         say(f"warning: {warning}")
-    if features:
-        with progress_bar("encoding", None, False) as progress:
-            export_features(Encoder.load(features), data, manifest, out, progress)
-    else:
-        manifest.write(out / MANIFEST)
     counts = {split_name: len(index) for split_name, index in manifest.splits.items()}
     facts = {"manifest": str(out / MANIFEST), "digest": manifest.digest, **counts, "seed": seed}
     print_json(facts) if as_json else print_facts(facts)

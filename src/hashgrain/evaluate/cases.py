@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes, Grains
+from hashgrain.codes import MAX_BITS, Codes, Grains
 from hashgrain.evaluate import references
 from hashgrain.evaluate.counting import Tally, tallies_of_vectors, tally
 from hashgrain.evaluate.described import Described
@@ -103,8 +103,10 @@ def reference_cases(
     def hashed(name: str, encode: references.Hash, source: Vectors, *, seeded: bool = True) -> Case:
         return asked.by_codes(name, "reference", encode(source[queries]), encode(source[database]), seeded=seeded)
 
-    yield hashed("classifier as code", references.classifier(fitted, truths), features, seeded=False)
-    if isinstance(truths, Paths):
+    classes = int(truths.ids[:, -1].max()) + 1 if isinstance(truths, Paths) else 1
+    if classes <= MAX_BITS:  # a face or a product a class is more than there are bits in a code
+        yield hashed("classifier as code", references.classifier(fitted, truths), features, seeded=False)
+    if isinstance(truths, Paths) and classes <= MAX_BITS:
         for share in label_noise:
             wrong = truths.ids.copy()
             wrong[:, -1] = flip_labels(wrong[:, -1], share, manifest.seed)
@@ -113,19 +115,20 @@ def reference_cases(
     unit = references.unit(features)
     yield asked.by_vectors("features, float cosine", "reference", "cosine", unit[queries], unit[database])
     for bits in widths:
-        if bits <= min(fitted.shape):
+        if bits <= references.most_directions(fitted):
             yield hashed("PCA + rotation", references.pca_rotation(fitted, bits, manifest.seed), features)
     if which == "usual" or described.histograms is None:
         return
     for bits in widths:
-        if bits <= min(fitted.shape):
+        if bits <= references.most_directions(fitted):
             yield hashed("ITQ", references.itq(fitted, bits, manifest.seed), features)
         yield hashed("LSH", references.lsh(fitted, bits, manifest.seed), features)
     colours = described.histograms
     yield asked.by_vectors("colour histogram, cosine", "reference", "cosine", colours[queries], colours[database])
     for bits in widths:
-        encode = references.pca_rotation(colours[train], bits, manifest.seed)
-        yield hashed("colour histogram, PCA + rotation", encode, colours)
+        if bits <= references.most_directions(colours[train]):
+            encode = references.pca_rotation(colours[train], bits, manifest.seed)
+            yield hashed("colour histogram, PCA + rotation", encode, colours)
         hashes = described.hashes[bits]
         yield asked.by_codes("perceptual hash", "reference", hashes[queries], hashes[database])
 

@@ -22,6 +22,7 @@ from hashgrain.evaluate.results import Result, Row
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 PAST = 2.120  # of 16 degrees of freedom: a little wide for more
 NORMAL = 1.96
+PARTLY = "not every method has every run: a mean is over the runs it has, a difference over those that two share"
 NoiseOf = Literal["seeds", "queries", "unknown"]  # what the larger interval is over
 Run = tuple[str, int]  # manifest and seed
 
@@ -83,16 +84,38 @@ def group(results: Sequence[Result]) -> list[Group]:
     for result in results:
         by_protocol[result.protocol["name"], result.protocol.get("version", 1)].append(result)
     groups = []
-    for same in by_protocol.values():
+    for same in (data_set for runs in by_protocol.values() for data_set in _data_sets(runs)):
         for methods in _connected(_methods(same)):
             manifests = tuple(sorted({manifest for method in methods for manifest, _ in method.rows}))
             inside = [result for result in same if result.manifest in manifests]
             notes = list(dict.fromkeys(note for result in inside for note in result.warnings))
+            if len({frozenset(method.rows) for method in methods}) > 1:
+                notes.append(PARTLY)
             seeds = tuple(sorted({seed for method in methods for _, seed in method.rows}))
             asked = [result.made_by for result in inside]
             made_by = [each for i, each in enumerate(asked) if each not in asked[:i]]
             groups.append(Group(inside[0].protocol, manifests, seeds, methods, notes, made_by))
     return groups
+
+
+def _data_sets(results: Sequence[Result]) -> list[list[Result]]:
+    """Runs by what their splits were drawn from: seeds of other pictures are no seeds of these."""
+    found: list[list[Result]] = []
+    for result in results:
+        home = next((runs for runs in found if all(_may_be_of_one(result, other) for other in runs)), None)
+        if home is None:
+            found.append([result])
+        else:
+            home.append(result)
+    return found
+
+
+def _may_be_of_one(one: Result, other: Result) -> bool:
+    """The same manifest, or splits with other seeds of the same pictures (which older results do not name)."""
+    if one.manifest == other.manifest:
+        return True
+    pictures = {result.protocol["pictures"] for result in (one, other) if result.protocol.get("pictures")}
+    return len(pictures) < 2 and one.protocol["seed"] != other.protocol["seed"]
 
 
 def _methods(results: Sequence[Result]) -> list[Method]:
@@ -105,8 +128,12 @@ def _methods(results: Sequence[Result]) -> list[Method]:
         models[digest] = str(result.made_by.get("model") or result.made_by.get("codes") or "")
         for row in result.rows:
             runs = found[row.name][digest]
-            if (result.manifest, row.seed) in runs:
-                raise EvaluationError(f"{row.name} stands twice, with the same pictures and seed {row.seed}")
+            before = runs.get((result.manifest, row.seed))
+            if before and dict(before.figures) != dict(row.figures):
+                raise EvaluationError(
+                    f"{row.name} stands twice, with the same pictures and seed {row.seed}, and not with the same"
+                    " figures: leave one of the two runs out"
+                )
             runs[result.manifest, row.seed] = row
     methods = []
     for name, by_digest in found.items():

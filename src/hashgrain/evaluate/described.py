@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +32,7 @@ class Described:
     features: Vectors
     histograms: Vectors | None  # of colours, where the pixels were asked about
     hashes: dict[int, Codes]  # perceptual hashes by width
-    refused: Sequence[str]  # pictures that could not be opened, with the reason
+    refused: Mapping[str, str]  # pictures that could not be opened, and why
 
 
 def describe(
@@ -45,7 +45,7 @@ def describe(
     """Encode every picture. `hash_widths` also asks for colour histograms, and perceptual hashes of these widths."""
     kept: list[LabelledPicture] = []
     contents: list[str] = []
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     columns: list[list[Vectors]] = [[], [], []]
     hashes: dict[int, list[Codes]] = {bits: [] for bits in hash_widths}
     stream = iter(pictures)
@@ -54,7 +54,7 @@ def describe(
             pixels = []
             for picture, (content, opened) in zip(batch, pool.map(partial(_open, encoder), batch), strict=True):
                 if isinstance(opened, str):
-                    refused.append(f"{picture.name}: {opened}")
+                    refused[picture.name] = opened
                     continue
                 kept.append(replace(picture, read=bytes))  # a table's pictures hold their contents
                 contents.append(content)
@@ -70,7 +70,9 @@ def describe(
             if progress:
                 progress(len(kept) + len(refused))
     if not kept:
-        raise EvaluationError("no labelled pictures that could be opened" + "".join(f"; {why}" for why in refused[:3]))
+        raise EvaluationError(
+            "no labelled pictures that could be opened" + "".join(f"; {why}" for why in list(refused.values())[:3])
+        )
     outputs, features = (np.concatenate(column) for column in columns[:2])
     histograms = np.concatenate(columns[2]) if hash_widths else None
     joined = {bits: Codes.concatenate(parts) for bits, parts in hashes.items()}

@@ -121,6 +121,8 @@ def _numbers_of(names: NDArray[Any]) -> NDArray[np.int64]:
 
 def sets_of(labels: Iterable[Sequence[int]], n_labels: int) -> Sets:
     """Label sets from lists of label numbers."""
+    if n_labels > MOST_LABELS:
+        raise EvaluationError(f"{n_labels} labels, more than {MOST_LABELS}")
     rows = list(labels)
     table = np.zeros((len(rows), n_labels), np.bool_)
     for row, found in zip(table, rows, strict=True):

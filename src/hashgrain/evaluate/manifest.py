@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,22 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        told = {found: json.dumps(sorted(found) if self.in_sets else found) for found in set(self.classes)}
+        lines = self._lines()
         text = hashlib.sha256(json.dumps([self.rules[rule] for rule in RULES]).encode())
         for split, index in self.splits.items():
             text.update(f"\n{split}\n".encode())
-            lines = sorted(f"{self.hashes[i]} {told[self.classes[i]]}" for i in index.tolist())
-            text.update("\n".join(lines).encode())
+            text.update("\n".join(sorted(lines[i] for i in index.tolist())).encode())
         return text.hexdigest()
+
+    @property
+    def pictures(self) -> str:
+        """A digest of all pictures it was drawn from, which splits with other seeds have in common."""
+        return hashlib.sha256("\n".join(sorted(self._lines())).encode()).hexdigest()
+
+    def _lines(self) -> list[str]:
+        """Content and labels of each picture."""
+        told = {found: json.dumps(sorted(found) if self.in_sets else found) for found in set(self.classes)}
+        return [f"{content} {told[found]}" for content, found in zip(self.hashes, self.classes, strict=True)]
 
     def write(self, path: str | Path) -> Path:
         """Write it as JSON, compressed; the same manifest gives the same bytes."""
@@ -131,8 +140,9 @@ class Manifest:
             raise EvaluationError(f"{source} was altered or damaged: it does not match the digest it names")
         return manifest
 
-    def locate(self, hashes: Iterable[str], names: Sequence[str]) -> Index:
-        """Where each picture of the manifest stands among pictures of these contents; an error names what changed."""
+    def locate(self, hashes: Iterable[str], names: Sequence[str], refused: Container[str] = ()) -> Index:
+        """Where each picture of the manifest stands among pictures of these contents; an error names what changed.
+        `refused` are names of pictures that are there and could not be opened."""
         places: dict[str, int] = {}
         for i, found in enumerate(hashes):
             places.setdefault(found, i)
@@ -140,7 +150,11 @@ class Manifest:
         lost = [i for i in needed.tolist() if self.hashes[i] not in places]
         if lost:
             there = set(names)
-            told = [f"{self.names[i]} ({'changed' if self.names[i] in there else 'missing'})" for i in lost[:NAMED]]
+
+            def what(name: str) -> str:
+                return "cannot be opened" if name in refused else "changed" if name in there else "missing"
+
+            told = [f"{self.names[i]} ({what(self.names[i])})" for i in lost[:NAMED]]
             more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
             raise EvaluationError(
                 f"{len(lost)} pictures are not those of the manifest: {', '.join(told)}{more}. Figures on other"

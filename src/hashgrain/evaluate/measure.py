@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +27,7 @@ RANKS = (1, 10, 100, 1000)
 GRADED_AT = 100
 HIERARCHICAL_AT = 2500
 MOST_RANKS = 60  # points of a curve
+CELLS_AT_ONCE = 1 << 20  # counts looked at together: 8 MB
 Distance = Literal["symmetric", "asymmetric", "cosine"]  # binary both; real-valued queries; real-valued both
 Curves = dict[str, dict[str, Sequence[float]]]
 
@@ -55,15 +56,19 @@ class _Gathered:
 
     precisions: dict[str, list[Precisions]] = field(default_factory=dict)
     columns: dict[str, list[Floats]] = field(default_factory=dict)
+    sums: dict[str, Floats] = field(default_factory=dict)  # over queries, of curves
 
     def add(self, name: str, values: Floats) -> None:
         self.columns.setdefault(name, []).append(values)
+
+    def add_curve(self, name: str, values: Floats) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + values.sum(axis=0)
 
 
 def measure(tallies: Iterable[Tally], cutoff: int | None, distance: Distance, levels: Sequence[str] = ()) -> Measured:
     """All figures of a method. `levels` names the levels of a hierarchy above the last, coarse to fine."""
     gathered, ranks = _Gathered(), np.empty(0, np.int64)
-    for tally in tallies:
+    for tally in (part for whole in tallies for part in _parts(whole)):
         ranks = _ranks(tally.database)
         for k in cutoffs_of(cutoff, tally.database):
             ranking = Ranking(tally, k)
@@ -81,18 +86,30 @@ def measure(tallies: Iterable[Tally], cutoff: int | None, distance: Distance, le
         if distance == "symmetric":
             _add_within(gathered, tally)
         found, relevant = cumulated(tally.all, tally.good, ranks), tally.relevant
-        gathered.add("by rank precision", found / ranks)
-        gathered.add("by rank recall", found / np.maximum(1, relevant)[:, None])
+        gathered.add_curve("by rank precision", found / ranks)
+        gathered.add_curve("by rank recall", found / np.maximum(1, relevant)[:, None])
         gathered.add("without relevant", (relevant == 0).astype(np.float64))
     if not gathered.columns:
         return Measured({}, {}, np.empty(0), 0)
     joined = {name: Precisions.joined(parts) for name, parts in gathered.precisions.items()}
     columns = {name: np.concatenate(parts) for name, parts in gathered.columns.items()}
     figures = {name: each.figure() for name, each in joined.items()}
-    figures |= {name: mean(values) for name, values in columns.items() if values.ndim == 1 and name[0] != "b"}
+    figures |= {name: mean(values) for name, values in columns.items()}
     lost = int(columns["without relevant"].sum())
     del figures["without relevant"]
-    return Measured(figures, _curves(columns, ranks), next(iter(joined.values())).values, lost)
+    return Measured(
+        figures,
+        _curves(gathered.sums, len(columns["without relevant"]), ranks),
+        next(iter(joined.values())).values,
+        lost,
+    )
+
+
+def _parts(whole: Tally) -> Iterator[Tally]:
+    """Some queries at a time: a figure takes a dozen arrays as large as the counts."""
+    step = max(1, CELLS_AT_ONCE // max(1, whole.graded[:1].size))
+    for start in range(0, max(1, len(whole)), step):
+        yield Tally(whole.graded[start : start + step], whole.relevant_from)
 
 
 def _add_graded(gathered: _Gathered, tally: Tally, cutoff: int | None, levels: Sequence[str]) -> None:
@@ -121,10 +138,11 @@ def _add_within(gathered: _Gathered, tally: Tally) -> None:
     }
     for name, compute in measures.items():
         values = compute(tally)
-        gathered.add(f"by radius {name}", values)
-        gathered.add(f"{name} within {RADIUS}", values[:, min(RADIUS, values.shape[1] - 1)])
-    gathered.add("by distance same", tally.good.astype(np.float64))
-    gathered.add("by distance different", (tally.all - tally.good).astype(np.float64))
+        gathered.add_curve(f"by radius {name}", values)
+        at_radius = values[:, min(RADIUS, values.shape[1] - 1)].copy()  # a view would keep the whole
+        gathered.add(f"{name} within {RADIUS}", at_radius)
+    gathered.add_curve("by distance same", tally.good.astype(np.float64))
+    gathered.add_curve("by distance different", (tally.all - tally.good).astype(np.float64))
 
 
 def _ranks(database: int) -> NDArray[np.int64]:
@@ -134,9 +152,9 @@ def _ranks(database: int) -> NDArray[np.int64]:
     return np.unique(np.round(np.geomspace(1, database, MOST_RANKS)).astype(np.int64))
 
 
-def _curves(columns: dict[str, Floats], ranks: NDArray[np.int64]) -> Curves:
+def _curves(sums: dict[str, Floats], queries: int, ranks: NDArray[np.int64]) -> Curves:
     def means(name: str) -> list[float]:
-        return [round(float(value), 6) for value in columns[name].mean(axis=0)]
+        return [round(float(value), 6) for value in sums[name] / max(1, queries)]
 
     found: Curves = {
         "by rank": {
@@ -145,11 +163,9 @@ def _curves(columns: dict[str, Floats], ranks: NDArray[np.int64]) -> Curves:
             "recall": means("by rank recall"),
         }
     }
-    if "by radius P" in columns:
-        radii = list(range(columns["by radius P"].shape[1]))
+    if "by radius P" in sums:
+        radii = list(range(len(sums["by radius P"])))
         named = {"precision": "P", "recall": "R", "hit rate": "hit"}
         found["by radius"] = {"radius": radii} | {name: means(f"by radius {column}") for name, column in named.items()}
-        found["distances"] = {
-            kind: columns[f"by distance {kind}"].sum(axis=0).astype(int).tolist() for kind in ("same", "different")
-        }
+        found["distances"] = {kind: sums[f"by distance {kind}"].astype(int).tolist() for kind in ("same", "different")}
     return found

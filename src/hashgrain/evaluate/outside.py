@@ -15,6 +15,7 @@ from hashgrain.codes import MAX_BITS, Codes, Grains
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, as_labels
 
+SIDES = ("queries", "database")
 SUFFIXES = (".npy", ".parquet", ".hgc")
 
 
@@ -53,15 +54,14 @@ class OutsideCodes:
 
 def is_codes(folder: Path) -> bool:
     """Whether a folder holds codes rather than a model. One side of the two is enough to be told what is missing."""
-    return any((folder / f"{side}{suffix}").is_file() for side in ("queries", "database") for suffix in SUFFIXES)
+    return any((folder / f"{side}{suffix}").is_file() for side in SIDES for suffix in SUFFIXES)
 
 
 def read_outside(folder: str | Path) -> OutsideCodes:
     """Codes of both sides. In .npy, uint8 is packed bits, eight a byte, as Faiss and numpy.packbits write them;
     anything else is one value a bit: booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one."""
     where = Path(folder)
-    queries, outputs = _side(where, "queries")
-    database, _ = _side(where, "database")
+    (queries, outputs), (database, _) = (_side(where, side) for side in SIDES)
     if queries.grains.bits != database.grains.bits:
         raise EvaluationError(f"{where}: queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
     wanted, labels = _labels(where / "query_labels.npy"), _labels(where / "database_labels.npy")
@@ -84,9 +84,14 @@ def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
     (file,) = found
     if file.suffix == ".npy":
         table = _array(file)
+        if table.dtype == np.uint8 and table.ndim == 2 and _unpacked(table):
+            raise EvaluationError(
+                f"{file}: uint8 is packed bits, eight a byte, but every byte is 0 or 1; save one value a bit as bool"
+            )
         codes = as_codes(table, name=str(file))
         real = table.dtype.kind == "f" and not np.isin(table, (-1, 0, 1)).all()
-        return codes, table.astype(np.float32) if real else None
+        with np.errstate(over="ignore"):  # what single precision cannot hold is told where it is asked with
+            return codes, table.astype(np.float32) if real else None
     try:
         codes = load_codes(file).codes
     except CodesError as error:
@@ -116,6 +121,11 @@ def as_codes(table: NDArray[Any], *, name: str) -> Codes:
         return Codes.from_bits(on, Grains(look=table.shape[1]))
     except CodesError as error:
         raise EvaluationError(f"{name}: {error}") from None
+
+
+def _unpacked(table: NDArray[np.uint8]) -> bool:
+    """Whether the bytes are bits that nobody packed: of so many bytes that packed ones would not look like that."""
+    return table.shape[1] >= 8 and int(table.max(initial=0)) == 1
 
 
 def _array(path: Path) -> NDArray[Any]:

@@ -117,8 +117,13 @@ def _shrunk(grey: NDArray[Any]) -> NDArray[Any]:
     return grey
 
 
+def most_directions(features: Vectors) -> int:
+    """How many directions PCA finds in them."""
+    return int(min(features.shape[1], len(features) - 1))
+
+
 def _pca(features: Vectors, bits: int) -> tuple[Vectors, NDArray[np.float64]]:
-    if not 1 <= bits <= min(features.shape[1], len(features) - 1):
+    if not 1 <= bits <= most_directions(features):
         raise EvaluationError(f"PCA of {len(features)} x {features.shape[1]} features gives no {bits} directions")
     mean = features.mean(axis=0)
     _, vectors = np.linalg.eigh(np.atleast_2d(np.cov((features - mean).T)))

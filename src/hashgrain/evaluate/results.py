@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,12 @@ from hashgrain.evaluate.measure import Curves, Distance, Measured
 FORMAT = 1
 FILE, PER_QUERY = "result.json", "per_query.npz"
 DIGITS = 6
+MOST_PAIRED = 512  # bits whose correlation is kept pair by pair
+
+
+_PROTOCOL = {"name": str, "version": int, "manifest": str, "seed": int, "cutoff": int | None, "convention": str,
+             "relevance": str, "transform": str, "about": str, "queries": int, "database": int}  # fmt: skip
+_ROW = {"method": str, "kind": str, "bits": int | None, "distance": str, "seed": int, "figures": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +105,9 @@ class Result:
                 )
             per_query = _per_query(file.with_name(PER_QUERY), len(described["rows"]))
             rows = [_row(row, values) for row, values in zip(described["rows"], per_query, strict=True)]
-            protocol = dict(described["protocol"])
-            for name in ("name", "manifest", "seed", "cutoff", "convention", "database"):
-                protocol[name]
-            head = (described[name] for name in ("warnings", "created", "made by", "hashgrain"))
-            return cls(protocol, rows, *head)
+            protocol = _told(described["protocol"], _PROTOCOL)
+            head = _told(described, {"warnings": list, "created": str, "made by": dict, "hashgrain": str})
+            return cls(protocol, rows, *(head[name] for name in ("warnings", "created", "made by", "hashgrain")))
         except OSError as error:
             raise EvaluationError(f"cannot read the result {file} ({error.strerror})") from None
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -115,7 +120,8 @@ def described_protocol(manifest: Manifest, about: str = "") -> dict[str, Any]:
     counts = {split: len(index) for split, index in manifest.splits.items()}
     name, classes = manifest.rules["protocol"], len(manifest.class_names())
     facts = {"name": name, "seed": manifest.seed, "manifest": manifest.digest, "classes": classes, "about": about}
-    return facts | rules | counts | {"train in database": manifest.database_holds_train}
+    more = {"train in database": manifest.database_holds_train, "pictures": manifest.pictures}
+    return facts | rules | counts | more
 
 
 def row_of(
@@ -147,6 +153,7 @@ def row_of(
 
 def described_health(health: Health) -> dict[str, Any]:
     pairs = health.correlations
+    drawn = health.correlation if health.bits <= MOST_PAIRED else ()  # 100 MB for 4,096 bits
     return {
         "entropy": [round(float(value), 4) for value in health.entropy],
         "share of ones": [round(float(value), 4) for value in health.ones],
@@ -156,7 +163,7 @@ def described_health(health: Health) -> dict[str, Any]:
         "colliding": round(health.colliding, DIGITS),
         "mean correlation": round(float(pairs.mean()), 4) if len(pairs) else 0.0,
         "largest correlation": round(float(pairs.max(initial=0)), 4),
-        "correlation": [[round(float(value), 2) for value in line] for line in health.correlation],
+        "correlation": [[round(float(value), 2) for value in line] for line in drawn],
     }
 
 
@@ -168,8 +175,23 @@ def _plain(figure: Figure) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in asdict(figure).items() if value is not None}
 
 
+def _told(described: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """What is described, if all of it is there and of its kind."""
+    for name, kind in kinds.items():
+        if not isinstance(described[name], kind) or isinstance(described[name], bool):
+            raise TypeError(f"{name} is {described[name]!r:.80}")
+    return dict(described)
+
+
+def _figure(described: Mapping[str, Any]) -> Figure:
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in described.values()):
+        raise TypeError(f"a figure is {described!r:.80}")
+    return Figure(**described)
+
+
 def _row(described: Mapping[str, Any], per_query: Floats) -> Row:
-    figures = {str(name): Figure(**figure) for name, figure in described["figures"].items()}
+    _told(described, _ROW)
+    figures = {str(name): _figure(figure) for name, figure in described["figures"].items()}
     plain = {name: described[name] for name in ("method", "kind", "bits", "distance", "seed")}
     curves, lost = described["curves"], described["without_relevant"]
     return Row(**plain, figures=figures, grain=described["grain"], curves=curves, health=described["health"],

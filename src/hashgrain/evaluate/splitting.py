@@ -74,6 +74,8 @@ def pool_of(pictures: Sequence[LabelledPicture], hashes: Sequence[str]) -> Pool:
 
 def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     """Draw queries, training pictures and database as the protocol says."""
+    if seed < 0:
+        raise EvaluationError(f"a seed of {seed}: it is 0 or more")
     if pool.in_sets != (protocol.relevance == "shares a label") and protocol.counts:
         raise EvaluationError(
             f"{protocol.name} takes {'sets of labels' if not pool.in_sets else 'one class a picture'}"
