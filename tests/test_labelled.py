@@ -194,7 +194,7 @@ def test_sets_of_labels_are_sets_and_every_picture_is_told_of() -> None:
     assert list(pool.classes) == [("a", "b"), ()]
     assert pool.in_sets
     assert seen == [1, 2]
-    assert {name: mask.tolist() for name, mask in pool.members().items()} == {"a": [True, False], "b": [True, False]}
+    assert {name: index.tolist() for name, index in pool.members().items()} == {"a": [0], "b": [0]}
 
 
 # --- tables

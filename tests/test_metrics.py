@@ -801,6 +801,8 @@ def test_ranks_of_scores_are_those_of_sorting_and_equal_scores_are_a_tie(
         expected = tally_of(ranking_by_sorting(scores, graded[query]), grades=wanted.most_grades).graded[0]
         assert without_idle_bounds(rows[query]) == without_idle_bounds(expected)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "LEAST_AT_ONCE", 1)
+        patch.setattr(counting, "ROWS_AT_ONCE", 7)
         patch.setattr(counting, "CELLS_AT_ONCE", 1 if seed % 2 else 2 * n_database * (wanted.most_grades + 2))
         parts = list(tallies_of_vectors(queries, database, wanted, labels, threads=1))
         assert [len(part) for part in parts] != [n_queries] or n_queries <= 2

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain import __version__
 from hashgrain.apps.examples import pick_examples, shown_examples
 from hashgrain.apps.report_page import Example, report_page
 from hashgrain.encoder import Encoder
@@ -58,13 +59,10 @@ class Plan:
 
 def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say, progress: Progress) -> list[Path]:
     """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
+    _check_plan(plan)
     widths = _widths(encoder, plan)
-    if not plan.seeds or not plan.protocols:
-        raise EvaluationError("name a protocol and a seed at least")
-    if not all(0 <= share <= 1 for share in plan.label_noise):
-        raise EvaluationError(f"label noise of {list(plan.label_noise)}: it is shares of the labels, from 0 to 1")
     made_by = _made_by(encoder, plan, widths)
-    folders = [out / _folder(name, seed) for name, seed in _runs(plan)]
+    folders = [out / f"{encoder.bundle.name}-{name}-seed{seed}" for name, seed in _runs(plan)]
     _check_protocols(plan, data)
     _make_folder(out)
     if all(_is_finished(folder, made_by) for folder in folders) and _are_of(folders, plan, data):
@@ -109,7 +107,7 @@ def evaluate_codes(
     rows = []
     for case in cases:
         say(f"measuring {case.title}")
-        rows.append(measured_row(case, int(facts["seed"]), facts["cutoff"], level_names(labels)))
+        rows.append(measured_row(case, facts, int(facts["seed"]), level_names(labels)))
     warnings = [*(manifest.warnings if manifest else ()), *_lost(rows)]
     result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": bits})
     write_run(out, result, manifest, [])
@@ -168,8 +166,17 @@ def _rows(
         place = manifest.digest, case.title, case.distance
         if case.seeded or place not in known:
             say(f"  measuring {case.title}{'' if case.distance == 'symmetric' else f', {case.distance}'}")
-            known[place] = measured_row(case, manifest.seed, manifest.rules["cutoff"], levels)
+            known[place] = measured_row(case, manifest.rules, manifest.seed, levels)
         yield replace(known[place], seed=manifest.seed)
+
+
+def _check_plan(plan: Plan) -> None:
+    if not plan.seeds or not plan.protocols:
+        raise EvaluationError("name a protocol and a seed at least")
+    if plan.references not in get_args(References):
+        raise EvaluationError(f"--references {plan.references}: it is {' or '.join(get_args(References))}")
+    if not all(0 <= share <= 1 for share in plan.label_noise):
+        raise EvaluationError(f"label noise of {list(plan.label_noise)}: it is shares of the labels, from 0 to 1")
 
 
 def _check_protocols(plan: Plan, data: Path) -> None:
@@ -198,10 +205,6 @@ def _manifests(plan: Plan, pool: Pool) -> Iterator[tuple[str, Manifest]]:
         yield name, split(pool, protocol(name), seed)
 
 
-def _folder(name: str, seed: int) -> str:
-    return f"{name}-seed{seed}"
-
-
 def _widths(encoder: Encoder, plan: Plan) -> list[int]:
     widths = sorted(set(plan.widths)) or list(encoder.grains.values())
     if widths[0] < 1 or widths[-1] > encoder.grains.bits:
@@ -221,7 +224,10 @@ def _made_by(encoder: Encoder, plan: Plan, widths: Sequence[int]) -> dict[str, A
 
 
 def _is_finished(folder: Path, made_by: Mapping[str, Any]) -> bool:
-    return (folder / FILE).is_file() and dict(Result.read(folder).made_by) == dict(made_by)
+    if not (folder / FILE).is_file():
+        return False
+    result = Result.read(folder)
+    return result.hashgrain == __version__ and dict(result.made_by) == dict(made_by)
 
 
 def _are_of(folders: Sequence[Path], plan: Plan, data: Path) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from hashgrain.apps.evaluation import Plan
 
 
 def evaluate(
@@ -52,30 +55,21 @@ def evaluate(
 
     Example: hashgrain evaluate default --data pictures/ --bits 16,32,64
     """
-    from hashgrain.apps.evaluation import Plan, evaluate_codes, evaluate_model
-    from hashgrain.encoder import Encoder
+    from hashgrain.apps.evaluation import Plan
     from hashgrain.errors import EvaluationError
-    from hashgrain.evaluate.manifest import Manifest
-    from hashgrain.evaluate.outside import is_codes, read_outside
+    from hashgrain.evaluate.outside import is_codes
     from hashgrain.evaluate.results import Result
 
-    def tell(text: str) -> None:
-        say(text, quiet)
-
     if is_codes(Path(target)):
-        given = {"--protocol": protocol, "--bits": bits, "--label-noise": label_noise}
-        for option in [name for name, value in given.items() if value]:
-            say(f"warning: {option} is of models; codes are measured as they are")
-        drawn = Manifest.read(manifest) if manifest else None
-        folder = out / Path(target).resolve().name
-        folders = [evaluate_codes(read_outside(target), drawn, Path(target).resolve().name, asymmetric, folder, tell)]
+        for option, value in {"--protocol": protocol, "--bits": bits, "--label-noise": label_noise}.items():
+            if value:
+                say(f"warning: {option} is of models; codes are measured as they are")
+        folders = [_measure_codes(Path(target), manifest, asymmetric, out, quiet)]
+    elif data is None:
+        raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
+    elif manifest and protocol:
+        raise EvaluationError("a --manifest is of one protocol already: give one or the other")
     else:
-        if data is None:
-            raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
-        if references not in ("usual", "all", "none"):
-            raise EvaluationError(f"--references {references}: it is usual, all or none")
-        if manifest and protocol:
-            raise EvaluationError("a --manifest is of one protocol already: give one or the other")
         plan = Plan(
             protocols=protocol or ["folder"],
             seeds=_numbers(seeds, "--seeds", int),
@@ -85,8 +79,7 @@ def evaluate(
             asymmetric=asymmetric,
             label_noise=_numbers(label_noise, "--label-noise", float),
         )
-        with progress_bar("encoding", None, quiet) as progress:
-            folders = evaluate_model(Encoder.load(target), data, plan, out, tell, progress)
+        folders = _measure_model(target, data, plan, out, quiet)
     results = [Result.read(folder) for folder in folders]
     if as_json:
         print_json([{"run": str(f), **result.described()} for f, result in zip(folders, results, strict=True)])
@@ -94,6 +87,24 @@ def evaluate(
     for folder, result in zip(folders, results, strict=True):
         _print_result(folder, result)
     return 0
+
+
+def _measure_codes(codes: Path, manifest: Path | None, asymmetric: bool, out: Path, quiet: bool) -> Path:
+    from hashgrain.apps.evaluation import evaluate_codes
+    from hashgrain.evaluate.manifest import Manifest
+    from hashgrain.evaluate.outside import read_outside
+
+    name = codes.resolve().name
+    drawn = Manifest.read(manifest) if manifest else None
+    return evaluate_codes(read_outside(codes), drawn, name, asymmetric, out / name, lambda text: say(text, quiet))
+
+
+def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -> list[Path]:
+    from hashgrain.apps.evaluation import evaluate_model
+    from hashgrain.encoder import Encoder
+
+    with progress_bar("encoding", None, quiet) as progress:
+        return evaluate_model(Encoder.load(model), data, plan, out, lambda text: say(text, quiet), progress)
 
 
 def _print_result(folder: Path, result: Any) -> None:

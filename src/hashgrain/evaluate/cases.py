@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,9 +133,9 @@ def reference_cases(
         yield asked.by_codes("perceptual hash", "reference", hashes[queries], hashes[database])
 
 
-def measured_row(case: Case, manifest_seed: int, cutoff: int | None, levels: Sequence[str]) -> Row:
-    """Measure a case."""
-    measured = measure(case.tallies(), cutoff, case.distance, levels)
+def measured_row(case: Case, rules: Mapping[str, Any], seed: int, levels: Sequence[str]) -> Row:
+    """Measure a case by the rules of its protocol: cut-off and convention."""
+    measured = measure(case.tallies(), rules["cutoff"], case.distance, levels, rules["convention"])
     health = code_health(case.database)[case.database.grains.finest] if case.database is not None else None
     return row_of(
         measured,
@@ -143,7 +143,7 @@ def measured_row(case: Case, manifest_seed: int, cutoff: int | None, levels: Seq
         kind=case.kind,
         bits=case.bits,
         distance=case.distance,
-        seed=manifest_seed,
+        seed=seed,
         grain=case.grain,
         health=health,
     )

@@ -21,6 +21,8 @@ from hashgrain.hamming.pool import check_threads, run
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 CELLS_AT_ONCE = 1 << 23  # scores held at a time: 64 MB
+LEAST_AT_ONCE = 16  # queries: with fewer, reading the database is what takes the time
+ROWS_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,19 +133,28 @@ def tallies_of_vectors(
         raise EvaluationError(f"queries of {queries.shape[1]} values, a database of {database.shape[1]}")
     goals, truths = _matching(wanted, labels, len(queries), len(database))
     grades, least = goals.most_grades, _relevant_from(goals, relevant_from)
-    # Summed in double precision, whose rounding, which depends on the place in the matrix, single precision hides.
-    columns = database.T.astype(np.float64)
-    step = max(1, CELLS_AT_ONCE // max(1, len(database) * (grades + 2)))
+    step = max(LEAST_AT_ONCE, CELLS_AT_ONCE // max(1, len(database) * (grades + 2)))
     count = check_threads(threads)
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        scores = (queries[part].astype(np.float64) @ columns).astype(np.float32)
+        scores = _scores(queries[part], database)
         graded = goals[part].grades(truths)  # type: ignore[arg-type]
         ranked = run([partial(_rank, scores[i], graded[i], grades) for i in range(len(scores))], count)
         counts = np.zeros((len(scores), grades + 1, max((each.shape[1] for each in ranked), default=0)), np.int64)
         for row, each in zip(counts, ranked, strict=True):
             row[:, : each.shape[1]] = each
         yield Tally(counts, least)
+
+
+def _scores(queries: NDArray[np.float32], database: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Dot products, summed in double precision: its rounding depends on the place in the matrix, and single precision
+    hides that, so that equal vectors tie. Some rows at a time: a database is not copied as a whole."""
+    scores = np.empty((len(queries), len(database)), np.float32)
+    left = queries.astype(np.float64)
+    for start in range(0, len(database), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        scores[:, rows] = left @ database[rows].T.astype(np.float64)
+    return scores
 
 
 def _rank(scores: NDArray[np.float32], graded: Grades, grades: int) -> Counts:

@@ -19,7 +19,7 @@ from hashgrain.evaluate.graded import (
     weighted_average_precision,
 )
 from hashgrain.evaluate.means import Figure, Precisions, mean
-from hashgrain.evaluate.ranking import CONVENTIONS, Ranking, cumulated, hit_rate, precision, recall
+from hashgrain.evaluate.ranking import CONVENTIONS, Convention, Ranking, cumulated, hit_rate, precision, recall
 from hashgrain.evaluate.within import average_precision_within, hit_rate_within, precision_within, recall_within
 
 RADIUS = 2  # the ball that hash tables look into, and that papers report
@@ -65,16 +65,22 @@ class _Gathered:
         self.sums[name] = self.sums.get(name, 0.0) + values.sum(axis=0)
 
 
-def measure(tallies: Iterable[Tally], cutoff: int | None, distance: Distance, levels: Sequence[str] = ()) -> Measured:
-    """All figures of a method. `levels` names the levels of a hierarchy above the last, coarse to fine."""
+def measure(
+    tallies: Iterable[Tally],
+    cutoff: int | None,
+    distance: Distance,
+    levels: Sequence[str] = (),
+    convention: Convention = "hash",
+) -> Measured:
+    """All figures of a method. `levels` names the levels of a hierarchy above the last, coarse to fine; `cutoff` and
+    `convention` are the protocol's, whose AP is kept for every query."""
     gathered, ranks = _Gathered(), np.empty(0, np.int64)
     for tally in (part for whole in tallies for part in _parts(whole)):
         ranks = _ranks(tally.database)
         for k in cutoffs_of(cutoff, tally.database):
             ranking = Ranking(tally, k)
-            for convention in CONVENTIONS:
-                name = f"mAP@{name_of(k)} {convention}"
-                gathered.precisions.setdefault(name, []).append(Precisions.of(ranking, convention))
+            for each in CONVENTIONS:
+                gathered.precisions.setdefault(f"mAP@{name_of(k)} {each}", []).append(Precisions.of(ranking, each))
         for k in RANKS:
             if k <= tally.database:
                 ranking = Ranking(tally, k)
@@ -95,14 +101,10 @@ def measure(tallies: Iterable[Tally], cutoff: int | None, distance: Distance, le
     columns = {name: np.concatenate(parts) for name, parts in gathered.columns.items()}
     figures = {name: each.figure() for name, each in joined.items()}
     figures |= {name: mean(values) for name, values in columns.items()}
-    lost = int(columns["without relevant"].sum())
+    lost = columns["without relevant"]
     del figures["without relevant"]
-    return Measured(
-        figures,
-        _curves(gathered.sums, len(columns["without relevant"]), ranks),
-        next(iter(joined.values())).values,
-        lost,
-    )
+    own = next(each.values for each in joined.values() if each.convention == convention)
+    return Measured(figures, _curves(gathered.sums, len(lost), ranks), own, int(lost.sum()))
 
 
 def _parts(whole: Tally) -> Iterator[Tally]:

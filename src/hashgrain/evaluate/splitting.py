@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.manifest import Manifest
+from hashgrain.evaluate.manifest import Index, Manifest
 from hashgrain.evaluate.protocols import Protocol, Take
 from hashgrain.labelled import LabelledPicture
 
 Mask = NDArray[np.bool_]
+MOST_NOTES = 5  # classes that a warning is about one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +29,13 @@ class Pool:
     classes: Sequence[tuple[str, ...]]
     in_sets: bool
 
-    def members(self) -> dict[str, Mask]:
-        """Which pictures are of each class (at the last level), or bear each label."""
-        if not self.in_sets:
-            whole = np.array(["/".join(path) for path in self.classes])
-            return {str(name): whole == name for name in np.unique(whole)}
-        names = sorted({label for labels in self.classes for label in labels})
-        number = {name: i for i, name in enumerate(names)}
-        table = np.zeros((len(names), len(self.classes)), np.bool_)
-        for i, labels in enumerate(self.classes):
-            table[[number[label] for label in labels], i] = True
-        return dict(zip(names, table, strict=True))
+    def members(self) -> dict[str, Index]:
+        """The pictures of each class (at the last level), or that bear each label."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for i, classes in enumerate(self.classes):
+            for name in classes if self.in_sets else ("/".join(classes),):
+                found[name].append(i)
+        return {name: np.array(found[name], np.int64) for name in sorted(found)}
 
 
 def read_pool(pictures: Iterable[LabelledPicture], progress: Callable[[int], None] | None = None) -> Pool:
@@ -124,7 +122,7 @@ def _unlabelled(pool: Pool, protocol: Protocol) -> tuple[Mask, list[str]]:
     return empty, [f"{int(empty.sum())} pictures without any label are left out"] if empty.any() else []
 
 
-def _seen(members: Mapping[str, Mask], protocol: Protocol, seed: int, n: int) -> tuple[Mask, Mask]:
+def _seen(members: Mapping[str, Index], protocol: Protocol, seed: int, n: int) -> tuple[Mask, Mask]:
     """Which pictures may be learnt from, and which may be asked for and searched."""
     everything = np.ones(n, np.bool_)
     if not protocol.unseen:
@@ -135,14 +133,16 @@ def _seen(members: Mapping[str, Mask], protocol: Protocol, seed: int, n: int) ->
     count = round(protocol.unseen * len(names))
     if not 1 <= count < len(names):
         raise EvaluationError(f"{protocol.name} keeps some classes from training; {len(names)} classes are too few")
-    unseen = np.any([members[name] for name in names[:count]], axis=0)
+    unseen = np.zeros(n, np.bool_)
+    for name in names[:count]:
+        unseen[members[name]] = True
     return ~unseen, unseen
 
 
 def _take(
     take: Take,
     pool: Pool,
-    members: Mapping[str, Mask],
+    members: Mapping[str, Index],
     order: NDArray[np.int64],
     free: Mask,
     protocol: str,
@@ -161,10 +161,12 @@ def _take(
             raise EvaluationError(f"{protocol} takes {take.total} {what}; there are {len(ranked)}")
         taken[ranked[: take.total]] = True
     elif take.per_class is not None or take.share is not None:
-        for name, mask in members.items():
-            rows = ranked[mask[ranked] & ~taken[ranked]]
-            if not len(rows) and not (mask & free).any():
+        rank = np.argsort(order)
+        for name, own in members.items():
+            rows = own[free[own] & ~taken[own]]
+            if not len(rows) and not free[own].any():
                 continue  # a class that is kept from this split
+            rows = rows[np.argsort(rank[rows])]
             share = max(1, round((take.share or 0) * len(rows))) if len(rows) else 0  # 0: drawn for other labels
             count = take.per_class if take.per_class is not None else share
             if len(rows) < count:
@@ -183,14 +185,16 @@ def _check_counts(protocol: Protocol, counts: Mapping[str, int]) -> None:
                 " is defined on. For pictures of your own take the protocol `folder`"
             )
         if not count:
-            raise EvaluationError(f"{protocol.name} finds no {what} here")
+            raise EvaluationError(f"{protocol.name} finds no {what} here: are there two pictures of a class at least?")
 
 
-def _warnings(manifest: Manifest, protocol: Protocol, members: Mapping[str, Mask]) -> list[str]:
-    notes = []
-    for name, mask in members.items():
-        if mask[manifest.queries].any() and not mask[manifest.database].any():
-            notes.append(f"{name} has {int(mask[manifest.queries].sum())} queries, and nothing of it can be found")
+def _warnings(manifest: Manifest, protocol: Protocol, members: Mapping[str, Index]) -> list[str]:
+    asks, answers = (np.zeros(len(manifest.names), np.int64) for _ in range(2))
+    asks[manifest.queries], answers[manifest.database] = 1, 1
+    lost = {name: int(asks[own].sum()) for name, own in members.items() if asks[own].any() and not answers[own].any()}
+    notes = [f"{name} has {n} queries, and nothing of it can be found" for name, n in list(lost.items())[:MOST_NOTES]]
+    if len(lost) > MOST_NOTES:
+        notes.append(f"so it is with {len(lost) - MOST_NOTES} classes more")
     asked = {manifest.hashes[i] for i in manifest.queries.tolist()}
     twice = sum(manifest.hashes[i] in asked for i in manifest.database.tolist())
     if twice:
