@@ -122,6 +122,17 @@ def test_a_finished_run_is_not_made_again(run: Run, tmp_path: Path) -> None:
     assert b"measuring default, 32 bits" in other.stderr
 
 
+def test_a_bundle_cannot_choose_where_its_run_goes(drawings: Path, tmp_path: Path) -> None:
+    from hashgrain.apps.evaluation import Plan, evaluate_model
+    from hashgrain.encoder import Bundle, Encoder
+
+    named = replace(Bundle.read("default"), name="../../away/../x y")
+    plan = Plan(widths=(16,), references="none")
+    (folder,) = evaluate_model(Encoder(named), drawings, plan, tmp_path / "out", lambda text: None, lambda done: None)
+    assert folder.parent == tmp_path / "out"
+    assert {place.name for place in tmp_path.iterdir()} == {"out"}
+
+
 def test_json_is_what_the_run_holds(run: Run, tmp_path: Path) -> None:
     (printed,) = json.loads(run("--bits", "16", "--references", "usual", "--json", "--quiet").stdout)
     kept = json.loads((tmp_path / "runs/evaluate/default-folder-seed0/result.json").read_text())
@@ -179,6 +190,10 @@ def test_codes_of_another_program_are_scored_the_same(
     done = hashgrain("evaluate", "tables", "--manifest", runs / "default-folder-seed0/manifest.json.gz", "--json")
     (result,) = json.loads(done.stdout)
     assert result["rows"][0]["figures"]["mAP@ALL ir"]["value"] == pytest.approx(own["mAP@ALL ir"].value, abs=1e-6)
+    manifested = ("--manifest", runs / "default-folder-seed0/manifest.json.gz", "--data", drawings)
+    assert hashgrain("evaluate", "signs", *manifested).returncode == 0
+    page = (tmp_path / "runs/evaluate/signs/report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 8 * 7
     compared = hashgrain("compare", runs / "default-folder-seed0", "runs/evaluate/signs")
     assert compared.returncode == 0, compared.stderr
     assert b"signs, 32 bits" in compared.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from hashgrain import __version__
 from hashgrain.apps.examples import pick_examples, shown_examples
 from hashgrain.apps.report_page import Example, report_page
+from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Encoder
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.cases import (
@@ -62,7 +64,8 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
     _check_plan(plan)
     widths = _widths(encoder, plan)
     made_by = _made_by(encoder, plan, widths)
-    folders = [out / f"{encoder.bundle.name}-{name}-seed{seed}" for name, seed in _runs(plan)]
+    model = re.sub(r"[^\w.-]+|^\.+", "_", encoder.bundle.name)  # a bundle says what it likes
+    folders = [out / f"{model}-{name}-seed{seed}" for name, seed in _runs(plan)]
     _check_protocols(plan, data)
     _make_folder(out)
     if all(_is_finished(folder, made_by) for folder in folders) and _are_of(folders, plan, data):
@@ -84,17 +87,29 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
         warnings = [*manifest.warnings, *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
         about = PROTOCOLS[name].about if name in PROTOCOLS else ""
         result = Result(described_protocol(manifest, about), rows, warnings, now(), made_by=made_by)
-        own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"]
-        picked = pick_examples(own[-1], manifest, at, described.outputs) if own else []
+        own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"][-1]
+        outputs, grains = described.outputs[:, : own.bits], Grains(look=widths[-1])
+        queries, database = (
+            Codes.from_outputs(outputs[at[index]], grains) for index in (manifest.queries, manifest.database)
+        )
+        picked = pick_examples(own, manifest, queries, database)
         names = [described.pool.names[place] for place in at.tolist()]  # of today: a manifest may know others
         write_run(folder, result, manifest, shown_examples(picked, manifest, names, data))
     return folders
 
 
 def evaluate_codes(
-    codes: OutsideCodes, manifest: Manifest | None, name: str, asymmetric: bool, out: Path, say: Say
+    codes: OutsideCodes,
+    manifest: Manifest | None,
+    name: str,
+    out: Path,
+    say: Say,
+    *,
+    asymmetric: bool = False,
+    data: Path | None = None,
 ) -> Path:
-    """Score codes that another program made, in the order of the manifest, or with labels of their own."""
+    """Score codes that another program made, in the order of the manifest, or with labels of their own. With a manifest
+    and its pictures, the page shows queries that went well and badly."""
     wanted, labels, facts = _truths(codes, manifest)
     asked = Asked(wanted, labels)
     bits = codes.queries.grains.bits
@@ -110,7 +125,13 @@ def evaluate_codes(
         rows.append(measured_row(case, facts, int(facts["seed"]), level_names(labels)))
     warnings = [*(manifest.warnings if manifest else ()), *_lost(rows)]
     result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": bits})
-    write_run(out, result, manifest, [])
+    examples: Sequence[Example] = ()
+    if manifest and data:
+        pool = read_pool(labelled_pictures(data))
+        names = [pool.names[place] for place in manifest.locate(pool.hashes, pool.names).tolist()]
+        picked = pick_examples(rows[0], manifest, codes.queries, codes.database)
+        examples = shown_examples(picked, manifest, names, data)
+    write_run(out, result, manifest, examples)
     return out
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hashgrain.apps.page import PageHit, PageQuery
 from hashgrain.apps.report_page import Example
-from hashgrain.codes import pack
+from hashgrain.codes import Codes
 from hashgrain.errors import ImageError
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.results import Row
@@ -37,18 +37,16 @@ class Picked:
     figure: str
 
 
-def pick_examples(row: Row, manifest: Manifest, at: NDArray[np.int64], outputs: NDArray[np.float32]) -> list[Picked]:
-    """The queries with the best and the worst AP of a model's row, of different classes where there are enough."""
+def pick_examples(row: Row, manifest: Manifest, queries: Codes, database: Codes) -> list[Picked]:
+    """The queries with the best and the worst AP of a row, of different classes where there are enough."""
     order = np.argsort(row.per_query, kind="stable")
     chosen = [(place, "Went well") for place in _varied(order[::-1], manifest)]
     chosen += [(place, "Went badly") for place in _varied(order, manifest) if place not in dict(chosen)]
-    codes = pack(outputs[at[manifest.database], : row.bits] >= 0)
     labels, picked = manifest.labels(), []
     least = 1 if manifest.in_sets else labels.most_grades
     for place, title in chosen:
         query = int(manifest.queries[place])
-        code = pack(outputs[at[query], : row.bits] >= 0)
-        distances = np.bitwise_count(codes ^ code).sum(axis=1, dtype=np.int64)
+        distances = np.bitwise_count(database.words ^ queries.words[place]).sum(axis=1, dtype=np.int64)
         nearest = np.argsort(distances, kind="stable")[:HITS]
         hits = manifest.database[nearest]
         grades = labels[np.array([query])].grades(labels[hits])[0]  # type: ignore[arg-type]

@@ -51,7 +51,7 @@ def evaluate(
     result.json, report.html to look at, and the manifest that says which pictures were asked and searched.
 
     Codes of another program are a folder with queries.npy and database.npy (or .parquet), in the order of --manifest,
-    or with query_labels.npy and database_labels.npy.
+    or with query_labels.npy and database_labels.npy. With --data as well, their page shows example queries.
 
     Example: hashgrain evaluate default --data pictures/ --bits 16,32,64
     """
@@ -64,7 +64,7 @@ def evaluate(
         for option, value in {"--protocol": protocol, "--bits": bits, "--label-noise": label_noise}.items():
             if value:
                 say(f"warning: {option} is of models; codes are measured as they are")
-        folders = [_measure_codes(Path(target), manifest, asymmetric, out, quiet)]
+        folders = [_measure_codes(Path(target), manifest, data, asymmetric, out, quiet)]
     elif data is None:
         raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
     elif manifest and protocol:
@@ -89,14 +89,19 @@ def evaluate(
     return 0
 
 
-def _measure_codes(codes: Path, manifest: Path | None, asymmetric: bool, out: Path, quiet: bool) -> Path:
+def _measure_codes(
+    codes: Path, manifest: Path | None, data: Path | None, asymmetric: bool, out: Path, quiet: bool
+) -> Path:
     from hashgrain.apps.evaluation import evaluate_codes
     from hashgrain.evaluate.manifest import Manifest
     from hashgrain.evaluate.outside import read_outside
 
+    def tell(text: str) -> None:
+        say(text, quiet)
+
     name = codes.resolve().name
     drawn = Manifest.read(manifest) if manifest else None
-    return evaluate_codes(read_outside(codes), drawn, name, asymmetric, out / name, lambda text: say(text, quiet))
+    return evaluate_codes(read_outside(codes), drawn, name, out / name, tell, asymmetric=asymmetric, data=data)
 
 
 def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -> list[Path]:
