@@ -110,6 +110,13 @@ def test_ties_bound_every_figure_and_curves_are_sane(runs: Path) -> None:
             assert pairs == 15 * 165
 
 
+def test_a_width_that_a_reference_cannot_have_leaves_it_out(run: Run) -> None:
+    (result,) = json.loads(run("--bits", "17", "--references", "all", "--json", "--quiet").stdout)
+    methods = {row["method"] for row in result["rows"] if row["bits"] == 17}
+    assert "perceptual hash" not in methods
+    assert {"default", "ITQ", "LSH", "PCA + rotation"} <= methods
+
+
 def test_a_finished_run_is_not_made_again(run: Run, tmp_path: Path) -> None:
     first = run("--bits", 16, "--references", "none", "--out", "out")
     file = tmp_path / "out/default-folder-seed0/result.json"

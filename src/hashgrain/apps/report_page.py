@@ -25,6 +25,7 @@ from hashgrain.apps.report_table import (
 MOST_CLOSE_UPS = 6  # rows whose distances and bits are drawn one by one
 CONVENTIONS = {
     "hash": "divided by the relevant found before the cut-off",
+    "hash-skip": "divided by the relevant found before the cut-off; queries that find none are left out",
     "ir": "divided by all that are relevant",
     "min": "divided by the most that fit before the cut-off",
 }

@@ -129,8 +129,9 @@ def reference_cases(
         if bits <= references.most_directions(colours[train]):
             encode = references.pca_rotation(colours[train], bits, manifest.seed)
             yield hashed("colour histogram, PCA + rotation", encode, colours)
-        hashes = described.hashes[bits]
-        yield asked.by_codes("perceptual hash", "reference", hashes[queries], hashes[database])
+        if bits in described.hashes:
+            hashes = described.hashes[bits]
+            yield asked.by_codes("perceptual hash", "reference", hashes[queries], hashes[database])
 
 
 def measured_row(case: Case, rules: Mapping[str, Any], seed: int, levels: Sequence[str]) -> Row:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes
 from hashgrain.encoder import Encoder
 from hashgrain.errors import EvaluationError, ImageError
-from hashgrain.evaluate.references import colour_histogram, perceptual_hash
+from hashgrain.evaluate.references import colour_histogram, has_perceptual_hash, perceptual_hash
 from hashgrain.evaluate.splitting import Pool, pool_of
 from hashgrain.images import open_picture
 from hashgrain.labelled import LabelledPicture
@@ -42,12 +42,13 @@ def describe(
     hash_widths: Sequence[int] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Described:
-    """Encode every picture. `hash_widths` also asks for colour histograms, and perceptual hashes of these widths."""
+    """Encode every picture. `hash_widths` also asks for colour histograms, and for perceptual hashes of these widths
+    where there are such."""
     kept: list[LabelledPicture] = []
     contents: list[str] = []
     refused: dict[str, str] = {}
     columns: list[list[Vectors]] = [[], [], []]
-    hashes: dict[int, list[Codes]] = {bits: [] for bits in hash_widths}
+    hashes: dict[int, list[Codes]] = {bits: [] for bits in hash_widths if has_perceptual_hash(bits)}
     stream = iter(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while batch := list(itertools.islice(stream, PICTURES_AT_ONCE)):

@@ -93,14 +93,25 @@ def colour_histogram(pixels: NDArray[np.uint8]) -> Vectors:
 
 def perceptual_hash(pixels: NDArray[np.uint8], bits: int) -> Codes:
     """The lowest frequencies of the grey picture, above or below their median (pHash, without the package)."""
-    height = 1 << max(0, bits.bit_length() - 1) // 2
-    width = bits // height
-    if bits < 1 or height * width != bits or max(height, width) > EDGE:
+    height, width = _block(bits)
+    if not height:
         raise EvaluationError(f"a perceptual hash has 16, 32, 64, 128 ... bits, not {bits}")
     grey = _shrunk(pixels @ np.array([0.299, 0.587, 0.114], np.float32))
     cosines = np.cos(np.pi / EDGE * (np.arange(EDGE) + 0.5) * np.arange(EDGE)[:, None])
     low = (cosines[:height] @ grey @ cosines[:width].T).reshape(len(pixels), bits)
     return Codes.from_bits(low > np.median(low, axis=1, keepdims=True), Grains(look=bits))
+
+
+def has_perceptual_hash(bits: int) -> bool:
+    """Whether so many bits are a block of frequencies."""
+    return _block(bits)[0] > 0
+
+
+def _block(bits: int) -> tuple[int, int]:
+    """How many frequencies down and across; 0 where there is no such block."""
+    height = 1 << max(0, bits.bit_length() - 1) // 2
+    width = bits // height
+    return (height, width) if bits >= 1 and height * width == bits and width <= EDGE >= height else (0, 0)
 
 
 def _shrunk(grey: NDArray[Any]) -> NDArray[Any]:
