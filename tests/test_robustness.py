@@ -185,6 +185,7 @@ def test_a_collapsed_model_is_found(drawings: list[Image.Image]) -> None:
     assert findings["distinct codes"].figures["largest_bucket"] == len(drawings)
 
 
+@pytest.mark.slow
 def test_bits_asleep_at_one_grain_are_found_there(drawings: list[Image.Image]) -> None:
     def asleep(outputs: np.ndarray) -> np.ndarray:
         return np.where(np.arange(128) < 32, 1, outputs).astype(np.float32)
@@ -193,6 +194,7 @@ def test_bits_asleep_at_one_grain_are_found_there(drawings: list[Image.Image]) -
     assert "distinct codes" not in failed(check_model(Twisted(asleep), drawings))
 
 
+@pytest.mark.slow
 def test_bits_that_hang_on_the_batch_are_found(drawings: list[Image.Image]) -> None:
     by_size = Twisted(lambda outputs: outputs + (len(outputs) == 1))
     assert "alone" in failed(check_model(by_size, drawings))
@@ -210,6 +212,7 @@ def test_outputs_that_are_no_numbers_or_nothing_are_found(drawings: list[Image.I
     assert "outputs" in failed(check_model(timid, drawings))
 
 
+@pytest.mark.slow
 def test_label_codes_of_another_width_are_found(drawings: list[Image.Image]) -> None:
     for labels in ({"kind": {"cat": "ff"}}, {"kind": {"cat": "no hex"}}, {"nonsense": {}}):
         bundle = dataclasses.replace(Bundle.read(), labels=labels)
@@ -294,6 +297,7 @@ def test_a_damaged_model_is_told_and_is_a_failure(
     assert (report["ok"], report["findings"][0]["passed"]) == (False, False)
 
 
+@pytest.mark.slow
 def test_a_check_that_cannot_be_made_says_why(hashgrain: Run, bundle: Path, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder, reason in (("empty", b"no pictures"), ("missing", b"no such file or folder")):
