@@ -13,6 +13,7 @@ ROOMS = (
     "errors",
     "codes",
     "codefiles",
+    "hashers",
     "images",
     "sources",
     "labelled",

@@ -13,25 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.errors import EvaluationError
+from hashgrain.errors import EvaluationError, TrainingError
 from hashgrain.evaluate.labels import Labels, Paths
+from hashgrain.hashers import ITQ, LSH, Hasher, PCARotation, as_features
+from hashgrain.hashers import most_directions as most_directions
 
 Vectors = NDArray[np.float32]
 Hash = Callable[[Vectors], Codes]  # features (n, values) to codes
-ITERATIONS = 50  # of ITQ, as its authors have it
 RIDGE = 1e-3  # of the mean variance of the features
 EDGE = 32  # pixels of the picture that a perceptual hash looks at
 
 
 def check_features(features: Vectors, name: str) -> Vectors:
-    with np.errstate(over="ignore"):
-        rows = np.asarray(features, np.float32)
-    if rows.ndim != 2:
-        raise EvaluationError(f"the {name} are not rows of numbers but of shape {rows.shape}")
-    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(wrong):
-        raise EvaluationError(f"the {name} are NaN or infinite in {len(wrong)} rows, first in row {int(wrong[0])}")
-    return rows
+    try:
+        return as_features(features, name)
+    except TrainingError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def unit(rows: Vectors) -> Vectors:
@@ -40,26 +37,16 @@ def unit(rows: Vectors) -> Vectors:
 
 
 def lsh(features: Vectors, bits: int, seed: int) -> Hash:
-    """Signs of random projections of the centred features (Charikar, 2002)."""
-    grains = Grains(look=bits)
-    projection = np.random.default_rng(seed).normal(size=(features.shape[1], bits))
-    return _signs(features.mean(axis=0), projection, grains)
+    return _fitted(LSH(bits, seed), features)
 
 
 def pca_rotation(features: Vectors, bits: int, seed: int) -> Hash:
-    """PCA to so many directions, a random rotation, signs: the strongest hash without learning."""
-    mean, directions = _pca(features, bits)
-    return _signs(mean, directions @ _rotation(bits, seed), Grains(look=bits))
+    """The strongest hash without learning."""
+    return _fitted(PCARotation(bits, seed), features)
 
 
 def itq(features: Vectors, bits: int, seed: int) -> Hash:
-    """PCA, and the rotation that brings the values nearest to their signs (Gong and Lazebnik, 2011)."""
-    mean, directions = _pca(features, bits)
-    values, rotation = (features - mean) @ directions, _rotation(bits, seed)
-    for _ in range(ITERATIONS):
-        left, _, right = np.linalg.svd(np.where(values @ rotation >= 0, 1.0, -1.0).T @ values)
-        rotation = (left @ right).T
-    return _signs(mean, directions @ rotation, Grains(look=bits))
+    return _fitted(ITQ(bits, seed), features)
 
 
 def classifier(features: Vectors, labels: Labels) -> Hash:
@@ -128,21 +115,12 @@ def _shrunk(grey: NDArray[Any]) -> NDArray[Any]:
     return grey
 
 
-def most_directions(features: Vectors) -> int:
-    """How many directions PCA finds in them."""
-    return int(min(features.shape[1], len(features) - 1))
-
-
-def _pca(features: Vectors, bits: int) -> tuple[Vectors, NDArray[np.float64]]:
-    if not 1 <= bits <= most_directions(features):
-        raise EvaluationError(f"PCA of {len(features)} x {features.shape[1]} features gives no {bits} directions")
-    mean = features.mean(axis=0)
-    _, vectors = np.linalg.eigh(np.atleast_2d(np.cov((features - mean).T)))
-    return mean, np.asarray(vectors[:, ::-1][:, :bits], np.float64)
-
-
-def _rotation(bits: int, seed: int) -> NDArray[np.float64]:
-    return np.linalg.qr(np.random.default_rng(seed).normal(size=(bits, bits)))[0]
+def _fitted(hasher: Hasher, features: Vectors) -> Hash:
+    try:
+        found = hasher.fit(features).projection
+    except TrainingError as error:
+        raise EvaluationError(str(error)) from None
+    return _signs(found.mean, found.directions, Grains(look=hasher.bits))
 
 
 def _signs(mean: Vectors, projection: NDArray[np.float64], grains: Grains) -> Hash:

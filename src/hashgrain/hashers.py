@@ -1,0 +1,265 @@
+"""Codes of features you already have, without a network: the shallow hashers, fitted in seconds by numpy.
+
+Each has scikit-learn's shape: `ITQ(64).fit(train).codes(rows)`. What it fitted is plain arrays, a `Projection`: a
+file of numbers, references for `evaluate`, or the last layer of a model (`learn/graph_heads.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.errors import TrainingError
+
+FORMAT = 1
+Rows = NDArray[np.float32]
+Numbers = NDArray[np.float64]
+AnyHasher = TypeVar("AnyHasher", bound="Hasher")
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """outputs = (rows - mean) @ directions + offset; of a wave, the cosine of that."""
+
+    mean: Rows  # (width,)
+    directions: Numbers  # (width, bits)
+    offset: Numbers  # (bits,)
+    wave: bool = False
+
+    def __post_init__(self) -> None:
+        width, bits = self.directions.shape if self.directions.ndim == 2 else (0, 0)
+        if not width or not bits or self.mean.shape != (width,) or self.offset.shape != (bits,):
+            raise TrainingError(
+                f"a projection has a mean of (width,), directions of (width, bits) and an offset of (bits,), not"
+                f" {self.mean.shape}, {self.directions.shape} and {self.offset.shape}"
+            )
+        if not all(np.isfinite(part).all() for part in (self.mean, self.directions, self.offset)):
+            raise TrainingError("a projection holds numbers only, and this one has NaN or infinite ones; fit it anew")
+
+    def outputs(self, rows: Rows) -> Numbers:
+        values = (rows - self.mean) @ self.directions + self.offset
+        return np.asarray(np.cos(values) if self.wave else values, np.float64)
+
+
+@dataclass(eq=False)
+class Hasher(ABC):
+    """Features (n, width) to outputs (n, bits); bit = 1 where the output is >= 0."""
+
+    bits: int
+
+    def fit(self: AnyHasher, features: ArrayLike, y: object = None) -> AnyHasher:
+        """Learn from training features. `y` is there because scikit-learn's pipelines pass it; it is not looked at."""
+        rows = as_features(features)
+        if not len(rows):
+            raise TrainingError(f"{self} was given no features to fit; give it those of your training pictures")
+        self._fitted = self._learn(rows)
+        return self
+
+    def transform(self, features: ArrayLike) -> Numbers:
+        """The real-valued outputs, whose signs are the bits."""
+        projection, rows = self.projection, as_features(features)
+        width = len(projection.mean)
+        if rows.shape[1] != width:
+            raise TrainingError(
+                f"these features have {rows.shape[1]} values a row, {self} was fitted on {width}; give it features"
+                " of the same model"
+            )
+        return projection.outputs(rows)
+
+    def codes(self, features: ArrayLike) -> Codes:
+        return Codes.from_outputs(self.transform(features), Grains(look=self.bits))
+
+    @property
+    def projection(self) -> Projection:
+        """What was fitted."""
+        fitted: Projection | None = getattr(self, "_fitted", None)
+        if fitted is None:
+            raise TrainingError(f"{self} is not fitted yet; call fit(features) first")
+        return fitted
+
+    def save(self, path: str | Path) -> None:
+        """Write numpy's .npz, whole or not at all; `load_hasher` reads it."""
+        arrays = dataclasses.asdict(self.projection)
+        buffer, target = io.BytesIO(), Path(path)
+        np.savez(buffer, format=FORMAT, method=type(self).__name__, **self.get_params(), **arrays)
+        part = target.with_name(target.name + ".part")
+        try:
+            part.write_bytes(buffer.getvalue())
+            os.replace(part, target)
+        except OSError as error:
+            raise TrainingError(f"cannot write {target}: {error.strerror}") from None
+
+    @abstractmethod
+    def _learn(self, rows: Rows) -> Projection: ...
+
+    # --- what scikit-learn asks of a step of its pipelines
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {setting.name: getattr(self, setting.name) for setting in dataclasses.fields(self)}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import Tags, TargetTags, TransformerTags  # scikit-learn is who calls this
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=TransformerTags())
+
+
+@dataclass(eq=False)
+class LSH(Hasher):
+    """Signs of random projections of the centred features (Charikar, 2002)."""
+
+    seed: int = 0
+
+    def _learn(self, rows: Rows) -> Projection:
+        Grains(look=self.bits)  # refuses a width that no code has
+        directions = np.random.default_rng(self.seed).normal(size=(rows.shape[1], self.bits))
+        return _linear(rows.mean(axis=0), directions)
+
+
+@dataclass(eq=False)
+class PCAHash(Hasher):
+    """Signs of the principal components, the largest first (Wang, Kumar and Chang, 2010)."""
+
+    def _learn(self, rows: Rows) -> Projection:
+        return _linear(*_components(rows, self.bits))
+
+
+@dataclass(eq=False)
+class PCARotation(Hasher):
+    """PCA and a random rotation, which shares the variance out among the bits (Jégou et al., 2010)."""
+
+    seed: int = 0
+
+    def _learn(self, rows: Rows) -> Projection:
+        mean, directions = _components(rows, self.bits)
+        return _linear(mean, directions @ _rotation(self.bits, self.seed))
+
+
+@dataclass(eq=False)
+class ITQ(Hasher):
+    """PCA, and the rotation that brings the values nearest to their signs (Gong and Lazebnik, 2011).
+
+    min over B, R of |B - V R|^2: by turns B = sign(V R), and R = S' S^T of the singular value decomposition
+    B^T V = S W S'^T. The values V are not whitened.
+    """
+
+    seed: int = 0
+    iterations: int = 50  # as its authors have it
+
+    def _learn(self, rows: Rows) -> Projection:
+        mean, directions = _components(rows, self.bits)
+        values, rotation = (rows - mean) @ directions, _rotation(self.bits, self.seed)
+        for _ in range(self.iterations):
+            left, _, right = np.linalg.svd(np.where(values @ rotation >= 0, 1.0, -1.0).T @ values)
+            rotation = (left @ right).T
+        return _linear(mean, directions @ rotation)
+
+
+@dataclass(eq=False)
+class SpectralHash(Hasher):
+    """The smoothest waves along the principal components (Weiss, Torralba and Fergus, 2008).
+
+    Were the features spread evenly over a box along their components, the eigenfunctions of their similarity would
+    be sin(pi / 2 + j pi / (high - low) (v - low)) = cos(j pi (v - low) / (high - low)), j = 1, 2, ..., the smaller
+    the frequency the smaller the eigenvalue. The bits are those of the smallest, so a long component gets several,
+    and there may be more bits than components.
+    """
+
+    def _learn(self, rows: Rows) -> Projection:
+        Grains(look=self.bits)  # refuses a width that no code has
+        if (rows == rows[0]).all():
+            raise TrainingError("all features are the same, so they have no direction; give features that differ")
+        mean, directions = _components(rows, min(self.bits, most_directions(rows)))
+        values = (rows - mean) @ directions
+        low, spread = values.min(axis=0), np.ptp(values, axis=0)
+        with np.errstate(divide="ignore"):  # a component without spread has no wave: its frequency is infinite
+            frequencies = np.pi * np.arange(1, self.bits + 1) / spread[:, None]  # (components, bits): enough of each
+        smallest = np.argsort(frequencies, axis=None, kind="stable")[: self.bits]
+        component, frequency = smallest // self.bits, frequencies.ravel()[smallest]
+        return Projection(mean, directions[:, component] * frequency, -low[component] * frequency, wave=True)
+
+
+HASHERS: Mapping[str, type[Hasher]] = {kind.__name__: kind for kind in (LSH, PCAHash, PCARotation, ITQ, SpectralHash)}
+
+
+def load_hasher(path: str | Path) -> Hasher:
+    """A fitted hasher that `save` wrote: arrays only, nothing in the file is run."""
+    source = Path(path)
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            arrays = dict(file)
+        if arrays["format"] > FORMAT:
+            raise TrainingError(
+                f"{source} has format {arrays['format']}, this HashGrain reads up to {FORMAT}: upgrade hashgrain"
+            )
+        kind = HASHERS[str(arrays["method"])]
+        hasher = kind(**{setting.name: int(arrays[setting.name]) for setting in dataclasses.fields(kind)})
+        fitted = Projection(
+            np.asarray(arrays["mean"], np.float32),
+            np.asarray(arrays["directions"], np.float64),
+            np.asarray(arrays["offset"], np.float64),
+            bool(arrays["wave"]),
+        )
+        if fitted.directions.shape[1] != hasher.bits:
+            raise ValueError(f"{fitted.directions.shape[1]} directions for {hasher.bits} bits")
+    except TrainingError:
+        raise
+    except OSError as error:
+        raise TrainingError(f"cannot read {source}: {error.strerror or error}") from None
+    except Exception as error:  # numpy and zipfile raise a dozen unrelated classes for damaged files
+        raise TrainingError(f"{source} is not a saved hasher ({error}); fit it and save it again") from None
+    hasher._fitted = fitted
+    return hasher
+
+
+def as_features(values: ArrayLike, name: str = "features") -> Rows:
+    """Rows of finite float32, or an error that names what is wrong."""
+    try:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"the {name} are not rows of numbers ({error})") from None
+    if rows.ndim != 2:
+        raise TrainingError(f"the {name} are not rows of numbers but of shape {rows.shape}")
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(wrong):
+        raise TrainingError(f"the {name} are NaN or infinite in {len(wrong)} rows, first in row {int(wrong[0])}")
+    return rows
+
+
+def most_directions(rows: Rows) -> int:
+    """How many directions PCA finds in them."""
+    return int(min(rows.shape[1], len(rows) - 1))
+
+
+def _components(rows: Rows, bits: int) -> tuple[Rows, Numbers]:
+    """The mean, and the directions (width, bits) of the largest variance, largest first."""
+    if not 1 <= bits <= most_directions(rows):
+        raise TrainingError(
+            f"PCA of {len(rows)} x {rows.shape[1]} features gives no {bits} directions; take from 1 to"
+            f" {max(0, most_directions(rows))} bits, or give more features"
+        )
+    Grains(look=bits)  # refuses a width that no code has
+    mean = rows.mean(axis=0)
+    _, vectors = np.linalg.eigh(np.atleast_2d(np.cov((rows - mean).T)))
+    return mean, np.asarray(vectors[:, ::-1][:, :bits], np.float64)
+
+
+def _rotation(bits: int, seed: int) -> Numbers:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(bits, bits)))[0]
+
+
+def _linear(mean: Rows, directions: Numbers) -> Projection:
+    return Projection(mean, directions, np.zeros(directions.shape[1]))
