@@ -1,4 +1,5 @@
-"""Pictures with labels, wherever people keep them: folders, tables, lists."""
+"""Pictures with labels, wherever people keep them: folders, lists, tables, shards, arrays, saved datasets."""
 
-from hashgrain.labelled.pictures import LabelledPicture as LabelledPicture
+from hashgrain.labelled.picture import PARTS as PARTS
+from hashgrain.labelled.picture import LabelledPicture as LabelledPicture
 from hashgrain.labelled.pictures import labelled_pictures as labelled_pictures

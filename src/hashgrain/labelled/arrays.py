@@ -1,0 +1,104 @@
+"""Pictures as numpy arrays: images.npy and labels.npy, and test_images.npy and test_labels.npy if there is a test part.
+
+Arrays are mapped, not loaded, and never unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashgrain.errors import SourceError
+from hashgrain.labelled.picture import LabelledPicture, Wanted
+
+IMAGES, LABELS = "images.npy", "labels.npy"
+Labels = tuple[tuple[str, ...], tuple[str, ...] | None]  # a path of classes, or a set of labels
+
+
+def is_arrays(folder: Path) -> bool:
+    return (folder / IMAGES).exists()
+
+
+def array_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
+    has_test = (folder / f"test_{IMAGES}").exists()
+    yield from _pair(folder / IMAGES, folder / LABELS, "train" if has_test else "", wanted)
+    if has_test:
+        yield from _pair(folder / f"test_{IMAGES}", folder / f"test_{LABELS}", "test", wanted)
+
+
+def open_array(file: Path) -> NDArray[Any]:
+    """Mapped for reading. Arrays of Python objects are refused: to read them is to run what they say."""
+    try:
+        return np.lib.format.open_memmap(file, mode="r")
+    except OSError as error:
+        raise SourceError(f"cannot read {file}: {error.strerror or error}") from None
+    except Exception as error:  # a header made to be wrong raises what Python's parser and numpy's shapes raise
+        raise SourceError(f"{file} is damaged, or not an array we read ({error})") from None
+
+
+def array_labels(file: Path, n: int) -> Callable[[int], Labels]:
+    """The labels of n items: (n,) classes, (n, depth) classes from the root down, or (n, classes) zeros and ones.
+
+    Whole numbers in two columns or more are sets if they are all 0 or 1, else paths, which end at the first
+    negative number.
+    """
+    table = open_array(file)
+    if table.ndim not in (1, 2) or table.dtype.kind not in "iubfUS" or 0 in table.shape[1:]:
+        raise SourceError(
+            f"{file}: {table.dtype} of shape {table.shape}; labels are (n,) classes, or (n, classes) zeros and ones"
+        )
+    if len(table) != n:
+        raise SourceError(f"{file} has {len(table)} labels for {n} items; one for each, in the same order")
+    if table.dtype.kind == "f":
+        if not (np.isfinite(table).all() and (np.floor(table) == table).all() and (np.abs(table) < 2**53).all()):
+            raise SourceError(f"{file}: labels are whole numbers; some of these are not")
+        table = table.astype(np.int64)
+    if table.ndim == 2 and (table.dtype.kind == "b" or (table.shape[1] > 1 and _zeros_and_ones(table))):
+        return lambda i: ((), tuple(map(str, np.flatnonzero(table[i]).tolist())))
+    rows = table.reshape(n, -1)
+    return lambda i: (_path(rows[i].tolist()), None)
+
+
+def _zeros_and_ones(table: NDArray[Any]) -> bool:
+    return table.dtype.kind in "iu" and bool(np.isin(table, (0, 1)).all())
+
+
+def _path(values: list[Any]) -> tuple[str, ...]:
+    texts = []
+    for value in values:
+        if value in ("", b"") or (isinstance(value, int) and value < 0):
+            break
+        texts.append(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+    return tuple(texts)
+
+
+def _pair(images: Path, labels: Path, part: str, wanted: Wanted) -> Iterator[LabelledPicture]:
+    pixels = open_array(images)
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 3)):
+        raise SourceError(
+            f"{images}: {pixels.dtype} of shape {pixels.shape}; pictures are uint8 (n, height, width, 3) or"
+            " (n, height, width)"
+        )
+    if wanted.unlabelled and not labels.exists():
+        found: Callable[[int], Labels] = lambda i: ((), None)  # noqa: E731
+    else:
+        found = array_labels(labels, len(pixels))
+    for i in range(len(pixels)):
+        path, several = found(i)
+        if not path and several is None and not wanted.unlabelled:
+            raise SourceError(f"{labels}, row {i}: no label; a class is a number from 0 up, or a text")
+        yield LabelledPicture(f"{images.name}#{i}", partial(_as_file, pixels, i), part, path, several)
+
+
+def _as_file(pixels: NDArray[np.uint8], i: int) -> bytes:
+    """One picture as a BMP file: every picture is read as the bytes of a file, and BMP keeps each pixel as it is."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels[i])).save(file, "BMP")
+    return file.getvalue()

@@ -1,0 +1,71 @@
+"""Lists of pictures in a .csv or .jsonl file: a row a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from hashgrain.errors import SourceError
+from hashgrain.labelled.picture import PARTS, LabelledPicture, Wanted, part_of
+from hashgrain.labelled.rows import Row, grain_columns, picture_of
+from hashgrain.sources.source import read_capped
+
+ENDINGS = {".csv", ".jsonl"}
+NAMES = {"manifest", "metadata", *PARTS}  # in a folder; a folder of classes may have other lists beside it
+
+
+def is_list(file: Path) -> bool:
+    return file.suffix.lower() in ENDINGS
+
+
+def lists_in(folder: Path) -> list[Path]:
+    """manifest.csv, metadata.jsonl, or one a part: train.csv, test.csv."""
+    return sorted(file for file in folder.iterdir() if is_list(file) and file.stem.lower() in NAMES)
+
+
+def list_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
+    """Rows with `path`, and `label` (a class, or classes from the root down joined by /) or `labels` (a set, joined
+    by |, or a JSON list), or a column for each grain; `part` and `box` if there are such. Paths are taken from where
+    the list stands."""
+    part = part_of(file)
+    for number, row in _rows(file):
+        if not row.get("path"):
+            raise SourceError(f"{file}, row {number}: no path; rows take path, and label or labels")
+        label, labels = row.get("label"), row.get("labels")
+        path: list[str] = []
+        if labels is not None:
+            labels = labels if isinstance(labels, list) else [each for each in str(labels).split("|") if each]
+        elif label not in (None, "", []):
+            path = label if isinstance(label, list) else str(label).split("/")
+        columns = "".join(f", nor {grain}" for grain in grain_columns(wanted))
+        yield picture_of(
+            str(row["path"]),
+            partial(read_capped, str(file.parent / str(row["path"]))),
+            row,
+            wanted,
+            path=path,
+            labels=labels,
+            part=part,
+            complaint=f"{file}, row {number}: {row['path']} has neither label nor labels{columns}",
+        )
+
+
+def _rows(file: Path) -> Iterator[tuple[int, Row]]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            if file.suffix.lower() == ".csv":
+                yield from enumerate(csv.DictReader(lines), 2)
+                return
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise SourceError(f"{file}, row {number}: not a JSON object")
+                    yield number, row
+    except OSError as error:
+        raise SourceError(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, RecursionError, csv.Error) as error:
+        raise SourceError(f"{file} is not a list we can read ({error})") from None
