@@ -1,7 +1,59 @@
-"""Losses, one small file each: the formula, and where it comes from."""
+"""Losses by name, one small file each: the formula, and where it comes from."""
 
-from hashgrain.learn.losses.centres import NestedCentreLoss as NestedCentreLoss
-from hashgrain.learn.losses.centres import nested_centres as nested_centres
+from collections.abc import Mapping
+
+from hashgrain.learn.losses.bi_half import BiHalfLoss
+from hashgrain.learn.losses.cib_hash import CibHashLoss
+from hashgrain.learn.losses.code_regression import CodeRegressionLoss
+from hashgrain.learn.losses.coding_rate import CodingRateLoss
+from hashgrain.learn.losses.contrastive import ContrastiveLoss
+from hashgrain.learn.losses.csq import CsqLoss
+from hashgrain.learn.losses.dch import DchLoss
+from hashgrain.learn.losses.dhn import DhnLoss
+from hashgrain.learn.losses.distance_preserving import DistancePreservingLoss
+from hashgrain.learn.losses.dpn import DpnLoss
+from hashgrain.learn.losses.dpsh import DpshLoss
+from hashgrain.learn.losses.dsdh import DsdhLoss
+from hashgrain.learn.losses.dsh import DshLoss
+from hashgrain.learn.losses.dtsh import DtshLoss
+from hashgrain.learn.losses.greedy_hash import GreedyHashLoss
+from hashgrain.learn.losses.greedy_hash_unsupervised import GreedyHashUnsupervisedLoss
+from hashgrain.learn.losses.hashnet import HashNetLoss
+from hashgrain.learn.losses.idhn import IdhnLoss
 from hashgrain.learn.losses.instance import InstanceContrast as InstanceContrast
-from hashgrain.learn.losses.quantisation import quantisation as quantisation
-from hashgrain.learn.losses.supervised_contrast import SupervisedContrast as SupervisedContrast
+from hashgrain.learn.losses.loss import Loss as Loss
+from hashgrain.learn.losses.n_pair import NPairLoss
+from hashgrain.learn.losses.ortho_hash import OrthoHashLoss
+from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss
+from hashgrain.learn.losses.triplet import TripletLoss
+
+SUPERVISED: Mapping[str, type[Loss]] = {
+    "contrastive": ContrastiveLoss,
+    "triplet": TripletLoss,
+    "n_pair": NPairLoss,
+    "supervised_contrast": SupervisedContrastLoss,
+    "code_regression": CodeRegressionLoss,
+    "distance_preserving": DistancePreservingLoss,
+    "dsh": DshLoss,
+    "dpsh": DpshLoss,
+    "dhn": DhnLoss,
+    "hashnet": HashNetLoss,
+    "dch": DchLoss,
+    "dtsh": DtshLoss,
+    "idhn": IdhnLoss,
+    "greedy_hash": GreedyHashLoss,
+    "csq": CsqLoss,
+    "dpn": DpnLoss,
+    "ortho_hash": OrthoHashLoss,
+    "dsdh": DsdhLoss,
+}
+UNSUPERVISED: Mapping[str, type[Loss]] = {
+    "bi_half": BiHalfLoss,
+    "cib_hash": CibHashLoss,
+    "greedy_hash_unsupervised": GreedyHashUnsupervisedLoss,
+    "coding_rate": CodingRateLoss,
+}
+LOSSES: Mapping[str, type[Loss]] = {**SUPERVISED, **UNSUPERVISED}
+TWO_VIEWS = frozenset(("cib_hash", "coding_rate"))
+ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised"))  # they compare one half of a batch with the other
+CENTRED = frozenset(("csq", "dpn", "ortho_hash"))  # made of centres of the classes: `centres`

@@ -6,11 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hashgrain.learn.losses.relaxed import pairs
+
+
+def two_views(outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The first views and the second ones of a stack of both; a last row too many is left out."""
+    half = len(outputs) // 2
+    return outputs[:half], outputs[half : 2 * half]
+
 
 class InstanceContrast(nn.Module):
-    """NT-Xent over the two views of each picture (Chen et al., 2020), on the bits that `look` adds.
+    """NT-Xent over the two views of each picture (Chen et al., 2020).
 
-    - log exp(cos(a_i, b_i) / t) / sum over every other view; t = temperature. Rows i and i + n are the
+    - log exp(cos(a_i, b_i) / t) / sum over every other view; t = temperature. Rows i and i + n / 2 are the
     two views of picture i.
     """
 
@@ -19,8 +27,10 @@ class InstanceContrast(nn.Module):
         self.temperature = temperature
 
     def forward(self, outputs: Tensor) -> Tensor:
-        directions = F.normalize(outputs, dim=1)
+        directions = F.normalize(torch.cat(two_views(outputs)), dim=1)
+        views = len(directions)
         similarity = directions @ directions.T / self.temperature
-        itself = torch.eye(len(outputs), dtype=torch.bool, device=outputs.device)
-        partner = torch.arange(len(outputs), device=outputs.device).roll(len(outputs) // 2)
-        return F.cross_entropy(similarity.masked_fill(itself, -torch.inf), partner)
+        others = pairs(directions)
+        likelihood = F.log_softmax(similarity.masked_fill(~others, -torch.inf), dim=1)
+        partner = torch.arange(views, device=outputs.device).roll(views // 2)
+        return -likelihood.gather(1, partner[:, None]).sum() / max(1, views)

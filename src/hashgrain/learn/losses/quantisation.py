@@ -1,10 +1,49 @@
-"""Outputs should already look like bits."""
+"""Outputs should already look like bits: penalties on |output| - 1, what is lost by rounding to -1 and +1.
+
+All are means over outputs (cosine: over pictures), so none grows with the length of the code.
+"""
 
 from __future__ import annotations
 
+import math
+
+import torch.nn.functional as F
 from torch import Tensor
+
+from hashgrain.learn.losses.relaxed import shortfall, signs
 
 
 def quantisation(outputs: Tensor) -> Tensor:
-    """Mean of (|output| - 1)^2: what is lost by rounding to -1 and +1."""
-    return (outputs.abs() - 1).square().mean()
+    """Mean of (|output| - 1)^2, the square of (output - bit) (DPSH, Li et al., 2016, and many after)."""
+    return shortfall(outputs).square().mean()
+
+
+def absolute_quantisation(outputs: Tensor) -> Tensor:
+    """Mean of ||output| - 1| (DSH, Liu et al., 2016)."""
+    return shortfall(outputs).abs().mean()
+
+
+def log_cosh_quantisation(outputs: Tensor) -> Tensor:
+    """Mean of log cosh(|output| - 1): absolute far from the bit, square near it (DHN, Zhu et al., 2016)."""
+    distance = shortfall(outputs).abs()
+    return (distance + F.softplus(-2 * distance) - math.log(2)).mean()  # cosh itself overflows
+
+
+def cubic_quantisation(outputs: Tensor) -> Tensor:
+    """Mean of ||output| - 1|^3: lenient near the bit (GreedyHash, Su et al., 2018)."""
+    return shortfall(outputs).abs().pow(3).mean()
+
+
+def cosine_quantisation(outputs: Tensor) -> Tensor:
+    """Mean over pictures of 1 - cos(output, bits): direction counts, length does not."""
+    return (1 - F.cosine_similarity(outputs, signs(outputs), dim=1)).mean()
+
+
+def scaled_quantisation(outputs: Tensor) -> Tensor:
+    """Mean of (|output| - scale)^2, scale = the mean of |output| over the batch, for each bit (Rastegari et al., 2016).
+
+    That scale is the best there is for the bit, so magnitude is not forced to 1. Nothing forces it to be more than 0
+    either: that is left to the loss this is added to.
+    """
+    magnitudes = outputs.abs()
+    return (magnitudes - magnitudes.mean(dim=0)).square().mean()

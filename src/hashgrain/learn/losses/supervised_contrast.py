@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.losses.relaxed import mean_over, pairs, same
 
 
-class SupervisedContrast(nn.Module):
-    """Every other picture of the label is a positive (Khosla et al., 2020).
+class SupervisedContrastLoss(Loss):
+    """Every other picture with a label of one's own is a positive (Khosla et al., 2020).
 
-    - mean over i, mean over p with the label of i, of log exp(cos(i, p) / t) / sum_j exp(cos(i, j) / t), j not i.
-    What it rewards is what retrieval counts: same labels among the nearest codes of the batch.
+    - mean over i, mean over p alike to i, of log exp(cos(i, p) / t) / sum_j exp(cos(i, j) / t), j not i; cosines
+    of tanh(sharpness * outputs), which is nearly the bits where outputs are of unit variance.
+    What it rewards is what retrieval counts: same labels among the nearest codes of the batch. The mean is over the
+    pictures that have a positive: others, without a label among them, do not thin it. They stay in the sum over j.
     """
 
-    def __init__(self, temperature: float) -> None:
-        super().__init__()
-        self.temperature = temperature
+    def __init__(self, bits: int, classes: int, *, temperature: float = 0.1, sharpness: float = 2.0) -> None:
+        super().__init__(bits, classes)
+        self.temperature, self.sharpness = temperature, sharpness
 
-    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        directions = F.normalize(outputs, dim=1)
-        itself = torch.eye(len(outputs), dtype=torch.bool, device=outputs.device)
-        similarity = (directions @ directions.T / self.temperature).masked_fill(itself, -torch.inf)
-        likelihood = F.log_softmax(similarity, dim=1).masked_fill(itself, 0)
-        positive = (labels[:, None] == labels[None, :]) & ~itself
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        others = pairs(outputs)
+        positive = same(truth) & others
+        likelihood = _likelihood(torch.tanh(self.sharpness * outputs), others, self.temperature)
         mean = (likelihood * positive).sum(dim=1) / positive.sum(dim=1).clamp(min=1)
-        return -mean.mean()
+        return -mean_over(mean, positive.any(dim=1))
+
+
+def _likelihood(outputs: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """(n, n) log of how likely i picks j among the others, by cosine; 0 on the diagonal."""
+    directions = F.normalize(outputs, dim=1)
+    similarity = (directions @ directions.T / temperature).masked_fill(~others, -torch.inf)
+    return F.log_softmax(similarity, dim=1).masked_fill(~others, 0)

@@ -1,0 +1,19 @@
+"""Cross-entropy where a picture may have several labels, or none."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from hashgrain.learn.losses.relaxed import mean_over
+
+
+def label_cross_entropy(scores: Tensor, hot: Tensor, smoothing: float = 0.0) -> Tensor:
+    """- sum_c share_c log softmax_c(scores), a picture's labels sharing 1 equally: no arg-max of several labels.
+
+    The mean over the pictures that have a label. `smoothing` is the part of 1 that all classes share.
+    """
+    labels = hot.sum(dim=1, keepdim=True)
+    shares = hot.to(scores.dtype) / labels.clamp(min=1)
+    shares = (1 - smoothing) * shares + smoothing / hot.shape[1]
+    return mean_over(F.cross_entropy(scores, shares, reduction="none"), labels[:, 0] > 0)

@@ -1,0 +1,45 @@
+"""Outputs regress to the code of their class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.centres import class_centres
+from hashgrain.learn.losses.loss import Loss
+
+
+class CodeRegressionLoss(Loss):
+    """Mean of (sigmoid(u) - code)^2, the code of a class in zeros and ones. A bit is 1 from 0.5, where u is 0.
+
+    `codes` (classes, bits) are the classes' codes, e.g. `class_numbers`; without them they are the centres that other
+    losses take, far apart, made from `seed`. Of a picture with several labels the target is the mean of their codes: a
+    bit on which they disagree is drawn to the middle. A picture without labels has no target and is left out.
+    """
+
+    def __init__(self, bits: int, classes: int, *, codes: Tensor | None = None, seed: int = 0) -> None:
+        super().__init__(bits, classes)
+        if codes is None:
+            codes = (class_centres(classes, bits, seed).tensor() + 1) / 2
+        if codes.shape != (classes, bits) or not ((codes == 0) | (codes == 1)).all():
+            raise TrainingError(
+                f"target codes must be zeros and ones, {classes} classes by {bits} bits, "
+                f"and these {tuple(codes.shape)} are not; give one row of bits for each class"
+            )
+        self.register_buffer("codes", codes.float())
+        self.codes: Tensor
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        labels = truth.sum(dim=1, keepdim=True)
+        target = truth @ self.codes.to(truth.dtype) / labels.clamp(min=1)
+        error = (torch.sigmoid(outputs) - target).square() * (labels > 0)
+        return error.sum() / ((labels > 0).sum().clamp(min=1) * self.bits)
+
+
+def class_numbers(classes: int, bits: int) -> Tensor:
+    """(classes, bits) the number of each class in binary, the highest bit first."""
+    if classes > 2**bits:
+        raise TrainingError(f"{classes} classes cannot be numbered in {bits} bits; give the code more bits")
+    places = torch.arange(bits - 1, -1, -1)
+    return (torch.arange(classes)[:, None] >> places & 1).float()

@@ -1,0 +1,47 @@
+"""Codes as alike as their labels are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.knowledge import checked_similarity
+from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.losses.relaxed import mean_over, pairs
+
+
+class DistancePreservingLoss(Loss):
+    """Squared error of the similarities of codes, as in kernel supervised hashing (Liu et al., 2012).
+
+    mean over pairs of (<h_i, h_j> / bits - target)^2 with h = tanh(u). Of binary codes the first is 1 - 2 / bits of the
+    Hamming distance: 1 for the same code, 0 where half of the bits differ. The target is the soft cosine of the labels
+    (Sidorov et al., 2014), y_i S y_j / sqrt(y_i S y_i * y_j S y_j), where S says how alike two classes are; without S
+    it is the plain cosine. Where a picture has no label it is 0.
+    """
+
+    similarity: Tensor
+
+    def __init__(self, bits: int, classes: int, *, similarity: Tensor | None = None) -> None:
+        super().__init__(bits, classes)
+        matrix = torch.eye(classes) if similarity is None else similarity.float()
+        checked_similarity(matrix.double().cpu().numpy())
+        if len(matrix) != classes or not bool((matrix.diagonal() > 0).all()):
+            raise TrainingError(
+                f"similarities of {len(matrix)} classes cannot teach {classes}: one row for each, and each class is"
+                " like itself (above 0)"
+            )
+        self.register_buffer("similarity", matrix)
+
+    def targets(self, truth: Tensor) -> Tensor:
+        """(n, n) the soft cosines."""
+        labels = truth.to(self.similarity.dtype)
+        shared = labels @ self.similarity @ labels.T
+        itself = shared.diagonal()
+        lengths = torch.where(itself > 0, itself, 1).sqrt()
+        return shared / (lengths[:, None] * lengths[None, :])
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        codes = torch.tanh(outputs)
+        error = codes @ codes.T / self.bits - self.targets(truth).to(outputs.dtype)
+        return mean_over(error.square(), pairs(outputs))

@@ -1,0 +1,30 @@
+"""Deep hashing with triplets: an anchor is likelier to be like its own kind than like another."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.losses.relaxed import inner_products, same, signs, triplets
+
+
+class DtshLoss(Loss):
+    """Likelihood of the triplet labels (DTSH: Wang et al., 2016).
+
+    mean over triplets of -log sigmoid(t(anchor, positive) - t(anchor, negative) - margin), t = <u_i, u_j> / 2,
+    + quantisation * mean of (u - sign(u))^2. The paper's margin is bits / 2. The toolbox uses 5 on <u_i, u_j>, the
+    mean of each anchor's mean, and takes a picture for its own positive.
+    """
+
+    def __init__(self, bits: int, classes: int, *, margin: float | None = None, quantisation: float = 1.0) -> None:
+        super().__init__(bits, classes)
+        self.margin = bits / 2 if margin is None else margin
+        self.quantisation = quantisation
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        anchor, positive, negative = triplets(same(truth))
+        log_odds = inner_products(outputs)
+        lead = log_odds[anchor, positive] - log_odds[anchor, negative] - self.margin
+        likelihood = F.softplus(-lead).sum() / max(len(lead), 1)
+        return likelihood + self.quantisation * (outputs - signs(outputs)).square().mean()

@@ -1,0 +1,25 @@
+"""What every loss is: a module from outputs and the truth about them to one number."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Loss(nn.Module):
+    """`forward(outputs, truth)`: outputs (n, bits), before any sign, tanh or sigmoid, to one number.
+
+    The truth of a supervised loss is (n, classes) zeros and ones: one label a picture, several, or none. Two pictures
+    are alike where they share a label. The truth of an unsupervised loss is (n, width) features of the same pictures.
+    Losses of two views take them stacked: rows i and i + n / 2 are views of one picture.
+    A loss with weights of its own has them as parameters; the trainer trains them.
+    """
+
+    def __init__(self, bits: int, classes: int) -> None:
+        super().__init__()
+        self.bits, self.classes = bits, classes
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def advance(self, share: float) -> None:
+        """Called with the share of training that is done, 0 to 1, before each step. Continuation methods use it."""

@@ -1,0 +1,43 @@
+"""OrthoHash: one loss for all, the cosine to a fixed binary centre of each class."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from hashgrain.learn.centres import centres_for
+from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.loss import Loss
+
+SHORTEST = 1e-4  # outputs shorter than that keep their length: the direction of nothing has no finite gradient
+
+
+class OrthoHashLoss(Loss):
+    """Cross-entropy over the cosines to all centres, with a margin at the labels (Hoe et al., 2021).
+
+    - sum_c share_c log softmax_c(scale * (cos(u, centre_c) - margin * [c is a label])): the centres are binary, so a
+    small angle is a small Hamming distance and needs no quantisation term. The labels of a picture share 1. It expects
+    outputs that are normalised per bit, as our head's are; that is half of the method.
+    """
+
+    centres: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        classes: int,
+        *,
+        centres: Tensor | None = None,
+        scale: float = 8.0,
+        margin: float = 0.2,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(bits, classes)
+        self.scale, self.margin, self.label_smoothing = scale, margin, label_smoothing
+        self.register_buffer("centres", centres_for(centres, classes, bits, seed))
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        directions = F.normalize(outputs, dim=1, eps=SHORTEST)
+        cosines = directions @ F.normalize(self.centres, dim=1).to(outputs.dtype).T
+        return label_cross_entropy(self.scale * (cosines - self.margin * truth), truth, self.label_smoothing)
