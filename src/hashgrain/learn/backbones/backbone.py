@@ -1,0 +1,88 @@
+"""What every backbone is: pictures in, features out, its own normalisation inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+# Containers that are opened to find the stages in them; the names are those of timm, torchvision and our own.
+OPENED = frozenset(("model", "layers", "features", "classifier", "encoder", "blocks", "stages", "trunk_output"))
+Colours = tuple[float, float, float]
+IMAGENET_MEAN: Colours = (0.485, 0.456, 0.406)
+IMAGENET_STD: Colours = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """Pictures (n, 3, s, s), floats in 0..1, to features (n, width).
+
+    Mean and std of the colours are subtracted and divided inside, so that no caller gets them wrong. They are of the
+    architecture, not learned: they move with the module, and are no part of its state.
+    """
+
+    def __init__(self, width: int, mean: Colours, std: Colours) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        return (pixels - self.mean) / self.std
+
+    def stages(self) -> list[list[str]]:
+        """The names of the parameters, stage by stage, shallow to deep: what "the last stage" means.
+
+        A stage is a child that holds weights, in a container that is opened (OPENED). What holds norms alone is none
+        of its own: it belongs to the stage before.
+        """
+        stages: list[list[str]] = []
+        for unit in _units(self, ""):
+            if stages and all(parameter.ndim <= 1 for parameter in unit.values()):
+                stages[-1] += unit
+            else:
+                stages.append(list(unit))
+        return stages
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As ever, but what is frozen stays in eval mode: its statistics must not drift, nor its dropout make noise."""
+        super().train(mode)
+        if mode:
+            _rest(self)
+        return self
+
+
+def _units(module: nn.Module, prefix: str) -> Iterator[dict[str, nn.Parameter]]:
+    own = {prefix + name: parameter for name, parameter in module.named_parameters(recurse=False)}
+    for name, child in module.named_children():
+        if name in OPENED:
+            inside = _units(child, f"{prefix}{name}.")
+        else:
+            inside = iter([{f"{prefix}{name}.{n}": parameter for n, parameter in child.named_parameters()}])
+        for unit in inside:
+            if unit:
+                yield own | unit  # class tokens and positions of the container itself are of its first stage
+                own = {}
+    if own:
+        yield own
+
+
+def _rest(module: nn.Module) -> None:
+    """Eval mode for every part whose parameters are frozen.
+
+    A part without parameters is as the part around it: it stays in training mode only where all of that is trained.
+    """
+    trained = [parameter.requires_grad for parameter in module.parameters()]
+    if not any(trained):
+        module.eval()
+    elif not all(trained):
+        for child in module.children():
+            if next(child.parameters(), None) is None:
+                child.eval()
+            else:
+                _rest(child)

@@ -1,0 +1,38 @@
+"""Which part of a backbone is trained. The answer stands in `requires_grad`; a backbone reads its modes from there."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.backbones.backbone import Backbone
+from hashgrain.learn.backbones.lora import add_lora
+
+Trained = Literal["head", "last", "lora", "all"]
+
+
+def set_trained(
+    backbone: Backbone, trained: Trained, *, stages: int = 1, rank: int = 8, alpha: float = 16.0
+) -> dict[str, list[str]]:
+    """Freeze all but what is to be trained; the names of the trained parameters, by group, shallow to deep.
+
+    head: the backbone is frozen whole. last: its last `stages` stages are trained, a group each. lora: adapters of
+    `rank` are put on its layers, and they alone are trained. all: every stage, a group each.
+    """
+    if trained not in get_args(Trained):
+        raise TrainingError(f"trained cannot be {trained!r}: it is one of {', '.join(get_args(Trained))}")
+    parts = backbone.stages()
+    if trained != "head" and not parts:
+        raise TrainingError(f"this backbone has no weights to train, and {trained!r} asks for some: use 'head'")
+    if trained == "last" and not 1 <= stages <= len(parts):
+        raise TrainingError(f"this backbone has {len(parts)} stages, its last {stages} cannot be trained")
+    if trained == "lora":
+        groups = {"lora": add_lora(backbone, rank, alpha)}
+    else:
+        first = {"head": len(parts), "last": len(parts) - stages, "all": 0}[trained]
+        groups = {f"stage {i}": part for i, part in enumerate(parts) if i >= first}
+    names = {name for group in groups.values() for name in group}
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(name in names)
+    backbone.train(backbone.training)  # so that what is frozen rests from now on
+    return groups

@@ -1,0 +1,164 @@
+"""Somebody's ONNX model as a frozen backbone.
+
+It runs in torch where its graph can be read into torch, which keeps gradients to the pixels and moves to any device,
+and where that gives the same features; else in ONNX Runtime, on the CPU and without gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from hashgrain.encoder import Bundle
+from hashgrain.encoder.bundle import MAX_ONNX_BYTES
+from hashgrain.errors import TrainingError
+from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
+from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+NAME = "features"  # the output that is taken where there are several
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a model takes: bytes (n, s, s, 3), or floats (n, 3, s, s) that are normalised by mean and std."""
+
+    name: str
+    bytes: bool
+    one_by_one: bool  # exported for batches of one picture
+
+
+class OnnxBackbone(Backbone):
+    """The features that an ONNX model gives, frozen; a map (n, width, h, w) is averaged."""
+
+    def __init__(
+        self, content: bytes, where: str, *, size: int, mean: Colours = IMAGENET_MEAN, std: Colours = IMAGENET_STD
+    ) -> None:
+        super().__init__(0, mean, std)
+        self._session = _Session(content, where)
+        self._takes = _pixels(self._session.run, where, size)
+        self._output = _output(self._session.run, where)
+        self._graph: Graph | None = None
+        tried = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+        try:
+            features = self(tried)
+        except Exception as error:  # onnxruntime raises a dozen unrelated classes for a graph that cannot run
+            raise TrainingError(f"{where} cannot run on pictures of {size} px: {_first_line(error)}") from None
+        if features.ndim != 2 or len(features) != 2 or not features.is_floating_point():
+            raise TrainingError(
+                f"{where} gives {self._output!r} of shape {tuple(features.shape)} for 2 pictures; it is to give"
+                " features (n, width) or a map (n, width, h, w), in floats"
+            )
+        self.width = features.shape[1]
+        self._graph = _same_in_torch(self, content, tried, features)
+
+    @property
+    def in_torch(self) -> bool:
+        """Whether gradients reach the pixels."""
+        return self._graph is not None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        taken = (pixels.permute(0, 2, 3, 1) * 255) if self._takes.bytes else self.normalised(pixels)
+        batches = torch.split(taken, 1) if self._takes.one_by_one else (taken,)
+        features = torch.cat([self._run(batch) for batch in batches])
+        return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+
+    def _run(self, taken: Tensor) -> Tensor:
+        if self._graph is not None:
+            self._graph = self._graph.to(taken.device)
+            return run_graph(self._graph, taken, self._output)
+        shown = taken.detach().cpu()
+        if self._takes.bytes:
+            shown = shown.round().clamp(0, 255).to(torch.uint8)
+        (features,) = self._session.run.run([self._output], {self._takes.name: shown.contiguous().numpy()})
+        return torch.from_numpy(features).to(taken.device)
+
+
+def onnx_backbone(file: str | Path, *, size: int, mean: Colours, std: Colours) -> OnnxBackbone:
+    path = Path(file).expanduser()
+    if path.is_dir():
+        raise TrainingError(f"{path} is a folder; give the .onnx file, or bundle:{path} for a model bundle")
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(MAX_ONNX_BYTES + 1)
+    except OSError as error:
+        raise TrainingError(f"cannot read {path} ({error.strerror}); onnx:FILE takes an ONNX model") from None
+    if len(content) > MAX_ONNX_BYTES:
+        raise TrainingError(f"{path} is larger than {MAX_ONNX_BYTES >> 20} MB, more than a model may be")
+    return OnnxBackbone(content, str(path), size=size, mean=mean, std=std)
+
+
+def bundle_backbone(folder: str | Path, *, size: int) -> OnnxBackbone:
+    """The features under the head of a bundle; it normalises by itself."""
+    bundle = Bundle.read(folder)
+    return OnnxBackbone(bundle.onnx, f"model {bundle.name!r}", size=size)
+
+
+class _Session:
+    """A session belongs to all copies of its module: it holds no state, and cannot be copied."""
+
+    def __init__(self, content: bytes, where: str) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4
+        try:
+            self.run: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # as above
+            raise TrainingError(f"{where} is not an ONNX model that can be loaded: {_first_line(error)}") from None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Session:
+        return self
+
+
+def _pixels(session: onnxruntime.InferenceSession, where: str, size: int) -> Pixels:
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        shapes = ", ".join(f"{node.name} {node.shape}" for node in inputs)
+        raise TrainingError(f"{where} takes {shapes}; a backbone takes pictures, four axes, and nothing else")
+    (node,) = inputs
+    batch, *edges = node.shape
+    takes_bytes = node.type == "tensor(uint8)"
+    channels = edges.pop(2 if takes_bytes else 0)
+    of_colours = channels == 3 or not (isinstance(channels, int) or 3 in edges)  # an axis left open is no number
+    if node.type not in ("tensor(uint8)", "tensor(float)") or not of_colours:
+        raise TrainingError(
+            f"{where} takes {node.type} {node.shape}; a backbone takes floats (n, 3, s, s) or bytes (n, s, s, 3)"
+        )
+    if any(isinstance(edge, int) and edge != size for edge in edges):
+        raise TrainingError(f"{where} takes pictures of {edges[0]}x{edges[1]} px, not of {size}: set size={edges[0]}")
+    if isinstance(batch, int) and batch != 1:
+        raise TrainingError(f"{where} takes {batch} pictures at a time; export it for batches of any length")
+    return Pixels(node.name, takes_bytes, batch == 1)
+
+
+def _output(session: onnxruntime.InferenceSession, where: str) -> str:
+    names = [node.name for node in session.get_outputs()]
+    if NAME in names:
+        return NAME
+    if len(names) != 1:
+        raise TrainingError(f"{where} gives {', '.join(names)}: name the one that holds the features {NAME!r}")
+    return str(names[0])
+
+
+def _same_in_torch(backbone: OnnxBackbone, content: bytes, tried: Tensor, expected: Tensor) -> Graph | None:
+    try:
+        backbone._graph = read_graph(content)
+        found = backbone(tried)
+    except TrainingError:
+        return None
+    near = found.shape == expected.shape and torch.allclose(found, expected, 1e-3, 1e-3 * float(expected.abs().max()))
+    return backbone._graph if near else None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -1,0 +1,98 @@
+"""Weights from a file: safetensors only, checked against the network before anything is put into it.
+
+A pickle (.pt, .pth, .bin) can run any code as it is opened, so none is. A safetensors file is a header and numbers;
+its library checks that the header is bounded, that the numbers fill the file and that none overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hashgrain.errors import TrainingError
+
+MAX_BYTES = 8 << 30
+PICKLES = frozenset((".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"))
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # as torch saves; plain ones
+SHOWN = 3  # names of tensors in a message
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Every tensor of a .safetensors file, by name."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise TrainingError(f"no weights at {file}: give a .safetensors file, or 'hub' to download them")
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(4)
+        size = file.stat().st_size
+    except OSError as error:
+        raise TrainingError(f"cannot read {file} ({error.strerror})") from None
+    if file.suffix.lower() in PICKLES or start.startswith(PICKLE_STARTS):
+        raise TrainingError(
+            f"{file} is a pickle, which can run any code as it is opened; convert it where you trust it, with"
+            " safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
+        )
+    if size > MAX_BYTES:
+        raise TrainingError(f"{file} is larger than {MAX_BYTES >> 30} GB, more than weights may be")
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{file} is not a safetensors file, or a damaged one ({error}); get it again") from None
+    broken = [name for name, weight in weights.items() if weight.is_floating_point() and not _finite(weight)]
+    if broken:
+        raise TrainingError(f"{file} holds weights that are not numbers: {_some(broken)}; get it again")
+    return weights
+
+
+def put_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str, dropped: Collection[str] = ()) -> None:
+    """Load all of the weights, or none and say what does not fit. `dropped`: parts the network has no longer."""
+    state = network.state_dict()
+    # Files written before torch counted batches lack the counts, and nothing here uses them.
+    missing = [name for name in state if name not in weights and not name.endswith("num_batches_tracked")]
+    extra = [
+        name
+        for name in weights
+        if name not in state and not any(name == part or name.startswith(part + ".") for part in dropped)
+    ]
+    common = [name for name in state if name in weights]
+    shapes = [
+        f"{name} {_shape(weights[name])} for {_shape(state[name])}"
+        for name in common
+        if weights[name].shape != state[name].shape
+    ]
+    kinds = [
+        f"{name} {weights[name].dtype} for {state[name].dtype}"
+        for name in common
+        if weights[name].is_floating_point() != state[name].is_floating_point()
+    ]
+    faults = (("missing", missing), ("not of it", extra), ("of another shape", shapes), ("of another kind", kinds))
+    found = [f"{what}: {_some(names)}" for what, names in faults if names]
+    if found:
+        raise TrainingError(f"{where} holds the weights of another architecture; {'; '.join(found)}")
+    network.load_state_dict({name: weights[name] for name in common}, strict=False)
+
+
+def fits(network: nn.Module, weights: Mapping[str, Tensor]) -> bool:
+    """Whether every weight of a name that the network has is of its shape there."""
+    state = network.state_dict()
+    return all(weight.shape == state[name].shape for name, weight in weights.items() if name in state)
+
+
+def _finite(weight: Tensor) -> bool:
+    return bool(torch.isfinite(weight.float()).all())
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
