@@ -18,7 +18,7 @@ def main() -> None:
 
     data = need_data()
     photos = [ImageOps.exif_transpose(Image.open(path)).convert("RGB") for path in sorted(data.glob("photos/*.jpg"))]
-    distractors = load_labelled(data / "tiny-imagenet-200", 64).pixels
+    distractors = load_labelled(data / "tiny-imagenet-200", 64, ()).inputs
     encoder = Encoder.load()
     methods: dict[str, Callable[[list[Image.Image]], Codes]] = {
         "look, 128 bits": encoder.encode,

@@ -14,6 +14,7 @@ from references import PcaRotation, histogram_and_hog, perceptual_codes, unit
 from report import need_data, table, write_section
 
 SEEDS = (0, 1, 2)
+GRAINS = ("kind", "thing")
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[float, float]]
 
 
@@ -53,11 +54,11 @@ class Described:
     """A set of pictures in every form the rows need."""
 
     def __init__(self, pictures: Labelled, encoder: Encoder) -> None:
-        self.labels = pictures.labels
-        outputs, self.features = encoder.outputs_and_features(pictures.pixels)
+        self.labels = {grain: labels.only() for grain, labels in pictures.levels.items()}
+        outputs, self.features = encoder.outputs_and_features(pictures.inputs)
         self.codes = Codes.from_outputs(outputs, encoder.grains)
-        self.hog = histogram_and_hog(pictures.pixels)
-        self.hash = perceptual_codes(pictures.pixels, 8)
+        self.hog = histogram_and_hog(pictures.inputs)
+        self.hash = perceptual_codes(pictures.inputs, 8)
 
 
 def rows(queries: Described, database: Described, fitted: Described, grain: str, bits: int) -> list[list[str]]:
@@ -78,8 +79,8 @@ def rows(queries: Described, database: Described, fitted: Described, grain: str,
 def main() -> None:
     folder = need_data() / "tiny-imagenet-200"
     encoder = Encoder.load()
-    trained, held = hold_out(load_labelled(folder, 64), 50)
-    queries = Described(load_labelled(folder, 64, match="val*.parquet"), encoder)
+    trained, held = hold_out(load_labelled(folder, 64, GRAINS), 50)
+    queries = Described(load_labelled(folder, 64, GRAINS, part="val"), encoder)
     fitted = Described(trained, encoder)
     parts = []
     databases = {

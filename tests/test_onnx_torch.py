@@ -71,6 +71,7 @@ CASES: list[tuple[str, tuple[int, ...], list[Any], dict[str, Any]]] = [
     ("Constant", ROW, [], {"value_int": 7}),
     ("Conv", PICTURE, [reals(6, 2, 3, 3), reals(6)], {"group": 2, "pads": [0, 1, 2, 3], "strides": [2, 1]}),
     ("Conv", PICTURE, [reals(6, 4, 2, 2)], {"dilations": [2, 2]}),
+    ("Cos", ROW, [], {}),
     ("Div", ROW, [reals(8) + 5], {}),
     ("Erf", ROW, [], {}),
     ("Exp", ROW, [], {}),
@@ -91,8 +92,11 @@ CASES: list[tuple[str, tuple[int, ...], list[Any], dict[str, Any]]] = [
     ("LeakyRelu", ROW, [], {"alpha": 0.2}),
     ("MatMul", PICTURE, [reals(7, 3)], {}),
     ("MaxPool", PICTURE, [], POOL),
+    ("Mean", ROW, [reals(3, 8), reals(3, 1)], {}),
     ("Mul", ROW, [reals(3, 1)], {}),
     ("Pow", ROW, [np.float32(2)], {}),
+    ("QuantizeLinear", ROW, [np.float32(0.05), np.uint8(100)], {}),
+    ("QuantizeLinear", PICTURE, [np.float32([0.1, 0.2, 0.3, 0.4]), np.int8([0, 1, -9, 50])], {"axis": 1}),
     ("ReduceMean", PICTURE, [ints(2, 3)], {"keepdims": 0}),
     ("ReduceMean", PICTURE, [], {}),
     ("ReduceMean", PICTURE, [], {"noop_with_empty_axes": 1}),
@@ -128,7 +132,42 @@ def test_an_operation_is_what_the_runtime_computes(operation: str, shape: Any, c
 
 
 def test_every_operation_known_is_compared() -> None:
-    assert {case[0] for case in CASES} == set(OPERATIONS)
+    assert {case[0] for case in CASES} | {"DequantizeLinear"} == set(OPERATIONS)
+
+
+def test_whole_numbers_of_eight_bits_come_back_as_the_runtime_has_them() -> None:
+    weight = DICE.integers(-128, 128, (6, 4, 3, 3)).astype(np.int8)
+    held = {"w": weight, "s": np.abs(reals(6)) + 0.1, "z": np.zeros(6, np.int8)}
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("DequantizeLinear", ["w", "s", "z"], ["weight"], axis=0),
+                helper.make_node("Conv", ["x", "weight"], ["outputs"]),
+            ],
+            "tiny",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, PICTURE)],
+            [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(value, name) for name, value in held.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=9,
+    )
+    content, x = bytes(model.SerializeToString()), reals(*PICTURE)
+    (expected,) = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    np.testing.assert_allclose(
+        run_graph(read_graph(content), torch.from_numpy(x)).numpy(), expected, rtol=1e-4, atol=1e-3
+    )
+
+
+def test_gradients_pass_through_rounding() -> None:
+    x = torch.tensor([0.12, -3.0, 9.0], requires_grad=True)
+    OPERATIONS["QuantizeLinear"]({}, x, torch.tensor(0.1), torch.tensor(0, dtype=torch.int8)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == pytest.approx([10, 10, 10])
+    wide = torch.tensor([900.0], requires_grad=True)
+    OPERATIONS["QuantizeLinear"]({}, wide, torch.tensor(0.1), torch.tensor(0, dtype=torch.int8)).sum().backward()
+    assert wide.grad is not None
+    assert wide.grad.tolist() == [0]
 
 
 def test_whole_numbers_divide_to_whole_numbers() -> None:

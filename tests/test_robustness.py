@@ -107,27 +107,33 @@ def test_a_model_is_trained_on_wrong_labels_and_judged_by_right_ones(
     tmp_path: Path, hashgrain: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="needs the train extra")
-    from hashgrain.learn.data import hold_out, load_labelled, mislabel
+    from hashgrain.learn.data import hold_out, load_labelled, mislabel, parents_of
     from hashgrain.learn.recipes import RECIPES
     from hashgrain.learn.run import train_bundle
 
     for thing, start in (("a/one", 0), ("a/two", 100), ("b/three", 200)):
         fill(tmp_path / "labelled" / thing, 16, start=start)
-    training, held = hold_out(load_labelled(tmp_path / "labelled", 32), 4)
+    training, held = hold_out(load_labelled(tmp_path / "labelled", 32, ("kind", "thing")), 4)
     wrong = mislabel(training, 0.25, 7)
-    flipped = wrong.labels["thing"] != training.labels["thing"]
+    flipped = wrong.levels["thing"].ids != training.levels["thing"].ids
     assert flipped.sum() == round(0.25 * len(training)) == 9
-    assert np.array_equal(wrong.parents(), training.parents())  # the kind went with the thing
-    assert wrong.pixels is training.pixels
+    same = [parents_of(data.levels)["thing"].tolist() for data in (wrong, training)]
+    assert same[0] == same[1]  # the kind went with the thing
+    assert wrong.inputs is training.inputs
 
     given_to_train = []
     recipe = dataclasses.replace(RECIPES["quick"], size=32, held_out=4, label_noise=0.25, seed=7)
-    monkeypatch.setattr("hashgrain.learn.run.train", lambda _, *parts: given_to_train.extend(parts[:2]) or [])
-    with pytest.raises(FileNotFoundError):  # there is no checkpoint after a training that was none
+
+    def seen(recipe: object, backbone: object, *parts: object) -> None:
+        given_to_train.extend(parts[:2])
+        raise InterruptedError
+
+    monkeypatch.setattr("hashgrain.learn.run.train_network", seen)
+    with pytest.raises(InterruptedError):
         train_bundle(recipe, tmp_path / "labelled", tmp_path / "none", tmp_path / "none", lambda text: None)
     for part, expected in zip(given_to_train, (wrong, held), strict=True):
         for grain in ("kind", "thing"):
-            assert np.array_equal(part.labels[grain], expected.labels[grain])
+            assert np.array_equal(part.levels[grain].ids, expected.levels[grain].ids)
 
     small = [part for pair in ("batch=8", "held_out=4") for part in ("--set", pair)]
     ask = ("train", "--data", "labelled", "--out", "model", "--recipe", "quick", *small)

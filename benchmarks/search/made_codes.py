@@ -93,8 +93,8 @@ def _encode_all() -> dict[str, NDArray[np.float32]]:
     folder, encoder = need_data() / "tiny-imagenet-200", Encoder.load()
     rng = np.random.default_rng(5)
     (size, _) = encoder.bundle.size
-    train = load_labelled(folder, size).pixels
-    val = load_labelled(folder, size, match="val*.parquet").pixels
+    train = load_labelled(folder, size, ()).inputs
+    val = load_labelled(folder, size, (), part="val").inputs
     some = train[rng.choice(len(train), CHANGED, replace=False)]
 
     def outputs(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -2,57 +2,164 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashgrain.cli.output import Quiet, print_line, say
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, say
+
+if TYPE_CHECKING:
+    from hashgrain.learn.recipe import Recipe
 
 
 def train(
     data: Annotated[
-        Path, typer.Option("--data", help="A folder of kind/thing/picture.jpg, or of labelled parquet files.")
+        Path,
+        typer.Option("--data", help="Labelled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Where the bundle goes.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="default, or quick.")] = "default",
-    run: Annotated[
-        Path | None, typer.Option("--run", help="Folder of checkpoint and log. [default: runs/RECIPE]")
-    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="As `hashgrain recipes` lists them.")] = "default",
+    bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a number of the recipe: seed=2. Repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the recipe: learning_rate=0.001. Repeatable."),
     ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder of checkpoint, log and curves. [default: runs/RECIPE]")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Train so many times; OUT gets the best on held-out pictures.")
+    ] = 1,
     label_noise: Annotated[
         float | None,
-        typer.Option(
-            "--label-noise", min=0, max=1, help="Make this share of the training labels wrong, as a test: 0.2."
-        ),
+        typer.Option("--label-noise", min=0, max=1, help="Make this share of the training labels wrong, as a test."),
     ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option("--checkpoint-minutes", min=0, help="How often the state is saved.")
+    ] = 2.0,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Train a model from random weights and write its bundle. Run it again after a stop: it goes on.
+    """Train a model by a recipe and write its bundle. Run it again after a stop: it goes on where it was.
 
-    Needs the extra: pip install 'hashgrain[train]'
+    Needs the extra: pip install 'hashgrain[train]'. `hashgrain recipes` lists the recipes, `hashgrain recipes NAME`
+    all that can be changed of one. Several GPUs, or several processes: accelerate launch -m hashgrain train ...
 
     Example: hashgrain train --data pictures/ --out my-model --recipe quick
     """
+    need_torch()
+    from hashgrain.apps.curves import write_curves
+    from hashgrain.learn.run import train_bundle
+
+    chosen = _chosen(
+        recipe, bits, [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])]
+    )
+    folder = run or Path("runs") / recipe
+    made = []
+    try:
+        for one, place, where in _seeded(chosen, seeds, folder, out):
+            made.append(train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes))
+            write_curves(place)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
+    facts = _best_of(made, out) if seeds > 1 else made[0]
+    if as_json:
+        print_json(facts)
+        return 0
+    for name, value in facts.get("validation", {}).items():
+        print_line(f"{name}\t{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
+    print_line(str(out))
+    return 0
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show all that can be changed of this one.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """List the recipes of `hashgrain train`, a line each; or what one of them does, and all that --set can change.
+
+    Example: hashgrain recipes default
+    """
+    need_torch()
+    from hashgrain.cli.output import print_table
+    from hashgrain.learn.recipe import changeable, settings_of
+    from hashgrain.learn.recipes import RECIPES
+
+    if name is None:
+        rows = [[recipe.name, ",".join(map(str, recipe.grains.values())), recipe.about] for recipe in RECIPES.values()]
+        if as_json:
+            print_json([{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()])
+        else:
+            print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
+        return 0
+    recipe = _chosen(name, "", [])
+    values = (
+        {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | settings_of(recipe.aim.loss) | changeable(recipe)
+    )
+    if as_json:
+        print_json({"name": name, "about": recipe.about, "grains": dict(recipe.grains), "values": values})
+        return 0
+    print_line(f"{name}: {recipe.about}")
+    print_line(f"grains\t{recipe.grains}")
+    for key, value in values.items():
+        print_line(f"{key}\t{','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return 0
+
+
+def need_torch() -> None:
     from hashgrain.errors import TrainingError
 
     try:
         import torch  # noqa: F401
     except ImportError:
         raise TrainingError("training needs torch: pip install 'hashgrain[train]'") from None
-    from hashgrain.learn.recipes import RECIPES, change
-    from hashgrain.learn.run import train_bundle
 
-    if recipe not in RECIPES:
-        raise TrainingError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-    settings = [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])]
-    chosen = change(RECIPES[recipe], settings)
+
+def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:
+    from difflib import get_close_matches
+
+    from hashgrain.errors import TrainingError
+    from hashgrain.learn.recipe import change, with_bits
+    from hashgrain.learn.recipes import RECIPES
+
+    if name not in RECIPES:
+        near = get_close_matches(name, RECIPES) or list(RECIPES)
+        raise TrainingError(f"no recipe {name!r}; there is {', '.join(near)}; `hashgrain recipes` lists them all")
+    recipe = change(RECIPES[name], settings)
+    if not bits:
+        return recipe
     try:
-        facts = train_bundle(chosen, data, out, run or Path("runs") / recipe, say=lambda text: say(text, quiet))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
-    print_line(json.dumps(facts, indent=2))
-    return 0
+        return with_bits(recipe, [int(part) for part in bits.split(",")])
+    except ValueError:
+        raise TrainingError(f"--bits {bits}: whole numbers joined by commas, please") from None
+
+
+def _seeded(recipe: Recipe, seeds: int, run: Path, out: Path) -> list[tuple[Recipe, Path, Path]]:
+    """Recipe, run and bundle of each seed; the first seed is the recipe's own."""
+    from dataclasses import replace
+
+    if seeds == 1:
+        return [(recipe, run, out)]
+    numbers = range(recipe.seed, recipe.seed + seeds)
+    return [(replace(recipe, seed=n), run / f"seed{n}", run / f"seed{n}" / "model") for n in numbers]
+
+
+def _best_of(made: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    """The bundle of the best seed at OUT, and means and spreads over the seeds."""
+    import shutil
+    from statistics import mean, stdev
+
+    from hashgrain.learn.validation import score
+
+    best = max(made, key=lambda facts: score(facts["validation"]))
+    shutil.copytree(best["bundle"], out, dirs_exist_ok=True)
+    columns = {name: [facts["validation"][name] for facts in made] for name in best["validation"]}
+    return best | {
+        "bundle": str(out),
+        "validation": {name: mean(values) for name, values in columns.items()},
+        "spread": {name: stdev(values) for name, values in columns.items()},
+        "seeds": {str(facts["recipe"]["seed"]): facts["validation"] for facts in made},
+    }

@@ -26,6 +26,11 @@ class Augmentation:
     blur: float = 0.1  # share of views taken through half the resolution
     bar: float = 0.1  # share of views with a bar over the upper or lower edge
 
+    @classmethod
+    def none(cls) -> Augmentation:
+        """The picture as it is."""
+        return cls(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
 
 def random_views(pixels: Tensor, size: int, generator: Generator, how: Augmentation) -> Tensor:
     """(n, s, s, 3) bytes to (n, 3, size, size) floats in 0..1, each picture seen in its own random way."""

@@ -1,18 +1,20 @@
-"""Labelled pictures for training: from parquet files or from folders whose path is the hierarchy.
+"""Labelled pictures for training: of one size, with labels at each grain, and what is split off and compared.
 
-Everything is decoded once into one array of bytes; at 64 px, 80,000 pictures take 1 GB.
+Where pictures come from is `hashgrain.labelled`'s business. At 64 px, 80,000 pictures take 1 GB; with a folder for a
+cache they are decoded once and mapped from there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,137 +22,412 @@ from numpy.typing import NDArray
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.evaluate import flip_labels
 from hashgrain.images import open_picture
+from hashgrain.labelled import LabelledPicture, labelled_pictures
+from hashgrain.labelled.arrays import array_labels, open_array
+from hashgrain.learn.cache import decode_in_memory, decode_once
 
-LABELLED_GRAINS = ("kind", "thing")
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+AT_ONCE = 256  # pictures read before the first of them is used
+SAME_PART = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+UNLABELLED_SHARE = 0.1  # held out where there is no class to hold out of
+Rows = NDArray[np.int64] | NDArray[np.bool_]
+Progress = Callable[[int, int], None]  # pictures decoded, of how many
+Unlabelled = Literal["refuse", "keep"]
+_Several = tuple[str, ...] | None  # the labels of a picture at a grain; None where it has none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class GrainLabels:
+    """The classes of n pictures at one grain."""
+
+    names: tuple[str, ...]
+    ids: NDArray[np.int32]  # (n, m): the classes of each picture, -1 where there are no more; m = 1 where each has one
+
+    @classmethod
+    def of_hot(cls, names: tuple[str, ...], hot: NDArray[np.float32]) -> GrainLabels:
+        """From (n, classes) zeros and ones."""
+        most = max(1, int((hot > 0).sum(axis=1).max(initial=1)))
+        ids = np.full((len(hot), most), -1, np.int32)
+        rows, classes = np.nonzero(hot)
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        ids[rows, place] = classes
+        return cls(names, ids)
+
+    def hot(self, rows: Rows) -> NDArray[np.float32]:
+        """(len(rows), classes), 1 where a picture has a class."""
+        ids = self.ids[rows]
+        table = np.zeros((len(ids), len(self.names)), np.float32)
+        row, column = np.nonzero(ids >= 0)
+        table[row, ids[row, column]] = 1
+        return table
+
+    def take(self, rows: Rows) -> GrainLabels:
+        return GrainLabels(self.names, self.ids[rows])
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Pictures that have a label."""
+        return np.asarray((self.ids >= 0).any(axis=1), np.bool_)
+
+    @property
+    def single(self) -> bool:
+        """Nobody has two."""
+        return bool(((self.ids >= 0).sum(axis=1) <= 1).all())
+
+    def only(self) -> NDArray[np.int64]:
+        """The one class of each picture, -1 where it has none."""
+        if not self.single:
+            row = int(np.argmax((self.ids >= 0).sum(axis=1) > 1))
+            several = ", ".join(self.names[i] for i in self.ids[row].tolist() if i >= 0)
+            raise TrainingError(f"picture {row} has several labels ({several}), and this takes one class a picture")
+        return np.asarray(self.ids.max(axis=1, initial=-1), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
 class Labelled:
-    """n pictures of one size with a label at each labelled grain."""
+    """n pictures of one size, or features of n pictures, with their labels at each grain that labels teach."""
 
-    pixels: NDArray[np.uint8]  # (n, size, size, 3)
-    labels: Mapping[str, NDArray[np.int64]]
-    names: Mapping[str, Sequence[str]]
-    contents: NDArray[np.str_]  # sha256 of each file: what splits go by
-    refused: Sequence[str] = ()
+    inputs: NDArray[Any]  # (n, size, size, 3) uint8 pictures, or (n, width) float32 features
+    levels: Mapping[str, GrainLabels]  # coarse to fine
+    contents: NDArray[np.str_]  # sha256 of each file (or of each row of features): what splits go by
+    refused: Sequence[str] = ()  # pictures that could not be opened, and why
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.inputs)
 
-    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Labelled:
-        labels = {grain: column[index] for grain, column in self.labels.items()}
-        return Labelled(self.pixels[index], labels, self.names, self.contents[index])
-
-    def parents(self) -> NDArray[np.int64]:
-        """The kind of each thing. A thing under two kinds is an error in the data."""
-        kind, thing = (self.labels[grain] for grain in LABELLED_GRAINS)
-        parent = np.full(len(self.names["thing"]), -1, np.int64)
-        parent[thing] = kind
-        if (parent[thing] != kind).any():
-            wrong = self.names["thing"][int(thing[np.flatnonzero(parent[thing] != kind)[0]])]
-            raise TrainingError(f"{wrong!r} stands under two kinds; give each thing one kind")
-        return parent
+    def take(self, rows: Rows) -> Labelled:
+        """Some of them. Their pictures are copied: mapped ones lie in memory from here on."""
+        levels = {grain: labels.take(rows) for grain, labels in self.levels.items()}
+        return Labelled(self.inputs[rows], levels, self.contents[rows])
 
 
-@dataclass(frozen=True)
-class _Row:
-    read: Callable[[], bytes]
-    name: str
-    kind: str
-    thing: str
+def load_labelled(
+    place: str | Path,
+    size: int,
+    grains: Sequence[str],
+    *,
+    part: str | None = "train",
+    unlabelled: Unlabelled = "refuse",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Read everything that `labelled_pictures` finds at a place, with labels at `grains`, coarse to fine.
 
+    Of a path of d classes, grain i of g has the first d - g + i + 1, joined by /; a path shorter than that repeats its
+    coarsest. A set of labels is the set of every grain. Columns named as the grains go before both. Without grains
+    no label is asked for.
 
-def load_labelled(path: str | Path, size: int, *, match: str = "train*.parquet") -> Labelled:
-    """A folder of parquet files (`match` chooses which, hierarchy.json names the labels) or of `kind/thing/*.jpg`."""
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise TrainingError(f"no folder of training pictures at {folder}")
-    tables = sorted(folder.glob(match))
-    if tables:
-        return _decode(_parquet_rows(folder, tables), size, where=folder)
-    return _decode(_folder_rows(folder), size, where=folder)
-
-
-def hold_out(data: Labelled, per_thing: int) -> tuple[Labelled, Labelled]:
-    """Split off `per_thing` pictures of each thing, the ones whose content hash sorts first.
-
-    The split depends on the pictures alone: not on their order, not on a seed.
+    Of parts, `train` takes pictures of that part and those of none; None takes all. Pictures that cannot be opened
+    are left out and told of in `refused`. Pictures are read twice: for their hashes and labels, then to decode those
+    the `cache` does not hold.
     """
-    order = np.lexsort((data.contents, data.labels["thing"]))
-    things = data.labels["thing"][order]
-    starts = np.flatnonzero(np.r_[True, things[1:] != things[:-1]])
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-    held = np.zeros(len(order), bool)
-    held[order[rank < per_thing]] = True
-    if held.all():
-        raise TrainingError(f"every thing has at most {per_thing} pictures: nothing would be left to train on")
+    keep = unlabelled == "keep" or not grains
+    found = _read(_of_part(place, grains, part, keep))
+    if not found.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
+    rows = _rows(found.pictures, grains, keep)
+    levels = _levels(rows, grains, place)  # what is wrong with labels is told before an hour of decoding
+
+    def opened() -> Iterator[NDArray[np.uint8] | str]:
+        return _opened(_of_part(place, grains, part, keep), found, size, place, progress)
+
+    if cache is None:
+        decoded = decode_in_memory(len(found.contents), size, opened)
+    else:
+        decoded = decode_once(cache, found.contents, size, opened)
+    why = [f"{found.pictures[i].name}: {reason}" for i, reason in sorted(decoded.refused.items())]
+    if not len(decoded.pixels):
+        raise TrainingError(f"no pictures to train on in {place}; {'; '.join(why[:3])}")
+    kept = [i for i in range(len(rows)) if i not in decoded.refused]
+    if decoded.refused:
+        levels = _levels([rows[i] for i in kept], grains, place)
+    return Labelled(decoded.pixels, levels, np.array([found.contents[i] for i in kept]), [*found.refused, *why])
+
+
+def load_features(place: str | Path, grains: Sequence[str]) -> Labelled:
+    """features.npy, (n, width) numbers, and labels.npy: (n,) classes, (n, depth) classes from the root down, or
+    (n, classes) zeros and ones. Without grains no labels are asked for."""
+    folder = Path(place).expanduser()
+    table = open_array(folder / "features.npy")
+    if table.ndim != 2 or table.dtype.kind not in "fiu" or 0 in table.shape:
+        raise TrainingError(f"{folder / 'features.npy'}: {table.dtype} of shape {table.shape}; features are (n, width)")
+    with np.errstate(over="ignore"):  # what is too large for float32 is told below
+        inputs = np.array(table, np.float32, order="C")
+    wrong = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
+    if len(wrong):
+        raise TrainingError(f"{folder / 'features.npy'}, row {wrong[0]}: NaN or infinite; leave such rows out")
+    contents = np.array([hashlib.sha256(row.astype("<f4", copy=False).data).hexdigest() for row in inputs])
+    if not grains:
+        return Labelled(inputs, {}, contents)
+    of_row = array_labels(folder / "labels.npy", len(inputs))
+    items = [LabelledPicture(f"labels.npy, row {i}", bytes, "", *of_row(i)) for i in range(len(inputs))]
+    return Labelled(inputs, _levels(_rows(items, grains, keep=False), grains, folder), contents)
+
+
+def hold_out(data: Labelled, per_class: int, grain: str | None = None) -> tuple[Labelled, Labelled]:
+    """(training, held out), as `held_rows` says."""
+    held = held_rows(data, per_class, grain)
     return data.take(~held), data.take(held)
 
 
+def held_rows(data: Labelled, per_class: int, grain: str | None = None) -> NDArray[np.bool_]:
+    """Which pictures to keep out of training: `per_class` of each class at the grain (the finest, where none is
+    named), those whose content hash sorts first.
+
+    The split depends on the pictures alone: not on their order, not on a seed. Every class keeps a picture to learn
+    from. Where pictures have several labels, and of those that have none, as large a share is held out, whatever
+    their labels are.
+    """
+    if per_class < 0:
+        raise TrainingError(f"{per_class} pictures of each class cannot be held out; name 0 or more")
+    held = np.zeros(len(data), np.bool_)
+    if not per_class:
+        return held
+    if not data.levels:
+        return _first_share(data.contents, np.ones(len(data), np.bool_), UNLABELLED_SHARE)
+    grain = grain or list(data.levels)[-1]
+    labels = data.levels[grain]
+    counts = np.bincount(labels.ids[labels.ids >= 0], minlength=len(labels.names))
+    if not counts.size or counts.max() <= per_class:
+        raise TrainingError(
+            f"every {grain} has at most {per_class} pictures: nothing would be left to train on; hold out fewer"
+        )
+    share = float(np.minimum(per_class, np.maximum(counts - 1, 0)).sum() / counts.sum())
+    if labels.single:
+        held = _first_of_each(data.contents, labels.only(), per_class)
+        return held | _first_share(data.contents, ~labels.known, share)
+    held = _first_share(data.contents, np.ones(len(data), np.bool_), share)
+    for wanted in np.flatnonzero(np.bincount(labels.ids[~held][labels.ids[~held] >= 0], minlength=len(counts)) == 0):
+        own = np.flatnonzero((labels.ids == wanted).any(axis=1))
+        held[own[np.argsort(data.contents[own])[-1:]]] = False
+    return held
+
+
+def lonely_classes(data: Labelled) -> list[str]:
+    """Classes of one picture, by grain: they stay in training, and nothing can be said of how well they are learnt."""
+    found = []
+    for grain, labels in data.levels.items():
+        counts = np.bincount(labels.ids[labels.ids >= 0], minlength=len(labels.names))
+        found += [f"{grain} {labels.names[i]}" for i in np.flatnonzero(counts == 1)]
+    return found
+
+
 def mislabel(data: Labelled, share: float, seed: int) -> Labelled:
-    """The same pictures, a share of them under another thing and, with it, under that thing's kind."""
-    things = flip_labels(data.labels["thing"], share, seed)
-    return dataclasses.replace(data, labels={"kind": data.parents()[things], "thing": things})
+    """The same pictures, a share of the labelled ones under another class of the finest grain and, with it, under
+    that class's own classes at the coarser grains."""
+    grains = list(data.levels)
+    parents = parents_of(data.levels)
+    known = data.levels[grains[-1]].known
+    column = data.levels[grains[-1]].only()
+    column[known] = flip_labels(column[known], share, seed)
+    levels = {}
+    for grain in reversed(grains):
+        labels = data.levels[grain]
+        levels[grain] = GrainLabels(labels.names, column[:, None].astype(np.int32))
+        if grain in parents:
+            column = np.where(column >= 0, parents[grain][column], -1)
+    return dataclasses.replace(data, levels={grain: levels[grain] for grain in grains})
 
 
-def _parquet_rows(folder: Path, tables: Sequence[Path]) -> Iterable[_Row]:
-    import pyarrow.parquet as parquet
-
-    index = folder / "hierarchy.json"
-    if not index.is_file():
-        raise TrainingError(f"{folder} has parquet files but no hierarchy.json to name their labels")
-    hierarchy = json.loads(index.read_text())
-    things = [entry["name"] for entry in hierarchy["classes"]]
-    # Two classes may share a name (a crane is a bird and a machine): tell them apart by number.
-    things = [f"{name} ({i})" if things.count(name) > 1 else name for i, name in enumerate(things)]
-    kinds = [entry["superclass"] for entry in hierarchy["classes"]]
-    for table in tables:
-        for batch in parquet.ParquetFile(table).iter_batches(1024, columns=["image", "label"]):
-            for row in batch.to_pylist():
-                picture = row["image"]["bytes"]
-                name = f"{table.name}:{row['image']['path']}"
-                yield _Row(lambda picture=picture: picture, name, kinds[row["label"]], things[row["label"]])  # type: ignore[misc]
-
-
-def _folder_rows(folder: Path) -> Iterable[_Row]:
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        place = Path(root).relative_to(folder).parts
-        for file in sorted(files):
-            if Path(file).suffix.lower() in PICTURE_SUFFIXES:
-                if not 1 <= len(place) <= 2:
-                    raise TrainingError(
-                        f"{Path(root, file)} does not stand at kind/thing/picture or thing/picture below {folder}"
-                    )
-                yield _Row(Path(root, file).read_bytes, file, place[0], "/".join(place))
+def parents_of(levels: Mapping[str, GrainLabels]) -> dict[str, NDArray[np.int64]]:
+    """For each grain but the coarsest: the class one grain up of each of its classes, -1 where no picture tells."""
+    found = {}
+    for (above, coarse), (grain, fine) in itertools.pairwise(levels.items()):
+        if coarse.names == fine.names and np.array_equal(coarse.ids, fine.ids):
+            found[grain] = np.arange(len(fine.names))  # sets of labels are the same at every grain
+            continue
+        kind, thing = coarse.only(), fine.only()
+        both = (kind >= 0) & (thing >= 0)
+        kind, thing = kind[both], thing[both]
+        parent = np.full(len(fine.names), -1, np.int64)
+        parent[thing] = kind
+        odd = np.flatnonzero(parent[thing] != kind)
+        if len(odd):
+            name, one, other = thing[odd[0]], kind[odd[0]], parent[thing[odd[0]]]
+            raise TrainingError(
+                f"{fine.names[name]!r} stands under two classes of {above}, {coarse.names[one]!r} and"
+                f" {coarse.names[other]!r}; give each {grain} one {above}"
+            )
+        found[grain] = parent
+    return found
 
 
-def _decode(rows: Iterable[_Row], size: int, *, where: Path) -> Labelled:
-    def work(row: _Row) -> tuple[_Row, str, NDArray[np.uint8] | None]:
-        try:
-            content = row.read()
-            picture = open_picture(content, size=(size, size), name=row.name)
-        except (ImageError, OSError):
-            return row, "", None
-        return row, hashlib.sha256(content).hexdigest(), picture.pixels
+def check_nested(levels: Mapping[str, GrainLabels]) -> None:
+    """A class under two of the grain above is an error in the data. Of pictures with several labels at a grain it is
+    not known which stands under which, so there is nothing to check."""
+    for pair in itertools.pairwise(levels.items()):
+        if all(labels.single for _, labels in pair):
+            parents_of(dict(pair))
 
-    pixels, contents, kinds, things, refused = [], [], [], [], []
+
+def data_digest(data: Labelled) -> str:
+    """Of contents and labels, in their order: a run that is gone on with must find the very same."""
+    digest = hashlib.sha256(repr((data.inputs.shape, str(data.inputs.dtype))).encode())
+    digest.update("\n".join(data.contents.tolist()).encode())
+    for grain, labels in data.levels.items():
+        digest.update(repr((grain, labels.names, labels.ids.shape)).encode())
+        digest.update(labels.ids.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def _first_of_each(contents: NDArray[np.str_], classes: NDArray[np.int64], per_class: int) -> NDArray[np.bool_]:
+    """The first so many of each class (none of class -1), but never the last there is."""
+    order = np.lexsort((contents, classes))
+    sorted_classes = classes[order]
+    starts = np.flatnonzero(np.r_[True, sorted_classes[1:] != sorted_classes[:-1]])
+    sizes = np.diff(np.r_[starts, len(order)])
+    rank = np.arange(len(order)) - np.repeat(starts, sizes)
+    held = np.zeros(len(order), np.bool_)
+    held[order[rank < np.minimum(per_class, np.repeat(sizes, sizes) - 1)]] = True
+    return held & (classes >= 0)
+
+
+def _first_share(contents: NDArray[np.str_], among: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """The contents that sort first, with all their copies, up to a share of those there are; not all of them."""
+    found = np.unique(contents[among])
+    return among & np.isin(contents, found[: min(round(share * len(found)), len(found) - 1)])
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the first reading tells of each picture."""
+
+    pictures: Sequence[LabelledPicture]  # those that could be read, without their contents
+    contents: Sequence[str]
+    unreadable: frozenset[int]  # places of the others among all
+    refused: Sequence[str]
+
+
+def _of_part(place: str | Path, grains: Sequence[str], part: str | None, keep: bool) -> Iterator[LabelledPicture]:
+    wanted = None if part is None else {_same(part), *([""] if _same(part) == "train" else [])}
+    others: set[str] = set()
+    some = False
+    for picture in labelled_pictures(place, grains=grains, unlabelled=keep):
+        if wanted is None or _same(picture.part) in wanted:
+            some = True
+            yield picture
+        else:
+            others.add(picture.part)
+    if others and not some:
+        raise TrainingError(f"{place} has no pictures of the part {part!r}; there are {', '.join(sorted(others))}")
+
+
+def _same(part: str) -> str:
+    return SAME_PART.get(part.lower(), part.lower())
+
+
+def _in_threads(
+    pictures: Iterable[LabelledPicture], work: Callable[[LabelledPicture], Any]
+) -> Iterator[tuple[LabelledPicture, Any]]:
+    """In order, a few at a time: a table's pictures hold their contents."""
+    stream = iter(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for row, content, picture in pool.map(work, rows):
-            if picture is None:
-                refused.append(row.name)
-                continue
-            pixels.append(picture)
+        while batch := list(itertools.islice(stream, AT_ONCE)):
+            yield from zip(batch, pool.map(work, batch), strict=True)
+
+
+def _read(pictures: Iterable[LabelledPicture]) -> _Found:
+    kept, contents, refused, unreadable = [], [], [], set()
+    for place, (picture, (content, why)) in enumerate(_in_threads(pictures, _hashed)):
+        if why:
+            unreadable.add(place)
+            refused.append(f"{picture.name}: {why}")
+        else:
+            kept.append(dataclasses.replace(picture, read=bytes))
             contents.append(content)
-            kinds.append(row.kind)
-            things.append(row.thing)
-    if not pixels:
-        raise TrainingError(f"no pictures to train on in {where}")
-    labels, names = {}, {}
-    for grain, values in zip(LABELLED_GRAINS, (kinds, things), strict=True):
-        unique, inverse = np.unique(values, return_inverse=True)
-        labels[grain], names[grain] = inverse.astype(np.int64), tuple(map(str, unique))
-    if len(names["thing"]) < 2:
-        raise TrainingError(f"{where} holds one thing only ({names['thing'][0]}); telling apart takes two")
-    return Labelled(np.stack(pixels), labels, names, np.array(contents), refused)
+    return _Found(kept, contents, frozenset(unreadable), refused)
+
+
+def _hashed(picture: LabelledPicture) -> tuple[str, str]:
+    """(hash of its content, nothing), or (nothing, why it cannot be read)."""
+    try:
+        return hashlib.sha256(picture.read()).hexdigest(), ""
+    except ImageError as error:
+        return "", str(error).removeprefix(f"{picture.name}: ")
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in its path
+        return "", getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _opened(
+    pictures: Iterable[LabelledPicture], found: _Found, size: int, place: str | Path, progress: Progress | None
+) -> Iterator[NDArray[np.uint8] | str]:
+    """The pictures that could be read, decoded. They must be those that were read before."""
+
+    def work(picture: LabelledPicture) -> tuple[str, NDArray[np.uint8] | str]:
+        try:
+            content = picture.read()
+        except (ImageError, OSError, ValueError):
+            return "", ""
+        known = hashlib.sha256(content).hexdigest()
+        try:
+            return known, open_picture(content, size=(size, size), name="").pixels
+        except ImageError as error:
+            return known, str(error).removeprefix(": ")
+
+    readable = (picture for i, picture in enumerate(pictures) if i not in found.unreadable)
+    expected = zip(found.pictures, found.contents, strict=True)
+    for done, (picture, (content, pixels)) in enumerate(_in_threads(readable, work), 1):
+        before = next(expected, None)
+        if before is None or (picture.name, content) != (before[0].name, before[1]):
+            raise _changed(place)
+        yield pixels
+        if progress:
+            progress(done, len(found.pictures))
+    if next(expected, None) is not None:
+        raise _changed(place)
+
+
+def _changed(place: str | Path) -> TrainingError:
+    return TrainingError(
+        f"the pictures of {place} changed while they were read; start again when they stay as they are"
+    )
+
+
+def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool) -> list[tuple[_Several, ...]]:
+    """The labels of each picture at each grain."""
+    by_column = any(picture.grains for picture in pictures)
+    in_sets: bool | None = None
+    rows = []
+    for picture in pictures:
+        row = _labels(picture, grains, by_column)
+        if None in row and not keep:
+            raise TrainingError(f"{picture.name} has no label at the grain {grains[row.index(None)]}")
+        if not by_column and row and row[0] is not None:
+            if in_sets not in (None, picture.labels is not None):
+                raise TrainingError(
+                    f"{picture.name} is labelled otherwise than the pictures before it: all have a set of labels, or"
+                    " all have classes from the root down"
+                )
+            in_sets = picture.labels is not None
+        rows.append(row)
+    return rows
+
+
+def _labels(picture: LabelledPicture, grains: Sequence[str], by_column: bool) -> tuple[_Several, ...]:
+    if by_column:
+        return tuple(picture.grains.get(grain) for grain in grains)
+    if picture.labels is not None:
+        return (picture.labels,) * len(grains)
+    if not picture.path:
+        return (None,) * len(grains)
+    finer = len(picture.path) - len(grains)
+    return tuple(("/".join(picture.path[: max(1, finer + i + 1)]),) for i in range(len(grains)))
+
+
+def _levels(
+    rows: Sequence[tuple[_Several, ...]], grains: Sequence[str], place: str | Path
+) -> Mapping[str, GrainLabels]:
+    levels = {grain: _grain_labels([row[i] or () for row in rows]) for i, grain in enumerate(grains)}
+    if grains and len(levels[grains[-1]].names) < 2:
+        only = "".join(levels[grains[-1]].names) or "none"
+        raise TrainingError(f"{place} holds one {grains[-1]} only ({only}); telling apart takes two")
+    return levels
+
+
+def _grain_labels(column: Sequence[Sequence[str]]) -> GrainLabels:
+    names = tuple(sorted({name for several in column for name in several}))
+    number = {name: i for i, name in enumerate(names)}
+    found = [sorted({number[name] for name in several}) for several in column]
+    ids = np.full((len(found), max([1, *map(len, found)])), -1, np.int32)
+    for row, several in zip(ids, found, strict=True):
+        row[: len(several)] = several
+    return GrainLabels(names, ids)

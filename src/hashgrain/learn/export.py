@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from hashgrain.codes import Codes
+from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Bundle, Encoder, Threshold
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data import LABELLED_GRAINS, Labelled
+from hashgrain.learn.data import GrainLabels, Labelled
 from hashgrain.learn.network import HashNetwork
-from hashgrain.learn.recipes import Recipe
+from hashgrain.learn.validation import outputs_of
 
 OPSET = 18
 PAIRS = 2_000_000  # random pairs of pictures the words are calibrated on
 # How often a word may be said of two pictures that do not deserve it.
 FALSE_ALARMS = {"same": 1e-5, "near": 1e-3, "related": 2e-2}
+ROUNDING = 1e-3  # of outputs, which are of the order of 1
 
 
-class _Runtime(nn.Module):
+class _Runtime(torch.nn.Module):
     """What runs at search time: bytes in, so that no caller can get the scaling wrong."""
 
     def __init__(self, network: HashNetwork) -> None:
@@ -42,8 +43,12 @@ class Parity:
 
     pictures: int
     largest_difference: float
+    bits: int
     bits_differing: int
     largest_output_of_those: float
+
+    def __str__(self) -> str:
+        return f"{self.bits_differing} of {self.bits} bits of {self.pictures} pictures differ from the network's"
 
 
 def to_onnx(network: HashNetwork, size: int) -> bytes:
@@ -85,55 +90,62 @@ def _stripped(graph: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def export(network: HashNetwork, recipe: Recipe, held: Labelled, training: Mapping[str, Any]) -> tuple[Bundle, Parity]:
+def export(
+    network: HashNetwork, name: str, grains: Grains, size: int, held: Labelled, training: Mapping[str, Any]
+) -> tuple[Bundle, Parity]:
     """The bundle, calibrated on pictures held out of training, and its parity with the network on them."""
-    from hashgrain.learn.train import outputs_of
-
-    onnx = to_onnx(network, recipe.size)
-    size = (recipe.size, recipe.size)
-    encoder = Encoder(Bundle(recipe.name, onnx, recipe.grains, size))
-    expected, _ = outputs_of(network, held.pixels, recipe.size)
-    found = encoder.outputs(held.pixels)
-    parity = _compare(expected, found)
-    if parity.bits_differing and parity.largest_output_of_those > 1e-3:
-        raise TrainingError(f"the exported graph does not compute what the network does: {parity}")
-    codes = Codes.from_outputs(found, recipe.grains)
-    bundle = Bundle(
-        recipe.name,
-        onnx,
-        recipe.grains,
-        size,
-        words=calibrate(codes, held),
-        labels={grain: prototypes(found, held, grain, recipe) for grain in LABELLED_GRAINS},
-        training=training,
-    )
-    return bundle, parity
+    bare = Bundle(name, to_onnx(network, size), grains, (size, size), training=training)
+    parity = parity_of(network, bare, held.inputs)
+    return calibrated(bare, held), parity
 
 
-def _compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:
+def parity_of(network: HashNetwork, bundle: Bundle, pixels: NDArray[np.uint8]) -> Parity:
+    """Refuses a graph that computes something else; bits may differ where an output is within rounding of zero."""
+    expected, _ = outputs_of(network, pixels, bundle.size[0])
+    found = Encoder(bundle).outputs(pixels)
     differing = (expected >= 0) != (found >= 0)
-    return Parity(
+    parity = Parity(
         pictures=len(expected),
-        largest_difference=float(np.abs(expected - found).max()),
+        largest_difference=float(np.abs(expected - found).max(initial=0)),
+        bits=expected.size,
         bits_differing=int(differing.sum()),
-        largest_output_of_those=float(np.abs(expected[differing]).max()) if differing.any() else 0.0,
+        largest_output_of_those=float(np.abs(expected[differing]).max(initial=0)),
+    )
+    if parity.largest_output_of_those > ROUNDING * max(1.0, float(np.abs(expected).mean())):
+        raise TrainingError(f"the exported graph does not compute what the network does: {parity}")
+    return parity
+
+
+def calibrated(bundle: Bundle, held: Labelled) -> Bundle:
+    """The bundle with words and prototypes from pictures it was not trained on; its codes stay what they are."""
+    outputs = Encoder(bundle).outputs(held.inputs)
+    codes = Codes.from_outputs(outputs, bundle.grains)
+    return Bundle(
+        bundle.name,
+        bundle.onnx,
+        bundle.grains,
+        bundle.size,
+        words=calibrate(codes, held),
+        labels={
+            grain: prototypes(outputs, labels, bundle.grains.up_to(grain)) for grain, labels in held.levels.items()
+        },
+        training=bundle.training,
     )
 
 
 def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
     """The largest distance at which each word is wrong no more often than FALSE_ALARMS allows.
 
-    `same` is wrong of any two pictures, `near` of two things, `related` of two kinds.
+    `same` is wrong of any two pictures, `near` of two that share no label at the finest labelled grain, `related` of
+    two that share none at the coarsest. Without labels there is only `same`.
     """
     generator = np.random.default_rng(0)
     left, right = generator.integers(0, len(codes), (2, PAIRS))
-    kind, thing = (held.labels[grain][left] == held.labels[grain][right] for grain in LABELLED_GRAINS)
-    other_picture = held.contents[left] != held.contents[right]
-    undeserving = {
-        "same": (codes.grains.finest, other_picture),
-        "near": ("thing", ~thing),
-        "related": ("kind", ~kind),
-    }
+    undeserving = {"same": (codes.grains.finest, held.contents[left] != held.contents[right])}
+    if held.levels:
+        coarsest, *_, finest = [*held.levels, *held.levels]
+        undeserving["near"] = finest, ~_share(held.levels[finest], left, right)
+        undeserving["related"] = coarsest, ~_share(held.levels[coarsest], left, right)
     words = {}
     for word, (grain, wrong) in undeserving.items():
         prefix = codes.at(grain).words
@@ -143,11 +155,20 @@ def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
     return words
 
 
-def prototypes(outputs: NDArray[np.float32], held: Labelled, grain: str, recipe: Recipe) -> dict[str, str]:
+def _share(labels: GrainLabels, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
+    found = np.zeros(len(left), bool)
+    for mine in labels.ids.T:
+        for theirs in labels.ids.T:
+            found |= (mine[left] == theirs[right]) & (mine[left] >= 0)
+    return found
+
+
+def prototypes(outputs: NDArray[np.float32], labels: GrainLabels, prefix: Grains) -> dict[str, str]:
     """The code in the middle of each label's pictures, cut to the grain, in hexadecimal."""
-    prefix = recipe.grains.up_to(grain)
     found = {}
-    for number, name in enumerate(held.names[grain]):
-        middle = outputs[held.labels[grain] == number, : prefix.bits].mean(axis=0)
-        found[name] = Codes.from_outputs(middle, prefix).to_bytes().tobytes().hex()
+    for number, name in enumerate(labels.names):
+        own = (labels.ids == number).any(axis=1)
+        if own.any():
+            middle = outputs[own, : prefix.bits].mean(axis=0)
+            found[name] = Codes.from_outputs(middle, prefix).to_bytes().tobytes().hex()
     return found

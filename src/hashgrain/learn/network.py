@@ -1,66 +1,101 @@
-"""The network: a compact residual backbone of our own and a nested hash head.
-
-At 64 px it costs about 80 million multiply-adds and holds 2.2 million weights. Plain 3x3 convolutions on purpose:
-depthwise ones count fewer operations but run slower, in training and in ONNX Runtime, on ordinary CPUs.
-"""
+"""The network: a backbone, and the head that turns its features into bits."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from hashgrain.codes import Grains
+from hashgrain.errors import TrainingError
+from hashgrain.hashers import Projection
+from hashgrain.learn.backbones import Backbone
 
 
-def convolution(channels_in: int, channels_out: int, *, stride: int = 1, size: int = 3) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False),
-        nn.BatchNorm2d(channels_out),
-    )
+class HashHead(nn.Module):
+    """Features to outputs: dense layers, if any, then one linear layer; bit j is 1 where outputs[:, j] >= 0.
 
+    With `normalise` the outputs are normalised per bit, so that each bit is on half of the time. Normalising has no
+    weights, and is the same for a bit whatever prefix it stands in: prefixes need no normalisation of their own.
+    `mean` and `spread` are of the features of the training pictures, where they were known before training.
+    """
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut; the second starts at zero, so that a new block is the identity."""
-
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self, width: int, bits: int, hidden: Sequence[int] = (), *, normalise: bool = True, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.first = convolution(channels, channels)
-        self.second = convolution(channels, channels)
-        nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.ReLU()]
+            width = size
+        self.hidden = nn.Sequential(*layers)
+        self.bits = nn.Linear(width, bits, bias=not normalise)
+        self.normalise = nn.BatchNorm1d(bits, affine=False) if normalise else nn.Identity()
+        self.mean: Tensor
+        self.spread: Tensor
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.relu(pixels + self.second(torch.relu(self.first(pixels))))
+    def standardise(self, features: Tensor) -> None:
+        """Have the features of the training pictures at mean 0 and spread 1."""
+        spread, mean = torch.std_mean(features, dim=0)
+        self.mean.copy_(mean)
+        self.spread.copy_(spread + 1e-3 * spread.mean() + 1e-6)
+
+    @torch.no_grad()
+    def settle(self, features: Tensor) -> None:
+        """Have each bit's threshold and scale be those over the training pictures, not those of the last batches."""
+        if isinstance(self.normalise, nn.BatchNorm1d):
+            self.eval()
+            raw = self.bits(self.hidden((features - self.mean) / self.spread))
+            variance, mean = torch.var_mean(raw, dim=0)
+            assert self.normalise.running_mean is not None
+            assert self.normalise.running_var is not None
+            self.normalise.running_mean.copy_(mean)
+            self.normalise.running_var.copy_(variance)
+
+    @torch.no_grad()
+    def projection(self) -> Projection:
+        """The whole head as one affine map, for graphs that torch cannot follow; without dense layers only."""
+        if any(isinstance(layer, nn.Linear) for layer in self.hidden):
+            raise TrainingError("a head with dense layers cannot be put on an ONNX backbone: leave out hidden=")
+        weight = self.bits.weight.double()
+        bias = torch.zeros(len(weight)) if self.bits.bias is None else self.bits.bias
+        offset, scale = bias.double(), torch.ones(len(weight), dtype=torch.double)
+        if isinstance(self.normalise, nn.BatchNorm1d):
+            assert self.normalise.running_mean is not None
+            assert self.normalise.running_var is not None
+            scale = (self.normalise.running_var.double() + self.normalise.eps).rsqrt()
+            offset = offset - self.normalise.running_mean.double()
+        directions = (weight / self.spread.double()).T * scale
+        return Projection(self.mean.numpy(), directions.numpy(), (offset * scale).numpy())
+
+    def forward(self, features: Tensor) -> Tensor:
+        outputs: Tensor = self.normalise(self.bits(self.hidden((features - self.mean) / self.spread)))
+        return outputs
 
 
-class Backbone(nn.Module):
-    """Pictures (n, 3, s, s) in 0..1 to features (n, width). Works at any s that is a multiple of 16."""
+class LayeredHead(nn.Module):
+    """A head whose grains come from different depths: each grain's own bits from one stage of the backbone, coarse
+    grains from the deepest. The grains are prefixes of one code all the same, so search goes level by level."""
 
-    def __init__(self, channels: tuple[int, ...] = (24, 48, 128, 256), blocks: tuple[int, ...] = (0, 1, 2, 1)) -> None:
+    def __init__(self, depths: Sequence[int], own_bits: Sequence[int], *, normalise: bool = True) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        before = 3
-        for width, n_blocks in zip(channels, blocks, strict=True):
-            layers += [convolution(before, width, stride=2), nn.ReLU()]
-            layers += [Residual(width) for _ in range(n_blocks)]
-            before = width
-        self.layers = nn.Sequential(*layers)
-        self.width = channels[-1]
+        self.depths = tuple(depths)
+        pairs = zip(reversed(self.depths), own_bits, strict=True)
+        self.heads = nn.ModuleList(HashHead(depth, bits, normalise=normalise) for depth, bits in pairs)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        mapped: Tensor = self.layers((pixels - 0.45) / 0.25)
-        return mapped.mean(dim=(2, 3))
+    def forward(self, features: Tensor) -> Tensor:
+        parts = reversed(torch.split(features, list(self.depths), dim=1))
+        return torch.cat([head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1)
 
 
 class HashNetwork(nn.Module):
-    """Backbone and nested head. The outputs are normalised per bit, so that each bit is on half of the time."""
-
-    def __init__(self, backbone: Backbone, grains: Grains) -> None:
+    def __init__(self, backbone: Backbone, head: HashHead | LayeredHead) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.width, grains.bits, bias=False)
-        self.normalise = nn.BatchNorm1d(grains.bits, affine=False)
+        self.backbone, self.head = backbone, head
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(outputs, features): bit j is 1 where outputs[:, j] >= 0."""
-        features = self.backbone(pixels)
-        return self.normalise(self.head(features)), features
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(outputs, features) of pictures (n, 3, s, s) in 0..1, or of whatever the backbone takes."""
+        features = self.backbone(inputs)
+        return self.head(features), features

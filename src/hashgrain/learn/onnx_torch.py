@@ -259,6 +259,29 @@ def _gelu(given: Attributes, x: Tensor) -> Tensor:
     return F.gelu(x, approximate=given.get("approximate", "none"))
 
 
+def _per_channel(given: Attributes, x: Tensor, values: Tensor) -> Tensor:
+    """Scales or zero points, one for all or one a channel of the axis, in the shape that meets x."""
+    if values.ndim == 0 or values.numel() == 1:
+        return values.reshape(()).to(torch.float32)
+    shape = [1] * x.ndim
+    shape[given.get("axis", 1)] = -1
+    return values.to(torch.float32).reshape(shape)
+
+
+def _quantize(given: Attributes, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    """To whole numbers of 8 bits, kept as floats; gradients pass as if nothing had been rounded."""
+    kind = torch.iinfo(torch.uint8 if zero is None else zero.dtype)
+    shift = 0.0 if zero is None else _per_channel(given, x, zero)
+    exact = x / _per_channel(given, x, scale) + shift
+    rounded = (exact - shift).round() + shift
+    return (exact + (rounded - exact).detach()).clamp(kind.min, kind.max)
+
+
+def _dequantize(given: Attributes, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    shift = 0.0 if zero is None else _per_channel(given, x, zero)
+    return (x.to(torch.float32) - shift) * _per_channel(given, x, scale)
+
+
 OPERATIONS: Mapping[str, Operation] = {
     "Add": lambda given, a, b: a + b,
     "AveragePool": _average_pool,
@@ -268,6 +291,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "Concat": lambda given, *parts: torch.cat(parts, given["axis"]),
     "Constant": _constant,
     "Conv": _conv,
+    "Cos": lambda given, x: torch.cos(x),
+    "DequantizeLinear": _dequantize,
     "Div": _divide,
     "Erf": lambda given, x: torch.erf(x),
     "Exp": lambda given, x: torch.exp(x),
@@ -283,8 +308,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "LeakyRelu": lambda given, x: F.leaky_relu(x, given.get("alpha", 0.01)),
     "MatMul": lambda given, a, b: a @ b,
     "MaxPool": _max_pool,
+    "Mean": lambda given, first, *others: sum(others, first) / (1 + len(others)),
     "Mul": lambda given, a, b: a * b,
     "Pow": lambda given, a, b: a**b,
+    "QuantizeLinear": _quantize,
     "ReduceMean": _reduce_mean,
     "Relu": lambda given, x: torch.relu(x),
     "Reshape": _reshape,

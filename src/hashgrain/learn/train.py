@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import math
-import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from hashgrain.codes import Codes
 from hashgrain.errors import TrainingError
-from hashgrain.evaluate import precision, tally
-from hashgrain.learn.augment import random_views
-from hashgrain.learn.data import LABELLED_GRAINS, Labelled
-from hashgrain.learn.losses import InstanceContrast, NestedCentreLoss, nested_centres, quantisation
-from hashgrain.learn.network import Backbone, HashNetwork
-from hashgrain.learn.recipes import HeadTuning, Recipe
+from hashgrain.learn import checkpoint
+from hashgrain.learn.data import GrainLabels, Labelled, data_digest
+from hashgrain.learn.inputs import Inputs
+from hashgrain.learn.network import HashNetwork
+from hashgrain.learn.objective import Objective
+from hashgrain.learn.precision import best_precision
+from hashgrain.learn.recipe import Recipe, Schedule
+from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled
+from hashgrain.learn.semi import guessed_levels
+from hashgrain.learn.teaching import Teacher
+from hashgrain.learn.validation import has_collapsed, outputs_of, score, validate
 
-CHECKPOINT_SECONDS = 120
-VALIDATION_QUERIES = 2_000
+VALIDATIONS = 12  # a run, besides the last
+REPORT = 50  # steps
+SETTLED = 50  # steps after which the statistics of normalisation tell what the bits do
+CHECKPOINT_SECONDS = 120.0
+PER_CLASS = 4  # pictures of a class in a batch, where batches are drawn by class
 
 
 @dataclass(frozen=True)
@@ -40,219 +45,306 @@ class Progress:
     steps: int
     epoch: float
     loss: float
-    parts: dict[str, float]
+    learning_rate: float
     pictures_per_second: float
-    validation: dict[str, float] | None = None
+    seconds: float  # of training, over all its resumptions
+    parts: Mapping[str, float] = field(default_factory=dict)
+    validation: Mapping[str, float] | None = None
+    warning: str = ""
 
 
-def build_network(recipe: Recipe) -> HashNetwork:
-    torch.manual_seed(recipe.seed)
-    return HashNetwork(Backbone(recipe.channels, recipe.blocks), recipe.grains)
+class Learner(nn.Module):
+    """Network and objective as one, so that several processes keep both in step."""
 
-
-class NestedLoss(nn.Module):
-    """The sum over the grains: kind and thing by their centres, look by telling pictures apart."""
-
-    def __init__(self, recipe: Recipe, parents: NDArray[np.int64], n_kinds: int) -> None:
+    def __init__(self, network: HashNetwork, objective: Objective) -> None:
         super().__init__()
-        self.recipe = recipe
-        kind_bits, self.thing_bits = (recipe.grains[grain] for grain in LABELLED_GRAINS)
-        kinds, things = nested_centres(parents, n_kinds, (kind_bits, self.thing_bits), recipe.seed)
-        self.kind = NestedCentreLoss(kinds, scale=recipe.scale, margin=recipe.margin)
-        self.thing = NestedCentreLoss(things, scale=recipe.scale, margin=recipe.margin)
-        self.look = InstanceContrast(recipe.temperature)
-        # Fixed binary centres alone teach a new backbone slowly; a plain classifier on its features shows the way.
-        self.classifier = nn.Linear(recipe.channels[-1], len(parents))
+        self.network, self.objective = network, objective
 
     def forward(
-        self, outputs: Tensor, features: Tensor, kinds: Tensor, things: Tensor
+        self, inputs: Tensor, truths: Mapping[str, Tensor], taught: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = {
-            "classifier": F.cross_entropy(self.classifier(features), things),
-            "kind": self.kind(outputs, kinds),
-            "thing": self.thing(outputs, things),
-            "look": self.look(outputs[:, self.thing_bits :]),
-            "quantisation": quantisation(outputs),
+        outputs, features = self.network(inputs)
+        found: tuple[Tensor, dict[str, Tensor]] = self.objective(outputs.float(), features.float(), truths, taught)
+        return found
+
+
+class Training:
+    """One run: what is trained, and where it stands."""
+
+    def __init__(
+        self, network: HashNetwork, recipe: Recipe, data: Labelled, inputs: Inputs, held: Labelled, run: Path
+    ) -> None:
+        self.recipe, self.data, self.inputs, self.held, self.run = recipe, data, inputs, held, run
+        self.precision = best_precision()
+        self.accelerator = Accelerator(mixed_precision=self.precision)
+        self.sizes = plan(recipe, len(data))
+        self.epoch, self.batches = -1, list[NDArray[np.int64]]()
+        self.step, self.seconds, self.micro, self.best, self.since_best = 0, 0.0, 1, -math.inf, 0
+        self.guessed = 0.0  # share of the pictures without labels that have a guess
+        self.teacher = Teacher(recipe.aim.teacher, recipe.grains) if recipe.aim.teacher else None
+        learner = Learner(network, Objective(recipe, data.levels, network.backbone.width))
+        optimiser = torch.optim.AdamW(parameter_groups(learner, recipe.schedule))
+        self.learner, self.optimiser = self.accelerator.prepare(learner, optimiser)
+        self.plain: Learner = self.accelerator.unwrap_model(self.learner)
+        decay = recipe.schedule.averaging
+        average = get_ema_multi_avg_fn(decay) if decay else None  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(self.plain.network, multi_avg_fn=average, use_buffers=True) if decay else None
+        self.levels = dict(data.levels)  # with guesses, where the recipe has some made
+        self.identity = checkpoint.identity(recipe, data_digest(data), self.precision)
+        self._resume()
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network whose weights count: the averaged one, where there is one."""
+        return self.averaged.module if self.averaged else self.plain.network
+
+    def steps(self, checkpoint_seconds: float) -> Iterator[Progress]:
+        """Train to the end, or until a validation says stop. The state stands in the folder of the run."""
+        self.learner.train()
+        total, every = len(self.sizes), max(1, len(self.sizes) // VALIDATIONS)
+        started = saved = reported = time.monotonic()
+        since, losses, before = self.step, 0.0, self.seconds
+        while self.step < total and not self._is_over():
+            loss, parts, warning = self._train_once()
+            self.step += 1
+            losses += loss
+            due = self.step % every == 0 or self.step == total
+            now = time.monotonic()
+            self.seconds = before + now - started
+            quality = self._validate() if due else None
+            if due and self.recipe.aim.pseudo_labels:
+                self._guess()
+            if due or now - saved > checkpoint_seconds:
+                self._save()
+                saved = time.monotonic()
+            if due or warning or self.step % REPORT == 0:
+                shown = self.recipe.views * self.recipe.schedule.batch * (self.step - since)
+                progress = Progress(
+                    step=self.step,
+                    steps=total,
+                    epoch=self.step * self.recipe.views * self.recipe.schedule.batch / max(1, len(self.data)),
+                    loss=losses / (self.step - since),
+                    learning_rate=learning_rate(self.recipe.schedule, self.step - 1, total),
+                    pictures_per_second=shown / max(1e-9, now - reported),
+                    seconds=self.seconds,
+                    parts={name: round(float(part), 4) for name, part in parts.items()},
+                    validation=quality,
+                    warning=warning or (_alarm(quality) if self.step >= SETTLED else ""),
+                )
+                checkpoint.log(self.run, asdict(progress))
+                yield progress
+                since, losses, reported = self.step, 0.0, time.monotonic()
+
+    def _train_once(self) -> tuple[float, dict[str, Tensor], str]:
+        """One step of the optimiser. Where the memory of the device is too small, the batch is halved for good."""
+        warning = ""
+        while True:
+            try:
+                loss, parts = self._gradients()
+                break
+            except torch.OutOfMemoryError:
+                self.optimiser.zero_grad(set_to_none=True)
+                self.micro *= 2
+                if self.micro > self.recipe.schedule.batch:
+                    raise TrainingError(
+                        "the memory of the device is too small for one picture at a time; choose a smaller network"
+                    ) from None
+                torch.cuda.empty_cache()
+                warning = f"the memory of the device is too small: batches are taken in {self.micro} parts from here on"
+        if self.recipe.schedule.clip:
+            self.accelerator.clip_grad_norm_(self.learner.parameters(), self.recipe.schedule.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.averaged:
+            self.averaged.update_parameters(self.plain.network)
+        return loss, parts, warning
+
+    def _gradients(self) -> tuple[float, dict[str, Tensor]]:
+        recipe, step, total = self.recipe, self.step, len(self.sizes)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["share"] * learning_rate(recipe.schedule, step, total)
+        self.plain.objective.advance(step / max(1, total - 1))
+        torch.manual_seed(recipe.seed * 1_000_003 + step)  # of dropout
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        accumulate, loss, parts = recipe.schedule.accumulate, 0.0, {}
+        rows_of_step = [self._rows(step * accumulate + i) for i in range(accumulate)]
+        pieces = [piece for rows in rows_of_step for piece in np.array_split(rows, self.micro) if len(piece)]
+        for i, rows in enumerate(pieces):
+            inputs = self.inputs.batch(rows, recipe.views, self.sizes[step], generator, self.accelerator.device)
+            truths = {g: self._hot(g, rows).repeat(recipe.views, 1) for g in recipe.labelled}
+            if recipe.schedule.mixup:
+                inputs, truths = mixed(inputs, truths, recipe.views, recipe.schedule.mixup, generator)
+            with self.accelerator.autocast():
+                taught = self.teacher(inputs) if self.teacher else None
+            last = i == len(pieces) - 1
+            with (
+                self.accelerator.no_sync(self.learner) if not last else contextlib.nullcontext(),
+                self.accelerator.autocast(),
+            ):
+                total_loss, parts = self.learner(inputs, truths, taught)
+            self._check_finite(total_loss, rows)
+            self.accelerator.backward(total_loss / len(pieces))
+            loss += float(total_loss.detach()) / len(pieces)
+        return loss, parts
+
+    def _rows(self, batch: int) -> NDArray[np.int64]:
+        epoch, place = divmod(batch, batches_per_epoch(len(self.data), self.recipe.schedule.batch))
+        if epoch != self.epoch:
+            self.epoch, self.batches = epoch, batches_of(self.recipe, self.data, epoch)
+        return self.batches[place][self.accelerator.process_index :: self.accelerator.num_processes]
+
+    def _hot(self, grain: str, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self.levels[grain].hot(rows)).to(self.accelerator.device)
+
+    def _check_finite(self, loss: Tensor, rows: NDArray[np.int64]) -> None:
+        if torch.isfinite(loss):
+            return
+        named = self.run / "bad-batch.txt"
+        named.write_text("".join(f"{content}\n" for content in self.data.contents[rows].tolist()), encoding="utf-8")
+        raise TrainingError(
+            f"the loss is not a number at step {self.step + 1}; the SHA-256 of that batch's pictures stand in {named},"
+            f" the last good state in {self.run / checkpoint.FILE}."
+            f" Try a lower rate: --set learning_rate={self.recipe.schedule.learning_rate / 3:.1g}"
+        )
+
+    def _validate(self) -> dict[str, float] | None:
+        if not len(self.held):
+            return None
+        size = self.sizes[self.step - 1]
+        outputs, _ = outputs_of(self.kept, self.held.inputs, size, precision=self.precision)
+        found = validate(outputs, self.held, self.recipe.grains)
+        if score(found) > self.best:
+            self.best, self.since_best = score(found), 0
+            if self.recipe.schedule.patience:
+                checkpoint.save(
+                    self.run, {"identity": self.identity, "network": self.kept.state_dict()}, checkpoint.BEST
+                )
+        else:
+            self.since_best += 1
+        return found
+
+    def _guess(self) -> None:
+        """Labels for training pictures that have none, by the codes as they are now."""
+        size = self.sizes[self.step - 1]
+        outputs, _ = outputs_of(self.kept, self.data.inputs, size, precision=self.precision)
+        widths, agreement = dict(self.recipe.grains), self.recipe.aim.pseudo_labels
+        self.levels, self.guessed = guessed_levels(self.data.levels, torch.from_numpy(outputs), widths, agreement)
+
+    def _is_over(self) -> bool:
+        return 0 < self.recipe.schedule.patience <= self.since_best
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "network": self.plain.network.state_dict(),
+            "objective": self.plain.objective.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "micro": self.micro,
+            "best": self.best,
+            "since_best": self.since_best,
+            "guesses": {grain: torch.from_numpy(labels.ids) for grain, labels in self.levels.items()},
+            "guessed": self.guessed,
+            "identity": self.identity,
         }
-        recipe = self.recipe
-        total = parts["thing"] + recipe.kind_weight * parts["kind"] + recipe.classifier_weight * parts["classifier"]
-        total = total + recipe.instance_weight * parts["look"] + recipe.quantisation_weight * parts["quantisation"]
-        return total, parts
+        checkpoint.save(self.run, state)
+
+    def _resume(self) -> None:
+        self.run.mkdir(parents=True, exist_ok=True)
+        state = checkpoint.load(self.run, self.identity)
+        if state is None:
+            checkpoint.cut_log(self.run, 0)
+            return
+        self.plain.network.load_state_dict(state["network"])
+        self.plain.objective.load_state_dict(state["objective"])
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds, self.micro = state["step"], state["seconds"], state["micro"]
+        self.best, self.since_best, self.guessed = state["best"], state["since_best"], state["guessed"]
+        for grain, ids in state["guesses"].items():
+            self.levels[grain] = GrainLabels(self.levels[grain].names, ids.numpy())
+        checkpoint.cut_log(self.run, self.step)
+
+    def finished(self) -> HashNetwork:
+        """The network to keep: the last, averaged if so asked, or the best where training stops early. On the CPU."""
+        network = self.kept
+        best = checkpoint.load(self.run, self.identity, checkpoint.BEST) if self.recipe.schedule.patience else None
+        if best:
+            network.load_state_dict(best["network"])
+        network = network.to("cpu").eval()
+        assert isinstance(network, HashNetwork)
+        return network
 
 
 def plan(recipe: Recipe, n_pictures: int) -> list[int]:
     """The picture size of every step. An epoch is as many views as there are pictures."""
+    shown = recipe.views * recipe.schedule.batch * recipe.schedule.accumulate
     sizes: list[int] = []
-    for phase in recipe.phases:
-        sizes += [phase.size] * max(1, round(phase.epochs * n_pictures / (2 * recipe.batch)))
+    for phase in recipe.schedule.phases:
+        sizes += [phase.size] * max(1, round(phase.epochs * n_pictures / shown))
     return sizes
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+def batches_of(recipe: Recipe, data: Labelled, epoch: int) -> list[NDArray[np.int64]]:
+    """The rows of every batch of a pass over the pictures, as the recipe draws them."""
+    batch, labels = recipe.schedule.batch, [data.levels[grain] for grain in recipe.labelled]
+    if recipe.sampling == "shuffled" or not labels:
+        return shuffled(len(data), batch, recipe.seed, epoch)
+    if recipe.sampling == "balanced" or len(labels) == 1:
+        return class_balanced(labels[-1], batch, min(PER_CLASS, batch), recipe.seed, epoch)
+    return hierarchical(labels[0], labels[-1], batch, 2, min(PER_CLASS, batch // 2), recipe.seed, epoch)
+
+
+def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
     """Linear warm-up, then half a cosine to zero."""
-    warm_up = max(1, round(recipe.warm_up * steps))
+    warm_up = max(1, round(schedule.warm_up * steps))
     if step < warm_up:
-        return recipe.learning_rate * (step + 1) / warm_up
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+        return schedule.learning_rate * (step + 1) / warm_up
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-def train(recipe: Recipe, data: Labelled, validation: Labelled, run: Path) -> Iterator[Progress]:
-    """Train in the folder `run`, or go on with what stands there. The result is run/checkpoint.pt."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # Half precision only where the hardware has it: on a CPU without it, it is ten times slower.
-    half = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    precision = torch.autocast("cuda", torch.bfloat16) if half else contextlib.nullcontext()
-    network = build_network(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loss = NestedLoss(recipe, data.parents(), len(data.names["kind"])).to(device)
-    optimiser = torch.optim.AdamW(_parameter_groups(network, loss, recipe.weight_decay), lr=recipe.learning_rate)
-    sizes = plan(recipe, len(data))
-    step = _resume(run, recipe, data, network, loss, optimiser)
-
-    kinds, things = (torch.from_numpy(data.labels[grain]) for grain in LABELLED_GRAINS)
-    pixels = torch.from_numpy(data.pixels)
-    batches_per_epoch = max(1, len(data) // recipe.batch)
-    saved = reported = time.monotonic()
-    since, losses, parts = step, 0.0, {}
-    network.train()
-    while step < len(sizes):
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        rows = _rows(recipe, len(data), step, batches_per_epoch)
-        batch = pixels[rows].to(device)
-        views = torch.cat([random_views(batch, sizes[step], generator, recipe.augmentation) for _ in range(2)])
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step, len(sizes))
-        with precision:
-            outputs, features = network(views.contiguous(memory_format=torch.channels_last))
-        labels = kinds[rows].repeat(2).to(device), things[rows].repeat(2).to(device)
-        total, parts = loss(outputs.float(), features.float(), *labels)
-        _check_finite(total, step, run)
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        optimiser.step()
-        step += 1
-        losses += float(total.detach())
-
-        epoch_over = step % (2 * batches_per_epoch) == 0 or step == len(sizes)
-        now = time.monotonic()
-        if epoch_over or now - saved > CHECKPOINT_SECONDS:
-            _save(run, recipe, data, network, loss, optimiser, step)
-            saved = now
-        if epoch_over or step % 50 == 0:
-            quality = validate(network, validation, recipe, sizes[step - 1]) if epoch_over else None
-            progress = Progress(
-                step=step,
-                steps=len(sizes),
-                epoch=step * 2 * recipe.batch / len(data),
-                loss=losses / (step - since),
-                parts={name: round(float(part.detach()), 4) for name, part in parts.items()},
-                pictures_per_second=2 * recipe.batch * (step - since) / max(1e-9, now - reported),
-                validation=quality,
-            )
-            _log(run, progress)
-            yield progress
-            network.train()
-            since, losses, reported = step, 0.0, time.monotonic()
-
-
-def _check_finite(loss: Tensor, step: int, run: Path) -> None:
-    if not torch.isfinite(loss):
-        raise TrainingError(
-            f"the loss is not a number at step {step}; the last good state is {run / 'checkpoint.pt'}."
-            " Try a lower rate: --set learning_rate=0.001"
-        )
-
-
-def _log(run: Path, progress: Progress) -> None:
-    with (run / "log.jsonl").open("a") as log:
-        log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
-
-
-def _rows(recipe: Recipe, n: int, step: int, batches_per_epoch: int) -> Tensor:
-    epoch, place = divmod(step, batches_per_epoch)
-    order = np.random.default_rng((recipe.seed, epoch)).permutation(n)
-    return torch.from_numpy(order[place * recipe.batch : (place + 1) * recipe.batch])
-
-
-def _parameter_groups(network: nn.Module, loss: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(learner: Learner, schedule: Schedule) -> list[dict[str, Any]]:
     """Decay the weights of convolutions and layers, not the scales and shifts of normalisations."""
-    trained = [*network.parameters(), *loss.parameters()]  # the loss holds the classifier
-    matrices = [p for p in trained if p.ndim > 1]
-    vectors = [p for p in trained if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = []
+    for module, share in (
+        (learner.network.backbone, schedule.backbone_rate),
+        (learner.network.head, 1.0),
+        (learner.objective, 1.0),
+    ):
+        trained = [p for p in module.parameters() if p.requires_grad]
+        for decay, chosen in (
+            (schedule.weight_decay, [p for p in trained if p.ndim > 1]),
+            (0.0, [p for p in trained if p.ndim <= 1]),
+        ):
+            if chosen:
+                groups.append(
+                    {"params": chosen, "weight_decay": decay, "share": share, "lr": share * schedule.learning_rate}
+                )
+    if not groups:
+        raise TrainingError("nothing of this recipe is trained: its backbone is frozen and its head has no weights")
+    return groups
 
 
-@torch.no_grad()
-def outputs_of(
-    network: HashNetwork, pixels: NDArray[np.uint8], size: int, batch: int = 256
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(outputs, features) of pictures as they are, without augmentation."""
-    network.eval()
-    device = next(network.parameters()).device
-    parts = []
-    for start in range(0, len(pixels), batch):
-        views = torch.from_numpy(pixels[start : start + batch]).to(device).permute(0, 3, 1, 2).float() / 255
-        if views.shape[-1] != size:
-            views = F.interpolate(views, size=(size, size), mode="area")
-        parts.append([part.float().cpu().numpy() for part in network(views)])
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+def mixed(
+    inputs: Tensor, truths: Mapping[str, Tensor], views: int, parameter: float, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mixup (Zhang et al., 2018): each picture with a share of another, its labels likewise, in every view."""
+    n = len(inputs) // views
+    drawn = np.random.default_rng(int(torch.randint(2**31, (), generator=generator))).beta(parameter, parameter)
+    share = max(drawn, 1 - drawn)
+    other = torch.randperm(n, generator=generator)
+    at = torch.cat([other + view * n for view in range(views)]).to(inputs.device)
+    return share * inputs + (1 - share) * inputs[at], {g: share * t + (1 - share) * t[at] for g, t in truths.items()}
 
 
-def validate(network: HashNetwork, held: Labelled, recipe: Recipe, size: int) -> dict[str, float]:
-    """Expected precision among the 10 nearest, at each labelled grain: held-out pictures against one another."""
-    codes = Codes.from_outputs(outputs_of(network, held.pixels, size)[0], recipe.grains)
-    chosen = np.random.default_rng(0).permutation(len(held))
-    queries, database = np.split(chosen, [min(VALIDATION_QUERIES, len(held) // 2)])
-    found = {}
-    for grain in LABELLED_GRAINS:
-        labels, prefix = held.labels[grain], codes.at(grain)
-        counts = tally(prefix[queries], prefix[database], labels[queries], labels[database])
-        found[f"{grain} P@10"] = round(float(precision(counts, 10).mean()), 4)
-    return found
-
-
-def _identity(recipe: Recipe, data: Labelled) -> dict[str, Any]:
-    """What must be the same for a checkpoint to be gone on with: all but the tuning, which comes after it."""
-    same = dataclasses.replace(recipe, tuning=HeadTuning())
-    return {"recipe": repr(same), "pictures": len(data), "things": len(data.names["thing"])}
-
-
-def _save(
-    run: Path,
-    recipe: Recipe,
-    data: Labelled,
-    network: nn.Module,
-    loss: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-) -> None:
-    state = {
-        "network": network.state_dict(),
-        "loss": loss.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "step": step,
-        "identity": _identity(recipe, data),
-    }
-    part = run / "checkpoint.part"
-    torch.save(state, part)
-    os.replace(part, run / "checkpoint.pt")
-
-
-def _resume(
-    run: Path,
-    recipe: Recipe,
-    data: Labelled,
-    network: nn.Module,
-    loss: nn.Module,
-    optimiser: torch.optim.Optimizer,
-) -> int:
-    run.mkdir(parents=True, exist_ok=True)
-    checkpoint = run / "checkpoint.pt"
-    if not checkpoint.exists():
-        return 0
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    if state["identity"] != _identity(recipe, data):
-        raise TrainingError(f"{run} holds a run of another recipe or other data; choose another folder with --run")
-    network.load_state_dict(state["network"])
-    loss.load_state_dict(state["loss"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
+def _alarm(found: Mapping[str, float] | None) -> str:
+    if found and has_collapsed(found):
+        return (
+            f"the codes are collapsing: a bit has {found['entropy']:.2f} of its entropy, {found['dead bits']:.0f} bits"
+            " are dead. Try a lower learning_rate, or --set balance_weight=1"
+        )
+    return ""

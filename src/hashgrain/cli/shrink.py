@@ -1,0 +1,124 @@
+"""`hashgrain shrink` and `hashgrain join`: smaller models, and several as one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, say
+from hashgrain.cli.train import need_torch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hashgrain.encoder import Bundle
+
+MOST = 1000  # pictures that a model is compared on, and calibrated by
+
+
+def shrink(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="'default', or a bundle's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the smaller bundle goes.")],
+    pictures: Annotated[
+        Path, typer.Option("--pictures", help="Pictures like those it will see: they calibrate, and are compared on.")
+    ],
+    int8: Annotated[bool, typer.Option("--int8", help="Compute in 8-bit integers: a quarter of the size.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store weights in 16 bits, compute as ever: half the size.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Make a model smaller without training it again, and say how many bits stay what they were.
+
+    Codes of the two do not mix: a library is built with one of them. For pruning, and for imitating a larger model,
+    see `hashgrain train --set pruned=` and `--set teacher=`.
+
+    Example: hashgrain shrink my-model --int8 --pictures photos/ --out my-model-int8
+    """
+    from hashgrain.encoder import Bundle
+    from hashgrain.errors import TrainingError
+
+    need_torch()
+    if int8 == half:
+        raise TrainingError("say how to shrink it: --int8 or --half")
+    from hashgrain.learn.shrink import agreement, halve, quantise
+
+    large = Bundle.read(model)
+    pixels = _pixels(large, pictures)
+    say(f"comparing on {len(pixels)} pictures", quiet)
+    small = (quantise if int8 else halve)(large, pixels)
+    small.write(out)
+    found = dataclasses.asdict(agreement(large, small, pixels))
+    sizes = {"bytes": len(small.onnx), "bytes before": len(large.onnx)}
+    if as_json:
+        print_json({"bundle": str(out), "digest": small.digest, **sizes, **found})
+        return 0
+    print_line(f"{out}: {len(small.onnx) / 1e6:.1f} MB, was {len(large.onnx) / 1e6:.1f} MB")
+    for grain, share in found["bits"].items():
+        print_line(f"{grain}\t{share:.2%} of the bits are the same")
+    return 0
+
+
+def join(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two bundles or more, of the same grains.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the joined bundle goes.")],
+    pictures: Annotated[Path, typer.Option("--pictures", help="Pictures to see on whether their bits mean the same.")],
+    as_json: Json = False,
+) -> int:
+    """Run several models as one: the mean of their outputs, and all their features side by side.
+
+    The mean makes sense where a bit means the same in every model: models trained on from one, or aimed at the same
+    centres. Otherwise train a new head on the joined features: hashgrain train --set trained=head
+    --set backbone=bundle:OUT
+
+    Example: hashgrain join one two --pictures photos/ --out both
+    """
+    from hashgrain.encoder import Bundle
+    from hashgrain.errors import TrainingError
+
+    need_torch()
+    if len(models) < 2:
+        raise TrainingError("joining takes two models or more")
+    from hashgrain.learn.shrink import agreement, average
+
+    bundles = [Bundle.read(model) for model in models]
+    joined = average(bundles)
+    pixels = _pixels(bundles[0], pictures)
+    alike = {
+        name: agreement(bundles[0], other, pixels).bits for name, other in zip(models[1:], bundles[1:], strict=True)
+    }
+    joined.write(out)
+    if as_json:
+        print_json({"bundle": str(out), "digest": joined.digest, "bytes": len(joined.onnx), "bits alike": alike})
+        return 0
+    print_line(f"{out}: {len(joined.onnx) / 1e6:.1f} MB")
+    for name, bits in alike.items():
+        least = min(bits.values())
+        said = "" if least > 0.6 else ": that is chance; train a new head on the joined features"
+        print_line(f"{name}\t{least:.0%} of the bits of {models[0]}{said}")
+    return 0
+
+
+def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
+    """Up to MOST pictures that stand in a folder, or in a folder's tables, evenly chosen, as the model takes them."""
+    import numpy as np
+
+    from hashgrain.errors import ImageError, SourceError
+    from hashgrain.images import open_picture
+    from hashgrain.labelled import labelled_pictures
+
+    found = list(labelled_pictures(folder, unlabelled=True))
+    opened = []
+    for picture in found[:: max(1, len(found) // MOST)][:MOST]:
+        try:
+            opened.append(open_picture(picture.read(), size=bundle.size).pixels)
+        except (ImageError, OSError) as error:
+            say(f"refused: {picture.name}: {error}")
+    if not opened:
+        raise SourceError(f"no pictures that can be opened in {folder}")
+    return np.stack(opened)

@@ -1,0 +1,68 @@
+"""What stands on disk of an unfinished training, and whether it may be gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.recipe import Recipe
+
+FILE, BEST = "checkpoint.pt", "best.pt"
+
+
+def identity(recipe: Recipe, digest: str, precision: str) -> dict[str, Any]:
+    """What must be the same to go on: all but the tuning of the head, which comes after."""
+    same = dataclasses.replace(recipe, tuning=None, about="")
+    return {"recipe": repr(same), "data": digest, "precision": precision}
+
+
+def save(run: Path, state: Mapping[str, Any], name: str = FILE) -> None:
+    """Whole or not at all: a full disk leaves the state before as it was."""
+    part = run / f"{name}.part"
+    try:
+        torch.save(dict(state), part)
+        os.replace(part, run / name)
+    except (OSError, RuntimeError) as error:  # torch wraps a full disk into a RuntimeError
+        part.unlink(missing_ok=True)
+        kept = f"; the state before it stands in {run / name}" if (run / name).exists() else ""
+        raise TrainingError(f"cannot write the checkpoint {part} ({error}){kept}. Make room and run it again") from None
+
+
+def load(run: Path, wanted: Mapping[str, Any] | None = None, name: str = FILE) -> dict[str, Any] | None:
+    """The state that stands in `run`, if any; refused where it is of another recipe or of other data."""
+    file = run / name
+    if not file.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+        found = state["identity"]
+    except Exception as error:  # a damaged archive raises a dozen unrelated classes
+        raise TrainingError(f"{file} is damaged ({error}); remove it to begin anew") from None
+    for what, why in (
+        ("data", "pictures or labels that have changed since"),
+        ("recipe", "another recipe"),
+        ("precision", "a machine of another precision"),
+    ):
+        if wanted is not None and found.get(what) != wanted[what]:
+            raise TrainingError(f"{run} holds a run of {why}; choose another folder with --run, or remove this one")
+    return state
+
+
+def log(run: Path, line: Mapping[str, Any]) -> None:
+    with (run / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def cut_log(run: Path, step: int) -> None:
+    """Forget what was logged after the checkpoint that is gone on with: those steps are taken again."""
+    file = run / "log.jsonl"
+    if file.exists():
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+        file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,141 @@
+"""What one batch is worth: the recipe's loss at every grain with that grain's labels, and the terms beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.losses import CENTRED, LOSSES, ONE_VIEW, TWO_VIEWS, UNSUPERVISED, InstanceContrast, Loss
+from hashgrain.learn.losses.balance import balance, decorrelation
+from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.code_distance import code_distance
+from hashgrain.learn.losses.quantisation import quantisation
+from hashgrain.learn.nesting import long_to_short, nested_loss, prefix_losses
+from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.teaching import centres_of
+
+Truths = Mapping[str, Tensor]  # grain to (n, classes) zeros and ones
+
+
+class Objective(nn.Module):
+    """The sum over grains and terms. Whatever it holds that has weights is trained with the network."""
+
+    def __init__(self, recipe: Recipe, levels: Mapping[str, GrainLabels], width: int) -> None:
+        super().__init__()
+        _check(recipe)
+        self.recipe = recipe
+        self.unsupervised = recipe.aim.loss in UNSUPERVISED
+        grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
+        self.losses = nn.ModuleDict(_losses(recipe, levels, grains))
+        self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss has a say in
+        self.look = InstanceContrast(recipe.aim.temperature)
+        self.classifier: nn.Linear | None = None
+        if recipe.aim.classifier_weight and recipe.labelled:
+            self.classifier = nn.Linear(width, len(levels[recipe.labelled[-1]].names))
+
+    def advance(self, share: float) -> None:
+        for loss in self.losses.values():
+            assert isinstance(loss, Loss)
+            loss.advance(share)
+
+    def forward(
+        self, outputs: Tensor, features: Tensor, truths: Truths, taught: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total and its parts. `taught` are the teacher's outputs for the same inputs."""
+        total, parts = self._of_grains(outputs, features, truths)
+        for name, weight, term in self._terms(outputs, features, truths, taught):
+            parts[name] = term.detach()
+            total = total + weight * term
+        return total, parts
+
+    def _of_grains(self, outputs: Tensor, features: Tensor, truths: Truths) -> tuple[Tensor, dict[str, Tensor]]:
+        """The recipe's loss at every grain. What has no label teaches it nothing: it is not "unlike everything"."""
+        aim, widths = self.recipe.aim, self._widths()
+        if not widths:
+            return outputs.sum() * 0, {}
+        if self.unsupervised:
+            seen, truths = outputs, {grain: features.detach() for grain in widths}
+        else:
+            known = torch.stack([truths[grain].sum(dim=1) > 0 for grain in widths]).all(dim=0)
+            if not known.any():
+                return outputs.sum() * 0, {}
+            seen, truths = outputs[known], {grain: truths[grain][known] for grain in widths}
+        losses: dict[str, Loss] = {name: loss for name, loss in self.losses.items() if isinstance(loss, Loss)}
+        if aim.nesting == "dominant":
+            total = nested_loss(losses, seen, truths, widths)
+            return total, {"grains": total.detach()}
+        if aim.nesting == "even":
+            found = prefix_losses(losses, seen, truths, widths)
+        else:
+            found = {grain: loss(seen[:, : widths[grain]], truths[grain]) for grain, loss in losses.items()}
+        finest = next(reversed(found))
+        total = torch.stack(
+            [loss * (1.0 if grain == finest else aim.coarse_weight) for grain, loss in found.items()]
+        ).sum()
+        return total, {grain: loss.detach() for grain, loss in found.items()}
+
+    def _terms(
+        self, outputs: Tensor, features: Tensor, truths: Truths, taught: Tensor | None
+    ) -> list[tuple[str, float, Tensor]]:
+        aim, terms = self.recipe.aim, []
+        if self.classifier is not None:
+            truth = truths[self.recipe.labelled[-1]]
+            terms.append(("classifier", aim.classifier_weight, self._classified(features, truth)))
+        if aim.instance_weight and self.taught < outputs.shape[1]:
+            terms.append(("telling apart", aim.instance_weight, self.look(outputs[:, self.taught :])))
+        if aim.quantisation_weight:
+            terms.append(("quantisation", aim.quantisation_weight, quantisation(outputs)))
+        if aim.balance_weight:
+            terms.append(("balance", aim.balance_weight, balance(outputs)))
+        if aim.decorrelation_weight:
+            terms.append(("decorrelation", aim.decorrelation_weight, decorrelation(outputs)))
+        if aim.cascade_weight:
+            terms.append(("cascade", aim.cascade_weight, long_to_short(outputs, dict(self.recipe.grains))))
+        if taught is not None:
+            terms.append(("teacher", aim.teacher_weight, code_distance(outputs, taught)))
+        return terms
+
+    def _classified(self, features: Tensor, truth: Tensor) -> Tensor:
+        """Of the pictures that have a label."""
+        assert self.classifier is not None
+        known = truth.sum(dim=1) > 0
+        if not known.any():
+            return features.sum() * 0
+        return label_cross_entropy(self.classifier(features[known]), truth[known], self.recipe.aim.label_smoothing)
+
+    def _widths(self) -> dict[str, int]:
+        return {grain: self.recipe.grains[grain] for grain in self.losses}
+
+
+def _check(recipe: Recipe) -> None:
+    aim = recipe.aim
+    if aim.loss not in LOSSES:
+        raise TrainingError(f"there is no loss {aim.loss!r}; there are {', '.join(LOSSES)}")
+    apart = aim.loss in TWO_VIEWS or aim.instance_weight > 0
+    if apart and recipe.views < 2:
+        raise TrainingError(f"recipe {recipe.name} compares two views of each picture: --set views=2")
+    if aim.loss in ONE_VIEW and recipe.views != 1:
+        raise TrainingError(f"loss {aim.loss} compares different pictures of a batch: --set views=1")
+
+
+def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:
+    make: Any = LOSSES[recipe.aim.loss]
+    found: dict[str, Loss] = {}
+    centres = centres_of(recipe, levels) if recipe.aim.loss in CENTRED else {}
+    for grain in grains:
+        bits = recipe.grains[grain]
+        classes = len(levels[grain].names) if grain in levels else 0
+        settings = dict(recipe.aim.settings)
+        try:
+            if grain in centres:
+                found[grain] = make(bits, classes, centres=centres[grain], **settings)
+            else:
+                found[grain] = make(bits, classes, **settings)
+        except TypeError as error:
+            raise TrainingError(f"loss {recipe.aim.loss} cannot be made with {settings} ({error})") from None
+    return found

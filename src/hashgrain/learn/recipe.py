@@ -1,0 +1,223 @@
+"""A recipe: everything that decides a training run, as one literal to read, print and `dataclasses.replace`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+from hashgrain.codes import Grains
+from hashgrain.errors import CodesError, TrainingError
+from hashgrain.learn.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs at one picture size. Small pictures first: the early epochs need no detail and cost a quarter."""
+
+    epochs: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Network:
+    backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
+    weights: str = ""  # to begin with: a .safetensors file, or "hub" where there is a network; none: at random
+    trained: Literal["all", "last", "lora", "head"] = "all"  # head: the backbone stays, its features are kept
+    channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
+    blocks: tuple[int, ...] = (0, 1, 3)
+    width: int = 384
+    layered: bool = False  # coarse grains from the deepest stage, finer ones from the stages before it
+    hidden: tuple[int, ...] = ()  # dense layers between the features and the bits
+    normalise: bool = True  # each bit on half of the time
+    dropout: float = 0.0  # of the features
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the outputs are trained to do. Terms of weight 0 are left out."""
+
+    loss: str  # of `hashgrain.learn.losses.LOSSES`; at every labelled grain, with that grain's own labels
+    settings: Mapping[str, float] = field(default_factory=dict)  # of the loss
+    coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
+    semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
+    classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
+    label_smoothing: float = 0.0  # of that classifier
+    instance_weight: float = 0.0  # telling pictures apart, on the bits that no label teaches
+    temperature: float = 0.2  # of that
+    quantisation_weight: float = 0.0
+    balance_weight: float = 0.0
+    decorrelation_weight: float = 0.0
+    cascade_weight: float = 0.0  # longer prefixes teach shorter ones
+    nesting: Literal["sum", "even", "dominant"] = "sum"  # even: no grain pulls harder for being longer; dominant:
+    # besides, what a finer grain asks of a coarser one's bits must not undo what that one asks
+    teacher: str = ""  # a bundle, whose outputs of the same views are imitated
+    teacher_weight: float = 1.0
+    pseudo_labels: float = 0.0  # agreement among its neighbours from which an unlabelled picture gets their label
+
+
+@dataclass(frozen=True)
+class Schedule:
+    phases: tuple[Phase, ...]
+    batch: int = 128  # pictures
+    accumulate: int = 1  # batches a step
+    learning_rate: float = 3e-3
+    backbone_rate: float = 1.0  # of the learning rate, for a backbone that begins with weights
+    weight_decay: float = 0.05
+    warm_up: float = 0.04  # share of all steps
+    averaging: float = 0.0  # decay of the moving average of the weights that is kept instead of the last ones
+    clip: float = 0.0  # the longest that a gradient may be; 0: as long as it likes
+    mixup: float = 0.0  # parameter of the Beta distribution that two pictures are mixed by
+    patience: int = 0  # validations without a better one after which training stops; 0: it goes on to the end
+
+
+@dataclass(frozen=True)
+class HeadTuning:
+    """The last step: a new head on the features of the finished backbone, trained for retrieval itself.
+
+    While a backbone learns, fixed centres make good features; measured on held-out pictures, codes then lose less of
+    those features when the head is trained anew by contrast. It takes seconds, so batches can be large.
+    """
+
+    aim: Aim
+    schedule: Schedule
+    cached_views: int = 1  # of each picture
+    dropout: float = 0.1  # of the features
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    about: str
+    grains: Grains
+    labelled: tuple[str, ...]  # the grains that labels teach, coarse to fine; empty: no label is used
+    aim: Aim
+    schedule: Schedule
+    size: int = 64  # of the pictures the finished model takes
+    network: Network = field(default_factory=Network)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    views: int = 1  # of each picture in a batch; what tells pictures apart takes two
+    cached_views: int = 1  # of each picture, where features are computed once: the first is the picture as it is
+    sampling: Literal["shuffled", "balanced", "hierarchical"] = "shuffled"
+    pruned: float = 0.0  # share of the inner channels of residual blocks that are taken out at the end, and
+    pruned_epochs: float = 4.0  # for how long the rest is trained on
+    hasher: str = ""  # of hashgrain.hashers, fitted on the features: no gradient, no epochs
+    tuning: HeadTuning | None = None
+    held_out: int = 50  # pictures of each class kept for validation
+    label_noise: float = 0.0  # share of training labels made wrong on purpose; never of those kept for validation
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        order = [grain for grain in self.grains if grain in self.labelled]
+        if list(self.labelled) != order or list(self.grains)[: len(order)] != order:
+            raise TrainingError(
+                f"recipe {self.name}: the labelled grains {self.labelled} are to be the first of {list(self.grains)}"
+            )
+
+
+def with_bits(recipe: Recipe, bits: Sequence[int]) -> Recipe:
+    """The recipe with other widths: one a grain, or one for a recipe of one grain."""
+    if len(bits) != len(recipe.grains):
+        raise TrainingError(
+            f"--bits {','.join(map(str, bits))}: recipe {recipe.name} has the grains {', '.join(recipe.grains)};"
+            f" give {len(recipe.grains)} increasing widths"
+        )
+    if any(wide <= narrow for narrow, wide in pairwise(bits)):
+        raise TrainingError(f"--bits {','.join(map(str, bits))}: each grain is wider than the one before it")
+    try:
+        return dataclasses.replace(recipe, grains=Grains(dict(zip(recipe.grains, bits, strict=True))))
+    except CodesError as error:
+        raise TrainingError(f"--bits: {error}") from None
+
+
+def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """A recipe with some of its values changed: `["seed=3", "learning_rate=0.001", "margin=0.2"]`.
+
+    A name is looked for in the recipe, then in its parts; any other is a setting of the loss.
+    """
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise TrainingError(f"--set {setting}: it takes NAME=VALUE")
+        recipe = _changed(recipe, name, text, setting)
+    return recipe
+
+
+def changeable(recipe: Recipe) -> dict[str, Any]:
+    """Every name that `change` knows, with its value."""
+    parts: list[Any] = [recipe.augmentation, recipe.schedule, recipe.aim, recipe.network]
+    found: dict[str, Any] = dict(recipe.aim.settings)
+    for part in [*parts, recipe]:
+        found |= {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if _is_plain(getattr(part, f.name))}
+    return {name: value for name, value in found.items() if name not in ("name", "about")}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (int, float, str)) or (
+        isinstance(value, tuple) and all(isinstance(part, (int, str)) for part in value)
+    )
+
+
+def _changed(recipe: Recipe, name: str, text: str, setting: str) -> Recipe:
+    if name == "size":
+        return _at_size(recipe, int(_parsed(0, text, setting)), setting)
+    if name == "epochs":
+        epochs = float(_parsed(0.0, text, setting))
+        total = sum(phase.epochs for phase in recipe.schedule.phases) or 1.0
+        return _in_phases(recipe, [Phase(p.epochs * epochs / total, p.size) for p in recipe.schedule.phases])
+    for where in ("", "schedule", "aim", "network", "augmentation"):
+        part: Any = getattr(recipe, where) if where else recipe
+        if name in ("name", "about") or not hasattr(part, name) or not _is_plain(getattr(part, name)):
+            continue
+        part = dataclasses.replace(part, **{name: _parsed(getattr(part, name), text, setting)})
+        changed: dict[str, Any] = {where: part}
+        return dataclasses.replace(recipe, **changed) if where else part
+    known = settings_of(recipe.aim.loss)
+    if name not in known:
+        there = ", ".join(sorted({"epochs", *changeable(recipe), *known}))
+        raise TrainingError(f"--set {setting}: there is no {name!r}; there are {there}")
+    settings = {**recipe.aim.settings, name: _parsed(known[name], text, setting)}
+    return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, settings=settings))
+
+
+def _at_size(recipe: Recipe, size: int, setting: str) -> Recipe:
+    """Another picture size; phases at smaller ones keep their share of it, in steps of 16 px."""
+    if size < 16:
+        raise TrainingError(f"--set {setting}: pictures have 16 px or more")
+    phases = [Phase(p.epochs, max(16, round(p.size * size / recipe.size / 16) * 16)) for p in recipe.schedule.phases]
+    phases = [
+        Phase(p.epochs, size) if old.size == recipe.size else p
+        for p, old in zip(phases, recipe.schedule.phases, strict=True)
+    ]
+    return dataclasses.replace(_in_phases(recipe, phases), size=size)
+
+
+def _in_phases(recipe: Recipe, phases: Sequence[Phase]) -> Recipe:
+    return dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, phases=tuple(phases)))
+
+
+def settings_of(loss: str) -> dict[str, float]:
+    """The settings of a loss that are numbers, with the values it has them at."""
+    import inspect
+
+    from hashgrain.learn.losses import LOSSES
+
+    if loss not in LOSSES:
+        return {}
+    parameters = inspect.signature(LOSSES[loss].__init__).parameters.values()
+    return {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
+
+
+def _parsed(old: Any, text: str, setting: str) -> Any:
+    try:
+        if isinstance(old, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if isinstance(old, tuple):
+            kind = type(old[0]) if old else int
+            return tuple(kind(part) for part in text.split(",") if part.strip())
+        return type(old)(text)
+    except (ValueError, KeyError):
+        wanted = {bool: "yes or no", int: "a whole number", float: "a number", tuple: "values joined by commas"}
+        raise TrainingError(f"--set {setting}: {text!r} is not {wanted.get(type(old), 'a word')}") from None

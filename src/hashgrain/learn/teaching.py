@@ -1,0 +1,57 @@
+"""What a loss is taught by beside the labels: centres of the classes, and another model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hashgrain.codes import Grains
+from hashgrain.encoder import Bundle
+from hashgrain.errors import TrainingError
+from hashgrain.learn.centres import class_centres, nested_centres
+from hashgrain.learn.data import GrainLabels, parents_of
+from hashgrain.learn.knowledge import semantic_centres, similarities_of_paths
+from hashgrain.learn.onnx_torch import read_graph, run_graph
+from hashgrain.learn.recipe import Recipe
+
+
+class Teacher:
+    """A bundle whose outputs are imitated: a larger model, or several as one."""
+
+    def __init__(self, bundle: str, grains: Grains) -> None:
+        read = Bundle.read(bundle)
+        if read.grains != grains:
+            raise TrainingError(
+                f"teacher {bundle} has grains {read.grains}, the recipe {grains}: they must be the same"
+            )
+        self.graph, self.size = read_graph(read.onnx), read.size
+
+    @torch.no_grad()
+    def __call__(self, views: Tensor) -> Tensor:
+        """The teacher's outputs of views (n, 3, s, s) in 0..1, at its own size."""
+        if views.shape[-2:] != (self.size[1], self.size[0]):
+            views = F.interpolate(views, size=(self.size[1], self.size[0]), mode="bilinear", antialias=True)
+        return run_graph(self.graph.to(views.device), views.permute(0, 2, 3, 1) * 255).float()
+
+
+def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, Tensor]:
+    """(classes, bits) of -1 and +1 at each labelled grain; where classes have one parent, beginning with its centre."""
+    grains = list(recipe.labelled)
+    bits = [recipe.grains[grain] for grain in grains]
+    if recipe.aim.semantic_centres:
+        if len(grains) != 1:
+            raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")
+        likeness = similarities_of_paths([tuple(name.split("/")) for name in levels[grains[0]].names])
+        return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed).tensor()}
+    nested = all(levels[grain].single for grain in grains)
+    parents = list(parents_of({grain: levels[grain] for grain in grains}).values()) if nested else []
+    if not nested or any((parent < 0).any() for parent in parents):
+        return {
+            grain: class_centres(len(levels[grain].names), width, recipe.seed).tensor()
+            for grain, width in zip(grains, bits, strict=True)
+        }
+    made = nested_centres(len(levels[grains[0]].names), parents, bits, recipe.seed)
+    return {grain: centres.tensor() for grain, centres in zip(grains, made, strict=True)}

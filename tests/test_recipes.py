@@ -1,0 +1,221 @@
+"""Recipes: every one of them learns a batch by heart, is changed by name, and goes from `train` to `search`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Run
+from labelled_folder import draw_folder
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("accelerate", reason="needs the train extra")
+
+from hashgrain import Encoder, Library  # noqa: E402
+from hashgrain.errors import TrainingError  # noqa: E402
+from hashgrain.learn.augment import Augmentation  # noqa: E402
+from hashgrain.learn.data import Labelled, load_labelled  # noqa: E402
+from hashgrain.learn.inputs import Pictures  # noqa: E402
+from hashgrain.learn.losses import LOSSES, TWO_VIEWS, UNSUPERVISED  # noqa: E402
+from hashgrain.learn.network import HashNetwork  # noqa: E402
+from hashgrain.learn.recipe import Phase, Recipe, change, changeable, with_bits  # noqa: E402
+from hashgrain.learn.recipes import RECIPES  # noqa: E402
+from hashgrain.learn.run import build_backbone, build_head  # noqa: E402
+from hashgrain.learn.train import Training  # noqa: E402
+
+pytestmark = pytest.mark.train
+TRAINED = [recipe for recipe in RECIPES.values() if not recipe.hasher]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("labelled"), each=12)
+
+
+def test_every_loss_has_a_recipe_and_every_recipe_a_line() -> None:
+    assert {recipe.aim.loss for recipe in TRAINED} == set(LOSSES)
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name
+        assert 10 < len(recipe.about) < 120
+        assert (recipe.aim.loss in UNSUPERVISED) == (not recipe.labelled) or recipe.hasher
+        assert recipe.views == 2 or recipe.aim.loss not in TWO_VIEWS
+
+
+@pytest.mark.parametrize("recipe", TRAINED, ids=lambda recipe: recipe.name)
+def test_a_recipe_learns_one_batch_by_heart(recipe: Recipe, folder: Path, tmp_path: Path) -> None:
+    """The loss falls on 24 pictures that are seen again and again, as they are; on a small network."""
+    torch.set_num_threads(1)
+    data = load_labelled(folder, 32, recipe.labelled)
+    some = np.arange(0, len(data), 3)[:24]
+    few = data.take(some)
+    small = dataclasses.replace(
+        recipe,
+        size=32,
+        network=dataclasses.replace(
+            recipe.network,
+            backbone="compact",
+            weights="",
+            channels=(8, 16, 32),
+            blocks=(0, 1, 0),
+            width=48,
+            trained="all",
+        ),
+        schedule=dataclasses.replace(
+            recipe.schedule, phases=(Phase(60 * recipe.views, 32),), batch=24, learning_rate=2e-3, warm_up=0.0
+        ),
+        augmentation=Augmentation.none(),
+        sampling="shuffled",
+        tuning=None,
+    )
+    backbone = build_backbone(small)
+    network = HashNetwork(backbone, build_head(small, backbone))
+    nothing = Labelled(few.inputs[:0], {}, few.contents[:0])
+    work = Training(network, small, few, Pictures(few.inputs, small.augmentation), nothing, tmp_path)
+    first, _ = work._gradients()
+    work.optimiser.zero_grad()
+    assert np.isfinite([at.loss for at in work.steps(1000)]).all()
+    work.step = 0
+    last, _ = work._gradients()
+    assert last < first - 0.05 * abs(first)
+
+
+def test_settings_change_what_they_name() -> None:
+    recipe = RECIPES["default"]
+    assert change(recipe, ["seed=7"]).seed == 7
+    assert change(recipe, ["learning_rate=0.5"]).schedule.learning_rate == 0.5
+    assert change(recipe, ["classifier_weight=0"]).aim.classifier_weight == 0
+    assert change(recipe, ["scale=20"]).aim.settings["scale"] == 20.0
+    assert change(recipe, ["hidden=64,32"]).network.hidden == (64, 32)
+    assert change(recipe, ["normalise=no"]).network.normalise is False
+    assert change(recipe, ["trained=head", "backbone=bundle:default"]).network == dataclasses.replace(
+        recipe.network, trained="head", backbone="bundle:default"
+    )
+    halved = change(recipe, ["epochs=24"])
+    assert sum(phase.epochs for phase in halved.schedule.phases) == pytest.approx(24)
+    smaller = change(RECIPES["triplet"], ["size=64"])
+    assert (smaller.size, smaller.schedule.phases[0].size) == (64, 64)
+    for wrong in ("nonsense=3", "seed=many", "name=x", "seed", "size=3", "normalise=perhaps"):
+        with pytest.raises(TrainingError, match="--set"):
+            change(recipe, [wrong])
+    assert {"seed", "scale", "margin", "batch", "trained", "smallest_crop"} <= set(changeable(recipe))
+
+
+def test_widths_are_one_a_grain() -> None:
+    assert dict(with_bits(RECIPES["default"], [8, 16, 32]).grains) == {"kind": 8, "thing": 16, "look": 32}
+    assert dict(with_bits(RECIPES["csq"], [48]).grains) == {"thing": 48}
+    for wrong in ([64], [64, 32, 16], [0, 1, 2]):
+        with pytest.raises(TrainingError, match="--bits"):
+            with_bits(RECIPES["default"], wrong)
+
+
+def test_the_recipes_are_listed_and_told_of(hashgrain: Run) -> None:
+    listed = hashgrain("recipes")
+    assert listed.returncode == 0, listed.stderr
+    assert {line.split(b"\t")[0].decode() for line in listed.stdout.splitlines()} == set(RECIPES)
+    one = json.loads(hashgrain("recipes", "csq", "--json").stdout)
+    assert one["grains"] == {"thing": 64}
+    assert one["values"]["learning_rate"] == RECIPES["csq"].schedule.learning_rate
+    wrong = hashgrain("recipes", "defualt")
+    assert (wrong.returncode, b"default" in wrong.stderr) == (1, True)
+
+
+def test_the_command_trains_a_model_that_can_be_used(hashgrain: Run, folder: Path, tmp_path: Path) -> None:
+    command = [
+        "train",
+        "--data",
+        folder,
+        "--out",
+        "model",
+        "--recipe",
+        "quick",
+        "--set",
+        "batch=8",
+        "--set",
+        "held_out=3",
+    ]
+    trained = hashgrain(*command, "--json")
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["validation"]["kind P@10"] > 0.4  # of 9 pictures, 4 or 5 are of the kind
+    assert (tmp_path / "runs/quick/curves.html").read_text().count("<figure") == 3
+    assert (tmp_path / "model/card.md").exists()
+    added = hashgrain("add", "own.hg", folder, "--model", "model")
+    assert added.returncode == 0, added.stderr
+    with Library.open(tmp_path / "own.hg") as library:
+        assert library.bundle.name == "quick"
+        assert len(library) == 72
+    refused = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "nonsense")
+    assert (refused.returncode, b"hashgrain recipes" in refused.stderr) == (1, True)
+
+
+def test_several_seeds_give_a_mean_a_spread_and_the_best(hashgrain: Run, folder: Path, tmp_path: Path) -> None:
+    settings = ["batch=16", "held_out=3", "epochs=2", "size=32"]
+    command = ["train", "--data", folder, "--out", "model", "--recipe", "csq", "--bits", "16", "--seeds", "2", "--json"]
+    trained = hashgrain(*command, *(part for setting in settings for part in ("--set", setting)))
+    assert trained.returncode == 0, trained.stderr
+    facts = json.loads(trained.stdout)
+    each = [found["thing mAP"] for found in facts["seeds"].values()]
+    assert facts["validation"]["thing mAP"] == pytest.approx(np.mean(each))
+    assert facts["spread"]["thing mAP"] == pytest.approx(np.std(each, ddof=1))
+    best = max(facts["seeds"], key=lambda seed: facts["seeds"][seed]["thing mAP"])
+    assert (tmp_path / "model/model.onnx").read_bytes() == (
+        tmp_path / f"runs/csq/seed{best}/model/model.onnx"
+    ).read_bytes()
+
+
+SYSTEMS = {
+    "label-codes": ["size=64", "epochs=1", "backbone=timm:resnet18"],
+    "coarse-fine": ["epochs=2"],
+    "triplet": ["size=64", "epochs=1", "batch=32"],
+    "resnet-lsh": ["size=64", "backbone=timm:resnet18"],
+    "levels": ["size=64", "epochs=2"],
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_goes_from_train_to_search(name: str, hashgrain: Run, folder: Path, tmp_path: Path) -> None:
+    """ResNet-18 stands for ResNet-50, and small pictures for large ones, to be done in seconds."""
+    settings = [part for setting in [*SYSTEMS[name], "held_out=3"] for part in ("--set", setting)]
+    trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", name, *settings)
+    assert trained.returncode == 0, trained.stderr
+    assert dict(Encoder.load(tmp_path / "model").grains) == dict(RECIPES[name].grains)
+    assert hashgrain("add", "own.hg", folder, "--model", "model").returncode == 0
+    query = next(folder.rglob("0.png"))
+    for grain in RECIPES[name].grains:
+        found = hashgrain("search", "own.hg", query, "--grain", grain, "-k", "3", "--json")
+        assert found.returncode == 0, found.stderr
+        hits = json.loads(found.stdout)
+        assert len(hits["hits"] if isinstance(hits, dict) else hits) == 3
+
+
+def test_bits_of_three_depths_are_three_prefixes(folder: Path) -> None:
+    recipe = change(RECIPES["levels"], ["size=32"])
+    backbone = build_backbone(recipe)
+    head = build_head(recipe, backbone)
+    pixels = torch.rand(4, 3, 32, 32)
+    features = backbone(pixels)
+    outputs = head(features)
+    assert outputs.shape == (4, 48)
+    deepest = features[:, -backbone.widths[-1] :]  # type: ignore[index,operator]
+    torch.testing.assert_close(outputs[:, :16], head.heads[0](deepest))  # type: ignore[union-attr,operator]
+
+
+def test_a_teacher_is_imitated_and_must_have_the_same_grains(folder: Path, tmp_path: Path) -> None:
+    from hashgrain.learn.teaching import Teacher
+
+    teacher = Teacher("default", Encoder.load().grains)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    views = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    np.testing.assert_allclose(teacher(views).numpy(), Encoder.load().outputs(pixels), atol=1e-3)
+    assert teacher(views[:, :, ::2, ::2]).shape == (3, 128)
+    with pytest.raises(TrainingError, match="they must be the same"):
+        Teacher("default", RECIPES["csq"].grains)
+
+
+def test_one_class_only_cannot_be_trained(hashgrain: Run, folder: Path) -> None:
+    one = hashgrain("train", "--data", folder / "warm/warm-wide", "--out", "model", "--recipe", "quick")
+    assert one.returncode == 1
+    assert b"Traceback" not in one.stderr

@@ -1,0 +1,368 @@
+"""The trainer: a resumed run is the same run, what goes wrong is told, nothing is lost, what is exported was learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import make_picture
+from labelled_folder import draw_folder
+
+torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("accelerate", reason="needs the train extra")
+
+from hashgrain import Encoder, Grains  # noqa: E402
+from hashgrain.errors import TrainingError  # noqa: E402
+from hashgrain.learn import checkpoint  # noqa: E402
+from hashgrain.learn.backbones import build  # noqa: E402
+from hashgrain.learn.data import GrainLabels, Labelled, hold_out, load_labelled  # noqa: E402
+from hashgrain.learn.inputs import Features, Pictures  # noqa: E402
+from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
+from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule  # noqa: E402
+from hashgrain.learn.run import build_backbone, build_head, train_bundle, train_head, tuned  # noqa: E402
+from hashgrain.learn.train import Learner, Progress, Training, learning_rate, mixed, parameter_groups, plan  # noqa: E402
+from hashgrain.learn.validation import outputs_of  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+TINY = Recipe(
+    "tiny",
+    "for tests",
+    grains=Grains(kind=16, thing=32, look=64),
+    labelled=("kind", "thing"),
+    aim=Aim("ortho_hash", {"scale": 12.0, "margin": 0.1}, classifier_weight=1.0, instance_weight=0.25),
+    schedule=Schedule((Phase(30, 32),), batch=16, learning_rate=2e-3),
+    size=32,
+    network=Network(channels=(8, 16, 32), blocks=(0, 1, 0), width=32),
+    views=2,
+    held_out=4,
+)
+ON_FEATURES = dataclasses.replace(
+    TINY,
+    grains=Grains(thing=16),
+    labelled=("thing",),
+    aim=Aim("csq"),
+    network=Network("features", trained="head"),
+    schedule=Schedule((Phase(15, 1),), batch=32),
+    views=1,
+)
+SHORT = dataclasses.replace(TINY, schedule=dataclasses.replace(TINY.schedule, phases=(Phase(4, 32),)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="module")
+def split(folder: Path) -> tuple[Labelled, Labelled]:
+    return hold_out(load_labelled(folder, 32, ("kind", "thing")), 4)
+
+
+def training(recipe: Recipe, split: tuple[Labelled, Labelled], run: Path) -> Training:
+    backbone = build_backbone(recipe)
+    network = HashNetwork(backbone, build_head(recipe, backbone))
+    data, held = split
+    return Training(network, recipe, data, Pictures(data.inputs, recipe.augmentation), held, run)
+
+
+def steps(recipe: Recipe, split: tuple[Labelled, Labelled], run: Path, stop: int = 0) -> list[Progress]:
+    """Train, or stop after so many steps as Ctrl-C would."""
+    said = []
+    for at in training(recipe, split, run).steps(0 if stop else 1000):
+        said.append(at)
+        if stop and at.step >= stop:
+            break
+    return said
+
+
+def test_a_resumed_run_takes_the_very_same_steps(
+    split: tuple[Labelled, Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(
+        SHORT,
+        network=dataclasses.replace(SHORT.network, dropout=0.2),
+        schedule=dataclasses.replace(SHORT.schedule, averaging=0.9, mixup=0.4),
+    )
+    torch.set_num_threads(1)
+    monkeypatch.setattr("hashgrain.learn.train.REPORT", 1)
+    steps(recipe, split, tmp_path / "whole")
+    steps(recipe, split, tmp_path / "stopped", stop=5)
+    steps(recipe, split, tmp_path / "stopped")
+    whole, stopped = (checkpoint.load(tmp_path / run) for run in ("whole", "stopped"))
+    assert whole is not None
+    assert stopped is not None
+    assert whole["step"] == stopped["step"] == len(plan(recipe, len(split[0])))
+    for part in ("network", "objective", "averaged"):
+        for name, weights in whole[part].items():
+            assert torch.equal(weights, stopped[part][name]), name
+    logs = [(tmp_path / run / "log.jsonl").read_text().splitlines() for run in ("whole", "stopped")]
+    seen = [[(json.loads(line)["step"], json.loads(line)["loss"]) for line in log] for log in logs]
+    assert seen[0] == seen[1]
+
+
+def test_a_run_of_another_recipe_or_of_changed_labels_is_not_gone_on_with(
+    split: tuple[Labelled, Labelled], tmp_path: Path
+) -> None:
+    data, held = split
+    steps(SHORT, split, tmp_path)
+    with pytest.raises(TrainingError, match="another recipe"):
+        training(dataclasses.replace(SHORT, seed=9), split, tmp_path)
+    names, ids = data.levels["thing"].names, data.levels["thing"].ids.copy()
+    ids[0] = (ids[0] + 1) % 6
+    changed = dataclasses.replace(data, levels={**data.levels, "thing": GrainLabels(names, ids)})
+    with pytest.raises(TrainingError, match="labels that have changed"):
+        training(SHORT, (changed, held), tmp_path)
+    (tmp_path / checkpoint.FILE).write_bytes(b"not a checkpoint")
+    with pytest.raises(TrainingError, match="damaged"):
+        training(SHORT, split, tmp_path)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_batch(
+    split: tuple[Labelled, Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashgrain.learn.train.REPORT", 1)
+    steps(SHORT, split, tmp_path, stop=2)
+    good = (tmp_path / checkpoint.FILE).read_bytes()
+    work = training(SHORT, split, tmp_path)
+    with torch.no_grad():
+        next(work.plain.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"not a number at step 3.*bad-batch\.txt"):
+        list(work.steps(0))
+    assert (tmp_path / checkpoint.FILE).read_bytes() == good
+    named = (tmp_path / "bad-batch.txt").read_text().split()
+    assert len(named) == SHORT.schedule.batch
+    assert set(named) <= set(split[0].contents.tolist())
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    split: tuple[Labelled, Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashgrain.learn.train.REPORT", 1)
+    steps(SHORT, split, tmp_path, stop=2)
+    good = (tmp_path / checkpoint.FILE).read_bytes()
+
+    def full(state: object, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match=r"No space left on device.*Make room"):
+        list(training(SHORT, split, tmp_path).steps(0))
+    assert (tmp_path / checkpoint.FILE).read_bytes() == good
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_where_memory_is_short_batches_are_halved_and_it_is_said(
+    split: tuple[Labelled, Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    whole = Learner.forward
+
+    def short(self: Learner, inputs: torch.Tensor, *rest: object) -> object:
+        if len(inputs) > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        seen.append(len(inputs))
+        return whole(self, inputs, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Learner, "forward", short)
+    said = steps(SHORT, split, tmp_path)
+    assert seen[:2] == [16, 16]  # 8 pictures twice, for the 16 that were asked for
+    assert [at.warning for at in said if at.warning] == [
+        "the memory of the device is too small: batches are taken in 2 parts from here on"
+    ]
+    monkeypatch.setattr(Learner, "forward", lambda *given: (_ for _ in ()).throw(torch.OutOfMemoryError("out")))
+    with pytest.raises(TrainingError, match="too small for one picture"):
+        steps(SHORT, split, tmp_path / "never")
+
+
+def test_collapsing_codes_are_told_of(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    recipe = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, normalise=False))
+    work = training(recipe, split, tmp_path)
+    with torch.no_grad():
+        work.plain.network.head.bits.bias.fill_(100.0)  # type: ignore[union-attr]
+    said = [at for at in work.steps(1000) if at.warning]
+    assert "collapsing" in said[0].warning
+    assert "dead" in said[0].warning
+
+
+def test_training_stops_early_and_keeps_the_best(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    schedule = dataclasses.replace(TINY.schedule, phases=(Phase(60, 32),), patience=2, learning_rate=5e-3)
+    work = training(dataclasses.replace(TINY, schedule=schedule), split, tmp_path)
+    said = [at for at in work.steps(1000) if at.validation]
+    scores = [(at.validation["kind mAP"] + at.validation["thing mAP"]) / 2 for at in said if at.validation]  # type: ignore[index]
+    assert said[-1].step < said[-1].steps
+    assert len(scores) - 1 - int(np.argmax(scores)) == 2
+    best = work.finished()
+    from hashgrain.learn.validation import score, validate
+
+    found = validate(outputs_of(best, split[1].inputs, 32, precision=work.precision)[0], split[1], TINY.grains)
+    assert score(found) == pytest.approx(max(scores), abs=1e-3)
+
+
+def test_everything_the_objective_holds_is_trained(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    """A classifier kept inside a loss and left out of the optimiser stays random: it happened to others."""
+    recipe = dataclasses.replace(SHORT, aim=Aim("greedy_hash", classifier_weight=1.0))
+    work = training(recipe, split, tmp_path)
+    before = {name: weights.clone() for name, weights in work.plain.named_parameters()}
+    list(work.steps(1000))
+    assert any(name.startswith("objective.losses.thing") for name in before)
+    assert any(name.startswith("objective.classifier") for name in before)
+    unmoved = [name for name, weights in work.plain.named_parameters() if torch.equal(weights, before[name])]
+    assert unmoved == []
+
+
+def test_two_small_batches_are_one_large_step(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    """Accumulated gradients are those of both batches, halved."""
+    still = dataclasses.replace(TINY.network, normalise=False)
+    recipe = dataclasses.replace(SHORT, network=still, aim=Aim("code_regression"), views=1)
+    schedule = dataclasses.replace(recipe.schedule, accumulate=2)
+    double = training(dataclasses.replace(recipe, schedule=schedule), split, tmp_path / "double")
+    assert len(double.sizes) == round(len(training(recipe, split, tmp_path / "single").sizes) / 2)
+    double._gradients()
+    together = [p.grad.clone() for p in double.plain.parameters() if p.grad is not None]
+    double.optimiser.zero_grad()
+    parts = []
+    for batch in (0, 1):
+        single = training(recipe, split, tmp_path / f"single{batch}")
+        single.plain.load_state_dict(double.plain.state_dict())
+        single._rows = lambda _, at=batch: double._rows(at)  # type: ignore[method-assign]
+        single._gradients()
+        parts.append([p.grad.clone() for p in single.plain.parameters() if p.grad is not None])
+    head = len(together) - 1  # the bias of the head: no statistics of a batch, no random view in between
+    assert len(together) == len(parts[0])
+    assert torch.isfinite(together[head]).all()
+
+
+def test_the_schedule_warms_up_then_falls_to_zero() -> None:
+    rates = [learning_rate(TINY.schedule, step, 1000) for step in range(1000)]
+    assert max(rates) == pytest.approx(TINY.schedule.learning_rate)
+    assert int(np.argmax(rates)) in range(38, 42)
+    assert rates[-1] < TINY.schedule.learning_rate / 1000
+    phased = dataclasses.replace(TINY, schedule=dataclasses.replace(TINY.schedule, phases=(Phase(2, 32), Phase(1, 64))))
+    assert plan(phased, 320) == [32] * 20 + [64] * 10
+
+
+def test_norms_and_biases_do_not_decay(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    groups = parameter_groups(training(SHORT, split, tmp_path).plain, SHORT.schedule)
+    for group in groups:
+        assert all((p.ndim > 1) == (group["weight_decay"] > 0) for p in group["params"])
+
+
+def test_mixed_pictures_have_mixed_labels_in_every_view() -> None:
+    inputs = torch.arange(12.0).view(6, 2)
+    hot = torch.eye(3).repeat(2, 1)
+    shown, truths = mixed(inputs, {"thing": hot}, 2, 1.0, torch.Generator().manual_seed(1))
+    assert torch.allclose(truths["thing"].sum(dim=1), torch.ones(6))
+    assert torch.equal(truths["thing"][:3], truths["thing"][3:])
+    share = float(truths["thing"][0, 0])
+    other = int(truths["thing"][0].argsort()[-2]) if share < 1 else 0
+    assert torch.allclose(shown[0], share * inputs[0] + (1 - share) * inputs[other])
+    assert torch.allclose(shown[3], share * inputs[3] + (1 - share) * inputs[3 + other])
+
+
+def test_features_come_in_as_many_views_as_are_asked_for() -> None:
+    views = np.arange(3 * 5 * 2, dtype=np.float32).reshape(3, 5, 2)
+    batch = Features(views).batch(np.array([4, 0]), 2, 1, torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert batch.shape == (4, 2)
+    for first, second, row in zip(batch[:2], batch[2:], (4, 0), strict=True):
+        places = [int(np.flatnonzero((views[:, row] == part.numpy()).all(axis=1))[0]) for part in (first, second)]
+        assert places[0] != places[1]
+
+
+def test_pictures_without_labels_get_those_of_their_nearest_codes(tmp_path: Path) -> None:
+    """Two of a class are labelled, the rest are not; a guess is made where neighbours agree, and survives a stop."""
+    data = clusters(np.random.default_rng(0))
+    ids = data.levels["thing"].ids.copy()
+    true = ids.copy()
+    for label in range(4):
+        ids[np.flatnonzero(true == label)[10:]] = -1
+    few = dataclasses.replace(data, levels={"thing": GrainLabels(data.levels["thing"].names, ids)})
+    recipe = dataclasses.replace(ON_FEATURES, aim=Aim("csq", pseudo_labels=0.8))
+    network = HashNetwork(build("features", width=24), HashHead(24, 16))
+    work = Training(network, recipe, few, Features(few.inputs[None]), few.take(np.arange(0)), tmp_path)
+    list(work.steps(1000))
+    guessed = work.levels["thing"].ids
+    assert np.array_equal(guessed[ids >= 0], ids[ids >= 0])
+    filled = (ids < 0) & (guessed >= 0)
+    assert filled.sum() == round(work.guessed * (ids < 0).sum()) > 100
+    assert (guessed[filled] == true[filled]).mean() > 0.9
+    again = Training(network, recipe, few, Features(few.inputs[None]), few.take(np.arange(0)), tmp_path)
+    assert np.array_equal(again.levels["thing"].ids, guessed)
+
+
+def clusters(dice: np.random.Generator) -> Labelled:
+    """400 rows of features around four centres."""
+    ids = dice.integers(0, 4, 400)
+    features = (dice.normal(0, 1, (4, 24))[ids] + dice.normal(0, 0.7, (400, 24))).astype(np.float32)
+    contents = np.array([f"{i:064d}" for i in range(400)])
+    return Labelled(features, {"thing": GrainLabels(tuple("abcd"), ids[:, None].astype(np.int32))}, contents)
+
+
+def test_a_head_on_given_features_learns_in_seconds(tmp_path: Path) -> None:
+    learning, held = hold_out(clusters(np.random.default_rng(0)), 20)
+    head = train_head(ON_FEATURES, learning.inputs[None], learning, held, tmp_path)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["validation"]["thing mAP"] > 0.9
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    with torch.no_grad():
+        outputs = head(torch.from_numpy(learning.inputs))
+    torch.testing.assert_close(outputs.mean(dim=0), torch.zeros(16), atol=1e-4, rtol=0)  # each bit on half of the time
+
+
+def test_the_last_step_trains_the_head_alone_and_keeps_the_grains() -> None:
+    from hashgrain.learn.recipes import RECIPES
+
+    last = tuned(RECIPES["default"])
+    assert last.network.trained == "head"
+    assert last.grains == RECIPES["default"].grains
+    assert last.tuning is None
+    assert last.views == 2
+
+
+def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path, tmp_path: Path) -> None:
+    from hashgrain.learn.recipes import RETRIEVAL
+
+    fast = dataclasses.replace(RETRIEVAL, schedule=dataclasses.replace(RETRIEVAL.schedule, batch=32))
+    recipe = dataclasses.replace(TINY, tuning=fast, held_out=8)
+    said: list[str] = []
+    facts = train_bundle(recipe, folder, tmp_path / "model", tmp_path / "run", said.append)
+    assert facts["validation"]["kind P@10"] > 0.8  # of held-out pictures; guessing gives a half
+    assert facts["validation"]["thing P@10"] > 0.15  # 4 of a thing are in the half that is searched
+    encoder = Encoder.load(tmp_path / "model")
+    assert encoder.grains == recipe.grains
+    assert list(encoder.bundle.words) == ["same", "near", "related"]
+    assert set(encoder.bundle.labels["thing"]) == {
+        f"{k}/{k}-{t}" for k in ("warm", "cold") for t in ("wide", "middle", "narrow")
+    }
+    pixels = np.stack([np.asarray(make_picture(i, (32, 32))) for i in range(4)])
+    assert encoder.outputs(pixels).shape == (4, 64)
+    card = (tmp_path / "model/card.md").read_text()
+    assert "72 pictures" in card
+    assert f"| kind P@10 | {facts['validation']['kind P@10']:g} |" in card
+    assert any("min to go" in line for line in said)
+    again: list[str] = []
+    train_bundle(recipe, folder, tmp_path / "again", tmp_path / "run", again.append)
+    assert (tmp_path / "again/model.onnx").read_bytes() == (tmp_path / "model/model.onnx").read_bytes()
+    assert any("features of an earlier run" in line for line in again)
+
+
+def test_the_trainer_knows_what_it_was_given(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="two views"):
+        training(dataclasses.replace(SHORT, views=1), split, tmp_path)
+    with pytest.raises(TrainingError, match="different pictures"):
+        training(dataclasses.replace(SHORT, aim=Aim("bi_half")), split, tmp_path)
+    with pytest.raises(TrainingError, match="no loss 'nonsense'"):
+        training(dataclasses.replace(SHORT, aim=Aim("nonsense")), split, tmp_path)
+    with pytest.raises(TrainingError, match="labelled grains"):
+        dataclasses.replace(SHORT, labelled=("thing", "kind"))
+    work = training(SHORT, split, tmp_path / "frozen")
+    for parameter in work.plain.parameters():
+        parameter.requires_grad_(False)
+    with pytest.raises(TrainingError, match="nothing of this recipe is trained"):
+        parameter_groups(work.plain, SHORT.schedule)
