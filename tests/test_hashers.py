@@ -559,7 +559,7 @@ def test_a_graph_that_computes_something_else_is_found_out(monkeypatch: pytest.M
     hasher = PCAHash(3).fit(made_features(width=3))
     append = graph_heads.append_head
 
-    def turned(graph: bytes, head: Projection) -> bytes:
+    def turned(graph: bytes, head: Projection, dense: object) -> bytes:
         return append(graph, dataclasses.replace(head, directions=head.directions * 1.001))
 
     monkeypatch.setattr(graph_heads, "append_head", turned)

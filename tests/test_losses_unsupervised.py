@@ -31,6 +31,7 @@ from hashgrain.learn.losses.coding_rate import CodingRateLoss  # noqa: E402
 from hashgrain.learn.losses.greedy_hash_unsupervised import GreedyHashUnsupervisedLoss  # noqa: E402
 from hashgrain.learn.losses.instance import InstanceContrast  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
+from hashgrain.learn.losses.neighbour_contrast import NeighbourContrastLoss  # noqa: E402
 from hashgrain.learn.losses.quantisation import (  # noqa: E402
     absolute_quantisation,
     cosine_quantisation,
@@ -45,7 +46,7 @@ from hashgrain.learn.semi import fill_in, guess_from_neighbours, guess_from_scor
 pytestmark = pytest.mark.train
 
 Rows = NDArray[np.float64]
-UNSUPERVISED = (BiHalfLoss, CibHashLoss, GreedyHashUnsupervisedLoss, CodingRateLoss)
+UNSUPERVISED = (BiHalfLoss, CibHashLoss, GreedyHashUnsupervisedLoss, CodingRateLoss, NeighbourContrastLoss)
 
 
 def away_from_zero(n: int, width: int, seed: int = 0) -> Tensor:
@@ -490,3 +491,32 @@ def test_guesses_teach_any_supervised_loss() -> None:
     SupervisedContrastLoss(8, 2)(outputs, filled).backward()
     assert outputs.grad is not None
     assert guesses.accepted == 1
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_neighbour_contrast_is_its_formula(n: int) -> None:
+    dice = np.random.default_rng(n)
+    outputs, features = dice.normal(0, 1, (n, 6)), dice.normal(2, 1, (n, 9))
+    centred = features - features.mean(axis=0)
+    codes = np.tanh(2.0 * outputs)
+    total = 0.0
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        near = sorted(others, key=lambda j: -cosine(centred[i], centred[j]))[: round(0.25 * n)]
+        below = sum(math.exp(cosine(codes[i], codes[j]) / 0.7) for j in others)
+        total -= np.mean([math.log(math.exp(cosine(codes[i], codes[p]) / 0.7) / below) for p in near])
+    loss = NeighbourContrastLoss(6, 0, share=0.25, temperature=0.7)
+    given = torch.from_numpy(outputs).requires_grad_()
+    assert float(loss(given, torch.from_numpy(features)).detach()) == pytest.approx(total / n)
+    assert torch.autograd.gradcheck(lambda o: loss(o, torch.from_numpy(features)), given)
+
+
+def test_features_that_all_point_one_way_still_have_neighbours() -> None:
+    """Two groups far from the origin: without their mean taken off, cosines hardly tell them apart."""
+    dice = np.random.default_rng(0)
+    groups = np.repeat([[0.0, 1.0], [1.0, 0.0]], 8, axis=0)
+    features = torch.from_numpy(1000 + groups + dice.normal(0, 0.05, (16, 2)))
+    own = torch.from_numpy(np.where(groups[:, :1] > 0, 1.0, -1.0).repeat(4, axis=1))
+    mixed = own * torch.tensor([1.0, -1.0]).repeat(8)[:, None]
+    loss = NeighbourContrastLoss(4, 0, share=0.2)
+    assert float(loss(own, features)) < float(loss(mixed, features)) - 0.5

@@ -15,7 +15,7 @@ from labelled_folder import draw_folder
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
-from hashgrain import Encoder, Library  # noqa: E402
+from hashgrain import Encoder, Grains, Library  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.augment import Augmentation  # noqa: E402
 from hashgrain.learn.data import Labelled, load_labelled  # noqa: E402
@@ -213,6 +213,23 @@ def test_a_teacher_is_imitated_and_must_have_the_same_grains(folder: Path, tmp_p
     assert teacher(views[:, :, ::2, ::2]).shape == (3, 128)
     with pytest.raises(TrainingError, match="they must be the same"):
         Teacher("default", RECIPES["csq"].grains)
+
+
+@pytest.mark.parametrize("hidden", [(), (24, 16)])
+def test_a_head_behind_a_bundle_is_the_head_that_was_trained(hidden: tuple[int, ...]) -> None:
+    from hashgrain.learn.graph_heads import with_hasher
+    from hashgrain.learn.network import HashHead
+
+    encoder = Encoder.load()
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
+    features = torch.from_numpy(encoder.outputs_and_features(pixels)[1])
+    head = HashHead(features.shape[1], 48, hidden, dropout=0.3).eval()
+    head.standardise(features)
+    head.settle(features)
+    *dense, last = head.projections()
+    made = with_hasher(encoder.bundle, last, Grains(look=48), "made", pixels, dense=dense)
+    with torch.no_grad():
+        np.testing.assert_allclose(Encoder(made).outputs(pixels), head(features).numpy(), atol=1e-3)
 
 
 def test_one_class_only_cannot_be_trained(hashgrain: Run, folder: Path) -> None:

@@ -114,7 +114,8 @@ def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
 
     found = list(labelled_pictures(folder, unlabelled=True))
     opened = []
-    for picture in found[:: max(1, len(found) // MOST)][:MOST]:
+    for place in np.unique(np.linspace(0, len(found) - 1, MOST).astype(int)) if found else []:
+        picture = found[place]
         try:
             opened.append(open_picture(picture.read(), size=bundle.size).pixels)
         except (ImageError, OSError) as error:

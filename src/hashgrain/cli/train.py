@@ -44,7 +44,7 @@ def train(
     """Train a model by a recipe and write its bundle. Run it again after a stop: it goes on where it was.
 
     Needs the extra: pip install 'hashgrain[train]'. `hashgrain recipes` lists the recipes, `hashgrain recipes NAME`
-    all that can be changed of one. Several GPUs, or several processes: accelerate launch -m hashgrain train ...
+    all that can be changed of one. Several GPUs, or several processes: torchrun --nproc-per-node 2 -m hashgrain train
 
     Example: hashgrain train --data pictures/ --out my-model --recipe quick
     """

@@ -54,9 +54,8 @@ class Bundle:
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def write(self, folder: str | Path) -> Path:
-        """Write the two files, each whole or not at all."""
+        """Write the two files, both whole or neither."""
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         described = {
             "format": FORMAT,
             "name": self.name,
@@ -68,8 +67,7 @@ class Bundle:
             "labels": self.labels,
             "training": self.training,
         }
-        _write_whole(target / "model.onnx", self.onnx)
-        _write_whole(target / "model.json", (json.dumps(described, indent=1) + "\n").encode())
+        _write_whole(target, {"model.onnx": self.onnx, "model.json": (json.dumps(described, indent=1) + "\n").encode()})
         return target
 
     @classmethod
@@ -136,10 +134,26 @@ def _read_capped(path: Path, cap: int) -> bytes:
     return content
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
+def _write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """All are on disk under other names before any takes its place; a full disk leaves what stood there."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {folder / f"{name}.part": folder / name for name in contents}
+    try:
+        for part, content in zip(parts, contents.values(), strict=True):
+            _write_part(part, content)
+    except OSError:
+        for part in parts:
+            part.unlink(missing_ok=True)
+        if made:
+            folder.rmdir()
+        raise
+    for part, place in parts.items():
+        os.replace(part, place)
+
+
+def _write_part(part: Path, content: bytes) -> None:
     with part.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,17 +18,20 @@ from hashgrain.learn.recipe import Recipe
 FILE, BEST = "checkpoint.pt", "best.pt"
 
 
-def identity(recipe: Recipe, digest: str, precision: str) -> dict[str, Any]:
+def identity(recipe: Recipe, data: str, start: str, precision: str) -> dict[str, Any]:
     """What must be the same to go on: all but the tuning of the head, which comes after."""
     same = dataclasses.replace(recipe, tuning=None, about="")
-    return {"recipe": repr(same), "data": digest, "precision": precision}
+    return {"recipe": repr(same), "data": data, "start": start, "precision": precision}
 
 
 def save(run: Path, state: Mapping[str, Any], name: str = FILE) -> None:
     """Whole or not at all: a full disk leaves the state before as it was."""
     part = run / f"{name}.part"
     try:
-        torch.save(dict(state), part)
+        with part.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(part, run / name)
     except (OSError, RuntimeError) as error:  # torch wraps a full disk into a RuntimeError
         part.unlink(missing_ok=True)
@@ -48,6 +52,7 @@ def load(run: Path, wanted: Mapping[str, Any] | None = None, name: str = FILE) -
     for what, why in (
         ("data", "pictures or labels that have changed since"),
         ("recipe", "another recipe"),
+        ("start", "other weights, features or teacher to begin with"),
         ("precision", "a machine of another precision"),
     ):
         if wanted is not None and found.get(what) != wanted[what]:
@@ -64,5 +69,15 @@ def cut_log(run: Path, step: int) -> None:
     """Forget what was logged after the checkpoint that is gone on with: those steps are taken again."""
     file = run / "log.jsonl"
     if file.exists():
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
-        file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        kept = [line for line in file.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        part = file.with_suffix(".part")
+        part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(part, file)
+
+
+def _step_of(line: str) -> float:
+    """A line that a power cut left unfinished is of no step."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

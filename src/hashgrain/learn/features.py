@@ -57,6 +57,7 @@ def _features(
     backbone: nn.Module, pixels: NDArray[np.uint8], size: int, augmentation: Augmentation | None, seed: int
 ) -> NDArray[np.float32]:
     backbone.eval()
+    home = next((tensor.device for tensor in backbone.buffers()), torch.device("cpu"))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone.to(device)
     generator = torch.Generator().manual_seed(seed)
@@ -67,11 +68,21 @@ def _features(
         shown = random_views(batch, size, generator, augmentation or still)
         with torch.autocast(device.type, torch.bfloat16, enabled=best_precision() == "bf16"):
             parts.append(backbone(shown.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+    backbone.to(home)
     return np.concatenate(parts)
 
 
 def _key(backbone: nn.Module, data: Labelled, size: int, views: int, augmentation: Augmentation) -> str:
-    seen = hashlib.sha256(f"{data_digest(data)} {size} {views} {augmentation}".encode())
-    for name, tensor in sorted(backbone.state_dict().items()):
-        seen.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return seen.hexdigest()[:16]
+    of = f"{data_digest(data)} {size} {views} {augmentation} {best_precision()} {digest_of(backbone)}"
+    return hashlib.sha256(of.encode()).hexdigest()[:16]
+
+
+def digest_of(network: nn.Module) -> str:
+    """Of all that a network computes with. A graph brings the digest of its file: it has no weights of torch's."""
+    seen = hashlib.sha256(type(network).__name__.encode())
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    for name, tensor in sorted(tensors, key=lambda entry: entry[0]):
+        seen.update(name.encode() + tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    for module in network.modules():
+        seen.update(str(getattr(module, "graph_digest", "")).encode())
+    return seen.hexdigest()

@@ -5,7 +5,7 @@ No network is trained and no torch is needed: the head is three or four ONNX ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,20 @@ OUTPUTS, FEATURES = "outputs", "features"
 
 
 def with_hasher(
-    bundle: Bundle, hasher: Hasher | Projection, grains: Grains, name: str, pictures: NDArray[np.uint8]
+    bundle: Bundle,
+    hasher: Hasher | Projection,
+    grains: Grains,
+    name: str,
+    pictures: NDArray[np.uint8],
+    *,
+    dense: Sequence[Projection] = (),
 ) -> Bundle:
     """A new bundle: the backbone of `bundle`, and the hasher in the place of its head.
 
     `bundle` may also hold the graph of a backbone alone, uint8 `pixels` in and `features` out. The new graph is run
     on `pictures` (n, height, width, 3), a few dozen of any, and must give what the hasher gives, but for rounding.
-    Words and labels are left empty, since those of the old codes would be wrong.
+    Words and labels are left empty, since those of the old codes would be wrong. `dense` are layers in between, with a
+    ReLU after each.
     """
     projection = hasher.projection if isinstance(hasher, Hasher) else hasher
     bits = projection.directions.shape[1]
@@ -40,19 +47,19 @@ def with_hasher(
     backbone = {"name": bundle.name, "digest": bundle.digest, "training": dict(bundle.training)}
     made = Bundle(
         name,
-        append_head(bundle.onnx, projection),
+        append_head(bundle.onnx, projection, dense),
         grains,
         bundle.size,
         training={"head": head, "backbone": backbone},
     )
-    _check_parity(made, projection, pictures)
+    _check_parity(made, [*dense, projection], pictures)
     return made
 
 
-def append_head(graph: bytes, projection: Projection) -> bytes:
+def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection] = ()) -> bytes:
     """The graph as far as `features`, and behind it `outputs` = (features - mean) @ directions + offset, or its cosine.
 
-    A head that the graph had is left out, with its weights.
+    A head that the graph had is left out, with its weights. Each of the `dense` layers is the same, and a ReLU.
     """
     try:
         import onnx
@@ -63,22 +70,24 @@ def append_head(graph: bytes, projection: Projection) -> bytes:
         model = onnx.load_from_string(graph)
     except Exception as error:  # a damaged file raises whatever its parser raises
         raise TrainingError(f"the graph is not ONNX ({type(error).__name__}); export the model again") from None
-    features = _features_of(model.graph, projection)
+    features = _features_of(model.graph, [*dense, projection][0])
     if OUTPUTS in _cut_behind(model.graph, FEATURES):
         raise TrainingError(
             f"the graph makes its {FEATURES} of something that it calls {OUTPUTS!r}; give that another name"
         )
-    steps: list[tuple[str, NDArray[Any]]] = [
-        ("Sub", projection.mean),
-        ("MatMul", projection.directions),
-        ("Add", projection.offset),
-    ]
     value = FEATURES
-    for operation, weights in steps:
-        last = operation == "Add" and not projection.wave
-        before, value = value, OUTPUTS if last else f"head.{operation}"
-        model.graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), f"head.{operation}.weights"))
-        model.graph.node.append(helper.make_node(operation, [before, f"head.{operation}.weights"], [value]))
+    layers = [*dense, projection]
+    for number, layer in enumerate(layers):
+        last = number == len(layers) - 1
+        for operation, weights in (("Sub", layer.mean), ("MatMul", layer.directions), ("Add", layer.offset)):
+            held = f"head{number}.{operation}.weights"
+            model.graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), held))
+            ends = operation == "Add" and last and not layer.wave
+            before, value = value, OUTPUTS if ends else f"head{number}.{operation}"
+            model.graph.node.append(helper.make_node(operation, [before, held], [value]))
+        if not last:
+            before, value = value, f"head{number}.Relu"
+            model.graph.node.append(helper.make_node("Relu", [before], [value]))
     if projection.wave:
         model.graph.node.append(helper.make_node("Cos", [value], [OUTPUTS]))
     outputs = onnx.ValueInfoProto()
@@ -87,6 +96,58 @@ def append_head(graph: bytes, projection: Projection) -> bytes:
     outputs.type.tensor_type.shape.dim[1].dim_value = projection.directions.shape[1]
     del model.graph.output[:]
     model.graph.output.extend([outputs, features])
+    return bytes(model.SerializeToString())
+
+
+def from_pixels(
+    graph: bytes,
+    taken: str,
+    given: str,
+    size: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    width: int,
+) -> bytes:
+    """The graph of somebody's model as a backbone of ours: uint8 `pixels` (n, size, size, 3) in, `features` out.
+
+    With `mean` and `std` of the colours it takes floats (n, 3, size, size) in 0..1 less the mean, by the std; without,
+    the bytes themselves. A map (n, width, h, w) is averaged.
+    """
+    import onnx
+    from onnx import TensorProto, compose, helper, numpy_helper
+
+    model = compose.add_prefix(onnx.load_from_string(graph), "given.")
+    del model.graph.value_info[:]
+    ranks = {output.name: len(output.type.tensor_type.shape.dim) for output in model.graph.output}
+    value, nodes, held = "pixels", [], []
+    if mean is not None and std is not None:
+        shift = np.array(mean, np.float32).reshape(1, 3, 1, 1)
+        scale = np.array(std, np.float32).reshape(1, 3, 1, 1)
+        constants = {"pixels.most": np.float32(255), "pixels.mean": shift, "pixels.std": scale}
+        held = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+        nodes = [
+            helper.make_node("Cast", ["pixels"], ["pixels.float"], to=TensorProto.FLOAT),
+            helper.make_node("Div", ["pixels.float", "pixels.most"], ["pixels.unit"]),
+            helper.make_node("Transpose", ["pixels.unit"], ["pixels.planes"], perm=[0, 3, 1, 2]),
+            helper.make_node("Sub", ["pixels.planes", "pixels.mean"], ["pixels.centred"]),
+            helper.make_node("Div", ["pixels.centred", "pixels.std"], ["pixels.normal"]),
+        ]
+        value = "pixels.normal"
+    nodes.append(helper.make_node("Identity", [value], [f"given.{taken}"]))
+    value, after = f"given.{given}", []
+    if ranks[value] == 4:
+        after = [
+            helper.make_node("GlobalAveragePool", [value], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["pooled.flat"]),
+        ]
+        value = "pooled.flat"
+    after.append(helper.make_node("Identity", [value], [FEATURES]))
+    whole = [*nodes, *model.graph.node, *after]
+    del model.graph.node[:], model.graph.input[:], model.graph.output[:]
+    model.graph.node.extend(whole)
+    model.graph.initializer.extend(held)
+    model.graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size, size, 3]))
+    model.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", width]))
     return bytes(model.SerializeToString())
 
 
@@ -138,15 +199,22 @@ def _taken_by(node: Any) -> Iterator[str]:
                 yield from _taken_by(step)
 
 
-def _check_parity(made: Bundle, projection: Projection, pictures: NDArray[np.uint8]) -> None:
+def _check_parity(made: Bundle, layers: Sequence[Projection], pictures: NDArray[np.uint8]) -> None:
     """Every output is the hasher's but for rounding; so a bit differs only where the output is that near to zero."""
     if not len(pictures):
         raise TrainingError("the new model is checked on pictures, and there are none; give a few dozen of any")
     found, features = Encoder(made).outputs_and_features(pictures)
-    expected = projection.outputs(features)
-    # A sum of n products rounds by at most n times the spacing of its numbers, taken as if all signs were the same.
-    reach = np.abs(features - projection.mean) @ np.abs(projection.directions) + np.abs(projection.offset)
-    rounding = (len(projection.mean) + 4) * np.finfo(np.float32).eps * (reach + projection.wave)
+    eps = np.finfo(np.float32).eps
+    expected, rounding = np.asarray(features, np.float64), np.zeros(features.shape)
+    for number, layer in enumerate(layers):
+        # A sum of n products rounds by at most n times the spacing of its numbers, taken as if all signs were the same;
+        # what the layer before rounded goes through.
+        reach = np.abs(expected - layer.mean) @ np.abs(layer.directions) + np.abs(layer.offset)
+        rounding = rounding @ np.abs(layer.directions) + (len(layer.mean) + 4) * eps * (reach + layer.wave)
+        values = (expected - layer.mean) @ layer.directions + layer.offset  # in doubles, unlike layer.outputs
+        expected = np.cos(values) if layer.wave else values
+        if number < len(layers) - 1:
+            expected = np.maximum(expected, 0)
     wrong = ~(np.abs(found - expected) <= rounding)
     if wrong.any():
         raise TrainingError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from hashgrain.learn.augment import Augmentation, random_views
 
 
 class Inputs(Protocol):
+    plain: NDArray[Any]  # as they are, without a random view
+
     def __len__(self) -> int: ...
 
     def batch(
@@ -25,15 +27,16 @@ class Pictures:
     """Pictures in bytes (n, s, s, 3), seen in random views."""
 
     def __init__(self, pixels: NDArray[np.uint8], augmentation: Augmentation) -> None:
-        self.pixels, self.augmentation = pixels, augmentation
+        self.plain: NDArray[Any] = pixels
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.plain)
 
     def batch(
         self, rows: NDArray[np.int64], views: int, size: int, generator: Generator, device: torch.device
     ) -> Tensor:
-        pixels = torch.from_numpy(self.pixels[rows]).to(device)
+        pixels = torch.from_numpy(self.plain[rows]).to(device)
         seen = torch.cat([random_views(pixels, size, generator, self.augmentation) for _ in range(views)])
         return seen.contiguous(memory_format=torch.channels_last)
 
@@ -43,6 +46,7 @@ class Features:
 
     def __init__(self, views: NDArray[np.float32]) -> None:
         self.views = torch.from_numpy(views)
+        self.plain: NDArray[Any] = views[0]
 
     def __len__(self) -> int:
         return self.views.shape[1]

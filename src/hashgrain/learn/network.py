@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hashgrain.errors import TrainingError
 from hashgrain.hashers import Projection
 from hashgrain.learn.backbones import Backbone
 
@@ -55,20 +54,23 @@ class HashHead(nn.Module):
             self.normalise.running_var.copy_(variance)
 
     @torch.no_grad()
-    def projection(self) -> Projection:
-        """The whole head as one affine map, for graphs that torch cannot follow; without dense layers only."""
-        if any(isinstance(layer, nn.Linear) for layer in self.hidden):
-            raise TrainingError("a head with dense layers cannot be put on an ONNX backbone: leave out hidden=")
-        weight = self.bits.weight.double()
-        bias = torch.zeros(len(weight)) if self.bits.bias is None else self.bits.bias
-        offset, scale = bias.double(), torch.ones(len(weight), dtype=torch.double)
-        if isinstance(self.normalise, nn.BatchNorm1d):
-            assert self.normalise.running_mean is not None
-            assert self.normalise.running_var is not None
-            scale = (self.normalise.running_var.double() + self.normalise.eps).rsqrt()
-            offset = offset - self.normalise.running_mean.double()
-        directions = (weight / self.spread.double()).T * scale
-        return Projection(self.mean.numpy(), directions.numpy(), (offset * scale).numpy())
+    def projections(self) -> list[Projection]:
+        """The layers as affine maps, the last one's normalisation in its weights: for graphs that torch cannot follow.
+        Between two of them stands a ReLU."""
+        dense = [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
+        mean, spread, found = self.mean.double(), self.spread.double(), []
+        for layer in [*dense, self.bits]:
+            directions = (layer.weight.double() / spread).T
+            scale = torch.ones(directions.shape[1], dtype=torch.double)
+            offset = torch.zeros_like(scale) if layer.bias is None else layer.bias.double()
+            if layer is self.bits and isinstance(self.normalise, nn.BatchNorm1d):
+                assert self.normalise.running_mean is not None
+                assert self.normalise.running_var is not None
+                scale = (self.normalise.running_var.double() + self.normalise.eps).rsqrt()
+                offset = offset - self.normalise.running_mean.double()
+            found.append(Projection(mean.float().numpy(), (directions * scale).numpy(), (offset * scale).numpy()))
+            mean, spread = torch.zeros(directions.shape[1]), torch.ones(directions.shape[1], dtype=torch.double)
+        return found
 
     def forward(self, features: Tensor) -> Tensor:
         outputs: Tensor = self.normalise(self.bits(self.hidden((features - self.mean) / self.spread)))

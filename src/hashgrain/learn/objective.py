@@ -27,7 +27,7 @@ class Objective(nn.Module):
 
     def __init__(self, recipe: Recipe, levels: Mapping[str, GrainLabels], width: int) -> None:
         super().__init__()
-        _check(recipe)
+        check_aim(recipe)
         self.recipe = recipe
         self.unsupervised = recipe.aim.loss in UNSUPERVISED
         grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
@@ -112,12 +112,13 @@ class Objective(nn.Module):
         return {grain: self.recipe.grains[grain] for grain in self.losses}
 
 
-def _check(recipe: Recipe) -> None:
+def check_aim(recipe: Recipe) -> None:
+    """Whether there is such a loss, and it is shown what it compares."""
     aim = recipe.aim
     if aim.loss not in LOSSES:
         raise TrainingError(f"there is no loss {aim.loss!r}; there are {', '.join(LOSSES)}")
     apart = aim.loss in TWO_VIEWS or aim.instance_weight > 0
-    if apart and recipe.views < 2:
+    if apart and recipe.views != 2:
         raise TrainingError(f"recipe {recipe.name} compares two views of each picture: --set views=2")
     if aim.loss in ONE_VIEW and recipe.views != 1:
         raise TrainingError(f"loss {aim.loss} compares different pictures of a batch: --set views=1")
@@ -126,14 +127,20 @@ def _check(recipe: Recipe) -> None:
 def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:
     make: Any = LOSSES[recipe.aim.loss]
     found: dict[str, Loss] = {}
-    centres = centres_of(recipe, levels) if recipe.aim.loss in CENTRED else {}
+    name = CENTRED.get(recipe.aim.loss, "")
+    centres = centres_of(recipe, levels) if name else {}
     for grain in grains:
         bits = recipe.grains[grain]
         classes = len(levels[grain].names) if grain in levels else 0
         settings = dict(recipe.aim.settings)
         try:
             if grain in centres:
-                found[grain] = make(bits, classes, centres=centres[grain], **settings)
+                found[grain] = make(
+                    bits,
+                    classes,
+                    **{name: centres[grain] if name == "centres" else (centres[grain] + 1) / 2},
+                    **settings,
+                )
             else:
                 found[grain] = make(bits, classes, **settings)
         except TypeError as error:

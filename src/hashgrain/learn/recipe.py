@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
@@ -101,6 +102,7 @@ class Recipe:
     views: int = 1  # of each picture in a batch; what tells pictures apart takes two
     cached_views: int = 1  # of each picture, where features are computed once: the first is the picture as it is
     sampling: Literal["shuffled", "balanced", "hierarchical"] = "shuffled"
+    same_labels: bool = False  # every labelled grain has those of the finest
     pruned: float = 0.0  # share of the inner channels of residual blocks that are taken out at the end, and
     pruned_epochs: float = 4.0  # for how long the rest is trained on
     hasher: str = ""  # of hashgrain.hashers, fitted on the features: no gradient, no epochs
@@ -110,11 +112,81 @@ class Recipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        for wrong in _wrongs(self):
+            raise TrainingError(f"recipe {self.name}: {wrong}")
         order = [grain for grain in self.grains if grain in self.labelled]
         if list(self.labelled) != order or list(self.grains)[: len(order)] != order:
             raise TrainingError(
                 f"recipe {self.name}: the labelled grains {self.labelled} are to be the first of {list(self.grains)}"
             )
+
+
+def _wrongs(recipe: Recipe) -> Iterator[str]:
+    """What cannot be trained, in the order in which it is best told."""
+    network, aim, schedule = recipe.network, recipe.aim, recipe.schedule
+    for name, value, least in (
+        ("batch", schedule.batch, 2),
+        ("accumulate", schedule.accumulate, 1),
+        ("views", recipe.views, 1),
+        ("cached_views", recipe.cached_views, 1),
+        ("held_out", recipe.held_out, 1),
+        ("seed", recipe.seed, 0),
+    ):
+        if value < least:
+            yield f"{name} is {value}, and must be {least} or more"
+    augmentation = recipe.augmentation
+    for name, share in (
+        ("dropout", network.dropout),
+        ("averaging", schedule.averaging),
+        ("pruned", recipe.pruned),
+        ("label_smoothing", aim.label_smoothing),
+        ("warm_up", schedule.warm_up),
+    ):
+        if not 0 <= share < 1:
+            yield f"{name} is {share}: a share from 0 up to but not 1"
+    if not 0 < augmentation.smallest_crop <= 1:
+        yield f"smallest_crop is {augmentation.smallest_crop}: a share of the area, above 0 and at most 1"
+    for name, rate in (("learning_rate", schedule.learning_rate), ("temperature", aim.temperature)):
+        if not rate > 0:
+            yield f"{name} is {rate}, and must be above 0"
+    for name, weight in (("mixup", schedule.mixup), ("clip", schedule.clip), ("weight_decay", schedule.weight_decay)):
+        if weight < 0:
+            yield f"{name} is {weight}, and must be 0 or more"
+    for name, sizes in (("hidden", network.hidden), ("channels", network.channels), ("width", (network.width,))):
+        if any(size < 1 for size in sizes):
+            yield f"{name} is {sizes}, and must be 1 or more"
+    if not 0 <= recipe.label_noise <= 1:
+        yield f"label_noise is {recipe.label_noise}: a share of the labels, from 0 to 1"
+    if any(phase.epochs <= 0 for phase in schedule.phases):
+        yield "there are no epochs to train; give it more than 0"
+    for name, chosen, known in (
+        ("trained", network.trained, ("all", "last", "lora", "head")),
+        ("nesting", aim.nesting, ("sum", "even", "dominant")),
+        ("sampling", recipe.sampling, ("shuffled", "balanced", "hierarchical")),
+    ):
+        if chosen not in known:
+            yield f"{name} is {chosen!r}, and can be {', '.join(known)}"
+    yield from _conflicts(recipe)
+
+
+def _conflicts(recipe: Recipe) -> Iterator[str]:
+    """Values that do not go together."""
+    network, aim, head = recipe.network, recipe.aim, recipe.network.trained == "head"
+    graph = network.backbone.partition(":")[0] in ("bundle", "onnx")
+    if network.layered and (head or network.hidden or recipe.tuning or network.backbone != "compact"):
+        yield "layered is of the compact backbone trained whole, without hidden layers or a last step"
+    if network.layered and len(recipe.grains) > len(network.channels):
+        yield f"layered takes a stage for each of the {len(recipe.grains)} grains; there are {len(network.channels)}"
+    if graph and not head:
+        yield f"backbone {network.backbone} is a finished graph: --set trained=head"
+    if aim.teacher and head:
+        yield "a teacher looks at pictures, and trained=head at kept features; train more than the head"
+    if aim.pseudo_labels and recipe.sampling != "shuffled":
+        yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
+    if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):
+        yield "pruned is of the compact backbone with trained=all"
+    if recipe.label_noise and not recipe.labelled:
+        yield "label_noise is of labels, and this recipe has none"
 
 
 def with_bits(recipe: Recipe, bits: Sequence[int]) -> Recipe:
@@ -148,10 +220,11 @@ def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 def changeable(recipe: Recipe) -> dict[str, Any]:
     """Every name that `change` knows, with its value."""
     parts: list[Any] = [recipe.augmentation, recipe.schedule, recipe.aim, recipe.network]
-    found: dict[str, Any] = dict(recipe.aim.settings)
+    found: dict[str, Any] = {}
     for part in [*parts, recipe]:
         found |= {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if _is_plain(getattr(part, f.name))}
-    return {name: value for name, value in found.items() if name not in ("name", "about")}
+    found |= {name: value for name, value in settings_of(recipe.aim.loss).items() if name != "seed"}
+    return {n: v for n, v in (found | dict(recipe.aim.settings)).items() if n not in ("name", "about")}
 
 
 def _is_plain(value: Any) -> bool:
@@ -167,6 +240,10 @@ def _changed(recipe: Recipe, name: str, text: str, setting: str) -> Recipe:
         epochs = float(_parsed(0.0, text, setting))
         total = sum(phase.epochs for phase in recipe.schedule.phases) or 1.0
         return _in_phases(recipe, [Phase(p.epochs * epochs / total, p.size) for p in recipe.schedule.phases])
+    known = settings_of(recipe.aim.loss)
+    if name in known and name != "seed":
+        settings = {**recipe.aim.settings, name: _parsed(known[name], text, setting)}
+        return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, settings=settings))
     for where in ("", "schedule", "aim", "network", "augmentation"):
         part: Any = getattr(recipe, where) if where else recipe
         if name in ("name", "about") or not hasattr(part, name) or not _is_plain(getattr(part, name)):
@@ -174,12 +251,8 @@ def _changed(recipe: Recipe, name: str, text: str, setting: str) -> Recipe:
         part = dataclasses.replace(part, **{name: _parsed(getattr(part, name), text, setting)})
         changed: dict[str, Any] = {where: part}
         return dataclasses.replace(recipe, **changed) if where else part
-    known = settings_of(recipe.aim.loss)
-    if name not in known:
-        there = ", ".join(sorted({"epochs", *changeable(recipe), *known}))
-        raise TrainingError(f"--set {setting}: there is no {name!r}; there are {there}")
-    settings = {**recipe.aim.settings, name: _parsed(known[name], text, setting)}
-    return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, settings=settings))
+    there = ", ".join(sorted({"epochs", *changeable(recipe), *known}))
+    raise TrainingError(f"--set {setting}: there is no {name!r}; there are {there}")
 
 
 def _at_size(recipe: Recipe, size: int, setting: str) -> Recipe:
@@ -198,8 +271,8 @@ def _in_phases(recipe: Recipe, phases: Sequence[Phase]) -> Recipe:
     return dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, phases=tuple(phases)))
 
 
-def settings_of(loss: str) -> dict[str, float]:
-    """The settings of a loss that are numbers, with the values it has them at."""
+def settings_of(loss: str) -> dict[str, Any]:
+    """The settings of a loss that are numbers, with what it has them at; None where that depends on the width."""
     import inspect
 
     from hashgrain.learn.losses import LOSSES
@@ -207,7 +280,7 @@ def settings_of(loss: str) -> dict[str, float]:
     if loss not in LOSSES:
         return {}
     parameters = inspect.signature(LOSSES[loss].__init__).parameters.values()
-    return {p.name: p.default for p in parameters if isinstance(p.default, (int, float))}
+    return {p.name: p.default for p in parameters if str(p.annotation) in ("int", "float", "float | None", "bool")}
 
 
 def _parsed(old: Any, text: str, setting: str) -> Any:
@@ -217,7 +290,16 @@ def _parsed(old: Any, text: str, setting: str) -> Any:
         if isinstance(old, tuple):
             kind = type(old[0]) if old else int
             return tuple(kind(part) for part in text.split(",") if part.strip())
-        return type(old)(text)
+        value = float(text) if old is None else type(old)(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+        return value
     except (ValueError, KeyError):
-        wanted = {bool: "yes or no", int: "a whole number", float: "a number", tuple: "values joined by commas"}
+        wanted = {
+            bool: "yes or no",
+            int: "a whole number",
+            float: "a number",
+            type(None): "a number",
+            tuple: "values joined by commas",
+        }
         raise TrainingError(f"--set {setting}: {text!r} is not {wanted.get(type(old), 'a word')}") from None

@@ -63,6 +63,7 @@ OURS = (
         "one code whose first 16, 32 and 64 bits are codes too, all of the same labels",
         grains=NESTED,
         labelled=tuple(NESTED),
+        same_labels=True,
         aim=Aim("ortho_hash", classifier_weight=1.0),
         schedule=Schedule((Phase(30, 64),)),
         held_out=20,
@@ -140,6 +141,7 @@ SYSTEMS = (
         "128 px; bits of three depths of the network, deepest first, searched level by level",
         grains=Grains(deep=16, middle=32, shallow=48),
         labelled=("deep", "middle", "shallow"),
+        same_labels=True,
         aim=Aim("code_regression"),
         schedule=Schedule((Phase(30, 128),), batch=64),
         size=128,
@@ -194,5 +196,16 @@ METHODS = (
     _of_loss("cib_hash", "CIBHash (2021), no labels: contrast of two views, an information bottleneck", labels=False),
     _of_loss("greedy_hash_unsupervised", "no labels: cosines of codes follow those of the features", labels=False),
     _of_loss("coding_rate", "cross-view code alignment (2025), no labels: views agree, bits spread out", labels=False),
+    Recipe(
+        "neighbour-contrast",
+        "no labels: what is near by the features of a model you have is near by the bits (after SCAN, 2020)",
+        grains=Grains(look=64),
+        labelled=(),
+        aim=Aim("neighbour_contrast"),
+        schedule=Schedule((Phase(60, 64),), batch=1024, learning_rate=1e-3, weight_decay=1e-3),
+        network=Network("bundle:default", trained="head", hidden=(512,)),
+        cached_views=4,
+        held_out=20,
+    ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (*OURS, *SYSTEMS, *METHODS)}

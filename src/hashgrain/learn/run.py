@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from numpy.typing import NDArray
 
 from hashgrain import __version__
-from hashgrain.encoder import Bundle
+from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
 from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
 from hashgrain.learn.backbones.lora import merge_lora
+from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
 from hashgrain.learn.backbones.zoo import FeaturesBackbone
 from hashgrain.learn.card import write_card
-from hashgrain.learn.data import Labelled, hold_out, load_labelled, mislabel
+from hashgrain.learn.data import Labelled, hold_out, load_labelled, lonely_classes, mislabel
 from hashgrain.learn.export import calibrated, export, parity_of, to_onnx
 from hashgrain.learn.features import cached_features
 from hashgrain.learn.graph_heads import with_hasher
 from hashgrain.learn.inputs import Features, Pictures
 from hashgrain.learn.network import HashHead, HashNetwork, LayeredHead
+from hashgrain.learn.objective import check_aim
 from hashgrain.learn.recipe import Phase, Recipe
+from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Progress, Training
 from hashgrain.learn.validation import outputs_of, validate
 
@@ -37,14 +42,22 @@ def train_bundle(
     recipe: Recipe, data: Path, out: Path, run: Path, say: Say, checkpoint_seconds: float = CHECKPOINT_SECONDS
 ) -> dict[str, Any]:
     """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run."""
-    training, held, facts = _pictures(recipe, data, run, say)
+    process = PartialState()
+    _check_writable(out)
     backbone = build_backbone(recipe)
+    _check_plan(recipe, backbone)
+    with process.main_process_first():  # the others find what it decoded
+        training, held, facts = _pictures(recipe, data, run, say)
     if recipe.hasher:
         bundle, parity = _hashed(recipe, backbone, training, held, run, say), "its bits are the hasher's"
+        facts["validation"] = validate(Encoder(bundle).outputs(held.inputs), held, recipe.grains)
     else:
         network = train_network(recipe, backbone, training, held, run, say, checkpoint_seconds)
+        if not process.is_main_process:
+            return facts
         facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
         bundle, parity = _exported(recipe, network, held, facts)
+    bundle = dataclasses.replace(bundle, training={**bundle.training, **facts})
     bundle.write(out)
     write_card(out / "card.md", recipe, facts, parity)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
@@ -176,16 +189,27 @@ def _pruned(
 
 def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled, Labelled, dict[str, Any]]:
     say(f"reading the pictures of {data}")
+    grains = recipe.labelled[-1:] if recipe.same_labels else recipe.labelled
     labelled = load_labelled(
         data,
         recipe.size,
-        recipe.labelled,
+        grains,
         unlabelled="keep" if recipe.aim.pseudo_labels else "refuse",
         cache=run / "pictures",
     )
+    if recipe.same_labels:
+        (labels,) = labelled.levels.values()
+        labelled = dataclasses.replace(labelled, levels=dict.fromkeys(recipe.labelled, labels))
     for name in labelled.refused:
         say(f"refused: {name}")
+    if lonely := lonely_classes(labelled):
+        named = ", ".join(lonely[:5])
+        say(f"warning: {len(lonely)} classes of one picture, so no figure says how well they are learnt: {named}")
     training, held = hold_out(labelled, recipe.held_out)
+    if len(held) < 2:
+        raise TrainingError(
+            f"{len(labelled)} pictures of {data} leave {len(held)} for validation; bring more, or set held_out= higher"
+        )
     flipped = 0
     if recipe.label_noise:
         true = training
@@ -219,7 +243,7 @@ def _head_on_features(
     say: Say,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashHead:
-    views = _features(recipe, backbone, training, recipe.cached_views, run, say)
+    views = _features(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, say)
     seen = dataclasses.replace(held, inputs=_features(recipe, backbone, held, 1, run, say)[0])
     return train_head(recipe, views, training, seen, run, say, checkpoint_seconds)
 
@@ -227,34 +251,75 @@ def _head_on_features(
 def _features(
     recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
 ) -> NDArray[np.float32]:
-    return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
+    with PartialState().main_process_first():
+        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
 
 
 def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say) -> Bundle:
     """A bundle whose bits were fitted on features, without a gradient."""
-    if recipe.hasher not in HASHERS:
-        raise TrainingError(f"there is no hasher {recipe.hasher!r}; there are {', '.join(HASHERS)}")
     features = _features(recipe, backbone, training, 1, run, say)[0]
     say(f"fitting {recipe.hasher} on {len(features):,} features of {features.shape[1]} values")
     make: Any = HASHERS[recipe.hasher]
     hasher = make(recipe.grains.bits, **({"seed": recipe.seed} if "seed" in make.__dataclass_fields__ else {}))
     hasher.fit(features)
-    bare = HashNetwork(backbone, HashHead(backbone.width, 1)).eval()
-    graph = Bundle(recipe.name, to_onnx(bare, recipe.size), recipe.grains, (recipe.size, recipe.size))
+    if isinstance(backbone, OnnxBackbone):
+        graph = _graph_of(recipe, backbone)
+    else:
+        bare = HashNetwork(backbone, HashHead(backbone.width, 1)).eval()
+        graph = Bundle(recipe.name, to_onnx(bare, recipe.size), recipe.grains, (recipe.size, recipe.size))
     return calibrated(with_hasher(graph, hasher, recipe.grains, recipe.name, held.inputs[:64]), held)
 
 
 def _exported(recipe: Recipe, network: HashNetwork, held: Labelled, facts: dict[str, Any]) -> tuple[Bundle, str]:
     """From torch; or, where the backbone is a graph already, that graph with the trained head behind it."""
-    kind, _, place = recipe.network.backbone.partition(":")
-    if kind == "bundle":
+    if isinstance(network.backbone, OnnxBackbone):
         assert isinstance(network.head, HashHead)
-        head = network.head.projection()
-        made = with_hasher(Bundle.read(place), head, recipe.grains, recipe.name, held.inputs[:64])
+        *dense, last = network.head.projections()
+        made = with_hasher(
+            _graph_of(recipe, network.backbone), last, recipe.grains, recipe.name, held.inputs[:64], dense=dense
+        )
         bundle = dataclasses.replace(made, training={**made.training, **facts})
         return calibrated(bundle, held), str(parity_of(network, bundle, held.inputs))
     bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, held, facts)
     return bundle, str(parity)
+
+
+def _graph_of(recipe: Recipe, backbone: OnnxBackbone) -> Bundle:
+    kind, _, place = recipe.network.backbone.partition(":")
+    if kind == "bundle":
+        return Bundle.read(place)
+    return backbone.as_bundle(recipe.name, recipe.grains, recipe.size)
+
+
+def _check_writable(out: Path) -> None:
+    """Before hours of training, not after."""
+    place = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise TrainingError(f"the bundle cannot be written to {out}: {place} is no folder that may be written to")
+
+
+def _check_plan(recipe: Recipe, backbone: Backbone) -> None:
+    """What would only be found out after pictures were decoded, or after an hour of training."""
+    if recipe.hasher and recipe.hasher not in HASHERS:
+        raise TrainingError(f"there is no hasher {recipe.hasher!r}; there are {', '.join(HASHERS)}")
+    if not recipe.hasher:
+        check_aim(recipe)
+    if recipe.aim.teacher:
+        Teacher(recipe.aim.teacher, recipe.grains)
+    if recipe.network.backbone == "features":
+        raise TrainingError(
+            "features that are given have no pictures, which a bundle takes; train a head on them in Python, with"
+            " hashgrain.learn.run.train_head, or fit one of hashgrain.hashers"
+        )
+    for size in sorted({recipe.size, *(phase.size for phase in recipe.schedule.phases)}):
+        try:
+            with torch.no_grad():
+                backbone.eval()(torch.zeros(2, 3, size, size))
+        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+            raise TrainingError(
+                f"backbone {recipe.network.backbone} does not take pictures of {size} px ({error}); change size=, or"
+                " take a recipe whose phases have one size"
+            ) from None
 
 
 def _tell(work: Training, say: Say, checkpoint_seconds: float) -> None:

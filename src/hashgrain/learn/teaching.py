@@ -27,14 +27,17 @@ class Teacher:
             raise TrainingError(
                 f"teacher {bundle} has grains {read.grains}, the recipe {grains}: they must be the same"
             )
-        self.graph, self.size = read_graph(read.onnx), read.size
+        self.device = torch.device("cpu")
+        self.graph, self.size, self.digest = read_graph(read.onnx), read.size, read.digest
 
     @torch.no_grad()
     def __call__(self, views: Tensor) -> Tensor:
         """The teacher's outputs of views (n, 3, s, s) in 0..1, at its own size."""
         if views.shape[-2:] != (self.size[1], self.size[0]):
             views = F.interpolate(views, size=(self.size[1], self.size[0]), mode="bilinear", antialias=True)
-        return run_graph(self.graph.to(views.device), views.permute(0, 2, 3, 1) * 255).float()
+        if self.device != views.device:
+            self.graph, self.device = self.graph.to(views.device), views.device
+        return run_graph(self.graph, views.permute(0, 2, 3, 1) * 255).float()
 
 
 def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, Tensor]:

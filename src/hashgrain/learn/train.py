@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,7 +23,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from hashgrain.errors import TrainingError
 from hashgrain.learn import checkpoint
 from hashgrain.learn.data import GrainLabels, Labelled, data_digest
-from hashgrain.learn.inputs import Inputs
+from hashgrain.learn.features import digest_of
+from hashgrain.learn.inputs import Features, Inputs
 from hashgrain.learn.network import HashNetwork
 from hashgrain.learn.objective import Objective
 from hashgrain.learn.precision import best_precision
@@ -76,12 +80,19 @@ class Training:
     ) -> None:
         self.recipe, self.data, self.inputs, self.held, self.run = recipe, data, inputs, held, run
         self.precision = best_precision()
-        self.accelerator = Accelerator(mixed_precision=self.precision)
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        # A batch without labels leaves the classifier unused, which several processes must expect.
+        handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if several else []
+        self.accelerator = Accelerator(mixed_precision=self.precision, kwargs_handlers=handlers)
         self.sizes = plan(recipe, len(data))
         self.epoch, self.batches = -1, list[NDArray[np.int64]]()
         self.step, self.seconds, self.micro, self.best, self.since_best = 0, 0.0, 1, -math.inf, 0
+        self.best_size = 0
+        self.shown: NDArray[np.int64] = np.empty(0, np.int64)  # the rows of the last batch
         self.guessed = 0.0  # share of the pictures without labels that have a guess
         self.teacher = Teacher(recipe.aim.teacher, recipe.grains) if recipe.aim.teacher else None
+        network.to(memory_format=torch.channels_last)
+        start = self._start(network)
         learner = Learner(network, Objective(recipe, data.levels, network.backbone.width))
         optimiser = torch.optim.AdamW(parameter_groups(learner, recipe.schedule))
         self.learner, self.optimiser = self.accelerator.prepare(learner, optimiser)
@@ -90,8 +101,16 @@ class Training:
         average = get_ema_multi_avg_fn(decay) if decay else None  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.plain.network, multi_avg_fn=average, use_buffers=True) if decay else None
         self.levels = dict(data.levels)  # with guesses, where the recipe has some made
-        self.identity = checkpoint.identity(recipe, data_digest(data), self.precision)
+        self.identity = checkpoint.identity(recipe, data_digest(data) + data_digest(held), start, self.precision)
         self._resume()
+
+    def _start(self, network: HashNetwork) -> str:
+        """A digest of what training begins with, besides the pictures: weights, features that are given, a teacher."""
+        views = (
+            hashlib.sha256(self.inputs.views.numpy().tobytes()).hexdigest() if isinstance(self.inputs, Features) else ""
+        )
+        teacher = self.teacher.digest if self.teacher else ""
+        return hashlib.sha256(f"{digest_of(network)} {views} {teacher}".encode()).hexdigest()
 
     @property
     def kept(self) -> nn.Module:
@@ -118,11 +137,12 @@ class Training:
                 self._save()
                 saved = time.monotonic()
             if due or warning or self.step % REPORT == 0:
-                shown = self.recipe.views * self.recipe.schedule.batch * (self.step - since)
+                each = self.recipe.views * self.recipe.schedule.batch * self.recipe.schedule.accumulate
+                shown = each * (self.step - since)
                 progress = Progress(
                     step=self.step,
                     steps=total,
-                    epoch=self.step * self.recipe.views * self.recipe.schedule.batch / max(1, len(self.data)),
+                    epoch=self.step * each / max(1, len(self.data)),
                     loss=losses / (self.step - since),
                     learning_rate=learning_rate(self.recipe.schedule, self.step - 1, total),
                     pictures_per_second=shown / max(1e-9, now - reported),
@@ -131,7 +151,8 @@ class Training:
                     validation=quality,
                     warning=warning or (_alarm(quality) if self.step >= SETTLED else ""),
                 )
-                checkpoint.log(self.run, asdict(progress))
+                if self.accelerator.is_main_process:
+                    checkpoint.log(self.run, asdict(progress))
                 yield progress
                 since, losses, reported = self.step, 0.0, time.monotonic()
 
@@ -143,11 +164,13 @@ class Training:
                 loss, parts = self._gradients()
                 break
             except torch.OutOfMemoryError:
+                if self.accelerator.num_processes > 1:
+                    raise TrainingError("the memory of a device is too small; choose a smaller batch=") from None
                 self.optimiser.zero_grad(set_to_none=True)
                 self.micro *= 2
-                if self.micro > self.recipe.schedule.batch:
+                if 2 * self.micro > self.recipe.schedule.batch:
                     raise TrainingError(
-                        "the memory of the device is too small for one picture at a time; choose a smaller network"
+                        "the memory of the device is too small for two pictures at a time; choose a smaller network"
                     ) from None
                 torch.cuda.empty_cache()
                 warning = f"the memory of the device is too small: batches are taken in {self.micro} parts from here on"
@@ -182,7 +205,9 @@ class Training:
                 self.accelerator.autocast(),
             ):
                 total_loss, parts = self.learner(inputs, truths, taught)
-            self._check_finite(total_loss, rows)
+            self.shown = rows
+            if not torch.isfinite(total_loss):
+                raise self._broken("the loss is not a number after")
             self.accelerator.backward(total_loss / len(pieces))
             loss += float(total_loss.detach()) / len(pieces)
         return loss, parts
@@ -196,26 +221,36 @@ class Training:
     def _hot(self, grain: str, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.levels[grain].hot(rows)).to(self.accelerator.device)
 
-    def _check_finite(self, loss: Tensor, rows: NDArray[np.int64]) -> None:
-        if torch.isfinite(loss):
-            return
+    def _broken(self, what: str) -> TrainingError:
+        """Says which pictures were shown last; the checkpoint before them stays."""
         named = self.run / "bad-batch.txt"
-        named.write_text("".join(f"{content}\n" for content in self.data.contents[rows].tolist()), encoding="utf-8")
-        raise TrainingError(
-            f"the loss is not a number at step {self.step + 1}; the SHA-256 of that batch's pictures stand in {named},"
-            f" the last good state in {self.run / checkpoint.FILE}."
-            f" Try a lower rate: --set learning_rate={self.recipe.schedule.learning_rate / 3:.1g}"
+        shown = self.data.contents[self.shown].tolist()
+        named.write_text("".join(f"{content}\n" for content in shown), encoding="utf-8")
+        rate = self.recipe.schedule.learning_rate / 3
+        return TrainingError(
+            f"{what} step {self.step}; the SHA-256 of that batch's pictures stand in {named} and the last good state,"
+            f" if there was one, in {self.run / checkpoint.FILE}."
+            f" Try a lower rate in another folder: --set learning_rate={rate:.1g} --run ..."
         )
 
     def _validate(self) -> dict[str, float] | None:
         if not len(self.held):
             return None
-        size = self.sizes[self.step - 1]
-        outputs, _ = outputs_of(self.kept, self.held.inputs, size, precision=self.precision)
-        found = validate(outputs, self.held, self.recipe.grains)
+        size, found = self.sizes[self.step - 1], dict[str, float]()
+        if self.accelerator.is_main_process:
+            outputs, _ = outputs_of(self.kept, self.held.inputs, size, precision=self.precision)
+            if not np.isfinite(outputs).all():
+                raise self._broken("an output is not a number any more after")
+            found = validate(outputs, self.held, self.recipe.grains)
+        if self.accelerator.num_processes > 1:  # all must come to the same conclusion
+            shared = [found]
+            broadcast_object_list(shared)
+            found = shared[0]
+        if size != self.best_size:  # another size of picture is another game
+            self.best_size, self.best, self.since_best = size, -math.inf, 0
         if score(found) > self.best:
             self.best, self.since_best = score(found), 0
-            if self.recipe.schedule.patience:
+            if self.recipe.schedule.patience and self.accelerator.is_main_process:
                 checkpoint.save(
                     self.run, {"identity": self.identity, "network": self.kept.state_dict()}, checkpoint.BEST
                 )
@@ -226,7 +261,7 @@ class Training:
     def _guess(self) -> None:
         """Labels for training pictures that have none, by the codes as they are now."""
         size = self.sizes[self.step - 1]
-        outputs, _ = outputs_of(self.kept, self.data.inputs, size, precision=self.precision)
+        outputs, _ = outputs_of(self.kept, self.inputs.plain, size, precision=self.precision)
         widths, agreement = dict(self.recipe.grains), self.recipe.aim.pseudo_labels
         self.levels, self.guessed = guessed_levels(self.data.levels, torch.from_numpy(outputs), widths, agreement)
 
@@ -234,6 +269,8 @@ class Training:
         return 0 < self.recipe.schedule.patience <= self.since_best
 
     def _save(self) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in self.plain.parameters()):
+            raise self._broken("a weight is not a number any more after")
         if not self.accelerator.is_main_process:
             return
         state = {
@@ -245,6 +282,7 @@ class Training:
             "seconds": self.seconds,
             "micro": self.micro,
             "best": self.best,
+            "best_size": self.best_size,
             "since_best": self.since_best,
             "guesses": {grain: torch.from_numpy(labels.ids) for grain, labels in self.levels.items()},
             "guessed": self.guessed,
@@ -256,7 +294,8 @@ class Training:
         self.run.mkdir(parents=True, exist_ok=True)
         state = checkpoint.load(self.run, self.identity)
         if state is None:
-            checkpoint.cut_log(self.run, 0)
+            if self.accelerator.is_main_process:
+                checkpoint.cut_log(self.run, 0)
             return
         self.plain.network.load_state_dict(state["network"])
         self.plain.objective.load_state_dict(state["objective"])
@@ -265,12 +304,15 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds, self.micro = state["step"], state["seconds"], state["micro"]
         self.best, self.since_best, self.guessed = state["best"], state["since_best"], state["guessed"]
+        self.best_size = state["best_size"]
         for grain, ids in state["guesses"].items():
             self.levels[grain] = GrainLabels(self.levels[grain].names, ids.numpy())
-        checkpoint.cut_log(self.run, self.step)
+        if self.accelerator.is_main_process:
+            checkpoint.cut_log(self.run, self.step)
 
     def finished(self) -> HashNetwork:
         """The network to keep: the last, averaged if so asked, or the best where training stops early. On the CPU."""
+        self.accelerator.wait_for_everyone()
         network = self.kept
         best = checkpoint.load(self.run, self.identity, checkpoint.BEST) if self.recipe.schedule.patience else None
         if best:

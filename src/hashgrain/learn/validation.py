@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -51,6 +52,8 @@ def relevance(labels: GrainLabels) -> Paths | Sets:
 
 def validate(outputs: Outputs, held: Labelled, grains: Grains) -> dict[str, float]:
     """Expected precision among the 10 nearest and mAP at each labelled grain, and the health of the bits."""
+    if len(held) < 2:
+        return {}
     codes = Codes.from_outputs(outputs, grains)
     chosen = np.random.default_rng(0).permutation(len(held))
     queries, database = np.split(chosen, [min(QUERIES, len(held) // 2)])
@@ -67,8 +70,8 @@ def validate(outputs: Outputs, held: Labelled, grains: Grains) -> dict[str, floa
 def score(found: Mapping[str, float]) -> float:
     """What checkpoints are chosen by: the mean mAP of the labelled grains; without labels, the entropy of the bits."""
     maps = [value for name, value in found.items() if name.endswith(" mAP")]
-    return float(np.mean(maps)) if maps else found["entropy"]
+    return float(np.mean(maps)) if maps else found.get("entropy", -math.inf)
 
 
 def has_collapsed(found: Mapping[str, float]) -> bool:
-    return found["entropy"] < COLLAPSED
+    return found.get("entropy", 1.0) < COLLAPSED

@@ -6,6 +6,7 @@ and where that gives the same features; else in ONNX Runtime, on the CPU and wit
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle
 from hashgrain.encoder.bundle import MAX_ONNX_BYTES
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
+from hashgrain.learn.graph_heads import from_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ class OnnxBackbone(Backbone):
         self, content: bytes, where: str, *, size: int, mean: Colours = IMAGENET_MEAN, std: Colours = IMAGENET_STD
     ) -> None:
         super().__init__(0, mean, std)
+        self.graph_digest = hashlib.sha256(content).hexdigest()
+        self.content = content
         self._session = _Session(content, where)
         self._takes = _pixels(self._session.run, where, size)
         self._output = _output(self._session.run, where)
@@ -62,6 +67,14 @@ class OnnxBackbone(Backbone):
     def in_torch(self) -> bool:
         """Whether gradients reach the pixels."""
         return self._graph is not None
+
+    def as_bundle(self, name: str, grains: Grains, size: int) -> Bundle:
+        """The graph as a bundle without a head: pictures in bytes in, features out."""
+        if self._takes.one_by_one:
+            raise TrainingError(f"{name}: the graph takes one picture at a time; export it for batches of any length")
+        mean, std = (None, None) if self._takes.bytes else (self.mean.flatten().tolist(), self.std.flatten().tolist())
+        graph = from_pixels(self.content, self._takes.name, self._output, size, mean, std, self.width)
+        return Bundle(name, graph, grains, (size, size))
 
     def forward(self, pixels: Tensor) -> Tensor:
         taken = (pixels.permute(0, 2, 3, 1) * 255) if self._takes.bytes else self.normalised(pixels)

@@ -23,6 +23,7 @@ from hashgrain.learn.losses.idhn import IdhnLoss
 from hashgrain.learn.losses.instance import InstanceContrast as InstanceContrast
 from hashgrain.learn.losses.loss import Loss as Loss
 from hashgrain.learn.losses.n_pair import NPairLoss
+from hashgrain.learn.losses.neighbour_contrast import NeighbourContrastLoss
 from hashgrain.learn.losses.ortho_hash import OrthoHashLoss
 from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss
 from hashgrain.learn.losses.triplet import TripletLoss
@@ -52,8 +53,10 @@ UNSUPERVISED: Mapping[str, type[Loss]] = {
     "cib_hash": CibHashLoss,
     "greedy_hash_unsupervised": GreedyHashUnsupervisedLoss,
     "coding_rate": CodingRateLoss,
+    "neighbour_contrast": NeighbourContrastLoss,
 }
 LOSSES: Mapping[str, type[Loss]] = {**SUPERVISED, **UNSUPERVISED}
 TWO_VIEWS = frozenset(("cib_hash", "coding_rate"))
 ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised"))  # they compare one half of a batch with the other
-CENTRED = frozenset(("csq", "dpn", "ortho_hash"))  # made of centres of the classes: `centres`
+# Losses that are made of codes of the classes, and what they call them.
+CENTRED: Mapping[str, str] = {"csq": "centres", "dpn": "centres", "ortho_hash": "centres", "code_regression": "codes"}

@@ -26,12 +26,12 @@ class SupervisedContrastLoss(Loss):
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         others = pairs(outputs)
         positive = same(truth) & others
-        likelihood = _likelihood(torch.tanh(self.sharpness * outputs), others, self.temperature)
-        mean = (likelihood * positive).sum(dim=1) / positive.sum(dim=1).clamp(min=1)
+        likely = likelihood(torch.tanh(self.sharpness * outputs), others, self.temperature)
+        mean = (likely * positive).sum(dim=1) / positive.sum(dim=1).clamp(min=1)
         return -mean_over(mean, positive.any(dim=1))
 
 
-def _likelihood(outputs: Tensor, others: Tensor, temperature: float) -> Tensor:
+def likelihood(outputs: Tensor, others: Tensor, temperature: float) -> Tensor:
     """(n, n) log of how likely i picks j among the others, by cosine; 0 on the diagonal."""
     directions = F.normalize(outputs, dim=1)
     similarity = (directions @ directions.T / temperature).masked_fill(~others, -torch.inf)

@@ -50,6 +50,8 @@ def quantise(bundle: Bundle, calibration: NDArray[np.uint8]) -> Bundle:
     """
     check_pixels(bundle, calibration)
     model = onnx.load_from_string(bundle.onnx)
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        raise TrainingError(f"{bundle.name} computes in integers already; shrink the float model it came from")
     # Shapes the exporter noted contradict what onnxruntime infers, and it refuses the graph.
     del model.graph.value_info[:]
     for number, node in enumerate(model.graph.node):
