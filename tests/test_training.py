@@ -25,7 +25,7 @@ from hashgrain.learn.data import GrainLabels, Labelled, hold_out, load_labelled 
 from hashgrain.learn.inputs import Features, Pictures  # noqa: E402
 from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule  # noqa: E402
-from hashgrain.learn.run import build_backbone, build_head, train_bundle, train_head, tuned  # noqa: E402
+from hashgrain.learn.run import build_backbone, build_head, last_steps, train_bundle, train_head  # noqa: E402
 from hashgrain.learn.train import Learner, Progress, Training, learning_rate, mixed, parameter_groups, plan  # noqa: E402
 from hashgrain.learn.validation import outputs_of  # noqa: E402
 
@@ -323,17 +323,32 @@ def test_a_head_on_given_features_learns_in_seconds(tmp_path: Path) -> None:
 def test_the_last_step_trains_the_head_alone_and_keeps_the_grains() -> None:
     from hashgrain.learn.recipes import RECIPES
 
-    last = tuned(RECIPES["default"])
-    assert last.network.trained == "head"
-    assert last.grains == RECIPES["default"].grains
-    assert last.tuning is None
-    assert last.views == 2
+    labelled, look = last_steps(RECIPES["default"])
+    assert {labelled.network.trained, look.network.trained} == {"head"}
+    assert dict(labelled.grains) == {"kind": 32, "thing": 64}
+    assert (dict(look.grains), look.labelled, look.views) == ({"look": 64}, (), 2)
+
+
+def test_joined_heads_give_the_bits_of_each() -> None:
+    features = torch.randn(50, 12)
+    heads = []
+    for bits in (3, 5):
+        head = HashHead(12, bits)
+        head.standardise(features)
+        head.settle(features)
+        heads.append(head.eval())
+    together = HashHead.joined(heads)(features)
+    torch.testing.assert_close(together, torch.cat([head(features) for head in heads], dim=1))
 
 
 def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     from hashgrain.learn.recipes import RETRIEVAL
 
-    fast = dataclasses.replace(RETRIEVAL, schedule=dataclasses.replace(RETRIEVAL.schedule, batch=32))
+    fast = dataclasses.replace(
+        RETRIEVAL,
+        labelled_schedule=dataclasses.replace(RETRIEVAL.labelled_schedule, batch=32),
+        look_schedule=dataclasses.replace(RETRIEVAL.look_schedule, batch=32),
+    )
     recipe = dataclasses.replace(TINY, tuning=fast, held_out=8)
     said: list[str] = []
     facts = train_bundle(recipe, folder, tmp_path / "model", tmp_path / "run", said.append)

@@ -41,6 +41,19 @@ class HashHead(nn.Module):
         self.mean.copy_(mean)
         self.spread.copy_(spread + 1e-3 * spread.mean() + 1e-6)
 
+    @classmethod
+    @torch.no_grad()
+    def joined(cls, heads: Sequence[HashHead]) -> HashHead:
+        """One head with the bits of all, in order; they have no dense layers and saw the same features."""
+        first = heads[0]
+        joined = cls(len(first.mean), sum(head.bits.out_features for head in heads))
+        joined.mean.copy_(first.mean)
+        joined.spread.copy_(first.spread)
+        joined.bits.weight.copy_(torch.cat([head.bits.weight for head in heads]))
+        for name in ("running_mean", "running_var"):
+            getattr(joined.normalise, name).copy_(torch.cat([getattr(head.normalise, name) for head in heads]))
+        return joined.eval()
+
     @torch.no_grad()
     def settle(self, features: Tensor) -> None:
         """Have each bit's threshold and scale be those over the training pictures, not those of the last batches."""

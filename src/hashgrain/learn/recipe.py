@@ -79,13 +79,17 @@ class HeadTuning:
     """The last step: a new head on the features of the finished backbone, trained for retrieval itself.
 
     While a backbone learns, fixed centres make good features; measured on held-out pictures, codes then lose less of
-    those features when the head is trained anew by contrast. It takes seconds, so batches can be large.
+    those features when the head is trained anew by contrast. It takes seconds, so batches can be large. Each bit of a
+    linear head is learnt from the features by itself, so the bits that labels teach are trained on pictures as they
+    are, which is how they will be asked for, and the others apart from them, on random views.
     """
 
-    aim: Aim
-    schedule: Schedule
-    cached_views: int = 1  # of each picture
-    dropout: float = 0.1  # of the features
+    labelled: Aim
+    labelled_schedule: Schedule
+    look: Aim
+    look_schedule: Schedule
+    dropout: float = 0.1  # of the features, while labels teach
+    cached_views: int = 4  # of each picture
 
 
 @dataclass(frozen=True)

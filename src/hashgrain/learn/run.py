@@ -14,6 +14,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 
 from hashgrain import __version__
+from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
 from hashgrain.hashers import HASHERS
@@ -87,23 +88,58 @@ def train_network(
         network = _pruned(recipe, network, training, held, run / "pruned", say, checkpoint_seconds)
     if recipe.tuning:
         say("a new head on the features of the finished backbone")
-        network.head = _head_on_features(tuned(recipe), network.backbone, training, held, run / "tuning", say)
+        network.head = tuned_head(recipe, network.backbone, training, held, run / "tuning", say)
     return network.eval()
 
 
-def tuned(recipe: Recipe) -> Recipe:
-    """The recipe of the last step."""
-    how = recipe.tuning
+def tuned_head(
+    recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say = lambda text: None
+) -> HashHead:
+    """The last step: a new head on the backbone's features, the labelled bits and the others trained apart."""
+    assert recipe.tuning is not None
+    views = _features(recipe, backbone, training, recipe.tuning.cached_views, run, say)
+    seen = dataclasses.replace(held, inputs=_features(recipe, backbone, held, 1, run, say)[0])
+    heads = []
+    for part in last_steps(recipe):
+        learnt, kept = (
+            dataclasses.replace(each, levels={grain: each.levels[grain] for grain in part.labelled})
+            for each in (training, seen)
+        )
+        heads.append(train_head(part, views[: part.cached_views], learnt, kept, run / "-".join(part.grains), say))
+    return HashHead.joined(heads)
+
+
+def last_steps(recipe: Recipe) -> list[Recipe]:
+    """The recipes of the last step: of the bits that labels teach, and of those that they do not."""
+    how, network = recipe.tuning, dataclasses.replace(recipe.network, trained="head", hidden=(), dropout=0.0)
     assert how is not None
-    return dataclasses.replace(
-        recipe,
-        aim=how.aim,
-        schedule=how.schedule,
-        network=dataclasses.replace(recipe.network, trained="head", dropout=how.dropout),
-        views=2 if how.aim.instance_weight and how.cached_views > 1 else 1,
-        cached_views=how.cached_views,
-        tuning=None,
-    )
+    common = dataclasses.replace(recipe, network=network, tuning=None, pruned=0.0, label_noise=0.0)
+    steps, taught = [], 0
+    if recipe.labelled:
+        taught = recipe.grains[recipe.labelled[-1]]
+        labelled = dataclasses.replace(
+            common,
+            grains=recipe.grains.up_to(recipe.labelled[-1]),
+            aim=how.labelled,
+            schedule=how.labelled_schedule,
+            network=dataclasses.replace(network, dropout=how.dropout),
+            views=1,
+            cached_views=1,
+        )
+        steps.append(labelled)
+    if taught < recipe.grains.bits:
+        look = dataclasses.replace(
+            common,
+            grains=Grains({recipe.grains.finest: recipe.grains.bits - taught}),
+            labelled=(),
+            aim=how.look,
+            schedule=how.look_schedule,
+            views=2,
+            cached_views=how.cached_views,
+            sampling="shuffled",
+        )
+        steps.append(look)
+    return steps
 
 
 def train_head(
