@@ -33,7 +33,8 @@ bench: $(VENV)/.train $(VENV)/.bench  ## every figure in benchmarks/RESULTS.md
 	$(VENV)/bin/python benchmarks/run_all.py
 
 model: $(VENV)/.train  ## train the default model anew, from random weights
-	$(RUN) hashgrain train --data "$(HASHGRAIN_DATA)/tiny-imagenet-200" --recipe default --out src/hashgrain/models/default
+	$(RUN) hashgrain train --data "$(HASHGRAIN_DATA)/tiny-imagenet-200" --recipe default --out runs/default-model
+	$(RUN) hashgrain shrink runs/default-model --int8 --pictures "$(HASHGRAIN_DATA)/tiny-imagenet-200" --out src/hashgrain/models/default
 
 docs: $(VENV)/.docs  ## the documentation, into site/
 	$(RUN) mkdocs build --strict

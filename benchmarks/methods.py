@@ -53,7 +53,7 @@ Vectors = NDArray[np.float32]
 
 def recipe_of(loss: str, bits: int, seed: int, rate: float, n: int, steps: int) -> Recipe:
     """The product's own recipe of the method, for a head on given features."""
-    known = next(recipe for recipe in [*METHODS, RECIPES["triplet"]] if recipe.aim.loss == loss)
+    known = next(recipe for recipe in [*METHODS, RECIPES["triplet"], RECIPES["label-codes"]] if recipe.aim.loss == loss)
     batch = BATCH_OF_TRIPLETS if loss in TRIPLETS else max(BATCH, known.schedule.batch)
     return dataclasses.replace(
         known,

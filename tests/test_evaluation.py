@@ -294,7 +294,7 @@ def test_protocols_are_listed_shown_and_drawn(hashgrain: Run, drawings: Path, tm
     assert done.returncode == 0, done.stderr
     manifest = Manifest.read(tmp_path / "split/manifest.json.gz")
     features, labels = np.load(tmp_path / "split/queries.npy"), np.load(tmp_path / "split/queries_labels.npy")
-    assert (features.shape, labels.shape) == ((15, 256), (15, 2))
+    assert (features.shape, labels.shape) == ((15, 384), (15, 2))
     assert manifest.digest in done.stdout.decode()
 
 
