@@ -34,9 +34,10 @@ def save(run: Path, state: Mapping[str, Any], name: str = FILE) -> None:
             os.fsync(file.fileno())
         os.replace(part, run / name)
     except (OSError, RuntimeError) as error:  # torch wraps a full disk into a RuntimeError
-        part.unlink(missing_ok=True)
         kept = f"; the state before it stands in {run / name}" if (run / name).exists() else ""
         raise TrainingError(f"cannot write the checkpoint {part} ({error}){kept}. Make room and run it again") from None
+    finally:
+        part.unlink(missing_ok=True)  # of Ctrl-C too
 
 
 def load(run: Path, wanted: Mapping[str, Any] | None = None, name: str = FILE) -> dict[str, Any] | None:
@@ -50,8 +51,8 @@ def load(run: Path, wanted: Mapping[str, Any] | None = None, name: str = FILE) -
     except Exception as error:  # a damaged archive raises a dozen unrelated classes
         raise TrainingError(f"{file} is damaged ({error}); remove it to begin anew") from None
     for what, why in (
-        ("data", "pictures or labels that have changed since"),
         ("recipe", "another recipe"),
+        ("data", "pictures or labels that have changed since"),
         ("start", "other weights, features or teacher to begin with"),
         ("precision", "a machine of another precision"),
     ):

@@ -284,7 +284,8 @@ def settings_of(loss: str) -> dict[str, Any]:
     if loss not in LOSSES:
         return {}
     parameters = inspect.signature(LOSSES[loss].__init__).parameters.values()
-    return {p.name: p.default for p in parameters if str(p.annotation) in ("int", "float", "float | None", "bool")}
+    numbers = ("int", "float", "float | None", "bool")
+    return {p.name: p.default for p in parameters if p.default is not p.empty and str(p.annotation) in numbers}
 
 
 def _parsed(old: Any, text: str, setting: str) -> Any:
