@@ -18,7 +18,7 @@ test-quick: $(VENV)/.dev  ## what to run while working
 	$(RUN) pytest -n auto --dist worksteal -m "not slow and not train"
 
 test-train: $(VENV)/.train  ## the tests that train a network; takes torch
-	$(RUN) pytest -m train
+	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m train
 
 check: $(VENV)/.train  ## style and types
 	$(RUN) ruff check .

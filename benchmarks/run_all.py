@@ -13,7 +13,11 @@ NAMES = (
     "kill_add",
     "quality",
     "near_copies",
+    "nesting",
+    "training_speed",
+    "without_vnni",
     "evaluation",
+    "methods",
     "cifar10",
     "robustness",
 )
