@@ -15,7 +15,6 @@ NAMES = (
     "near_copies",
     "nesting",
     "training_speed",
-    "without_vnni",
     "evaluation",
     "methods",
     "cifar10",

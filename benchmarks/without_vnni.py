@@ -29,13 +29,14 @@ from report import HERE, need_data, table, write_section
 CALIBRATION, PICTURES, ROUNDS = 256, 1_000, 15
 MODELS = ("float32", "half", "int8")
 NOT_POSSIBLE = 78  # the exit status of no_vnni.c where CPUID cannot be made to fault
+FLOAT_MODEL = os.environ.get("FLOAT_MODEL", "runs/default-model")  # what `make model` makes before it is shrunk
 
 
 def read(name: str, count: int) -> NDArray[np.uint8]:
     """Every so many-th picture of a table, which is ordered by class."""
     column = parquet.read_table(need_data() / "tiny-imagenet-200" / name, columns=["image"]).column("image")
     rows = np.linspace(0, len(column) - 1, count).astype(int).tolist()
-    size = Bundle.read().size
+    size = Bundle.read(FLOAT_MODEL).size
     return np.stack([open_picture(column[row].as_py()["bytes"], size=size).pixels for row in rows])
 
 
@@ -68,7 +69,7 @@ def measured(folder: Path, preload: Path | None) -> tuple[dict[str, float], dict
 
 
 def main() -> None:
-    plain = Bundle.read()
+    plain = Bundle.read(FLOAT_MODEL)
     calibration, pixels = read("train-00-of-04.parquet", CALIBRATION), read("val-00-of-01.parquet", PICTURES)
     bundles = dict(zip(MODELS, (plain, halve(plain, calibration), quantise(plain, calibration)), strict=True))
     with tempfile.TemporaryDirectory() as scratch:
@@ -91,7 +92,8 @@ def main() -> None:
         f" nothing; medians of {ROUNDS} runs, in brackets how much faster than float32 in the same setting.\n\n"
         + table(columns, rows)
     )
-    write_section("e-without-vnni", "Smaller models, with and without VNNI", "python benchmarks/without_vnni.py", text)
+    command = "FLOAT_MODEL=runs/default-model python benchmarks/without_vnni.py"
+    write_section("e-without-vnni", "Smaller models, with and without VNNI", command, text)
 
 
 if __name__ == "__main__":
