@@ -13,7 +13,8 @@ from time import perf_counter
 from hashgrain import Encoder
 from hashgrain.encoder import Bundle
 from hashgrain.evaluate import precision, tally
-from hashgrain.learn.data import Labelled, hold_out, load_labelled
+from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.splits import hold_out
 from report import HERE, need_data, table, write_section
 
 GRAINS = ("kind", "thing")

@@ -29,13 +29,14 @@ from hashgrain.evaluate.splitting import split
 from hashgrain.labelled import labelled_pictures
 from hashgrain.learn.augment import Augmentation
 from hashgrain.learn.backbones import build
-from hashgrain.learn.data import GrainLabels, Labelled, hold_out, load_labelled
+from hashgrain.learn.data import GrainLabels, Labelled, load_labelled
 from hashgrain.learn.features import cached_features
+from hashgrain.learn.heads import train_head
 from hashgrain.learn.losses import SUPERVISED, UNSUPERVISED
 from hashgrain.learn.network import HashHead
 from hashgrain.learn.recipe import Network, Phase, Recipe, Schedule
 from hashgrain.learn.recipes import METHODS, RECIPES
-from hashgrain.learn.run import train_head
+from hashgrain.learn.splits import hold_out
 from hashgrain.learn.validation import score, validate
 from report import HERE, need_data, table, write_section
 

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from hashgrain import Codes, Encoder, Grains
 from hashgrain.evaluate import Paths, average_precision, ndcg, precision, tally
 from hashgrain.learn.backbones import build
-from hashgrain.learn.data import Labelled, hold_out, load_labelled
+from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.heads import train_head
 from hashgrain.learn.inputs import Features
 from hashgrain.learn.network import HashHead, HashNetwork
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule
-from hashgrain.learn.run import train_head
+from hashgrain.learn.splits import hold_out
 from hashgrain.learn.train import Training
 from report import HERE, need_data, table, write_section
 

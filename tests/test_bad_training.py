@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
+import in_process
+from in_process import hashgrain
 from labelled_folder import KINDS, THINGS, draw_folder
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder  # noqa: E402
-from hashgrain.cli.app import app  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn import checkpoint  # noqa: E402
 from hashgrain.learn.train import Training  # noqa: E402
@@ -37,28 +37,13 @@ TINY = ["size=32", "epochs=1", "batch=8", "held_out=3", "channels=8,16,32", "blo
 EXPORTED = "it was trained and exported"
 
 
-def hashgrain(*arguments: object) -> Result:
-    """The command in this process: importing torch takes longer than what is tested here."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 def train(data: Path, *settings: str, recipe: str = "csq", more: tuple[object, ...] = ()) -> Result:
     named = [part for setting in [*TINY, *settings] for part in ("--set", setting)]
     return hashgrain("train", "--data", data, "--out", "model", "--run", "run", "--recipe", recipe, *named, *more)
 
 
 def refused(result: Result, *said: str) -> str:
-    """One line that says all of this, exit code 1, and nothing where the bundle was to be."""
-    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    assert result.exit_code == 1, result.output
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    for part in said:
-        assert part in lines[0]
-    assert not Path("model").exists()
-    return lines[0]
+    return in_process.refused(result, "model", *said)
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +340,8 @@ def test_a_run_of_another_recipe_is_left_alone(drawn: Path, here: Path) -> None:
 @pytest.mark.parametrize("held", [False, True], ids=["learnt from", "kept out"])
 def test_labels_that_change_before_a_run_goes_on_stop_it(held: bool, drawn: Path, here: Path) -> None:
     """Also those of pictures kept for validation: the best so far was found by the old ones."""
-    from hashgrain.learn.data import held_rows, load_labelled
+    from hashgrain.learn.data import load_labelled
+    from hashgrain.learn.splits import held_rows
 
     wrong: set[Path] = set()
 

@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from torch import Tensor  # noqa: E402
 
 from hashgrain.errors import TrainingError  # noqa: E402
+from hashgrain.learn.data import GrainLabels  # noqa: E402
 from hashgrain.learn.losses.balance import balance, decorrelation  # noqa: E402
 from hashgrain.learn.losses.bi_half import BiHalfLoss, half_and_half  # noqa: E402
 from hashgrain.learn.losses.cib_hash import CibHashLoss, divergence  # noqa: E402
@@ -41,7 +42,7 @@ from hashgrain.learn.losses.quantisation import (  # noqa: E402
     scaled_quantisation,
 )
 from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss  # noqa: E402
-from hashgrain.learn.semi import fill_in, guess_from_neighbours, guess_from_scores  # noqa: E402
+from hashgrain.learn.semi import guess_from_neighbours, guess_from_scores, guessed_levels  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -477,10 +478,13 @@ def test_where_nobody_has_labels_nothing_is_guessed() -> None:
 
 
 def test_what_is_known_is_never_overruled() -> None:
-    hot = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    guesses = guess_from_scores(torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.5, 0.5]]), threshold=0.9, single=True)
-    assert fill_in(hot, guesses).tolist() == [[1, 0], [0, 1], [0, 0]]
-    assert hot.tolist() == [[1, 0], [0, 0], [0, 0]]  # trap 16: labels are not edited in place
+    """The first picture has the other label than all that are near it."""
+    ids = np.array([[0], *[[1]] * 12, [-1]], np.int32)
+    labels = GrainLabels(("odd", "even"), ids.copy())
+    found, accepted = guessed_levels({"thing": labels}, torch.ones(14, 4), {"thing": 4}, agreement=0.9)
+    assert found["thing"].ids.tolist() == [[0], *[[1]] * 13]
+    assert accepted == 1
+    assert np.array_equal(labels.ids, ids)  # trap 16: labels are not edited in place
 
 
 def test_guesses_teach_any_supervised_loss() -> None:

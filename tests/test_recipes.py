@@ -19,12 +19,13 @@ from hashgrain import Encoder, Grains, Library  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.augment import Augmentation  # noqa: E402
 from hashgrain.learn.data import Labelled, load_labelled  # noqa: E402
+from hashgrain.learn.heads import build_head  # noqa: E402
 from hashgrain.learn.inputs import Pictures  # noqa: E402
 from hashgrain.learn.losses import LOSSES, TWO_VIEWS, UNSUPERVISED  # noqa: E402
 from hashgrain.learn.network import HashNetwork  # noqa: E402
 from hashgrain.learn.recipe import Phase, Recipe, change, changeable, with_bits  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
-from hashgrain.learn.run import build_backbone, build_head  # noqa: E402
+from hashgrain.learn.run import build_backbone  # noqa: E402
 from hashgrain.learn.train import Training  # noqa: E402
 
 pytestmark = pytest.mark.train

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
+import in_process
 from conftest import fill, make_picture
+from in_process import hashgrain
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the train extra")
 
 from hashgrain import Encoder, Grains  # noqa: E402
-from hashgrain.cli.app import app  # noqa: E402
 from hashgrain.encoder import Bundle  # noqa: E402
 from hashgrain.encoder import bundle as bundles  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
@@ -61,21 +61,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def hashgrain(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *said: str) -> None:
-    """One line that says all of this, exit code 1, and nothing where the bundle was to be."""
-    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    assert result.exit_code == 1, result.output
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    for part in said:
-        assert part in lines[0]
-    assert not Path("out").exists()
+def refused(result: Result, *said: str) -> str:
+    return in_process.refused(result, "out", *said)
 
 
 @pytest.mark.parametrize(("how", "at_most", "alike"), [("--half", 0.75, 0.97), ("--int8", 1.0, 0.8)])

@@ -3,7 +3,6 @@ blindly, batches that a seed and a step decide."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,19 +14,9 @@ import pytest
 from conftest import make_picture
 from hashgrain.errors import SourceError, TrainingError
 from hashgrain.learn import cache
-from hashgrain.learn.data import (
-    GrainLabels,
-    Labelled,
-    check_nested,
-    data_digest,
-    hold_out,
-    load_features,
-    load_labelled,
-    lonely_classes,
-    mislabel,
-    parents_of,
-)
-from hashgrain.learn.sampling import batches_from, batches_per_epoch, class_balanced, hierarchical, shuffled
+from hashgrain.learn.data import GrainLabels, Labelled, data_digest, load_features, load_labelled, parents_of
+from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled
+from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
 
 GRAINS = ("kind", "thing")
 
@@ -207,7 +196,7 @@ def test_the_real_validation_part_is_found_with_its_hierarchy(data: Path) -> Non
     pytest.importorskip("pyarrow")
     found = load_labelled(data / "tiny-imagenet-200", 8, GRAINS, part="val")
     assert (len(found), len(found.levels["kind"].names), len(found.levels["thing"].names)) == (5000, 27, 200)
-    check_nested(found.levels)
+    parents_of(found.levels)  # every thing is under one kind
 
 
 # --- splits
@@ -279,7 +268,6 @@ def test_parents_are_read_from_the_pictures() -> None:
     data = made(5, realm=[0, 0, 0, 1, []], kind=[0, 0, 1, 2, []], thing=[3, 2, 0, 1, []])
     found = parents_of(data.levels)
     assert {grain: above.tolist() for grain, above in found.items()} == {"kind": [0, 0, 1], "thing": [1, 2, 0, 0]}
-    check_nested(data.levels)
 
 
 def test_a_class_under_two_classes_is_named_with_both() -> None:
@@ -287,13 +275,12 @@ def test_a_class_under_two_classes_is_named_with_both() -> None:
     with pytest.raises(
         TrainingError, match=r"'class 0' stands under two classes of kind, 'class [01]' and 'class [01]'"
     ):
-        check_nested(data.levels)
+        parents_of(data.levels)
 
 
 def test_sets_of_labels_have_no_contradiction_and_stand_under_themselves() -> None:
     rows = [[0, 1], [2], []]
     levels = made(3, kind=rows, thing=rows).levels
-    check_nested(levels)
     assert parents_of(levels)["thing"].tolist() == [0, 1, 2]
     with pytest.raises(TrainingError, match="several labels"):
         parents_of(made(3, kind=[[0, 1], 0, 0], thing=rows).levels)
@@ -536,7 +523,7 @@ def test_a_resumed_run_takes_the_very_batches_it_would_have_taken(kind: str) -> 
     per_epoch = batches_per_epoch(100, 12)
 
     def first(step: int, n: int) -> list[list[int]]:
-        return [batch.tolist() for batch in itertools.islice(batches_from(step, per_epoch, of), n)]
+        return [of(batch // per_epoch)[batch % per_epoch].tolist() for batch in range(step, step + n)]
 
     whole = first(0, 30)
     assert len({tuple(batch) for batch in whole}) == 30

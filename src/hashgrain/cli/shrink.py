@@ -105,14 +105,16 @@ def join(
 
 
 def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
-    """Up to MOST pictures that stand in a folder, or in a folder's tables, evenly chosen, as the model takes them."""
+    """Up to MOST pictures that stand in a folder, or in its tables, evenly chosen, as the model takes them. Where
+    there are parts, those of `train`: what is kept to ask with must not calibrate."""
     import numpy as np
 
     from hashgrain.errors import ImageError, SourceError
     from hashgrain.images import open_picture
-    from hashgrain.labelled import labelled_pictures
+    from hashgrain.labelled import labelled_pictures, same_part
 
-    found = list(labelled_pictures(folder, unlabelled=True))
+    every = list(labelled_pictures(folder, unlabelled=True))
+    found = [picture for picture in every if same_part(picture.part) in ("", "train")] or every
     opened = []
     for place in np.unique(np.linspace(0, len(found) - 1, MOST).astype(int)) if found else []:
         picture = found[place]

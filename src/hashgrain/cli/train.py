@@ -59,10 +59,14 @@ def train(
     made = []
     try:
         for one, place, where in _seeded(chosen, seeds, folder, out):
-            made.append(train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes))
-            write_curves(place)
+            facts = train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes)
+            if facts is not None:  # else this is not the first of several processes
+                made.append(facts)
+                write_curves(place)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
+    if not made:
+        return 0
     facts = _best_of(made, out) if seeds > 1 else made[0]
     if as_json:
         print_json(facts)
@@ -85,7 +89,7 @@ def recipes(
     """
     need_torch()
     from hashgrain.cli.output import print_table
-    from hashgrain.learn.recipe import changeable, settings_of
+    from hashgrain.learn.recipe import changeable
     from hashgrain.learn.recipes import RECIPES
 
     if name is None:
@@ -96,9 +100,7 @@ def recipes(
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
         return 0
     recipe = _chosen(name, "", [])
-    values = (
-        {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | settings_of(recipe.aim.loss) | changeable(recipe)
-    )
+    values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
     if as_json:
         print_json({"name": name, "about": recipe.about, "grains": dict(recipe.grains), "values": values})
         return 0

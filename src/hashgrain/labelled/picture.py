@@ -10,6 +10,7 @@ from pathlib import Path
 PARTS = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "testing", "query", "database"}
 )  # as publishers call them
+SAME_PART = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 Box = tuple[float, float, float, float]
 
 
@@ -32,6 +33,11 @@ class Wanted:
 
     grains: Sequence[str] = ()  # columns that name the labels of a grain
     unlabelled: bool = False  # pictures without a label as well; else they are an error
+
+
+def same_part(part: str) -> str:
+    """One name for a part that publishers call differently: train, val or test."""
+    return SAME_PART.get(part.lower(), part.lower())
 
 
 def part_of(file: Path) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.recipe import Recipe, changeable
+from hashgrain.learn.recipes import RECIPES
 
 
 def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str) -> None:
@@ -67,8 +68,20 @@ def _data(data: Mapping[str, Any]) -> str:
 
 
 def _command(recipe: Recipe, facts: Mapping[str, Any]) -> str:
+    """The command that makes it again: the recipe's name, and what was changed of it."""
+    known = RECIPES.get(recipe.name)
+    before = {} if known is None else changeable(known)
+    sets = [
+        f" --set {name}={_said(v)}" for name, v in changeable(recipe).items() if name in before and before[name] != v
+    ]
+    bits = ",".join(map(str, recipe.grains.values()))
+    widths = f" --bits {bits}" if known is not None and known.grains != recipe.grains else ""
     made = f"with HashGrain {facts['hashgrain']} and torch {facts['torch']}"
-    return f"`hashgrain train --recipe {recipe.name}`, seed {recipe.seed}, {made}."
+    return f"`hashgrain train --recipe {recipe.name}{widths}{''.join(sets)}`, seed {recipe.seed}, {made}."
+
+
+def _said(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _schedule(recipe: Recipe) -> str:

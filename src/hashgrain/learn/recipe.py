@@ -7,11 +7,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.learn.augment import Augmentation
+from hashgrain.learn.backbones.freezing import Trained
+
+Nesting = Literal["sum", "even", "dominant"]
+Sampling = Literal["shuffled", "balanced", "hierarchical"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Phase:
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
     weights: str = ""  # to begin with: a .safetensors file, or "hub" where there is a network; none: at random
-    trained: Literal["all", "last", "lora", "head"] = "all"  # head: the backbone stays, its features are kept
+    trained: Trained = "all"  # head: the backbone stays, its features are kept
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
     width: int = 384
@@ -52,7 +56,7 @@ class Aim:
     balance_weight: float = 0.0
     decorrelation_weight: float = 0.0
     cascade_weight: float = 0.0  # longer prefixes teach shorter ones
-    nesting: Literal["sum", "even", "dominant"] = "sum"  # even: no grain pulls harder for being longer; dominant:
+    nesting: Nesting = "sum"  # even: no grain pulls harder for being longer; dominant:
     # besides, what a finer grain asks of a coarser one's bits must not undo what that one asks
     teacher: str = ""  # a bundle, whose outputs of the same views are imitated
     teacher_weight: float = 1.0
@@ -105,7 +109,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     views: int = 1  # of each picture in a batch; what tells pictures apart takes two
     cached_views: int = 1  # of each picture, where features are computed once: the first is the picture as it is
-    sampling: Literal["shuffled", "balanced", "hierarchical"] = "shuffled"
+    sampling: Sampling = "shuffled"
     same_labels: bool = False  # every labelled grain has those of the finest
     pruned: float = 0.0  # share of the inner channels of residual blocks that are taken out at the end, and
     pruned_epochs: float = 4.0  # for how long the rest is trained on
@@ -128,46 +132,45 @@ class Recipe:
 def _wrongs(recipe: Recipe) -> Iterator[str]:
     """What cannot be trained, in the order in which it is best told."""
     network, aim, schedule = recipe.network, recipe.aim, recipe.schedule
-    for name, value, least in (
-        ("batch", schedule.batch, 2),
-        ("accumulate", schedule.accumulate, 1),
-        ("views", recipe.views, 1),
-        ("cached_views", recipe.cached_views, 1),
-        ("held_out", recipe.held_out, 1),
-        ("seed", recipe.seed, 0),
-    ):
-        if value < least:
-            yield f"{name} is {value}, and must be {least} or more"
-    augmentation = recipe.augmentation
-    for name, share in (
-        ("dropout", network.dropout),
-        ("averaging", schedule.averaging),
-        ("pruned", recipe.pruned),
-        ("label_smoothing", aim.label_smoothing),
-        ("warm_up", schedule.warm_up),
-    ):
-        if not 0 <= share < 1:
-            yield f"{name} is {share}: a share from 0 up to but not 1"
-    if not 0 < augmentation.smallest_crop <= 1:
-        yield f"smallest_crop is {augmentation.smallest_crop}: a share of the area, above 0 and at most 1"
-    for name, rate in (("learning_rate", schedule.learning_rate), ("temperature", aim.temperature)):
-        if not rate > 0:
-            yield f"{name} is {rate}, and must be above 0"
-    for name, weight in (("mixup", schedule.mixup), ("clip", schedule.clip), ("weight_decay", schedule.weight_decay)):
-        if weight < 0:
-            yield f"{name} is {weight}, and must be 0 or more"
-    for name, sizes in (("hidden", network.hidden), ("channels", network.channels), ("width", (network.width,))):
-        if any(size < 1 for size in sizes):
-            yield f"{name} is {sizes}, and must be 1 or more"
-    if not 0 <= recipe.label_noise <= 1:
-        yield f"label_noise is {recipe.label_noise}: a share of the labels, from 0 to 1"
-    if any(phase.epochs <= 0 for phase in schedule.phases):
-        yield "there are no epochs to train; give it more than 0"
-    for name, chosen, known in (
-        ("trained", network.trained, ("all", "last", "lora", "head")),
-        ("nesting", aim.nesting, ("sum", "even", "dominant")),
-        ("sampling", recipe.sampling, ("shuffled", "balanced", "hierarchical")),
-    ):
+    least = {
+        "batch": (schedule.batch, 2),
+        "accumulate": (schedule.accumulate, 1),
+        "views": (recipe.views, 1),
+        "cached_views": (recipe.cached_views, 1),
+        "held_out": (recipe.held_out, 1),
+        "seed": (recipe.seed, 0),
+        "mixup": (schedule.mixup, 0),
+        "clip": (schedule.clip, 0),
+        "weight_decay": (schedule.weight_decay, 0),
+        "width": (network.width, 1),
+        "hidden": (min(network.hidden, default=1), 1),
+        "channels": (min(network.channels, default=1), 1),
+    }
+    yield from (f"{name} is {value}, and must be {low} or more" for name, (value, low) in least.items() if value < low)
+    shares = {
+        "dropout": network.dropout,
+        "averaging": schedule.averaging,
+        "pruned": recipe.pruned,
+        "label_smoothing": aim.label_smoothing,
+        "warm_up": schedule.warm_up,
+    }
+    yield from (f"{name} is {s}: a share from 0 up to but not 1" for name, s in shares.items() if not 0 <= s < 1)
+    above = {
+        "learning_rate": schedule.learning_rate,
+        "temperature": aim.temperature,
+        "smallest_crop": recipe.augmentation.smallest_crop,
+        "epochs": min((phase.epochs for phase in schedule.phases), default=1),
+    }
+    yield from (f"{name} is {value}, and must be above 0" for name, value in above.items() if not value > 0)
+    for name, share in (("smallest_crop", recipe.augmentation.smallest_crop), ("label_noise", recipe.label_noise)):
+        if not 0 <= share <= 1:
+            yield f"{name} is {share}: a share from 0 to 1"
+    words = {
+        "trained": (network.trained, get_args(Trained)),
+        "nesting": (aim.nesting, get_args(Nesting)),
+        "sampling": (recipe.sampling, get_args(Sampling)),
+    }
+    for name, (chosen, known) in words.items():
         if chosen not in known:
             yield f"{name} is {chosen!r}, and can be {', '.join(known)}"
     yield from _conflicts(recipe)
@@ -211,7 +214,7 @@ def with_bits(recipe: Recipe, bits: Sequence[int]) -> Recipe:
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """A recipe with some of its values changed: `["seed=3", "learning_rate=0.001", "margin=0.2"]`.
 
-    A name is looked for in the recipe, then in its parts; any other is a setting of the loss.
+    A name is looked for among the settings of the loss, then in the recipe, then in its parts.
     """
     for setting in settings:
         name, equals, text = setting.partition("=")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 from hashgrain.codes import Grains
 from hashgrain.learn.augment import Augmentation
 from hashgrain.learn.losses import TWO_VIEWS
 from hashgrain.learn.recipe import Aim, HeadTuning, Network, Phase, Recipe, Schedule
 
-THREE = Grains(kind=32, thing=64, look=128)
 NESTED = Grains(short=16, medium=32, long=64, longest=128)
 # Chosen on pictures held out, see docs/decisions/0005.
 RETRIEVAL = HeadTuning(
@@ -20,43 +20,35 @@ RETRIEVAL = HeadTuning(
 )
 SMALL = Network(channels=(16, 32, 64), blocks=(0, 1, 1), width=128)
 
-OURS = (
-    Recipe(
-        "default",
-        "the model in the package: kind, thing and look from 64 px",
-        grains=THREE,
-        labelled=("kind", "thing"),
-        aim=Aim(
-            "ortho_hash",
-            {"scale": 12.0, "margin": 0.1},
-            coarse_weight=0.5,
-            classifier_weight=1.0,
-            label_smoothing=0.1,
-            instance_weight=0.25,
-            quantisation_weight=0.03,
-        ),
-        schedule=Schedule((Phase(20, 32), Phase(16, 48), Phase(12, 64))),
-        augmentation=Augmentation(colour=0.2, bar=0.15),
-        views=2,
-        tuning=RETRIEVAL,
+DEFAULT = Recipe(
+    "default",
+    "the model in the package: kind, thing and look from 64 px",
+    grains=Grains(kind=32, thing=64, look=128),
+    labelled=("kind", "thing"),
+    aim=Aim(
+        "ortho_hash",
+        {"scale": 12.0, "margin": 0.1},
+        coarse_weight=0.5,
+        classifier_weight=1.0,
+        label_smoothing=0.1,
+        instance_weight=0.25,
+        quantisation_weight=0.03,
     ),
-    Recipe(
-        "quick",
-        "the same line with a small network in a few minutes, for trying out your own folder",
-        grains=THREE,
-        labelled=("kind", "thing"),
-        aim=Aim(
-            "ortho_hash",
-            {"scale": 12.0, "margin": 0.1},
-            coarse_weight=0.5,
-            classifier_weight=1.0,
-            instance_weight=0.25,
-            quantisation_weight=0.03,
-        ),
+    schedule=Schedule((Phase(20, 32), Phase(16, 48), Phase(12, 64))),
+    augmentation=Augmentation(colour=0.2, bar=0.15),
+    views=2,
+    tuning=RETRIEVAL,
+)
+OURS = (
+    DEFAULT,
+    replace(
+        DEFAULT,
+        name="quick",
+        about="the same line with a small network in a few minutes, for trying out your own folder",
+        aim=replace(DEFAULT.aim, label_smoothing=0.0),
         schedule=Schedule((Phase(6, 32), Phase(2, 64)), batch=64, learning_rate=2e-3),
         network=SMALL,
-        views=2,
-        tuning=RETRIEVAL,
+        augmentation=Augmentation(),
         held_out=5,
     ),
     Recipe(
@@ -152,33 +144,25 @@ SYSTEMS = (
 )
 
 
-def _of_loss(
-    loss: str,
-    about: str,
-    *,
-    settings: Mapping[str, float] | None = None,
-    quantisation: float = 0.0,
-    sampling: Sequence[str] = (),
-    labels: bool = True,
-) -> Recipe:
+def _of_loss(loss: str, about: str, *, balanced: bool = False, labels: bool = True) -> Recipe:
     """One loss, by itself, on our own network: what to compare methods with."""
     return Recipe(
         loss.replace("_", "-"),
         about,
         grains=Grains(thing=64) if labels else Grains(look=64),
         labelled=("thing",) if labels else (),
-        aim=Aim(loss, settings or {}, quantisation_weight=quantisation),
+        aim=Aim(loss),
         schedule=Schedule((Phase(30, 64),)),
         views=2 if loss in TWO_VIEWS else 1,
         cached_views=4 if loss in TWO_VIEWS else 1,
-        sampling="balanced" if sampling else "shuffled",
+        sampling="balanced" if balanced else "shuffled",
         held_out=20,
     )
 
 
 METHODS = (
     _of_loss("contrastive", "pairs: alike ones close, others a margin of bits apart"),
-    _of_loss("n_pair", "one alike picture against all others of the batch (2016)", sampling=("balanced",)),
+    _of_loss("n_pair", "one alike picture against all others of the batch (2016)", balanced=True),
     _of_loss("supervised_contrast", "every picture of the label against all others (2020)"),
     _of_loss("distance_preserving", "distances of codes follow the likeness of label sets"),
     _of_loss("dsh", "deep supervised hashing (2016): contrast of real-valued codes, pulled to 1 and -1"),
@@ -186,7 +170,7 @@ METHODS = (
     _of_loss("dhn", "deep hashing network (2016): likelihood of pairs, log cosh"),
     _of_loss("hashnet", "HashNet (2017): weighted likelihood, tanh that sharpens while training goes on"),
     _of_loss("dch", "deep Cauchy hashing (2018): alike pictures within a small radius"),
-    _of_loss("dtsh", "deep triplet-supervised hashing (2016): likelihood of triplets", sampling=("balanced",)),
+    _of_loss("dtsh", "deep triplet-supervised hashing (2016): likelihood of triplets", balanced=True),
     _of_loss("idhn", "improved deep hashing network (2019): how many labels two pictures share counts"),
     _of_loss("greedy_hash", "GreedyHash (2018): a classifier of the signs, whose gradient goes straight through"),
     _of_loss("csq", "central similarity (2020): centres from a Hadamard matrix"),

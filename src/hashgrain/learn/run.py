@@ -11,28 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from numpy.typing import NDArray
 
 from hashgrain import __version__
-from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
 from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
 from hashgrain.learn.backbones.lora import merge_lora
 from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
-from hashgrain.learn.backbones.zoo import FeaturesBackbone
 from hashgrain.learn.card import write_card
-from hashgrain.learn.data import Labelled, hold_out, load_labelled, lonely_classes, mislabel
+from hashgrain.learn.data import Labelled, load_labelled
 from hashgrain.learn.export import calibrated, export, parity_of, to_onnx
-from hashgrain.learn.features import cached_features
 from hashgrain.learn.graph_heads import with_hasher
-from hashgrain.learn.inputs import Features, Pictures
-from hashgrain.learn.network import HashHead, HashNetwork, LayeredHead
+from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
+from hashgrain.learn.inputs import Pictures
+from hashgrain.learn.network import HashHead, HashNetwork
 from hashgrain.learn.objective import check_aim
 from hashgrain.learn.recipe import Phase, Recipe
+from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
 from hashgrain.learn.teaching import Teacher
-from hashgrain.learn.train import CHECKPOINT_SECONDS, Progress, Training
+from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
 from hashgrain.learn.validation import outputs_of, validate
 
 Say = Callable[[str], None]
@@ -41,8 +39,9 @@ IMPORTANCE_FROM = 512  # pictures that tell which channels matter
 
 def train_bundle(
     recipe: Recipe, data: Path, out: Path, run: Path, say: Say, checkpoint_seconds: float = CHECKPOINT_SECONDS
-) -> dict[str, Any]:
-    """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run."""
+) -> dict[str, Any] | None:
+    """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run; of several processes
+    the first one writes, and the others return None."""
     process = PartialState()
     _check_writable(out)
     backbone = build_backbone(recipe)
@@ -55,7 +54,7 @@ def train_bundle(
     else:
         network = train_network(recipe, backbone, training, held, run, say, checkpoint_seconds)
         if not process.is_main_process:
-            return facts
+            return None
         facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
         bundle, parity = _exported(recipe, network, held, facts)
     bundle = dataclasses.replace(bundle, training={**bundle.training, **facts})
@@ -76,12 +75,12 @@ def train_network(
 ) -> HashNetwork:
     """Backbone and head, trained as the recipe has it, ready for export."""
     if recipe.network.trained == "head":
-        head = _head_on_features(recipe, backbone, training, held, run, say, checkpoint_seconds)
+        head = head_on_features(recipe, backbone, training, held, run, say, checkpoint_seconds)
         return HashNetwork(backbone, head).eval()
     set_trained(backbone, recipe.network.trained)
     network = HashNetwork(backbone, build_head(recipe, backbone))
     work = Training(network, recipe, training, Pictures(training.inputs, recipe.augmentation), held, run)
-    _tell(work, say, checkpoint_seconds)
+    follow(work, say, checkpoint_seconds)
     network = work.finished()
     merge_lora(network.backbone)
     if recipe.pruned:
@@ -90,85 +89,6 @@ def train_network(
         say("a new head on the features of the finished backbone")
         network.head = tuned_head(recipe, network.backbone, training, held, run / "tuning", say)
     return network.eval()
-
-
-def tuned_head(
-    recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say = lambda text: None
-) -> HashHead:
-    """The last step: a new head on the backbone's features, the labelled bits and the others trained apart."""
-    assert recipe.tuning is not None
-    views = _features(recipe, backbone, training, recipe.tuning.cached_views, run, say)
-    seen = dataclasses.replace(held, inputs=_features(recipe, backbone, held, 1, run, say)[0])
-    heads = []
-    for part in last_steps(recipe):
-        learnt, kept = (
-            dataclasses.replace(each, levels={grain: each.levels[grain] for grain in part.labelled})
-            for each in (training, seen)
-        )
-        heads.append(train_head(part, views[: part.cached_views], learnt, kept, run / "-".join(part.grains), say))
-    return HashHead.joined(heads)
-
-
-def last_steps(recipe: Recipe) -> list[Recipe]:
-    """The recipes of the last step: of the bits that labels teach, and of those that they do not."""
-    how, network = recipe.tuning, dataclasses.replace(recipe.network, trained="head", hidden=(), dropout=0.0)
-    assert how is not None
-    common = dataclasses.replace(recipe, network=network, tuning=None, pruned=0.0, label_noise=0.0)
-    steps, taught = [], 0
-    if recipe.labelled:
-        taught = recipe.grains[recipe.labelled[-1]]
-        labelled = dataclasses.replace(
-            common,
-            grains=recipe.grains.up_to(recipe.labelled[-1]),
-            aim=how.labelled,
-            schedule=how.labelled_schedule,
-            network=dataclasses.replace(network, dropout=how.dropout),
-            views=1,
-            cached_views=1,
-        )
-        steps.append(labelled)
-    if taught < recipe.grains.bits:
-        look = dataclasses.replace(
-            common,
-            grains=Grains({recipe.grains.finest: recipe.grains.bits - taught}),
-            labelled=(),
-            aim=how.look,
-            schedule=how.look_schedule,
-            views=2,
-            cached_views=how.cached_views,
-            sampling="shuffled",
-        )
-        steps.append(look)
-    return steps
-
-
-def train_head(
-    recipe: Recipe,
-    views: NDArray[np.float32],
-    data: Labelled,
-    held: Labelled,
-    run: Path,
-    say: Say = lambda text: None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> HashHead:
-    """A head on features (views, n, width) of the pictures of `data`; `held` has features as its inputs."""
-    torch.manual_seed(recipe.seed)
-    width = views.shape[-1]
-    head = HashHead(
-        width,
-        recipe.grains.bits,
-        recipe.network.hidden,
-        normalise=recipe.network.normalise,
-        dropout=recipe.network.dropout,
-    )
-    plain = torch.from_numpy(views[0])
-    head.standardise(plain)
-    work = Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, Features(views), held, run)
-    _tell(work, say, checkpoint_seconds)
-    found = work.finished().head
-    assert isinstance(found, HashHead)
-    found.settle(plain)
-    return found
 
 
 def build_backbone(recipe: Recipe) -> Backbone:
@@ -184,15 +104,6 @@ def build_backbone(recipe: Recipe) -> Backbone:
         width=how.width,
         depths=depths,
     )
-
-
-def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
-    how = recipe.network
-    if how.layered:
-        widths = [*recipe.grains.values()]
-        own = [wide - narrow for narrow, wide in zip([0, *widths], widths, strict=False)]
-        return LayeredHead(backbone.widths, own, normalise=how.normalise)  # type: ignore[arg-type]
-    return HashHead(backbone.width, recipe.grains.bits, how.hidden, normalise=how.normalise, dropout=how.dropout)
 
 
 def _pruned(
@@ -219,7 +130,7 @@ def _pruned(
     )
     shorter = dataclasses.replace(recipe, schedule=schedule)
     work = Training(smaller, shorter, training, Pictures(training.inputs, recipe.augmentation), held, run)
-    _tell(work, say, checkpoint_seconds)
+    follow(work, say, checkpoint_seconds)
     return work.finished()
 
 
@@ -270,30 +181,9 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
     return training, held, facts
 
 
-def _head_on_features(
-    recipe: Recipe,
-    backbone: Backbone,
-    training: Labelled,
-    held: Labelled,
-    run: Path,
-    say: Say,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> HashHead:
-    views = _features(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, say)
-    seen = dataclasses.replace(held, inputs=_features(recipe, backbone, held, 1, run, say)[0])
-    return train_head(recipe, views, training, seen, run, say, checkpoint_seconds)
-
-
-def _features(
-    recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
-) -> NDArray[np.float32]:
-    with PartialState().main_process_first():
-        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
-
-
 def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say) -> Bundle:
     """A bundle whose bits were fitted on features, without a gradient."""
-    features = _features(recipe, backbone, training, 1, run, say)[0]
+    features = features_of(recipe, backbone, training, 1, run, say)[0]
     say(f"fitting {recipe.hasher} on {len(features):,} features of {features.shape[1]} values")
     make: Any = HASHERS[recipe.hasher]
     hasher = make(recipe.grains.bits, **({"seed": recipe.seed} if "seed" in make.__dataclass_fields__ else {}))
@@ -345,7 +235,7 @@ def _check_plan(recipe: Recipe, backbone: Backbone) -> None:
     if recipe.network.backbone == "features":
         raise TrainingError(
             "features that are given have no pictures, which a bundle takes; train a head on them in Python, with"
-            " hashgrain.learn.run.train_head, or fit one of hashgrain.hashers"
+            " hashgrain.learn.heads.train_head, or fit one of hashgrain.hashers"
         )
     for size in sorted({recipe.size, *(phase.size for phase in recipe.schedule.phases)}):
         try:
@@ -356,24 +246,6 @@ def _check_plan(recipe: Recipe, backbone: Backbone) -> None:
                 f"backbone {recipe.network.backbone} does not take pictures of {size} px ({error}); change size=, or"
                 " take a recipe whose phases have one size"
             ) from None
-
-
-def _tell(work: Training, say: Say, checkpoint_seconds: float) -> None:
-    if work.step:
-        say(f"going on at step {work.step} of {len(work.sizes)}")
-    for at in work.steps(checkpoint_seconds):
-        say(told(at))
-
-
-def told(at: Progress) -> str:
-    """One line about where a training stands."""
-    left = at.seconds / max(1, at.step) * (at.steps - at.step)
-    found = "".join(f", {name} {value:.3g}" for name, value in (at.validation or {}).items())
-    warning = f"\nwarning: {at.warning}" if at.warning else ""
-    return (
-        f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s,"
-        f" {left / 60:.0f} min to go{found}{warning}"
-    )
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

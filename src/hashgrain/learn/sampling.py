@@ -1,6 +1,6 @@
 """Which pictures stand in which batch: row numbers for an epoch, from (seed, epoch) alone.
 
-A run that was cut short goes on with the very same batches: see `batches_from`.
+So a run that was cut short goes on with the very same batches.
 """
 
 from __future__ import annotations
@@ -74,14 +74,6 @@ def hierarchical(
 
 def batches_per_epoch(n: int, batch: int) -> int:
     return max(1, n // batch)
-
-
-def batches_from(step: int, per_epoch: int, batches_of: Callable[[int], Sequence[Rows]]) -> Iterator[Rows]:
-    """Batches from a step on, without end, whatever came before it; `batches_of` gives those of an epoch."""
-    epoch, place = divmod(step, per_epoch)
-    while True:
-        yield from batches_of(epoch)[place:]
-        epoch, place = epoch + 1, 0
 
 
 class _Deck:

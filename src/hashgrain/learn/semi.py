@@ -71,11 +71,6 @@ def guess_from_neighbours(
     return guess_from_scores(torch.cat(votes), threshold=agreement, single=single)
 
 
-def fill_in(hot: Tensor, guesses: Guesses) -> Tensor:
-    """The labels that are known, and guesses where there are none. What is known is never overruled."""
-    return torch.where(hot.any(dim=1, keepdim=True), hot, guesses.hot.to(hot.dtype))
-
-
 def guessed_levels(
     levels: Mapping[str, GrainLabels], outputs: Tensor, widths: Mapping[str, int], agreement: float
 ) -> tuple[dict[str, GrainLabels], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
@@ -14,7 +15,7 @@ IMAGENET_MEAN: Colours = (0.485, 0.456, 0.406)
 IMAGENET_STD: Colours = (0.229, 0.224, 0.225)
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Pictures (n, 3, s, s), floats in 0..1, to features (n, width).
 
     Mean and std of the colours are subtracted and divided inside, so that no caller gets them wrong. They are of the
@@ -29,8 +30,8 @@ class Backbone(nn.Module):
         self.mean: Tensor
         self.std: Tensor
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> Tensor: ...
 
     def normalised(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean) / self.std

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """`forward(outputs, truth)`: outputs (n, bits), before any sign, tanh or sigmoid, to one number.
 
     The truth of a supervised loss is (n, classes) zeros and ones: one label a picture, several, or none. Two pictures
@@ -18,8 +20,8 @@ class Loss(nn.Module):
         super().__init__()
         self.bits, self.classes = bits, classes
 
-    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor: ...
 
     def advance(self, share: float) -> None:
         """Called with the share of training that is done, 0 to 1, before each step. Continuation methods use it."""

@@ -1,0 +1,151 @@
+"""Heads on kept features, and the last step of a training: the same loop, in seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+
+from hashgrain.codes import Grains
+from hashgrain.learn.backbones import Backbone
+from hashgrain.learn.backbones.zoo import FeaturesBackbone
+from hashgrain.learn.data import Labelled
+from hashgrain.learn.features import cached_features
+from hashgrain.learn.inputs import Features
+from hashgrain.learn.network import HashHead, HashNetwork, LayeredHead
+from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.train import CHECKPOINT_SECONDS, Progress, Training
+
+Say = Callable[[str], None]
+
+
+def head_on_features(
+    recipe: Recipe,
+    backbone: Backbone,
+    training: Labelled,
+    held: Labelled,
+    run: Path,
+    say: Say,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> HashHead:
+    views = features_of(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, say)
+    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
+    return train_head(recipe, views, training, seen, run, say, checkpoint_seconds)
+
+
+def tuned_head(
+    recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say = lambda text: None
+) -> HashHead:
+    """The last step: a new head on the backbone's features, the labelled bits and the others trained apart."""
+    assert recipe.tuning is not None
+    views = features_of(recipe, backbone, training, recipe.tuning.cached_views, run, say)
+    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
+    heads = []
+    for part in last_steps(recipe):
+        learnt, kept = (
+            dataclasses.replace(each, levels={grain: each.levels[grain] for grain in part.labelled})
+            for each in (training, seen)
+        )
+        heads.append(train_head(part, views[: part.cached_views], learnt, kept, run / "-".join(part.grains), say))
+    return HashHead.joined(heads)
+
+
+def last_steps(recipe: Recipe) -> list[Recipe]:
+    """The recipes of the last step: of the bits that labels teach, and of those that they do not."""
+    how, network = recipe.tuning, dataclasses.replace(recipe.network, trained="head", hidden=(), dropout=0.0)
+    assert how is not None
+    common = dataclasses.replace(recipe, network=network, tuning=None, pruned=0.0, label_noise=0.0)
+    steps, taught = [], 0
+    if recipe.labelled:
+        taught = recipe.grains[recipe.labelled[-1]]
+        labelled = dataclasses.replace(
+            common,
+            grains=recipe.grains.up_to(recipe.labelled[-1]),
+            aim=how.labelled,
+            schedule=how.labelled_schedule,
+            network=dataclasses.replace(network, dropout=how.dropout),
+            views=1,
+            cached_views=1,
+        )
+        steps.append(labelled)
+    if taught < recipe.grains.bits:
+        look = dataclasses.replace(
+            common,
+            grains=Grains({recipe.grains.finest: recipe.grains.bits - taught}),
+            labelled=(),
+            aim=how.look,
+            schedule=how.look_schedule,
+            views=2,
+            cached_views=how.cached_views,
+            sampling="shuffled",
+        )
+        steps.append(look)
+    return steps
+
+
+def train_head(
+    recipe: Recipe,
+    views: NDArray[np.float32],
+    data: Labelled,
+    held: Labelled,
+    run: Path,
+    say: Say = lambda text: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> HashHead:
+    """A head on features (views, n, width) of the pictures of `data`; `held` has features as its inputs."""
+    torch.manual_seed(recipe.seed)
+    width = views.shape[-1]
+    head = HashHead(
+        width,
+        recipe.grains.bits,
+        recipe.network.hidden,
+        normalise=recipe.network.normalise,
+        dropout=recipe.network.dropout,
+    )
+    plain = torch.from_numpy(views[0])
+    head.standardise(plain)
+    work = Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, Features(views), held, run)
+    follow(work, say, checkpoint_seconds)
+    found = work.finished().head
+    assert isinstance(found, HashHead)
+    found.settle(plain)
+    return found
+
+
+def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
+    how = recipe.network
+    if how.layered:
+        widths = [*recipe.grains.values()]
+        own = [wide - narrow for narrow, wide in zip([0, *widths], widths, strict=False)]
+        return LayeredHead(backbone.widths, own, normalise=how.normalise)  # type: ignore[arg-type]
+    return HashHead(backbone.width, recipe.grains.bits, how.hidden, normalise=how.normalise, dropout=how.dropout)
+
+
+def features_of(
+    recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
+) -> NDArray[np.float32]:
+    with PartialState().main_process_first():
+        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
+
+
+def follow(work: Training, say: Say, checkpoint_seconds: float) -> None:
+    if work.step:
+        say(f"going on at step {work.step} of {len(work.sizes)}")
+    for at in work.steps(checkpoint_seconds):
+        say(told(at))
+
+
+def told(at: Progress) -> str:
+    """One line about where a training stands."""
+    left = at.seconds / max(1, at.step) * (at.steps - at.step)
+    found = "".join(f", {name} {value:.3g}" for name, value in (at.validation or {}).items())
+    warning = f"\nwarning: {at.warning}" if at.warning else ""
+    return (
+        f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s,"
+        f" {left / 60:.0f} min to go{found}{warning}"
+    )
