@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
@@ -18,6 +17,7 @@ from hashgrain.learn.data import Labelled
 from hashgrain.learn.features import cached_features
 from hashgrain.learn.inputs import Features
 from hashgrain.learn.network import HashHead, HashNetwork, LayeredHead
+from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Recipe
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Progress, Training
 
@@ -129,7 +129,7 @@ def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
 def features_of(
     recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
 ) -> NDArray[np.float32]:
-    with PartialState().main_process_first():
+    with this_process().main_process_first():
         return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
 
 

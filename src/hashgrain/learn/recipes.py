@@ -113,7 +113,7 @@ SYSTEMS = (
         aim=Aim("triplet", quantisation_weight=0.1),
         schedule=Schedule((Phase(20, 224),), batch=64, learning_rate=1e-4),
         size=224,
-        network=Network("torchvision:alexnet", hidden=(512,), normalise=False),
+        network=Network("torchvision:alexnet", hidden=(512,)),  # normalised: else all outputs fall together
         sampling="balanced",
         held_out=5,
     ),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from hashgrain import __version__
 from hashgrain.encoder import Bundle, Encoder
@@ -27,6 +26,7 @@ from hashgrain.learn.heads import build_head, features_of, follow, head_on_featu
 from hashgrain.learn.inputs import Pictures
 from hashgrain.learn.network import HashHead, HashNetwork
 from hashgrain.learn.objective import check_aim
+from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Phase, Recipe
 from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
 from hashgrain.learn.teaching import Teacher
@@ -42,7 +42,7 @@ def train_bundle(
 ) -> dict[str, Any] | None:
     """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run; of several processes
     the first one writes, and the others return None."""
-    process = PartialState()
+    process = this_process()
     _check_writable(out)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)

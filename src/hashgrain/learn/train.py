@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -28,6 +27,7 @@ from hashgrain.learn.inputs import Features, Inputs
 from hashgrain.learn.network import HashNetwork
 from hashgrain.learn.objective import Objective
 from hashgrain.learn.precision import best_precision
+from hashgrain.learn.processes import several, this_process
 from hashgrain.learn.recipe import Recipe, Schedule
 from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled
 from hashgrain.learn.semi import guessed_levels
@@ -80,9 +80,9 @@ class Training:
     ) -> None:
         self.recipe, self.data, self.inputs, self.held, self.run = recipe, data, inputs, held, run
         self.precision = best_precision()
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
         # A batch without labels leaves the classifier unused, which several processes must expect.
-        handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if several else []
+        handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if several() else []
+        this_process()
         self.accelerator = Accelerator(mixed_precision=self.precision, kwargs_handlers=handlers)
         self.sizes = plan(recipe, len(data))
         self.epoch, self.batches = -1, list[NDArray[np.int64]]()

@@ -1,0 +1,17 @@
+"""Which of several processes this is, where torchrun started more than one."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import PartialState
+
+
+def several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def this_process() -> PartialState:
+    # accelerate joins processes without GPUs only where it is told to; else each would train a model of its own.
+    return PartialState(cpu=several() and not torch.cuda.is_available())
