@@ -12,10 +12,10 @@ demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~
 	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 test: $(VENV)/.dev  ## every test but those that train a network
-	$(RUN) pytest -n auto --dist worksteal -m "not train"
+	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m "not train"
 
 test-quick: $(VENV)/.dev  ## what to run while working
-	$(RUN) pytest -n auto --dist worksteal -m "not slow and not train"
+	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m "not slow and not train"
 
 test-train: $(VENV)/.train  ## the tests that train a network; takes torch
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m train
