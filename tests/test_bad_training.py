@@ -367,6 +367,8 @@ def test_a_run_that_is_interrupted_goes_on_with_the_same_command(drawn: Path, he
     command = ["train", "--data", str(drawn), "--out", "model", "--recipe", "csq", *settings]
     command += ["--checkpoint-minutes", "0"]
     place = here / "runs/csq/checkpoint.pt"
+    # A suite that was started in the background hands on that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: the very same steps
     with subprocess.Popen(
         [sys.executable, "-m", "hashgrain", *command], stderr=subprocess.PIPE, text=True, env=environment

@@ -37,6 +37,7 @@ def test_two_processes_train_one_model_and_the_first_writes_it(tmp_path: Path) -
     done = shared_out(tmp_path)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)  # of one process alone
+    assert done.stderr.count(b"training on 96 pictures") == 1
     assert facts["validation"]["kind mAP"] > 0.8  # two kinds, a half by chance
     pictures = load_labelled(folder, Encoder.load(tmp_path / "model").bundle.size[0], ())
     assert len(Encoder.load(tmp_path / "model").codes(pictures.inputs)) == len(pictures)

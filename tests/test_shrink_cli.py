@@ -86,6 +86,16 @@ def test_a_shrunk_model_is_smaller_and_says_how_many_bits_it_kept(
     assert Encoder.load("again").digest == small.digest
 
 
+def test_what_is_kept_to_ask_with_does_not_calibrate(made: Made, here: Path) -> None:
+    """Of a set with parts, `train` alone is looked at; of one that has nothing else, all of it."""
+    for name in ("train", "val"):
+        rows = [f"{photo},a" for photo in sorted(made.photos.iterdir())[: 15 if name == "train" else 9]]
+        (here / f"{name}.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    shrink = ["shrink", made.model, "--int8", "--out", "out", "--json", "--pictures"]
+    assert json.loads(hashgrain(*shrink, here).stdout)["pictures"] == 15
+    assert json.loads(hashgrain(*shrink, here / "val.csv").stdout)["pictures"] == 9
+
+
 def test_codes_of_a_shrunk_model_do_not_mix_with_those_of_the_large_one(made: Made, here: Path) -> None:
     assert hashgrain("shrink", made.model, "--half", "--pictures", made.photos, "--out", "out", "-q").exit_code == 0
     assert hashgrain("add", "own.hg", made.photos, "--model", "out", "-q", "--workers", "0").exit_code == 0

@@ -43,6 +43,8 @@ def train_bundle(
     """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run; of several processes
     the first one writes, and the others return None."""
     process = this_process()
+    if not process.is_main_process:
+        say = _silent
     _check_writable(out)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
@@ -62,6 +64,10 @@ def train_bundle(
     write_card(out / "card.md", recipe, facts, parity)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     return facts | {"bundle": str(out), "digest": bundle.digest, "parity": parity}
+
+
+def _silent(text: str) -> None:
+    """Of several processes one speaks."""
 
 
 def train_network(

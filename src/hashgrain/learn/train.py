@@ -82,7 +82,7 @@ class Training:
         self.precision = best_precision()
         # A batch without labels leaves the classifier unused, which several processes must expect.
         handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if several() else []
-        this_process()
+        this_process()  # which joins the others before Accelerator looks for them
         self.accelerator = Accelerator(mixed_precision=self.precision, kwargs_handlers=handlers)
         self.sizes = plan(recipe, len(data))
         self.epoch, self.batches = -1, list[NDArray[np.int64]]()
