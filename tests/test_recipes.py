@@ -216,6 +216,17 @@ def test_a_teacher_is_imitated_and_must_have_the_same_grains(folder: Path, tmp_p
         Teacher("default", RECIPES["csq"].grains)
 
 
+def test_a_pruned_student_of_a_teacher_gets_its_last_step_too(hashgrain: Run, folder: Path, tmp_path: Path) -> None:
+    settings = ["teacher=default", "pruned=0.5", "pruned_epochs=1", "epochs=2", "batch=16", "held_out=3"]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "quick", *changes)
+    assert trained.returncode == 0, trained.stderr
+    assert b"pruned from" in trained.stderr
+    logs = [(tmp_path / "runs/quick" / at / "log.jsonl").read_text() for at in ("", "pruned", "tuning/kind-thing")]
+    assert ["teacher" in json.loads(log.splitlines()[0])["parts"] for log in logs] == [True, True, False]
+    assert Encoder.load(tmp_path / "model").grains == Encoder.load().grains
+
+
 @pytest.mark.parametrize("hidden", [(), (24, 16)])
 def test_a_head_behind_a_bundle_is_the_head_that_was_trained(hidden: tuple[int, ...]) -> None:
     from hashgrain.learn.graph_heads import with_hasher

@@ -59,7 +59,8 @@ def last_steps(recipe: Recipe) -> list[Recipe]:
     """The recipes of the last step: of the bits that labels teach, and of those that they do not."""
     how, network = recipe.tuning, dataclasses.replace(recipe.network, trained="head", hidden=(), dropout=0.0)
     assert how is not None
-    common = dataclasses.replace(recipe, network=network, tuning=None, pruned=0.0, label_noise=0.0)
+    # The aim goes with the network: a teacher looks at pictures, and there are none here.
+    common = dataclasses.replace(recipe, network=network, aim=how.look, tuning=None, pruned=0.0, label_noise=0.0)
     steps, taught = [], 0
     if recipe.labelled:
         taught = recipe.grains[recipe.labelled[-1]]
@@ -78,7 +79,6 @@ def last_steps(recipe: Recipe) -> list[Recipe]:
             common,
             grains=Grains({recipe.grains.finest: recipe.grains.bits - taught}),
             labelled=(),
-            aim=how.look,
             schedule=how.look_schedule,
             views=2,
             cached_views=how.cached_views,
