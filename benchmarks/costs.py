@@ -41,8 +41,7 @@ def quality(encoder: Encoder, queries: Labelled, database: Labelled) -> list[flo
     return scores
 
 
-def main() -> None:
-    bundles = {name: Bundle.read(place) for name, _, place in (given.partition("=") for given in sys.argv[1:])}
+def cost_table(bundles: dict[str, Bundle]) -> str:
     folder, cache = need_data() / "tiny-imagenet-200", HERE / "runs" / "tiny"
     size = next(iter(bundles.values())).size[0]
     _, held = hold_out(load_labelled(folder, size, GRAINS, cache=cache), 50)
@@ -56,12 +55,17 @@ def main() -> None:
         points = [f"{score:.3f} ({100 * (score - base):+.1f})" for score, base in pairs]
         speed = f"{times[name]:.2f} ({times[first] / times[name]:.2f}x)"
         rows.append([name, f"{len(bundle.onnx) / 1e6:.1f} MB", speed, *points])
-    text = (
+    return (
         "Queries of `val` against 10,000 pictures kept out of training; in brackets the speed against the first row,"
         " and points of P@10 against it. One thread, pictures decoded beforehand.\n\n"
         + table(["model", "size", "ms a picture", "kind P@10", "thing P@10"], rows)
     )
-    write_section("4d-costs", "Smaller and larger models", "python benchmarks/costs.py NAME=BUNDLE ...", text)
+
+
+def main() -> None:
+    bundles = {name: Bundle.read(place) for name, _, place in (given.partition("=") for given in sys.argv[1:])}
+    command = "python benchmarks/costs.py NAME=BUNDLE ..."
+    write_section("4d-costs", "Smaller and larger models", command, cost_table(bundles))
 
 
 if __name__ == "__main__":

@@ -230,6 +230,10 @@ def test_a_number_that_makes_no_sense_is_named_with_what_would(setting: str, dra
     assert any(word in line for word in setting.replace("_", " ").partition("=")[0].split()), line
 
 
+def test_hidden_layers_that_the_last_step_would_throw_away_are_refused(drawn: Path, here: Path) -> None:
+    refused(train(drawn, "hidden=64", recipe="quick", more=("-q",)), "recipe quick", "last step", "hidden")
+
+
 def test_holding_nothing_out_is_done_or_refused(drawn: Path, here: Path, no_export: None) -> None:
     """No pictures to validate on is what `held_out=0` says, and the message about -1 offers it."""
     result = train(drawn, "held_out=0", more=("-q",))

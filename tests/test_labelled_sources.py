@@ -180,6 +180,24 @@ def test_a_member_that_is_too_large_is_one_picture_less(tmp_path: Path, monkeypa
     assert small.read() == b"x"
 
 
+def test_pictures_of_one_key_wait_for_its_end_in_so_much_memory_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashgrain.sources.archives.MAX_BYTES", 1000)
+    shard(
+        tmp_path / "a.tar",
+        *((f"1.{i}.jpg", b"x" * 400) for i in range(4)),
+        ("1.cls", b"0"),
+        ("2.jpg", b"x" * 900),
+        ("2.cls", b"0"),
+    )
+    first, second, third, fourth, next_key = found(tmp_path / "a.tar")
+    assert [len(each.read()) for each in (first, second, next_key)] == [400, 400, 900]
+    for each in (third, fourth):
+        with pytest.raises(ImageError, match="the files of its key are larger"):
+            each.read()
+
+
 @pytest.mark.parametrize("beside", [("1.txt", b"a long caption " * 20), ("1.json", b"[" * 100_000), ("1.xml", b"cat")])
 def test_a_shards_picture_without_a_class_is_named(tmp_path: Path, beside: tuple[str, bytes]) -> None:
     shard(tmp_path / "a.tar", ("1.jpg", b"x"), beside)

@@ -227,6 +227,23 @@ def test_a_pruned_student_of_a_teacher_gets_its_last_step_too(hashgrain: Run, fo
     assert Encoder.load(tmp_path / "model").grains == Encoder.load().grains
 
 
+def test_a_head_alone_of_a_recipe_with_a_last_step_is_that_last_step(
+    hashgrain: Run, folder: Path, tmp_path: Path
+) -> None:
+    settings = ["trained=head", "backbone=bundle:default", "held_out=3"]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "default", *changes)
+    assert trained.returncode == 0, trained.stderr
+    assert b"the backbone stays as it is" in trained.stderr
+    assert sorted(path.parent.name for path in (tmp_path / "runs/default").rglob("log.jsonl")) == ["kind-thing", "look"]
+    made, before = Encoder.load(tmp_path / "model"), Encoder.load()
+    assert made.grains == before.grains
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    outputs, features = made.outputs_and_features(pixels)
+    np.testing.assert_allclose(features, before.outputs_and_features(pixels)[1], atol=1e-4)
+    assert (np.sign(outputs) != np.sign(before.outputs(pixels))).any()
+
+
 @pytest.mark.parametrize("hidden", [(), (24, 16)])
 def test_a_head_behind_a_bundle_is_the_head_that_was_trained(hidden: tuple[int, ...]) -> None:
     from hashgrain.learn.graph_heads import with_hasher

@@ -22,7 +22,7 @@ from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn import checkpoint  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
 from hashgrain.learn.data import GrainLabels, Labelled, load_labelled  # noqa: E402
-from hashgrain.learn.heads import build_head, last_steps, train_head  # noqa: E402
+from hashgrain.learn.heads import LEAST_STEPS, build_head, last_steps, long_enough, train_head  # noqa: E402
 from hashgrain.learn.inputs import Features, Pictures  # noqa: E402
 from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule  # noqa: E402
@@ -347,6 +347,15 @@ def test_the_last_step_trains_the_head_alone_and_keeps_the_grains() -> None:
     assert {labelled.network.trained, look.network.trained} == {"head"}
     assert dict(labelled.grains) == {"kind": 32, "thing": 64}
     assert (dict(look.grains), look.labelled, look.views) == ({"look": 64}, (), 2)
+
+
+@pytest.mark.parametrize("pictures", [1, 50, 1000, 70_000])
+def test_the_last_step_takes_enough_steps_of_few_pictures_too(pictures: int) -> None:
+    from hashgrain.learn.recipes import RECIPES
+
+    for part in last_steps(RECIPES["default"]):
+        steps, before = (len(plan(each, pictures)) for each in (long_enough(part, pictures), part))
+        assert steps == max(before, LEAST_STEPS)
 
 
 def test_joined_heads_give_the_bits_of_each() -> None:

@@ -22,6 +22,7 @@ from hashgrain.learn.recipe import Recipe
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Progress, Training
 
 Say = Callable[[str], None]
+LEAST_STEPS = 300  # of the last step. On 1,000 pictures its 30 epochs are 30 steps, after which a head is half-baked
 
 
 def head_on_features(
@@ -46,7 +47,7 @@ def tuned_head(
     views = features_of(recipe, backbone, training, recipe.tuning.cached_views, run, say)
     seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
     heads = []
-    for part in last_steps(recipe):
+    for part in (long_enough(part, len(training)) for part in last_steps(recipe)):
         learnt, kept = (
             dataclasses.replace(each, levels={grain: each.levels[grain] for grain in part.labelled})
             for each in (training, seen)
@@ -86,6 +87,15 @@ def last_steps(recipe: Recipe) -> list[Recipe]:
         )
         steps.append(look)
     return steps
+
+
+def long_enough(recipe: Recipe, pictures: int) -> Recipe:
+    """The recipe with more epochs, where so few pictures would make too few steps of them."""
+    schedule = recipe.schedule
+    steps = sum(phase.epochs for phase in schedule.phases) * pictures / (recipe.views * schedule.batch)
+    more = max(1.0, LEAST_STEPS / steps)
+    phases = tuple(dataclasses.replace(phase, epochs=more * phase.epochs) for phase in schedule.phases)
+    return dataclasses.replace(recipe, schedule=dataclasses.replace(schedule, phases=phases))
 
 
 def train_head(

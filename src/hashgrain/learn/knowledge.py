@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,6 +40,23 @@ def similarities_of_paths(paths: Sequence[tuple[str, ...]]) -> NDArray[np.float6
         place = np.array(at, np.int64)
         shared += (place[:, None] == place[None, :]) & (place >= 0)
     return np.asarray(2 * shared / (depths[:, None] + depths[None, :]), np.float64)
+
+
+def similarities_of_classes(names: Sequence[str], file: str = "") -> NDArray[np.float64]:
+    """(classes, classes): what the file says, if there is one, else what their paths do."""
+    if not file:
+        return similarities_of_paths([tuple(name.split("/")) for name in names])
+    try:
+        with Path(file).open("rb") as stream:
+            found = np.asarray(np.lib.format.read_array(stream, allow_pickle=False), np.float64)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise TrainingError(f"similarity {file} cannot be read as an .npy file of numbers: {error}") from None
+    if found.shape != (len(names), len(names)):
+        raise TrainingError(
+            f"similarity {file} has shape {found.shape}; there are {len(names)} classes, {names[0]} to {names[-1]}, and"
+            " it takes a number for each two of them, in that order"
+        )
+    return checked_similarity(found)
 
 
 def checked_similarity(similarity: NDArray[np.float64]) -> NDArray[np.float64]:

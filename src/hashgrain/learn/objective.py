@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.knowledge import similarities_of_classes, soft_targets
 from hashgrain.learn.losses import CENTRED, LOSSES, ONE_VIEW, TWO_VIEWS, UNSUPERVISED, InstanceContrast, Loss
 from hashgrain.learn.losses.balance import balance, decorrelation
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.code_distance import code_distance
-from hashgrain.learn.losses.quantisation import quantisation
+from hashgrain.learn.losses.quantisation import QUANTISATIONS
 from hashgrain.learn.nesting import long_to_short, nested_loss, prefix_losses
 from hashgrain.learn.recipe import Recipe
 from hashgrain.learn.teaching import centres_of
@@ -35,8 +36,13 @@ class Objective(nn.Module):
         self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss has a say in
         self.look = InstanceContrast(recipe.aim.temperature)
         self.classifier: nn.Linear | None = None
+        self.likeness: Tensor  # of the classes that it tells apart, where it is to go by that
         if recipe.aim.classifier_weight and recipe.labelled:
-            self.classifier = nn.Linear(width, len(levels[recipe.labelled[-1]].names))
+            names = levels[recipe.labelled[-1]].names
+            self.classifier = nn.Linear(width, len(names))
+            if recipe.aim.soft_targets:
+                likeness = torch.from_numpy(similarities_of_classes(names, recipe.aim.similarity))
+                self.register_buffer("likeness", likeness, persistent=False)
 
     def advance(self, share: float) -> None:
         for loss in self.losses.values():
@@ -89,7 +95,7 @@ class Objective(nn.Module):
         if aim.instance_weight and self.taught < outputs.shape[1]:
             terms.append(("telling apart", aim.instance_weight, self.look(outputs[:, self.taught :])))
         if aim.quantisation_weight:
-            terms.append(("quantisation", aim.quantisation_weight, quantisation(outputs)))
+            terms.append(("quantisation", aim.quantisation_weight, QUANTISATIONS[aim.quantisation](outputs)))
         if aim.balance_weight:
             terms.append(("balance", aim.balance_weight, balance(outputs)))
         if aim.decorrelation_weight:
@@ -106,7 +112,10 @@ class Objective(nn.Module):
         known = truth.sum(dim=1) > 0
         if not known.any():
             return features.sum() * 0
-        return label_cross_entropy(self.classifier(features[known]), truth[known], self.recipe.aim.label_smoothing)
+        aim, asked = self.recipe.aim, truth[known]
+        if aim.soft_targets:
+            asked = soft_targets(asked, self.likeness, aim.soft_targets)
+        return label_cross_entropy(self.classifier(features[known]), asked, aim.label_smoothing)
 
     def _widths(self) -> dict[str, int]:
         return {grain: self.recipe.grains[grain] for grain in self.losses}
@@ -117,6 +126,8 @@ def check_aim(recipe: Recipe) -> None:
     aim = recipe.aim
     if aim.loss not in LOSSES:
         raise TrainingError(f"there is no loss {aim.loss!r}; there are {', '.join(LOSSES)}")
+    if aim.semantic_centres and aim.loss not in CENTRED:
+        raise TrainingError(f"loss {aim.loss} has no centres to place by likeness; these have: {', '.join(CENTRED)}")
     apart = aim.loss in TWO_VIEWS or aim.instance_weight > 0
     if apart and recipe.views != 2:
         raise TrainingError(f"recipe {recipe.name} compares two views of each picture: --set views=2")

@@ -15,6 +15,7 @@ from hashgrain.learn.augment import Augmentation
 from hashgrain.learn.backbones.freezing import Trained
 
 Nesting = Literal["sum", "even", "dominant"]
+Quantisation = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
 Sampling = Literal["shuffled", "balanced", "hierarchical"]
 
 
@@ -48,11 +49,14 @@ class Aim:
     settings: Mapping[str, float] = field(default_factory=dict)  # of the loss
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
+    similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
     classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
     label_smoothing: float = 0.0  # of that classifier
+    soft_targets: float = 0.0  # of it too: a temperature, at which classes like the label get some of its share
     instance_weight: float = 0.0  # telling pictures apart, on the bits that no label teaches
     temperature: float = 0.2  # of that
     quantisation_weight: float = 0.0
+    quantisation: Quantisation = "squared"  # how what is lost by rounding to bits is measured
     balance_weight: float = 0.0
     decorrelation_weight: float = 0.0
     cascade_weight: float = 0.0  # longer prefixes teach shorter ones
@@ -141,6 +145,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "seed": (recipe.seed, 0),
         "mixup": (schedule.mixup, 0),
         "clip": (schedule.clip, 0),
+        "soft_targets": (aim.soft_targets, 0),
         "weight_decay": (schedule.weight_decay, 0),
         "width": (network.width, 1),
         "hidden": (min(network.hidden, default=1), 1),
@@ -168,6 +173,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
     words = {
         "trained": (network.trained, get_args(Trained)),
         "nesting": (aim.nesting, get_args(Nesting)),
+        "quantisation": (aim.quantisation, get_args(Quantisation)),
         "sampling": (recipe.sampling, get_args(Sampling)),
     }
     for name, (chosen, known) in words.items():
@@ -182,12 +188,20 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
     graph = network.backbone.partition(":")[0] in ("bundle", "onnx")
     if network.layered and (head or network.hidden or recipe.tuning or network.backbone != "compact"):
         yield "layered is of the compact backbone trained whole, without hidden layers or a last step"
+    if network.hidden and recipe.tuning:
+        yield "the last step makes a new head of one layer, so hidden= would be thrown away; leave it out"
     if network.layered and len(recipe.grains) > len(network.channels):
         yield f"layered takes a stage for each of the {len(recipe.grains)} grains; there are {len(network.channels)}"
     if graph and not head:
         yield f"backbone {network.backbone} is a finished graph: --set trained=head"
     if aim.teacher and head:
         yield "a teacher looks at pictures, and trained=head at kept features; train more than the head"
+    if aim.soft_targets and not aim.classifier_weight:
+        yield "soft_targets are of the classifier: --set classifier_weight=1"
+    if aim.soft_targets and aim.label_smoothing:
+        yield "soft_targets are a smoothing of labels already: --set label_smoothing=0"
+    if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
+        yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
     if aim.pseudo_labels and recipe.sampling != "shuffled":
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):

@@ -80,6 +80,9 @@ def train_network(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashNetwork:
     """Backbone and head, trained as the recipe has it, ready for export."""
+    if recipe.network.trained == "head" and recipe.tuning:
+        say("the backbone stays as it is: training the last step of the recipe, a new head on its features")
+        return HashNetwork(backbone, tuned_head(recipe, backbone, training, held, run / "tuning", say)).eval()
     if recipe.network.trained == "head":
         head = head_on_features(recipe, backbone, training, held, run, say, checkpoint_seconds)
         return HashNetwork(backbone, head).eval()
@@ -243,7 +246,8 @@ def _check_plan(recipe: Recipe, backbone: Backbone) -> None:
             "features that are given have no pictures, which a bundle takes; train a head on them in Python, with"
             " hashgrain.learn.heads.train_head, or fit one of hashgrain.hashers"
         )
-    for size in sorted({recipe.size, *(phase.size for phase in recipe.schedule.phases)}):
+    phases = recipe.schedule.phases if recipe.network.trained != "head" else ()  # kept features are of one size
+    for size in sorted({recipe.size, *(phase.size for phase in phases)}):
         try:
             with torch.no_grad():
                 backbone.eval()(torch.zeros(2, 3, size, size))

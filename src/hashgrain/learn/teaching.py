@@ -13,7 +13,7 @@ from hashgrain.encoder import Bundle
 from hashgrain.errors import TrainingError
 from hashgrain.learn.centres import class_centres, nested_centres
 from hashgrain.learn.data import GrainLabels, parents_of
-from hashgrain.learn.knowledge import semantic_centres, similarities_of_paths
+from hashgrain.learn.knowledge import semantic_centres, similarities_of_classes
 from hashgrain.learn.onnx_torch import read_graph, run_graph
 from hashgrain.learn.recipe import Recipe
 
@@ -47,7 +47,7 @@ def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, T
     if recipe.aim.semantic_centres:
         if len(grains) != 1:
             raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")
-        likeness = similarities_of_paths([tuple(name.split("/")) for name in levels[grains[0]].names])
+        likeness = similarities_of_classes(levels[grains[0]].names, recipe.aim.similarity)
         return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed).tensor()}
     nested = all(levels[grain].single for grain in grains)
     parents = list(parents_of({grain: levels[grain] for grain in grains}).values()) if nested else []

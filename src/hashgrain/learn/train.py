@@ -92,8 +92,9 @@ class Training:
         self.guessed = 0.0  # share of the pictures without labels that have a guess
         self.teacher = Teacher(recipe.aim.teacher, recipe.grains) if recipe.aim.teacher else None
         network.to(memory_format=torch.channels_last)
+        objective = Objective(recipe, data.levels, network.backbone.width)  # which reads what is known of the classes
         start = self._start(network)
-        learner = Learner(network, Objective(recipe, data.levels, network.backbone.width))
+        learner = Learner(network, objective)
         optimiser = torch.optim.AdamW(parameter_groups(learner, recipe.schedule))
         self.learner, self.optimiser = self.accelerator.prepare(learner, optimiser)
         self.plain: Learner = self.accelerator.unwrap_model(self.learner)
@@ -105,12 +106,15 @@ class Training:
         self._resume()
 
     def _start(self, network: HashNetwork) -> str:
-        """A digest of what training begins with, besides the pictures: weights, features that are given, a teacher."""
+        """A digest of what training begins with, besides the pictures: weights, features that are given, a teacher,
+        what is known of the classes."""
         views = (
             hashlib.sha256(self.inputs.views.numpy().tobytes()).hexdigest() if isinstance(self.inputs, Features) else ""
         )
         teacher = self.teacher.digest if self.teacher else ""
-        return hashlib.sha256(f"{digest_of(network)} {views} {teacher}".encode()).hexdigest()
+        file = self.recipe.aim.similarity
+        known = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+        return hashlib.sha256(f"{digest_of(network)} {views} {teacher} {known}".encode()).hexdigest()
 
     @property
     def kept(self) -> nn.Module:

@@ -30,7 +30,7 @@ def outputs_of(
     device = next(network.parameters()).device
     parts = []
     for start in range(0, len(inputs), batch):
-        seen = torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch])).to(device)
+        seen = torch.from_numpy(np.array(inputs[start : start + batch])).to(device)  # a copy: kept ones are read-only
         if seen.ndim == 4:
             seen = seen.permute(0, 3, 1, 2).float() / 255
             if seen.shape[-1] != size:

@@ -24,6 +24,7 @@ def archive_sources(path: str) -> Iterator[Source | Refused]:
     key = ""
     pictures: list[tuple[str, bytes | str]] = []
     notes: dict[str, Any] = {}
+    room = MAX_BYTES  # for all that wait for the rest of their key: a hostile archive has one key for everything
 
     def group() -> Iterator[Source | Refused]:
         for name, content in pictures:
@@ -41,10 +42,12 @@ def archive_sources(path: str) -> Iterator[Source | Refused]:
                 own_key = f"{folder}/{name.partition('.')[0]}"
                 if own_key != key:
                     yield from group()
-                    key, pictures, notes = own_key, [], {}
+                    key, pictures, notes, room = own_key, [], {}, MAX_BYTES
                 suffix = os.path.splitext(name)[1].lower()
                 if suffix in SUFFIXES:
-                    pictures.append((member.name, _content(archive, member)))
+                    content = _content(archive, member, room)
+                    room -= len(content)  # of a refusal too, which is also kept
+                    pictures.append((member.name, content))
                 else:
                     notes.update(_notes(archive, member, suffix))
             _check_end(archive)
@@ -75,10 +78,12 @@ def read_member(path: str, name: str) -> bytes:
     return content
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | str:
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, room: int | None = None) -> bytes | str:
     """The bytes, or why not."""
     if member.size > MAX_BYTES:
         return f"the file is larger than {MAX_BYTES >> 20} MB"
+    if room is not None and member.size > room:
+        return f"the files of its key are larger than {MAX_BYTES >> 20} MB together"
     file = archive.extractfile(member)
     content = file.read() if file else b""
     if len(content) < member.size:

@@ -6,6 +6,7 @@ All are means over outputs (cosine: over pictures), so none grows with the lengt
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,3 +48,13 @@ def scaled_quantisation(outputs: Tensor) -> Tensor:
     """
     magnitudes = outputs.abs()
     return (magnitudes - magnitudes.mean(dim=0)).square().mean()
+
+
+QUANTISATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "squared": quantisation,
+    "absolute": absolute_quantisation,
+    "log_cosh": log_cosh_quantisation,
+    "cubic": cubic_quantisation,
+    "cosine": cosine_quantisation,
+    "scaled": scaled_quantisation,
+}

@@ -1,0 +1,121 @@
+"""One nested model against four dedicated ones, each a whole network trained from random weights.
+
+The recipe `nested` with the small network of `quick`, on CIFAR-10 and on Tiny ImageNet at 32 px. Queries are searched
+in pictures that no model learns from; nothing was chosen on either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hashgrain import Codes, Grains
+from hashgrain.evaluate import average_precision, precision, tally
+from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.recipe import Phase, Recipe
+from hashgrain.learn.recipes import RECIPES
+from hashgrain.learn.run import build_backbone, train_network
+from hashgrain.learn.splits import hold_out
+from hashgrain.learn.validation import outputs_of
+from report import HERE, need_data, table, write_section
+
+SIZE, EPOCHS = 32, 8
+NESTED = RECIPES["nested"]
+SMALL = dataclasses.replace(
+    NESTED,
+    size=SIZE,
+    network=RECIPES["quick"].network,
+    schedule=dataclasses.replace(NESTED.schedule, phases=(Phase(EPOCHS, SIZE),)),
+)
+Figures = dict[str, list[tuple[list[list[float]], float]]]
+FIRST = "four dedicated models"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    folder: str
+    queries: str  # the part that asks
+    searched: int  # pictures of each class, kept out of training
+    seeds: tuple[int, ...]
+
+
+SETS = (Pictures("cifar-10", "test", 1000, (0, 1, 2)), Pictures("tiny-imagenet-200", "val", 50, (0,)))
+
+
+def recipe_of(grains: Mapping[str, int], seed: int) -> Recipe:
+    return dataclasses.replace(SMALL, grains=Grains(grains), labelled=tuple(grains), seed=seed + 1)
+
+
+def trained(recipe: Recipe, parts: dict[str, Labelled]) -> tuple[list[list[float]], float]:
+    """mAP@ALL and P@10 at each length of the recipe, and the seconds of training."""
+    data = dataclasses.replace(
+        parts["training"], levels=dict.fromkeys(recipe.grains, parts["training"].levels["thing"])
+    )
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as run:
+        nothing = data.take(np.arange(0))
+        network = train_network(recipe, build_backbone(recipe), data, nothing, Path(run), lambda text: None)
+    took = time.perf_counter() - started
+    asked, searched = (outputs_of(network, parts[part].inputs, SIZE)[0] for part in ("queries", "database"))
+    labels = [parts[part].levels["thing"].only() for part in ("queries", "database")]
+    scores = []
+    for bits in recipe.grains.values():
+        codes = [Codes.from_outputs(outputs[:, :bits], Grains(look=bits)) for outputs in (asked, searched)]
+        counts = tally(codes[0], codes[1], *labels)
+        scores.append([float(average_precision(counts).mean()), float(precision(counts, 10).mean())])
+    return scores, took
+
+
+def compared(pictures: Pictures) -> Figures:
+    folder, cache = need_data() / pictures.folder, HERE / "runs" / f"{pictures.folder}-{SIZE}"
+    training, database = hold_out(load_labelled(folder, SIZE, ("thing",), cache=cache), pictures.searched)
+    queries = load_labelled(folder, SIZE, ("thing",), part=pictures.queries, cache=cache)
+    parts = {"training": training, "database": database, "queries": queries}
+    found: Figures = {FIRST: [], "one nested model": []}
+    for seed in pictures.seeds:
+        found["one nested model"].append(trained(recipe_of(NESTED.grains, seed), parts))
+        alone = [trained(recipe_of({"longest": bits}, seed), parts) for bits in NESTED.grains.values()]
+        found[FIRST].append(([scores for (scores,), _ in alone], sum(took for _, took in alone)))
+        print(f"{pictures.folder}, seed {seed}: {[(name, each[-1]) for name, each in found.items()]}", flush=True)
+    return found
+
+
+def figures_table(found: Figures, measure: int) -> str:
+    scores = {name: np.array([each for each, _ in values])[..., measure] for name, values in found.items()}
+    times = {name: float(np.mean([took for _, took in values])) for name, values in found.items()}
+    rows = []
+    for name, each in scores.items():  # (seeds, lengths)
+        spread = [f" ± {s:.4f}" for s in each.std(axis=0, ddof=1)] if len(each) > 1 else [""] * each.shape[1]
+        points = 100 * (each.mean(axis=0) - scores[FIRST].mean(axis=0))
+        cells = [f"{m:.4f}{s} ({p:+.2f})" for m, s, p in zip(each.mean(axis=0), spread, points, strict=True)]
+        rows.append([name, *cells, f"{times[name]:.0f} s", f"{times[name] / times[FIRST]:.2f}"])
+    lengths = [f"{bits} bits" for bits in NESTED.grains.values()]
+    return table(["method", *lengths, "training", "of the four"], rows)
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    text = (
+        f"The recipe `nested` with the small network of `quick`, {EPOCHS} epochs at {SIZE} px from random weights;"
+        " queries against pictures kept out of training. Expected over ties; in brackets points against the"
+        " dedicated models."
+    )
+    for pictures in SETS:
+        found, seeds = compared(pictures), len(pictures.seeds)
+        counted = "one seed" if seeds == 1 else f"means and standard deviations over {seeds} seeds"
+        asked = (
+            f"`{pictures.queries}` of `{pictures.folder}` against {pictures.searched} pictures of each class, {counted}"
+        )
+        for measure, title in enumerate(("mAP@ALL", "P@10")):
+            text += f"\n\n{asked}, {title} of `thing`:\n\n" + figures_table(found, measure)
+    write_section("4c-nesting-whole", "Nested codes, trained whole", "python benchmarks/nesting_whole.py", text)
+
+
+if __name__ == "__main__":
+    main()
