@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,9 @@ def test_the_command_trains_a_model_that_can_be_used(hashgrain: Run, folder: Pat
     trained = hashgrain(*command, "--json")
     assert trained.returncode == 0, trained.stderr
     assert json.loads(trained.stdout)["validation"]["kind P@10"] > 0.4  # of 9 pictures, 4 or 5 are of the kind
-    assert (tmp_path / "runs/quick/curves.html").read_text().count("<figure") == 3
+    curves = (tmp_path / "runs/quick/curves.html").read_text()  # of the network, and of the last step in two parts
+    assert curves.count("<figure") == 3 + 3 + 2
+    assert re.findall("<h2>(.*?)</h2>", curves) == ["tuning/kind-thing", "tuning/look"]
     assert (tmp_path / "model/card.md").exists()
     added = hashgrain("add", "own.hg", folder, "--model", "model")
     assert added.returncode == 0, added.stderr
@@ -230,12 +233,10 @@ def test_a_pruned_student_of_a_teacher_gets_its_last_step_too(hashgrain: Run, fo
 def test_a_head_alone_of_a_recipe_with_a_last_step_is_that_last_step(
     hashgrain: Run, folder: Path, tmp_path: Path
 ) -> None:
-    settings = ["trained=head", "backbone=bundle:default", "held_out=3"]
-    changes = [part for setting in settings for part in ("--set", setting)]
-    trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "default", *changes)
+    trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "adapt", "--set", "held_out=3")
     assert trained.returncode == 0, trained.stderr
     assert b"the backbone stays as it is" in trained.stderr
-    assert sorted(path.parent.name for path in (tmp_path / "runs/default").rglob("log.jsonl")) == ["kind-thing", "look"]
+    assert sorted(path.parent.name for path in (tmp_path / "runs/adapt").rglob("log.jsonl")) == ["kind-thing", "look"]
     made, before = Encoder.load(tmp_path / "model"), Encoder.load()
     assert made.grains == before.grains
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
