@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle
+from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
 from hashgrain.learn.centres import class_centres, nested_centres
 from hashgrain.learn.data import GrainLabels, parents_of
@@ -19,7 +19,8 @@ from hashgrain.learn.recipe import Recipe
 
 
 class Teacher:
-    """A bundle whose outputs are imitated: a larger model, or several as one."""
+    """A bundle whose outputs are imitated: a larger model, or several as one. Like any frozen model it runs in ONNX
+    Runtime on the CPU, and in torch elsewhere."""
 
     def __init__(self, bundle: str, grains: Grains) -> None:
         read = Bundle.read(bundle)
@@ -27,14 +28,17 @@ class Teacher:
             raise TrainingError(
                 f"teacher {bundle} has grains {read.grains}, the recipe {grains}: they must be the same"
             )
-        self.device = torch.device("cpu")
-        self.graph, self.size, self.digest = read_graph(read.onnx), read.size, read.digest
+        self.encoder, self.size, self.digest = Encoder(read, threads=torch.get_num_threads()), read.size, read.digest
+        self.graph, self.device = read_graph(read.onnx), torch.device("cpu")
 
     @torch.no_grad()
     def __call__(self, views: Tensor) -> Tensor:
         """The teacher's outputs of views (n, 3, s, s) in 0..1, at its own size."""
         if views.shape[-2:] != (self.size[1], self.size[0]):
             views = F.interpolate(views, size=(self.size[1], self.size[0]), mode="bilinear", antialias=True)
+        if views.device.type == "cpu":
+            pixels = (views.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8)
+            return torch.from_numpy(self.encoder.outputs(pixels.contiguous().numpy()))
         if self.device != views.device:
             self.graph, self.device = self.graph.to(views.device), views.device
         return run_graph(self.graph, views.permute(0, 2, 3, 1) * 255).float()

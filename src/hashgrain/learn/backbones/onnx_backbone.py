@@ -1,7 +1,8 @@
 """Somebody's ONNX model as a frozen backbone.
 
-It runs in torch where its graph can be read into torch, which keeps gradients to the pixels and moves to any device,
-and where that gives the same features; else in ONNX Runtime, on the CPU and without gradients.
+On the CPU and without gradients it runs in ONNX Runtime, faster, and as the finished model will. Where gradients to the
+pixels are asked for, or another device, it runs in torch, if its graph can be read into torch and gives the same
+features there.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class OnnxBackbone(Backbone):
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features
 
     def _run(self, taken: Tensor) -> Tensor:
-        if self._graph is not None:
+        if self._graph is not None and (taken.requires_grad or taken.device.type != "cpu"):
             self._graph = self._graph.to(taken.device)
             return run_graph(self._graph, taken, self._output)
         shown = taken.detach().cpu()
@@ -122,6 +123,7 @@ class _Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch's threads want the cores too
         try:
             self.run: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
@@ -166,7 +168,8 @@ def _output(session: onnxruntime.InferenceSession, where: str) -> str:
 def _same_in_torch(backbone: OnnxBackbone, content: bytes, tried: Tensor, expected: Tensor) -> Graph | None:
     try:
         backbone._graph = read_graph(content)
-        found = backbone(tried)
+        with torch.enable_grad():
+            found = backbone(tried.clone().requires_grad_()).detach()  # which is what asks for torch
     except TrainingError:
         return None
     near = found.shape == expected.shape and torch.allclose(found, expected, 1e-3, 1e-3 * float(expected.abs().max()))
