@@ -54,7 +54,7 @@ OURS = (
     replace(
         DEFAULT,
         name="adapt",
-        about="your own classes on the features of the model in the package: all its grains, in seconds",
+        about="your own classes on the features of the model in the package: all its grains, in half a minute",
         network=Network("bundle:default", trained="head"),
         held_out=5,
     ),
