@@ -50,6 +50,7 @@ def train(
     """
     need_torch()
     from hashgrain.apps.curves import write_curves
+    from hashgrain.learn.processes import leave
     from hashgrain.learn.run import train_bundle
 
     chosen = _chosen(
@@ -63,6 +64,7 @@ def train(
             if facts is not None:  # else this is not the first of several processes
                 made.append(facts)
                 write_curves(place)
+        leave()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
     if not made:
