@@ -197,7 +197,6 @@ METHODS = (
         aim=Aim("neighbour_contrast"),
         schedule=Schedule((Phase(60, 64),), batch=1024, learning_rate=1e-3, weight_decay=1e-3),
         network=Network("bundle:default", trained="head", hidden=(512,)),
-        cached_views=4,
         held_out=20,
     ),
 )
