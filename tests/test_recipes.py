@@ -213,7 +213,7 @@ def test_a_teacher_is_imitated_and_must_have_the_same_grains(folder: Path, tmp_p
     teacher = Teacher("default", Encoder.load().grains)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     views = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    np.testing.assert_allclose(teacher(views).numpy(), Encoder.load().outputs(pixels), atol=0.05)  # of 8-bit integers
+    np.testing.assert_allclose(teacher(views).numpy(), Encoder.load().outputs(pixels), atol=1e-4)
     assert teacher(views[:, :, ::2, ::2]).shape == (3, 128)
     with pytest.raises(TrainingError, match="they must be the same"):
         Teacher("default", RECIPES["csq"].grains)

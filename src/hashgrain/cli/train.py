@@ -49,24 +49,10 @@ def train(
     Example: hashgrain train --data pictures/ --out my-model --recipe quick
     """
     need_torch()
-    from hashgrain.apps.curves import write_curves
-    from hashgrain.learn.processes import leave
-    from hashgrain.learn.run import train_bundle
-
     chosen = _chosen(
         recipe, bits, [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])]
     )
-    folder = run or Path("runs") / recipe
-    made = []
-    try:
-        for one, place, where in _seeded(chosen, seeds, folder, out):
-            facts = train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes)
-            if facts is not None:  # else this is not the first of several processes
-                made.append(facts)
-                write_curves(place)
-        leave()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
+    made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, quiet)
     if not made:
         return 0
     facts = _best_of(made, out) if seeds > 1 else made[0]
@@ -77,6 +63,27 @@ def train(
         print_line(f"{name}\t{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
     print_line(str(out))
     return 0
+
+
+def _trained(
+    runs: list[tuple[Recipe, Path, Path]], data: Path, checkpoint_minutes: float, quiet: bool
+) -> list[dict[str, Any]]:
+    """The facts of each run; none where this is not the first of several processes."""
+    from hashgrain.apps.curves import write_curves
+    from hashgrain.learn.processes import leave
+    from hashgrain.learn.run import train_bundle
+
+    made = []
+    try:
+        for one, place, where in runs:
+            facts = train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes)
+            if facts is not None:
+                made.append(facts)
+                write_curves(place)
+        leave()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
+    return made
 
 
 def recipes(

@@ -92,7 +92,7 @@ def last_steps(recipe: Recipe) -> list[Recipe]:
 def long_enough(recipe: Recipe, pictures: int) -> Recipe:
     """The recipe with more epochs, where so few pictures would make too few steps of them."""
     schedule = recipe.schedule
-    steps = sum(phase.epochs for phase in schedule.phases) * pictures / (recipe.views * schedule.batch)
+    steps = sum(phase.epochs for phase in schedule.phases) * pictures / recipe.shown
     more = max(1.0, LEAST_STEPS / steps)
     phases = tuple(dataclasses.replace(phase, epochs=more * phase.epochs) for phase in schedule.phases)
     return dataclasses.replace(recipe, schedule=dataclasses.replace(schedule, phases=phases))

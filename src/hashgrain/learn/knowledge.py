@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hashgrain.codes import unpack
 from hashgrain.errors import TrainingError
+from hashgrain.labelled.arrays import open_array
 from hashgrain.learn.centres import Centres, gilbert_varshamov, minimum_distance
 
 SWEEPS = 4  # over the bits; more no longer help
@@ -46,17 +47,13 @@ def similarities_of_classes(names: Sequence[str], file: str = "") -> NDArray[np.
     """(classes, classes): what the file says, if there is one, else what their paths do."""
     if not file:
         return similarities_of_paths([tuple(name.split("/")) for name in names])
-    try:
-        with Path(file).open("rb") as stream:
-            found = np.asarray(np.lib.format.read_array(stream, allow_pickle=False), np.float64)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise TrainingError(f"similarity {file} cannot be read as an .npy file of numbers: {error}") from None
-    if found.shape != (len(names), len(names)):
+    found = open_array(Path(file))
+    if found.shape != (len(names), len(names)) or found.dtype.kind not in "iuf":
         raise TrainingError(
-            f"similarity {file} has shape {found.shape}; there are {len(names)} classes, {names[0]} to {names[-1]}, and"
-            " it takes a number for each two of them, in that order"
+            f"similarity {file} is {found.dtype} of shape {found.shape}; there are {len(names)} classes, {names[0]} to"
+            f" {names[-1]}, and it takes a number for each two of them, in that order"
         )
-    return checked_similarity(found)
+    return checked_similarity(np.asarray(found, np.float64))
 
 
 def checked_similarity(similarity: NDArray[np.float64]) -> NDArray[np.float64]:

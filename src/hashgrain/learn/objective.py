@@ -41,7 +41,7 @@ class Objective(nn.Module):
             names = levels[recipe.labelled[-1]].names
             self.classifier = nn.Linear(width, len(names))
             if recipe.aim.soft_targets:
-                likeness = torch.from_numpy(similarities_of_classes(names, recipe.aim.similarity))
+                likeness = torch.tensor(similarities_of_classes(names, recipe.aim.similarity))
                 self.register_buffer("likeness", likeness, persistent=False)
 
     def advance(self, share: float) -> None:

@@ -123,6 +123,11 @@ class Recipe:
     label_noise: float = 0.0  # share of training labels made wrong on purpose; never of those kept for validation
     seed: int = 1
 
+    @property
+    def shown(self) -> int:
+        """Views in a step."""
+        return self.views * self.schedule.batch * self.schedule.accumulate
+
     def __post_init__(self) -> None:
         for wrong in _wrongs(self):
             raise TrainingError(f"recipe {self.name}: {wrong}")

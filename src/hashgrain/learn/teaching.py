@@ -29,7 +29,8 @@ class Teacher:
                 f"teacher {bundle} has grains {read.grains}, the recipe {grains}: they must be the same"
             )
         self.encoder, self.size, self.digest = Encoder(read, threads=torch.get_num_threads()), read.size, read.digest
-        self.graph, self.device = read_graph(read.onnx), torch.device("cpu")
+        # At once where it will be asked for: that a graph cannot run there is better known before an hour of decoding.
+        self.graph = read_graph(read.onnx) if torch.cuda.is_available() else None
 
     @torch.no_grad()
     def __call__(self, views: Tensor) -> Tensor:
@@ -39,8 +40,8 @@ class Teacher:
         if views.device.type == "cpu":
             pixels = (views.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8)
             return torch.from_numpy(self.encoder.outputs(pixels.contiguous().numpy()))
-        if self.device != views.device:
-            self.graph, self.device = self.graph.to(views.device), views.device
+        assert self.graph is not None
+        self.graph = self.graph.to(views.device)
         return run_graph(self.graph, views.permute(0, 2, 3, 1) * 255).float()
 
 

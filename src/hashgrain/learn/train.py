@@ -141,12 +141,11 @@ class Training:
                 self._save()
                 saved = time.monotonic()
             if due or warning or self.step % REPORT == 0:
-                each = self.recipe.views * self.recipe.schedule.batch * self.recipe.schedule.accumulate
-                shown = each * (self.step - since)
+                shown = self.recipe.shown * (self.step - since)
                 progress = Progress(
                     step=self.step,
                     steps=total,
-                    epoch=self.step * each / max(1, len(self.data)),
+                    epoch=self.step * self.recipe.shown / max(1, len(self.data)),
                     loss=losses / (self.step - since),
                     learning_rate=learning_rate(self.recipe.schedule, self.step - 1, total),
                     pictures_per_second=shown / max(1e-9, now - reported),
@@ -328,10 +327,9 @@ class Training:
 
 def plan(recipe: Recipe, n_pictures: int) -> list[int]:
     """The picture size of every step. An epoch is as many views as there are pictures."""
-    shown = recipe.views * recipe.schedule.batch * recipe.schedule.accumulate
     sizes: list[int] = []
     for phase in recipe.schedule.phases:
-        sizes += [phase.size] * max(1, round(phase.epochs * n_pictures / shown))
+        sizes += [phase.size] * max(1, round(phase.epochs * n_pictures / recipe.shown))
     return sizes
 
 
