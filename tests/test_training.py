@@ -126,6 +126,20 @@ def test_a_run_of_another_recipe_or_of_changed_labels_is_not_gone_on_with(
         training(SHORT, split, tmp_path)
 
 
+def test_a_run_is_not_gone_on_with_when_the_likeness_of_classes_has_changed(
+    split: tuple[Labelled, Labelled], tmp_path: Path
+) -> None:
+    file = tmp_path / "like.npy"
+    aim = dataclasses.replace(SHORT.aim, soft_targets=0.5, similarity=str(file))
+    recipe = dataclasses.replace(SHORT, aim=aim)
+    np.save(file, np.eye(6))
+    steps(recipe, split, tmp_path)
+    training(recipe, split, tmp_path)  # as it was
+    np.save(file, np.eye(6) + 0.1)
+    with pytest.raises(TrainingError, match="begin"):
+        training(recipe, split, tmp_path)
+
+
 def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_batch(
     split: tuple[Labelled, Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

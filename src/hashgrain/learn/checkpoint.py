@@ -53,7 +53,7 @@ def load(run: Path, wanted: Mapping[str, Any] | None = None, name: str = FILE) -
     for what, why in (
         ("recipe", "another recipe"),
         ("data", "pictures or labels that have changed since"),
-        ("start", "other weights, features or teacher to begin with"),
+        ("start", "other weights, features, teacher or likeness of classes to begin with"),
         ("precision", "a machine of another precision"),
     ):
         if wanted is not None and found.get(what) != wanted[what]:
