@@ -91,6 +91,7 @@ def test_settings_change_what_they_name() -> None:
     assert change(recipe, ["learning_rate=0.5"]).schedule.learning_rate == 0.5
     assert change(recipe, ["classifier_weight=0"]).aim.classifier_weight == 0
     assert change(recipe, ["scale=20"]).aim.settings["scale"] == 20.0
+    assert change(RECIPES["csq"], ["quantisation_form=cubic"]).aim.quantisation_form == "cubic"
     assert change(RECIPES["csq"], ["hidden=64,32"]).network.hidden == (64, 32)
     assert change(recipe, ["normalise=no"]).network.normalise is False
     assert change(recipe, ["trained=head", "backbone=bundle:default"]).network == dataclasses.replace(

@@ -95,7 +95,7 @@ class Objective(nn.Module):
         if aim.instance_weight and self.taught < outputs.shape[1]:
             terms.append(("telling apart", aim.instance_weight, self.look(outputs[:, self.taught :])))
         if aim.quantisation_weight:
-            terms.append(("quantisation", aim.quantisation_weight, QUANTISATIONS[aim.quantisation](outputs)))
+            terms.append(("quantisation", aim.quantisation_weight, QUANTISATIONS[aim.quantisation_form](outputs)))
         if aim.balance_weight:
             terms.append(("balance", aim.balance_weight, balance(outputs)))
         if aim.decorrelation_weight:

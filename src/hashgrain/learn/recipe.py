@@ -56,7 +56,7 @@ class Aim:
     instance_weight: float = 0.0  # telling pictures apart, on the bits that no label teaches
     temperature: float = 0.2  # of that
     quantisation_weight: float = 0.0
-    quantisation: Quantisation = "squared"  # how what is lost by rounding to bits is measured
+    quantisation_form: Quantisation = "squared"  # how what is lost by rounding to bits is measured
     balance_weight: float = 0.0
     decorrelation_weight: float = 0.0
     cascade_weight: float = 0.0  # longer prefixes teach shorter ones
@@ -178,7 +178,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
     words = {
         "trained": (network.trained, get_args(Trained)),
         "nesting": (aim.nesting, get_args(Nesting)),
-        "quantisation": (aim.quantisation, get_args(Quantisation)),
+        "quantisation_form": (aim.quantisation_form, get_args(Quantisation)),
         "sampling": (recipe.sampling, get_args(Sampling)),
     }
     for name, (chosen, known) in words.items():
@@ -203,8 +203,6 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "a teacher looks at pictures, and trained=head at kept features; train more than the head"
     if aim.soft_targets and not aim.classifier_weight:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
-    if aim.soft_targets and aim.label_smoothing:
-        yield "soft_targets are a smoothing of labels already: --set label_smoothing=0"
     if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
         yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
     if aim.pseudo_labels and recipe.sampling != "shuffled":
