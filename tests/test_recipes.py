@@ -24,7 +24,7 @@ from hashgrain.learn.heads import build_head  # noqa: E402
 from hashgrain.learn.inputs import Pictures  # noqa: E402
 from hashgrain.learn.losses import LOSSES, TWO_VIEWS, UNSUPERVISED  # noqa: E402
 from hashgrain.learn.network import HashNetwork  # noqa: E402
-from hashgrain.learn.recipe import Phase, Recipe, change, changeable, with_bits  # noqa: E402
+from hashgrain.learn.recipe import Phase, Recipe, change, changeable, settings_of, with_bits  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
 from hashgrain.learn.run import build_backbone  # noqa: E402
 from hashgrain.learn.train import Training  # noqa: E402
@@ -105,6 +105,18 @@ def test_settings_change_what_they_name() -> None:
         with pytest.raises(TrainingError, match="--set"):
             change(recipe, [wrong])
     assert {"seed", "scale", "margin", "batch", "trained", "smallest_crop"} <= set(changeable(recipe))
+
+
+def test_no_setting_has_two_meanings() -> None:
+    recipe = RECIPES["default"]
+    names = [
+        field.name
+        for part in (recipe, recipe.schedule, recipe.aim, recipe.network, recipe.augmentation)
+        for field in dataclasses.fields(part)
+    ]
+    assert len(names) == len(set(names))
+    for loss in LOSSES:
+        assert set(settings_of(loss)) & set(names) <= {"seed"}, loss  # which is the recipe's, always
 
 
 def test_widths_are_one_a_grain() -> None:

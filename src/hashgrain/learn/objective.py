@@ -34,7 +34,7 @@ class Objective(nn.Module):
         grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
         self.losses = nn.ModuleDict(_losses(recipe, levels, grains))
         self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss has a say in
-        self.look = InstanceContrast(recipe.aim.temperature)
+        self.look = InstanceContrast(recipe.aim.instance_temperature)
         self.classifier: nn.Linear | None = None
         self.likeness: Tensor  # of the classes that it tells apart, where it is to go by that
         if recipe.aim.classifier_weight and recipe.labelled:
@@ -115,7 +115,7 @@ class Objective(nn.Module):
         aim, asked = self.recipe.aim, truth[known]
         if aim.soft_targets:
             asked = soft_targets(asked, self.likeness, aim.soft_targets)
-        return label_cross_entropy(self.classifier(features[known]), asked, aim.label_smoothing)
+        return label_cross_entropy(self.classifier(features[known]), asked, aim.classifier_smoothing)
 
     def _widths(self) -> dict[str, int]:
         return {grain: self.recipe.grains[grain] for grain in self.losses}

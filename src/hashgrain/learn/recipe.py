@@ -51,10 +51,10 @@ class Aim:
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
     similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
     classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
-    label_smoothing: float = 0.0  # of that classifier
+    classifier_smoothing: float = 0.0  # the part of its targets that all classes share
     soft_targets: float = 0.0  # of it too: a temperature, at which classes like the label get some of its share
     instance_weight: float = 0.0  # telling pictures apart, on the bits that no label teaches
-    temperature: float = 0.2  # of that
+    instance_temperature: float = 0.2  # of that
     quantisation_weight: float = 0.0
     quantisation_form: Quantisation = "squared"  # how what is lost by rounding to bits is measured
     balance_weight: float = 0.0
@@ -161,13 +161,13 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "dropout": network.dropout,
         "averaging": schedule.averaging,
         "pruned": recipe.pruned,
-        "label_smoothing": aim.label_smoothing,
+        "classifier_smoothing": aim.classifier_smoothing,
         "warm_up": schedule.warm_up,
     }
     yield from (f"{name} is {s}: a share from 0 up to but not 1" for name, s in shares.items() if not 0 <= s < 1)
     above = {
         "learning_rate": schedule.learning_rate,
-        "temperature": aim.temperature,
+        "instance_temperature": aim.instance_temperature,
         "smallest_crop": recipe.augmentation.smallest_crop,
         "epochs": min((phase.epochs for phase in schedule.phases), default=1),
     }

@@ -15,7 +15,7 @@ NESTED = Grains(short=16, medium=32, long=64, longest=128)
 RETRIEVAL = HeadTuning(
     Aim("supervised_contrast", {"temperature": 0.1}, quantisation_weight=0.3),
     Schedule((Phase(30, 64),), batch=1024, learning_rate=2e-3, weight_decay=1e-3),
-    Aim("supervised_contrast", instance_weight=1.0, temperature=0.05, quantisation_weight=0.1),
+    Aim("supervised_contrast", instance_weight=1.0, instance_temperature=0.05, quantisation_weight=0.1),
     Schedule((Phase(24, 64),), batch=1024, learning_rate=2e-3, weight_decay=1e-3),
 )
 SMALL = Network(channels=(16, 32, 64), blocks=(0, 1, 1), width=128)
@@ -30,7 +30,7 @@ DEFAULT = Recipe(
         {"scale": 12.0, "margin": 0.1},
         coarse_weight=0.5,
         classifier_weight=1.0,
-        label_smoothing=0.1,
+        classifier_smoothing=0.1,
         instance_weight=0.25,
         quantisation_weight=0.03,
     ),
@@ -45,7 +45,7 @@ OURS = (
         DEFAULT,
         name="quick",
         about="the same line with a small network in a few minutes, for trying out your own folder",
-        aim=replace(DEFAULT.aim, label_smoothing=0.0),
+        aim=replace(DEFAULT.aim, classifier_smoothing=0.0),
         schedule=Schedule((Phase(6, 32), Phase(2, 64)), batch=64, learning_rate=2e-3),
         network=SMALL,
         augmentation=Augmentation(),
