@@ -123,6 +123,7 @@ def main() -> None:
     torch.set_num_threads(2)
     data = load_labelled(need_data() / "tiny-imagenet-200", SIZE, ("kind", "thing"), cache=HERE / "runs" / "tiny")
     half = best_precision() == "bf16"
+    numbers = "bf16" if half else "float32"  # a section for each: machines have the one or the other
     loops = {
         "ours, one loss (csq)": lambda: our_loop(data, Aim("csq")),
         "ours, nested: the same loss at 16, 32, 64 and 128 bits": lambda: our_loop(data, nested=True),
@@ -142,12 +143,13 @@ def main() -> None:
         f"The default backbone at {SIZE} px, batches of {BATCH}, pictures decoded before for both; medians of {ROUNDS}"
         " rounds in turn. The usual loop: DataLoader, torchvision's v2 transforms (crop, flip, colour), cross-entropy,"
         " SGD. Ours turns, blurs and covers too, a batch at a time, and computes in"
-        f" {'bf16 here' if half else 'float32 here'}.\n\n"
+        f" {numbers} here.\n\n"
         + table(["loop", "pictures/s", "ours against it"], rows)
         + "\n\nA head on frozen features, 50,000 x 512, 64 bits, batches of 256:"
         + f" {head_epoch():.2f} s an epoch, set-up included."
     )
-    write_section("4b-training-speed", "Training speed", "python benchmarks/training_speed.py", text)
+    name, title = f"4b-training-speed-{numbers}", f"Training speed in {numbers}"
+    write_section(name, title, "python benchmarks/training_speed.py", text)
 
 
 if __name__ == "__main__":
