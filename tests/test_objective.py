@@ -116,6 +116,29 @@ def test_several_labels_share_the_classifiers_target(batch: tuple[torch.Tensor, 
     assert float(made(*batch, TRUTHS)[1]["classifier"]) == pytest.approx(cross_entropy(made, batch[1], targets))
 
 
+def test_smoothing_gives_every_class_a_part_of_the_classifiers_target(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    made = objective(classifier_weight=1.0, classifier_smoothing=0.2)
+    targets = 0.8 * np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.5, 0, 0, 0.5]]) + 0.2 / 4
+    assert float(made(*batch, TRUTHS)[1]["classifier"]) == pytest.approx(cross_entropy(made, batch[1], targets))
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.7])
+def test_pictures_are_told_apart_by_the_bits_that_no_label_teaches(
+    temperature: float, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    outputs, features = (part[:4] for part in batch)  # two views of each of two pictures: rows 0 and 2, 1 and 3
+    truths = {grain: hot[[0, 1, 0, 1]] for grain, hot in TRUTHS.items()}
+    total, parts = objective(instance_weight=0.3, instance_temperature=temperature)(outputs, features, truths)
+    own = outputs[:, 16:].numpy()
+    own = own / np.sqrt((own**2).sum(axis=1, keepdims=True))
+    likeness = np.exp(own @ own.T / temperature)
+    expected = [-np.log(likeness[i, (i + 2) % 4] / (likeness[i].sum() - likeness[i, i])) for i in range(4)]
+    assert parts["telling apart"].item() == pytest.approx(np.mean(expected))
+    assert total.item() == pytest.approx(sum(parts[grain].item() for grain in LEVELS) + 0.3 * np.mean(expected))
+
+
 def test_soft_targets_give_sisters_in_the_hierarchy_a_share(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     made = objective(classifier_weight=1.0, soft_targets=0.5)
     rows = np.exp(np.array([[1, 0.5, 0, 0], [0.5, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0.5, 1]]) / 0.5)
