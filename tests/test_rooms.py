@@ -11,6 +11,8 @@ SRC = Path(__file__).parent.parent / "src" / "hashgrain"
 # Top to bottom: a room may import the rooms above it, and nothing else.
 ROOMS = (
     "errors",
+    "files",
+    "inside",
     "codes",
     "codefiles",
     "hashers",
