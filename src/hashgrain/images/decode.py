@@ -31,21 +31,10 @@ from PIL import (
 )
 
 from hashgrain.errors import ImageError
+from hashgrain.files import read_regular
+from hashgrain.images.formats import FORMATS, HEIC_BRANDS, KNOWN, MAX_BYTES
 
 DEFAULT_MAX_PIXELS = 100_000_000
-FORMATS = {
-    "JPEG": "jpeg",
-    "MPO": "jpeg",  # what some cameras write: a JPEG with more pictures behind the first
-    "PNG": "png",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "BMP": "bmp",
-    "TIFF": "tiff",
-    "AVIF": "avif",
-    "HEIF": "heic",
-}
-KNOWN = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
-HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 # What Pillow and the libraries under it raise for files made to be wrong.
 HOSTILE = (
     OSError,
@@ -109,13 +98,11 @@ def open_picture(
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a file, or a refusal that says why."""
+    """The bytes of a regular file of at most MAX_BYTES, or a refusal that says why."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ImageError(f"{path}: cannot be read ({reason})") from None
+        return read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
