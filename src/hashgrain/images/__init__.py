@@ -1,6 +1,6 @@
 """Opening pictures nobody vouches for."""
 
-from hashgrain.images.decode import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
+from hashgrain.images.cost import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
 from hashgrain.images.decode import Facts as Facts
 from hashgrain.images.decode import Picture as Picture
 from hashgrain.images.decode import open_picture as open_picture
