@@ -44,7 +44,8 @@ def details(kind: str = "jpeg", **options: Any) -> dict[str, Any]:
 
 
 def xmp(inside: str, attributes: str = "") -> bytes:
-    return f"<x:xmpmeta {NAMESPACES}><rdf:RDF><rdf:Description {attributes}>{inside}</rdf:Description></rdf:RDF></x:xmpmeta>".encode()
+    described = f"<rdf:Description {attributes}>{inside}</rdf:Description>"
+    return f"<x:xmpmeta {NAMESPACES}><rdf:RDF>{described}</rdf:RDF></x:xmpmeta>".encode()
 
 
 def subject(*words: str) -> str:
@@ -194,4 +195,4 @@ def test_damaged_notes_leave_a_picture_whole() -> None:
         except Exception as error:
             assert type(error).__name__ == "ImageError"
             continue
-        assert set(found) <= {*"camera lens iso focal_length latitude longitude rating keywords".split()}
+        assert set(found) <= {*["camera", "lens", "iso", "focal_length", "latitude", "longitude", "rating", "keywords"]}

@@ -128,7 +128,7 @@ def test_without_its_extra_a_format_says_how_to_get_it(
 
 
 def test_raw_and_jpeg_xl_in_a_folder_are_pictures(tmp_path: Path) -> None:
-    suffixes = "cr2 nef arw dng orf rw2 raf jxl".split()
+    suffixes = ["cr2", "nef", "arw", "dng", "orf", "rw2", "raf", "jxl"]
     for suffix in suffixes:
         (tmp_path / f"a.{suffix.upper()}").write_bytes(b"x")
     (tmp_path / "DSC_0001").write_bytes(raw_file((64, 48)))

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -281,11 +282,19 @@ def test_a_table_gives_its_pictures_with_their_columns(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"jpg": [jpeg(1)]}), tmp_path / "plain.parquet")
     assert found(tmp_path / "plain.parquet") == [f"{tmp_path}/plain.parquet#0"]
     parquet.write_table(pyarrow.table({"x": [1]}), tmp_path / "none.parquet")
-    with pytest.raises(SourceError, match="no column of pictures"):
-        list(find(tmp_path / "none.parquet"))
     (tmp_path / "bad.parquet").write_bytes(b"nonsense")
-    with pytest.raises(SourceError, match=r"bad\.parquet"):
-        list(find(tmp_path / "bad.parquet"))
+    for name, reason in (("none", "no column of pictures"), ("bad", "cannot be read")):
+        (whole,) = find(tmp_path / f"{name}.parquet")
+        assert isinstance(whole, Refused)
+        assert whole.path.endswith(f"{name}.parquet")
+        assert reason in whole.reason
+
+
+def test_a_table_without_its_extra_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SourceError, match=r"hashgrain\[parquet\]"):
+        list(find(tmp_path / "t.parquet"))
 
 
 def test_python_pictures_come_with_their_names_or_by_position() -> None:

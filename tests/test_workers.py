@@ -40,7 +40,7 @@ def test_a_machine_without_room_for_processes_is_an_error_of_the_run(monkeypatch
 
 def test_a_worker_that_dies_before_its_first_answer_is_an_error_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "BOOTSTRAP", "raise SystemExit(7)")
-    with DecodePool((16, 16), workers=1) as pool, pytest.raises(WorkerError, match="ended before.*code 7"):
+    with DecodePool((16, 16), workers=1) as pool, pytest.raises(WorkerError, match=r"ended before.*code 7"):
         results(pool)
 
 

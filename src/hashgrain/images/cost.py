@@ -26,7 +26,7 @@ START_OF_SCAN = 0xDA
 
 def budget(max_pixels: int = DEFAULT_MAX_PIXELS, workers: int = 1) -> int:
     """Bytes that decoding one picture may take: half the machine shared by the workers, or what a person allowed."""
-    share = _physical_memory() // (2 * max(1, workers))
+    share = physical_memory() // (2 * max(1, workers))
     allowed = BYTES_PER_PIXEL * max_pixels if max_pixels > DEFAULT_MAX_PIXELS else 0
     return max(LEAST_BUDGET, min(share, BYTES_PER_PIXEL * DEFAULT_MAX_PIXELS), allowed)
 
@@ -89,7 +89,7 @@ def _samples(components: bytes) -> int:
     return -(-16 * sum(h * v for h, v in factors) // max(1, most))
 
 
-def _physical_memory() -> int:
+def physical_memory() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 from hashgrain.errors import WorkerError
 
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 READY = b"+"
+LENGTH = struct.Struct("<Q")
 REMEDY = "no picture is refused for that: see that there is memory and room for processes, then run it again"
 # Run with -c, Python puts the working folder first on its path; a numpy.py there must not be imported.
 BOOTSTRAP = (
@@ -79,3 +83,42 @@ def cap_memory(memory: int) -> None:
         return
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def set_alarm(seconds: float) -> None:
+    """Let the system end this process after so long, whatever it is doing; 0 takes it back."""
+    import signal
+
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def send(stream: IO[bytes], kind: bytes, header: dict[str, Any], content: Any = b"") -> None:
+    """A message: a byte that says of what kind, a JSON header, bytes."""
+    text = json.dumps(header).encode()
+    stream.write(kind + LENGTH.pack(len(text)) + text + LENGTH.pack(len(content)))
+    stream.write(content)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> tuple[bytes, dict[str, Any], bytes]:
+    """The next message; an EOFError where its sender ended."""
+    kind = exactly(stream, 1)
+    header = json.loads(exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0]))
+    return kind, header, exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0])
+
+
+def exactly(stream: IO[bytes], size: int) -> bytes:
+    content = stream.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()

@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import queue
-import struct
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 
@@ -39,7 +38,6 @@ T = TypeVar("T")
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
 LOOK_AHEAD_BYTES = 128 << 20
 BASE_MEMORY = 512 << 20  # address space of an idle worker, generously
-LENGTH = struct.Struct("<Q")
 START_SECONDS = 60.0  # loading takes a third of one
 
 
@@ -164,7 +162,7 @@ class _Worker:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(LENGTH.pack(len(data)))
+            process.stdin.write(processes.LENGTH.pack(len(data)))
             process.stdin.write(data)
             process.stdin.flush()
             return _read_answer(process.stdout)
@@ -196,10 +194,9 @@ class _Worker:
             self.kill()
 
     def kill(self) -> None:
-        process = self.process
-        if process is not None:
-            process.kill()
-            process.wait()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
 
 def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
@@ -210,20 +207,11 @@ def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
 
 
 def _read_answer(stdout: IO[bytes]) -> Picture | ImageError:
-    kind = _exactly(stdout, 1)
-    header = json.loads(_exactly(stdout, LENGTH.unpack(_exactly(stdout, LENGTH.size))[0]))
-    pixels = _exactly(stdout, LENGTH.unpack(_exactly(stdout, LENGTH.size))[0])
+    kind, header, pixels = processes.receive(stdout)
     if kind == b"R":
         return ImageError(header["reason"])
     shaped = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
     return Picture(shaped, Facts(**header["facts"]))
-
-
-def _exactly(stream: IO[bytes], n: int) -> bytes:
-    content = stream.read(n)
-    if len(content) < n:
-        raise EOFError
-    return content
 
 
 def serve(described: str) -> None:
@@ -235,28 +223,19 @@ def serve(described: str) -> None:
     processes.ready()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            (length,) = LENGTH.unpack(_exactly(stdin, LENGTH.size))
-            data = _exactly(stdin, length)
-            _set_alarm(limits.timeout + 5)  # should the parent be gone, nobody else would end a hanging decoder
+            (length,) = processes.LENGTH.unpack(processes.exactly(stdin, processes.LENGTH.size))
+            data = processes.exactly(stdin, length)
+            processes.set_alarm(
+                limits.timeout + 5
+            )  # should the parent be gone, nobody else would end a hanging decoder
             result = _decode(data, limits)
-            _set_alarm(0)
+            processes.set_alarm(0)
             _answer(stdout, result)
 
 
 def _answer(stdout: IO[bytes], result: Picture | ImageError) -> None:
-    header: dict[str, Any]
     if isinstance(result, Picture):
-        kind, pixels = b"P", result.pixels.tobytes()
         header = {"shape": result.pixels.shape, "facts": asdict(result.facts)}
+        processes.send(stdout, b"P", header, result.pixels.tobytes())
     else:
-        kind, pixels, header = b"R", b"", {"reason": str(result)}
-    text = json.dumps(header).encode()
-    stdout.write(kind + LENGTH.pack(len(text)) + text + LENGTH.pack(len(pixels)) + pixels)
-    stdout.flush()
-
-
-def _set_alarm(seconds: float) -> None:
-    import signal
-
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        processes.send(stdout, b"R", {"reason": str(result)})
