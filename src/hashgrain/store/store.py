@@ -134,12 +134,14 @@ class Store:
         with self._looking, self._writing:
             self._readers.close()
             self._view = None
-            if self._writer is not None:  # last, so that it can fold its log into the catalogue
-                self._writer.close()
-                self._writer = None
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+            writer, self._writer = self._writer, None
+            lock, self._lock = self._lock, None
+            try:
+                if writer is not None:  # last, so that it can fold its log into the catalogue
+                    writer.close()
+            finally:
+                if lock is not None:
+                    lock.release()
 
     def __enter__(self) -> Store:
         return self

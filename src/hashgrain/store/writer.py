@@ -61,14 +61,18 @@ class Writer:
         return max(0, (commit if acknowledged is None else acknowledged) - commit)
 
     def close(self) -> None:
-        with suppress(sqlite3.Error, OSError, LibraryError):
-            self.fold()
-        self._close()
+        try:
+            with suppress(sqlite3.Error, OSError, LibraryError):
+                self.fold()
+        finally:
+            self._close()
 
     def _close(self) -> None:
-        with suppress(sqlite3.Error):
-            self.connection.close()
-        self.redo.close()
+        try:
+            with suppress(sqlite3.Error):
+                self.connection.close()
+        finally:
+            self.redo.close()
 
     def check(self) -> None:
         """Raise where this is not the process that opened the library, or the library is not there any more."""
