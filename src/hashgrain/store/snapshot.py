@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryError, QueryError
 from hashgrain.store import catalogue
-from hashgrain.store.catalogue import Block, Counters
+from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
@@ -34,7 +33,7 @@ class View:
     segments: tuple[Segment, ...]
 
 
-def view_of(connection: sqlite3.Connection, library: Path, n_words: int, old: View | None) -> View:
+def view_of(connection: Connection, library: Path, n_words: int, old: View | None) -> View:
     """The view at the moment of the read transaction; what `old` has checked is not checked again."""
     counters = catalogue.counters(connection, library)
     if old is not None and old.counters == counters:
@@ -79,11 +78,11 @@ def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -
 
 
 def _bury(
-    connection: sqlite3.Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
+    connection: Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
 ) -> Iterator[Segment]:
     """The segments with the rows that died since out of `alive`; arrays handed out stay as they are."""
     query = "SELECT row, item FROM dead WHERE number > ? ORDER BY row"
-    found = connection.execute(query, (seen,)).fetchall()
+    found = connection.all(query, (seen,))
     damage = MendableError(library, library / catalogue.NAME, "the list of removed rows is damaged")
     if any(not isinstance(number, int) for pair in found for number in pair):
         raise damage
@@ -111,13 +110,13 @@ class Snapshot:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         library: Path,
         n_words: int,
         view: View,
         check_pages: Callable[[], None] = lambda: None,
     ) -> None:
-        self._connection: sqlite3.Connection | None = connection
+        self._connection: Connection | None = connection
         self._library = library
         self._n_words = n_words
         self._live = view.counters.rows - view.counters.dead
@@ -171,7 +170,7 @@ class Snapshot:
             for row in rows:
                 yield item_of(row, self._library)
             count += len(rows)
-            if len(rows) < AT_ONCE:
+            if len(rows) < AT_ONCE or count > self._live:
                 break
             after = rows[-1][1]
         if count != self._live:
@@ -213,10 +212,10 @@ class Snapshot:
 
     def _ask(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._asked() as connection:
-            return connection.execute(query, values).fetchall()
+            return connection.all(query, values)
 
     @contextmanager
-    def _asked(self) -> Iterator[sqlite3.Connection]:
+    def _asked(self) -> Iterator[Connection]:
         """The connection, for one question at a time."""
         with self._lock, told(self._library):
             if self._connection is None:
