@@ -63,7 +63,7 @@ class DecodePool:
         size: tuple[int, int] | None,
         *,
         workers: int = 1,
-        timeout: float = 30.0,
+        timeout: float = 60.0,  # a PNG of 400 million pixels takes ten, and other programs may be at work
         max_pixels: int = DEFAULT_MAX_PIXELS,
         memory: int | None = None,
     ) -> None:
