@@ -10,6 +10,7 @@ NAMES = (
     "fresh_clone",
     "footprint",
     "encode_photos",
+    "large_pictures",
     "kill_add",
     "quality",
     "near_copies",
