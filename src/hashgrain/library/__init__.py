@@ -3,5 +3,6 @@
 from hashgrain.library.adding import AddReport as AddReport
 from hashgrain.library.adding import encode_sources as encode_sources
 from hashgrain.library.library import Library as Library
-from hashgrain.library.library import rebuild_with as rebuild_with
-from hashgrain.library.library import verify_library as verify_library
+from hashgrain.library.rebuilding import rebuild as rebuild
+from hashgrain.library.rebuilding import rebuild_with as rebuild_with
+from hashgrain.library.rebuilding import verify_library as verify_library

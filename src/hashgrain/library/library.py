@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,13 +16,14 @@ import numpy as np
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.engines import IndexPlan, Shelf
-from hashgrain.errors import BundleError, HashgrainError, LibraryError, QueryError
+from hashgrain.errors import HashgrainError, LibraryError, QueryError
 from hashgrain.images import DEFAULT_MAX_PIXELS, decode_workers
+from hashgrain.library import models
 from hashgrain.library.adding import AddReport, Progress, add_sources
 from hashgrain.library.asking import Clock, Explained, Question, ask, hits
 from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.search import Hit, check_k
-from hashgrain.sources import file_of, reopen
+from hashgrain.sources import file_of
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 
@@ -36,17 +36,18 @@ class Library:
     def __init__(self, store: Store, bundle: Bundle) -> None:
         self.store = store
         self.bundle = bundle
-        self._thumbnails = Thumbnails(self.path / "thumbs")
+        self._thumbnails = Thumbnails(self.path)
         self.indexes = Shelf(self.path, self.grains)
         self._indexing: threading.Thread | None = None
 
     @classmethod
     def create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path = "default") -> Library:
         """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
-        bundle = _bundle(encoder)
-        store = Store.create(Path(path).expanduser(), grains=bundle.grains, digest=bundle.digest)
+        bundle = bundle_of(encoder)
+        store = Store.create(
+            Path(path).expanduser(), grains=bundle.grains, digest=bundle.code_digest, prepare=bundle.write_inside
+        )
         try:
-            bundle.write(store.path / "model")
             library = cls(store, bundle)
         except BaseException:
             store.close()
@@ -60,9 +61,14 @@ class Library:
         """An existing library: "r" to search, "w" to change it (one writer at a time)."""
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
-        store = Store.open(Path(path).expanduser(), "w" if mode == "w" else "r")
+        target = Path(path).expanduser()
+        models.undo_rename(target)
+        store = Store.open(target, "w" if mode == "w" else "r")
         try:
-            return cls(store, _own_bundle(store))
+            library = cls(store, models.own_bundle(store))
+            if mode == "w":
+                models.settle(store)
+            return library
         except BaseException:
             store.close()
             raise
@@ -74,7 +80,7 @@ class Library:
         if not (target / CATALOGUE).exists():  # also where making one was cut short
             return cls.create(target, "default" if encoder is None else encoder)
         library = cls.open(target, "w")
-        if encoder is not None and _bundle(encoder).digest != library.bundle.digest:
+        if encoder is not None and bundle_of(encoder).digest != library.bundle.digest:
             library.close()
             raise LibraryError(
                 f"{target} was built with another model. Rebuild it: hashgrain rebuild {target} --model BUNDLE"
@@ -264,12 +270,14 @@ class Library:
 
     def verify(self) -> list[Problem]:
         """Every check there is; an empty list means all is well. Never raises on damage."""
-        problems = self.store.verify()
-        if not problems:  # what indexes are of can only be told where all else is sound
-            with self.store.snapshot() as snapshot:
-                damaged = [*self.indexes.damaged(snapshot)]
-            problems = [Problem(str(f), why, f"hashgrain index {self.path}", harmless=True) for f, why in damaged]
-        return problems
+        problems = [*self.store.verify(), *models.problems(self.store)]
+        # What indexes are of can only be told where all else is sound.
+        return problems or self.damaged_indexes()
+
+    def damaged_indexes(self) -> list[Problem]:
+        with self.store.snapshot() as snapshot:
+            damaged = [*self.indexes.damaged(snapshot)]
+        return [Problem(str(file), why, f"hashgrain index {self.path}", harmless=True) for file, why in damaged]
 
     def rebuild(self) -> None:
         """Write the code segments anew from the catalogue: mends damage, frees what was removed."""
@@ -353,68 +361,7 @@ def _by_id(snapshot: Snapshot) -> list[Item]:
     return sorted(snapshot.paths(), key=lambda item: item.id)
 
 
-def rebuild_with(
-    path: str | Path, encoder: Encoder | Bundle | str | Path, progress: Progress | None = None
-) -> AddReport:
-    """Encode a whole library again with another model. The old one stays as it is until the new one is ready.
-
-    Every picture must still be readable, or nothing is changed: an item without its file cannot be encoded.
-    """
-    target = Path(path).expanduser().absolute()
-    aside, old = (target.with_name(f".{target.name}.{word}") for word in ("rebuilding", "replaced"))
-    with Library.open(target, "w") as current:
-        shutil.rmtree(aside, ignore_errors=True)
-        with Library.create(aside, encoder) as fresh:
-            report = fresh.add([reopen(item) for item in current.items()], progress=progress)
-        if report.refused:
-            shutil.rmtree(aside)
-            first = report.refused[0]
-            raise LibraryError(
-                f"{target} is as it was: {len(report.refused)} of its pictures cannot be read, such as {first.path}"
-                f" ({first.reason}). Bring them back, or drop them: hashgrain update --prune {target}"
-            )
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(target, old)
-        os.rename(aside, target)
-    shutil.rmtree(old)
-    return report
-
-
-def _bundle(encoder: Encoder | Bundle | str | Path) -> Bundle:
+def bundle_of(encoder: Encoder | Bundle | str | Path) -> Bundle:
     if isinstance(encoder, Encoder):
         return encoder.bundle
     return encoder if isinstance(encoder, Bundle) else Bundle.read(encoder)
-
-
-def _own_bundle(store: Store) -> Bundle:
-    """The library's copy of its model, which must be the one its codes were made with."""
-    folder = Path(store.path) / "model"
-    try:
-        bundle = Bundle.read(folder)
-    except BundleError as error:
-        try:
-            bundle = Bundle.read("default")  # the usual model needs no copy
-        except BundleError:
-            raise error from None
-        if bundle.digest != store.digest:
-            raise LibraryError(
-                f"{store.path}: its model cannot be used ({error}). Put the bundle {store.digest[:8]}… back at {folder}"
-            ) from None
-    if bundle.digest != store.digest:
-        raise LibraryError(
-            f"{store.path} was built with another model ({store.digest[:8]}… not {bundle.digest[:8]}…)."
-            f" Put its own bundle back at {folder}, or rebuild it: hashgrain rebuild {store.path} --model BUNDLE"
-        )
-    return bundle
-
-
-def verify_library(path: str | Path) -> list[Problem]:
-    """Check a library that may be too damaged to open. Raises only where there is no library at all."""
-    target = Path(path).expanduser()
-    try:
-        with Library.open(target) as library:
-            return library.verify()
-    except LibraryError as error:
-        if not (target / CATALOGUE).exists():
-            raise
-        return [Problem(str(target), str(error), "")]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryError, QueryError
 from hashgrain.store import catalogue
-from hashgrain.store.catalogue import Block, Counters
+from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places, sealed
-from hashgrain.store.trouble import MendableError, told
+from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
 from hashgrain.store.where import compile_where
 
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
@@ -34,7 +33,7 @@ class View:
     segments: tuple[Segment, ...]
 
 
-def view_of(connection: sqlite3.Connection, library: Path, n_words: int, old: View | None) -> View:
+def view_of(connection: Connection, library: Path, n_words: int, old: View | None) -> View:
     """The view at the moment of the read transaction; what `old` has checked is not checked again."""
     counters = catalogue.counters(connection, library)
     if old is not None and old.counters == counters:
@@ -79,11 +78,11 @@ def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -
 
 
 def _bury(
-    connection: sqlite3.Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
+    connection: Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
 ) -> Iterator[Segment]:
     """The segments with the rows that died since out of `alive`; arrays handed out stay as they are."""
     query = "SELECT row, item FROM dead WHERE number > ? ORDER BY row"
-    found = connection.execute(query, (seen,)).fetchall()
+    found = connection.all(query, (seen,))
     damage = MendableError(library, library / catalogue.NAME, "the list of removed rows is damaged")
     if any(not isinstance(number, int) for pair in found for number in pair):
         raise damage
@@ -109,12 +108,20 @@ class Snapshot:
     May be used from several threads.
     """
 
-    def __init__(self, connection: sqlite3.Connection, library: Path, n_words: int, view: View) -> None:
-        self._connection: sqlite3.Connection | None = connection
+    def __init__(
+        self,
+        connection: Connection,
+        library: Path,
+        n_words: int,
+        view: View,
+        check_pages: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connection: Connection | None = connection
         self._library = library
         self._n_words = n_words
         self._live = view.counters.rows - view.counters.dead
         self._lock = threading.Lock()
+        self._check_pages = check_pages  # before what only the pages of the catalogue can answer
         self.segments: Sequence[Segment] = view.segments
         self.era = view.counters.era
 
@@ -155,24 +162,35 @@ class Snapshot:
 
     def paths(self) -> Iterator[Item]:
         """Every item, by path."""
-        after = b""
+        self._check_pages()
+        after, count = b"", 0
         while True:
             query = f"SELECT {COLUMNS}, seal FROM items WHERE path > ? ORDER BY path LIMIT {AT_ONCE}"
             rows = self._ask(query, (after,))
-            if not rows:
-                return
             for row in rows:
                 yield item_of(row, self._library)
+            count += len(rows)
+            if len(rows) < AT_ONCE or count > self._live:
+                break
             after = rows[-1][1]
+        if count != self._live:
+            reason = f"{count} of {self._live} items are listed"
+            raise LibraryError(f"{self._library}: the catalogue is damaged ({reason}); {FROM_BACKUP}")
 
     def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""
         condition, values = compile_where(where)
+        self._check_pages()
         rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
+    def keys(self) -> set[str]:
+        """The names of all metadata keys of the top level."""
+        self._check_pages()
+        return {row[0] for row in self._ask("SELECT DISTINCT key FROM items, json_each(items.meta)", ())}
+
     def _sound(self, item: int, code: bytes, seal: int) -> bytes:
-        return catalogue.sound_code(self._library, item, code, seal)
+        return catalogue.sound_code(self._library, self._n_words, item, code, seal)
 
     def _each(self, columns: str, key: str, ids: Iterable[int]) -> list[tuple[Any, ...]]:
         """The rows of these ids in the order asked; all must be there."""
@@ -194,10 +212,10 @@ class Snapshot:
 
     def _ask(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._asked() as connection:
-            return connection.execute(query, values).fetchall()
+            return connection.all(query, values)
 
     @contextmanager
-    def _asked(self) -> Iterator[sqlite3.Connection]:
+    def _asked(self) -> Iterator[Connection]:
         """The connection, for one question at a time."""
         with self._lock, told(self._library):
             if self._connection is None:
