@@ -17,7 +17,7 @@ def remove(
     ids: Annotated[list[int] | None, typer.Option("--id", help="An item's id. Repeatable.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Remove items from LIBRARY. The picture files themselves are not touched."""
+    """Remove items from LIBRARY: all that are named, or none. The picture files themselves are not touched."""
     from hashgrain.library import Library
 
     if not items and not ids:

@@ -1,7 +1,7 @@
 """What people open: a collection of pictures on disk that answers questions."""
 
-from hashgrain.library.adding import AddReport as AddReport
-from hashgrain.library.adding import encode_sources as encode_sources
 from hashgrain.library.library import Library as Library
 from hashgrain.library.library import rebuild_with as rebuild_with
 from hashgrain.library.library import verify_library as verify_library
+from hashgrain.library.reading import encode_sources as encode_sources
+from hashgrain.library.report import AddReport as AddReport

@@ -6,44 +6,23 @@ again skips what is there, so at most one batch of encoding is lost.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hashgrain.codes import Codes
 from hashgrain.encoder import Encoder
 from hashgrain.errors import ImageError
-from hashgrain.images import DecodePool, Facts, Picture, open_picture
-from hashgrain.sources import Refused, Source, file_of, find
+from hashgrain.images import DecodePool, Facts, Picture
+from hashgrain.library.reading import is_gone, read, reason_of
+from hashgrain.library.report import AddReport, Progress
+from hashgrain.sources import Refused, Source, find
 from hashgrain.store import Item, Moved, New, Replaced, Store, Touched
 
 BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
 MAX_SETTLED = 1_000  # changes without encoding that may wait for a commit
-
-
-@dataclass
-class AddReport:
-    """What became of each picture. `refused` names the files left out, and why."""
-
-    added: int = 0
-    replaced: int = 0
-    moved: int = 0
-    touched: int = 0
-    unchanged: int = 0
-    duplicates: int = 0  # of those added: same bytes as another picture
-    encoded: int = 0  # pictures that went through the network
-    refused: list[Refused] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def seen(self) -> int:
-        return self.added + self.replaced + self.moved + self.touched + self.unchanged + len(self.refused)
 
 
 @dataclass(frozen=True)
@@ -54,9 +33,6 @@ class _Waiting:
     content: str
     known: Item | None
     facts: Facts | None  # of Python objects, which travel to the decoder in another form
-
-
-Progress = Callable[[AddReport], None]
 
 
 def add_sources(
@@ -106,9 +82,9 @@ class _Adding:
                 self._tell()
                 continue
             try:
-                content, data, facts = _read(source)
+                content, data, facts = read(source)
             except (ImageError, OSError) as error:
-                self.report.refused.append(Refused(source.path, _reason(error)))
+                self.report.refused.append(Refused(source.path, reason_of(error)))
                 continue
             if not self._recognise(source, content, known):
                 yield _Waiting(source, content, known, facts), data
@@ -117,7 +93,7 @@ class _Adding:
 
     def take(self, waiting: _Waiting, picture: Picture | ImageError) -> None:
         if isinstance(picture, ImageError):
-            self.report.refused.append(Refused(waiting.source.path, _reason(picture)))
+            self.report.refused.append(Refused(waiting.source.path, reason_of(picture)))
             return
         self.decoded.append((waiting, picture))
         if len(self.decoded) >= BATCH:
@@ -148,7 +124,7 @@ class _Adding:
         twins = [item for item in self.store.by_content(content) if item.id not in self.moved_ids]
         if not twins:
             return False
-        gone = [item for item in twins if item.size is not None and not os.path.lexists(file_of(item.path))]
+        gone = [item for item in twins if item.size is not None and is_gone(item.path)]
         if gone and not known:
             self.settled.append(Moved(gone[0].id, source.path, source.stamp))
             self.moved_ids.add(gone[0].id)
@@ -186,42 +162,3 @@ class _Adding:
     def _tell(self) -> None:
         if self.progress:
             self.progress(self.report)
-
-
-def _read(source: Source) -> tuple[str, bytes, Facts | None]:
-    """(content hash, bytes for the decoder, facts where the bytes do not tell them)."""
-    loaded = source.load()
-    if isinstance(loaded, bytes):
-        return hashlib.sha256(loaded).hexdigest(), loaded, None
-    from PIL import Image
-
-    picture = open_picture(loaded, name=source.path)
-    shape = str(picture.pixels.shape).encode()
-    content = hashlib.sha256(shape + picture.pixels.tobytes()).hexdigest()
-    bitmap = io.BytesIO()
-    Image.fromarray(picture.pixels).save(bitmap, "bmp")  # lossless, and costs a copy
-    return content, bitmap.getvalue(), picture.facts
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-
-
-def encode_sources(
-    encoder: Encoder, sources: Any, *, workers: int, max_pixels: int
-) -> Iterator[tuple[str, Codes | ImageError]]:
-    """Codes of sources, one by one, without a library. What cannot be opened comes back as its refusal."""
-
-    def readable() -> Iterator[tuple[str, bytes]]:
-        for source in find(sources):
-            if isinstance(source, Refused):
-                refused.append((source.path, ImageError(source.reason)))
-                continue
-            try:
-                yield source.path, _read(source)[1]
-            except (ImageError, OSError) as error:
-                refused.append((source.path, ImageError(_reason(error))))
-
-    refused: list[tuple[str, ImageError]] = []
-    yield from encoder.encode_each(readable(), workers=workers, max_pixels=max_pixels)
-    yield from refused

@@ -19,11 +19,15 @@ from hashgrain.encoder import Bundle, Encoder
 from hashgrain.engines import IndexPlan, Shelf
 from hashgrain.errors import BundleError, HashgrainError, LibraryError, QueryError
 from hashgrain.images import DEFAULT_MAX_PIXELS, decode_workers
-from hashgrain.library.adding import AddReport, Progress, add_sources
+from hashgrain.library.adding import add_sources
 from hashgrain.library.asking import Clock, Explained, Question, ask, hits
+from hashgrain.library.removing import remove_items
+from hashgrain.library.report import AddReport, Progress
+from hashgrain.library.selecting import Named
 from hashgrain.library.thumbnails import Thumbnails
+from hashgrain.library.updating import files_of, gone_of, present
 from hashgrain.search import Hit, check_k
-from hashgrain.sources import file_of, reopen
+from hashgrain.sources import reopen
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 
@@ -148,22 +152,19 @@ class Library:
         Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. For changes
         inside archives and tables, add them again.
         """
-        items = [item for item in self.items() if item.size is not None]
-        plain = [item.path for item in items if file_of(item.path) == item.path and os.path.lexists(item.path)]
-        report = self.add([Path(path) for path in plain], progress=progress)
-        with self.store.snapshot() as snapshot:  # anew: some were moved rather than gone
-            known = snapshot.items([item.id for item in items])
-        gone = [item for item in known if not os.path.lexists(file_of(item.path))]
+        items = files_of(self.store)
+        report = self.add(list(present(items)), progress=progress)
+        gone = gone_of(self.store, items)
         if prune:
             self.store.remove([item.id for item in gone])
         return report, gone
 
-    def remove(self, items: Iterable[int | str | Path]) -> int:
-        """Remove items by id or by path (a folder's path removes all below it). The files are not touched."""
-        ids = set()
-        for item in items:
-            ids.update([item] if isinstance(item, int) else self._ids_of(item))
-        return self.store.remove(sorted(ids))
+    def remove(self, items: Iterable[Named]) -> int:
+        """Remove items by id or by path (a folder's path removes all below it). The files are not touched.
+
+        An id or path that is not in the library is an error, and nothing is removed.
+        """
+        return remove_items(self.store, items)
 
     def search(
         self,
@@ -338,15 +339,6 @@ class Library:
         if code is None:
             raise QueryError(f"no item {item} in {self.path}")
         return Codes(code[None], self.grains)
-
-    def _ids_of(self, path: str | Path) -> list[int]:
-        exact = os.path.abspath(Path(path).expanduser())
-        below = exact.rstrip(os.sep) + os.sep
-        with self.store.snapshot() as snapshot:
-            ids = [i.id for i in snapshot.paths() if i.path in (str(path), exact) or i.path.startswith(below)]
-        if not ids:
-            raise QueryError(f"nothing in {self.path} has the path {path}")
-        return ids
 
 
 def _by_id(snapshot: Snapshot) -> list[Item]:
