@@ -1,5 +1,6 @@
 """What people open: a collection of pictures on disk that answers questions."""
 
+from hashgrain.library.adding import check_sources as check_sources
 from hashgrain.library.library import Library as Library
 from hashgrain.library.library import rebuild_with as rebuild_with
 from hashgrain.library.library import verify_library as verify_library

@@ -17,14 +17,20 @@ class AddReport:
     moved: int = 0
     touched: int = 0
     unchanged: int = 0
+    noted: int = 0  # of those known before: metadata changed
     duplicates: int = 0  # of those added: same bytes as another picture
     encoded: int = 0  # pictures that went through the network
     refused: list[Refused] = field(default_factory=list)
+    notes_refused: list[Refused] = field(default_factory=list)  # pictures kept without the notes of their source
+    known_refused: int = 0  # not tried again: refused before, and not changed since
+    kept_out: int = 0  # left out because they were removed by hand
+    passed: dict[str, int] = field(default_factory=dict)  # files that are no pictures, counted by suffix
     seconds: float = 0.0
 
     @property
     def seen(self) -> int:
-        return self.added + self.replaced + self.moved + self.touched + self.unchanged + len(self.refused)
+        taken = self.added + self.replaced + self.moved + self.touched + self.unchanged
+        return taken + len(self.refused) + self.known_refused + self.kept_out
 
 
 Progress = Callable[[AddReport], None]

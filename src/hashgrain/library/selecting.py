@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,21 @@ def selected(snapshot: Snapshot, library: Path, items: Iterable[Named], undone: 
         more = f" (and {len(unknown) - 3} more)" if len(unknown) > 3 else ""
         raise QueryError(f"nothing in {library} has {', or '.join(unknown[:3])}{more}; {undone}")
     return sorted(ids)
+
+
+def chosen(
+    snapshot: Snapshot,
+    library: Path,
+    items: Iterable[Named] | None,
+    where: str | Mapping[str, Any] | None,
+    undone: str = "nothing was looked up",
+) -> list[int]:
+    """The ids of the items named for which a filter holds; of all, where neither is given."""
+    ids = None if items is None else selected(snapshot, library, items, undone)
+    if where is not None:
+        fitting = snapshot.select(where).tolist()
+        return fitting if ids is None else sorted(set(ids) & set(fitting))
+    return sorted(item.id for item in snapshot.paths()) if ids is None else ids
 
 
 def _missing(snapshot: Snapshot, ids: Iterable[int]) -> list[int]:
