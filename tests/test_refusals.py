@@ -57,7 +57,7 @@ def test_a_known_picture_whose_file_breaks_is_told_once_and_kept(library: Librar
     assert len(library.add(pictures, workers=0).refused) == 1
     report = library.add(pictures, workers=0)
     assert (report.known_refused, report.unchanged, len(library)) == (1, 19, 20)
-    assert len(library.add(pictures, retry=True, workers=0).refused) == 1
+    assert len(library.update(retry=True)[0].refused) == 1
 
 
 def test_a_refused_part_of_an_archive_is_told_once(library: Library, pictures: Path, tmp_path: Path) -> None:

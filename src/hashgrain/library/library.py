@@ -26,7 +26,7 @@ from hashgrain.library.removing import remove_items
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.library.selecting import Named, chosen
 from hashgrain.library.thumbnails import Thumbnails
-from hashgrain.library.updating import files_of, gone_of, present
+from hashgrain.library.updating import files_of, find_moved, forget_gone, gone_of, present
 from hashgrain.search import Hit, check_k
 from hashgrain.sources import Refused, reopen
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
@@ -154,17 +154,22 @@ class Library:
         self._index_soon()
         return report
 
-    def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
-        """Look again at every file of the library. Returns the report and the items whose file is gone.
+    def update(
+        self, *, prune: bool = False, even_most: bool = False, retry: bool = False, progress: Progress | None = None
+    ) -> tuple[AddReport, list[Item]]:
+        """Look again at every file of the library, and for those that were moved. Returns the report and the items
+        whose file is gone.
 
-        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. For changes
-        inside archives and tables, add them again.
+        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. Where that is
+        what it looks like, or most of the library would go, it is an error unless `even_most` is set, too. For
+        changes inside archives and tables, add them again.
         """
         items = files_of(self.store)
-        report = self.add(list(present(items)), progress=progress)
+        report = self.add(present(items), retry=retry, progress=progress)
+        report.moved += find_moved(self.store, items)
         gone = gone_of(self.store, items)
         if prune:
-            self.store.remove([item.id for item in gone])
+            forget_gone(self.store, gone, items, even_most=even_most)
         return report, gone
 
     def remove(self, items: Iterable[Named], *, forget: bool = False) -> int:
