@@ -150,6 +150,14 @@ def test_only_files_of_the_size_of_a_missing_one_are_read(library: Library, tmp_
     assert (report.moved, report.refused, gone) == (1, [], [])
 
 
+def test_a_folder_in_the_place_of_a_picture_is_told_at_every_run(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "photos/2020/00001.jpg").unlink()
+    (tmp_path / "photos/2020/00001.jpg").mkdir()
+    for _ in range(2):
+        report, gone = library.update()
+        assert ([Path(each.path).name for each in report.refused], gone) == (["00001.jpg"], [])
+
+
 def test_a_file_that_vanishes_meanwhile_does_not_end_the_run(library: Library, tmp_path: Path) -> None:
     first, *_, last = sorted((tmp_path / "photos/2021").iterdir())
 

@@ -32,7 +32,8 @@ def present(items: Iterable[Item]) -> Iterator[Source]:
     for item in items:
         if file_of(item.path) == item.path and not is_gone(item.path):
             source = reopen(item)
-            yield Source(source.path, source.load, source.stamp)  # without notes: they are not the file's
+            stamp = source.stamp if os.path.isfile(item.path) else None  # a folder, say, is not as it was
+            yield Source(source.path, source.load, stamp)  # without notes: they are not the file's
 
 
 def find_moved(store: Store, items: Sequence[Item]) -> int:
