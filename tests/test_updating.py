@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from conftest import Run, fill, make_picture
 from hashgrain import Encoder, Library
 from hashgrain.errors import LibraryError
 from hashgrain.library import roots
+from hashgrain.sources import Source
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +115,16 @@ def test_a_file_moved_within_its_folders_is_found_with_its_id_and_notes(library:
 
 def test_a_renamed_folder_is_found_and_twins_keep_their_names(library: Library, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    for name in ("a.jpg", "b.jpg", "c.jpg"):
-        make_picture(99).save(photos / "2020" / name)
+    for name in ("2020/p/z.jpg", "2020/q/a.jpg"):
+        (photos / name).parent.mkdir()
+        make_picture(99).save(photos / name)
     library.add(photos, workers=0)
     ids = {Path(path).name: item for item, path in paths(library).items()}
     os.rename(photos / "2020", photos / "twenty-twenty")
+    for name in ("p/z.jpg", "q/a.jpg"):
+        os.rename(photos / "twenty-twenty" / name, photos / "twenty-twenty" / Path(name).name)
     report, gone = library.update(prune=True)
-    assert (report.moved, report.encoded, gone) == (9, 0, [])
+    assert (report.moved, report.encoded, gone) == (8, 0, [])
     assert {Path(path).name: item for item, path in paths(library).items()} == ids
 
 
@@ -140,14 +147,32 @@ def test_nothing_is_looked_for_where_nothing_is_gone(library: Library, monkeypat
     assert library.update()[0].unchanged == 12
 
 
-def test_only_files_of_the_size_of_a_missing_one_are_read(library: Library, tmp_path: Path) -> None:
+def test_only_files_of_the_size_of_a_missing_one_are_read(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hashgrain.library import updating
+
+    real, read = updating.find, []
+
+    def watched(*arguments: Any) -> Iterator[Source]:
+        for source in real(*arguments):
+            assert isinstance(source, Source)
+            yield dataclasses.replace(source, load=lambda s=source: (read.append(Path(s.path).name), s.load())[1])
+
     os.rename(tmp_path / "photos/2020/00001.jpg", tmp_path / "photos/moved.jpg")
-    for number in range(3):
-        os.mkfifo(tmp_path / f"photos/pipe{number}.jpg")
-        (tmp_path / f"photos/other{number}.jpg").write_bytes(b"x" * number)
-        (tmp_path / f"photos/other{number}.jpg").chmod(0)
+    (tmp_path / "photos/other.jpg").write_bytes(b"x")
+    monkeypatch.setattr(updating, "find", watched)
+    assert library.update()[0].moved == 1
+    assert read == ["moved.jpg"]
+
+
+def test_of_two_copies_of_a_missing_file_one_takes_its_place(library: Library, tmp_path: Path) -> None:
+    for name in ("copy.jpg", "other copy.jpg"):
+        shutil.copy(tmp_path / "photos/2020/00001.jpg", tmp_path / "photos" / name)
+    (tmp_path / "photos/2020/00001.jpg").unlink()
     report, gone = library.update()
-    assert (report.moved, report.refused, gone) == (1, [], [])
+    assert (report.moved, gone, len(library)) == (1, [], 12)
+    assert library.item(2).path == str(tmp_path / "photos/copy.jpg")
 
 
 def test_a_folder_in_the_place_of_a_picture_is_told_at_every_run(library: Library, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def missing_part(files: Iterable[str], roots: Iterable[str]) -> str | None:
             return root
     for folder in folders:
         there = _nearest(folder)
-        if not os.path.isdir(there) or _is_empty(there):
+        if _is_empty(there):
             return there
     return None
 
@@ -73,6 +73,7 @@ def _nearest(folder: str) -> str:
 
 
 def _is_empty(folder: str) -> bool:
+    """Also of a link that leads nowhere."""
     try:
         with os.scandir(folder) as entries:
             return next(entries, None) is None
