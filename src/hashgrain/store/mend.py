@@ -28,7 +28,7 @@ class Mended:
     lost: int = 0  # changes that neither log has any more
 
 
-def drop_damaged_log(library: Path, facts: Facts) -> None:
+def drop_damaged_log(library: Path) -> None:
     """Set SQLite's log aside where it lost commits and the catalogue is sound without it.
 
     A damaged log that was partly folded in takes some pages back and not others. The catalogue as the last complete
@@ -36,6 +36,7 @@ def drop_damaged_log(library: Path, facts: Facts) -> None:
     """
     connection = catalogue.connect(library)
     try:
+        facts = catalogue.facts(connection, library)
         commit = catalogue.counters(connection, library).commit
     finally:
         connection.close()

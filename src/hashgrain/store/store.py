@@ -57,10 +57,10 @@ class Store:
         self._readers = Readers(path)
         self._pages = PageCheck(path)
         try:
+            if mend:
+                drop_damaged_log(path)  # before anything of it is open
             self._facts = facts = self._readers.open(mend=mend)
             if mode == "w":
-                if mend:
-                    drop_damaged_log(path, facts)
                 self._writer = Writer(path, facts, mend=mend)
                 if not self._writer.lost:
                     self._writer.fold()
