@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from conftest import Run, fill, make_picture
 from hashgrain import Encoder, Library
+from hashgrain.errors import WorkerError
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +167,37 @@ def test_adding_what_is_not_there_leaves_no_library(hashgrain: Run, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     done = hashgrain("add", "new.hg", "empty")
     assert (done.returncode, b"nothing to add" in done.stdout) == (0, True)
+
+
+def test_workers_that_cannot_start_end_the_run_and_not_the_pictures(
+    library: Library, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(pictures, 3, start=50)
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(WorkerError):
+        library.add(pictures, workers=1)
+    monkeypatch.undo()
+    assert (len(library), library.refusals()) == (20, [])
+    assert library.add(pictures, workers=1).added == 3
+
+
+def test_files_that_are_not_tried_are_counted_by_suffix(hashgrain: Run, tmp_path: Path) -> None:
+    pictures = fill(tmp_path / "few", 2)
+    for name in ("a.mp4", "b.MP4", "c.svg", "notes"):
+        (pictures / name).write_text("no picture")
+    done = hashgrain("add", "test.hg", pictures)
+    assert (done.returncode, b"2 added" in done.stdout) == (0, True)
+    assert done.stderr == b"not tried: 2 .mp4, 1 without suffix, 1 .svg\n"
+    again = json.loads(hashgrain("add", "test.hg", pictures, "--json").stdout)
+    assert again["passed"] == {".mp4": 2, "": 1, ".svg": 1}
+
+
+def test_what_a_file_says_of_itself_is_kept_and_taken_over_by_its_copies(library: Library, pictures: Path) -> None:
+    image = make_picture(42)
+    exif = image.getexif()
+    exif[271], exif[272] = "Maker", "Model 1"
+    image.save(pictures / "a.jpg", exif=exif)
+    library.add(pictures, workers=0)
+    shutil.copy(pictures / "a.jpg", pictures / "b.jpg")
+    library.add(pictures, workers=0)
+    assert [item.details for item in library.items()[-2:]] == [{"camera": "Maker Model 1"}] * 2

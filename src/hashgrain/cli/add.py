@@ -50,7 +50,7 @@ def add(
         typer.Option("--model", help="The model of a new library: a bundle's folder; else the default."),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 100_000_000,
+    max_pixels: MaxPixels = 400_000_000,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

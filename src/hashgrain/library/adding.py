@@ -17,9 +17,9 @@ import numpy as np
 from hashgrain.encoder import Encoder
 from hashgrain.errors import ImageError, LibraryError
 from hashgrain.images import DecodePool, Facts, Picture
-from hashgrain.library.noting import check_meta, differ, merged
+from hashgrain.library.noting import check_meta, differ, merged, sound_details
 from hashgrain.library.reading import is_gone, read, reason_of
-from hashgrain.library.remembering import Memory, Stamp, stamp_inside
+from hashgrain.library.remembering import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.sources import Refused, Source, find
 from hashgrain.store import Item, Moved, New, Noted, Replaced, Store, Touched
@@ -60,11 +60,11 @@ def add_sources(
     progress: Progress | None = None,
 ) -> AddReport:
     """Bring a library in line with sources. Returns when everything is durable."""
-    memory = Memory(store, retry=retry, again=again, max_pixels=max_pixels)
+    memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, workers))
     adding = _Adding(store, encoder, memory, check_meta(meta), progress)
     started = time.monotonic()
     with DecodePool(encoder.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
-        found = find(sources, ignore=ignore)
+        found = find(sources, ignore=ignore, passed=adding.report.passed)
         for waiting, picture in pool.decode(adding.unknown(found)):
             adding.take(waiting, picture)
     adding.commit()
@@ -219,7 +219,7 @@ class _Adding:
             code = snapshot.code(twin.id)
         if code is None:
             return False
-        facts = Facts(twin.width, twin.height, twin.format, twin.taken)
+        facts = Facts(twin.width, twin.height, twin.format, twin.taken, twin.details)
         self._settle(source, content, known, facts, code)
         self.report.duplicates += 1
         return True
@@ -233,6 +233,7 @@ class _Adding:
             "height": facts.height,
             "format": facts.format,
             "taken": facts.taken,
+            "details": sound_details(facts.details, source.path),
             "meta": self._merged(known.meta if known else {}, source.meta, source.path),
             "code": code,
         }

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 
 from hashgrain.errors import LibraryError
+from hashgrain.images.cost import budget
 from hashgrain.sources import file_of
 from hashgrain.store import Store
 from hashgrain.store.items import encode_path
 
 Stamp = tuple[int, int]
 # Words of refusals whose cause is not the file: an extra that is missing, memory, the system.
-PASSING = ("pip install", "memory", "[Errno")
-LIMIT = re.compile(r"more than the ([\d.e+]+) million allowed")
+PASSING = ("pip install", "needs more memory than there is", "[Errno")
 
 
 class Memory:
     """Refusals and exclusions, asked for every file of a run; what the run adds is written with its commits."""
 
-    def __init__(self, store: Store, *, retry: bool, again: bool, max_pixels: int) -> None:
+    def __init__(self, store: Store, *, retry: bool, again: bool, limits: Sequence[str]) -> None:
         self.store = store
         self.retry = retry
         self.again = again
-        self.limit = f"{max_pixels / 1e6:g}"
+        self.limits = limits
         self.refused = {path: (stamp, reason) for path, stamp, reason in store.refusals()}
         self.excluded = set(store.exclusions())
         self._new: dict[str, tuple[Stamp, str]] = {}
@@ -43,8 +43,7 @@ class Memory:
         before = None if self.retry or stamp is None else self.refused.get(path)
         if before is None or before[0] != stamp:
             return False
-        limit = LIMIT.search(before[1])
-        return limit is None or limit[1] == self.limit
+        return "--max-pixels" not in before[1] or any(limit in before[1] for limit in self.limits)
 
     def refuse(self, path: str, stamp: Stamp | None, error: Exception | str) -> None:
         """Remember a refusal, unless trying again may end otherwise though the file stays as it is."""
@@ -71,6 +70,11 @@ class Memory:
             self.store.include(self._back)
         self.refused.update(self._new)
         self._new, self._readable, self._back = {}, set(), set()
+
+
+def limits_told(max_pixels: int, workers: int) -> tuple[str, str]:
+    """The limits of a run in the words of its refusals: one that was refused for another limit is tried again."""
+    return f"the {max_pixels / 1e6:g} million allowed", f"the {budget(max_pixels, workers) >> 20:,} MB that one"
 
 
 def stamp_inside(path: str) -> Stamp | None:
