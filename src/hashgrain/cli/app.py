@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hashgrain import __version__
 from hashgrain.cli import (
@@ -30,11 +32,37 @@ from hashgrain.cli import (
     verify,
 )
 from hashgrain.cli.config import load_config
-from hashgrain.cli.output import complain
+from hashgrain.cli.output import complain, complain_of, escape
 from hashgrain.errors import HashgrainError
 
 STOPPED = 130
+
+
+class Verbs(TyperGroup):
+    """The group of verbs; what it says of a wrong command line is safe to print too: `*` may name hostile files."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _printable_mistakes():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, *arguments: Any, **options: Any) -> Any:
+        with _printable_mistakes():
+            return super().invoke(*arguments, **options)
+
+
+@contextmanager
+def _printable_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        message = getattr(error, "message", None)  # of click's own exceptions, which Typer may bring itself
+        if isinstance(message, str):
+            error.message = escape(message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
+    cls=Verbs,
     name="hashgrain",
     help="Find images by looking at them: short binary codes, coarse to fine, searched exactly.",
     no_args_is_help=True,
@@ -73,7 +101,7 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
         try:
             code = verb(*arguments, **options)
         except HashgrainError as error:
-            complain(f"error: {error}")
+            complain_of(error)
             code = 1
         except BrokenPipeError:
             raise
@@ -120,7 +148,7 @@ def run() -> int:
     try:
         settings = load_config(tuple(VERBS))
     except HashgrainError as error:
-        complain(f"error: {error}")
+        complain_of(error)
         return 1
     app(default_map=settings)
     return 0

@@ -15,10 +15,12 @@ from hashgrain.cli.output import (
     JsonLines,
     LibraryPath,
     MaxPixels,
+    Print0,
     Quiet,
     Threads,
     complain,
     print_json,
+    print_paths,
     print_table,
     say,
 )
@@ -55,6 +57,7 @@ def search(
     ] = False,
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
+    print0: Print0 = False,
     as_json: Json = False,
     as_jsonl: JsonLines = False,
     quiet: Quiet = False,
@@ -62,12 +65,15 @@ def search(
     """Find the pictures of LIBRARY nearest to a picture, exactly.
 
     The distance counts differing bits at the grain; hits at equal distance are ordered by the whole code.
-    In a pipe, each hit is a line: word, distance, id, path.
+    In a pipe, each hit is a line: word, distance, id, path. A path with control characters or a backslash is shown
+    escaped there (`a\\nb.jpg`); programs that need names as they are take --print0 or --json.
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
     from hashgrain.library import Library
 
+    if print0 + as_json + as_jsonl > 1:
+        raise typer.BadParameter("--print0, --json and --jsonl are three ways to print; choose one")
     if (query is None) == (item is None):
         raise typer.BadParameter("give a picture, or --id of an item", param_hint="QUERY")
     asked: Any = item if query is None else sys.stdin.buffer.read() if query == "-" else Path(query)
@@ -80,6 +86,9 @@ def search(
             _write_page(opened, asked, hits, html, show, quiet)
     if explain and as_json:
         print_json({"hits": [dataclasses.asdict(hit) for hit in hits], "explain": found.as_dict()})
+        return 0
+    if print0:
+        print_paths(hit.path for hit in hits)
         return 0
     _show(hits, grain or opened.grains.finest, opened.grains, as_json, as_jsonl, quiet)
     if explain:

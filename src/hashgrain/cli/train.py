@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashgrain.cli.output import Json, Quiet, print_json, print_line, say
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
 
 if TYPE_CHECKING:
     from hashgrain.learn.recipe import Recipe
@@ -60,7 +60,7 @@ def train(
         print_json(facts)
         return 0
     for name, value in facts.get("validation", {}).items():
-        print_line(f"{name}\t{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
+        print_row(name, f"{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
     print_line(str(out))
     return 0
 
@@ -114,9 +114,9 @@ def recipes(
         print_json({"name": name, "about": recipe.about, "grains": dict(recipe.grains), "values": values})
         return 0
     print_line(f"{name}: {recipe.about}")
-    print_line(f"grains\t{recipe.grains}")
+    print_row("grains", recipe.grains)
     for key, value in values.items():
-        print_line(f"{key}\t{','.join(map(str, value)) if isinstance(value, tuple) else value}")
+        print_row(key, ",".join(map(str, value)) if isinstance(value, tuple) else value)
     return 0
 
 
