@@ -80,7 +80,7 @@ def test_filters_and_radius_narrow_the_answer(hashgrain: Run, library: Path, pic
 def test_metadata_given_while_adding_can_be_filtered_by(hashgrain: Run, library: Path, tmp_path: Path) -> None:
     fill(tmp_path / "more", 2, start=70)
     hashgrain("add", library, tmp_path / "more", "--meta", "year=2021", "--meta", "album=May")
-    found = hashgrain("search", library, "--id", 1, "--where", "year > 2020 and album = 'May'", "--json")
+    found = hashgrain("search", library, "--id", 1, "--where", "meta.year > 2020 and album = 'May'", "--json")
     assert [hit["meta"] for hit in json.loads(found.stdout)] == [{"year": 2021, "album": "May"}] * 2
 
 
