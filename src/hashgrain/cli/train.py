@@ -96,7 +96,6 @@ def recipes(
 
     Example: hashgrain recipes default
     """
-    need_torch()
     from hashgrain.cli.output import print_table
     from hashgrain.learn.recipe import changeable
     from hashgrain.learn.recipes import RECIPES
@@ -109,6 +108,8 @@ def recipes(
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
         return 0
     recipe = _chosen(name, "", [])
+    if not _has_torch():
+        say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
     if as_json:
         print_json({"name": name, "about": recipe.about, "grains": dict(recipe.grains), "values": values})
@@ -123,10 +124,16 @@ def recipes(
 def need_torch() -> None:
     from hashgrain.errors import TrainingError
 
+    if not _has_torch():
+        raise TrainingError("training needs torch: pip install 'hashgrain[train]'")
+
+
+def _has_torch() -> bool:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise TrainingError("training needs torch: pip install 'hashgrain[train]'") from None
+        return False
+    return True
 
 
 def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:
