@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -106,7 +108,7 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
         except BrokenPipeError:
             raise
         except OSError as error:  # a full disk, a folder that may not be written
-            complain(f"error: {error.filename or verb.__name__}: {error.strerror or error}")
+            complain(f"error: {_file_of(error, options) or verb.__name__}: {error.strerror or error}")
             code = 1
         except KeyboardInterrupt as stop:
             complain(str(stop) or "stopped")
@@ -114,6 +116,14 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return run
+
+
+def _file_of(error: OSError, options: Mapping[str, object]) -> str | None:
+    """The file the error names, or else what the verb was writing: a full disk names none."""
+    if error.filename is not None:
+        return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
+    written = [options[name] for name in ("html", "out", "folder", "library") if isinstance(options.get(name), Path)]
+    return f"writing {written[0]}" if written else None
 
 
 for _name, _verb in VERBS.items():
@@ -145,10 +155,11 @@ def _common(
 
 def run() -> int:
     """Run the command line; returns only where the configuration is broken."""
+    command = typer.main.get_command(app)
     try:
-        settings = load_config(tuple(VERBS))
+        settings = load_config(command)
     except HashgrainError as error:
         complain_of(error)
         return 1
-    app(default_map=settings)
+    command(default_map=settings)
     return 0

@@ -99,9 +99,15 @@ def print_paths(paths: Iterable[str]) -> None:
 
 
 def _write(content: bytes, end: bytes = b"\n") -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content + end)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content + end)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a disk that is full names no file
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def print_table(
