@@ -307,6 +307,13 @@ class Library:
             words = snapshot.codes([item.id for item in items])
         return Codes(words, self.grains), items
 
+    def code(self, query: Any, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Codes:
+        """The code that `search` would ask with, of a picture or of the id of an item."""
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            with self.store.snapshot() as snapshot:
+                return self._stored(snapshot, int(query))
+        return self._code_of(query, max_pixels)
+
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
         """A small JPEG of an item, made on first use and cached. Raises ImageError when the picture is gone."""
         return self._thumbnails.get(self.item(item), edge)
