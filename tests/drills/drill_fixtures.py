@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -20,6 +21,7 @@ from world import World
 
 LONG = os.environ.get("HASHGRAIN_DRILL") == "long"
 SEED = int(os.environ.get("HASHGRAIN_DRILL_SEED", "1"))
+MOST = 40  # broken promises to show
 ROOM = 1 << 30  # bytes a place in memory must have
 
 
@@ -40,6 +42,16 @@ def note(name: str, started: float, **figures: Any) -> None:
     folder = os.environ.get("HASHGRAIN_DRILL_FIGURES")
     if folder:
         (Path(folder) / f"{name.replace(' ', '-').replace('/', '-')}.json").write_text(json.dumps(figures))
+
+
+def demand_none(broken: list[str], tried: int) -> None:
+    """Fail with the promises that were broken, each kind once and short."""
+    if not broken:
+        return
+    lines = [re.sub(r"\S*hashgrain-drill-[^/ ]+", "…", line.replace("\n", " "))[:400] for line in broken]
+    kinds = {re.sub(r"\d+", "#", line.partition(": ")[2])[:120]: line for line in reversed(lines)}
+    shown = list(kinds.values())[::-1][:MOST]
+    pytest.fail(f"{len(broken)} promises broken in {tried} trials, such as:\n" + "\n".join(shown), pytrace=False)
 
 
 @pytest.fixture(scope="session")

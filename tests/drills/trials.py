@@ -101,7 +101,7 @@ def meet(world: World, verb: Verb, fault: Fault) -> tuple[Outcome, list[str]]:
         unlike = same(seen["state"], verb.after)
         if unlike:
             broken.append(f"said it was done: {unlike}")
-    broken += _again(world, verb)
+    broken += again(world, verb)
     return outcome, broken
 
 
@@ -128,7 +128,7 @@ def _wrong_answer(world: World, verb: Verb, outcome: Outcome) -> list[str]:
     return [] if answer == verb.answer else [f"a wrong answer without an error: {str(answer)[:300]}"]
 
 
-def _again(world: World, verb: Verb) -> Iterator[str]:
+def again(world: World, verb: Verb) -> Iterator[str]:
     """Without the fault the same command does what it is for, and the library is sound."""
     second = world.zygote.command(*verb.argv(world))
     if second.code != verb.code and second.code not in verb.again:
@@ -139,3 +139,14 @@ def _again(world: World, verb: Verb) -> Iterator[str]:
         yield f"after a second run: {unlike} ({seen['error']})"
     if seen["problems"] and verb.after is not None:
         yield f"after a second run verify says {seen['problems'][:2]}"
+
+
+def meet_each(world: World, verb: Verb, faults: list[Fault]) -> tuple[int, int, list[str]]:
+    """How many faults struck, the peak of memory, and what was broken."""
+    struck, peak, broken = 0, 0, []
+    for fault in faults:
+        outcome, wrong = meet(world, verb, fault)
+        struck += bool(outcome.hits)
+        peak = max(peak, outcome.peak_mb)
+        broken += [f"{verb.name}: {fault} at {outcome.what}: {each}" for each in wrong]
+    return struck, peak, broken

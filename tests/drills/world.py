@@ -19,7 +19,7 @@ from client import Outcome, Zygote
 from oracle import State
 
 PICTURES = 12
-NO_LIBRARY, CLOSED, KILLED, STALE = "none", "closed", "killed", "stale"
+NO_LIBRARY, CLOSED, KILLED, READ, STALE = "none", "closed", "killed", "read", "stale"
 
 
 def draw_picture(seed: int) -> Image.Image:
@@ -58,14 +58,15 @@ class World:
             shutil.copytree(self.template(template), self.library, symlinks=True)
 
     def template(self, name: str) -> Path:
-        """A library that was closed, or whose writer was killed, or whose pictures changed since."""
+        """A library that was closed, or whose writer was killed, or that a reader still had open, or whose pictures
+        changed since."""
         if name not in self._templates:
             kept = self.scratch / f"template-{name}.hg"
             shutil.rmtree(self.root, ignore_errors=True)
             self.out.mkdir(parents=True)
             pictures = self.changing if name == STALE else self.pictures
-            made = self.zygote.call("writers:make_library", self.library, self.model, pictures, name == KILLED)
-            assert made.signal == 9 if name == KILLED else made.code == 0, made.err
+            made = self.zygote.call("writers:make_library", self.library, self.model, pictures, name)
+            assert made.signal == 9 if name in (KILLED, READ) else made.code == 0, made.err
             if name == STALE:
                 self._change_pictures()
             os.rename(self.library, kept)
