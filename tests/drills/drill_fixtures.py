@@ -49,7 +49,7 @@ def demand_none(broken: list[str], tried: int) -> None:
     if not broken:
         return
     lines = [re.sub(r"\S*hashgrain-drill-[^/ ]+", "…", line.replace("\n", " "))[:400] for line in broken]
-    kinds = {re.sub(r"\d+", "#", line.partition(": ")[2])[:120]: line for line in reversed(lines)}
+    kinds = {re.sub(r"\d+", "#", re.split("[,:] ", line, maxsplit=1)[-1])[:120]: line for line in reversed(lines)}
     shown = list(kinds.values())[::-1][:MOST]
     pytest.fail(f"{len(broken)} promises broken in {tried} trials, such as:\n" + "\n".join(shown), pytrace=False)
 

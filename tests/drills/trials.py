@@ -150,3 +150,19 @@ def meet_each(world: World, verb: Verb, faults: list[Fault]) -> tuple[int, int, 
         peak = max(peak, outcome.peak_mb)
         broken += [f"{verb.name}: {fault} at {outcome.what}: {each}" for each in wrong]
     return struck, peak, broken
+
+
+def manners(outcome: Outcome, seconds: float) -> list[str]:
+    """What a command may not do, whatever it is fed."""
+    broken = []
+    if outcome.late:
+        broken.append(f"hangs: not done after {seconds:g} s")
+    elif outcome.signal is not None:
+        broken.append(f"died of signal {outcome.signal}")
+    if outcome.traceback:
+        broken.append(f"a traceback: {(outcome.err.splitlines() or ['?'])[-1][:160]}")
+    elif not outcome.late and outcome.signal is None and outcome.code not in (0, 1, 3):
+        broken.append(f"exit code {outcome.code}")
+    if "\x1b" in outcome.err:
+        broken.append("an escape sequence reaches the terminal")
+    return broken

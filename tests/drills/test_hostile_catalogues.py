@@ -1,0 +1,69 @@
+"""A library from a stranger: whatever its catalogue holds, every verb ends in time, in memory, and in a line."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import hostile
+from drill_fixtures import demand_none, draws, how_many, note
+from drill_fixtures import scratch as scratch
+from drill_fixtures import world as world
+from drill_fixtures import zygote as zygote
+from trials import manners
+from world import CLOSED, World
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+
+MEMORY_MB = 2_048
+SECONDS = 25.0
+
+
+def questions(world: World) -> dict[str, list[Any]]:
+    return {
+        "info": ["info", world.library],
+        "verify": ["verify", world.library, "--json"],
+        "search": ["search", world.library, "--id", 3, "--json"],
+        "filter": ["search", world.library, world.pictures / "002.png", "--where", "format = 'png'", "--jsonl"],
+        "export": ["export", world.library],
+        "add": ["add", world.library, world.more, "--workers", 0],
+        "remove": ["remove", world.library, "--id", 7],
+        "update": ["update", world.library],
+        "rebuild": ["rebuild", world.library],
+    }
+
+
+READS, CHANGES = ("info", "verify", "search", "filter", "export"), ("add", "remove", "update", "rebuild")
+
+
+def attacked(world: World, draw: random.Random, tally: Counter[str]) -> tuple[list[str], int]:
+    world.begin(CLOSED)
+    what = hostile.attack(draw, world.library)
+    asked = questions(world)
+    broken, peak = [], 0
+    for verb in (draw.choice(READS), draw.choice(READS), draw.choice(CHANGES)):
+        outcome = world.zygote.command(*asked[verb], memory_mb=MEMORY_MB, seconds=SECONDS)
+        peak = max(peak, outcome.peak_mb)
+        tally[f"exit {outcome.code}"] += 1
+        broken += [f"{what}, {verb}: {each}" for each in manners(outcome, SECONDS)]
+        if outcome.late:
+            break
+    return broken, peak
+
+
+def test_a_hostile_catalogue_ends_in_a_line_in_time_and_within_memory(world: World) -> None:
+    draw, started = draws("hostile catalogues"), time.monotonic()
+    tried, peak, broken = how_many(60, 1_500), 0, []
+    tally: Counter[str] = Counter()
+    for _ in range(tried):
+        wrong, most = attacked(world, draw, tally)
+        broken += wrong
+        peak = max(peak, most)
+    shutil.rmtree(world.root, ignore_errors=True)
+    note("hostile catalogues", started, trials=tried, broken=len(broken), peak_mb=peak, **tally)
+    demand_none(broken, tried)
