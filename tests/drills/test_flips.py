@@ -60,12 +60,7 @@ class Flips:
         pictures = fill(world.scratch / "flipped", range(2000, 2000 + ITEMS))
         self.query = next(pictures.iterdir())
         self.template = world.scratch / f"flips-{state}.hg"
-        shutil.rmtree(world.root, ignore_errors=True)
-        world.out.mkdir(parents=True)
-        made = world.zygote.call("writers:make_library", world.library, world.model, pictures, state)
-        assert made.signal == 9 if state in (KILLED, READ) else made.code == 0, made.err
-        shutil.rmtree(self.template, ignore_errors=True)
-        shutil.move(world.library, self.template)
+        world.make(self.template, pictures, state)
         self.right = world.scratch / f"right-{state}.json"
         self.fresh()
         answers = world.zygote.call("questions:asked", world.library, self.query)

@@ -62,16 +62,18 @@ class World:
         changed since."""
         if name not in self._templates:
             kept = self.scratch / f"template-{name}.hg"
-            shutil.rmtree(self.root, ignore_errors=True)
-            self.out.mkdir(parents=True)
             pictures = self.changing if name == STALE else self.pictures
-            made = self.zygote.call("writers:make_library", self.library, self.model, pictures, name)
-            assert made.signal == 9 if name in (KILLED, READ) else made.code == 0, made.err
+            self.make(kept, pictures, name)
             if name == STALE:
                 self._change_pictures()
-            os.rename(self.library, kept)
             self._templates[name] = kept
         return self._templates[name]
+
+    def make(self, library: Path, pictures: Path, end: str) -> None:
+        """A library with some history; `end` is how its writer ends."""
+        shutil.rmtree(library, ignore_errors=True)
+        made = self.zygote.call("writers:make_library", library, self.model, pictures, end)
+        assert made.signal == 9 if end in (KILLED, READ) else made.code == 0, made.err
 
     @cached_property
     def changing(self) -> Path:
