@@ -6,7 +6,7 @@ PIP := $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/hashgrain/hamming/kernels/*)
 export HASHGRAIN_DATA ?= ../shared/data
 
-.PHONY: demo test test-quick test-train check format bench model docs clean
+.PHONY: demo test test-quick test-train drills check format bench model docs clean
 
 demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~/Pictures for your own)
 	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -19,6 +19,9 @@ test-quick: $(VENV)/.dev  ## what to run while working
 
 test-train: $(VENV)/.train  ## the tests that train a network; takes torch
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m train
+
+drills: $(VENV)/.dev  ## the long drills: kills, failing calls, power cuts, flipped bits, hostile input (half an hour)
+	$(VENV)/bin/python benchmarks/drills.py
 
 check: $(VENV)/.train  ## style and types
 	$(RUN) ruff check .

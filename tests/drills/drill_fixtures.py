@@ -35,13 +35,13 @@ def how_many(short: int, long: int) -> int:
     return long if LONG else short
 
 
-def note(name: str, started: float, **figures: Any) -> None:
-    """Keep the figures of one drill for the table of `make drills`."""
+def note(name: str, started: float, part: object, **figures: Any) -> None:
+    """Keep the figures of a drill, or of one part of it, for the table of `make drills`."""
     figures = {"drill": name, "seconds": round(time.monotonic() - started, 1), **figures}
     print(json.dumps(figures))
     folder = os.environ.get("HASHGRAIN_DRILL_FIGURES")
     if folder:
-        (Path(folder) / f"{name.replace(' ', '-').replace('/', '-')}.json").write_text(json.dumps(figures))
+        (Path(folder) / f"{name} {part}.json").write_text(json.dumps(figures))
 
 
 def demand_none(broken: list[str], tried: int) -> None:

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
 
 ITEMS = 64
 SECTOR = 512
+VERIFY_ONLY = 0.0  # the share of flips that may give a wrong answer as long as `verify` tells
 
 
 def make_damaged(draw: random.Random, library: Path) -> str:
@@ -76,7 +77,7 @@ class Flips:
         self.world.out.mkdir(parents=True)
         shutil.copytree(self.template, self.world.library)
 
-    def judge(self, what: str, outcome: Outcome, *, said: bool = False) -> None:
+    def judge(self, what: str, outcome: Outcome) -> None:
         if outcome.code != 0 or outcome.late:
             ended = outcome.err.splitlines()[-1:] or [f"signal {outcome.signal}"]
             self.broken.append(f"{self.state}: {what}: ended badly: {ended[0][:200]}")
@@ -123,15 +124,13 @@ def test_the_right_answers_are_right(world: World) -> None:
     assert [(hit[2], hit[0]) for hit in right["by id, look"]] == sorted((d, i) for i, d in distances.items())
 
 
-def test_a_flipped_bit_in_any_file_is_never_a_wrong_answer_in_silence(world: World) -> None:
-    draw, started = draws("flips"), time.monotonic()
-    tally: Counter[str] = Counter()
-    broken, tried = [], how_many(16, 500)
-    for state in (CLOSED, KILLED, READ):
-        flips = Flips(world, state)
-        for _ in range(tried):
-            flips.flip(draw)
-        tally.update(flips.tally)
-        broken += flips.broken
-    note("flips", started, trials=3 * tried, broken=len(broken), **tally)
-    demand_none(broken, 3 * tried)
+@pytest.mark.parametrize("state", [CLOSED, KILLED, READ])
+def test_a_flipped_bit_in_any_file_is_never_a_wrong_answer_in_silence(world: World, state: str) -> None:
+    draw, started = draws(f"flips {state}"), time.monotonic()
+    flips, tried = Flips(world, state), how_many(12, 400)
+    for _ in range(tried):
+        flips.flip(draw)
+    note("flips", started, state, trials=tried, broken=len(flips.broken), **flips.tally)
+    demand_none(flips.broken, tried)
+    # Told apart from a wrong answer in silence, and not wanted either: only `verify` would have said so.
+    assert flips.tally["found by verify only"] <= VERIFY_ONLY * tried, flips.tally

@@ -113,16 +113,16 @@ def _look_at(world: World, recording: Recording, tree: dict[str, bytes | None], 
     return broken
 
 
-def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(world: World) -> None:
-    draw, started = draws("power loss"), time.monotonic()
+@pytest.mark.parametrize("in_order", [False, True], ids=["names in any order", "names in order"])
+def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(world: World, in_order: bool) -> None:
+    draw, started = draws(f"power loss {in_order}"), time.monotonic()
     recordings = [lambda: record_life(world)]
     recordings += [lambda verb=verb: record_verb(world, verb) for verb in every_verb() if verb.reads is None]
     tried, broken = 0, []
     for number, make in enumerate(recordings):
         recording = make()
-        share = how_many(4, 60) * (1 if number else 5)
-        for disk in recording.disks:
-            cuts, wrong = cut_power(world, recording, disk, draw, share)
-            tried, broken = tried + cuts, broken + wrong
-    note("power loss", started, recordings=len(recordings), states=tried, broken=len(broken))
+        share = how_many(3, 50) * (1 if number else 6)
+        cuts, wrong = cut_power(world, recording, recording.disks[in_order], draw, share)
+        tried, broken = tried + cuts, broken + wrong
+    note("power loss", started, int(in_order), recordings=len(recordings), trials=tried, broken=len(broken))
     demand_none(broken, tried)

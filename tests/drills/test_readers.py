@@ -46,7 +46,7 @@ def test_a_long_lived_reader_says_what_is_so_or_that_it_cannot(world: World) -> 
     for number in range(tried):
         world.begin(draw.choice((CLOSED, KILLED, READ)))
         broken += broken_by(world, "live", world.library, places(world), f"{SEED} {number}")
-    note("readers", started, trials=tried, broken=len(broken))
+    note("readers", started, 0, trials=tried, broken=len(broken))
     demand_none(broken, tried)
 
 
