@@ -36,6 +36,14 @@ def fill(folder: Path, count: int, *, start: int = 0) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run keeps for the next one (verdicts on models) goes into a folder of the tests'."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    return folder
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """A folder of 20 small JPEG files."""

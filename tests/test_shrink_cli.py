@@ -18,9 +18,8 @@ from in_process import hashgrain
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the train extra")
 
-from hashgrain import Encoder, Grains  # noqa: E402
+from hashgrain import Encoder, Grains, inside  # noqa: E402
 from hashgrain.encoder import Bundle  # noqa: E402
-from hashgrain.encoder import bundle as bundles  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
 from hashgrain.learn.export import to_onnx  # noqa: E402
 from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
@@ -163,16 +162,16 @@ def test_a_place_that_cannot_be_written_is_named(verb: str, made: Made, here: Pa
 def test_a_disk_that_fills_up_leaves_what_was_there(
     before: bool, made: Made, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = bundles._write_part
+    write = inside.write
 
-    def full(path: Path, content: bytes) -> None:
-        if path.name == "model.json.part":
-            raise OSError(28, "No space left on device", str(path))
-        write(path, content)
+    def full(folder: Path, *names: str, data: bytes) -> None:
+        if names[-1] == "model.json":
+            raise OSError(28, "No space left on device", names[-1])
+        write(folder, *names, data=data)
 
     if before:
         Bundle.read(made.model).write("out")
-    monkeypatch.setattr(bundles, "_write_part", full)
+    monkeypatch.setattr(inside, "write", full)
     result = hashgrain("shrink", made.model, "--half", "--pictures", made.photos, "--out", "out", "-q")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "No space left" in result.stderr

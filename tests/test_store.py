@@ -615,7 +615,7 @@ def test_create_refuses_what_is_there_already(tmp_path: Path) -> None:
     ("number", "reason"),
     [
         (FORMAT + 1, f"format {FORMAT + 1}, .* up to {FORMAT}; upgrade hashgrain"),
-        (1, f"format 1, .* reads format {FORMAT} .*; build the library anew: hashgrain add NEW.hg FOLDER"),
+        (1, f"format 1, .* reads formats 2 to {FORMAT}; build the library anew: hashgrain add NEW.hg FOLDER"),
     ],
 )
 def test_another_format_is_refused_naming_both(tmp_path: Path, number: int, reason: str) -> None:

@@ -9,13 +9,15 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hashgrain.errors import HashgrainError, LibraryError
-from hashgrain.store import Moved, Snapshot, Store, catalogue, disk
+from hashgrain.store import Moved, Snapshot, Store, catalogue, disk, writer
 from hashgrain.store.segments import HEADER
 from test_store import GRAINS, child, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
@@ -31,6 +33,10 @@ def answers(snapshot: Snapshot) -> Answers:
 def ask(path: Path) -> Answers:
     with Store.open(path) as store, store.snapshot() as snapshot:
         return answers(snapshot)
+
+
+def without_times(found: Answers) -> Answers:
+    return found[0], [replace(item, added="") for item in found[1]], found[2]
 
 
 def codes_by_path(path: Path) -> dict[str, bytes]:
@@ -152,15 +158,16 @@ def test_a_killed_create_leaves_nothing_or_a_library(tmp_path: Path) -> None:
 
 
 class Failing:
-    """Fails the n-th call it is put before, and counts them."""
+    """Fails the n-th call it is put before, and counts them; those before the commit, or those behind it."""
 
-    def __init__(self, at: int, error: BaseException) -> None:
+    def __init__(self, at: int, error: BaseException, *, behind: bool = False) -> None:
         self.at, self.error, self.calls = at, error, 0
+        self.behind, self.committed = behind, False
         self.failed: tuple[Any, ...] = ()
 
     def __call__(self, call: Callable[..., Any], *arguments: Any, first: Callable[[], object] = lambda: None) -> Any:
-        self.calls += 1
-        if self.calls == self.at:
+        self.calls += self.committed == self.behind
+        if self.calls == self.at and self.committed == self.behind:
             self.failed = arguments
             first()
             raise self.error
@@ -176,8 +183,10 @@ def break_disk(monkeypatch: pytest.MonkeyPatch, failing: Failing, half: bool) ->
 
     class Broken(catalogue.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-            if self.in_transaction and sql != "ROLLBACK":
-                return failing(super().execute, sql, *values)  # type: ignore[no-any-return]
+            if (self.in_transaction and sql != "ROLLBACK") or failing.committed:
+                cursor: sqlite3.Cursor = failing(super().execute, sql, *values)
+                failing.committed = failing.committed or sql == "COMMIT"
+                return cursor
             return super().execute(sql, *values)
 
     monkeypatch.setattr(disk, "write", torn)
@@ -233,7 +242,7 @@ def test_whatever_fails_in_a_change_leaves_the_library_as_it_was(
 
 def goes_through(store: Store, change: str, failing: Failing, step: int, reason: str) -> bool:
     """Whether the change is made although its call number `step` would fail, as it does not have that many."""
-    failing.at, failing.calls = step, 0
+    failing.at, failing.calls, failing.committed = step, 0, False
     try:
         CHANGES[change](store)
     except BaseException as told:
@@ -245,6 +254,38 @@ def goes_through(store: Store, change: str, failing: Failing, step: int, reason:
         failing.at = 0
     assert failing.calls < step, "a call failed and nobody noticed"
     return True
+
+
+@pytest.mark.parametrize(("error", "half", "reason"), ERRORS.values(), ids=list(ERRORS))
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_fails_behind_a_commit_leaves_the_change_made_and_every_copy_of_it_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, error: BaseException, half: bool, reason: str
+) -> None:
+    """The redo log's count, the folding of SQLite's log, the sums: none of them may take the change back."""
+    whole = tmp_path / "whole.hg"
+    with make(whole, 25) as store:
+        CHANGES[change](store)
+    right = ask(whole)
+    failed = 0
+    for step in range(1, 100):
+        path = tmp_path / f"{step}.hg"
+        make(path, 25).close()
+        failing = Failing(step, error, behind=True)
+        with monkeypatch.context() as patch:
+            break_disk(patch, failing, half)
+            patch.setattr(writer, "FOLD_BYTES", -1)
+            with suppress(LibraryError, KeyboardInterrupt), Store.open(path, "w") as store:
+                failing.committed, failing.calls = False, 0
+                CHANGES[change](store)
+            if not failing.failed:
+                break
+            failed += 1
+        assert without_times(ask(path)) == without_times(right), failing.failed
+        with Store.open(path, "w") as store:
+            assert [problem for problem in store.verify() if not problem.harmless] == [], failing.failed
+        with Store.open(path) as store:
+            assert store.verify() == [], failing.failed
+    assert failed > 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
@@ -315,17 +356,20 @@ def test_segments_are_flushed_before_the_catalogue_counts_on_them(
             store.commit([new(number) for number in range(20, 25)])
         steps.clear()
         CHANGES[change](store)
+        made = list(steps)  # closing adds more
         assert store._writer is not None
-        assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert steps[0] == "BEGIN IMMEDIATE"
-    assert steps[steps.index("COMMIT") :] == ["COMMIT"]
-    written = {step.split()[1] for step in steps if step.startswith("write")}
-    assert len(written) == 3 * max(folders, 1)
+        assert store._writer.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert store._writer.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert made[0] == "BEGIN IMMEDIATE"
+    behind = made[made.index("COMMIT") + 1 :]
+    assert {step.split()[0] for step in behind} == {"write", "sync"}  # of the redo log's count
+    assert behind[-1].startswith("sync")
+    written = {step.split()[1] for step in made if step.startswith("write")}
+    assert len(written) == 3 * max(folders, 1) + 1 + (change == "rebuild")  # and the redo log, and the sums
     for file in written:
-        last_write = max(at for at, step in enumerate(steps) if step == f"write {file}")
-        assert f"sync {file}" in steps[last_write:]
-    assert steps.count("sync folder") == folders
+        last_write = max(at for at, step in enumerate(made) if step == f"write {file}")
+        assert f"sync {file}" in made[last_write:]
+    assert made.count("sync folder") == folders
 
 
 # ---- damage
@@ -536,10 +580,13 @@ def test_a_damaged_item_is_named_and_can_be_removed_and_added_again(sound: Path,
             with pytest.raises(LibraryError, match=r"code of item 2 is damaged.*hashgrain remove"):
                 snapshot.code(2)
         assert {p.thing.rpartition(": ")[2] for p in store.verify()} >= {"item 1", "item 2"}
-        with pytest.raises(LibraryError, match="code of item 2"):
+        with pytest.raises(LibraryError, match="item 1 is damaged"):
             store.rebuild()
-        assert store.remove([1, 2]) == 2
-        assert store.commit([new(0), new(1)]) == [43, 44]
+        assert store.remove([1]) == 1
+        assert store.commit([new(0)]) == [43]
+        assert store.rebuild().codes == 1  # of item 2, which the segments have
+        with store.snapshot() as snapshot:
+            assert snapshot.code(2).tobytes() == code_of(1).tobytes()
         store.rebuild()
         assert store.verify() == []
 

@@ -50,6 +50,7 @@ class Zygote:
             "OPENBLAS_NUM_THREADS": "1",
             "HASHGRAIN_CONFIG": str(scratch / "no-config.toml"),
             "TMPDIR": str(scratch),
+            "XDG_CACHE_HOME": str(scratch / "cache"),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self._process = subprocess.Popen(

@@ -1,8 +1,7 @@
 """The bundle: a trained model as data. `model.onnx` computes, `model.json` says what it means.
 
-Nothing in a bundle is code we run: the graph is ONNX, loaded from memory so that it cannot reach for other
-files; the rest is JSON. Both are capped in size and checked against the digest before use. The digest covers
-what decides the codes (graph, grains, input size), so calibration may be mended without orphaning libraries.
+Nothing in a bundle is code we run: the graph is ONNX, loaded from memory and checked before (graph_check.py); the rest
+is JSON. Both are capped in size and checked against the digests before use.
 """
 
 from __future__ import annotations
@@ -10,27 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hashgrain import files, inside
 from hashgrain.codes import Grains
-from hashgrain.errors import BundleError, CodesError
+from hashgrain.encoder import description
+from hashgrain.encoder.description import FORMAT, Threshold
+from hashgrain.errors import BundleError
 
-FORMAT = 1
 MAX_ONNX_BYTES = 1 << 30
-MAX_JSON_BYTES = 64 << 20
-MAX_INPUT_EDGE = 2048
-WORDS = ("same", "near", "related")  # closest first; whatever none of them holds for is "far"
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A plain word holds for a hit at most `distance` away at `grain`."""
-
-    grain: str
-    distance: int
+MAX_JSON_BYTES = 16 << 20
+SHIPPED = Path(__file__).parent.parent / "models"
+FOLDER = "model"  # of a library, where its copy stands
+GRAPH, DESCRIPTION = "model.onnx", "model.json"
+NEXT = "model.next.onnx"  # a graph that is not yet, or was just, made the bundle's by the description
+ATTEMPTS = 3
+Read = Callable[[str, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -42,118 +41,189 @@ class Bundle:
     words: Mapping[str, Threshold] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # grain -> label -> prototype code, hex
     training: Mapping[str, Any] = field(default_factory=dict)
+    fit: str | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
+    others: Mapping[str, Any] = field(default_factory=dict)  # keys of model.json that this version has no use for
 
-    @property
+    @cached_property
     def onnx_sha256(self) -> str:
         return hashlib.sha256(self.onnx).hexdigest()
 
+    @cached_property
+    def code_digest(self) -> str:
+        """What codes are bound to: equal digests mean equal codes for equal pictures."""
+        return description.code_digest(self.onnx_sha256, self.grains, self.size, self.fit)
+
     @property
     def digest(self) -> str:
-        """What codes are bound to: equal digests mean equal codes for equal pictures."""
-        decides = {"onnx": self.onnx_sha256, "grains": dict(self.grains), "size": list(self.size)}
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        """Another name for `code_digest`."""
+        return self.code_digest
 
-    def write(self, folder: str | Path) -> Path:
-        """Write the two files, both whole or neither."""
-        target = Path(folder)
-        described = {
+    @property
+    def bundle_digest(self) -> str:
+        """Over everything the bundle says, words, labels and training included."""
+        return str(self.described()["bundle_digest"])
+
+    def described(self) -> dict[str, Any]:
+        """What model.json holds."""
+        facts = {
             "format": FORMAT,
             "name": self.name,
-            "digest": self.digest,
             "onnx_sha256": self.onnx_sha256,
+            "code_digest": self.code_digest,
             "grains": dict(self.grains),
             "input": {"width": self.size[0], "height": self.size[1]},
+            **({} if self.fit is None else {"fit": self.fit}),
             "words": {word: {"grain": t.grain, "distance": t.distance} for word, t in self.words.items()},
             "labels": self.labels,
             "training": self.training,
+            **self.others,
         }
-        _write_whole(target, {"model.onnx": self.onnx, "model.json": (json.dumps(described, indent=1) + "\n").encode()})
+        whole: dict[str, Any] = description.plain(facts)
+        return {**whole, "bundle_digest": description.bundle_digest(whole)}
+
+    def write(self, folder: str | Path) -> Path:
+        """Write the two files, on the disk when it returns. After a crash the folder holds this bundle or the one it
+        held before, whole."""
+        target = Path(folder)
+        made = not target.exists()
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(target, (), self)
+        except OSError:
+            if made:
+                with suppress(OSError):
+                    target.rmdir()
+            raise
+        if made:
+            files.sync_folder(target.parent)
         return target
+
+    def write_inside(self, library: str | Path) -> None:
+        """The same into the folder of a library, where no link is followed."""
+        inside.make_folder(library, FOLDER)
+        _write(Path(library), (FOLDER,), self)
+        inside.sync_names(library)
 
     @classmethod
     def read(cls, bundle: str | Path = "default") -> Bundle:
         """A folder with model.onnx and model.json; "default" is the model in the package."""
-        folder = Path(__file__).parent.parent / "models" / "default" if bundle == "default" else Path(bundle)
-        folder = folder.expanduser()
-        if not folder.is_dir():
+        folder = (SHIPPED / "default" if bundle == "default" else Path(bundle)).expanduser()
+        if not os.path.isdir(folder):  # which, unlike Path.is_dir, takes any name there may be
             raise BundleError(f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json")
-        described = _read_json(folder / "model.json")
-        onnx = _read_capped(folder / "model.onnx", MAX_ONNX_BYTES)
-        return _checked(described, onnx, folder)
+        return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
+
+    @classmethod
+    def read_inside(cls, library: str | Path) -> Bundle:
+        """The copy in the folder of a library, which may come from a stranger: no link is followed."""
+        return _read(Path(library) / FOLDER, lambda name, cap: inside.read(library, FOLDER, name, cap=cap))
 
 
-def _checked(described: Mapping[str, Any], onnx: bytes, folder: Path) -> Bundle:
-    version = described.get("format")
-    if not isinstance(version, int) or version < 1:
-        raise BundleError(f"{folder / 'model.json'} does not say its format; it is not a HashGrain bundle")
-    if version > FORMAT:
-        raise BundleError(
-            f"{folder} has bundle format {version}, this HashGrain reads up to {FORMAT}: upgrade hashgrain"
-        )
-    try:
-        grains = Grains(described["grains"])
-        size = (described["input"]["width"], described["input"]["height"])
-        if not all(isinstance(edge, int) and 1 <= edge <= MAX_INPUT_EDGE for edge in size):
-            raise ValueError(f"input size {size}")
-        words = {
-            word: Threshold(str(described["words"][word]["grain"]), int(described["words"][word]["distance"]))
-            for word in WORDS
-            if word in described["words"]
-        }
-        for threshold in words.values():
-            grains.width(threshold.grain)
-        labels = {str(grain): dict(codes) for grain, codes in described["labels"].items()}
-        bundle = Bundle(str(described["name"]), onnx, grains, size, words, labels, dict(described.get("training", {})))
-    except (KeyError, TypeError, ValueError, AttributeError, CodesError) as error:
-        raise BundleError(f"{folder / 'model.json'} is not a description we can use ({error!r})") from None
-    if bundle.onnx_sha256 != described.get("onnx_sha256") or bundle.digest != described.get("digest"):
+def is_shipped(bundle: Bundle) -> bool:
+    """Whether its graph is one of those in the package, which need no trial."""
+    for path in sorted(SHIPPED.glob(f"*/{DESCRIPTION}")):
+        with suppress(OSError, BundleError):
+            if description.parse(path.read_bytes(), path).get("onnx_sha256") == bundle.onnx_sha256:
+                return True
+    return False
+
+
+def _read(folder: Path, read: Read) -> Bundle:
+    """Read again where the description changed meanwhile: somebody may just be writing another bundle here."""
+    text = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
+    for _ in range(ATTEMPTS):
+        try:
+            return _parsed(folder, text, read)
+        except BundleError:
+            again = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
+            if again == text:
+                raise
+            text = again
+    return _parsed(folder, text, read)
+
+
+def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
+    described = description.parse(text, folder / DESCRIPTION)
+    facts = description.checked(described, folder / DESCRIPTION)
+    onnx = _graph(folder, read, str(described.get("onnx_sha256")))
+    bundle = Bundle(
+        name=facts.name,
+        onnx=onnx,
+        grains=facts.grains,
+        size=facts.size,
+        words=facts.words,
+        labels=facts.labels,
+        training=facts.training,
+        fit=facts.fit,
+        others=facts.others,
+    )
+    old = described["format"] == 1
+    expected = {"onnx_sha256": bundle.onnx_sha256, "digest" if old else "code_digest": bundle.code_digest}
+    if not old or "bundle_digest" in described:
+        expected["bundle_digest"] = description.bundle_digest(described)
+    if any(described.get(key) != digest for key, digest in expected.items()):
         raise BundleError(
             f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
         )
     return bundle
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def _graph(folder: Path, read: Read, digest: str) -> bytes:
+    """The graph that the description means: a crash may have left it under the name it is written by."""
+    problem: BundleError | None = None
     try:
-        described = json.loads(_read_capped(path, MAX_JSON_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not JSON ({error})") from None
-    if not isinstance(described, dict):
-        raise BundleError(f"{path} is not a description of a model")
-    return described
+        onnx = _read_file(folder, GRAPH, MAX_ONNX_BYTES, read)
+        if hashlib.sha256(onnx).hexdigest() == digest:
+            return onnx
+    except BundleError as error:
+        onnx, problem = b"", error
+    with suppress(BundleError):
+        left = _read_file(folder, NEXT, MAX_ONNX_BYTES, read)
+        if hashlib.sha256(left).hexdigest() == digest:
+            return left
+    if problem:
+        raise problem
+    return onnx
 
 
-def _read_capped(path: Path, cap: int) -> bytes:
+def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(cap + 1)
+        return read(name, cap)
+    except files.TooLargeError:
+        raise BundleError(f"{folder / name} is larger than {cap >> 20} MB, more than a bundle may be") from None
     except OSError as error:
-        raise BundleError(f"cannot read {path} ({error.strerror})") from None
-    if len(content) > cap:
-        raise BundleError(f"{path} is larger than {cap >> 20} MB, more than a bundle may be")
-    return content
+        raise BundleError(f"cannot read {folder / name} ({error.strerror})") from None
 
 
-def _write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """All are on disk under other names before any takes its place; a full disk leaves what stood there."""
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = {folder / f"{name}.part": folder / name for name in contents}
+def _write(folder: Path, below: tuple[str, ...], bundle: Bundle) -> None:
+    """The new graph stands beside the old one until the description, replaced in one step, means the new one."""
+    text = json.dumps(bundle.described(), indent=1, allow_nan=False) + "\n"
     try:
-        for part, content in zip(parts, contents.values(), strict=True):
-            _write_part(part, content)
+        _settle(folder, below)
+        inside.write(folder, *below, NEXT, data=bundle.onnx)
+        inside.write(folder, *below, DESCRIPTION, data=text.encode())
     except OSError:
-        for part in parts:
-            part.unlink(missing_ok=True)
-        if made:
-            folder.rmdir()
+        with suppress(OSError):
+            _settle(folder, below)
         raise
-    for part, place in parts.items():
-        os.replace(part, place)
+    inside.rename(folder, below, NEXT, GRAPH)
+    inside.sync_names(folder, *below)
 
 
-def _write_part(part: Path, content: bytes) -> None:
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _settle(folder: Path, below: tuple[str, ...]) -> None:
+    """What a write that did not end left: the graph takes its place if the description means it, or is removed."""
+    try:
+        left = inside.read(folder, *below, NEXT, cap=MAX_ONNX_BYTES)
+    except FileNotFoundError:
+        return
+    except (inside.LinkError, files.NotRegularError):  # no work of ours; writing replaces it or says why not
+        return
+    try:
+        text = inside.read(folder, *below, DESCRIPTION, cap=MAX_JSON_BYTES)
+        meant = description.parse(text, folder / DESCRIPTION).get("onnx_sha256")
+    except (FileNotFoundError, inside.LinkError, files.NotRegularError, files.TooLargeError, BundleError):
+        meant = None
+    if hashlib.sha256(left).hexdigest() == meant:
+        inside.rename(folder, below, NEXT, GRAPH)
+        inside.sync_names(folder, *below)
+    else:
+        inside.remove(folder, *below, NEXT)

@@ -6,30 +6,39 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder.bundle import Bundle
-from hashgrain.errors import BundleError, ImageError
+from hashgrain.encoder.bundle import Bundle, is_shipped
+from hashgrain.encoder.graph_check import check_graph
+from hashgrain.encoder.session import BATCH, open_session, run, run_within_limits
+from hashgrain.encoder.trial import check_by_trial
+from hashgrain.errors import ImageError
 from hashgrain.images import DEFAULT_MAX_PIXELS, DecodePool, Picture, decode_workers, open_picture
 
-if TYPE_CHECKING:
-    import onnxruntime
-
 T = TypeVar("T")
-BATCH = 32  # small enough to stay in cache, large enough to hide the cost of a call: measured flat from 16 to 64
 
 
 class Encoder:
-    """A model ready to encode. Open it once; it is safe to use from several threads."""
+    """A model ready to encode. Open it once; it is safe to use from several threads.
+
+    A graph that is not in the package is checked, and tried in a process of its own (once a machine), before it runs
+    here.
+    """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         self.bundle = bundle
+        self._run_batch = run
+        if not is_shipped(bundle):
+            check_graph(bundle.onnx, f"the graph of model {bundle.name!r}", bits=bundle.grains.bits)
+            check_by_trial(bundle)
+            self._run_batch = run_within_limits
         # The cores that decode_workers() leaves: with more, network and decoders only take turns.
-        self._session = _session(bundle, threads or max(1, (os.cpu_count() or 1) - decode_workers()))
+        threads = threads or max(1, (os.cpu_count() or 1) - decode_workers())
+        self._session = open_session(bundle.onnx, bundle.name, bundle.grains.bits, threads)
 
     @classmethod
     def load(cls, bundle: str | Path = "default", *, threads: int | None = None) -> Encoder:
@@ -42,7 +51,7 @@ class Encoder:
 
     @property
     def digest(self) -> str:
-        return self.bundle.digest
+        return self.bundle.code_digest
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Real-valued outputs (n, bits) of pictures (n, height, width, 3) of the model's input size."""
@@ -108,38 +117,11 @@ class Encoder:
                 f"the model takes uint8 pictures (n, {height}, {width}, 3), not {pixels.dtype} {pixels.shape}"
             )
         starts = range(0, max(1, len(pixels)), BATCH)  # an empty batch runs too, and gives the right shapes
-        parts = [self._session.run(names, {"pixels": pixels[start : start + BATCH]}) for start in starts]
+        batches = (pixels[start : start + BATCH] for start in starts)
+        parts = [self._run_batch(self._session, self.bundle.name, names, batch) for batch in batches]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _as_bytes(items: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, bytes]]:
     for token, image in items:
         yield token, image if isinstance(image, bytes) else Path(image).read_bytes()
-
-
-def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    # Spinning threads would take the cores from the workers that decode the next pictures.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(bundle.onnx, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a damaged graph
-        reason = str(error).splitlines()[0][:200]
-        raise BundleError(f"the graph of model {bundle.name!r} cannot be loaded: {reason}") from None
-    takes = {(node.name, node.type) for node in session.get_inputs()}
-    gives = {node.name: node.shape for node in session.get_outputs()}
-    if takes != {("pixels", "tensor(uint8)")} or not {"outputs", "features"} <= set(gives):
-        raise BundleError(
-            f"the graph of model {bundle.name!r} must take uint8 `pixels` and give `outputs` and `features`"
-        )
-    if gives["outputs"][-1] != bundle.grains.bits:
-        raise BundleError(
-            f"the graph of model {bundle.name!r} gives {gives['outputs'][-1]} outputs, its grains ask for"
-            f" {bundle.grains.bits}"
-        )
-    return session

@@ -4,9 +4,10 @@ Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `sn
 `where.py` the filter language.
 """
 
-from hashgrain.store.catalogue import FORMAT, Block
 from hashgrain.store.catalogue import NAME as CATALOGUE
-from hashgrain.store.items import Item, Moved, New, Problem, Replaced, Touched
+from hashgrain.store.catalogue import Block
+from hashgrain.store.items import Item, Moved, New, Noted, Problem, Replaced, Touched
+from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.store import Store
@@ -18,6 +19,7 @@ __all__ = [
     "Item",
     "Moved",
     "New",
+    "Noted",
     "Problem",
     "Replaced",
     "Segment",

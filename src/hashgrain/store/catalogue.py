@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 import struct
 import zlib
 from collections.abc import Iterable
@@ -12,50 +13,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, LibraryError
+from hashgrain.store import schema
 from hashgrain.store.items import COLUMNS, Row, now
+from hashgrain.store.schema import FORMAT
 from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
-FORMAT = 2
-APPLICATION_ID = int.from_bytes(b"HGrn", "big")
 NAME = "catalogue.sqlite"
 MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
+COMPANIONS = ("", "-wal", "-shm")  # what SQLite keeps in WAL mode: the catalogue, its log, the log's index
+# A journal of the other mode can name any file, which SQLite then deletes. A library never has one.
+NEVER = NAME + "-journal"
 SETTINGS = ("synchronous = FULL", "fullfsync = ON", "checkpoint_fullfsync = ON", "foreign_keys = ON")
+GUARDS = ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0")
 PATIENCE_S = 10.0  # how long to wait for SQLite's own short locks (checkpoints, recovery)
-
-SCHEMA = f"""
-PRAGMA page_size = 4096;
-BEGIN;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT};
-CREATE TABLE facts (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE, name BLOB NOT NULL,
-    content BLOB NOT NULL, size INTEGER, mtime_ns INTEGER, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    format TEXT NOT NULL, taken TEXT, added TEXT NOT NULL, meta TEXT NOT NULL, seal INTEGER NOT NULL
-);
-CREATE INDEX items_by_content ON items (content);
--- The live codes: row is the place in the segments, which can be written anew from here.
-CREATE TABLE rows (
-    row INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE REFERENCES items (id), code BLOB NOT NULL,
-    seal INTEGER NOT NULL
-);
--- What of each segment is committed, and a checksum for each of its files (little-endian u32: the words in order,
--- then the ids). A block's checksums grow with it until the next block is begun.
-CREATE TABLE blocks (
-    segment INTEGER NOT NULL, first_row INTEGER NOT NULL, rows INTEGER NOT NULL, crcs BLOB NOT NULL,
-    PRIMARY KEY (segment, first_row)
-) WITHOUT ROWID;
--- Rows that are in the segments but no longer live. Numbered, so that readers fetch only what is new.
-CREATE TABLE dead (number INTEGER PRIMARY KEY, row INTEGER NOT NULL UNIQUE, item INTEGER NOT NULL);
-"""
+WAL_MODE = b"\2\2"  # bytes 18 and 19 of the catalogue
+# A damaged or doctored tree of pages can lead in circles for longer than anybody waits. A statement gets this many
+# steps of SQLite's machine (some 10 s), and more for each byte of the catalogue.
+STEPS, STEPS_A_BYTE, STEPS_AT_ONCE = 500_000_000, 300, 1_000_000
+COUNTERS = ("era", "rows", "dead", "segment", "commit")
+MAX_FACTS, MAX_FACT = 100, 100_000
 
 
 class Connection(sqlite3.Connection):
-    """A connection that knows whether it may be kept: one to a catalogue taken for frozen may not."""
+    """A connection that knows whose it is, and stops a statement that takes longer than any of ours could.
+
+    One to a catalogue that was taken for frozen may not be kept from one use to the next.
+    """
 
     frozen = False
+    version = FORMAT
+    identity: tuple[int, int] = (0, 0)  # device and inode of the file
+    _left = 0
+    _steps = STEPS
+
+    def guard(self, size: int) -> None:
+        self._steps = STEPS + STEPS_A_BYTE * size
+        self._left = self._steps
+        self.set_progress_handler(self._step, STEPS_AT_ONCE)
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        self._left = self._steps
+        return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        self._left = self._steps
+        return super().executemany(*arguments)
+
+    def _step(self) -> bool:
+        self._left -= STEPS_AT_ONCE
+        return self._left < 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,11 @@ class Facts:
     digest: str
     created: str
 
+    @property
+    def owner(self) -> int:
+        """Marks the redo log of this library, whatever its model."""
+        return zlib.crc32(self.created.encode())
+
 
 @dataclass(frozen=True)
 class Counters:
@@ -75,6 +89,7 @@ class Counters:
     rows: int
     dead: int
     segment: int  # the last segment number given out; numbers are never used twice
+    commit: int = 0  # how many changes were committed; `redo` keeps the same number outside the catalogue
 
 
 @dataclass(frozen=True)
@@ -93,21 +108,30 @@ class Block:
 
 def make(library: Path, grains: Grains, digest: str) -> None:
     """Write an empty catalogue under its making name. The caller gives it its real name, all at once."""
-    for leftover in library.glob(MAKING + "*"):
-        leftover.unlink()
+    for leftover in inside.names(library):
+        if leftover.startswith(MAKING):
+            inside.remove(library, leftover)
     created = now()
     widths = json.dumps(dict(grains))
     connection = sqlite3.connect(library / MAKING, isolation_level=None)
     try:
-        connection.executescript(SCHEMA)
-        seal = _seal(widths, digest, created)
-        values = {"grains": widths, "digest": digest, "created": created, "seal": seal}
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute("BEGIN")
+        schema.create(connection)
+        values = {"grains": widths, "digest": digest, "created": created, "seal": _seal(widths, digest, created)}
         counters = {"era": 1, "rows": 0, "dead": 0, "segment": 0}
         connection.executemany("INSERT INTO facts VALUES (?, ?)", [*values.items(), *counters.items()])
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+
+
+def set_facts(connection: sqlite3.Connection, old: Facts, grains: Grains, digest: str) -> None:
+    """The library is of another model from here on."""
+    widths = json.dumps(dict(grains))
+    values = {"grains": widths, "digest": digest, "seal": _seal(widths, digest, old.created)}
+    connection.executemany("UPDATE facts SET value = ? WHERE key = ?", [(v, key) for key, v in values.items()])
 
 
 def _seal(grains: str, digest: str, created: str) -> int:
@@ -117,20 +141,45 @@ def _seal(grains: str, digest: str, created: str) -> int:
 def connect(library: Path, *, write: bool = False) -> Connection:
     """A connection to the catalogue, checked to be ours and of a format we know."""
     file = library / NAME
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise LibraryError(missing(library))
+    _check_files(library)
     if write:
-        return _checked(library, _opened(file, "mode=rw"))
+        return _checked(library, _opened(file, "mode=rw"), write)
     try:
         return _checked(library, _opened(file, "mode=ro"))
     except sqlite3.OperationalError:
         # WAL needs a file beside the catalogue. Where none can be made and nobody is writing, do without.
-        wal = file.with_name(NAME + "-wal")
-        if os.access(library, os.W_OK) or (wal.exists() and wal.stat().st_size):
+        if os.access(library, os.W_OK) or inside.size(library, NAME + "-wal"):
             raise
         connection = _checked(library, _opened(file, "mode=ro&immutable=1"))
         connection.frozen = True
         return connection
+
+
+def _check_files(library: Path) -> None:
+    """SQLite follows links and opens pipes: what it is going to open must be files, and nothing else."""
+    for suffix in COMPANIONS:
+        try:
+            found = inside.look(library, NAME + suffix)
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            what = "a link" if stat.S_ISLNK(found.st_mode) else "not a file"
+            raise LibraryError(f"{library / (NAME + suffix)} is {what}; {FROM_BACKUP}")
+    if os.path.lexists(library / NEVER):
+        raise LibraryError(
+            f"{library / NEVER} is no part of a library and may do harm: delete it, then `hashgrain verify {library}`"
+        )
+
+
+def identity(library: Path) -> tuple[int, int]:
+    """Which file the catalogue is; another one after the library was replaced, none after it was deleted."""
+    try:
+        found = os.stat(library / NAME)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
 
 
 def missing(library: Path) -> str:
@@ -139,7 +188,7 @@ def missing(library: Path) -> str:
         return f"no library at {library}; make one: hashgrain add {library} FOLDER"
     if not library.is_dir():
         return f"{library} is a file; a library is a folder. Make one: hashgrain add NAME.hg FOLDER"
-    if any(library.glob(MAKING + "*")):
+    if any(name.startswith(MAKING) for name in inside.names(library)):
         return f"{library} was interrupted while it was made; make it again: hashgrain add {library} FOLDER"
     return (
         f"{library} is a folder but not a library (it has no {NAME});"
@@ -158,56 +207,91 @@ def _opened(file: Path, options: str) -> Connection:
     )
 
 
-def _checked(library: Path, connection: Connection) -> Connection:
+def _checked(library: Path, connection: Connection, write: bool = False) -> Connection:
     try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != APPLICATION_ID:
-            raise LibraryError(f"{library}: its {NAME} is not ours, or is damaged; {FROM_BACKUP}")
-        if version > FORMAT:
-            raise LibraryError(
-                f"{library} has format {version}, this HashGrain reads up to {FORMAT}; upgrade hashgrain"
-            )
-        if version < 1:
-            raise LibraryError(f"{library}: the catalogue has no format number; it is damaged: {FROM_BACKUP}")
-        if version < FORMAT:
-            raise LibraryError(
-                f"{library} has format {version}, this HashGrain reads format {FORMAT} and no older one;"
-                " build the library anew: hashgrain add NEW.hg FOLDER"
-            )
+        for guard in GUARDS:
+            connection.execute(f"PRAGMA {guard}")
+        connection.identity = identity(library)
+        connection.guard(inside.size(library, NAME) + inside.size(library, NAME + "-wal"))
+        connection.version = _version(library, connection)
         for setting in SETTINGS:
             connection.execute(f"PRAGMA {setting}")
-        connection.execute("SELECT count(*) FROM facts").fetchone()  # opens the WAL: now or never
+        if not schema.is_ours(connection, connection.version):  # opens the WAL: now or never
+            raise LibraryError(
+                f"{library}: the tables of its catalogue are not those of a library; it is damaged or made to do harm:"
+                f" {FROM_BACKUP}"
+            )
+        if connection.version < FORMAT:
+            upgrade(connection) if write else schema.stand_in(connection, connection.version)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+def _version(library: Path, connection: sqlite3.Connection) -> int:
+    with open(inside.open_file(library, NAME), "rb") as file:
+        head = file.read(20)
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != schema.APPLICATION_ID or head[18:] != WAL_MODE:
+        raise LibraryError(f"{library}: its {NAME} is not ours, or is damaged; {FROM_BACKUP}")
+    if version > FORMAT:
+        raise LibraryError(f"{library} has format {version}, this HashGrain reads up to {FORMAT}; upgrade hashgrain")
+    if version < 1:
+        raise LibraryError(f"{library}: the catalogue has no format number; it is damaged: {FROM_BACKUP}")
+    if version < schema.OLDEST:
+        raise LibraryError(
+            f"{library} has format {version}, this HashGrain reads formats {schema.OLDEST} to {FORMAT};"
+            " build the library anew: hashgrain add NEW.hg FOLDER"
+        )
+    return int(version)
+
+
+def upgrade(connection: Connection) -> None:
+    """To the newest format, in one step."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        schema.upgrade(connection, connection.version)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.version = FORMAT
+
+
 def facts(connection: sqlite3.Connection, library: Path) -> Facts:
     """What the library was made with, or an error if a bit of that has changed since."""
-    found: dict[str, Any] = dict(connection.execute("SELECT key, value FROM facts"))
+    found = _facts(connection)
     try:
         widths, digest, created = found["grains"], found["digest"], found["created"]
-        if _seal(widths, digest, created) != found["seal"]:
+        if not isinstance(digest, str) or _seal(widths, digest, created) != found["seal"]:
             raise ValueError("checksum")
         return Facts(Grains(json.loads(widths)), digest, created)
-    except (KeyError, TypeError, ValueError, CodesError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, CodesError) as error:
         raise LibraryError(
             f"{library}: the catalogue is damaged (its facts do not read: {error}); {FROM_BACKUP}"
         ) from error
 
 
 def counters(connection: sqlite3.Connection, library: Path) -> Counters:
-    found = dict(connection.execute("SELECT key, value FROM facts"))
-    try:
-        return Counters(*(int(found[key]) for key in ("era", "rows", "dead", "segment")))
-    except (KeyError, TypeError, ValueError) as error:
-        raise LibraryError(f"{library}: the catalogue is damaged (counters: {error}); {FROM_BACKUP}") from None
+    found = _facts(connection)
+    found.setdefault("commit", 0)  # format 2 has none
+    values = [found.get(key) for key in COUNTERS]
+    numbers = [value for value in values if isinstance(value, int) and value >= 0]
+    if len(numbers) < len(values):
+        raise LibraryError(f"{library}: the catalogue is damaged (counters: {values}); {FROM_BACKUP}")
+    return Counters(*numbers)
+
+
+def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
+    query = f"SELECT key, value FROM facts WHERE length(value) <= {MAX_FACT} LIMIT {MAX_FACTS}"
+    return dict(connection.execute(query).fetchall())
 
 
 def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
-    values = [(new.era, "era"), (new.rows, "rows"), (new.dead, "dead"), (new.segment, "segment")]
+    values = [(getattr(new, key), key) for key in COUNTERS]
     connection.executemany("UPDATE facts SET value = ? WHERE key = ?", values)
 
 
@@ -237,14 +321,18 @@ def item_row(connection: sqlite3.Connection, item: int) -> Row | None:
     return found
 
 
-def sound_code(library: Path, item: int, code: bytes, seal: int) -> bytes:
+def sound_code(library: Path, n_words: int, item: int, code: bytes, seal: int) -> bytes:
     """The code if its checksum fits, otherwise an error that says how to mend it."""
-    if not isinstance(code, bytes) or code_seal(item, code) != seal:
+    if not is_sound(n_words, item, code, seal):
         raise LibraryError(
-            f"{library}: the code of item {item} is damaged in the catalogue;"
-            " `hashgrain remove` it and add its file again"
+            f"{library}: the code of item {item} is damaged in the catalogue; `hashgrain rebuild` mends it,"
+            f" or take it out, `hashgrain remove --id {item}`, and add its file again"
         )
     return code
+
+
+def is_sound(n_words: int, item: int, code: object, seal: int) -> bool:
+    return isinstance(code, bytes) and len(code) == 8 * n_words and code_seal(item, code) == seal
 
 
 def code_seal(item: int, code: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,24 @@ import numpy as np
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Counters
-from hashgrain.store.items import COLUMNS, Moved, New, Replaced, Row, Touched, moved_row, now, opened, row_of
+from hashgrain.store.items import (
+    COLUMNS,
+    Moved,
+    New,
+    Noted,
+    Replaced,
+    Row,
+    Touched,
+    moved_row,
+    noted_row,
+    now,
+    opened,
+    row_of,
+)
+from hashgrain.store.redo import Step
 
-Change = New | Replaced | Moved | Touched
-MARKS = ", ".join("?" * 13)  # COLUMNS and the seal
+Change = New | Replaced | Moved | Touched | Noted
+MARKS = ", ".join("?" * 14)  # COLUMNS and the seal
 
 
 @dataclass
@@ -28,6 +42,18 @@ class Outcome:
     ids: list[int] = field(default_factory=list)
     row_ids: list[int] = field(default_factory=list)
     codes: list[bytes] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)  # of the catalogue, as they are now
+
+    def steps(self) -> list[Step]:
+        """The same as statements of the redo log."""
+        rows = {row[0]: row for row in self.rows}  # an item may change twice in a batch: the last one counts
+        codes = dict(zip(self.row_ids, self.codes, strict=True))
+        return [
+            ("drop item", [(item,) for item in rows]),
+            ("put item", list(rows.values())),
+            ("drop code", [(item,) for item in codes]),
+            ("put code", [(item, code, catalogue.code_seal(item, code)) for item, code in codes.items()]),
+        ]
 
 
 def apply(
@@ -43,11 +69,13 @@ def apply(
     connection.executemany("UPDATE items SET path = ? WHERE id = ?", leaving)
     for change in batch:
         if isinstance(change, New):
-            item = _insert(connection, library, change, added)
+            item, row = _insert(connection, library, change, added)
+            outcome.rows.append(row)
         else:
             item = change.id
             rows[item] = _changed(rows[item], change)
             _update(connection, library, rows[item])
+            outcome.rows.append(rows[item])
         if isinstance(change, Replaced):
             outcome.dead = _bury(connection, item, outcome.dead)
         if isinstance(change, (New, Replaced)):
@@ -70,6 +98,15 @@ def remove(connection: sqlite3.Connection, ids: Sequence[int], before: Counters)
     return gone, dead
 
 
+def recode(connection: sqlite3.Connection, codes: Iterable[tuple[int, bytes]]) -> None:
+    """Other codes for the items; all of them, or an error."""
+    rows = ((code, catalogue.code_seal(item, code), item) for item, code in codes)
+    changed = connection.executemany("UPDATE rows SET code = ?, seal = ? WHERE item = ?", rows).rowcount
+    (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+    if changed != live:
+        raise LibraryError(f"{changed} new codes for {live} items; the library changed meanwhile. Run it again")
+
+
 def renumber(connection: sqlite3.Connection) -> None:
     """Give the live rows the numbers 0, 1, 2, ... in the order of their items."""
     connection.execute("DROP TABLE IF EXISTS temp.kept")
@@ -86,14 +123,16 @@ def _row(connection: sqlite3.Connection, library: Path, item: int) -> Row:
     return opened(row, library)
 
 
-def _changed(row: Row, change: Replaced | Moved | Touched) -> Row:
+def _changed(row: Row, change: Replaced | Moved | Touched | Noted) -> Row:
     if isinstance(change, Replaced):
         return row_of(change, change.id, row[10])
+    if isinstance(change, Noted):
+        return noted_row(row, change.meta)
     path = change.path if isinstance(change, Moved) else row[1]
     return moved_row(row, path, change.stamp)
 
 
-def _insert(connection: sqlite3.Connection, library: Path, change: New, added: str) -> int:
+def _insert(connection: sqlite3.Connection, library: Path, change: New, added: str) -> tuple[int, Row]:
     """Ids are never used twice: a removed picture's id stays unknown forever."""
     (last,) = connection.execute(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'items'), 0)"
@@ -101,7 +140,7 @@ def _insert(connection: sqlite3.Connection, library: Path, change: New, added: s
     row = row_of(change, last + 1, added)
     with _fitting(library, change.path):
         connection.execute(f"INSERT INTO items ({COLUMNS}, seal) VALUES ({MARKS})", row)
-    return int(last) + 1
+    return int(last) + 1, row
 
 
 def _update(connection: sqlite3.Connection, library: Path, row: Row) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
+
+from hashgrain.files import sync as sync
+from hashgrain.files import sync_folder as sync_folder
 
 
 def write_at(file: int, data: bytes, offset: int) -> None:
@@ -17,24 +18,3 @@ def write_at(file: int, data: bytes, offset: int) -> None:
 
 def write(file: int, data: memoryview) -> int:
     return os.write(file, data)
-
-
-def sync(file: int) -> None:
-    """On the disk when it returns. A Mac's fsync stops at the drive's own cache; F_FULLFSYNC does not."""
-    if sys.platform == "darwin":
-        import fcntl
-
-        fcntl.fcntl(file, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(file)
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in a folder are data of the folder: a new file is durable only after this."""
-    if sys.platform == "win32":  # NTFS journals names itself and has no call for it
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

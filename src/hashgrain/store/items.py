@@ -18,7 +18,14 @@ from hashgrain.errors import LibraryError
 
 MAX_META_CHARS = 1_000_000
 MAX_META_DEPTH = 64  # SQLite's JSON functions stop at 1000, and one item too deep would fail every filter
-COLUMNS = "id, path, name, content, size, mtime_ns, width, height, format, taken, added, meta"
+COLUMNS = "id, path, name, content, size, mtime_ns, width, height, format, taken, added, meta, details"
+TEXT, NUMBER, BYTES, NOTHING = str, int, bytes, type(None)
+# What SQLite may hold in each column; it would hold anything in any of them.
+KINDS: tuple[tuple[type, ...], ...] = (
+    *((NUMBER,), (BYTES,), (BYTES,), (BYTES,)),  # id, path, name, content
+    *((NUMBER, NOTHING), (NUMBER, NOTHING), (NUMBER,), (NUMBER,)),  # size, mtime_ns, width, height
+    *((TEXT,), (TEXT, NOTHING), (TEXT,), (TEXT,), (TEXT, NOTHING)),  # format, taken, added, meta, details
+)
 Row = tuple[Any, ...]
 
 
@@ -37,6 +44,7 @@ class Item:
     taken: str | None
     added: str
     meta: dict[str, Any]
+    details: dict[str, Any] = field(default_factory=dict)  # what the file says of itself: camera, place, keywords
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +60,7 @@ class New:
     taken: str | None
     code: Words
     meta: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +77,7 @@ class Replaced:
     taken: str | None
     code: Words
     meta: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,14 @@ class Touched:
     stamp: tuple[int, int] | None
 
 
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """Other metadata for an item, in the place of what it has."""
+
+    id: int
+    meta: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something `verify` found. A harmless one costs space, never an answer."""
@@ -104,9 +122,12 @@ def now() -> str:
 def encode_path(path: str) -> bytes:
     """The bytes of the name on disk, so that names that are not UTF-8 survive."""
     try:
-        return os.fsencode(path)
+        encoded = os.fsencode(path)
     except UnicodeEncodeError as error:
         raise LibraryError(f"{path!r} cannot be a path: it holds half a character; rename it") from error
+    if b"\0" in encoded:
+        raise LibraryError(f"{path!r} cannot be a path: it holds a zero byte; rename it")
+    return encoded
 
 
 def name_of(path: bytes) -> bytes:
@@ -124,7 +145,8 @@ def row_of(change: New | Replaced, item: int, added: str) -> Row:
     identity = (item, path, name_of(path), bytes.fromhex(change.content), *stamp_of(change.stamp))
     taken = None if change.taken is None else str(change.taken)
     shown = (int(change.width), int(change.height), str(change.format), taken)
-    return sealed((*identity, *shown, added, meta_text(change.meta, change.path)))
+    details = json_text(change.details, change.path, "its details") if change.details else None
+    return sealed((*identity, *shown, added, json_text(change.meta, change.path, "its metadata"), details))
 
 
 def stamp_of(stamp: tuple[int, int] | None) -> tuple[int | None, int | None]:
@@ -134,30 +156,56 @@ def stamp_of(stamp: tuple[int, int] | None) -> tuple[int | None, int | None]:
 def moved_row(row: Row, path: str, stamp: tuple[int, int] | None) -> Row:
     """The row, checksum last, of the same item at another path."""
     encoded = encode_path(path)
-    return sealed((row[0], encoded, name_of(encoded), row[3], *stamp_of(stamp), *row[6:12]))
+    return sealed((row[0], encoded, name_of(encoded), row[3], *stamp_of(stamp), *row[6:13]))
+
+
+def noted_row(row: Row, meta: Mapping[str, Any]) -> Row:
+    """The row, checksum last, of the same item with other metadata."""
+    return sealed((*row[:11], json_text(meta, os.fsdecode(row[1]), "its metadata"), row[12]))
 
 
 def sealed(fields: Row) -> Row:
     """Fields with their checksum behind: SQLite keeps none, and a flipped bit should not become an answer.
 
-    `ascii` writes the same text for the same values in every version of Python.
+    `ascii` writes the same text for the same values in every version of Python. Rows without details have the
+    checksum of format 2, which had none.
     """
-    return (*fields, zlib.crc32(ascii(fields).encode()))
+    counted = fields if fields[12] is not None else fields[:12]
+    return (*fields, zlib.crc32(ascii(counted).encode()))
 
 
 def opened(row: Row, library: os.PathLike[str]) -> Row:
-    """The row if its checksum fits, otherwise an error that says how to mend it."""
-    if sealed(row[:-1]) != tuple(row):
-        raise LibraryError(
-            f"{library}: item {row[0]} is damaged in the catalogue; `hashgrain remove` it and add its file again"
-        )
+    """The row if it is sound, otherwise an error that says how to mend it."""
+    if not is_sound(row):
+        raise damaged(row, library)
     return row
+
+
+def damaged(row: Row, library: os.PathLike[str]) -> LibraryError:
+    remedy = f"take it out, `hashgrain remove --id {row[0]}`, and add its file again"
+    return LibraryError(f"{library}: item {row[0]} is damaged in the catalogue; {remedy}")
+
+
+def is_sound(row: Row) -> bool:
+    """Whether the checksum fits, and each value is what its column holds: a checksum says that a row is whole, not
+    who made it."""
+    if sealed(row[:-1]) != tuple(row):
+        return False
+    if not all(type(value) in kinds for value, kinds in zip(row, KINDS, strict=False)):
+        return False
+    return len(row[3]) == 32 and b"\0" not in row[1]
 
 
 def item_of(row: Row, library: os.PathLike[str]) -> Item:
     """The item of a row of COLUMNS and checksum."""
     fields = opened(row, library)[:-1]
-    number, path, _, content, size, mtime_ns, width, height, kind, taken, added, meta = fields
+    number, path, _, content, size, mtime_ns, width, height, kind, taken, added, meta, details = fields
+    try:
+        notes, facts = json.loads(meta), json.loads(details) if details else {}
+    except (ValueError, RecursionError):
+        raise damaged(row, library) from None
+    if not isinstance(notes, dict) or not isinstance(facts, dict):
+        raise damaged(row, library)
     return Item(
         id=number,
         path=os.fsdecode(path),
@@ -169,11 +217,12 @@ def item_of(row: Row, library: os.PathLike[str]) -> Item:
         format=kind,
         taken=taken,
         added=added,
-        meta=json.loads(meta),
+        meta=notes,
+        details=facts,
     )
 
 
-def meta_text(meta: Mapping[str, Any], path: str) -> str:
+def json_text(meta: Mapping[str, Any], path: str, what: str) -> str:
     """Metadata as JSON. Only half characters are escaped: older SQLite compares keys as they are written."""
     try:
         if _depth(meta) > MAX_META_DEPTH:
@@ -181,12 +230,10 @@ def meta_text(meta: Mapping[str, Any], path: str) -> str:
         text = json.dumps(dict(meta), ensure_ascii=False, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise LibraryError(
-            f"{path}: its metadata cannot be kept ({error}); give text, numbers, true, false, null, lists or mappings"
+            f"{path}: {what} cannot be kept ({error}); give text, numbers, true, false, null, lists or mappings"
         ) from error
     if len(text) > MAX_META_CHARS:
-        raise LibraryError(
-            f"{path}: its metadata has {len(text)} characters of JSON, at most {MAX_META_CHARS} are kept"
-        )
+        raise LibraryError(f"{path}: {what} would be {len(text)} characters of JSON, at most {MAX_META_CHARS} are kept")
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
 
 

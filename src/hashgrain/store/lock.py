@@ -8,6 +8,7 @@ import weakref
 from io import FileIO
 from pathlib import Path
 
+from hashgrain import inside
 from hashgrain.errors import LibraryError
 
 NAME = "writer.lock"
@@ -17,7 +18,7 @@ class WriterLock:
     """Held from construction until `release` or the death of the process."""
 
     def __init__(self, library: Path) -> None:
-        descriptor = os.open(library / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
         self._file = FileIO(descriptor, "r+")
         if not _locked(self._file):
             holder = self._file.read(32).decode("ascii", "replace").strip()

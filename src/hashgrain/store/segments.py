@@ -24,6 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain import inside
+from hashgrain.files import NotRegularError
+from hashgrain.inside import LinkError
 from hashgrain.store import disk
 from hashgrain.store.catalogue import Block
 from hashgrain.store.trouble import MendableError
@@ -34,7 +37,7 @@ BLOCK_ROWS = 4096  # a block that has this many rows is full: checksums stay few
 HEADER = 64
 WIDTH = 8  # bytes a row, in every file
 VERSION = 2
-OURS = re.compile(r"\.(w\d\d|ids)")  # the suffixes of segment files
+OURS = re.compile(r"\d{6,}\.(w\d\d|ids)")  # the names of segment files
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,10 +135,7 @@ def map_segment(library: Path, place: Place) -> Mapped:
 
 def _map(library: Path, place: Place, kind: str) -> memoryview:
     file = place.file(library, kind)
-    try:
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError as error:
-        raise MendableError(library, file, "the file is missing") from error
+    descriptor = _open(library, file)
     try:
         size = os.fstat(descriptor).st_size
         if size < place.size:
@@ -182,9 +182,7 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
     Written at the recorded end and not at the end of the file, which may hold the rest of a failed batch.
     A segment without rows yet is created. `codes` are whole rows, one code after the other.
     """
-    folder = library / FOLDER
-    if not folder.is_dir():
-        folder.mkdir()
+    if inside.make_folder(library, FOLDER):
         disk.sync_folder(library)
     words = np.frombuffer(codes, "<u8").reshape(len(ids), place.n_words)
     columns = [*(word.tobytes() for word in words.T), struct.pack(f"<{len(ids)}q", *ids)]
@@ -192,9 +190,9 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
         if place.rows:
             _extend(library, place, kind, data)
         else:
-            _create(place.file(library, kind), place.header(kind) + data)
+            _create(library, place.file(library, kind).name, place.header(kind) + data)
     if not place.rows:
-        disk.sync_folder(folder)
+        disk.sync_folder(library / FOLDER)
     if last is None or full(last):
         last = Block(place.number, place.first_row + place.rows, 0, (0,) * len(columns))
     crcs = tuple(zlib.crc32(data, crc) for data, crc in zip(columns, last.crcs, strict=True))
@@ -203,10 +201,7 @@ def append(library: Path, place: Place, last: Block | None, ids: Sequence[int], 
 
 def _extend(library: Path, place: Place, kind: str, data: bytes) -> None:
     file = place.file(library, kind)
-    try:
-        descriptor = os.open(file, os.O_RDWR | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError as error:
-        raise MendableError(library, file, "the file is missing") from error
+    descriptor = _open(library, file, os.O_RDWR)
     try:
         if os.fstat(descriptor).st_size < place.size:
             raise MendableError(library, file, "the file is shorter than the catalogue says")
@@ -218,9 +213,21 @@ def _extend(library: Path, place: Place, kind: str, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _create(file: Path, data: bytes) -> None:
-    """A new file; whatever has its name was never committed."""
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+def _open(library: Path, file: Path, flags: int = os.O_RDONLY) -> int:
+    try:
+        return inside.open_file(library, FOLDER, file.name, flags=flags)
+    except FileNotFoundError as error:
+        raise MendableError(library, file, "the file is missing") from error
+    except (LinkError, NotRegularError) as error:
+        raise MendableError(library, file, str(error.strerror)) from error
+
+
+def _create(library: Path, name: str, data: bytes) -> None:
+    """A new file; whatever has its name was never committed, and is no file of ours if it is a link."""
+    if not inside.is_file(library, FOLDER, name):
+        with suppress(FileNotFoundError):
+            inside.remove(library, FOLDER, name)
+    descriptor = inside.open_file(library, FOLDER, name, flags=os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         disk.write_at(descriptor, data, 0)
         disk.sync(descriptor)
@@ -239,15 +246,12 @@ class Extra:
 def extras(library: Path, committed: Iterable[Place]) -> list[Extra]:
     """What a crash, a failed batch or a rebuild left behind."""
     sizes = {place.file(library, kind).name: place.size for place in committed for kind in place.kinds}
-    try:
-        files = sorted((library / FOLDER).iterdir())
-    except FileNotFoundError:
-        return []
-    return [
-        Extra(file, sizes.get(file.name))
-        for file in files
-        if OURS.fullmatch(file.suffix) and file.stat().st_size > sizes.get(file.name, -1)
-    ]
+    found = []
+    for name in inside.names(library, FOLDER):
+        size = inside.size(library, FOLDER, name)
+        if OURS.fullmatch(name) and inside.is_file(library, FOLDER, name) and size > sizes.get(name, -1):
+            found.append(Extra(library / FOLDER / name, sizes.get(name)))
+    return found
 
 
 def tidy(library: Path, committed: Iterable[Place]) -> None:
@@ -255,6 +259,10 @@ def tidy(library: Path, committed: Iterable[Place]) -> None:
     for extra in extras(library, committed):
         with suppress(OSError):
             if extra.keep is None:
-                extra.file.unlink()
-            else:
-                os.truncate(extra.file, extra.keep)
+                inside.remove(library, FOLDER, extra.file.name)
+                continue
+            descriptor = inside.open_file(library, FOLDER, extra.file.name, flags=os.O_RDWR)
+            try:
+                os.ftruncate(descriptor, extra.keep)
+            finally:
+                os.close(descriptor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Block, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places, sealed
-from hashgrain.store.trouble import MendableError, told
+from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
 from hashgrain.store.where import compile_where
 
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
@@ -109,12 +109,20 @@ class Snapshot:
     May be used from several threads.
     """
 
-    def __init__(self, connection: sqlite3.Connection, library: Path, n_words: int, view: View) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        library: Path,
+        n_words: int,
+        view: View,
+        check_pages: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connection: sqlite3.Connection | None = connection
         self._library = library
         self._n_words = n_words
         self._live = view.counters.rows - view.counters.dead
         self._lock = threading.Lock()
+        self._check_pages = check_pages  # before what only the pages of the catalogue can answer
         self.segments: Sequence[Segment] = view.segments
         self.era = view.counters.era
 
@@ -155,24 +163,35 @@ class Snapshot:
 
     def paths(self) -> Iterator[Item]:
         """Every item, by path."""
-        after = b""
+        self._check_pages()
+        after, count = b"", 0
         while True:
             query = f"SELECT {COLUMNS}, seal FROM items WHERE path > ? ORDER BY path LIMIT {AT_ONCE}"
             rows = self._ask(query, (after,))
-            if not rows:
-                return
             for row in rows:
                 yield item_of(row, self._library)
+            count += len(rows)
+            if len(rows) < AT_ONCE:
+                break
             after = rows[-1][1]
+        if count != self._live:
+            reason = f"{count} of {self._live} items are listed"
+            raise LibraryError(f"{self._library}: the catalogue is damaged ({reason}); {FROM_BACKUP}")
 
     def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""
         condition, values = compile_where(where)
+        self._check_pages()
         rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
+    def keys(self) -> set[str]:
+        """The names of all metadata keys of the top level."""
+        self._check_pages()
+        return {row[0] for row in self._ask("SELECT DISTINCT key FROM items, json_each(items.meta)", ())}
+
     def _sound(self, item: int, code: bytes, seal: int) -> bytes:
-        return catalogue.sound_code(self._library, item, code, seal)
+        return catalogue.sound_code(self._library, self._n_words, item, code, seal)
 
     def _each(self, columns: str, key: str, ids: Iterable[int]) -> list[tuple[Any, ...]]:
         """The rows of these ids in the order asked; all must be there."""

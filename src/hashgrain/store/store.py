@@ -5,24 +5,34 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryError
-from hashgrain.store import catalogue, changes, disk, segments, verify
+from hashgrain.store import catalogue, changes, disk, remembered, segments, sums, verify
 from hashgrain.store.catalogue import Block, Connection, Counters
-from hashgrain.store.items import COLUMNS, Item, Moved, New, Problem, Replaced, Touched, encode_path, item_of
+from hashgrain.store.changes import Change
+from hashgrain.store.items import COLUMNS, Item, Problem, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
+from hashgrain.store.mend import Mended, drop_damaged_log, restore
+from hashgrain.store.readers import LostCommitsError, Readers
+from hashgrain.store.redo import NAME as REDO
+from hashgrain.store.redo import Step
+from hashgrain.store.remembered import Refusal, Stamp
 from hashgrain.store.segments import SEGMENT_ROWS, Place
 from hashgrain.store.snapshot import Snapshot, View, view_of
+from hashgrain.store.sums import PageCheck
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
+from hashgrain.store.writer import Transaction, Writer
 
-NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER}
+# What may stand in a folder that becomes a library: what systems leave everywhere, and what a killed `create` made.
+NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER, REDO, sums.NAME, "model"}
 REBUILD_ROWS = 65_536  # rows in memory, and in a block, while segments are written anew
 TRIES = 10  # a reader that meets a rebuild looks again; ten rebuilds in a row it has not seen yet
 
@@ -34,7 +44,7 @@ class Store:
     SQLite transaction that says how much of them counts: a crash leaves at most bytes that do not count.
     """
 
-    def __init__(self, path: Path, mode: Literal["r", "w"], lock: WriterLock | None) -> None:
+    def __init__(self, path: Path, mode: Literal["r", "w"], lock: WriterLock | None, *, mend: bool = False) -> None:
         """Use `Store.open` or `Store.create`."""
         self.path = path
         self.mode = mode
@@ -42,30 +52,36 @@ class Store:
         self._lock = lock
         self._writing = threading.RLock()
         self._looking = threading.Lock()
-        self._idle: list[Connection] = []  # readers' connections between two uses
         self._view: View | None = None
-        self._closed = False
-        self._writer: Connection | None = None
+        self._writer: Writer | None = None
+        self._readers = Readers(path)
+        self._pages = PageCheck(path)
         try:
-            connection = catalogue.connect(path)
-            try:
-                facts = catalogue.facts(connection, path)
-            finally:
-                self._give_back(connection)
-            self.grains, self.digest, self.created = facts.grains, facts.digest, facts.created
+            if mend:
+                drop_damaged_log(path)  # before anything of it is open
+            self._facts = facts = self._readers.open(mend=mend)
             if mode == "w":
-                self._writer = catalogue.connect(path, write=True)
-                self._tidy(self._writer)
+                self._writer = Writer(path, facts, mend=mend)
+                if not self._writer.lost:
+                    self._writer.fold()
+                    self._tidy()
         except BaseException:
             self.close()
             raise
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], *, grains: Grains, digest: str) -> Store:
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        grains: Grains,
+        digest: str,
+        prepare: Callable[[Path], object] = lambda folder: None,
+    ) -> Store:
         """A new library in a new or empty folder, opened for writing.
 
         It becomes one when its catalogue gets its name, in one step; killed before, there is none, and
-        creating it again takes the place.
+        creating it again takes the place. `prepare` puts what belongs in the folder there before that.
         """
         folder = Path(os.path.abspath(path))
         with told(folder):
@@ -76,9 +92,10 @@ class Store:
             lock = WriterLock(folder)
             try:
                 _refuse_content(folder)  # nobody else can make it from here on
+                prepare(folder)
                 catalogue.make(folder, grains, digest)
-                (folder / segments.FOLDER).mkdir(exist_ok=True)
-                (folder / catalogue.MAKING).rename(folder / catalogue.NAME)
+                inside.make_folder(folder, segments.FOLDER)
+                inside.rename(folder, (), catalogue.MAKING, catalogue.NAME)
                 disk.sync_folder(folder)
                 disk.sync_folder(folder.parent)
                 return cls(folder, "w", lock)
@@ -87,31 +104,44 @@ class Store:
                 raise
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], mode: Literal["r", "w"] = "r") -> Store:
-        """An existing library. Only one program at a time may have it open for writing."""
+    def open(cls, path: str | os.PathLike[str], mode: Literal["r", "w"] = "r", *, mend: bool = False) -> Store:
+        """An existing library. Only one program at a time may have it open for writing.
+
+        With `mend` a catalogue that lost changes is opened too, for `rebuild` and nothing else.
+        """
         folder = Path(os.path.abspath(path))
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened with mode 'r' or 'w', not {mode!r}")
         with told(folder):
-            if not (folder / catalogue.NAME).is_file():
+            if not os.path.lexists(folder / catalogue.NAME):
                 raise LibraryError(catalogue.missing(folder))
-            return cls(folder, mode, WriterLock(folder) if mode == "w" else None)
+            return cls(folder, mode, WriterLock(folder) if mode == "w" else None, mend=mend)
+
+    @property
+    def grains(self) -> Grains:
+        return self._facts.grains
+
+    @property
+    def digest(self) -> str:
+        return self._facts.digest
+
+    @property
+    def created(self) -> str:
+        return self._facts.created
 
     def close(self) -> None:
         """Let go of files and lock. Arrays of snapshots stay good."""
         with self._looking, self._writing:
-            self._closed = True
-            for connection in self._idle:
-                connection.close()
-            self._idle.clear()
+            self._readers.close()
             self._view = None
-            if self._writer is not None:  # last, so that it can fold the log into the catalogue
-                with suppress(sqlite3.Error):
-                    self._writer.close()
-                self._writer = None
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+            writer, self._writer = self._writer, None
+            lock, self._lock = self._lock, None
+            try:
+                if writer is not None:  # last, so that it can fold its log into the catalogue
+                    writer.close()
+            finally:
+                if lock is not None:
+                    lock.release()
 
     def __enter__(self) -> Store:
         return self
@@ -135,7 +165,23 @@ class Store:
             return []
         return self._items("content", value)
 
+    def refusal(self, path: str) -> tuple[Stamp, str] | None:
+        """Size, time and reason of a file that could not be read, when it was last tried."""
+        rows = self._ask("SELECT * FROM refusals WHERE path = ?", (encode_path(path),))
+        return next(((stamp, reason) for _, stamp, reason in remembered.refusals(rows)), None)
+
+    def refusals(self) -> list[Refusal]:
+        return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()))
+
+    def excluded(self, path: str) -> bool:
+        """Whether the file was taken out by hand, and is to stay out."""
+        return bool(self._ask("SELECT 1 FROM exclusions WHERE path = ?", (encode_path(path),)))
+
+    def exclusions(self) -> list[str]:
+        return [os.fsdecode(path) for (path,) in self._ask("SELECT path FROM exclusions ORDER BY path", ())]
+
     def _items(self, column: Literal["path", "content"], value: bytes) -> list[Item]:
+        self._pages.check()
         rows = self._ask(f"SELECT {COLUMNS}, seal FROM items WHERE {column} = ? ORDER BY id", (value,))
         if any(row[1 if column == "path" else 3] != value for row in rows):
             raise LibraryError(f"{self.path}: an index of the catalogue is damaged; {FROM_BACKUP}")
@@ -145,44 +191,45 @@ class Store:
     def snapshot(self) -> Iterator[Snapshot]:
         """The library at one moment, whatever a writer does meanwhile."""
         connection, view = self._look()
-        snapshot = Snapshot(connection, self.path, self.grains.n_words, view)
+        snapshot = Snapshot(connection, self.path, self.grains.n_words, view, self._pages.check)
         try:
             yield snapshot
         finally:
             snapshot.end()
-            self._give_back(connection)
+            self._readers.give_back(connection)
 
     def verify(self) -> list[Problem]:
         """Every check there is; an empty list, or one of harmless problems only, is a sound library."""
         try:
-            connection = self._borrow()
+            connection = self._readers.borrow()
         except (LibraryError, sqlite3.Error, OSError) as error:
-            if self._closed:
+            if self._readers.closed:
                 raise
             return [Problem(str(self.path / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP)]
         try:
             return verify.problems(connection, self.path, self.grains.n_words)
         finally:
-            self._give_back(connection)
+            self._readers.give_back(connection)
 
     def info(self) -> dict[str, Any]:
         """What there is, counted."""
-        with told(self.path):
-            connection = self._borrow()
-            try:
-                counters = catalogue.counters(connection, self.path)
-                (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
-                (count,) = connection.execute("SELECT count(DISTINCT segment) FROM blocks").fetchone()
-            finally:
-                self._give_back(connection)
-            files = [*self.path.glob(catalogue.NAME + "*"), *(self.path / segments.FOLDER).glob("*")]
+        with told(self.path), self._readers.borrowed() as connection:
+            counters = catalogue.counters(connection, self.path)
+            self._pages.check()
+            (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
+            (count,) = connection.execute("SELECT count(DISTINCT segment) FROM blocks").fetchone()
+            if items != counters.rows - counters.dead:
+                raise LibraryError(f"{self.path}: the catalogue is damaged ({items} items); {FROM_BACKUP}")
+            names = [name for name in inside.names(self.path) if name.startswith(catalogue.NAME)]
+            size = sum(inside.size(self.path, name) for name in names)
+            parts = inside.names(self.path, segments.FOLDER)
             return {
                 "items": items,
                 "rows": counters.rows,
                 "dead rows": counters.dead,
                 "segments": count,
-                "bytes on disk": sum(file.stat().st_size for file in files),
-                "format": catalogue.FORMAT,
+                "bytes on disk": size + sum(inside.size(self.path, segments.FOLDER, name) for name in parts),
+                "format": connection.version,
                 "digest": self.digest,
                 "grains": dict(self.grains),
                 "created": self.created,
@@ -190,63 +237,99 @@ class Store:
 
     # ---- changes
 
-    def commit(self, batch: Sequence[New | Replaced | Moved | Touched]) -> list[int]:
+    def commit(self, batch: Sequence[Change]) -> list[int]:
         """Make the changes durable, all or none; the ids of their items, in order."""
         if not batch:
             return []
-        with self._transaction() as connection:
-            before = catalogue.counters(connection, self.path)
+        with self._changing() as change:
+            connection, before = change.connection, change.before
             place, last = self._end(connection, before)
-            try:
-                outcome = changes.apply(connection, self.path, self.grains.n_words, batch, before)
-                after = replace(before, rows=before.rows + len(outcome.row_ids), dead=outcome.dead)
-                if outcome.row_ids:
-                    grown = segments.append(self.path, place, last, outcome.row_ids, b"".join(outcome.codes))
-                    catalogue.put_blocks(connection, grown)
-                    after = replace(after, segment=place.number)
-                catalogue.set_counters(connection, after)
-            except BaseException:
-                self._undo(connection)
-                raise
-            return outcome.ids
+            outcome = changes.apply(connection, self.path, self.grains.n_words, batch, before)
+            change.after = replace(before, rows=before.rows + len(outcome.row_ids), dead=outcome.dead)
+            if outcome.row_ids:
+                grown = segments.append(self.path, place, last, outcome.row_ids, b"".join(outcome.codes))
+                catalogue.put_blocks(connection, grown)
+                change.after = replace(change.after, segment=place.number)
+            change.steps = outcome.steps()
+        return outcome.ids
 
     def remove(self, ids: Iterable[int]) -> int:
         """Take items out; how many of them were there."""
-        with self._transaction() as connection:
-            before = catalogue.counters(connection, self.path)
+        with self._changing() as change:
             possible = [int(each) for each in ids if 0 < int(each) < 2**63]
-            gone, dead = changes.remove(connection, possible, before)
-            catalogue.set_counters(connection, replace(before, dead=dead))
+            gone, dead = changes.remove(change.connection, possible, change.before)
+            change.after = replace(change.before, dead=dead)
+            change.steps = [
+                ("drop code", [(each,) for each in possible]),
+                ("drop item", [(each,) for each in possible]),
+            ]
         return gone
 
-    def rebuild(self) -> None:
-        """Write the segments anew from the catalogue, by id, without dead rows; switch to them at once."""
-        with self._transaction() as connection:
-            before = catalogue.counters(connection, self.path)
-            try:
-                after = self._rewrite(connection, before)
-                catalogue.set_counters(connection, after)
-            except BaseException:
-                self._undo(connection)
-                raise
-        with self._writing, told(self.path):
-            self._tidy(self._need_writer())
+    def refuse(self, entries: Iterable[Refusal]) -> None:
+        """Remember files that could not be read, by size and time."""
+        self._remember(remembered.refuse(entries))
 
-    def _rewrite(self, connection: sqlite3.Connection, before: Counters) -> Counters:
+    def forget_refusals(self, paths: Iterable[str]) -> None:
+        self._remember(remembered.forget_refusals(paths))
+
+    def exclude(self, paths: Iterable[str]) -> None:
+        """Keep files out that were taken out by hand, until they are included again."""
+        self._remember(remembered.exclude(paths))
+
+    def include(self, paths: Iterable[str]) -> None:
+        self._remember(remembered.include(paths))
+
+    def _remember(self, steps: list[Step]) -> None:
+        if any(rows for _, rows in steps):
+            with self._changing() as change:
+                remembered.apply(change.connection, steps)
+                change.steps = steps
+
+    def rebuild(self) -> Mended:
+        """Write the segments anew from the catalogue, by id, without dead rows; switch to them at once.
+
+        What the catalogue lost is made again first, where the redo log and the segments have it.
+        """
+        with self._changing(mending=True) as change:
+            mended = restore(change, self.path, self._facts, self.grains.n_words)
+            change.after = self._rewrite(change.connection, change.before, self.grains.n_words)
+        self._after_rewrite()
+        return mended
+
+    def change_model(self, codes: Iterable[tuple[int, bytes]], *, grains: Grains, digest: str) -> None:
+        """Give every item the code of another model, and the library its grains and digest, in one step."""
+        with self._changing() as change:
+            changes.recode(change.connection, codes)
+            catalogue.set_facts(change.connection, self._facts, grains, digest)
+            change.after = self._rewrite(change.connection, change.before, grains.n_words)
+        with self._looking:
+            self._view = None
+            self._facts = self._readers.open()
+        self._after_rewrite()
+
+    def _after_rewrite(self) -> None:
+        """Nothing of it is in the redo log: fold it in, with all sums anew, and give old files back."""
+        with self._writing, told(self.path):
+            writer = self._need_writer()
+            writer.lost, writer.renew_sums = 0, True
+            writer.fold()
+            self._tidy()
+
+    def _rewrite(self, connection: Connection, before: Counters, n_words: int) -> Counters:
         changes.renumber(connection)
         connection.execute("DELETE FROM dead")
         connection.execute("DELETE FROM blocks")
-        place = Place(before.segment + 1, 0, 0, self.grains.n_words)
+        place = Place(before.segment + 1, 0, 0, n_words)
         # Closed even when writing fails: an open cursor would lock the tables against the next attempt.
         with closing(connection.execute("SELECT item, code, seal FROM rows ORDER BY row")) as cursor:
             while rows := cursor.fetchmany(min(REBUILD_ROWS, self.segment_rows)):
                 if place.rows >= self.segment_rows:
                     place = Place(place.number + 1, place.first_row + place.rows, 0, place.n_words)
-                codes = b"".join(catalogue.sound_code(self.path, *row) for row in rows)
+                codes = b"".join(catalogue.sound_code(self.path, n_words, *row) for row in rows)
                 grown = segments.append(self.path, place, None, [row[0] for row in rows], codes)
                 catalogue.put_blocks(connection, grown)
                 place = replace(place, rows=place.rows + len(rows))
-        return Counters(before.era + 1, place.first_row + place.rows, 0, place.number)
+        return Counters(before.era + 1, place.first_row + place.rows, 0, place.number, before.commit)
 
     def _end(self, connection: sqlite3.Connection, counters: Counters) -> tuple[Place, Block | None]:
         """The segment to append to and its last block: the last one, or a new one where that is full."""
@@ -258,40 +341,27 @@ class Store:
                 return place, members[-1]
         return Place(counters.segment + 1, counters.rows, 0, self.grains.n_words), None
 
-    def _places(self, connection: sqlite3.Connection) -> list[Place]:
-        blocks = catalogue.blocks(connection, self.path, self.grains.n_words)
-        return [place for place, _ in segments.places(blocks, self.grains.n_words)]
-
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """All or nothing. Whatever is raised inside, or by the commit itself, leaves the catalogue as it was."""
+    def _changing(self, *, mending: bool = False) -> Iterator[Transaction]:
+        """A transaction; what is raised inside leaves the library as it was, files included."""
         with self._writing, told(self.path):
-            connection = self._need_writer()
-            if connection.in_transaction:  # an interrupt between two statements
-                connection.execute("ROLLBACK")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # A failed COMMIT leaves the segment tail: if the log did reach the disk, it will be wanted.
-                _roll_back(connection)
-                raise
+            writer = self._need_writer()
+            if writer.lost and not mending:
+                raise LostCommitsError(self.path, writer.lost)
+            with writer.transaction(self._tidy) as change:
+                yield change
 
-    def _undo(self, connection: sqlite3.Connection) -> None:
-        """Back to before the transaction, files included. What fails here is mended by the next writer."""
-        _roll_back(connection)
-        self._tidy(connection)
-
-    def _tidy(self, connection: sqlite3.Connection) -> None:
+    def _tidy(self) -> None:
         """Give back the space of what is not committed, unless the list of what is may be damaged."""
         with suppress(sqlite3.Error, LibraryError, OSError):
-            committed = self._places(connection)
+            connection = self._need_writer().connection
+            blocks = catalogue.blocks(connection, self.path, self.grains.n_words)
+            committed = [place for place, _ in segments.places(blocks, self.grains.n_words)]
             if sum(place.rows for place in committed) == catalogue.counters(connection, self.path).rows:
                 segments.tidy(self.path, committed)
 
-    def _need_writer(self) -> Connection:
-        if self._closed:
+    def _need_writer(self) -> Writer:
+        if self._readers.closed:
             raise LibraryError(f"{self.path} is closed; open it again")
         if self._writer is None:
             raise LibraryError(f"{self.path} is open for reading; open it with mode='w' to change it")
@@ -300,41 +370,13 @@ class Store:
     # ---- readers' connections
 
     def _ask(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with told(self.path):
-            connection = self._borrow()
-            try:
-                return connection.execute(query, values).fetchall()
-            finally:
-                self._give_back(connection)
-
-    def _borrow(self) -> Connection:
-        with self._looking:
-            if self._closed:
-                raise LibraryError(f"{self.path} is closed; open it again")
-            if self._idle:
-                return self._idle.pop()
-        connection = catalogue.connect(self.path)
-        try:
-            facts = catalogue.facts(connection, self.path)
-            if (facts.digest, facts.created) != (self.digest, self.created):
-                raise LibraryError(f"{self.path} was replaced by another library meanwhile; open it again")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _give_back(self, connection: Connection) -> None:
-        _roll_back(connection)
-        with self._looking:
-            if self._closed or connection.frozen:
-                connection.close()
-            else:
-                self._idle.append(connection)
+        with told(self.path), self._readers.borrowed() as connection:
+            return connection.execute(query, values).fetchall()
 
     def _look(self) -> tuple[Connection, View]:
         """A connection within a read transaction, and the view of that moment."""
         with told(self.path):
-            connection = self._borrow()
+            connection = self._readers.borrow()
             try:
                 for _ in range(TRIES):
                     era = 0
@@ -350,22 +392,16 @@ class Store:
                                 raise
                 raise LibraryError(f"{self.path} is being rebuilt again and again; try later")
             except BaseException:
-                self._give_back(connection)
+                self._readers.give_back(connection)
                 raise
 
     def _era(self, connection: sqlite3.Connection) -> int:
         return catalogue.counters(connection, self.path).era
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
 def _refuse_content(folder: Path) -> None:
     if (folder / catalogue.NAME).exists():
         raise LibraryError(f"{folder} is a library already; add to it: hashgrain add {folder} FOLDER")
-    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(catalogue.MAKING)]
+    names = [name for name in inside.names(folder) if not name.startswith(catalogue.MAKING)]
     if not NOT_CONTENT.issuperset(names):
         raise LibraryError(f"{folder} is a folder with other things in it; give a new name for the library")

@@ -41,6 +41,8 @@ def _from_sqlite(library: Path, error: sqlite3.Error) -> str:
     text = str(error)
     if "disk is full" in text:
         return _full(library, text)
+    if "interrupted" in text:
+        return f"{library}: the catalogue is damaged (reading it does not come to an end); {FROM_BACKUP}"
     if "disk I/O error" in text:
         return (
             f"{library}: the catalogue could not be read or written ({text}); {AS_IT_WAS}."

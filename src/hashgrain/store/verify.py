@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hashgrain import inside
 from hashgrain.errors import LibraryError
-from hashgrain.store import catalogue
-from hashgrain.store.items import COLUMNS, Problem, sealed
+from hashgrain.store import catalogue, redo, sums
+from hashgrain.store.items import COLUMNS, Problem, item_of
 from hashgrain.store.segments import (
     Mapped,
     Place,
@@ -21,6 +22,7 @@ from hashgrain.store.segments import (
     map_segment,
     places,
 )
+from hashgrain.store.sums import PageCheck
 from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
 AT_ONCE = 65_536
@@ -55,7 +57,7 @@ def _era(connection: sqlite3.Connection, library: Path) -> int | None:
 
 def _all(connection: sqlite3.Connection, library: Path, n_words: int) -> list[Problem]:
     found: list[Problem] = []
-    checks: tuple[Check, ...] = (_structure, _facts, _items, _counts, _segments, _leftovers)
+    checks: tuple[Check, ...] = (_structure, _facts, _pages, _commits, _items, _counts, _segments, _leftovers)
     for check in checks:
         try:
             for count, problem in enumerate(check(connection, library, n_words)):
@@ -91,16 +93,33 @@ def _facts(connection: sqlite3.Connection, library: Path, n_words: int) -> Itera
         yield Problem(str(library / catalogue.NAME), str(error), FROM_BACKUP)
 
 
+def _pages(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """Every page of the catalogue against its sum."""
+    PageCheck(library).check()
+    if catalogue.counters(connection, library).commit and not inside.is_file(library, sums.NAME):
+        yield Problem(str(library / sums.NAME), "the file is missing", "the next writer makes it", harmless=True)
+
+
+def _commits(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """The commits that were acknowledged against those the catalogue has."""
+    facts, commit = catalogue.facts(connection, library), catalogue.counters(connection, library).commit
+    acknowledged = redo.acknowledged(library, facts.owner)
+    if acknowledged is None and commit:
+        reason = "it is missing or damaged: what the catalogue lost could not be noticed"
+        yield Problem(str(library / redo.NAME), reason, "the next writer makes it", harmless=True)
+
+
 def _items(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """The checksum of every item and of every code."""
     again = "hashgrain remove the item, then add its file again"
     for row in connection.execute(f"SELECT {COLUMNS}, seal FROM items"):
-        if sealed(row[:-1]) != row:
-            yield Problem(f"{library}: item {row[0]}", "its entry does not match its checksum", again)
+        try:
+            item_of(row, library)
+        except LibraryError:
+            yield Problem(f"{library}: item {row[0]}", "its entry does not match its checksum, or is no item's", again)
     for item, code, seal in connection.execute("SELECT item, code, seal FROM rows"):
-        sound = isinstance(code, bytes) and len(code) == 8 * n_words and catalogue.code_seal(item, code) == seal
-        if not sound:
-            yield Problem(f"{library}: item {item}", "its code does not match its checksum", again)
+        if not catalogue.is_sound(n_words, item, code, seal):
+            yield Problem(f"{library}: item {item}", "its code does not match its checksum", _rebuild(library))
     orphans = "SELECT id FROM items EXCEPT SELECT item FROM rows"
     for (item,) in connection.execute(orphans):
         yield Problem(f"{library}: item {item}", "it has no code", again)
@@ -163,6 +182,6 @@ def _leftovers(connection: sqlite3.Connection, library: Path, n_words: int) -> I
     """Space that counts for nothing: an add that runs right now, or one that was interrupted."""
     blocks = catalogue.blocks(connection, library, n_words)
     for extra in extras(library, [place for place, _ in places(blocks, n_words)]):
-        size = extra.file.stat().st_size - (extra.keep or 0)
+        size = inside.size(library, extra.file.parent.name, extra.file.name) - (extra.keep or 0)
         reason = f"{size} bytes are not committed: a batch is being written, or was interrupted"
         yield Problem(str(extra.file), reason, "none needed: the next writer gives the space back", harmless=True)

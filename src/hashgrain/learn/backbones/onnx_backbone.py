@@ -18,7 +18,9 @@ from torch import Tensor
 from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle
 from hashgrain.encoder.bundle import MAX_ONNX_BYTES
-from hashgrain.errors import TrainingError
+from hashgrain.encoder.graph_check import check_graph
+from hashgrain.errors import BundleError, TrainingError
+from hashgrain.files import read_regular
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
 from hashgrain.learn.graph_heads import from_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
@@ -45,6 +47,10 @@ class OnnxBackbone(Backbone):
         self, content: bytes, where: str, *, size: int, mean: Colours = IMAGENET_MEAN, std: Colours = IMAGENET_STD
     ) -> None:
         super().__init__(0, mean, std)
+        try:
+            check_graph(content, where)
+        except BundleError as error:
+            raise TrainingError(str(error)) from None
         self.graph_digest = hashlib.sha256(content).hexdigest()
         self.content = content
         self._session = _Session(content, where)
@@ -99,12 +105,9 @@ def onnx_backbone(file: str | Path, *, size: int, mean: Colours, std: Colours) -
     if path.is_dir():
         raise TrainingError(f"{path} is a folder; give the .onnx file, or bundle:{path} for a model bundle")
     try:
-        with path.open("rb") as opened:
-            content = opened.read(MAX_ONNX_BYTES + 1)
+        content = read_regular(path, MAX_ONNX_BYTES)
     except OSError as error:
         raise TrainingError(f"cannot read {path} ({error.strerror}); onnx:FILE takes an ONNX model") from None
-    if len(content) > MAX_ONNX_BYTES:
-        raise TrainingError(f"{path} is larger than {MAX_ONNX_BYTES >> 20} MB, more than a model may be")
     return OnnxBackbone(content, str(path), size=size, mean=mean, std=std)
 
 

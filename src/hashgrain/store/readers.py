@@ -1,0 +1,121 @@
+"""Connections that read: kept from one question to the next, and never to another library than the one opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hashgrain.errors import LibraryError
+from hashgrain.store import catalogue, redo
+from hashgrain.store.catalogue import Connection, Facts
+from hashgrain.store.trouble import MendableError
+
+
+class Readers:
+    """A pool of connections to the catalogue, for one process and several threads."""
+
+    def __init__(self, library: Path) -> None:
+        self.library = library
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._closed = False
+        self._facts: Facts | None = None
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def open(self, *, mend: bool = False) -> Facts:
+        """What the library was made with. To `mend` it, a catalogue that lost changes is opened too."""
+        connection = catalogue.connect(self.library)
+        try:
+            facts = catalogue.facts(connection, self.library)
+            if not mend:
+                check_commits(self.library, facts, connection)
+            self._facts = facts
+        finally:
+            self._give_back(connection)
+        return facts
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Connection]:
+        connection = self.borrow()
+        try:
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def borrow(self) -> Connection:
+        """A connection to the library that was opened, or an error where that is gone or another stands there."""
+        check_process(self.library, self._process)
+        with self._lock:
+            if self._closed:
+                raise LibraryError(f"{self.library} is closed; open it again")
+            identity = catalogue.identity(self.library)
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.identity == identity:
+                    return connection
+                connection.close()
+        connection = catalogue.connect(self.library)
+        try:
+            facts = catalogue.facts(connection, self.library)
+            if self._facts is None or (facts.digest, facts.created) != (self._facts.digest, self._facts.created):
+                raise LibraryError(f"{self.library} was replaced by another library meanwhile; open it again")
+            check_commits(self.library, facts, connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        self._give_back(connection)
+
+    def _give_back(self, connection: Connection) -> None:
+        roll_back(connection)
+        with self._lock:
+            if self._closed or connection.frozen:
+                connection.close()
+            else:
+                self._idle.append(connection)
+
+
+def check_process(library: Path, opened_in: int) -> None:
+    """SQLite's locks belong to a process: a forked child would write beside its parent."""
+    if os.getpid() != opened_in:
+        raise LibraryError(f"{library} was opened before this process was forked; open it again here")
+
+
+def check_commits(library: Path, facts: Facts, connection: sqlite3.Connection) -> None:
+    """Raise where the catalogue stands behind the commits that were acknowledged."""
+    acknowledged = redo.acknowledged(library, facts.owner)
+    connection.execute("BEGIN")  # from here on the catalogue is seen as it is now, which is later
+    commit = catalogue.counters(connection, library).commit
+    roll_back(connection)
+    if acknowledged is not None and acknowledged > commit:
+        raise LostCommitsError(library, acknowledged - commit)
+
+
+class LostCommitsError(MendableError):
+    def __init__(self, library: Path, lost: int) -> None:
+        changes = "change is" if lost == 1 else f"{lost} changes are"
+        reason = f"the last {changes} missing: its write-ahead log was damaged or deleted"
+        super().__init__(library, library / catalogue.NAME, reason)
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

@@ -1,0 +1,172 @@
+"""The redo log: what was committed since SQLite's own log was last folded into the catalogue, and how many commits.
+
+SQLite ends its write-ahead log, without a word, at the first frame that does not match its checksum: one flipped bit
+takes back every commit behind it. So LIBRARY/redo.log counts the commits outside the catalogue and keeps their content.
+A catalogue that stands behind the count has lost commits; `restore` makes them again from here.
+
+A header of two slots, written in turn, so that a torn write spoils one at most. Each holds the number of the last
+acknowledged commit. Then the records, one a commit: number, length, CRC-32, and statements as JSON. A record is written
+before its commit and counts once the slot names its number, which is after the commit: what is acknowledged is in the
+catalogue and here, and what is only here was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hashgrain import inside
+from hashgrain.store import disk
+from hashgrain.store.items import COLUMNS
+
+NAME = "redo.log"
+MAGIC = b"HGredo1\n"
+SLOT = struct.Struct("<QII")  # number, whose log it is, CRC-32
+SLOTS = (16, 40)
+HEADER = 64
+RECORD = struct.Struct("<QII")  # number, length, CRC-32 of number, owner and content
+MAX_BYTES = 64 << 20  # of one record; a commit is some kilobytes
+Step = tuple[str, list[Any]]
+# The only statements there are: a log from a stranger can change rows of a library, and nothing else.
+MARKS = ", ".join("?" * 14)
+STATEMENTS = {
+    "drop item": "DELETE FROM items WHERE id = ?",
+    "put item": f"INSERT INTO items ({COLUMNS}, seal) VALUES ({MARKS})",
+    "drop code": "DELETE FROM rows WHERE item = ?",
+    "put code": "INSERT INTO rows SELECT coalesce(max(row), -1) + 1, ?, ?, ? FROM rows",
+    "put refusal": "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
+    "drop refusal": "DELETE FROM refusals WHERE path = ?",
+    "put exclusion": "INSERT OR REPLACE INTO exclusions VALUES (?)",
+    "drop exclusion": "DELETE FROM exclusions WHERE path = ?",
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    number: int
+    steps: list[Step]
+    end: int  # where the next one begins
+
+
+class RedoLog:
+    """The writer's end of the log."""
+
+    def __init__(self, library: Path, owner: int) -> None:
+        self.library, self.owner = library, owner
+        self._file = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
+        slots = _slots(_read(library), owner)
+        self._slot = max(slots, key=lambda slot: slots[slot], default=0)
+        self.end = HEADER  # of the records; what lies behind was taken back
+        if not slots:
+            disk.write_at(self._file, MAGIC.ljust(HEADER, b"\0"), 0)
+            os.ftruncate(self._file, HEADER)
+        for record in records(library, owner):
+            self.end = record.end
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def write(self, number: int, steps: list[Step]) -> bool:
+        """Before the commit; whether there was room for it. It is on the disk when `acknowledge` returns."""
+        content = _content(steps)
+        if len(content) > MAX_BYTES:
+            return False
+        head = RECORD.pack(number, len(content), _checksum(number, self.owner, content))
+        disk.write_at(self._file, head + content, self.end)
+        self.end += len(head) + len(content)
+        return True
+
+    def acknowledge(self, number: int) -> None:
+        """After the commit, and before anybody is told of it."""
+        slot = struct.pack("<QI", number, self.owner)
+        self._slot = 1 - self._slot
+        disk.write_at(self._file, slot + struct.pack("<I", zlib.crc32(slot)), SLOTS[self._slot])
+        disk.sync(self._file)
+
+    def empty(self) -> None:
+        """All records are in the catalogue itself now."""
+        os.ftruncate(self._file, HEADER)
+        self.end = HEADER
+
+
+def acknowledged(library: Path, owner: int) -> int | None:
+    """The number of the last commit that was acknowledged; None where there is no log of this library."""
+    return max(_slots(_read(library, HEADER), owner).values(), default=None)
+
+
+def _slots(head: bytes, owner: int) -> dict[int, int]:
+    """The number in each sound slot."""
+    if not head.startswith(MAGIC) or len(head) < HEADER:
+        return {}
+    found = {}
+    for slot, place in enumerate(SLOTS):
+        number, whose, checksum = SLOT.unpack_from(head, place)
+        if checksum == zlib.crc32(head[place : place + 12]) and whose == owner:
+            found[slot] = number
+    return found
+
+
+def records(library: Path, owner: int) -> Iterator[Record]:
+    """The sound records, in order; the first that is not ends them."""
+    content = _read(library)
+    place, last = HEADER, None
+    while place + RECORD.size <= len(content):
+        number, length, checksum = RECORD.unpack_from(content, place)
+        place += RECORD.size
+        body = content[place : place + length]
+        follows = last is None or number == last + 1
+        if length > MAX_BYTES or len(body) < length or not follows or _checksum(number, owner, body) != checksum:
+            return
+        steps = _steps(body)
+        if steps is None:
+            return
+        place, last = place + length, number
+        yield Record(number, steps, place)
+
+
+def restore(connection: sqlite3.Connection, library: Path, owner: int, commit: int) -> int:
+    """Make commits again that the catalogue, which stands at number `commit`, may have lost; the number reached.
+
+    Within the caller's transaction, and all that are here: each can be made twice, and a catalogue that lost a part
+    of SQLite's log may have lost a part of any of them.
+    """
+    for record in records(library, owner):
+        if record.number > commit + 1:
+            return commit
+        for name, rows in record.steps:
+            connection.executemany(STATEMENTS[name], rows)
+        commit = max(commit, record.number)
+    return commit
+
+
+def _read(library: Path, size: int = -1) -> bytes:
+    try:
+        with open(inside.open_file(library, NAME), "rb") as file:
+            return file.read(size)
+    except FileNotFoundError:
+        return b""
+
+
+def _checksum(number: int, owner: int, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(struct.pack("<QI", number, owner)))
+
+
+def _content(steps: Sequence[Step]) -> bytes:
+    return json.dumps(steps, separators=(",", ":"), default=lambda value: {"hex": value.hex()}).encode()
+
+
+def _steps(content: bytes) -> list[Step] | None:
+    """The statements of a record; None where they are not such."""
+    try:
+        found = json.loads(content, object_hook=lambda value: bytes.fromhex(value["hex"]))
+        steps = [(name, [tuple(row) for row in rows]) for name, rows in found]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return steps if all(name in STATEMENTS for name, _ in steps) else None

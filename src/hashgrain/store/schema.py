@@ -1,0 +1,107 @@
+"""The tables of the catalogue: as format 2 made them, what each later format adds, and whether these are they.
+
+A catalogue may come from a stranger, and SQL can be written into it: a view in the place of a table that never ends,
+a trigger on every insert. So before a catalogue is asked anything its schema must be, word for word, one we make.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import cache
+
+FORMAT = 3
+OLDEST = 2  # the oldest format that is read, and upgraded by the first writer
+APPLICATION_ID = int.from_bytes(b"HGrn", "big")
+
+FIRST = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB NOT NULL UNIQUE, name BLOB NOT NULL,
+    content BLOB NOT NULL, size INTEGER, mtime_ns INTEGER, width INTEGER NOT NULL, height INTEGER NOT NULL,
+    format TEXT NOT NULL, taken TEXT, added TEXT NOT NULL, meta TEXT NOT NULL, seal INTEGER NOT NULL
+);
+CREATE INDEX items_by_content ON items (content);
+-- The live codes: row is the place in the segments, which can be written anew from here.
+CREATE TABLE rows (
+    row INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE REFERENCES items (id), code BLOB NOT NULL,
+    seal INTEGER NOT NULL
+);
+-- What of each segment is committed, and a checksum for each of its files (little-endian u32: the words in order,
+-- then the ids). A block's checksums grow with it until the next block is begun.
+CREATE TABLE blocks (
+    segment INTEGER NOT NULL, first_row INTEGER NOT NULL, rows INTEGER NOT NULL, crcs BLOB NOT NULL,
+    PRIMARY KEY (segment, first_row)
+) WITHOUT ROWID;
+-- Rows that are in the segments but no longer live. Numbered, so that readers fetch only what is new.
+CREATE TABLE dead (number INTEGER PRIMARY KEY, row INTEGER NOT NULL UNIQUE, item INTEGER NOT NULL);
+"""
+UPGRADES = {
+    3: """
+ALTER TABLE items ADD COLUMN details TEXT;
+CREATE TABLE refusals (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE exclusions (path BLOB PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO facts VALUES ('commit', 0);
+""",
+}
+# What a reader of an older format is given in the place of what its catalogue lacks.
+MISSING = {
+    2: """
+CREATE TEMP VIEW items AS SELECT *, NULL AS details FROM main.items;
+CREATE TEMP TABLE refusals (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TEMP TABLE exclusions (path BLOB PRIMARY KEY) WITHOUT ROWID;
+""",
+}
+MOST_ENTRIES = 50  # entries of a schema to read: ours have eleven
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables of the newest format in an empty database, within the caller's transaction."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    _run(connection, FIRST)
+    upgrade(connection, OLDEST)
+
+
+def upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """From an older format to the newest, within the caller's transaction."""
+    for each in range(version + 1, FORMAT + 1):
+        _run(connection, UPGRADES[each])
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def stand_in(connection: sqlite3.Connection, version: int) -> None:
+    """Make a connection to an older format answer like one to the newest."""
+    if version in MISSING:
+        _run(connection, MISSING[version])
+
+
+def is_ours(connection: sqlite3.Connection, version: int) -> bool:
+    return _entries(connection) == _expected(version)
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Statement by statement: `executescript` would commit first."""
+    lines = [line for line in script.splitlines() if not line.startswith("--")]
+    for statement in "\n".join(lines).split(";\n"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def _entries(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    query = f"SELECT type, name, tbl_name, sql FROM main.sqlite_master LIMIT {MOST_ENTRIES}"
+    return sorted(connection.execute(query).fetchall(), key=repr)
+
+
+@cache
+def _expected(version: int) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        _run(connection, FIRST)
+        for each in range(OLDEST + 1, version + 1):
+            _run(connection, UPGRADES[each])
+        return _entries(connection)
+    finally:
+        connection.close()

@@ -1,0 +1,172 @@
+"""A checksum for every page of the catalogue: SQLite keeps none, and a flipped bit there changes what a filter finds.
+
+Items and codes carry checksums of their own, so what is fetched by id is sound or an error. A filter and a look-up by
+path or content answer from the pages alone: one bit of `jpeg`, and the picture is not found. So before they are asked,
+every page of the catalogue is read once and compared with LIBRARY/catalogue.sums, and again when it changed.
+
+The sums are written after SQLite's log was folded into the catalogue and before anything new is logged. Until then the
+pages in the log are the newer ones; SQLite checks the log's frames by itself, and those pages are left out here.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain import inside
+from hashgrain.store import disk
+from hashgrain.store.catalogue import NAME as CATALOGUE
+from hashgrain.store.trouble import MendableError
+
+NAME = "catalogue.sums"
+LOG = CATALOGUE + "-wal"
+MAGIC = b"HGsums1\n"
+HEADER = 64
+PAGE = 4096
+AT_ONCE = 256  # pages read at a time
+LOG_HEADER, FRAME = 32, 24  # bytes of SQLite's log before its frames, and of a frame before its page
+LOG_MAGIC = (0x377F0682, 0x377F0683)
+LOOKS = 5  # a writer may be folding its log in just now
+Sums = NDArray[np.uint32]
+
+
+def update(library: Path) -> None:
+    """After the log was folded in, by the one writer: the sums of the pages in it, and of those that have none."""
+    pages = inside.size(library, CATALOGUE) // PAGE
+    old = read(library)
+    changed = pages_of_log(library) | set(range(len(old), pages))
+    descriptor = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
+    try:
+        if not len(old):
+            disk.write_at(descriptor, MAGIC.ljust(HEADER, b"\0"), 0)
+        for start, sums in runs(library, sorted(page for page in changed if page < pages)):
+            disk.write_at(descriptor, sums.astype("<u4").tobytes(), HEADER + 4 * start)
+        os.ftruncate(descriptor, HEADER + 4 * pages)
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def forget(library: Path) -> None:
+    """The catalogue was checked by other means: the next `update` writes all sums anew."""
+    with suppress(FileNotFoundError):
+        inside.remove(library, NAME)
+
+
+def unlike(library: Path) -> bool:
+    """Whether the catalogue, without SQLite's log, is other than its sums say, or they are missing."""
+    right = read(library)
+    pages = list(range(inside.size(library, CATALOGUE) // PAGE))
+    found = [sums for _, sums in runs(library, pages)]
+    return len(right) == 0 or not np.array_equal(np.concatenate(found), right)
+
+
+def read(library: Path) -> Sums:
+    """The sum of each page, in order; none where there is no file of them."""
+    try:
+        descriptor = inside.open_file(library, NAME)
+    except FileNotFoundError:
+        return np.empty(0, np.uint32)
+    with open(descriptor, "rb") as file:
+        content = file.read(HEADER + 4 * (inside.size(library, CATALOGUE) // PAGE + 1))
+    if not content.startswith(MAGIC) or len(content) < HEADER:
+        return np.empty(0, np.uint32)
+    return np.frombuffer(content, "<u4", (len(content) - HEADER) // 4, HEADER).astype(np.uint32)
+
+
+def pages_of_log(library: Path) -> set[int]:
+    """The pages, counted from 0, that stand in SQLite's log since it was begun."""
+    found: set[int] = set()
+    try:
+        descriptor = inside.open_file(library, LOG)
+    except FileNotFoundError:
+        return found
+    with open(descriptor, "rb") as file:
+        head = file.read(LOG_HEADER)
+        if len(head) < LOG_HEADER or struct.unpack(">I", head[:4])[0] not in LOG_MAGIC:
+            return found
+        while len(frame := file.read(FRAME)) == FRAME and frame[8:16] == head[16:24]:  # else of an earlier log
+            found.add(struct.unpack(">I", frame[:4])[0] - 1)
+            file.seek(PAGE, os.SEEK_CUR)
+    return found
+
+
+def runs(library: Path, pages: list[int]) -> Iterator[tuple[int, Sums]]:
+    """Runs of the sorted pages that follow each other: the first, and the sums of all."""
+    with open(inside.open_file(library, CATALOGUE), "rb", buffering=0) as file:
+        start = 0
+        while start < len(pages):
+            end = start + 1
+            while end < len(pages) and end - start < AT_ONCE and pages[end] == pages[end - 1] + 1:
+                end += 1
+            file.seek(pages[start] * PAGE)
+            content = memoryview(file.read((end - start) * PAGE))
+            sums = [zlib.crc32(content[at : at + PAGE]) for at in range(0, len(content), PAGE)]
+            yield pages[start], np.array(sums, np.uint32)
+            start = end
+
+
+class PageCheck:
+    """What one process has checked of a catalogue: every page once, and again when its sum changed."""
+
+    def __init__(self, library: Path) -> None:
+        self.library = library
+        self._checked: NDArray[np.int64] = np.empty(0, np.int64)  # the sum of each page, -1 where it was not checked
+        self._stamp: tuple[int, ...] = ()
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raise where a page is not what was written. Nothing changed since the last time: two looks at files."""
+        if self._now() == self._stamp:
+            return
+        with self._lock:
+            for look in range(LOOKS):
+                time.sleep(0.02 * look)
+                stamp = self._now()
+                bad = self._look()
+                if not bad:
+                    self._stamp = stamp
+                    return
+            more = f", nor do {len(bad) - 1} more" if bad[1:] else ""
+            reason = f"page {bad[0] + 1} does not match its checksum{more}"
+            raise MendableError(self.library, self.library / CATALOGUE, reason)
+
+    def _look(self) -> list[int]:
+        """The pages that do not match; sums of those that do are remembered."""
+        if not inside.is_file(self.library, NAME):  # of format 2, which has none
+            return []
+        in_log = pages_of_log(self.library)
+        sums = read(self.library).astype(np.int64)
+        pages = inside.size(self.library, CATALOGUE) // PAGE
+        known = np.full(max(pages, len(sums)), -1)
+        known[: len(self._checked)] = self._checked[: len(known)]
+        right = np.full(len(known), -2)
+        right[: len(sums)] = sums
+        wanted = [page for page in np.flatnonzero(known != right).tolist() if page not in in_log]
+        for start, found in runs(self.library, wanted):
+            known[start : start + len(found)] = found
+        known[list(in_log & set(range(len(known))))] = -1
+        late = pages_of_log(self.library)
+        bad = [page for page in wanted if known[page] != right[page] and page not in late]
+        known[bad] = -1
+        self._checked = known
+        return bad
+
+    def _now(self) -> tuple[int, ...]:
+        stamps: list[int] = []
+        for name in (CATALOGUE, NAME):
+            try:
+                found = inside.look(self.library, name)
+                stamps += [found.st_mtime_ns, found.st_size, found.st_ino]
+            except FileNotFoundError:
+                stamps.append(0)
+        return tuple(stamps)
