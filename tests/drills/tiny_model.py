@@ -91,7 +91,7 @@ def bundle(seed: int = 1, onnx: bytes | None = None) -> Bundle:
         grains=Grains({"kind": 32, "thing": 64, "look": BITS}),
         size=(EDGE, EDGE),
         words={"same": Threshold("look", 16), "near": Threshold("thing", 11), "related": Threshold("kind", 8)},
-        labels={"kind": {"bird": "111a56fb"}},
+        labels={"kind": {"bird": "111a56fb00000000"}},
         training={"seed": seed},
     )
 
