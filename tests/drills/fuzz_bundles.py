@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 import tiny_model
 from fuzzers import Broken, spoil
+from hashgrain.codes import Grains
 from tiny_model import Field, graph_fields, message, model, node, tensor
 
 JSON_VALUES: tuple[Any, ...] = (
@@ -198,19 +200,19 @@ def _description(draw: random.Random, onnx: bytes) -> dict[str, Any]:
             target[key] = draw.choice(JSON_VALUES)
         if not described:
             break
-    if draw.random() < 0.5:
+    if draw.random() < 0.85:
         _redigest(described, onnx)
     return described
 
 
 def _redigest(described: dict[str, Any], onnx: bytes) -> None:
-    """The digest its author would name: that of the graph, the grains and the size as they are now."""
+    """The digests its author would name: they prove that a bundle is whole, not that it means well."""
+    from hashgrain.encoder import description
+
     described["onnx_sha256"] = hashlib.sha256(onnx).hexdigest()
-    grains, size = described.get("grains"), described.get("input")
-    if isinstance(grains, dict) and isinstance(size, dict):
-        decides = {
-            "onnx": described["onnx_sha256"],
-            "grains": grains,
-            "size": [size.get("width"), size.get("height")],
-        }
-        described["digest"] = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    with suppress(Exception):  # of what is no model at all, the codes have no digest
+        size = (described["input"]["width"], described["input"]["height"])
+        grains = Grains(described["grains"])
+        described["code_digest"] = description.code_digest(described["onnx_sha256"], grains, size, described.get("fit"))
+    with suppress(Exception):
+        described["bundle_digest"] = description.bundle_digest(described)
