@@ -57,7 +57,7 @@ def names_used(world: World, verb: Verb) -> set[str]:
     world.begin(verb.template)
     disk, log = Disk(world.root, in_order=False), world.scratch / "names.log"
     log.unlink(missing_ok=True)
-    world.zygote.command(*verb.argv(world), arm=Arm((world.root,), COUNT, CHANGES, log=log))
+    verb.run(world, arm=Arm((world.root,), COUNT, CHANGES, log=log))
     names = set(disk.after_power_cut("everything", random.Random(0)))
     for change in read_log(log):
         disk.apply(change)
@@ -99,7 +99,7 @@ def test_a_link_in_a_library_leads_no_verb_outside(world: World, part: int) -> N
         world.begin(verb.template)
         place_link(world, name, target, folder)
         before = fingerprint(folder)
-        outcome = world.zygote.command(*verb.argv(world), memory_mb=MEMORY_MB, seconds=SECONDS)
+        outcome = verb.run(world, memory_mb=MEMORY_MB, seconds=SECONDS)
         tried, peak = tried + 1, max(peak, outcome.peak_mb)
         wrong = manners(outcome, SECONDS)
         after = fingerprint(folder)
@@ -119,7 +119,7 @@ def test_a_link_beside_a_library_is_not_followed_by_a_rebuild_with_another_model
     world.begin(verb.template)
     disk, log = Disk(world.root, in_order=False), world.scratch / "names.log"
     log.unlink(missing_ok=True)
-    assert world.zygote.command(*verb.argv(world), arm=Arm((world.root,), COUNT, CHANGES, log=log)).code == 0
+    assert verb.run(world, arm=Arm((world.root,), COUNT, CHANGES, log=log)).code == 0
     beside = set()
     for change in read_log(log):
         disk.apply(change)
@@ -131,7 +131,7 @@ def test_a_link_beside_a_library_is_not_followed_by_a_rebuild_with_another_model
         world.begin(verb.template)
         (world.root / name).symlink_to(folder)
         before = fingerprint(folder)
-        outcome = world.zygote.command(*verb.argv(world))
+        outcome = verb.run(world)
         if fingerprint(folder) != before:
             broken.append(f"rebuild --model, {name}: outside was changed")
         broken += [f"rebuild --model, {name}: {each}" for each in manners(outcome, SECONDS)]

@@ -51,7 +51,7 @@ def record(world: World, template: str, run: Callable[[Arm], Outcome]) -> tuple[
 
 def record_verb(world: World, verb: Verb) -> Recording:
     verb.learn(world)
-    disks, changes = record(world, verb.template, lambda arm: world.zygote.command(*verb.argv(world), arm=arm))
+    disks, changes = record(world, verb.template, lambda arm: verb.run(world, arm=arm))
     return Recording(verb.name, verb, disks, changes, [verb.before, verb.after, verb.after])
 
 

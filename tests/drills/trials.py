@@ -62,7 +62,7 @@ def kills(world: World, verb: Verb) -> list[Fault]:
 
 def _calls(world: World, verb: Verb, kind: int) -> int:
     world.begin(verb.template)
-    counted = world.zygote.command(*verb.argv(world), arm=Arm((world.root,), shim.COUNT, kind))
+    counted = verb.run(world, arm=Arm((world.root,), shim.COUNT, kind))
     assert counted.code == verb.code, counted.err
     return counted.calls
 
@@ -87,7 +87,7 @@ def meet(world: World, verb: Verb, fault: Fault) -> tuple[Outcome, list[str]]:
     """The verb meets the fault; what became of it, and every promise it broke."""
     world.begin(verb.template)
     arm = Arm((world.root,), fault.mode, fault.kind, fault.at, fault.error)
-    outcome = world.zygote.command(*verb.argv(world), arm=arm)
+    outcome = verb.run(world, arm=arm)
     broken = list(_manners(outcome, fault))
     if outcome.code == verb.code and verb.reads is not None and outcome.signal is None:
         broken += _wrong_answer(world, verb, outcome)
@@ -130,7 +130,7 @@ def _wrong_answer(world: World, verb: Verb, outcome: Outcome) -> list[str]:
 
 def again(world: World, verb: Verb) -> Iterator[str]:
     """Without the fault the same command does what it is for, and the library is sound."""
-    second = world.zygote.command(*verb.argv(world))
+    second = verb.run(world)
     if second.code != verb.code and second.code not in verb.again:
         yield f"a second run ends with {second.code or second.signal}: {second.err[-300:]}"
     seen = world.look()

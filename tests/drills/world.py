@@ -108,12 +108,19 @@ class Verb:
     answer: Any = field(default=None, compare=False)
     code: int = 0
 
+    def run(self, world: World, **options: Any) -> Outcome:
+        """The command, or the program of `writers.py` that stands in its place."""
+        first, *rest = self.argv(world)
+        if str(first).startswith("writers:"):
+            return world.zygote.call(first, *rest, **options)
+        return world.zygote.command(first, *rest, **options)
+
     def learn(self, world: World) -> None:
         """Run it without a fault, and remember what it came to."""
         world.begin(self.template)
         self.before = world.look()["state"]
         world.begin(self.template)
-        outcome = world.zygote.command(*self.argv(world))
+        outcome = self.run(world)
         assert outcome.code in (0, 3), (self.name, outcome.code, outcome.signal, outcome.err)
         self.code = outcome.code
         self.answer = self.reads(outcome, world) if self.reads else None
@@ -167,6 +174,9 @@ def every_verb() -> list[Verb]:
             lambda w: ["add", w.library, w.pictures, "--model", w.model, "--meta", "year=2020", *IN_PROCESS],
         ),
         Verb("add, more", CLOSED, lambda w: ["add", w.library, w.pictures, w.more, *IN_PROCESS]),
+        Verb("add, notes", CLOSED, lambda w: ["add", w.library, w.pictures, "--meta", "mood=green", *IN_PROCESS]),
+        Verb("opening after a kill", KILLED, lambda w: ["writers:open_and_close", w.library]),
+        Verb("opening after a reader", READ, lambda w: ["writers:open_and_close", w.library]),
         Verb("add after a kill", KILLED, lambda w: ["add", w.library, w.more, *IN_PROCESS]),
         Verb("add, changed", STALE, lambda w: ["add", w.library, w.changing, *IN_PROCESS]),
         Verb("update", STALE, lambda w: ["update", w.library]),

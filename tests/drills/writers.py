@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,21 @@ def make_library(path: str, model: str, pictures: str, end: str) -> None:
             library.close()
             os.kill(os.getpid(), signal.SIGKILL)
     library.close()
+
+
+def open_and_close(path: str) -> int:
+    """What opening mends, it mends for readers and writers alike; an error of ours ends as a verb's does."""
+    from hashgrain.errors import HashgrainError
+    from hashgrain.library import Library
+
+    try:
+        with Library.open(path) as library:
+            count = len(library)
+        with Library.open(path, "w") as library:
+            assert len(library) == count
+    except (HashgrainError, OSError) as error:
+        sys.exit(f"error: {error}")
+    return count
 
 
 def whole_life(path: str, model: str, other: str, pictures: str, steps: int, *, mark: Callable[[str], None]) -> None:

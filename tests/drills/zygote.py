@@ -81,6 +81,9 @@ def warm_up() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("hashgrain.") and hasattr(module, "decode_workers"):
             module.decode_workers = lambda: 0  # type: ignore[attr-defined]
+    thumbnails = sys.modules.get("hashgrain.library.thumbnails")
+    if hasattr(thumbnails, "CACHE_BYTES"):  # so little that the cache is trimmed in every trial that shows pictures
+        thumbnails.CACHE_BYTES, thumbnails.TRIM_EVERY = 3_000, 1  # type: ignore[union-attr]
     _warm_up_commands()
     gc.collect()
     gc.freeze()
@@ -180,6 +183,8 @@ def _live(request: dict[str, Any], shim: Shim, streams: list[Any]) -> None:
             shim.mark("end")
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
