@@ -14,7 +14,7 @@ from trials import failing_calls, meet_each, spread
 from world import World, every_verb
 
 PARTS = 4  # so that they spread over the cores
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.mark.parametrize("part", range(PARTS))

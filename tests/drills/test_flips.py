@@ -18,7 +18,7 @@ from drill_fixtures import world as world
 from drill_fixtures import zygote as zygote
 from world import CLOSED, KILLED, READ, World, fill
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ITEMS = 64
 SECTOR = 512

@@ -14,7 +14,7 @@ from drill_fixtures import scratch as scratch
 from drill_fixtures import zygote as zygote
 from fuzzers import SECONDS, batches
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 MEMORY_MB = 2_048
 BATCH = 250

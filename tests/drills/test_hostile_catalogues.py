@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
@@ -16,8 +17,9 @@ from drill_fixtures import world as world
 from drill_fixtures import zygote as zygote
 from trials import manners
 from world import CLOSED, World
+from zygote import SAID
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 PARTS = 2  # so that they spread over the cores
 MEMORY_MB = 2_048
@@ -41,11 +43,25 @@ def questions(world: World) -> dict[str, list[Any]]:
 READS, CHANGES = ("info", "verify", "search", "filter", "export"), ("add", "remove", "update", "rebuild")
 
 
+def half_told(world: World, what: str, asked: dict[str, list[Any]]) -> list[str]:
+    """A library that `verify` calls sound exports every item that `info` counts."""
+    limits = {"memory_mb": MEMORY_MB, "seconds": SECONDS}
+    sound = world.zygote.command(*asked["verify"], **limits)
+    if sound.code != 0:
+        return []
+    count = world.zygote.command(*asked["info"], "--json", **limits)
+    lines = world.zygote.command(*asked["export"], **limits)
+    if count.code != 0 or lines.code != 0 or len(lines.out) >= SAID:  # said, or too long to have been handed on
+        return []
+    items, exported = json.loads(count.out)["items"], lines.out.count("\n")
+    return [] if items == exported else [f"{what}: verify says sound, export gives {exported} of {items} in silence"]
+
+
 def attacked(world: World, draw: random.Random, tally: Counter[str]) -> tuple[list[str], int]:
     world.begin(CLOSED)
     what = hostile.attack(draw, world.library)
     asked = questions(world)
-    broken, peak = [], 0
+    broken, peak = half_told(world, what, asked), 0
     for verb in (draw.choice(READS), draw.choice(READS), draw.choice(CHANGES)):
         outcome = world.zygote.command(*asked[verb], memory_mb=MEMORY_MB, seconds=SECONDS)
         peak = max(peak, outcome.peak_mb)

@@ -21,7 +21,7 @@ from trials import kills, meet_each, spread
 from world import NO_LIBRARY, World, every_verb, fill
 
 PARTS = 4  # so that they spread over the cores
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 MANY = 300  # pictures of a real add: several batches
 OUTLIVE_S = 10.0  # how long a worker may take to notice that its parent is gone

@@ -21,7 +21,7 @@ from shim import CHANGES, COUNT, Arm
 from trials import manners
 from world import CLOSED, KILLED, Verb, World, every_verb
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 PARTS = 2  # so that they spread over the cores
 MEMORY_MB, SECONDS = 2_048, 25.0

@@ -22,7 +22,7 @@ from trials import again
 from world import NO_LIBRARY, Verb, World, every_verb
 from writers import LIFE
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @dataclass

@@ -12,7 +12,7 @@ from drill_fixtures import world as world
 from drill_fixtures import zygote as zygote
 from world import CLOSED, KILLED, READ, World
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 SECONDS = 60.0
 
