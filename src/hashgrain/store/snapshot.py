@@ -186,8 +186,8 @@ class Snapshot:
 
     def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""
-        condition, values = compile_where(where)
         self._check_pages()
+        condition, values = compile_where(where, self._ask)
         rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
