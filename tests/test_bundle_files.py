@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -400,3 +401,13 @@ def test_inside_reads_what_was_written_inside(tmp_path: Path) -> None:
     small().write_inside(tmp_path)
     assert inside.is_file(tmp_path, "model", "model.json")
     assert Bundle.read_inside(tmp_path) == Bundle.read(tmp_path / "model") == small()
+
+
+def test_reading_takes_memory_for_what_is_there_not_for_what_may_be(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"two megabytes" * 160_000)
+    tracemalloc.start()
+    try:
+        assert len(files.read_regular(tmp_path / "small", 1 << 30)) == 2_080_000
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
