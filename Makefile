@@ -10,7 +10,7 @@ ITSELF := $(PIP) --no-build-isolation -c constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard requirements/*) $(wildcard src/hashgrain/hamming/kernels/*)
 export HASHGRAIN_DATA ?= ../shared/data
 
-.PHONY: demo test test-quick test-train check format bench model docs sbom clean
+.PHONY: demo test test-quick test-train drills check format bench model docs sbom clean
 
 demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~/Pictures for your own)
 	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -23,6 +23,9 @@ test-quick: $(VENV)/.dev  ## what to run while working
 
 test-train: $(VENV)/.train  ## the tests that train a network; takes torch
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m train
+
+drills: $(VENV)/.dev  ## the long drills: kills, failing calls, power cuts, flipped bits, hostile input (half an hour)
+	$(VENV)/bin/python benchmarks/drills.py
 
 check: $(VENV)/.train  ## style and types
 	$(RUN) ruff check .

@@ -80,7 +80,7 @@ def test_filters_and_radius_narrow_the_answer(hashgrain: Run, library: Path, pic
 def test_metadata_given_while_adding_can_be_filtered_by(hashgrain: Run, library: Path, tmp_path: Path) -> None:
     fill(tmp_path / "more", 2, start=70)
     hashgrain("add", library, tmp_path / "more", "--meta", "year=2021", "--meta", "album=May")
-    found = hashgrain("search", library, "--id", 1, "--where", "year > 2020 and album = 'May'", "--json")
+    found = hashgrain("search", library, "--id", 1, "--where", "meta.year > 2020 and album = 'May'", "--json")
     assert [hit["meta"] for hit in json.loads(found.stdout)] == [{"year": 2021, "album": "May"}] * 2
 
 
@@ -106,7 +106,7 @@ def test_codes_can_be_exported_and_made_without_a_library(
         assert hashgrain("export", library, f"library{suffix}").returncode == 0
         assert hashgrain("encode", pictures, "--out", f"direct{suffix}").returncode == 0
         exported, direct = load_codes(tmp_path / f"library{suffix}"), load_codes(tmp_path / f"direct{suffix}")
-        assert exported == direct
+        assert (exported.codes, exported.paths, exported.digest) == (direct.codes, direct.paths, direct.digest)
         assert len(exported.codes) == 20
     lines = hashgrain("export", library).stdout.splitlines()
     codes = [json.loads(line)["code"] for line in hashgrain("encode", pictures).stdout.splitlines()]
@@ -181,7 +181,7 @@ def test_refused_files_are_named_and_the_exit_code_says_partly(hashgrain: Run, p
     assert done.returncode == 3
     assert b"broken.jpg" in done.stderr
     assert b"20 added" in done.stdout
-    report = json.loads(hashgrain("add", "test.hg", pictures, "--json").stdout)
+    report = json.loads(hashgrain("add", "test.hg", pictures, "--json", "--retry").stdout)
     assert (report["unchanged"], report["refused"][0]["path"]) == (20, str(pictures / "broken.jpg"))
 
 
@@ -262,7 +262,8 @@ def test_odd_file_names_survive_the_whole_line(hashgrain: Run, tmp_path: Path) -
         path = os.path.join(os.fsencode(folder), name)
         found = hashgrain("search", "odd.hg", os.fsdecode(path), "-k", 1, "--html", "odd.html")
         assert found.returncode == 0, found.stderr
-        assert found.stdout == b"same\t0\t" + found.stdout.split(b"\t")[2] + b"\t" + path + b"\n"
+        assert found.stdout.startswith(b"same\t0\t")
+        assert hashgrain("search", "odd.hg", os.fsdecode(path), "-k", 1, "-0").stdout == path + b"\0"
         assert "<script>" not in (tmp_path / "odd.html").read_text()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +28,15 @@ from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 TEXTS = ["cat", "Cat", "dog", "", "café", "it's", 'a "b"', "x%y", "100", "ZÜRICH", "line\nbreak", "𝔘", "true"]
 NUMBERS = [-3, 0, 1, 2, 7, 100, 0.5, 2.0, -2.25, 2**53, 10**30]
 FORMATS = ["jpeg", "png", "webp"]
+TAKEN = [
+    "2020-01-01T00:00:00",
+    "2021-05-01T13:20:11",
+    "2021-05-31T23:59:59",
+    "2021-06-31T00:00:60",
+    "2022-12-09T08:07:06",
+]
+DATES = ["2021", "2021-05", "2021-06-31", "2021-05-01", "2021-05-01T13", "2021-05-01T13:20", *TAKEN, "0000", "9999-12"]
+AMOUNTS = {"1kB": 1000, "1 KiB": 1024, "1.5mb": 1_500_000, "0.5KIB": 512, "1e-3 GB": 1_000_000, "-2TB": -2 * 10**12}
 ANY = [*TEXTS, *NUMBERS, True, False, None, [1, 2], {"deep": 1}]
 
 
@@ -59,8 +70,8 @@ def varied(count: int) -> list[New]:
                 width=draw.choice([1, 2, 7, 100, 640]),
                 height=draw.choice([1, 2, 7, 100, 480]),
                 format=draw.choice(FORMATS),
-                taken=draw.choice([None, "2020-01-01T00:00:00", "2021-05-01T13:20:11"]),
-                stamp=draw.choice([None, (7, 1), (100, 1)]),
+                taken=draw.choice([None, *TAKEN]),
+                stamp=draw.choice([None, (7, 1), (100, 1), (1000, 1), (1024, 1), (1_500_000, 1)]),
                 meta=meta,
             )
         )
@@ -71,7 +82,7 @@ def varied(count: int) -> list[New]:
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshot]:
     path = tmp_path_factory.mktemp("where") / "made.hg"
     with Store.create(path, grains=Grains(look=64), digest="d") as store:
-        store.commit(varied(120))
+        store.commit([*varied(119), new(119, meta=ONCE, taken=TAKEN[-1])])
         with store.snapshot() as taken:
             yield taken
 
@@ -91,6 +102,8 @@ class Term:
 def value_of(item: Item, field: str) -> Any:
     if field == "name":
         return item.path.rpartition("/")[2]
+    if field in ("year", "month", "day"):
+        return None if item.taken is None else int(item.taken.split("T")[0].split("-")["ymd".index(field[0])])
     if field in ("id", "path", "width", "height", "format", "taken", "size"):
         return getattr(item, field)
     found: Any = item.meta
@@ -152,10 +165,16 @@ def written(value: Any) -> str:
 
 
 META = ["label", "meta.width", "ключ", "camera.model", "camera.`odd key`", "nowhere", "camera.model.deeper"]
+ONCE = {
+    "nowhere": None,
+    "camera": {"model": {"deeper": None}},
+    "a": {"b": None},
+}  # names that are there, and that is all
 FIELDS: list[tuple[str, list[Any]]] = [
     *[(field, [*TEXTS, *NUMBERS, True, False]) for field in META],
     *[(field, list(NUMBERS)) for field in ("width", "height", "size", "id")],
-    *[(field, [*TEXTS, *FORMATS, "2021-05-01T13:20:11"]) for field in ("format", "taken")],
+    *[(field, [5, 31, 6, 2021, 12, 0.5]) for field in ("year", "month", "day")],
+    ("format", [*TEXTS, *FORMATS]),
     ("name", ["a.jpg", "ü.jpg", os.fsdecode(b"\xff\xfe.jpg"), "z"]),
 ]
 fields = st.sampled_from(FIELDS)
@@ -164,7 +183,25 @@ fields = st.sampled_from(FIELDS)
 @st.composite
 def comparisons(draw: st.DrawFn) -> Term:
     field, values = draw(fields)
-    shape = draw(st.sampled_from(["compare", "in", "null", "like", "columns"]))
+    shape = draw(st.sampled_from(["compare", "in", "null", "like", "columns", "between", "date", "amount"]))
+    if shape == "date":
+        return draw(dated())
+    if shape == "amount":
+        operator, (amount, number) = (
+            draw(st.sampled_from(["=", "!=", "<", ">="])),
+            draw(st.sampled_from([*AMOUNTS.items()])),
+        )
+        return Term(f"size {operator} {amount}", lambda i: compare(operator, i.size, number))
+    if shape == "between":
+        low, high = (draw(st.sampled_from([v for v in values if not isinstance(v, bool)])) for _ in "ab")
+        negated = draw(st.booleans())
+
+        def inside(item: Item) -> bool | None:
+            found = value_of(item, field)
+            both = unknown_and([compare(">=", found, low), compare("<=", found, high)])
+            return unknown_not(both) if negated else both
+
+        return Term(f"{field} {'not ' * negated}Between {written(low)} and {written(high)}", inside)
     if shape == "columns":
         operator = draw(st.sampled_from(["=", "!=", "<", ">="]))
         return Term(f"width {operator} size", lambda i: None if i.size is None else compare(operator, i.width, i.size))
@@ -200,6 +237,25 @@ def comparisons(draw: st.DrawFn) -> Term:
     return Term(
         f"{field}{space}{operator}{space}{written(value)}", lambda i: compare(operator, value_of(i, field), value)
     )
+
+
+@st.composite
+def dated(draw: st.DrawFn) -> Term:
+    """Dates compare as far as they are written, with quotes or without."""
+    some = [draw(st.sampled_from(DATES)) for _ in range(draw(st.integers(1, 3)))]
+    shown = [draw(st.sampled_from([date, f"'{date}'"])) for date in some]
+    operator = draw(st.sampled_from(["=", "==", "!=", "<>", "<", "<=", ">", ">=", "in", "between"]))
+
+    def compared(item: Item, operator: str, date: str) -> bool | None:
+        return None if item.taken is None else compare(operator, item.taken[: len(date)], date)
+
+    if operator == "in":
+        return Term(f"taken in ({', '.join(shown)})", lambda i: unknown_or([compared(i, "=", each) for each in some]))
+    if operator == "between":
+        ends = ((">=", some[0]), ("<=", some[-1]))
+        text = f"taken between {shown[0]} and {shown[-1]}"
+        return Term(text, lambda i: unknown_and([compared(i, *end) for end in ends]))
+    return Term(f"taken {operator} {shown[0]}", lambda i: compared(i, operator, some[0]))
 
 
 def bigger(inner: st.SearchStrategy[Term]) -> st.SearchStrategy[Term]:
@@ -324,13 +380,26 @@ BROKEN = {
     "label in ()": "expected a value",
     "label in (1, null)": "write `is null`",
     "label in 3": "expected '('",
-    "label not 3": "expected 'in' or 'like'",
+    "label not 3": "expected 'in', 'like' or 'between'",
+    "label between 3": "expected 'and'",
+    "label between 3 or 4": "expected 'and'",
+    "label between true and false": "have no order",
+    "keywords > 'a'": "a list, which has no order",
+    "keywords between 'a' and 'b'": "a list, which has no order",
+    "keywords = 3": "keywords is text",
+    "keywords = keywords": "only built-in fields of one kind",
+    "size > 1 MX": "expected 'and', 'or' or the end",
+    "taken = 'yesterday'": "such as 2021, 2021-05",
+    "taken = 2021-13": "not '2021-13'",
+    "taken = 2021.5": "taken is a date",
+    "width = 2021-05": "width is a number",
+    "year = '2021'": "year is a number",
     "label like 3": "a pattern in quotes",
     "label < true": "have no order",
     "width = 'wide'": "width is a number",
     "width like '1%'": "width is a number",
     "format = 3": "format is text",
-    "taken = true": "taken is text",
+    "taken = true": "taken is a date",
     "width = format": "only built-in fields of one kind",
     "label = width": "only built-in fields of one kind",
     "width ~ 3": "means nothing here",
@@ -409,3 +478,103 @@ def test_paths_that_are_not_utf8_are_found(snapshot: Snapshot) -> None:
     assert len(found)
     assert found.tolist() == snapshot.select({"name": odd}).tolist()
     assert {item.path.rpartition("/")[2] for item in snapshot.items(found)} == {odd}
+
+
+# ---- names that nobody has
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lable = 3", "did you mean label?"),
+        ("Width > 3", "did you mean meta.width or width?"),
+        ("labels is null", "did you mean label or lens?"),
+        ("heigth > 3 and width > 3", "did you mean height?"),
+        ("meta.widht = 3", "did you mean meta.width or width?"),
+        ("camera.modle = 'X'", "did you mean camera.model?"),
+        ("camera.`odd kez` = 'X'", "did you mean camera.`odd key`?"),
+        ("wholly.else = 3", "there is a, meta.camera, label, nowhere, meta.width, ключ, id, path"),
+        ("not (width > 3 or yaer = 2021)", "did you mean year"),
+        ("meta.rating = 3", "did you mean rating?"),
+    ],
+)
+def test_a_field_that_nothing_has_is_an_error_with_the_nearest_names(snapshot: Snapshot, text: str, said: str) -> None:
+    with pytest.raises(FilterError, match=re.escape(said)) as caught:
+        snapshot.select(text)
+    assert "no picture here has" in str(caught.value)
+
+
+def test_an_unknown_field_of_a_mapping_is_an_error_too(snapshot: Snapshot) -> None:
+    with pytest.raises(FilterError, match="did you mean label"):
+        snapshot.select({"lable": 3})
+
+
+def test_an_empty_library_refuses_no_name(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "none.hg", grains=Grains(look=64), digest="d") as store:
+        with store.snapshot() as taken:
+            assert taken.select("label = 3").tolist() == []
+        store.commit([new(1)])
+        with store.snapshot() as taken, pytest.raises(FilterError, match="no picture here has 'label'"):
+            taken.select("label = 3")
+
+
+def test_the_fields_named_in_the_help_of_search_are_there(snapshot: Snapshot) -> None:
+    import inspect
+
+    from hashgrain.cli.search import search
+
+    (example,) = re.findall(r'holds: "(.*?)"', inspect.getsource(search))
+    assert len(snapshot.select(example))
+
+
+# ---- what files say of themselves: details in JSON, which no item needs to have
+
+
+DETAILS: list[dict[str, Any] | None] = [
+    None,
+    {},
+    {"camera": "FUJIFILM X100V", "iso": 200, "keywords": ["cat", "Garden"], "rating": 5, "latitude": -33.5},
+    {"camera": "Canon", "iso": 6400, "keywords": [], "focal_length": 23.0, "longitude": 151.25},
+    {"lens": "50mm", "rating": 0, "keywords": ["dog", "cat's", "a%b"], "focal_length": 50.5, "latitude": 60},
+    {"camera": "canon", "keywords": ["100"], "iso": 100, "longitude": -0.5},
+]
+DETAIL_VALUES: dict[str, list[Any]] = {
+    "camera": ["Canon", "canon", "FUJIFILM X100V", "x"],
+    "lens": ["50mm", ""],
+    "iso": [100, 200, 6400, 0.5],
+    "focal_length": [23, 50.5],
+    "latitude": [-33.5, 0, 60],
+    "longitude": [151.25, -0.5],
+    "rating": [0, 5],
+}
+
+
+def detailed(text: str | dict[str, Any]) -> list[int]:
+    """The places in DETAILS that a filter selects."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, details TEXT, meta TEXT, taken TEXT)")
+    rows = [(i, None if one is None else json.dumps(one)) for i, one in enumerate(DETAILS)]
+    connection.executemany("INSERT INTO items VALUES (?, ?, '{}', NULL)", rows)
+    condition, values = compile_where(text)
+    return [row[0] for row in connection.execute(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)]
+
+
+@pytest.mark.parametrize("field", DETAIL_VALUES)
+def test_details_are_compared_as_python_would(field: str) -> None:
+    for operator in ("=", "!=", "<", "<=", ">", ">="):
+        for value in DETAIL_VALUES[field]:
+            wanted = [i for i, one in enumerate(DETAILS) if compare(operator, (one or {}).get(field), value)]
+            assert detailed(f"{field} {operator} {written(value)}") == wanted
+    assert detailed(f"{field} is null") == [i for i, one in enumerate(DETAILS) if field not in (one or {})]
+
+
+def test_a_keyword_is_any_of_them() -> None:
+    assert detailed("keywords = 'cat'") == detailed({"keywords": "cat"}) == [2]
+    assert detailed("keywords != 'cat'") == [3, 4, 5]
+    assert detailed("keywords in ('cat', 'dog')") == [2, 4]
+    assert detailed("keywords not in ('cat', 'dog')") == [3, 5]
+    assert detailed("keywords like 'CA%'") == [2, 4]
+    assert detailed("keywords not like 'ca%'") == [3, 5]
+    assert detailed("keywords = '100'") == [5]
+    assert detailed("keywords is null") == [0, 1]
+    assert detailed("keywords = 'cat' and keywords = 'Garden' and not keywords = 'dog'") == [2]

@@ -1,15 +1,17 @@
 """Codes in files: our own `.hgc`, numpy's `.npy`, and parquet, so that any program can read or make them.
 
+Tables for people are written too (`.csv`), and not read back.
+
 An `.hgc` file is: 8 bytes of magic and version, 4 bytes length of the header, the header (JSON: grains, count,
 digest of the model, SHA-256 of what follows), the packed codes little-endian, then the paths as JSON.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +23,13 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import CodesError
+from hashgrain.files import write_atomically
 
 MAGIC = b"HGCODES"
 VERSION = 1
 MAX_HEADER = 1 << 20
 PREFIX = 12  # bytes of magic, version and length of the header
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 Way = TypeVar("Way")
 
 
@@ -36,22 +40,33 @@ class CodeFile:
     codes: Codes
     paths: Sequence[str] | None = None
     digest: str | None = None
+    ids: Sequence[int] | None = None
+    facts: Sequence[Mapping[str, Any]] | None = None  # more columns of a .csv
 
 
 def save_codes(
-    path: str | Path, codes: Codes, *, paths: Sequence[str] | None = None, digest: str | None = None
+    path: str | Path,
+    codes: Codes,
+    *,
+    paths: Sequence[str] | None = None,
+    digest: str | None = None,
+    ids: Sequence[int] | None = None,
+    facts: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write codes, whole or not at all; the suffix says how: .hgc, .npy (codes only) or .parquet."""
+    """Write codes, whole or not at all; the suffix says how.
+
+    .hgc holds codes, paths and digest, .npy codes only, .parquet ids as well, .csv ids, paths, codes in hexadecimal
+    and `facts`, a mapping for each code.
+    """
     target = Path(path)
-    if paths is not None and len(paths) != len(codes):
-        raise CodesError(f"{len(codes)} codes take as many paths, not {len(paths)}")
-    file = CodeFile(codes, paths, digest)
-    writers = {".hgc": _hgc_bytes, ".npy": _npy_bytes, ".parquet": _parquet_bytes}
+    for name, given in {"paths": paths, "ids": ids, "facts": facts}.items():
+        if given is not None and len(given) != len(codes):
+            raise CodesError(f"{len(codes)} codes take as many {name}, not {len(given)}")
+    file = CodeFile(codes, paths, digest, ids, facts)
+    writers = {".hgc": _hgc_bytes, ".npy": _npy_bytes, ".parquet": _parquet_bytes, ".csv": _csv_bytes}
     content = _for_suffix(target, writers)(file)
-    part = target.with_name(target.name + ".part")
     try:
-        part.write_bytes(content)
-        os.replace(part, target)
+        write_atomically(target, content)
     except OSError as error:
         raise CodesError(f"cannot write {target}: {error.strerror}") from None
 
@@ -143,6 +158,8 @@ def _parquet_bytes(file: CodeFile) -> bytes:
         clean = all(name.decode("utf-8", "replace").encode() == name for name in names)
         texts = pyarrow.array([name.decode() for name in names]) if clean else pyarrow.array(names, pyarrow.binary())
         columns = {"path": texts, **columns}
+    if file.ids is not None:
+        columns = {"id": pyarrow.array(file.ids, pyarrow.int64()), **columns}
     facts = {"hashgrain": json.dumps({"grains": dict(file.codes.grains), "digest": file.digest})}
     table = pyarrow.table(columns).replace_schema_metadata(facts)
     buffer = io.BytesIO()
@@ -165,4 +182,32 @@ def _read_parquet(content: bytes, grains: Grains | None) -> CodeFile:
     if "path" in table.column_names:
         values = table.column("path").to_pylist()
         paths = [v if isinstance(v, str) else v.decode("utf-8", "surrogateescape") for v in values]
-    return CodeFile(Codes.from_bytes(rows, own), paths, facts.get("digest"))
+    ids = table.column("id").to_pylist() if "id" in table.column_names else None
+    return CodeFile(Codes.from_bytes(rows, own), paths, facts.get("digest"), ids)
+
+
+def _csv_bytes(file: CodeFile) -> bytes:
+    """A table a spreadsheet opens: a header, then a row for each code, in UTF-8."""
+    columns: dict[str, Sequence[Any]] = {}
+    if file.ids is not None:
+        columns["id"] = file.ids
+    if file.paths is not None:
+        columns["path"] = file.paths
+    columns["code"] = [row.tobytes().hex() for row in file.codes.to_bytes()]
+    for name in dict.fromkeys(name for row in file.facts or () for name in row):
+        columns[name] = [row.get(name) for row in file.facts or ()]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(map(_cell, row) for row in zip(*columns.values(), strict=True))
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _cell(value: Any) -> Any:
+    """As a spreadsheet takes it: text that it would run as a formula begins with an apostrophe, as one would type it.
+
+    So does text that begins with an apostrophe already, so that the first can always be taken off again.
+    """
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

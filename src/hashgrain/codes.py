@@ -81,6 +81,11 @@ class Grains(Mapping[str, int]):
             raise CodesError(f"no grain {name!r} here; this code has {', '.join(self._widths)}")
         return self._widths[name]
 
+    def named(self, name: str) -> str:
+        """The grain of this name, in capital letters or small ones, as people write it."""
+        alike = [grain for grain in self._widths if grain.casefold() == name.casefold()]
+        return alike[0] if len(alike) == 1 and name not in self._widths else name
+
     def up_to(self, name: str) -> Grains:
         """The grains of the prefix that `name` names."""
         width = self.width(name)

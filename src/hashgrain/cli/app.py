@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Annotated
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hashgrain import __version__
 from hashgrain.cli import (
@@ -20,6 +24,7 @@ from hashgrain.cli import (
     export,
     index,
     info,
+    meta,
     protocols,
     rebuild,
     remove,
@@ -30,11 +35,37 @@ from hashgrain.cli import (
     verify,
 )
 from hashgrain.cli.config import load_config
-from hashgrain.cli.output import complain
+from hashgrain.cli.output import complain, complain_of, escape
 from hashgrain.errors import HashgrainError
 
 STOPPED = 130
+
+
+class Verbs(TyperGroup):
+    """The group of verbs; what it says of a wrong command line is safe to print too: `*` may name hostile files."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _printable_mistakes():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, *arguments: Any, **options: Any) -> Any:
+        with _printable_mistakes():
+            return super().invoke(*arguments, **options)
+
+
+@contextmanager
+def _printable_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        message = getattr(error, "message", None)  # of click's own exceptions, which Typer may bring itself
+        if isinstance(message, str):
+            error.message = escape(message)  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
+    cls=Verbs,
     name="hashgrain",
     help="Find images by looking at them: short binary codes, coarse to fine, searched exactly.",
     no_args_is_help=True,
@@ -48,6 +79,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "info": info.info,
     "update": update.update,
     "remove": remove.remove,
+    "meta": meta.meta,
     "index": index.index,
     "verify": verify.verify,
     "rebuild": rebuild.rebuild,
@@ -73,12 +105,12 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
         try:
             code = verb(*arguments, **options)
         except HashgrainError as error:
-            complain(f"error: {error}")
+            complain_of(error)
             code = 1
         except BrokenPipeError:
             raise
         except OSError as error:  # a full disk, a folder that may not be written
-            complain(f"error: {error.filename or verb.__name__}: {error.strerror or error}")
+            complain(f"error: {_file_of(error, options) or verb.__name__}: {error.strerror or error}")
             code = 1
         except KeyboardInterrupt as stop:
             complain(str(stop) or "stopped")
@@ -86,6 +118,14 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
         raise typer.Exit(code)
 
     return run
+
+
+def _file_of(error: OSError, options: Mapping[str, object]) -> str | None:
+    """The file the error names, or else what the verb was writing: a full disk names none."""
+    if error.filename is not None:
+        return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
+    written = [options[name] for name in ("html", "out", "folder", "library") if isinstance(options.get(name), Path)]
+    return f"writing {written[0]}" if written else None
 
 
 for _name, _verb in VERBS.items():
@@ -117,10 +157,11 @@ def _common(
 
 def run() -> int:
     """Run the command line; returns only where the configuration is broken."""
+    command = typer.main.get_command(app)
     try:
-        settings = load_config(tuple(VERBS))
+        settings = load_config(command)
     except HashgrainError as error:
-        complain(f"error: {error}")
+        complain_of(error)
         return 1
-    app(default_map=settings)
+    command(default_map=settings)
     return 0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hashgrain.cli.output import Json, print_json, print_line, say
+from hashgrain.cli.output import Json, print_json, print_page, say
 
 
 def compare(
@@ -47,7 +47,7 @@ def compare(
         return 0
     page = comparison_page(facts, title)
     if out is None:
-        print_line(page)
+        print_page(page)
         return 0
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hashgrain.cli.output import Quiet, print_line, progress_bar
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, progress_bar, say
 
 
 def demo(
@@ -16,6 +16,7 @@ def demo(
         typer.Option("--photos", help="A folder of your own pictures. Without it, some are drawn."),
     ] = None,
     folder: Annotated[Path, typer.Option("--folder", help="Where the demo puts what it makes.")] = Path("demo"),
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Build a small library, search it at each grain, and write a page of results to look at."""
@@ -23,6 +24,11 @@ def demo(
 
     with progress_bar("adding", None, quiet) as advance:
         story = run_demo(folder, photos, progress=lambda so_far: advance(so_far.seen))
-    for line in story:
-        print_line(line)
+    if not as_json:
+        for line in story:
+            print_line(line)
+        return 0
+    for line in story:  # the demo is done as its story is told
+        say(line, quiet)
+    print_json({"folder": str(folder), "page": str(folder / "results.html")})
     return 0

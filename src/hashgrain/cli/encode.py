@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashgrain.cli.output import MaxPixels, Model, Quiet, complain, print_json, progress_bar, say
+from hashgrain.cli.output import Json, MaxPixels, Model, Quiet, complain, print_json, progress_bar, say
+
+if TYPE_CHECKING:
+    from hashgrain.codes import Codes
 
 
 def encode(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="What `hashgrain add` takes.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write .hgc, .npy or .parquet; else JSON lines on stdout."),
+        typer.Option("--out", "-o", help="Write .hgc, .npy, .parquet or .csv; else JSON lines on stdout."),
     ] = None,
     model: Model = "default",
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
     max_pixels: MaxPixels = 100_000_000,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Turn pictures into codes, for other programs.
@@ -34,24 +38,32 @@ def encode(
     from hashgrain.library import encode_sources
 
     encoder = Encoder.load(model)
-    paths, words, refused = [], [np.empty((0, encoder.grains.n_words), np.uint64)], 0
+    paths, words, refused = [], [np.empty((0, encoder.grains.n_words), np.uint64)], []
     workers = decode_workers() if workers is None else workers
     with progress_bar("encoding", None, quiet) as advance:
         for path, code in encode_sources(encoder, sources, workers=workers, max_pixels=max_pixels):
             if not isinstance(code, Codes):
-                refused += 1
+                refused.append({"path": path, "reason": str(code)})
                 complain(f"refused: {path}: {code}")
-            elif out is None:
-                print_json({"path": path, "code": code.to_bytes().tobytes().hex()}, indent=None)
-                paths.append(path)
+                continue
+            paths.append(path)
+            if out is None and not as_json:
+                print_json(_document(path, code), indent=None)
             else:
-                paths.append(path)
                 words.append(code.words)
             advance(len(paths))
+    codes = Codes(np.concatenate(words), encoder.grains)
     if out is not None:
-        codes = Codes(np.concatenate(words), encoder.grains)
         save_codes(out, codes, paths=paths, digest=encoder.digest)
-        say(f"wrote {len(codes)} codes to {out}", quiet)
+        say(f"wrote {len(codes)} codes to {out}", quiet or as_json)
+    if as_json and out is None:
+        print_json([_document(path, codes[[row]]) for row, path in enumerate(paths)])
+    elif as_json:
+        print_json({"file": str(out), "codes": len(codes), "refused": refused})
     if refused:
         return 3 if paths else 1
     return 0
+
+
+def _document(path: str, code: Codes) -> dict[str, str]:
+    return {"path": path, "code": code.to_bytes().tobytes().hex()}

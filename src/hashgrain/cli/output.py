@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hashgrain.errors import FilterError
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 LibraryPath = Annotated[Path, typer.Argument(metavar="LIBRARY", help="The library's folder, such as photos.hg.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Print0 = Annotated[
+    bool, typer.Option("--print0", "-0", help="Print paths only, byte for byte, with a zero byte after each.")
+]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Model = Annotated[str, typer.Option("--model", help="The model: 'default', or a bundle's folder.")]
@@ -24,9 +31,42 @@ MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse pict
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads to search with. [default: one a core]")]
 
 
+# What a terminal obeys or that hides what follows: controls, line and paragraph ends, marks of writing direction,
+# and half characters, which undecodable bytes of a name are made of.
+UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+UNSHOWN_OR_BACKSLASH = re.compile(UNSHOWN.pattern[:-1] + r"\\]")
+SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\\": r"\\"}
+
+
+def escape(text: str, *, exact: bool = False) -> str:
+    """The text as one line that is safe to print: what is no plain character becomes \\n, \\x1b or \\u202e.
+
+    Names come from files, archives and models of strangers, and a terminal obeys escape sequences. With `exact` a
+    backslash is doubled, so that no two names look alike; not on Windows, where it parts the folders of a path.
+    """
+    return (UNSHOWN_OR_BACKSLASH if exact and os.sep == "/" else UNSHOWN).sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    if character in SHORT:
+        return SHORT[character]
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte of a file name that is no UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    return f"\\x{number:02x}" if number < 0x80 else f"\\u{number:04x}"
+
+
 def complain(text: str) -> None:
-    """A line on stderr. File names may hold bytes that are no text; they must not stop the message."""
-    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
+    """One line on stderr, whatever names it holds."""
+    print(escape(text), file=sys.stderr, flush=True)
+
+
+def complain_of(error: BaseException) -> None:
+    """An error as a line; one about a filter shows the place in lines of its own."""
+    first, *more = str(error).split("\n") if isinstance(error, FilterError) else [str(error)]
+    for line in (f"error: {first}", *more):
+        complain(line)
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -35,33 +75,58 @@ def say(text: str, quiet: bool = False) -> None:
 
 
 def print_line(text: str) -> None:
-    """A line on stdout, file names byte for byte as they are on disk."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
-    sys.stdout.buffer.flush()
+    """One line on stdout, whatever names it holds."""
+    _write(escape(text).encode())
+
+
+def print_row(*cells: object) -> None:
+    """Cells with tabs between them, on stdout; escaped exactly, so that none can pass for two."""
+    _write("\t".join(escape(str(cell), exact=True) for cell in cells).encode())
+
+
+def print_page(text: str) -> None:
+    """A text of many lines, each safe to print."""
+    _write("\n".join(map(escape, text.split("\n"))).encode())
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    print_line(json.dumps(value, indent=indent))  # ASCII only: odd file names become \udcXX and read back the same
+    _write(json.dumps(value, indent=indent).encode())  # ASCII only: odd names become \udcXX and read back the same
+
+
+def print_paths(paths: Iterable[str]) -> None:
+    """For other programs: each path byte for byte as it is on disk, with a zero byte after it."""
+    _write(b"".join(os.fsencode(path) + b"\0" for path in paths), end=b"")
+
+
+def _write(content: bytes, end: bytes = b"\n") -> None:
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content + end)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a disk that is full names no file
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], links: Sequence[str | None]
 ) -> None:
-    """A table on a terminal, with clickable rows; tab-separated lines in a pipe."""
+    """A table on a terminal, with clickable rows; tab-separated lines in a pipe. Cells are escaped exactly."""
     if not sys.stdout.isatty():
         for row in rows:
-            print_line("\t".join(map(str, row)))
+            print_row(*row)
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(escape(title)), title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(escape(column)), overflow="fold")
     for row, link in zip(rows, links, strict=True):
-        cells = [Text(str(cell).encode("utf-8", "replace").decode()) for cell in row]
+        cells = [Text(escape(str(cell), exact=True)) for cell in row]
         if link:
             cells[-1].stylize(f"link {link}")
         table.add_row(*cells)
@@ -72,7 +137,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
     """Names and values, one a line."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        print_line(f"{name:<{width}}  {value}")
+        _write(f"{escape(name):<{width}}  {escape(str(value), exact=True)}".encode())
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashgrain.cli.output import LibraryPath, Quiet, print_line, progress_bar
+from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
     from hashgrain.store import Mended
@@ -20,20 +21,28 @@ def rebuild(
         str | None,
         typer.Option("--model", help="Encode every picture again with this model ('default' or a folder)."),
     ] = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Mend and compact LIBRARY from its catalogue; with --model, encode its pictures again."""
     from hashgrain.library import Library, rebuild, rebuild_with
 
     if model is None:
-        count, mended = rebuild(library)
-        print_line(f"{library}: {count} codes written anew{_told(mended)}")
+        codes, mended = rebuild(library)
+        if as_json:
+            print_json({"library": str(library), "codes": codes, "encoded": 0, **dataclasses.asdict(mended)})
+        else:
+            print_line(f"{library}: {codes} codes written anew{_told(mended)}")
         return PARTLY if mended.lost else 0
     with Library.open(library) as opened:
         total = len(opened)
     with progress_bar("encoding", total, quiet) as advance:
         report = rebuild_with(library, model, progress=lambda so_far: advance(so_far.seen))
-    print_line(f"{library}: {report.added} pictures encoded with {model} in {report.seconds:.1f} s")
+    if as_json:
+        facts = {"library": str(library), "codes": total, "encoded": report.encoded, "model": model}
+        print_json({**facts, "seconds": round(report.seconds, 3)})
+        return 0
+    print_line(f"{library}: {total} pictures encoded with {model} in {report.seconds:.1f} s")
     return 0
 
 

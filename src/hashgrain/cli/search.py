@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashgrain.apps.page import file_address
+from hashgrain.cli.hits import Form, print_answers
 from hashgrain.cli.output import (
     Json,
     JsonLines,
     LibraryPath,
     MaxPixels,
+    Print0,
     Quiet,
     Threads,
     complain,
     print_json,
-    print_table,
     say,
 )
 
 if TYPE_CHECKING:
-    from hashgrain.codes import Grains
     from hashgrain.library import Library
     from hashgrain.search import Hit
+
+PARTLY, FAILED = 3, 1
 
 
 def search(
     library: LibraryPath,
     query: Annotated[
-        str | None, typer.Argument(metavar="QUERY", help="A picture's path; - reads a picture from stdin.")
+        str | None,
+        typer.Argument(metavar="QUERY", help="A picture, or a folder of them; - reads a picture from stdin."),
     ] = None,
     item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
+    also: Annotated[
+        list[Path] | None, typer.Option("--also", help="Search this library too, of the same model. Repeatable.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
     grain: Annotated[
         str | None,
@@ -48,6 +53,9 @@ def search(
         int | None,
         typer.Option("--within", help="Keep hits with at most this many differing bits at the grain."),
     ] = None,
+    not_self: Annotated[
+        bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Write the page and open it in the browser.")] = False,
     explain: Annotated[
@@ -55,36 +63,63 @@ def search(
     ] = False,
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
+    print0: Print0 = False,
     as_json: Json = False,
     as_jsonl: JsonLines = False,
     quiet: Quiet = False,
 ) -> int:
     """Find the pictures of LIBRARY nearest to a picture, exactly.
 
-    The distance counts differing bits at the grain; hits at equal distance are ordered by the whole code.
-    In a pipe, each hit is a line: word, distance, id, path.
+    The distance counts differing bits at the grain; hits at equal distance are ordered by the whole code. In a pipe,
+    each hit is a line: word, distance, id, path; with --also, the library before the id; of a folder of queries, the
+    query first. A path with control characters or a backslash is shown escaped there (`a\\nb.jpg`); programs that
+    need names as they are take --print0 or --json.
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
-    from hashgrain.library import Library
+    from hashgrain.cli.queries import ask_several, asked_with
+    from hashgrain.library import Found, Library
 
     if (query is None) == (item is None):
         raise typer.BadParameter("give a picture, or --id of an item", param_hint="QUERY")
-    asked: Any = item if query is None else sys.stdin.buffer.read() if query == "-" else Path(query)
-    with Library.open(library) as opened:
-        found = opened.explain(
-            asked, k=k, grain=grain, where=where, within=within, threads=threads, max_pixels=max_pixels
-        )
-        hits = found.hits
+    form = _form(print0, as_json, as_jsonl)
+    refused, explained = 0, None
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Library.open(path)) for path in (library, *(also or []))]
+        grains = opened[0].grains
+        grain = grains.finest if grain is None else grains.named(grain)
+        asked = asked_with(query, item, opened[0])
+        folder = isinstance(asked, Path) and asked.is_dir()
+        if (html or show or explain) and (also or folder):
+            raise typer.BadParameter("--html, --open and --explain are of one query to one library")
+        if explain and not_self:
+            raise typer.BadParameter("--explain is of a search as it is, without --not-self")
+        options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
+        if also or folder or not_self:
+            answers, refused = ask_several(opened, asked, max_pixels, not_self, options)
+        else:
+            explained = opened[0].explain(asked, max_pixels=max_pixels, **options)
+            answers = [(str(asked), [Found(opened[0], hit) for hit in explained.hits])]
         if html or show:
-            _write_page(opened, asked, hits, html, show, quiet)
-    if explain and as_json:
-        print_json({"hits": [dataclasses.asdict(hit) for hit in hits], "explain": found.as_dict()})
+            _write_page(opened[0], asked, [found.hit for found in answers[0][1]], html, show, quiet)
+    account = explained if explain else None
+    if account and as_json:
+        print_json({"hits": [dataclasses.asdict(hit) for hit in account.hits], "explain": account.as_dict()})
         return 0
-    _show(hits, grain or opened.grains.finest, opened.grains, as_json, as_jsonl, quiet)
-    if explain:
-        complain(found.told())
-    return 0
+    print_answers(answers, form, f"nearest at {grain}", f"bits of {grains[grain]}", folder=folder, several=bool(also))
+    if form == "table" and not any(found for _, found in answers):
+        say("nothing found", quiet)
+    if account:
+        complain(account.told())
+    return (PARTLY if answers else FAILED) if refused else 0
+
+
+def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:
+    forms: dict[Form, bool] = {"paths": print0, "json": as_json, "jsonl": as_jsonl}
+    chosen = [form for form, wanted in forms.items() if wanted]
+    if len(chosen) > 1:
+        raise typer.BadParameter("--print0, --json and --jsonl are three ways to print; choose one")
+    return chosen[0] if chosen else "table"
 
 
 def _write_page(library: Library, asked: Any, hits: list[Hit], html: Path | None, show: bool, quiet: bool) -> None:
@@ -94,17 +129,3 @@ def _write_page(library: Library, asked: Any, hits: list[Hit], html: Path | None
     say(f"wrote {page}", quiet)
     if show:
         typer.launch(page.absolute().as_uri())
-
-
-def _show(hits: list[Hit], grain: str, grains: Grains, as_json: bool, as_jsonl: bool, quiet: bool) -> None:
-    if as_json:
-        print_json([dataclasses.asdict(hit) for hit in hits])
-    elif as_jsonl:
-        for hit in hits:
-            print_json(dataclasses.asdict(hit), indent=None)
-    else:
-        rows = [(hit.word, hit.distance, hit.id, hit.path) for hit in hits]
-        columns = ("", f"bits of {grains[grain]}", "id", "path")
-        print_table(f"nearest at {grain}", columns, rows, [file_address(hit.path) for hit in hits])
-        if not hits:
-            say("nothing found", quiet)

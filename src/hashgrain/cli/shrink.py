@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashgrain.cli.output import Json, Quiet, print_json, print_line, say
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
 from hashgrain.cli.train import need_torch
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def shrink(
         return 0
     print_line(f"{out}: {len(small.onnx) / 1e6:.1f} MB, was {len(large.onnx) / 1e6:.1f} MB")
     for grain, share in found["bits"].items():
-        print_line(f"{grain}\t{share:.2%} of the bits are the same")
+        print_row(grain, f"{share:.2%} of the bits are the same")
     return 0
 
 
@@ -100,7 +100,7 @@ def join(
     for name, bits in alike.items():
         least = min(bits.values())
         said = "" if least > 0.6 else ": that is chance; train a new head on the joined features"
-        print_line(f"{name}\t{least:.0%} of the bits of {models[0]}{said}")
+        print_row(name, f"{least:.0%} of the bits of {models[0]}{said}")
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashgrain.cli.output import Json, Quiet, print_json, print_line, say
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
 
 if TYPE_CHECKING:
     from hashgrain.learn.recipe import Recipe
@@ -60,7 +60,7 @@ def train(
         print_json(facts)
         return 0
     for name, value in facts.get("validation", {}).items():
-        print_line(f"{name}\t{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
+        print_row(name, f"{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
     print_line(str(out))
     return 0
 
@@ -96,7 +96,6 @@ def recipes(
 
     Example: hashgrain recipes default
     """
-    need_torch()
     from hashgrain.cli.output import print_table
     from hashgrain.learn.recipe import changeable
     from hashgrain.learn.recipes import RECIPES
@@ -109,24 +108,32 @@ def recipes(
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
         return 0
     recipe = _chosen(name, "", [])
+    if not _has_torch():
+        say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
     if as_json:
         print_json({"name": name, "about": recipe.about, "grains": dict(recipe.grains), "values": values})
         return 0
     print_line(f"{name}: {recipe.about}")
-    print_line(f"grains\t{recipe.grains}")
+    print_row("grains", recipe.grains)
     for key, value in values.items():
-        print_line(f"{key}\t{','.join(map(str, value)) if isinstance(value, tuple) else value}")
+        print_row(key, ",".join(map(str, value)) if isinstance(value, tuple) else value)
     return 0
 
 
 def need_torch() -> None:
     from hashgrain.errors import TrainingError
 
+    if not _has_torch():
+        raise TrainingError("training needs torch: pip install 'hashgrain[train]'")
+
+
+def _has_torch() -> bool:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise TrainingError("training needs torch: pip install 'hashgrain[train]'") from None
+        return False
+    return True
 
 
 def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:

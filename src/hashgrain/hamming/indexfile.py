@@ -7,12 +7,11 @@ it was made from by a fingerprint, so that an index of other rows, or of another
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import secrets
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from hashgrain.codes import MAX_BITS
 from hashgrain.errors import LibraryError
 from hashgrain.hamming import native
 from hashgrain.hamming.index import BUCKETS, CHUNK, MAX_TABLES, Lists, Tables
+from hashgrain.hamming.mapping import map_file
 
 MAGIC = "hashgrain index 1"
 UNFINISHED = ".part"
@@ -108,9 +108,10 @@ def open_index(file: Path, fingerprint: str) -> Tables | Lists:
         raise LibraryError(f"{file}: an index of other rows; it is made anew by `hashgrain index`")
     try:
         with open(_open(file), "rb") as opened:
-            whole = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            mapping = map_file(opened.fileno(), os.fstat(opened.fileno()).st_size)
+        whole = np.frombuffer(mapping.view, np.uint8)
         arrays = {each[0]: _mapped(whole, *each) for each in facts.arrays}
-        return _sound(facts, arrays)
+        return replace(_sound(facts, arrays), mapping=mapping)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise LibraryError(f"{file}: damaged ({error}); it is made anew by `hashgrain index`") from error
 

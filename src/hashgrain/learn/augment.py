@@ -6,30 +6,11 @@ an edge, as a caption would. The ranges cover the near copies that the `look` gr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    smallest_crop: float = 0.35  # of the area
-    aspect: float = 1.33
-    flip: float = 0.5
-    rotate: float = 10.0  # degrees either way, in half of the views
-    brightness: float = 0.3
-    contrast: float = 0.3
-    colour: float = 0.1  # gain of each channel, either way
-    grey: float = 0.05
-    blur: float = 0.1  # share of views taken through half the resolution
-    bar: float = 0.1  # share of views with a bar over the upper or lower edge
-
-    @classmethod
-    def none(cls) -> Augmentation:
-        """The picture as it is."""
-        return cls(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+from hashgrain.learn.choices import Augmentation as Augmentation
 
 
 def random_views(pixels: Tensor, size: int, generator: Generator, how: Augmentation) -> Tensor:

@@ -154,7 +154,7 @@ def told(at: Progress) -> str:
     """One line about where a training stands."""
     left = at.seconds / max(1, at.step) * (at.steps - at.step)
     found = "".join(f", {name} {value:.3g}" for name, value in (at.validation or {}).items())
-    warning = f"\nwarning: {at.warning}" if at.warning else ""
+    warning = f"; warning: {at.warning}" if at.warning else ""
     return (
         f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s,"
         f" {left / 60:.0f} min to go{found}{warning}"

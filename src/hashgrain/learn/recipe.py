@@ -11,8 +11,7 @@ from typing import Any, Literal, get_args
 
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, TrainingError
-from hashgrain.learn.augment import Augmentation
-from hashgrain.learn.backbones.freezing import Trained
+from hashgrain.learn.choices import Augmentation, Trained
 
 Nesting = Literal["sum", "even", "dominant"]
 Quantisation = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
@@ -296,11 +295,16 @@ def _in_phases(recipe: Recipe, phases: Sequence[Phase]) -> Recipe:
 
 
 def settings_of(loss: str) -> dict[str, Any]:
-    """The settings of a loss that are numbers, with what it has them at; None where that depends on the width."""
+    """The settings of a loss that are numbers, with what it has them at; None where that depends on the width.
+
+    They are asked of the losses themselves: without torch there are none to ask.
+    """
     import inspect
 
-    from hashgrain.learn.losses import LOSSES
-
+    try:
+        from hashgrain.learn.losses import LOSSES
+    except ImportError:
+        return {}
     if loss not in LOSSES:
         return {}
     parameters = inspect.signature(LOSSES[loss].__init__).parameters.values()

@@ -19,11 +19,16 @@ from hashgrain.engines import IndexPlan, Shelf
 from hashgrain.errors import HashgrainError, LibraryError, QueryError
 from hashgrain.images import DEFAULT_MAX_PIXELS, decode_workers
 from hashgrain.library import models
-from hashgrain.library.adding import AddReport, Progress, add_sources
+from hashgrain.library.adding import add_sources
 from hashgrain.library.asking import Clock, Explained, Question, ask, hits
+from hashgrain.library.noting import change_meta, check_meta
+from hashgrain.library.removing import remove_items
+from hashgrain.library.report import AddReport, Progress
+from hashgrain.library.selecting import Named, chosen
 from hashgrain.library.thumbnails import Thumbnails
+from hashgrain.library.updating import files_of, find_moved, forget_gone, gone_of, present
 from hashgrain.search import Hit, check_k
-from hashgrain.sources import file_of
+from hashgrain.sources import Refused
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 
@@ -126,21 +131,28 @@ class Library:
         *,
         ignore: Sequence[str] = (),
         meta: Mapping[str, Any] | None = None,
+        retry: bool = False,
+        again: bool = False,
         workers: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         progress: Progress | None = None,
     ) -> AddReport:
         """Add files, folders, globs, archives, tables or Python pictures; resumes where it was stopped.
 
-        Unchanged files are skipped, changed ones encoded again, moved ones recognised. Files that cannot be
-        opened are left out and listed in the report. After many new pictures an index is built in the background.
+        Unchanged files are skipped, changed ones encoded again, moved ones recognised; `meta` goes over what those
+        known before have. Files that cannot be opened are left out and listed in the report; until they change they
+        are not tried again, unless by `retry`. What was removed stays out, unless `again` brings it back. After many
+        new pictures an index is built in the background.
         """
+        check_meta(meta)
         report = add_sources(
             self.store,
             self.encoder,
             sources,
             ignore=ignore,
             meta=meta,
+            retry=retry,
+            again=again,
             workers=decode_workers() if workers is None else workers,
             max_pixels=max_pixels,
             progress=progress,
@@ -148,28 +160,47 @@ class Library:
         self._index_soon()
         return report
 
-    def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
-        """Look again at every file of the library. Returns the report and the items whose file is gone.
+    def update(
+        self, *, prune: bool = False, even_most: bool = False, retry: bool = False, progress: Progress | None = None
+    ) -> tuple[AddReport, list[Item]]:
+        """Look again at every file of the library, and for those that were moved. Returns the report and the items
+        whose file is gone.
 
-        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. For changes
-        inside archives and tables, add them again.
+        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. Where that is
+        what it looks like, or most of the library would go, it is an error unless `even_most` is set, too. For
+        changes inside archives and tables, add them again.
         """
-        items = [item for item in self.items() if item.size is not None]
-        plain = [item.path for item in items if file_of(item.path) == item.path and os.path.lexists(item.path)]
-        report = self.add([Path(path) for path in plain], progress=progress)
-        with self.store.snapshot() as snapshot:  # anew: some were moved rather than gone
-            known = snapshot.items([item.id for item in items])
-        gone = [item for item in known if not os.path.lexists(file_of(item.path))]
+        items = files_of(self.store)
+        report = self.add(present(items), retry=retry, progress=progress)
+        report.moved += find_moved(self.store, items)
+        gone = gone_of(self.store, items)
         if prune:
-            self.store.remove([item.id for item in gone])
+            forget_gone(self.store, gone, items, even_most=even_most)
         return report, gone
 
-    def remove(self, items: Iterable[int | str | Path]) -> int:
-        """Remove items by id or by path (a folder's path removes all below it). The files are not touched."""
-        ids = set()
-        for item in items:
-            ids.update([item] if isinstance(item, int) else self._ids_of(item))
-        return self.store.remove(sorted(ids))
+    def remove(self, items: Iterable[Named], *, forget: bool = False) -> int:
+        """Remove items by id or by path (a folder's path removes all below it). The files are not touched, and
+        `add` leaves them out from then on, unless `forget` is set.
+
+        An id or path that is not in the library is an error, and nothing is removed.
+        """
+        return remove_items(self.store, items, forget=forget)
+
+    def meta(
+        self,
+        items: Iterable[Named] | None = None,
+        *,
+        where: str | Mapping[str, Any] | None = None,
+        set: Mapping[str, Any] | None = None,
+        unset: Iterable[str] = (),
+    ) -> int:
+        """Change the metadata of items, by id or path, and of those a filter holds for; of all without either.
+
+        `place.city` names a key inside another. Returns how many items it changed.
+        """
+        with self.store.snapshot() as snapshot:
+            ids = chosen(snapshot, self.path, items, where, "nothing was changed")
+        return change_meta(self.store, ids, set or {}, unset)
 
     def search(
         self,
@@ -252,10 +283,22 @@ class Library:
             raise QueryError(f"no item {item} in {self.path}")
         return found
 
-    def items(self) -> list[Item]:
-        """Everything in the library, by id."""
+    def items(
+        self, named: Iterable[Named] | None = None, *, where: str | Mapping[str, Any] | None = None
+    ) -> list[Item]:
+        """Everything in the library, by id; or what is named by id or path, and what a filter holds for."""
         with self.store.snapshot() as snapshot:
-            return _by_id(snapshot)
+            if named is None and where is None:
+                return _by_id(snapshot)
+            return snapshot.items(chosen(snapshot, self.path, named, where))
+
+    def refusals(self) -> list[Refused]:
+        """The files that are known to be unreadable, and are not tried again until they change."""
+        return [Refused(path, reason) for path, _, reason in self.store.refusals()]
+
+    def kept_out(self) -> list[str]:
+        """The files that were removed by hand, and do not come back by `add`."""
+        return self.store.exclusions()
 
     def codes(self) -> tuple[Codes, list[Item]]:
         """All codes and their items, by id."""
@@ -263,6 +306,13 @@ class Library:
             items = _by_id(snapshot)
             words = snapshot.codes([item.id for item in items])
         return Codes(words, self.grains), items
+
+    def code(self, query: Any, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Codes:
+        """The code that `search` would ask with, of a picture or of the id of an item."""
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            with self.store.snapshot() as snapshot:
+                return self._stored(snapshot, int(query))
+        return self._code_of(query, max_pixels)
 
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
         """A small JPEG of an item, made on first use and cached. Raises ImageError when the picture is gone."""
@@ -346,15 +396,6 @@ class Library:
         if code is None:
             raise QueryError(f"no item {item} in {self.path}")
         return Codes(code[None], self.grains)
-
-    def _ids_of(self, path: str | Path) -> list[int]:
-        exact = os.path.abspath(Path(path).expanduser())
-        below = exact.rstrip(os.sep) + os.sep
-        with self.store.snapshot() as snapshot:
-            ids = [i.id for i in snapshot.paths() if i.path in (str(path), exact) or i.path.startswith(below)]
-        if not ids:
-            raise QueryError(f"nothing in {self.path} has the path {path}")
-        return ids
 
 
 def _by_id(snapshot: Snapshot) -> list[Item]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import LibraryError
 from hashgrain.library import models
-from hashgrain.library.adding import AddReport, Progress
 from hashgrain.library.library import Library, bundle_of
+from hashgrain.library.report import AddReport, Progress
 from hashgrain.sources import reopen
 from hashgrain.store import Item, Mended, Problem, Store
 
@@ -41,7 +41,7 @@ def rebuild_with(
     with Library.open(target, "w") as current:
         items = current.items()
         with _gathering(aside, model) as fresh:
-            report = fresh.add([reopen(item) for item in items], progress=progress)
+            report = fresh.add([reopen(item) for item in items], retry=True, progress=progress)
             if report.refused:
                 first = report.refused[0]
                 raise LibraryError(

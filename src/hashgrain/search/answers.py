@@ -32,6 +32,7 @@ class Hit:
     format: str
     taken: str | None
     meta: Mapping[str, Any]
+    details: Mapping[str, Any]  # what the file says of itself: camera, place, keywords
 
 
 def check_k(k: int | None) -> int:
@@ -76,6 +77,7 @@ def answers(
                 format=item.format,
                 taken=item.taken,
                 meta=item.meta,
+                details=item.details,
             )
         )
     return hits

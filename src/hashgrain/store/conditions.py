@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from hashgrain.errors import FilterError
+from hashgrain.store.fields import BUILT_IN, HELP, Column, Key, Value, field_of, fit, plain
 
-Value = str | int | float | bool
 Bind = Callable[[Any], str]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A built-in field: its name, what it holds, and how SQL says it. Paths are bytes, see the catalogue."""
-
-    name: str
-    holds: Literal["number", "text", "path"]
-    sql: str
-
-
-@dataclass(frozen=True)
-class Key:
-    """A metadata key, as SQLite's JSON path."""
-
-    path: str
-
-
-BUILT_IN = {
-    column.name: column
-    for column in (
-        Column("id", "number", "id"),
-        Column("path", "path", "path"),
-        Column("name", "path", "name"),
-        Column("width", "number", "width"),
-        Column("height", "number", "height"),
-        Column("format", "text", "format"),
-        Column("taken", "text", "taken"),
-        Column("added", "text", "added"),
-        Column("size", "number", "size"),
-        Column("content", "text", "lower(hex(content))"),
-    )
-}
-HELP = f"Fields: {', '.join(BUILT_IN)}; any other name is a metadata key (label, camera.model, `odd key`, meta.width)."
 
 
 @dataclass(frozen=True)
@@ -100,14 +62,20 @@ def as_sql(test: Test, bind: Bind) -> str:
             return _balanced(word, [as_sql(term, bind) for term in terms])
         case IsNull(Column(sql=sql)):
             return f"({sql} IS NULL)"
-        case IsNull(Key(path)):
-            return f"(coalesce(json_type(meta, {bind(path)}), 'null') = 'null')"
+        case IsNull(Key() as key):
+            return f"(coalesce(json_type(meta, {bind(key.path)}), 'null') = 'null')"
+        case OneOf(Column(holds="list") as column, values):
+            return _any_in(column, f"value IN ({', '.join(map(bind, values))})")
+        case OneOf(Column(holds="date") as column, values) if values:
+            return _balanced("OR", [_dated(column, "=", bind(value)) for value in values])
         case OneOf(Column() as column, values):
             return f"({column.sql} IN ({', '.join(bind(_bound(column, value)) for value in values)}))"
         case OneOf(Key() as key, values):
             return _one_of_key(key, values, bind)
         case Compared(Column() as column, operator, Column() as other):
             return f"({column.sql} {operator} {other.sql})"
+        case Compared(Column(holds="date") as column, operator, value):
+            return _dated(column, operator, bind(value))
         case Compared(Column() as column, operator, (str() | int() | float()) as value):
             return f"({column.sql} {operator} {bind(_bound(column, value))})"
         case Compared(Key() as key, operator, value):
@@ -116,6 +84,8 @@ def as_sql(test: Test, bind: Bind) -> str:
             return _by_type(key, bind, lambda found: dict.fromkeys(types, f"{found} {operator} {bound}"))
         case Like(Column(holds="path") as column, pattern):
             return f"(CAST({column.sql} AS TEXT) LIKE CAST({bind(os.fsencode(pattern))} AS TEXT))"
+        case Like(Column(holds="list") as column, pattern):
+            return _any_in(column, f"value LIKE {bind(pattern)}")
         case Like(Column() as column, pattern):
             return f"({column.sql} LIKE {bind(pattern)})"
         case Like(Key() as key, pattern):
@@ -129,6 +99,17 @@ def _balanced(word: str, parts: Sequence[str]) -> str:
         return parts[0]
     middle = len(parts) // 2
     return f"({_balanced(word, parts[:middle])} {word} {_balanced(word, parts[middle:])})"
+
+
+def _dated(column: Column, operator: str, bound: str) -> str:
+    """Compares as far as the date is written: every moment of May equals 2021-05, and none is after it."""
+    return f"(substr({column.sql}, 1, length({bound})) {operator} {bound})"
+
+
+def _any_in(column: Column, condition: str) -> str:
+    """Whether it holds of any entry of a list; unknown where there is no list."""
+    entries = f"SELECT 1 FROM json_each({column.sql}) WHERE json_each.{condition}"
+    return f"(CASE WHEN {column.sql} IS NULL THEN NULL ELSE EXISTS ({entries}) END)"
 
 
 def _one_of_key(key: Key, values: Sequence[Value], bind: Bind) -> str:
@@ -178,44 +159,15 @@ def from_mapping(where: Mapping[str, Any]) -> Test:
     return Joined("AND", tuple(terms)) if terms else Not(IsNull(BUILT_IN["id"]))
 
 
-def plain(value: object) -> Value:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else float(value) if abs(value) < 2**1000 else math.inf
-    if isinstance(value, str) or (isinstance(value, float) and not math.isnan(value)):
-        return value
-    raise ValueError(f"{value!r} cannot be compared; give text, a number, true or false, or None")
+# ---- the metadata keys a tree names
 
 
-# ---- what both forms share; a ValueError here becomes a FilterError that says where
-
-
-def field_of(parts: Sequence[str]) -> Column | Key:
-    if len(parts) == 1 and parts[0] in BUILT_IN:
-        return BUILT_IN[parts[0]]
-    keys = parts[1:] if parts[0] == "meta" and len(parts) > 1 else parts
-    for key in keys:
-        if not key or re.search(r'["\\\x00-\x1f\ud800-\udfff]', key):
-            raise ValueError(f"the metadata key {key!r} is empty or has a character no filter can name")
-    return Key("$" + "".join(f'."{key}"' for key in keys))
-
-
-def fit(field: Column | Key, value: Value) -> Value:
-    """The value, if such a field can ever hold one like it."""
-    path = isinstance(field, Column) and field.holds == "path"
-    if isinstance(value, str):
-        try:
-            os.fsencode(value) if path else value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{value!r} holds half a character") from None
-    holds = "a number" if isinstance(field, Column) and field.holds == "number" else "text"
-    if isinstance(field, Column) and _kind(value) != holds:
-        raise ValueError(f"{field.name} is {holds}, not {_kind(value)}")
-    return value
-
-
-def _kind(value: Value) -> str:
-    return "text" if isinstance(value, str) else "true or false" if isinstance(value, bool) else "a number"
+def keys_of(test: Test) -> Iterator[Key]:
+    match test:
+        case Not(term):
+            yield from keys_of(term)
+        case Joined(_, terms):
+            for term in terms:
+                yield from keys_of(term)
+        case OneOf(Key() as key) | Compared(Key() as key) | Like(Key() as key) | IsNull(Key() as key):
+            yield key

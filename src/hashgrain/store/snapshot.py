@@ -17,7 +17,7 @@ from hashgrain.errors import LibraryError, QueryError
 from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
-from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places, sealed
+from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
 from hashgrain.store.where import compile_where
 
@@ -36,6 +36,8 @@ class View:
 def view_of(connection: Connection, library: Path, n_words: int, old: View | None) -> View:
     """The view at the moment of the read transaction; what `old` has checked is not checked again."""
     counters = catalogue.counters(connection, library)
+    if old is not None and any(segment.cut() for segment in old.segments):
+        old = None  # to be mapped again, which says what is wrong
     if old is not None and old.counters == counters:
         return old
     if old is None or old.counters.era != counters.era:
@@ -62,7 +64,7 @@ def _grown(library: Path, place: Place, blocks: Sequence[Block], known: Segment 
     if known is not None:
         alive[:checked] = known.alive
     alive.flags.writeable = False
-    return Segment(place.first_row, ids, planes, alive)
+    return Segment(place.first_row, ids, planes, alive, mapped.files)
 
 
 def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -> None:
@@ -132,6 +134,11 @@ class Snapshot:
     def __len__(self) -> int:
         return self._live
 
+    def check_segments(self) -> None:
+        """Raise where a segment was cut short while it was searched; to be asked before an answer is given."""
+        if any(segment.cut() for segment in self.segments):
+            raise MendableError(self._library, self._library / FOLDER, "a file was cut short while it was read")
+
     def sealed(self) -> list[Block]:
         """The blocks that cannot grow any more, in the order of their rows.
 
@@ -179,8 +186,8 @@ class Snapshot:
 
     def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""
-        condition, values = compile_where(where)
         self._check_pages()
+        condition, values = compile_where(where, self._ask)
         rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 

@@ -1,6 +1,6 @@
 """The filter language: a small safe expression, compiled to SQL in which every value is a bound parameter.
 
-    width >= 1000 and (format = 'jpeg' or name like 'IMG_%') and label not in (3, 7) and camera.model is null
+    size > 1MB and (format = 'jpeg' or name like 'IMG_%') and label not in (3, 7) and taken between 2021-05 and 2021-08
 
 A field is one of the built-in names or else a metadata key; dots go into nested metadata, `meta.width` is the
 metadata key where a built-in has the same name, and `odd key` in backticks is a key with spaces.
@@ -9,35 +9,24 @@ What is missing, or null, is unknown: a comparison with it does not hold, and it
 only `is null` asks for it. Metadata of another type than the value is simply not equal to it (so `!=` holds)
 and is neither less nor greater. true and false are values of their own, not 1 and 0. `like` takes % for any
 run and _ for any one character, and does not tell capital ASCII letters from small ones. Texts sort by code
-point. Columns hold one kind: width is a number, and comparing it with text is an error.
+point. Columns hold one kind: width is a number, and comparing it with text is an error. Dates compare as far as
+they are written. A comparison with a list (keywords) holds where it holds of any entry. A name that no item of
+the library has is an error.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from hashgrain.errors import FilterError
-from hashgrain.store.conditions import (
-    HELP,
-    Column,
-    Compared,
-    IsNull,
-    Joined,
-    Key,
-    Like,
-    Not,
-    OneOf,
-    Test,
-    Value,
-    as_sql,
-    field_of,
-    fit,
-    from_mapping,
-    plain,
-)
+from hashgrain.store.conditions import Compared, IsNull, Joined, Like, Not, OneOf, Test, as_sql, from_mapping
+from hashgrain.store.fields import HELP, Column, Key, Value, field_of, fit, plain
+from hashgrain.store.names import Ask, refuse_unknown
 
 MAX_CHARS = 10_000
 MAX_DEPTH = 50
@@ -45,7 +34,8 @@ MAX_VALUES = 10_000  # SQLite binds 32,766 in one statement
 TOKEN = re.compile(
     r"""\s*(?:
     (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
-    | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
+    | (?P<date>\d{4}-\d\d(?:-\d\d(?:T\d\d(?::\d\d(?::\d\d)?)?Z?)?)?)(?![\w-])
+    | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:\s*(?i:[kmgt]i?b)\b)?)
     | (?P<quoted>`[^`]+`)
     | (?P<word>[^\W\d]\w*)
     | (?P<sign>==|!=|<>|<=|>=|[=<>(),.])
@@ -53,7 +43,7 @@ TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-KEYWORDS = {"and", "or", "not", "in", "like", "is", "null", "true", "false"}
+KEYWORDS = {"and", "or", "not", "in", "like", "between", "is", "null", "true", "false"}
 EQUAL, UNEQUAL, ORDER = {"=", "=="}, {"!=", "<>"}, {"<", "<=", ">", ">="}
 
 
@@ -64,9 +54,14 @@ class Token:
     start: int
 
 
-def compile_where(where: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """An SQL condition on the items table, and its parameters. FilterError says where it does not parse."""
+def compile_where(where: str | Mapping[str, Any], ask: Ask | None = None) -> tuple[str, dict[str, Any]]:
+    """An SQL condition on the items table, and its parameters. FilterError says where it does not parse.
+
+    With `ask`, which puts a question to the catalogue, metadata keys that no item has are refused too.
+    """
     test = from_mapping(where) if isinstance(where, Mapping) else _Parser(where).parse()
+    if ask is not None:
+        refuse_unknown(test, ask)
     values: dict[str, Any] = {}
 
     def bind(value: Any) -> str:
@@ -180,25 +175,39 @@ class _Parser:
             self.need("null")
             return Not(IsNull(field)) if negated else IsNull(field)
         negated = self.take("not")
-        test = self.one_of(field) if self.take("in") else self.like(field) if self.take("like") else None
-        if test is None:
-            raise self.expected("'in' or 'like'" if negated else "a comparison (= < in like is ...)")
-        return Not(test) if negated else test
+        rules = {"in": self.one_of, "like": self.like, "between": self.between}
+        if self.take(*rules):
+            test = rules[self.tokens[self.at - 1].text](field)
+            return Not(test) if negated else test
+        raise self.expected("'in', 'like' or 'between'" if negated else "a comparison (= < in like between is ...)")
 
     def compared(self, field: Column | Key, operator: str) -> Test:
         start = self.token.start
         if self.token.kind in ("word", "quoted"):
             other = self.field()
-            if not isinstance(field, Column) or not isinstance(other, Column) or field.holds != other.holds:
+            if not (isinstance(field, Column) and isinstance(other, Column) and field.holds == other.holds != "list"):
                 reason = "only built-in fields of one kind compare with each other; text goes in quotes"
                 raise self.error(reason, start)
             return Compared(field, operator, other)
-        value = self.value(field)
         if operator in EQUAL | UNEQUAL:
+            value = self.value(field)
             return Not(OneOf(field, (value,))) if operator in UNEQUAL else OneOf(field, (value,))
+        return Compared(field, operator, self.ordered(field))
+
+    def between(self, field: Column | Key) -> Test:
+        low = self.ordered(field)
+        self.need("and")
+        return Joined("AND", (Compared(field, ">=", low), Compared(field, "<=", self.ordered(field))))
+
+    def ordered(self, field: Column | Key) -> Value:
+        """A value that has an order."""
+        start = self.token.start
+        if isinstance(field, Column) and field.holds == "list":
+            raise self.error(f"{field.name} is a list, which has no order; use =, in or like", start)
+        value = self.value(field)
         if isinstance(value, bool):
             raise self.error("true and false have no order; use = or !=", start)
-        return Compared(field, operator, value)
+        return value
 
     def one_of(self, field: Column | Key) -> Test:
         self.need("(")
@@ -237,8 +246,8 @@ class _Parser:
         token = self.token
         if token.kind == "keyword" and token.text == "null":
             raise self.error("nothing equals null; write `is null` or `is not null`", token.start)
-        if token.kind not in ("text", "number") and token.text not in ("true", "false"):
-            raise self.expected("a value: text in quotes, a number, true or false")
+        if token.kind not in ("text", "number", "date") and token.text not in ("true", "false"):
+            raise self.expected("a value: text in quotes, a number, a date, true or false")
         self.at += 1
         try:
             return fit(field, _literal(token))
@@ -252,6 +261,19 @@ def _literal(token: Token) -> Value:
         return token.text[1:-1].replace(quote * 2, quote)
     if token.kind == "keyword":
         return token.text == "true"
+    if token.kind == "date":
+        return token.text
+    if token.text[-1] in "bB":
+        return _bytes(token.text)
     if re.fullmatch(r"[+-]?\d{1,19}", token.text):
         return plain(int(token.text))
     return float(token.text)
+
+
+def _bytes(text: str) -> Value:
+    """`1.5 MB`, `4KiB`: thousands, or with an i powers of 1024."""
+    number, unit = re.fullmatch(r"(.*?)\s*([kmgt]i?)b", text.lower()).groups()  # type: ignore[union-attr]
+    if math.isinf(float(number)):
+        return float(number)
+    amount = Decimal(number) * (1024 if "i" in unit else 1000) ** (1 + "kmgt".index(unit[0]))
+    return int(amount) if abs(amount) < 2**63 and amount == int(amount) else float(amount)

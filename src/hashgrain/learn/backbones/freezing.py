@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import Backbone
 from hashgrain.learn.backbones.lora import add_lora
-
-Trained = Literal["head", "last", "lora", "all"]
+from hashgrain.learn.choices import Trained as Trained
 
 
 def set_trained(

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from hashgrain.learn.choices import ONE_VIEW as ONE_VIEW
+from hashgrain.learn.choices import TWO_VIEWS as TWO_VIEWS
 from hashgrain.learn.losses.bi_half import BiHalfLoss
 from hashgrain.learn.losses.cib_hash import CibHashLoss
 from hashgrain.learn.losses.code_regression import CodeRegressionLoss
@@ -56,7 +58,5 @@ UNSUPERVISED: Mapping[str, type[Loss]] = {
     "neighbour_contrast": NeighbourContrastLoss,
 }
 LOSSES: Mapping[str, type[Loss]] = {**SUPERVISED, **UNSUPERVISED}
-TWO_VIEWS = frozenset(("cib_hash", "coding_rate"))
-ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised"))  # they compare one half of a batch with the other
 # Losses that are made of codes of the classes, and what they call them.
 CENTRED: Mapping[str, str] = {"csq": "centres", "dpn": "centres", "ortho_hash": "centres", "code_regression": "codes"}

@@ -1,0 +1,42 @@
+"""How hits are printed: a table or lines for people, JSON or paths for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from hashgrain.apps.page import file_address
+from hashgrain.cli.output import print_json, print_paths, print_table
+
+if TYPE_CHECKING:
+    from hashgrain.library import Found
+
+Form = Literal["table", "json", "jsonl", "paths"]
+Answers = Sequence[tuple[str, Sequence["Found"]]]  # the name of each query, and what was found
+
+
+def print_answers(answers: Answers, form: Form, title: str, distance: str, *, folder: bool, several: bool) -> None:
+    """Of a `folder` of queries each is named, of `several` libraries the one each hit is of."""
+    if form == "paths":
+        print_paths(found.hit.path for _, answer in answers for found in answer)
+    elif form == "jsonl":
+        for query, answer in answers:
+            for found in answer:
+                print_json(({"query": query} if folder else {}) | _document(found, several), indent=None)
+    elif form == "json":
+        documents = [{"query": query, "hits": [_document(found, several) for found in all]} for query, all in answers]
+        print_json(documents if folder else documents[0]["hits"])
+    else:
+        columns = [*["query"] * folder, "", distance, *["library"] * several, "id", "path"]
+        rows = [_row(query, found, folder, several) for query, answer in answers for found in answer]
+        print_table(title, columns, rows, [file_address(row[-1]) for row in rows])
+
+
+def _document(found: Found, several: bool) -> dict[str, Any]:
+    return ({"library": str(found.library.path)} if several else {}) | dataclasses.asdict(found.hit)
+
+
+def _row(query: str, found: Found, folder: bool, several: bool) -> list[Any]:
+    hit, library = found.hit, str(found.library.path)
+    return [*[query] * folder, hit.word, hit.distance, *[library] * several, hit.id, hit.path]

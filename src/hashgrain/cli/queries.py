@@ -1,0 +1,133 @@
+"""What a person asks with: a picture, a folder of them, stdin, an item; and what to say where it is none of these."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hashgrain.cli.output import complain
+from hashgrain.errors import QueryError
+
+if TYPE_CHECKING:
+    from hashgrain.library import Found, Library, Query
+
+AT_ONCE = 256  # queries that share one pass over the codes
+MAX_NAMES = 20_000  # of a folder, among which the nearest is looked for
+
+
+def asked_with(query: str | None, item: int | None, library: Library) -> Any:
+    """The picture, path or id that is asked with, known to be there."""
+    if query is None:
+        return item
+    if query == "-":
+        return _stdin()
+    if not os.path.lexists(query) and not _known(query, library):
+        raise QueryError(_no_such(query))
+    return Path(query)
+
+
+def ask_several(
+    libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool, options: Mapping[str, Any]
+) -> tuple[list[tuple[str, list[Found]]], int]:
+    """What is found for each query, a picture or each in a folder, and how many of them were refused."""
+    from hashgrain.library import Query, refuse_mixed, search_several
+
+    refuse_mixed(libraries)
+    if not (isinstance(asked, Path) and asked.is_dir()):
+        one = _query(libraries, asked, max_pixels, not_self)
+        return [(one.name, found) for found in search_several(libraries, [one], **options)], 0
+    answers: list[tuple[str, list[Found]]] = []
+    refused = 0
+    queries = _queries_below(libraries, asked, max_pixels, not_self)
+    while batch := list(islice(queries, AT_ONCE)):
+        for each in batch:
+            if not isinstance(each, Query):
+                refused += 1
+                complain(f"refused: {each[0]}: {each[1]}")
+        good = [each for each in batch if isinstance(each, Query)]
+        names = [query.name for query in good]
+        answers += zip(names, search_several(libraries, good, **options), strict=True)
+    if not answers and not refused:
+        raise QueryError(f"there are no pictures in {asked}")
+    return answers, refused
+
+
+def _query(libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool) -> Query:
+    """One query. An item is left out of its own answer, and with `not_self` whatever is its twin."""
+    from hashgrain.library import Query, items_of_query
+
+    first = libraries[0]
+    itself = {0: frozenset([asked])} if isinstance(asked, int) else {}
+    if not_self and isinstance(asked, int):
+        item = first.item(asked)
+        itself = items_of_query(libraries, item.path, item.content)
+    elif not_self and isinstance(asked, bytes):
+        itself = items_of_query(libraries, None, hashlib.sha256(asked).hexdigest())
+    elif not_self:
+        itself = items_of_query(libraries, os.path.abspath(asked), _content(asked))
+    return Query("", first.code(asked, max_pixels=max_pixels), itself)
+
+
+def _queries_below(
+    libraries: Sequence[Library], folder: Path, max_pixels: int, not_self: bool
+) -> Iterator[Query | tuple[str, str]]:
+    """A query for each picture in a folder; what cannot be opened comes as its path and the reason."""
+    from hashgrain.codes import Codes
+    from hashgrain.images import decode_workers
+    from hashgrain.library import Query, encode_sources, items_of_query
+
+    encoder = libraries[0].encoder
+    for path, code in encode_sources(encoder, [folder], workers=decode_workers(), max_pixels=max_pixels):
+        if isinstance(code, Codes):
+            yield Query(path, code, items_of_query(libraries, path, _content(path)) if not_self else {})
+        else:
+            yield path, str(code)
+
+
+def _content(path: str | os.PathLike[str]) -> str | None:
+    """The SHA-256 of a file; None where there is none to read, such as a member of an archive."""
+    from hashgrain.files import read_regular
+    from hashgrain.sources.source import MAX_BYTES
+
+    try:
+        return hashlib.sha256(read_regular(path, MAX_BYTES)).hexdigest()
+    except OSError:
+        return None
+
+
+def _stdin() -> bytes:
+    from hashgrain.sources.source import MAX_BYTES
+
+    content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise QueryError(f"what comes from stdin is larger than {MAX_BYTES >> 20} MB; that is no picture")
+    return content
+
+
+def _known(query: str, library: Library) -> bool:
+    """Whether the library has it though the file is gone: its code still answers."""
+    store = library.store
+    return store.known(os.path.abspath(query)) is not None or store.known(query) is not None
+
+
+def _no_such(query: str) -> str:
+    """Why a query is none, and what to do: people try addresses, words, and names with a letter wrong."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", query):
+        return f"{query} is an address, and a query is a file: download it first"
+    folder, name = os.path.split(query)
+    if not os.path.isdir(folder or "."):
+        return f"there is no file {query}: there is no folder {folder}"
+    with os.scandir(folder or ".") as entries:
+        names = [entry.name for entry in islice(entries, MAX_NAMES)]
+    if near := get_close_matches(name, names, 3):
+        return f"there is no file {query}; did you mean {' or '.join(os.path.join(folder, one) for one in near)}?"
+    if not folder and not os.path.splitext(name)[1]:
+        return f"there is no file {query}; searching by words is not available; give a picture"
+    return f"there is no file {query}; a query is the path of a picture"

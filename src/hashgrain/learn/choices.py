@@ -1,0 +1,29 @@
+"""What recipes choose from, without torch: they can be listed and read where nothing can be trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Trained = Literal["head", "last", "lora", "all"]
+TWO_VIEWS = frozenset(("cib_hash", "coding_rate"))
+ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised"))  # they compare one half of a batch with the other
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    smallest_crop: float = 0.35  # of the area
+    aspect: float = 1.33
+    flip: float = 0.5
+    rotate: float = 10.0  # degrees either way, in half of the views
+    brightness: float = 0.3
+    contrast: float = 0.3
+    colour: float = 0.1  # gain of each channel, either way
+    grey: float = 0.05
+    blur: float = 0.1  # share of views taken through half the resolution
+    bar: float = 0.1  # share of views with a bar over the upper or lower edge
+
+    @classmethod
+    def none(cls) -> Augmentation:
+        """The picture as it is."""
+        return cls(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -1,0 +1,83 @@
+"""Several libraries asked as one, with many queries: exact as each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hashgrain.codes import Codes
+from hashgrain.errors import LibraryError
+from hashgrain.library.library import Library
+from hashgrain.search import MAX_K, Hit, check_k
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query under its name, and the items that are the query itself: their ids, by the place of their library."""
+
+    name: str
+    code: Codes
+    itself: Mapping[int, frozenset[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    library: Library
+    hit: Hit
+
+
+def refuse_mixed(libraries: Sequence[Library]) -> None:
+    """Distances between codes of two models mean nothing."""
+    first, *others = libraries
+    for other in others:
+        if other.store.digest != first.store.digest:
+            raise LibraryError(
+                f"{other.path} was built with another model than {first.path}, so their codes cannot be compared;"
+                f" build one again with the model of the other: hashgrain rebuild LIBRARY --model BUNDLE"
+            )
+
+
+def search_several(
+    libraries: Sequence[Library],
+    queries: Sequence[Query],
+    *,
+    k: int | None = 10,
+    grain: str | None = None,
+    where: str | Mapping[str, Any] | None = None,
+    within: int | None = None,
+    threads: int | None = None,
+) -> list[list[Found]]:
+    """For each query the nearest of all libraries, without what is the query itself.
+
+    In one order: by distance at the grain, then over the whole code, then the order of the libraries, then id.
+    """
+    refuse_mixed(libraries)
+    wanted = check_k(k)
+    answers: list[list[tuple[tuple[int, ...], Found]]] = [[] for _ in queries]
+    for place, library in enumerate(libraries):
+        left_out = [query.itself.get(place, frozenset()) for query in queries]
+        more = max(map(len, left_out), default=0)
+        found = library.search_many(
+            [query.code for query in queries],
+            k=min(MAX_K, wanted + more),
+            grain=grain,
+            where=where,
+            within=within,
+            threads=threads,
+        )
+        for answer, hits, without in zip(answers, found, left_out, strict=True):
+            kept = [hit for hit in hits if hit.id not in without][:wanted]
+            whole = library.grains.finest
+            answer += [((hit.distance, hit.distances[whole], place, hit.id), Found(library, hit)) for hit in kept]
+    return [[found for _, found in sorted(answer, key=lambda one: one[0])[:wanted]] for answer in answers]
+
+
+def items_of_query(libraries: Sequence[Library], path: str | None, content: str | None) -> dict[int, frozenset[int]]:
+    """The items of each library that have this path or this content."""
+    itself = {}
+    for place, library in enumerate(libraries):
+        known = library.store.known(path) if path is not None else None
+        twins = library.store.by_content(content) if content is not None else []
+        itself[place] = frozenset([item.id for item in twins] + ([known.id] if known else []))
+    return itself
