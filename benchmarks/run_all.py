@@ -22,6 +22,7 @@ NAMES = (
     "methods",
     "cifar10",
     "robustness",
+    "drills",
 )
 for name in (*NAMES, *(f"search/{name}" for name in SEARCH)):
     print(f"--- {name}", flush=True)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, progress_bar
+
+if TYPE_CHECKING:
+    from hashgrain.store import Mended
+
+PARTLY = 3
 
 
 def rebuild(
@@ -19,24 +25,34 @@ def rebuild(
     quiet: Quiet = False,
 ) -> int:
     """Mend and compact LIBRARY from its catalogue; with --model, encode its pictures again."""
-    from hashgrain.library import Library, rebuild_with
+    from hashgrain.library import Library, rebuild, rebuild_with
 
     if model is None:
-        with Library.open(library, "w") as opened:
-            opened.rebuild()
-            codes = len(opened)
+        codes, mended = rebuild(library)
         if as_json:
-            print_json({"library": str(library), "codes": codes, "encoded": 0})
+            print_json({"library": str(library), "codes": codes, "encoded": 0, **dataclasses.asdict(mended)})
         else:
-            print_line(f"{library}: {codes} codes written anew")
-        return 0
+            print_line(f"{library}: {codes} codes written anew{_told(mended)}")
+        return PARTLY if mended.lost else 0
     with Library.open(library) as opened:
         total = len(opened)
     with progress_bar("encoding", total, quiet) as advance:
         report = rebuild_with(library, model, progress=lambda so_far: advance(so_far.seen))
     if as_json:
-        facts = {"library": str(library), "codes": report.added, "encoded": report.encoded, "model": model}
+        facts = {"library": str(library), "codes": total, "encoded": report.encoded, "model": model}
         print_json({**facts, "seconds": round(report.seconds, 3)})
         return 0
-    print_line(f"{library}: {report.added} pictures encoded with {model} in {report.seconds:.1f} s")
+    print_line(f"{library}: {total} pictures encoded with {model} in {report.seconds:.1f} s")
     return 0
+
+
+def _told(mended: Mended) -> str:
+    """What was made good, and what could not be."""
+    words = ""
+    if mended.changes:
+        words += f"; {mended.changes} lost changes made again"
+    if mended.codes:
+        words += f"; {mended.codes} damaged codes replaced"
+    if mended.lost:
+        words += f"; {mended.lost} changes are lost, add the folders again to bring their pictures back"
+    return words
