@@ -2,11 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m
-PIP := $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := pyproject.toml setup.py constraints.txt $(wildcard src/hashgrain/hamming/kernels/*)
+PIP := $(RUN) pip install --quiet --disable-pip-version-check
+# First what is listed with its SHA-256, then HashGrain itself, for which nothing is left to fetch but torch (see
+# scripts/lock.py). The environment's own setuptools builds it: one that pip would fetch for that is checked by nobody.
+LISTED := $(PIP) --no-deps --require-hashes
+ITSELF := $(PIP) --no-build-isolation -c constraints.txt
+SOURCES := pyproject.toml setup.py constraints.txt $(wildcard requirements/*) $(wildcard src/hashgrain/hamming/kernels/*)
 export HASHGRAIN_DATA ?= ../shared/data
 
-.PHONY: demo test test-quick test-train drills check format bench model docs clean
+.PHONY: demo test test-quick test-train drills check format bench model docs sbom clean
 
 demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~/Pictures for your own)
 	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -42,6 +46,10 @@ model: $(VENV)/.train  ## train the default model anew, from random weights
 docs: $(VENV)/.docs  ## the documentation, into site/
 	$(RUN) mkdocs build --strict
 
+sbom: $(VENV)/.core  ## a software bill of materials of what a user gets, dist/sbom.json (CycloneDX)
+	@mkdir -p dist
+	$(VENV)/bin/python scripts/sbom.py dist/sbom.json
+
 clean:
 	rm -rf $(VENV) build dist site demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -49,21 +57,26 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: $(VENV)/bin/python $(SOURCES)
-	$(PIP) -e .
+	$(LISTED) -r requirements/build.txt -r requirements/core.txt
+	$(ITSELF) -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) -e ".[dev]"
+	$(LISTED) -r requirements/dev.txt
+	$(ITSELF) -e ".[dev]"
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.dev
-	$(PIP) -e ".[train]"
+	$(LISTED) -r requirements/train.txt
+	$(ITSELF) -e ".[train]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.core
-	$(PIP) -e ".[bench]"
+	$(LISTED) -r requirements/bench.txt
+	$(ITSELF) -e ".[bench]"
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.core
-	$(PIP) -e ".[docs]"
+	$(LISTED) -r requirements/docs.txt
+	$(ITSELF) -e ".[docs]"
 	@touch $@

@@ -126,7 +126,14 @@ def test_a_library_of_another_model_is_refused_with_the_remedy(
     told(hashgrain("add", library, picture, "--model", other), "another model", "hashgrain rebuild")
     shutil.rmtree(library / "model")
     shutil.copytree(other, library / "model")
-    told(hashgrain("search", library, picture), "another model")
+    assert hashgrain("search", library, picture).returncode == 0  # by the right model, which the package has
+    told(hashgrain("verify", library), "model")
+    assert hashgrain("rebuild", library).returncode == 0
+    assert hashgrain("verify", library).returncode == 0
+    assert hashgrain("add", "other.hg", picture, "--model", other).returncode == 0
+    good.write(tmp_path / "other.hg/model")
+    told(hashgrain("search", "other.hg", picture), "another model")
+    told(hashgrain("verify", "other.hg"), "model")
 
 
 def limited(megabytes: float):  # type: ignore[no-untyped-def]

@@ -379,13 +379,16 @@ def test_what_a_plan_would_replace_counts_until_it_is_replaced(store: Store, tmp
 def test_what_was_never_finished_is_swept_away_in_time(store: Store) -> None:
     add(store, 0, 600)
     made = index(store)
-    old, young = made.folder / "x.hgi.aa.part", made.folder / "y.hgi.bb.part"
-    for file in (old, young):
+    name = next(made.folder.glob("*.hgi")).name
+    old, young, foreign = (made.folder / each for each in (f"{name}.aa.part", f"{name}.bb.part", "notes.hgi.aa.part"))
+    for file in (old, young, foreign):
         file.write_bytes(b"half")
     os.utime(old, (1, 1))
+    os.utime(foreign, (1, 1))
     index(store)
     assert not old.exists()
     assert young.exists()
+    assert foreign.exists()  # no name of ours
 
 
 def test_an_index_under_a_name_that_is_not_its_own_is_not_used(store: Store) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,39 @@ def test_a_file_named_outright_is_taken_whatever_its_name(tmp_path: Path) -> Non
     assert isinstance(source, Source)
     assert source.load() == b"content"
     assert source.stamp == (7, path.stat().st_mtime_ns)
+
+
+def test_files_that_are_passed_over_are_counted_by_suffix(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.MP4", "c.mp4", "d/e.svg", "notes", ".hidden.mp4", "f." + "x" * 40, "g.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    passed: dict[str, int] = {}
+    assert names(tmp_path, passed=passed, ignore=["c.*"]) == ["a.jpg"]
+    assert passed == {".mp4": 1, ".svg": 1, "": 1, "other": 1, ".tar": 1, ".jpg": 1}
+    passed.clear()
+    archive(tmp_path / "g.tar", [("1.jpg", jpeg(1)), ("1.json", b"{}"), ("1.mp4", b"x")])
+    assert len(found(tmp_path / "g.tar", passed=passed)) == 1
+    assert passed == {".mp4": 1}
+
+
+def test_passed_suffixes_are_never_too_many(tmp_path: Path) -> None:
+    for i in range(150):
+        (tmp_path / f"a.{i}").touch()
+    passed: dict[str, int] = {}
+    assert found(tmp_path, passed=passed) == []
+    assert len(passed) <= 101
+    assert sum(passed.values()) == 150
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"])
+def test_a_picture_without_a_suffix_is_known_by_its_first_bytes(tmp_path: Path, kind: str) -> None:
+    make_picture(1).save(tmp_path / "IMG_0001", kind)
+    (tmp_path / "README").write_text("BM is no bitmap by itself")
+    os.mkfifo(tmp_path / "pipe")
+    passed: dict[str, int] = {}
+    assert names(tmp_path, passed=passed) == ["IMG_0001"]
+    assert passed == {"": 2}
 
 
 def test_ignore_patterns_and_files_leave_pictures_out(tmp_path: Path) -> None:
@@ -178,6 +212,41 @@ def test_an_archive_cut_short_gives_what_is_whole_and_says_so(tmp_path: Path) ->
     assert isinstance(next(iter(find(tmp_path / "none.tar"))), Refused)
 
 
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_notes_apart_from_their_picture_are_found(tmp_path: Path, suffix: str) -> None:
+    members = [
+        ("1.jpg", jpeg(1)),
+        ("2.json", b'{"year": 2, "cls": 8}'),
+        ("3.json", b'{"no": "picture"}'),
+        ("2.jpg", jpeg(2)),
+        ("2.cls", b"7"),
+        ("1.txt", b"a cat"),
+        ("4.cls", b"tabby"),
+        ("x/4.jpg", jpeg(4)),
+        ("4.jpg", jpeg(4)),
+        ("1.json", b'{"year": 1}'),
+    ]
+    path = archive(tmp_path / f"a{suffix}", members, "w:gz" if suffix.endswith("gz") else "w")
+    metas = {source.path.partition("!")[2]: source.meta for source in find(path)}  # type: ignore[union-attr]
+    assert metas == {
+        "1.jpg": {"text": "a cat", "year": 1},
+        "2.jpg": {"year": 2, "cls": 7},
+        "x/4.jpg": {},
+        "4.jpg": {"cls": "tabby"},
+    }
+
+
+def test_notes_apart_from_their_pictures_have_room_and_are_not_lost_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashgrain.sources.notes.MAX_APART", 5_000)
+    members = [(f"{i}.jpg", jpeg(i)) for i in range(9)] + [(f"{i}.json", b'{"a": 1}') for i in range(9)]
+    sources = list(find(archive(tmp_path / "a.tar", members)))
+    assert {"a": 1} in [source.meta for source in sources[:-1]]  # type: ignore[union-attr]
+    assert isinstance(sources[-1], Refused)
+    assert "some are left out" in sources[-1].reason
+
+
 def test_names_in_an_archive_lead_nowhere(tmp_path: Path) -> None:
     path = tmp_path / "evil.tar"
     with tarfile.open(path, "w") as tar:
@@ -213,11 +282,19 @@ def test_a_table_gives_its_pictures_with_their_columns(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"jpg": [jpeg(1)]}), tmp_path / "plain.parquet")
     assert found(tmp_path / "plain.parquet") == [f"{tmp_path}/plain.parquet#0"]
     parquet.write_table(pyarrow.table({"x": [1]}), tmp_path / "none.parquet")
-    with pytest.raises(SourceError, match="no column of pictures"):
-        list(find(tmp_path / "none.parquet"))
     (tmp_path / "bad.parquet").write_bytes(b"nonsense")
-    with pytest.raises(SourceError, match=r"bad\.parquet"):
-        list(find(tmp_path / "bad.parquet"))
+    for name, reason in (("none", "no column of pictures"), ("bad", "cannot be read")):
+        (whole,) = find(tmp_path / f"{name}.parquet")
+        assert isinstance(whole, Refused)
+        assert whole.path.endswith(f"{name}.parquet")
+        assert reason in whole.reason
+
+
+def test_a_table_without_its_extra_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SourceError, match=r"hashgrain\[parquet\]"):
+        list(find(tmp_path / "t.parquet"))
 
 
 def test_python_pictures_come_with_their_names_or_by_position() -> None:

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder, Grains  # noqa: E402
+from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn import checkpoint  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
@@ -407,6 +408,8 @@ def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path
     }
     pixels = np.stack([np.asarray(make_picture(i, (32, 32))) for i in range(4)])
     assert encoder.outputs(pixels).shape == (4, 64)
+    (record,) = seen_by(encoder.bundle.training)  # of what was learnt from, not of what was kept out
+    assert record.pictures == record.holds(load_labelled(folder, 32, ("kind", "thing")).contents.tolist()).sum() == 72
     card = (tmp_path / "model/card.md").read_text()
     assert "72 pictures" in card
     assert f"| kind P@10 | {facts['validation']['kind P@10']:g} |" in card

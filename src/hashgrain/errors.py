@@ -39,3 +39,7 @@ class TrainingError(HashgrainError):
 
 class EvaluationError(HashgrainError):
     """Figures that cannot be had: labels of another length, an unknown protocol, data that changed, NaN features."""
+
+
+class WorkerError(HashgrainError):
+    """A process of our own that cannot be started, so that nothing is known of the pictures it was for."""

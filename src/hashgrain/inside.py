@@ -96,6 +96,14 @@ def remove(folder: Folder, *names: str) -> None:
             os.unlink(Path(folder, *names))
 
 
+def remove_folder(folder: Folder, *below: str) -> None:
+    """Remove a folder with the files in it, none of which is followed where it is a link."""
+    for name in names(folder, *below):
+        remove(folder, *below, name)
+    with _above(folder, below) as (place, name):
+        os.rmdir(name, dir_fd=place) if RELATIVE else os.rmdir(Path(folder, *below))
+
+
 def look(folder: Folder, *names: str) -> os.stat_result:
     """What stands there, of a link the link itself."""
     with _above(folder, names) as (place, name):

@@ -17,8 +17,13 @@ from hashgrain.search import Hit
 
 def write_answer_page(library: Library, asked: Any, hits: Sequence[Hit], file: Path | None) -> Path:
     """Write the page to `file`, or to a new temporary one, and return where it is."""
+    picture: bytes | None
     if isinstance(asked, int):
-        name, picture = library.item(asked).path, library.thumbnail(asked)
+        name = library.item(asked).path
+        try:
+            picture = library.thumbnail(asked)
+        except ImageError:
+            picture = None  # the file is gone; its code still asks
     else:
         name = str(asked) if isinstance(asked, (str, os.PathLike)) else "the picture from stdin"
         picture = thumbnail(asked)

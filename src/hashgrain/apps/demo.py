@@ -13,7 +13,7 @@ from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.apps.scenes import write_scenes
 from hashgrain.errors import LibraryError
 from hashgrain.library import Library
-from hashgrain.library.adding import Progress
+from hashgrain.library.report import Progress
 from hashgrain.search import Hit
 from hashgrain.store import Item
 

@@ -19,6 +19,7 @@ from hashgrain.apps.examples import pick_examples, shown_examples
 from hashgrain.apps.report_page import Example, report_page
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Encoder
+from hashgrain.encoder.seen import Seen, seen_by
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.cases import (
     Asked,
@@ -62,7 +63,7 @@ class Plan:
 def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say, progress: Progress) -> list[Path]:
     """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
     _check_plan(plan)
-    widths = _widths(encoder, plan)
+    widths, seen = _widths(encoder, plan), seen_by(encoder.bundle.training)
     made_by = _made_by(encoder, plan, widths)
     model = re.sub(r"[^\w.-]+|^\.+", "_", encoder.bundle.name)  # a bundle says what it likes
     folders = [out / f"{model}-{name}-seed{seed}" for name, seed in _runs(plan)]
@@ -84,7 +85,8 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
         say(f"{name}, seed {manifest.seed}: {_counts(manifest)}")
         at = manifest.locate(described.pool.hashes, described.pool.names, described.refused)
         rows = list(_rows(encoder, described, manifest, at, widths, plan, known, say))
-        warnings = [*manifest.warnings, *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
+        notes = [*_learnt_from(seen, manifest), *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
+        warnings = [*manifest.warnings, *notes]
         about = PROTOCOLS[name].about if name in PROTOCOLS else ""
         result = Result(described_protocol(manifest, about), rows, warnings, now(), made_by=made_by)
         own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"][-1]
@@ -273,6 +275,20 @@ def _make_folder(folder: Path) -> None:
 
 def _counts(manifest: Manifest) -> str:
     return ", ".join(f"{len(index):,} {name}" for name, index in manifest.splits.items())
+
+
+def _learnt_from(seen: Sequence[Seen], manifest: Manifest) -> list[str]:
+    """Whether pictures that ask or are searched are among those the model learnt from, by its own record of them."""
+    told = []
+    for what, index in (("queries", manifest.queries), ("pictures of the database", manifest.database)):
+        contents = [manifest.hashes[i] for i in index.tolist()]
+        known = int(np.any([each.holds(contents) for each in seen], axis=0).sum()) if seen else 0
+        by_chance = len(contents) * sum(each.false_yes for each in seen)
+        if known > by_chance + 3 * by_chance**0.5:
+            told.append(f"{known:,} of the {len(contents):,} {what} ({known / len(contents):.1%})")
+    if not told:
+        return []
+    return [f"the model learnt from {' and '.join(told)}: the figures do not tell how it does on pictures new to it"]
 
 
 def _crop(encoder: Encoder, manifest: Manifest) -> list[str]:

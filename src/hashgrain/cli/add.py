@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,9 @@ from hashgrain.cli.output import (
     print_json,
     print_line,
     progress_bar,
+    say,
 )
+from hashgrain.cli.values import key_value
 
 ADDED, PARTLY, FAILED = 0, 3, 1
 
@@ -35,29 +37,36 @@ def add(
         typer.Option("--ignore", help="Leave out names that match, such as '*.gif'. Repeatable."),
     ] = None,
     meta: Annotated[
-        list[str] | None, typer.Option("--meta", help="key=value to keep with each picture. Repeatable.")
+        list[str] | None,
+        typer.Option("--meta", help="key=value to keep with each picture, known ones too. Repeatable."),
     ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try files again that could not be read before and have not changed.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Bring back what `hashgrain remove` keeps out.")] = False,
     null: Annotated[bool, typer.Option("-0", "--null", help="The list on stdin is separated by zero bytes.")] = False,
     model: Annotated[
         str | None,
         typer.Option("--model", help="The model of a new library: a bundle's folder; else the default."),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 100_000_000,
+    max_pixels: MaxPixels = 400_000_000,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Add pictures to LIBRARY, which is made if it is not there.
 
     Run it again after a stop or when files changed: what is there already is skipped, changed files are
-    encoded again, moved files are recognised. Files that cannot be opened are listed and left out (exit code 3).
+    encoded again, moved files are recognised. Files that cannot be opened are listed and left out (exit code 3),
+    and not tried again until they change. What was removed by hand stays out.
 
     Example: hashgrain add photos.hg ~/Pictures
     """
-    from hashgrain.library import AddReport, Library
+    from hashgrain.library import AddReport, Library, check_sources
 
     given = [path for source in sources for path in (_listed(null) if source == "-" else [source])]
-    fields = dict(_key_value(pair) for pair in meta or [])
+    fields = dict(key_value(pair, "--meta") for pair in meta or [])
+    check_sources(given, fields)  # before there is a library
     with (
         Library.open_or_create(library, model) as opened,
         progress_bar("adding", _count(given, ignore or []), quiet) as advance,
@@ -67,6 +76,8 @@ def add(
                 given,
                 ignore=ignore or [],
                 meta=fields,
+                retry=retry,
+                again=again,
                 workers=workers,
                 max_pixels=max_pixels,
                 progress=lambda so_far: advance(so_far.seen),
@@ -80,7 +91,7 @@ def add(
         print_json({**dataclasses.asdict(report), "library": str(library), "pictures": total})
     else:
         _tell(report, library, total, quiet)
-    if report.refused:
+    if report.refused or report.notes_refused:
         return PARTLY if report.seen > len(report.refused) else FAILED
     return ADDED
 
@@ -89,18 +100,6 @@ def _listed(null: bool) -> list[str]:
     """The names on stdin, one a line (or between zero bytes), byte for byte."""
     content = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
     return [name for name in content.split("\0" if null else "\n") if name]
-
-
-def _key_value(pair: str) -> tuple[str, Any]:
-    """`year=2021` is a number, `name=cat` a text: what JSON reads as a plain value is taken as one."""
-    key, equals, text = pair.partition("=")
-    if not equals or not key:
-        raise typer.BadParameter(f"{pair!r} is not key=value", param_hint="--meta")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return key, text
-    return key, text if isinstance(value, (dict, list)) else value
 
 
 def _count(sources: list[str], ignore: list[str]) -> int | None:
@@ -119,6 +118,8 @@ def _count(sources: list[str], ignore: list[str]) -> int | None:
 def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
     for refused in report.refused:
         complain(f"refused: {refused.path}: {refused.reason}")
+    for refused in report.notes_refused:
+        complain(f"kept without its metadata: {refused.path}: {refused.reason}")
     if quiet:
         return
     counts = {
@@ -126,9 +127,23 @@ def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
         "changed": report.replaced,
         "moved": report.moved,
         "unchanged": report.unchanged + report.touched,
+        "with new metadata": report.noted,
         "refused": len(report.refused),
     }
     words = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to add"
     twins = f" ({report.duplicates} the same as another)" if report.duplicates else ""
     rate = f", {report.encoded / report.seconds:.0f} pictures/s" if report.encoded and report.seconds else ""
     print_line(f"{words}{twins} in {report.seconds:.1f} s{rate}. {library} holds {total} pictures.")
+    for line in _left_out(report):
+        say(line)
+
+
+def _left_out(report: Any) -> Iterator[str]:
+    """What was there and was not tried, and how to have it tried."""
+    if report.known_refused:
+        yield f"{report.known_refused} known to be unreadable; --retry tries again"
+    if report.kept_out:
+        yield f"{report.kept_out} left out because removed by hand; --again brings back"
+    if report.passed:
+        most = sorted(report.passed.items(), key=lambda pair: (-pair[1], pair[0]))
+        yield "not tried: " + ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in most)

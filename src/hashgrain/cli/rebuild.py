@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hashgrain.cli.output import LibraryPath, Quiet, print_line, progress_bar
+
+if TYPE_CHECKING:
+    from hashgrain.store import Mended
+
+PARTLY = 3
 
 
 def rebuild(
@@ -18,16 +23,27 @@ def rebuild(
     quiet: Quiet = False,
 ) -> int:
     """Mend and compact LIBRARY from its catalogue; with --model, encode its pictures again."""
-    from hashgrain.library import Library, rebuild_with
+    from hashgrain.library import Library, rebuild, rebuild_with
 
     if model is None:
-        with Library.open(library, "w") as opened:
-            opened.rebuild()
-            print_line(f"{library}: {len(opened)} codes written anew")
-        return 0
+        count, mended = rebuild(library)
+        print_line(f"{library}: {count} codes written anew{_told(mended)}")
+        return PARTLY if mended.lost else 0
     with Library.open(library) as opened:
         total = len(opened)
     with progress_bar("encoding", total, quiet) as advance:
         report = rebuild_with(library, model, progress=lambda so_far: advance(so_far.seen))
     print_line(f"{library}: {report.added} pictures encoded with {model} in {report.seconds:.1f} s")
     return 0
+
+
+def _told(mended: Mended) -> str:
+    """What was made good, and what could not be."""
+    words = ""
+    if mended.changes:
+        words += f"; {mended.changes} lost changes made again"
+    if mended.codes:
+        words += f"; {mended.codes} damaged codes replaced"
+    if mended.lost:
+        words += f"; {mended.lost} changes are lost, add the folders again to bring their pictures back"
+    return words

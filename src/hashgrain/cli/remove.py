@@ -15,15 +15,21 @@ def remove(
         list[str] | None, typer.Argument(metavar="PATH...", help="Files, or folders with all below them.")
     ] = None,
     ids: Annotated[list[int] | None, typer.Option("--id", help="An item's id. Repeatable.")] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Do not keep the files out when they are added again.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Remove items from LIBRARY. The picture files themselves are not touched."""
+    """Remove items from LIBRARY: all that are named, or none. The picture files themselves are not touched.
+
+    Later runs of `hashgrain add` leave the files out; `add --again` brings them back.
+    """
     from hashgrain.library import Library
 
     if not items and not ids:
         raise typer.BadParameter("give paths, or --id", param_hint="PATH")
     with Library.open(library, "w") as opened:
-        removed = opened.remove([*(items or []), *(ids or [])])
+        removed = opened.remove([*(items or []), *(ids or [])], forget=forget)
     if as_json:
         print_json({"removed": removed})
     else:

@@ -98,10 +98,10 @@ class Bundle:
             files.sync_folder(target.parent)
         return target
 
-    def write_inside(self, library: str | Path) -> None:
-        """The same into the folder of a library, where no link is followed."""
-        inside.make_folder(library, FOLDER)
-        _write(Path(library), (FOLDER,), self)
+    def write_inside(self, library: str | Path, folder: str = FOLDER) -> None:
+        """The same into a folder of a library, where no link is followed."""
+        inside.make_folder(library, folder)
+        _write(Path(library), (folder,), self)
         inside.sync_names(library)
 
     @classmethod
@@ -113,9 +113,9 @@ class Bundle:
         return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
 
     @classmethod
-    def read_inside(cls, library: str | Path) -> Bundle:
-        """The copy in the folder of a library, which may come from a stranger: no link is followed."""
-        return _read(Path(library) / FOLDER, lambda name, cap: inside.read(library, FOLDER, name, cap=cap))
+    def read_inside(cls, library: str | Path, folder: str = FOLDER) -> Bundle:
+        """The copy in a folder of a library, which may come from a stranger: no link is followed."""
+        return _read(Path(library) / folder, lambda name, cap: inside.read(library, folder, name, cap=cap))
 
 
 def is_shipped(bundle: Bundle) -> bool:

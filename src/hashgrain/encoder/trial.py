@@ -84,12 +84,15 @@ def _try(onnx: bytes, limits: Limits) -> dict[str, Any]:
     """What the process answers, or why there is no answer."""
     whose = f"the graph of model {limits.name!r}"
     here = str(Path(__file__).parent.parent.parent)
+    # A thread pool of a linear algebra library would only eat into the memory cap.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", BOOTSTRAP, here, json.dumps(asdict(limits))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=environment,
             start_new_session=True,  # Ctrl-C is for the run, which then ends its trial
         )
     except OSError as error:
@@ -174,7 +177,8 @@ def _peak() -> int | None:
     """The most memory this process held, in bytes; None where the system does not tell."""
     with contextlib.suppress(OSError):  # Linux; what getrusage tells there counts the parent's memory too
         status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM"))
+        found = [int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")]
+        return found[0] if found else None
     try:
         import resource
     except ImportError:

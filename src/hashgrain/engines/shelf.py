@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.engines.embedded import compared_bits
 from hashgrain.errors import LibraryError
@@ -68,6 +69,7 @@ class Shelf:
     """One library's indexes. Looking at files happens on another thread: no search ever waits for one."""
 
     def __init__(self, library: Path, grains: Grains) -> None:
+        self.library = library
         self.folder = library / FOLDER
         self.grains = grains
         self._opened: dict[str, tuple[str, Index]] = {}  # by name, with the fingerprint
@@ -125,7 +127,7 @@ class Shelf:
         build = build_tables if plan.kind == "tables" else build_lists
         index = build(snapshot.segments, plan.first, plan.end, plan.bits)
         try:
-            self.folder.mkdir(exist_ok=True)
+            inside.make_folder(self.library, FOLDER)
             save(index, self.folder / plan.file_name, plan.fingerprint)
         except OSError as error:
             raise LibraryError(
@@ -134,8 +136,7 @@ class Shelf:
             ) from error
         for name in self._names():
             if name != plan.file_name and _replaces(plan, name):
-                with suppress(OSError):  # in use elsewhere, on some systems; harmless
-                    (self.folder / name).unlink()
+                self._remove(name)
 
     def make_all(
         self,
@@ -148,8 +149,7 @@ class Shelf:
         that it will not be. Returns those that did not fit. Files that are damaged or stale go first."""
         cap = default_memory() if memory is None else memory
         for file, _ in self.damaged(snapshot) if not dry_run else ():
-            with suppress(OSError):
-                file.unlink()
+            self._remove(file.name)
         self._sweep(dry_run)
         plans, left_out = self.plans(snapshot), []
         taken = {name: self._size(name) for name in self._names()}
@@ -184,22 +184,25 @@ class Shelf:
         return sum(self._size(name) for name in self._names())
 
     def _size(self, name: str) -> int:
-        try:
-            return (self.folder / name).stat().st_size
-        except OSError:  # taken off by another program meanwhile
-            return 0
+        return inside.size(self.library, FOLDER, name)
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError):  # in use elsewhere, on some systems; harmless
+            inside.remove(self.library, FOLDER, name)
 
     def _sweep(self, dry_run: bool) -> None:
         """Give back the space of files that were never finished, if nobody has written to them for long."""
         with suppress(OSError):
-            for file in [] if dry_run else self.folder.glob(f"*{SUFFIX}.*{UNFINISHED}"):
-                if time.time() - file.stat().st_mtime > ABANDONED_S:
-                    file.unlink()
+            for name in [] if dry_run else inside.names(self.library, FOLDER):
+                index, _, rest = name.partition(SUFFIX)
+                begun = _is_index(index + SUFFIX) and rest.startswith(".") and rest.endswith(UNFINISHED)
+                if begun and time.time() - inside.look(self.library, FOLDER, name).st_mtime > ABANDONED_S:
+                    self._remove(name)
 
     def _names(self) -> list[str]:
         """By first row, and of those that begin together the longest first."""
         try:
-            names = [each.name for each in self.folder.iterdir() if _is_index(each.name)]
+            names = [name for name in inside.names(self.library, FOLDER) if _is_index(name)]
         except OSError:  # there are none, or none that can be read
             return []
         return sorted(names, key=lambda name: (_parsed(name)[0:2], -_parsed(name)[2]))
@@ -219,7 +222,7 @@ class Shelf:
     def _look(self, snapshot: Snapshot) -> None:
         """Start opening what is new, unless that is under way or nothing is."""
         try:
-            changed = self.folder.stat().st_mtime_ns
+            changed = inside.look(self.library, FOLDER).st_mtime_ns
         except OSError:
             return
         with self._lock:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.hamming.mapping import Mapping
 from hashgrain.hamming.neighbours import Path
 from hashgrain.hamming.question import Question
 from hashgrain.hamming.rows import BLOCK, Plane, Rows, Run, piece
@@ -34,6 +35,7 @@ class Index(Protocol):
     def n(self) -> int: ...
     @property
     def tally(self) -> Tally: ...
+    def cut(self) -> bool: ...
     def serves(self, bits: int) -> bool: ...
     def described(self) -> tuple[Any, ...]: ...
 
@@ -50,6 +52,11 @@ class Tables:
 
     path: Path = "tables"
     tally: Tally = field(default_factory=Tally)
+    mapping: Mapping | None = None  # the file it lies in
+
+    def cut(self) -> bool:
+        """Whether its file was cut short since it was mapped: then answers by it are none."""
+        return self.mapping is not None and self.mapping.cut()
 
     def serves(self, bits: int) -> bool:
         return bits % CHUNK == 0 and bits <= CHUNK * len(self.starts)
@@ -72,6 +79,10 @@ class Lists:
 
     path: Path = "lists"
     tally: Tally = field(default_factory=Tally)
+    mapping: Mapping | None = None  # the file it lies in
+
+    def cut(self) -> bool:
+        return self.mapping is not None and self.mapping.cut()
 
     def serves(self, bits: int) -> bool:
         return bits == self.bits

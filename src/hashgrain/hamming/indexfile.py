@@ -7,21 +7,23 @@ it was made from by a fingerprint, so that an index of other rows, or of another
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import secrets
 import zlib
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain import inside
 from hashgrain.codes import MAX_BITS
 from hashgrain.errors import LibraryError
 from hashgrain.hamming import native
 from hashgrain.hamming.index import BUCKETS, CHUNK, MAX_TABLES, Lists, Tables
+from hashgrain.hamming.mapping import map_file
 
 MAGIC = "hashgrain index 1"
 UNFINISHED = ".part"
@@ -51,10 +53,11 @@ class Facts:
 def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
     """Write an index beside its name and give it the name when it is whole."""
     aside = file.with_name(f"{file.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    library, folder = file.parent.parent, file.parent.name
     bits = CHUNK * len(index.starts) if isinstance(index, Tables) else index.bits
     arrays, place = [], HEADER
     try:
-        with open(aside, "wb") as out:
+        with open(_open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL), "wb") as out:
             for name in ARRAYS[index.path]:
                 array = np.ascontiguousarray(getattr(index, name))
                 out.seek(place)
@@ -66,16 +69,22 @@ def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
             out.write(_header(Facts(index.path, index.first, index.n, bits, fingerprint, tuple(arrays))))
             out.flush()
             os.fsync(out.fileno())
-        os.replace(aside, file)
+        inside.rename(library, (folder,), aside.name, file.name)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            inside.remove(library, folder, aside.name)
         raise
+
+
+def _open(file: Path, flags: int = os.O_RDONLY) -> int:
+    """An index lies in a folder of a library, which may come from a stranger: neither may be a link."""
+    return inside.open_file(file.parent.parent, file.parent.name, file.name, flags=flags)
 
 
 def read_facts(file: Path) -> Facts:
     """The first line, or an error that says what is wrong with it."""
     try:
-        with open(file, "rb") as opened:
+        with open(_open(file), "rb") as opened:
             line = opened.read(HEADER).split(b"\n", 1)[0]
         magic, checksum, text = line.split(b" | ", 2)
         if magic.decode() != MAGIC or int(checksum) != zlib.crc32(text):
@@ -98,10 +107,11 @@ def open_index(file: Path, fingerprint: str) -> Tables | Lists:
     if facts.fingerprint != fingerprint:
         raise LibraryError(f"{file}: an index of other rows; it is made anew by `hashgrain index`")
     try:
-        with open(file, "rb") as opened:
-            whole = np.frombuffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        with open(_open(file), "rb") as opened:
+            mapping = map_file(opened.fileno(), os.fstat(opened.fileno()).st_size)
+        whole = np.frombuffer(mapping.view, np.uint8)
         arrays = {each[0]: _mapped(whole, *each) for each in facts.arrays}
-        return _sound(facts, arrays)
+        return replace(_sound(facts, arrays), mapping=mapping)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise LibraryError(f"{file}: damaged ({error}); it is made anew by `hashgrain index`") from error
 

@@ -7,12 +7,14 @@ its greatest value. A truncated file is refused.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 import struct
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,21 +33,12 @@ from PIL import (
 )
 
 from hashgrain.errors import ImageError
+from hashgrain.files import read_regular
+from hashgrain.images.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
+from hashgrain.images.details import details_of
+from hashgrain.images.extras import extra_format, is_raw, open_raw
+from hashgrain.images.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
 
-DEFAULT_MAX_PIXELS = 100_000_000
-FORMATS = {
-    "JPEG": "jpeg",
-    "MPO": "jpeg",  # what some cameras write: a JPEG with more pictures behind the first
-    "PNG": "png",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "BMP": "bmp",
-    "TIFF": "tiff",
-    "AVIF": "avif",
-    "HEIF": "heic",
-}
-KNOWN = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
-HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 # What Pillow and the libraries under it raise for files made to be wrong.
 HOSTILE = (
     OSError,
@@ -64,6 +57,8 @@ HOSTILE = (
 )
 EXIF_DATE, EXIF_ORIGINAL_DATE, EXIF_IFD = 306, 36867, 0x8769
 
+BAND = 1 << 22  # pixels converted at a time
+
 Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to do
 Pixels = NDArray[np.uint8]
 
@@ -76,6 +71,17 @@ class Facts:
     height: int
     format: str
     taken: str | None
+    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see details.py
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture whose header is read, and not yet more."""
+
+    image: Image.Image
+    data: bytes  # empty where it did not come as a file
+    exif: Image.Exif
+    facts: Facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,48 +96,60 @@ def open_picture(
     size: tuple[int, int] | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     name: str = "picture",
+    edge: int | None = None,
+    memory: int | None = None,
 ) -> Picture:
-    """Open a path, bytes, a PIL image or an array; with `size`, the whole picture squashed to (width, height)."""
+    """Open a path, bytes, a PIL image or an array; with `size`, the whole picture squashed to (width, height), with
+    `edge`, shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
         source = read_file(name)
+    allowed = budget(max_pixels) if memory is None else memory
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = _opened(source, max_pixels, name)
-            facts = _facts(image)
-            pixels = np.asarray(_squashed(image, size) if size else to_rgb(_upright(image)))
+            opened = _opened(source, max_pixels, allowed, name)
+            _draft(opened, size, edge)
+            check_cost(opened.image, opened.data, allowed, name)
+            pixels = np.asarray(_shaped(opened, size, edge))
     except ImageError:
         raise
     except HOSTILE as error:
         raise ImageError(f"{name}: {_plainly(error)}") from None
-    return Picture(pixels, facts)
+    return Picture(pixels, opened.facts)
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a file, or a refusal that says why."""
+    """The bytes of a regular file of at most MAX_BYTES, or a refusal that says why."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ImageError(f"{path}: cannot be read ({reason})") from None
+        return read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode to 8-bit RGB, by the rules at the top of this file."""
-    mode = image.mode
-    if mode == "RGB":
+    if image.mode == "RGB":
         return image
+    if image.mode == "F":
+        return _stretched(image)
+    image.load()
+    if image.width * image.height <= BAND:
+        return _converted(image)
+    rgb = Image.new("RGB", image.size)  # in bands: converting all of it at once would take several times its memory
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb.paste(_converted(band), (0, top))
+    return rgb
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    mode = image.mode
     if mode.startswith("I;16") or mode == "I":
         grey = np.asarray(image).astype(np.int64)
         # Pillow opens 16-bit grey PNG as either mode; both hold 0..65535.
         return Image.fromarray((grey.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if mode == "F":
-        grey = np.nan_to_num(np.asarray(image, np.float64))
-        low, high = grey.min(), grey.max()
-        scaled = (grey - low) / (high - low) * 255 if high > low else np.zeros_like(grey)
-        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
     if mode in ("RGBA", "LA", "La", "RGBa", "PA") or "transparency" in image.info:
         above = image.convert("RGBA")
         white = Image.new("RGBA", above.size, (255, 255, 255, 255))
@@ -139,23 +157,53 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _opened(source: Any, max_pixels: int, name: str) -> Image.Image:
+def _stretched(image: Image.Image) -> Image.Image:
+    """Floating-point grey, from its least to its greatest value; a band at a time, in double precision."""
+    image.load()
+    bands = [(0, top, image.width, min(top + 256, image.height)) for top in range(0, image.height, 256)]
+    spans = [
+        (part.min(), part.max()) for part in (np.nan_to_num(np.asarray(image.crop(box), np.float64)) for box in bands)
+    ]
+    low, high = float(min(span[0] for span in spans)), float(max(span[1] for span in spans))
+    grey = Image.new("L", image.size)
+    for box in bands:
+        part = np.nan_to_num(np.asarray(image.crop(box), np.float64))
+        scaled = (part - low) / (high - low) * 255 if high > low else np.zeros_like(part)
+        grey.paste(Image.fromarray(scaled.astype(np.uint8)), box[:2])
+    return grey.convert("RGB")
+
+
+def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
     if isinstance(source, Image.Image):
-        _check_size(source.size, max_pixels, name)
-        source.load()
-        return source
+        check_pixels(source.size, max_pixels, name)
+        return _described(source, b"")
     if isinstance(source, np.ndarray):
-        return _from_array(source, max_pixels, name)
+        return _described(_from_array(source, max_pixels, name), b"")
     if not isinstance(source, (bytes, bytearray, memoryview)):
         raise ImageError(f"{name}: a picture is a path, bytes, a PIL image or an array, not {type(source).__name__}")
     if not source:
         raise ImageError(f"{name}: the file is empty")
+    data = bytes(source)
+    if is_raw(data):
+        raw = open_raw(data, max_pixels, allowed, name)
+        facts = _facts(raw.image, raw.exif)
+        return _Opened(raw.image, b"", raw.image.getexif(), Facts(*raw.size, "raw", facts.taken, facts.details))
+    extra = extra_format(data, max_pixels, name)
+    formats = [extra] if extra else [known for known in FORMATS if known not in EXTRA_FORMATS]  # MPO comes as a JPEG
     try:
-        image = Image.open(io.BytesIO(source), formats=_formats(bytes(source[:16]), name))
+        image = Image.open(io.BytesIO(data), formats=[*formats, "AVIF"] if extra == "HEIF" else formats)
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture of a format we open ({KNOWN})") from None
-    _check_size(image.size, max_pixels, name)
-    return image
+    check_pixels(image.size, max_pixels, name)
+    return _described(image, data)
+
+
+def _described(image: Image.Image, data: bytes) -> _Opened:
+    try:
+        exif = image.getexif()
+    except HOSTILE:  # broken notes about a picture do not make it a broken picture
+        exif = Image.Exif()
+    return _Opened(image, data, exif, _facts(image, exif))
 
 
 def _from_array(array: NDArray[Any], max_pixels: int, name: str) -> Image.Image:
@@ -166,45 +214,19 @@ def _from_array(array: NDArray[Any], max_pixels: int, name: str) -> Image.Image:
             f"{name}: an array is uint8 (height, width), (height, width, 3) or (height, width, 4),"
             f" not {array.dtype} {shape}"
         )
-    _check_size((shape[1], shape[0]), max_pixels, name)
+    check_pixels((shape[1], shape[0]), max_pixels, name)
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _formats(start: bytes, name: str) -> list[str]:
-    """The formats to try; HEIC only where its decoder is installed, and only loaded for a HEIC file."""
-    if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS:
-        try:
-            import pillow_heif
-        except ImportError:
-            raise ImageError(f"{name}: HEIC needs an extra: pip install 'hashgrain[heic]'") from None
-        pillow_heif.register_heif_opener()
-        return ["HEIF", "AVIF"]
-    return [known for known in FORMATS if known not in ("HEIF", "MPO")]  # MPO comes as a JPEG
-
-
-def _check_size(size: tuple[int, int], max_pixels: int, name: str) -> None:
-    pixels = size[0] * size[1]
-    if pixels < 1:
-        raise ImageError(f"{name}: the picture has no pixels")
-    if pixels > max_pixels:
-        raise ImageError(
-            f"{name}: {size[0]} x {size[1]} is {pixels / 1e6:.0f} million pixels, more than the {max_pixels / 1e6:g}"
-            " million allowed; raise the limit with --max-pixels if you trust it"
-        )
-
-
-def _facts(image: Image.Image) -> Facts:
+def _facts(image: Image.Image, exif: Image.Exif) -> Facts:
     width, height = image.size
-    orientation, taken = 1, None
-    try:
-        exif = image.getexif()
-        orientation = exif.get(0x0112, 1)
-        taken = _date(exif.get_ifd(EXIF_IFD).get(EXIF_ORIGINAL_DATE)) or _date(exif.get(EXIF_DATE))
-    except HOSTILE:
-        pass  # broken notes about a picture do not make it a broken picture
-    if orientation in (5, 6, 7, 8):
+    if _orientation(exif) in (5, 6, 7, 8):
         width, height = height, width
-    return Facts(width, height, FORMATS.get(image.format or "", "pixels"), taken)
+    taken = None
+    with contextlib.suppress(*HOSTILE):
+        taken = _date(exif.get_ifd(EXIF_IFD).get(EXIF_ORIGINAL_DATE)) or _date(exif.get(EXIF_DATE))
+    details = details_of(image, exif, HOSTILE)
+    return Facts(width, height, FORMATS.get(image.format or "", "pixels"), taken, details)
 
 
 def _date(text: object) -> str | None:
@@ -218,25 +240,39 @@ def _date(text: object) -> str | None:
     return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
 
 
-def _squashed(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resized while still cheap: JPEG is decoded at a fraction of its size, turning comes last."""
-    swapped = _orientation(image) in (5, 6, 7, 8)
-    target = (size[1], size[0]) if swapped else size
-    image.draft("RGB", (2 * target[0], 2 * target[1]))  # no effect on other formats
-    small = to_rgb(image)
-    if small.size != target:
-        small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return _turned(small, _orientation(image))
+def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> None:
+    """Have a JPEG decoded at a fraction of its size, at least twice what is wanted. No effect on other formats."""
+    image = opened.image
+    if size:
+        image.draft("RGB", (2 * size[0], 2 * size[1]) if not _is_turned(opened) else (2 * size[1], 2 * size[0]))
+    elif edge and 2 * edge < max(image.size):
+        share = 2 * edge / max(image.size)
+        image.draft("RGB", (max(1, round(image.width * share)), max(1, round(image.height * share))))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> Image.Image:
+    """Resized while still cheap: turning comes last."""
+    image = opened.image
     image.load()
-    return _turned(image, _orientation(image))
+    small = to_rgb(image)
+    if size:
+        target = (size[1], size[0]) if _is_turned(opened) else size
+        if small.size != target:
+            small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    elif edge:
+        share = min(1.0, edge / max(small.size))
+        target = (max(1, round(small.width * share)), max(1, round(small.height * share)))
+        small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return _turned(small, _orientation(opened.exif))
 
 
-def _orientation(image: Image.Image) -> int:
+def _is_turned(opened: _Opened) -> bool:
+    return _orientation(opened.exif) in (5, 6, 7, 8)
+
+
+def _orientation(exif: Image.Exif) -> int:
     try:
-        return int(image.getexif().get(0x0112, 1))
+        return int(exif.get(0x0112, 1))
     except HOSTILE:
         return 1
 

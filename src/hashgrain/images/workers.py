@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import queue
-import struct
 import subprocess
 import sys
 import threading
@@ -24,26 +23,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 
 from hashgrain.errors import ImageError
-from hashgrain.images.decode import DEFAULT_MAX_PIXELS, Facts, Picture, open_picture
+from hashgrain.images import processes
+from hashgrain.images.cost import DEFAULT_MAX_PIXELS, budget
+from hashgrain.images.decode import Facts, Picture, open_picture
+from hashgrain.images.formats import MAX_BYTES
 
 T = TypeVar("T")
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
 LOOK_AHEAD_BYTES = 128 << 20
 BASE_MEMORY = 512 << 20  # address space of an idle worker, generously
-MEMORY_PER_PIXEL = 16  # RGBA, its composite and the result at once
-LENGTH = struct.Struct("<Q")
-# Run with -c, Python puts the working folder first on its path; a numpy.py there must not be imported.
-BOOTSTRAP = (
-    "import sys; sys.path[:] = [sys.argv[1]] + [p for p in sys.path if p];"
-    "from hashgrain.images.workers import serve; serve(sys.argv[2])"
-)
+START_SECONDS = 60.0  # loading takes a third of one
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,8 @@ class Limits:
     size: tuple[int, int] | None
     max_pixels: int
     timeout: float
-    memory: int
+    memory: int  # of the whole process
+    decoding: int  # that a picture may take, as far as its header tells
 
 
 def decode_workers() -> int:
@@ -71,8 +67,9 @@ class DecodePool:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         memory: int | None = None,
     ) -> None:
-        memory = BASE_MEMORY + MEMORY_PER_PIXEL * max_pixels if memory is None else memory
-        self.limits = Limits(size, max_pixels, timeout, memory)
+        decoding = budget(max_pixels, workers)
+        memory = BASE_MEMORY + MAX_BYTES + decoding if memory is None else memory
+        self.limits = Limits(size, max_pixels, timeout, memory, decoding)
         self._tasks: queue.SimpleQueue[tuple[bytes, Future[Picture | ImageError]] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._workers = [_Worker(self.limits) for _ in range(workers)]
@@ -157,19 +154,18 @@ class _Worker:
         self.late = False
 
     def decode(self, data: bytes) -> Picture | ImageError:
-        self.late = False
+        """The picture or its refusal; a WorkerError where no process can be had, which is no picture's fault."""
         process = self.process
+        if process is None or process.poll() is not None:
+            process = self._start()
+        self._within(self.limits.timeout)
         try:
-            if process is None or process.poll() is not None:
-                process = self.process = self._start()
-            stdin, stdout = process.stdin, process.stdout
-            assert stdin is not None
-            assert stdout is not None
-            self.deadline = time.monotonic() + self.limits.timeout
-            stdin.write(LENGTH.pack(len(data)))
-            stdin.write(data)
-            stdin.flush()
-            return _read_answer(stdout)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(processes.LENGTH.pack(len(data)))
+            process.stdin.write(data)
+            process.stdin.flush()
+            return _read_answer(process.stdout)
         except (OSError, EOFError):
             self.kill()
             if self.late:
@@ -178,6 +174,19 @@ class _Worker:
         finally:
             self.deadline = None
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = self.process = processes.start(__name__, json.dumps(asdict(self.limits)))
+        self._within(START_SECONDS)
+        try:
+            processes.await_ready(process)
+        finally:
+            self.deadline = None
+        return process
+
+    def _within(self, seconds: float) -> None:
+        self.late = False
+        self.deadline = time.monotonic() + seconds
+
     def kill_if_late(self) -> None:
         deadline = self.deadline
         if deadline is not None and time.monotonic() > deadline:
@@ -185,89 +194,48 @@ class _Worker:
             self.kill()
 
     def kill(self) -> None:
-        process = self.process
-        if process is not None:
-            process.kill()
-            process.wait()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        here = str(Path(__file__).parent.parent.parent)
-        limits = json.dumps(asdict(self.limits))
-        # A thread pool of a linear algebra library would only eat into the memory cap.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-c", BOOTSTRAP, here, limits],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the run, which then ends its workers
-        )
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
 
 def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
     try:
-        return open_picture(data, size=limits.size, max_pixels=limits.max_pixels, name="")
+        return open_picture(data, size=limits.size, max_pixels=limits.max_pixels, memory=limits.decoding, name="")
     except ImageError as error:
         return ImageError(str(error).removeprefix(": "))
 
 
 def _read_answer(stdout: IO[bytes]) -> Picture | ImageError:
-    kind = _exactly(stdout, 1)
-    header = json.loads(_exactly(stdout, LENGTH.unpack(_exactly(stdout, LENGTH.size))[0]))
-    pixels = _exactly(stdout, LENGTH.unpack(_exactly(stdout, LENGTH.size))[0])
+    kind, header, pixels = processes.receive(stdout)
     if kind == b"R":
         return ImageError(header["reason"])
     shaped = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
     return Picture(shaped, Facts(**header["facts"]))
 
 
-def _exactly(stream: IO[bytes], n: int) -> bytes:
-    content = stream.read(n)
-    if len(content) < n:
-        raise EOFError
-    return content
-
-
 def serve(described: str) -> None:
     """The worker's whole life: read a picture, answer, until the pipe ends."""
     values = json.loads(described)
     limits = Limits(**{**values, "size": values["size"] and tuple(values["size"])})
-    _cap_memory(limits.memory)
+    processes.cap_memory(limits.memory)
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    processes.ready()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            (length,) = LENGTH.unpack(_exactly(stdin, LENGTH.size))
-            data = _exactly(stdin, length)
-            _set_alarm(limits.timeout + 5)  # should the parent be gone, nobody else would end a hanging decoder
+            (length,) = processes.LENGTH.unpack(processes.exactly(stdin, processes.LENGTH.size))
+            data = processes.exactly(stdin, length)
+            processes.set_alarm(
+                limits.timeout + 5
+            )  # should the parent be gone, nobody else would end a hanging decoder
             result = _decode(data, limits)
-            _set_alarm(0)
+            processes.set_alarm(0)
             _answer(stdout, result)
 
 
 def _answer(stdout: IO[bytes], result: Picture | ImageError) -> None:
-    header: dict[str, Any]
     if isinstance(result, Picture):
-        kind, pixels = b"P", result.pixels.tobytes()
         header = {"shape": result.pixels.shape, "facts": asdict(result.facts)}
+        processes.send(stdout, b"P", header, result.pixels.tobytes())
     else:
-        kind, pixels, header = b"R", b"", {"reason": str(result)}
-    text = json.dumps(header).encode()
-    stdout.write(kind + LENGTH.pack(len(text)) + text + LENGTH.pack(len(pixels)) + pixels)
-    stdout.flush()
-
-
-def _cap_memory(memory: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit; the deadline still holds
-        return
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-
-
-def _set_alarm(seconds: float) -> None:
-    import signal
-
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        processes.send(stdout, b"R", {"reason": str(result)})

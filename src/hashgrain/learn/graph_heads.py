@@ -44,7 +44,7 @@ def with_hasher(
     head: dict[str, Any] = {"method": type(hasher).__name__}
     if isinstance(hasher, Hasher):
         head |= {setting: int(value) for setting, value in hasher.get_params().items()}
-    backbone = {"name": bundle.name, "digest": bundle.digest, "training": dict(bundle.training)}
+    backbone = {"name": bundle.name, "digest": bundle.code_digest, "training": dict(bundle.training)}
     made = Bundle(
         name,
         append_head(bundle.onnx, projection, dense),

@@ -13,6 +13,7 @@ import torch
 
 from hashgrain import __version__
 from hashgrain.encoder import Bundle, Encoder
+from hashgrain.encoder.seen import KEY, Seen
 from hashgrain.errors import TrainingError
 from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
@@ -59,11 +60,12 @@ def train_bundle(
             return None
         facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
         bundle, parity = _exported(recipe, network, held, facts)
-    bundle = dataclasses.replace(bundle, training={**bundle.training, **facts})
+    seen = Seen.of(training.contents.tolist()).described()
+    bundle = dataclasses.replace(bundle, training={**bundle.training, **facts, KEY: seen})
     bundle.write(out)
     write_card(out / "card.md", recipe, facts, parity)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
-    return facts | {"bundle": str(out), "digest": bundle.digest, "parity": parity}
+    return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
 def _silent(text: str) -> None:

@@ -28,7 +28,11 @@ class Teacher:
             raise TrainingError(
                 f"teacher {bundle} has grains {read.grains}, the recipe {grains}: they must be the same"
             )
-        self.encoder, self.size, self.digest = Encoder(read, threads=torch.get_num_threads()), read.size, read.digest
+        self.encoder, self.size, self.digest = (
+            Encoder(read, threads=torch.get_num_threads()),
+            read.size,
+            read.code_digest,
+        )
         # At once where it will be asked for: that a graph cannot run there is better known before an hour of decoding.
         self.graph = read_graph(read.onnx) if torch.cuda.is_available() else None
 

@@ -6,44 +6,28 @@ again skips what is there, so at most one batch of encoding is lost.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hashgrain.codes import Codes
 from hashgrain.encoder import Encoder
-from hashgrain.errors import ImageError
-from hashgrain.images import DecodePool, Facts, Picture, open_picture
-from hashgrain.sources import Refused, Source, file_of, find
-from hashgrain.store import Item, Moved, New, Replaced, Store, Touched
+from hashgrain.errors import ImageError, LibraryError
+from hashgrain.images import DecodePool, Facts, Picture
+from hashgrain.library.noting import check_meta, differ, merged, sound_details
+from hashgrain.library.reading import is_gone, read, reason_of
+from hashgrain.library.remembering import Memory, Stamp, limits_told, stamp_inside
+from hashgrain.library.report import AddReport, Progress
+from hashgrain.sources import Refused, Source, find
+from hashgrain.store import Item, Moved, New, Noted, Replaced, Store, Touched
+from hashgrain.store.items import encode_path
 
 BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
 MAX_SETTLED = 1_000  # changes without encoding that may wait for a commit
-
-
-@dataclass
-class AddReport:
-    """What became of each picture. `refused` names the files left out, and why."""
-
-    added: int = 0
-    replaced: int = 0
-    moved: int = 0
-    touched: int = 0
-    unchanged: int = 0
-    duplicates: int = 0  # of those added: same bytes as another picture
-    encoded: int = 0  # pictures that went through the network
-    refused: list[Refused] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def seen(self) -> int:
-        return self.added + self.replaced + self.moved + self.touched + self.unchanged + len(self.refused)
+MAX_TIME = 2**63 - 1  # the largest number in a catalogue: some file systems know years past 2262
 
 
 @dataclass(frozen=True)
@@ -56,7 +40,10 @@ class _Waiting:
     facts: Facts | None  # of Python objects, which travel to the decoder in another form
 
 
-Progress = Callable[[AddReport], None]
+def check_sources(sources: Any, meta: Mapping[str, Any] | None = None) -> None:
+    """Raise what `add_sources` would raise before reading anything: do it before a library is made."""
+    check_meta(meta)
+    find(sources)
 
 
 def add_sources(
@@ -66,15 +53,19 @@ def add_sources(
     *,
     ignore: Sequence[str] = (),
     meta: Mapping[str, Any] | None = None,
+    retry: bool = False,
+    again: bool = False,
     workers: int,
     max_pixels: int,
     progress: Progress | None = None,
 ) -> AddReport:
     """Bring a library in line with sources. Returns when everything is durable."""
-    adding = _Adding(store, encoder, dict(meta or {}), progress)
+    memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, workers))
+    adding = _Adding(store, encoder, memory, check_meta(meta), progress)
     started = time.monotonic()
     with DecodePool(encoder.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
-        for waiting, picture in pool.decode(adding.unknown(find(sources, ignore=ignore))):
+        found = find(sources, ignore=ignore, passed=adding.report.passed)
+        for waiting, picture in pool.decode(adding.unknown(found)):
             adding.take(waiting, picture)
     adding.commit()
     adding.report.seconds = round(time.monotonic() - started, 3)
@@ -84,40 +75,51 @@ def add_sources(
 class _Adding:
     """The state of one run: what waits for the encoder, what waits for the commit, the report so far."""
 
-    def __init__(self, store: Store, encoder: Encoder, meta: dict[str, Any], progress: Progress | None) -> None:
+    def __init__(
+        self, store: Store, encoder: Encoder, memory: Memory, meta: dict[str, Any], progress: Progress | None
+    ) -> None:
         self.store = store
         self.encoder = encoder
+        self.memory = memory
         self.meta = meta
         self.progress = progress
         self.report = AddReport()
+        self.decoding: dict[str, str] = {}  # path -> content, of what is on its way through the decoder
+        self.uncommitted: dict[str, str] = {}  # path -> content, of what was recognised and waits for the commit
         self.decoded: list[tuple[_Waiting, Picture]] = []
         self.settled: list[New | Replaced | Moved | Touched] = []
+        self.noted: dict[int, Noted] = {}  # committed after the others: one change of an item a batch
         self.moved_ids: set[int] = set()
 
     def unknown(self, found: Iterator[Source | Refused]) -> Iterator[tuple[_Waiting, bytes]]:
         """Settle what can be settled without looking at pixels; pass on the rest with its bytes."""
-        for source in found:
-            if isinstance(source, Refused):
-                self.report.refused.append(source)
+        for each in found:
+            if isinstance(each, Refused):
+                self._refuse_found(each)
                 continue
-            known = self.store.known(source.path)
-            if known and source.stamp is not None and source.stamp == (known.size, known.mtime_ns):
-                self.report.unchanged += 1
-                self._tell()
-                continue
+            source = _fitting(each)
             try:
-                content, data, facts = _read(source)
+                known = self._known(source.path)
+                if self._settled_by_name(source, known):
+                    continue
+                content, data, facts = read(source)
             except (ImageError, OSError) as error:
-                self.report.refused.append(Refused(source.path, _reason(error)))
+                self._refuse(source.path, source.stamp, error)
                 continue
-            if not self._recognise(source, content, known):
+            if self._comes_twice(source.path, content):
+                continue
+            if self._recognise(source, content, known):
+                self.uncommitted[source.path] = content
+                self.memory.could_be_read(source.path)
+                self._commit_if_many()
+            else:
+                self.decoding[source.path] = content
                 yield _Waiting(source, content, known, facts), data
-            elif len(self.settled) >= MAX_SETTLED:
-                self.commit()
 
     def take(self, waiting: _Waiting, picture: Picture | ImageError) -> None:
         if isinstance(picture, ImageError):
-            self.report.refused.append(Refused(waiting.source.path, _reason(picture)))
+            del self.decoding[waiting.source.path]
+            self._refuse(waiting.source.path, waiting.source.stamp, picture)
             return
         self.decoded.append((waiting, picture))
         if len(self.decoded) >= BATCH:
@@ -131,35 +133,93 @@ class _Adding:
         for waiting, picture in self.decoded:
             facts = waiting.facts or picture.facts
             self._settle(waiting.source, waiting.content, waiting.known, facts, code_of[waiting.content])
-        if self.settled:
-            self.store.commit(self.settled)
+            del self.decoding[waiting.source.path]
+            self.memory.could_be_read(waiting.source.path)
+        self.store.commit(self.settled)
+        self.store.commit(list(self.noted.values()))
+        self.memory.write()
         self.report.encoded += len(unique)
         self.report.duplicates += len(self.decoded) - len(unique)
-        self.decoded, self.settled = [], []
+        self.decoded, self.settled, self.noted, self.uncommitted = [], [], {}, {}
         self.moved_ids.clear()
         self._tell()
+
+    def _commit_if_many(self) -> None:
+        if len(self.settled) + len(self.noted) >= MAX_SETTLED:
+            self.commit()
+
+    def _known(self, path: str) -> Item | None:
+        try:
+            encode_path(path)
+        except LibraryError as error:
+            raise ImageError(str(error)) from None
+        return self.store.known(path)
+
+    def _settled_by_name(self, source: Source, known: Item | None) -> bool:
+        """Whether name, size and time say all there is to say, so that the file need not be read."""
+        if known is None and self.memory.keeps_out(source.path):
+            self.report.kept_out += 1
+        elif known and source.stamp is not None and source.stamp == (known.size, known.mtime_ns):
+            self.report.unchanged += 1
+            self._note(known, {})  # its notes were read with it; since then a person may have changed them
+            self._commit_if_many()
+        elif self.memory.knows_refused(source.path, source.stamp):
+            self.report.known_refused += 1
+        else:
+            return False
+        self._tell()
+        return True
+
+    def _refuse(self, path: str, stamp: Stamp | None, error: ImageError | OSError) -> None:
+        self.report.refused.append(Refused(path, reason_of(error)))
+        self.memory.refuse(path, stamp, error)
+
+    def _refuse_found(self, found: Refused) -> None:
+        """What was refused before there was a source: a file the system withholds, a part of an archive."""
+        stamp = stamp_inside(found.path)
+        if self.memory.keeps_out(found.path):
+            self.report.kept_out += 1
+        elif self.memory.knows_refused(found.path, stamp):
+            self.report.known_refused += 1
+        else:
+            self.report.refused.append(found)
+            self.memory.refuse(found.path, stamp, found.reason)
+
+    def _comes_twice(self, path: str, content: str) -> bool:
+        """Whether the name is under way already: given twice, or twice in an archive. The first one counts."""
+        first = self.decoding.get(path) or self.uncommitted.get(path)
+        if first is None:
+            return False
+        if first == content:
+            self.report.unchanged += 1
+        else:
+            self.report.refused.append(Refused(path, "another picture of this name comes before it, and was taken"))
+        return True
 
     def _recognise(self, source: Source, content: str, known: Item | None) -> bool:
         """Whether the content is in the library already, under this name or another."""
         if known and known.content == content:
             self.settled.append(Touched(known.id, source.stamp))
             self.report.touched += 1
+            self._note(known, source.meta)
             return True
         twins = [item for item in self.store.by_content(content) if item.id not in self.moved_ids]
         if not twins:
             return False
-        gone = [item for item in twins if item.size is not None and not os.path.lexists(file_of(item.path))]
+        gone = [item for item in twins if item.size is not None and is_gone(item.path)]
         if gone and not known:
-            self.settled.append(Moved(gone[0].id, source.path, source.stamp))
-            self.moved_ids.add(gone[0].id)
+            mover = best_match(gone, source.path)
+            self.settled.append(Moved(mover.id, source.path, source.stamp))
+            self.moved_ids.add(mover.id)
             self.report.moved += 1
+            self._note(mover, source.meta)
             return True
         twin = twins[0]
         with self.store.snapshot() as snapshot:
             code = snapshot.code(twin.id)
         if code is None:
             return False
-        facts = Facts(twin.width, twin.height, twin.format, twin.taken)
+        facts = Facts(twin.width, twin.height, twin.format, twin.taken, twin.details)
         self._settle(source, content, known, facts, code)
         self.report.duplicates += 1
         return True
@@ -173,7 +233,8 @@ class _Adding:
             "height": facts.height,
             "format": facts.format,
             "taken": facts.taken,
-            "meta": {**(known.meta if known else {}), **source.meta, **self.meta},
+            "details": sound_details(facts.details, source.path),
+            "meta": self._merged(known.meta if known else {}, source.meta, source.path),
             "code": code,
         }
         if known:
@@ -183,45 +244,34 @@ class _Adding:
             self.settled.append(New(**fields))
             self.report.added += 1
 
+    def _note(self, known: Item, notes: Mapping[str, Any]) -> None:
+        """Bring the metadata of a picture that is there already up to date."""
+        if not notes and not self.meta:
+            return
+        meta = self._merged(known.meta, notes, known.path)
+        if differ(known.meta, meta):
+            self.noted[known.id] = Noted(known.id, meta)
+            self.report.noted += 1
+
+    def _merged(self, known: Mapping[str, Any], notes: Mapping[str, Any], path: str) -> dict[str, Any]:
+        meta, reason = merged(known, notes, self.meta, path)
+        if reason is not None:
+            self.report.notes_refused.append(Refused(path, reason))
+        return meta
+
     def _tell(self) -> None:
         if self.progress:
             self.progress(self.report)
 
 
-def _read(source: Source) -> tuple[str, bytes, Facts | None]:
-    """(content hash, bytes for the decoder, facts where the bytes do not tell them)."""
-    loaded = source.load()
-    if isinstance(loaded, bytes):
-        return hashlib.sha256(loaded).hexdigest(), loaded, None
-    from PIL import Image
-
-    picture = open_picture(loaded, name=source.path)
-    shape = str(picture.pixels.shape).encode()
-    content = hashlib.sha256(shape + picture.pixels.tobytes()).hexdigest()
-    bitmap = io.BytesIO()
-    Image.fromarray(picture.pixels).save(bitmap, "bmp")  # lossless, and costs a copy
-    return content, bitmap.getvalue(), picture.facts
+def best_match(gone: Sequence[Item], path: str) -> Item:
+    """Of pictures whose file is gone, all of the same content, the one a file at `path` was: by its name, then id."""
+    name = os.path.basename(path)
+    return min(gone, key=lambda item: (os.path.basename(item.path) != name, item.id))
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-
-
-def encode_sources(
-    encoder: Encoder, sources: Any, *, workers: int, max_pixels: int
-) -> Iterator[tuple[str, Codes | ImageError]]:
-    """Codes of sources, one by one, without a library. What cannot be opened comes back as its refusal."""
-
-    def readable() -> Iterator[tuple[str, bytes]]:
-        for source in find(sources):
-            if isinstance(source, Refused):
-                refused.append((source.path, ImageError(source.reason)))
-                continue
-            try:
-                yield source.path, _read(source)[1]
-            except (ImageError, OSError) as error:
-                refused.append((source.path, ImageError(_reason(error))))
-
-    refused: list[tuple[str, ImageError]] = []
-    yield from encoder.encode_each(readable(), workers=workers, max_pixels=max_pixels)
-    yield from refused
+def _fitting(source: Source) -> Source:
+    """The source with a stamp that the catalogue can hold."""
+    if source.stamp is None or -MAX_TIME <= source.stamp[1] <= MAX_TIME:
+        return source
+    return replace(source, stamp=(source.stamp[0], max(-MAX_TIME, min(source.stamp[1], MAX_TIME))))

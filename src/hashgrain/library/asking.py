@@ -86,6 +86,9 @@ def ask(
         found = engine.nearest(codes, wanted, grain=question.grain, where=kept)
     else:
         found = engine.within(codes, question.within, grain=question.grain, where=kept, cap=wanted)
+    snapshot.check_segments()
+    if any(index.cut() for index in indexes):  # answers without it are the same
+        return ask(snapshot, [index for index in indexes if not index.cut()], codes, question, clock, more)
     clock.stop("search")
     return found
 

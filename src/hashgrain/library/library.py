@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,13 +16,19 @@ import numpy as np
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.engines import IndexPlan, Shelf
-from hashgrain.errors import BundleError, HashgrainError, LibraryError, QueryError
+from hashgrain.errors import HashgrainError, LibraryError, QueryError
 from hashgrain.images import DEFAULT_MAX_PIXELS, decode_workers
-from hashgrain.library.adding import AddReport, Progress, add_sources
+from hashgrain.library import models
+from hashgrain.library.adding import add_sources
 from hashgrain.library.asking import Clock, Explained, Question, ask, hits
+from hashgrain.library.noting import change_meta, check_meta
+from hashgrain.library.removing import remove_items
+from hashgrain.library.report import AddReport, Progress
+from hashgrain.library.selecting import Named, chosen
 from hashgrain.library.thumbnails import Thumbnails
+from hashgrain.library.updating import files_of, find_moved, forget_gone, gone_of, present
 from hashgrain.search import Hit, check_k
-from hashgrain.sources import file_of, reopen
+from hashgrain.sources import Refused
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 
@@ -36,17 +41,18 @@ class Library:
     def __init__(self, store: Store, bundle: Bundle) -> None:
         self.store = store
         self.bundle = bundle
-        self._thumbnails = Thumbnails(self.path / "thumbs")
+        self._thumbnails = Thumbnails(self.path)
         self.indexes = Shelf(self.path, self.grains)
         self._indexing: threading.Thread | None = None
 
     @classmethod
     def create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path = "default") -> Library:
         """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
-        bundle = _bundle(encoder)
-        store = Store.create(Path(path).expanduser(), grains=bundle.grains, digest=bundle.digest)
+        bundle = bundle_of(encoder)
+        store = Store.create(
+            Path(path).expanduser(), grains=bundle.grains, digest=bundle.code_digest, prepare=bundle.write_inside
+        )
         try:
-            bundle.write(store.path / "model")
             library = cls(store, bundle)
         except BaseException:
             store.close()
@@ -60,9 +66,14 @@ class Library:
         """An existing library: "r" to search, "w" to change it (one writer at a time)."""
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
-        store = Store.open(Path(path).expanduser(), "w" if mode == "w" else "r")
+        target = Path(path).expanduser()
+        models.undo_rename(target)
+        store = Store.open(target, "w" if mode == "w" else "r")
         try:
-            return cls(store, _own_bundle(store))
+            library = cls(store, models.own_bundle(store))
+            if mode == "w":
+                models.settle(store)
+            return library
         except BaseException:
             store.close()
             raise
@@ -74,7 +85,7 @@ class Library:
         if not (target / CATALOGUE).exists():  # also where making one was cut short
             return cls.create(target, "default" if encoder is None else encoder)
         library = cls.open(target, "w")
-        if encoder is not None and _bundle(encoder).digest != library.bundle.digest:
+        if encoder is not None and bundle_of(encoder).digest != library.bundle.digest:
             library.close()
             raise LibraryError(
                 f"{target} was built with another model. Rebuild it: hashgrain rebuild {target} --model BUNDLE"
@@ -120,21 +131,28 @@ class Library:
         *,
         ignore: Sequence[str] = (),
         meta: Mapping[str, Any] | None = None,
+        retry: bool = False,
+        again: bool = False,
         workers: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         progress: Progress | None = None,
     ) -> AddReport:
         """Add files, folders, globs, archives, tables or Python pictures; resumes where it was stopped.
 
-        Unchanged files are skipped, changed ones encoded again, moved ones recognised. Files that cannot be
-        opened are left out and listed in the report. After many new pictures an index is built in the background.
+        Unchanged files are skipped, changed ones encoded again, moved ones recognised; `meta` goes over what those
+        known before have. Files that cannot be opened are left out and listed in the report; until they change they
+        are not tried again, unless by `retry`. What was removed stays out, unless `again` brings it back. After many
+        new pictures an index is built in the background.
         """
+        check_meta(meta)
         report = add_sources(
             self.store,
             self.encoder,
             sources,
             ignore=ignore,
             meta=meta,
+            retry=retry,
+            again=again,
             workers=decode_workers() if workers is None else workers,
             max_pixels=max_pixels,
             progress=progress,
@@ -142,28 +160,47 @@ class Library:
         self._index_soon()
         return report
 
-    def update(self, *, prune: bool = False, progress: Progress | None = None) -> tuple[AddReport, list[Item]]:
-        """Look again at every file of the library. Returns the report and the items whose file is gone.
+    def update(
+        self, *, prune: bool = False, even_most: bool = False, retry: bool = False, progress: Progress | None = None
+    ) -> tuple[AddReport, list[Item]]:
+        """Look again at every file of the library, and for those that were moved. Returns the report and the items
+        whose file is gone.
 
-        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. For changes
-        inside archives and tables, add them again.
+        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. Where that is
+        what it looks like, or most of the library would go, it is an error unless `even_most` is set, too. For
+        changes inside archives and tables, add them again.
         """
-        items = [item for item in self.items() if item.size is not None]
-        plain = [item.path for item in items if file_of(item.path) == item.path and os.path.lexists(item.path)]
-        report = self.add([Path(path) for path in plain], progress=progress)
-        with self.store.snapshot() as snapshot:  # anew: some were moved rather than gone
-            known = snapshot.items([item.id for item in items])
-        gone = [item for item in known if not os.path.lexists(file_of(item.path))]
+        items = files_of(self.store)
+        report = self.add(present(items), retry=retry, progress=progress)
+        report.moved += find_moved(self.store, items)
+        gone = gone_of(self.store, items)
         if prune:
-            self.store.remove([item.id for item in gone])
+            forget_gone(self.store, gone, items, even_most=even_most)
         return report, gone
 
-    def remove(self, items: Iterable[int | str | Path]) -> int:
-        """Remove items by id or by path (a folder's path removes all below it). The files are not touched."""
-        ids = set()
-        for item in items:
-            ids.update([item] if isinstance(item, int) else self._ids_of(item))
-        return self.store.remove(sorted(ids))
+    def remove(self, items: Iterable[Named], *, forget: bool = False) -> int:
+        """Remove items by id or by path (a folder's path removes all below it). The files are not touched, and
+        `add` leaves them out from then on, unless `forget` is set.
+
+        An id or path that is not in the library is an error, and nothing is removed.
+        """
+        return remove_items(self.store, items, forget=forget)
+
+    def meta(
+        self,
+        items: Iterable[Named] | None = None,
+        *,
+        where: str | Mapping[str, Any] | None = None,
+        set: Mapping[str, Any] | None = None,
+        unset: Iterable[str] = (),
+    ) -> int:
+        """Change the metadata of items, by id or path, and of those a filter holds for; of all without either.
+
+        `place.city` names a key inside another. Returns how many items it changed.
+        """
+        with self.store.snapshot() as snapshot:
+            ids = chosen(snapshot, self.path, items, where, "nothing was changed")
+        return change_meta(self.store, ids, set or {}, unset)
 
     def search(
         self,
@@ -246,10 +283,22 @@ class Library:
             raise QueryError(f"no item {item} in {self.path}")
         return found
 
-    def items(self) -> list[Item]:
-        """Everything in the library, by id."""
+    def items(
+        self, named: Iterable[Named] | None = None, *, where: str | Mapping[str, Any] | None = None
+    ) -> list[Item]:
+        """Everything in the library, by id; or what is named by id or path, and what a filter holds for."""
         with self.store.snapshot() as snapshot:
-            return _by_id(snapshot)
+            if named is None and where is None:
+                return _by_id(snapshot)
+            return snapshot.items(chosen(snapshot, self.path, named, where))
+
+    def refusals(self) -> list[Refused]:
+        """The files that are known to be unreadable, and are not tried again until they change."""
+        return [Refused(path, reason) for path, _, reason in self.store.refusals()]
+
+    def kept_out(self) -> list[str]:
+        """The files that were removed by hand, and do not come back by `add`."""
+        return self.store.exclusions()
 
     def codes(self) -> tuple[Codes, list[Item]]:
         """All codes and their items, by id."""
@@ -264,12 +313,14 @@ class Library:
 
     def verify(self) -> list[Problem]:
         """Every check there is; an empty list means all is well. Never raises on damage."""
-        problems = self.store.verify()
-        if not problems:  # what indexes are of can only be told where all else is sound
-            with self.store.snapshot() as snapshot:
-                damaged = [*self.indexes.damaged(snapshot)]
-            problems = [Problem(str(f), why, f"hashgrain index {self.path}", harmless=True) for f, why in damaged]
-        return problems
+        problems = [*self.store.verify(), *models.problems(self.store)]
+        # What indexes are of can only be told where all else is sound.
+        return problems or self.damaged_indexes()
+
+    def damaged_indexes(self) -> list[Problem]:
+        with self.store.snapshot() as snapshot:
+            damaged = [*self.indexes.damaged(snapshot)]
+        return [Problem(str(file), why, f"hashgrain index {self.path}", harmless=True) for file, why in damaged]
 
     def rebuild(self) -> None:
         """Write the code segments anew from the catalogue: mends damage, frees what was removed."""
@@ -339,82 +390,12 @@ class Library:
             raise QueryError(f"no item {item} in {self.path}")
         return Codes(code[None], self.grains)
 
-    def _ids_of(self, path: str | Path) -> list[int]:
-        exact = os.path.abspath(Path(path).expanduser())
-        below = exact.rstrip(os.sep) + os.sep
-        with self.store.snapshot() as snapshot:
-            ids = [i.id for i in snapshot.paths() if i.path in (str(path), exact) or i.path.startswith(below)]
-        if not ids:
-            raise QueryError(f"nothing in {self.path} has the path {path}")
-        return ids
-
 
 def _by_id(snapshot: Snapshot) -> list[Item]:
     return sorted(snapshot.paths(), key=lambda item: item.id)
 
 
-def rebuild_with(
-    path: str | Path, encoder: Encoder | Bundle | str | Path, progress: Progress | None = None
-) -> AddReport:
-    """Encode a whole library again with another model. The old one stays as it is until the new one is ready.
-
-    Every picture must still be readable, or nothing is changed: an item without its file cannot be encoded.
-    """
-    target = Path(path).expanduser().absolute()
-    aside, old = (target.with_name(f".{target.name}.{word}") for word in ("rebuilding", "replaced"))
-    with Library.open(target, "w") as current:
-        shutil.rmtree(aside, ignore_errors=True)
-        with Library.create(aside, encoder) as fresh:
-            report = fresh.add([reopen(item) for item in current.items()], progress=progress)
-        if report.refused:
-            shutil.rmtree(aside)
-            first = report.refused[0]
-            raise LibraryError(
-                f"{target} is as it was: {len(report.refused)} of its pictures cannot be read, such as {first.path}"
-                f" ({first.reason}). Bring them back, or drop them: hashgrain update --prune {target}"
-            )
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(target, old)
-        os.rename(aside, target)
-    shutil.rmtree(old)
-    return report
-
-
-def _bundle(encoder: Encoder | Bundle | str | Path) -> Bundle:
+def bundle_of(encoder: Encoder | Bundle | str | Path) -> Bundle:
     if isinstance(encoder, Encoder):
         return encoder.bundle
     return encoder if isinstance(encoder, Bundle) else Bundle.read(encoder)
-
-
-def _own_bundle(store: Store) -> Bundle:
-    """The library's copy of its model, which must be the one its codes were made with."""
-    folder = Path(store.path) / "model"
-    try:
-        bundle = Bundle.read(folder)
-    except BundleError as error:
-        try:
-            bundle = Bundle.read("default")  # the usual model needs no copy
-        except BundleError:
-            raise error from None
-        if bundle.digest != store.digest:
-            raise LibraryError(
-                f"{store.path}: its model cannot be used ({error}). Put the bundle {store.digest[:8]}… back at {folder}"
-            ) from None
-    if bundle.digest != store.digest:
-        raise LibraryError(
-            f"{store.path} was built with another model ({store.digest[:8]}… not {bundle.digest[:8]}…)."
-            f" Put its own bundle back at {folder}, or rebuild it: hashgrain rebuild {store.path} --model BUNDLE"
-        )
-    return bundle
-
-
-def verify_library(path: str | Path) -> list[Problem]:
-    """Check a library that may be too damaged to open. Raises only where there is no library at all."""
-    target = Path(path).expanduser()
-    try:
-        with Library.open(target) as library:
-            return library.verify()
-    except LibraryError as error:
-        if not (target / CATALOGUE).exists():
-            raise
-        return [Problem(str(target), str(error), "")]

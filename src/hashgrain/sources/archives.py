@@ -1,107 +1,139 @@
 """Pictures in tar archives, webdataset style: files of one key belong together, `.json` describes the rest.
 
-Members are read one after the other and never written to disk, so no name in an archive can lead anywhere.
+Members are read one after the other and never written to disk, so no name in an archive can lead anywhere. An archive
+is read twice: first for the notes whose picture stands elsewhere in it, then for its pictures.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import tarfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from hashgrain.errors import ImageError
+from hashgrain.sources.notes import MAX_APART, NOTES, Apart, Notes, suffix_of
+from hashgrain.sources.passed import count_passed
 from hashgrain.sources.source import MAX_BYTES, SUFFIXES, Refused, Source
+from hashgrain.sources.tar import DAMAGED, Member, Tar, open_tar
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
-MAX_NOTES = 16 << 20
 
 
-def archive_sources(path: str) -> Iterator[Source | Refused]:
-    """The pictures of an archive, each with the metadata of its key."""
-    changed = os.stat(path).st_mtime_ns
-    key = ""
-    pictures: list[tuple[str, bytes | str]] = []
-    notes: dict[str, Any] = {}
-    room = MAX_BYTES  # for all that wait for the rest of their key: a hostile archive has one key for everything
+@dataclass
+class _Group:
+    """What stands together under one key, waiting for the rest of it."""
 
-    def group() -> Iterator[Source | Refused]:
-        for name, content in pictures:
-            if isinstance(content, str):
-                yield Refused(f"{path}!{name}", content)
-            else:
-                yield Source(f"{path}!{name}", lambda content=content: content, (len(content), changed), dict(notes))  # type: ignore[misc]
+    key: str = ""
+    pictures: list[tuple[str, bytes | str]] = field(default_factory=list)  # name, and content or why not
+    notes: Notes = field(default_factory=Notes)
+    room: int = field(
+        default_factory=lambda: MAX_BYTES
+    )  # for all of them: a hostile archive has one key for everything
 
+    def take(self, tar: Tar, member: Member) -> None:
+        content = _content(tar, member, self.room)
+        self.room -= len(content)  # of a refusal too, which is also kept
+        self.pictures.append((member.name, content))
+
+
+def archive_sources(path: str, passed: MutableMapping[str, int] | None = None) -> Iterator[Source | Refused]:
+    """The pictures of an archive, each with the metadata of its key; `passed` counts the other files by suffix."""
+    changed, apart, group = 0, Apart(), _Group()
     try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                if not member.isreg():
+        changed = os.stat(path).st_mtime_ns
+        _find_apart(path, apart)
+        with open_tar(path) as tar:
+            for member in tar.members():
+                if (key := _key(member)) != group.key:
+                    yield from _sources(path, group, changed, apart)
+                    group = _Group(key)
+                if not _is_file(member):
                     continue
-                folder, _, name = member.name.rpartition("/")
-                own_key = f"{folder}/{name.partition('.')[0]}"
-                if own_key != key:
-                    yield from group()
-                    key, pictures, notes, room = own_key, [], {}, MAX_BYTES
-                suffix = os.path.splitext(name)[1].lower()
-                if suffix in SUFFIXES:
-                    content = _content(archive, member, room)
-                    room -= len(content)  # of a refusal too, which is also kept
-                    pictures.append((member.name, content))
+                if suffix_of(member.name) in NOTES:
+                    group.notes.take(tar, member)
+                elif suffix_of(member.name) in SUFFIXES:
+                    group.take(tar, member)
                 else:
-                    notes.update(_notes(archive, member, suffix))
-            _check_end(archive)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        yield from group()
-        yield Refused(path, f"the archive is damaged or cut short ({error})")
+                    count_passed(passed, member.name)
+    except DAMAGED as error:
+        yield from _sources(path, group, changed, apart)
+        yield Refused(path, f"the archive is damaged or cut short ({plainly(error)})")
         return
-    yield from group()
-
-
-def _check_end(archive: tarfile.TarFile) -> None:
-    """tarfile takes an archive that just stops for one that is complete; a complete one ends in zeros."""
-    assert archive.fileobj is not None
-    archive.fileobj.seek(archive.offset)
-    if len(archive.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("it ends without an end mark")
+    yield from _sources(path, group, changed, apart)
+    if apart.full:
+        yield Refused(path, f"notes apart from their pictures take more than {MAX_APART >> 20} MB; some are left out")
 
 
 def read_member(path: str, name: str) -> bytes:
-    """One picture of an archive."""
+    """One picture of an archive; of several with one name the last, which is the one a library holds."""
+    content: bytes | str | None = None
     try:
-        with tarfile.open(path, "r:*") as archive:
-            content = _content(archive, archive.getmember(name))
-    except (tarfile.TarError, KeyError, EOFError) as error:
-        raise ImageError(f"{path}!{name}: cannot be read from its archive ({error})") from None
-    if isinstance(content, str):
-        raise ImageError(f"{path}!{name}: {content}")
+        with open_tar(path) as tar:
+            for member in tar.members():
+                if member.name == name and _is_file(member):
+                    content = _content(tar, member)
+    except DAMAGED as error:
+        if content is None:
+            raise ImageError(f"{path}!{name}: cannot be read from its archive ({plainly(error)})") from None
+    if not isinstance(content, bytes):
+        raise ImageError(f"{path}!{name}: {content or 'is not in its archive any more'}")
     return content
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, room: int | None = None) -> bytes | str:
+def plainly(error: BaseException) -> str:
+    if isinstance(error, EOFError):
+        return "unexpected end of data"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _find_apart(path: str, apart: Apart) -> None:
+    """Collect the notes that do not stand beside a picture of their key. Damage is told of when pictures are read."""
+    key, notes, pictures = "", Notes(), False
+    with suppress(*DAMAGED), open_tar(path) as tar:
+        for member in tar.members():
+            if _key(member) != key:
+                if notes.files and not pictures:
+                    apart.keep(key, notes)
+                key, notes, pictures = _key(member), Notes(), False
+            if _is_file(member) and suffix_of(member.name) in NOTES:
+                notes.take(tar, member)
+            pictures = pictures or (_is_file(member) and suffix_of(member.name) in SUFFIXES)
+    if notes.files and not pictures:
+        apart.keep(key, notes)
+
+
+def _sources(path: str, group: _Group, changed: int, apart: Apart) -> Iterator[Source | Refused]:
+    if not group.pictures:
+        return
+    notes = apart.with_others(group.key, group.notes)
+    values = notes.values()
+    for name, content in group.pictures:
+        if isinstance(content, str):
+            yield Refused(f"{path}!{name}", content)
+        else:
+            yield Source(f"{path}!{name}", lambda content=content: content, (len(content), changed), dict(values))  # type: ignore[misc]
+    for name, reason in notes.refused:
+        yield Refused(f"{path}!{name}", reason)
+
+
+def _key(member: Member) -> str:
+    folder, _, name = member.name.rpartition("/")
+    return f"{folder}/{name.partition('.')[0]}"
+
+
+def _is_file(member: Member) -> bool:
+    return member.regular or member.sparse
+
+
+def _content(tar: Tar, member: Member, room: int | None = None) -> bytes | str:
     """The bytes, or why not."""
+    if member.sparse:
+        return "is stored as a sparse file"
+    if "\0" in member.name:
+        return "its name holds a zero byte"
     if member.size > MAX_BYTES:
         return f"the file is larger than {MAX_BYTES >> 20} MB"
     if room is not None and member.size > room:
         return f"the files of its key are larger than {MAX_BYTES >> 20} MB together"
-    file = archive.extractfile(member)
-    content = file.read() if file else b""
-    if len(content) < member.size:
-        raise tarfile.ReadError("unexpected end of data")
-    return content
-
-
-def _notes(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[str, Any]:
-    if suffix not in (".json", ".txt", ".cls") or member.size > MAX_NOTES:
-        return {}
-    content = _content(archive, member)
-    text = content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
-    if suffix == ".txt":
-        return {"text": text.strip()}
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    if suffix == ".cls":
-        return {"cls": value}
-    return value if isinstance(value, dict) else {}
+    return tar.content(member)

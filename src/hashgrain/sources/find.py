@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from hashgrain.errors import SourceError
+from hashgrain.files import open_regular
+from hashgrain.images.formats import START, looks_like_a_picture
 from hashgrain.sources.archives import ARCHIVES, archive_sources
+from hashgrain.sources.ignoring import IGNORE_FILE, is_ignored, read_patterns
+from hashgrain.sources.passed import count_passed
 from hashgrain.sources.source import SUFFIXES, file_source
 from hashgrain.sources.source import Refused as Refused
 from hashgrain.sources.source import Source as Source
 from hashgrain.sources.tables import table_sources
 
-IGNORE_FILE = ".hashgrainignore"
+Passed = MutableMapping[str, int]
 CATALOGUE = "catalogue.sqlite"  # a folder with this file is a library of ours, not a folder of pictures
 
 
-def find(sources: Any, *, ignore: Sequence[str] = ()) -> Iterator[Source | Refused]:
+def find(sources: Any, *, ignore: Sequence[str] = (), passed: Passed | None = None) -> Iterator[Source | Refused]:
     """The pictures of one source or of many.
 
     A source is a file, a folder, a glob, an archive (.tar), a table (.parquet), a picture (PIL image, array,
     bytes), or (name, picture) or (name, picture, metadata). A missing path is an error at once, before
-    anything is read.
+    anything is read. `passed` is filled with how many files of each suffix were passed over ("" for none).
     """
     listed = [sources] if _is_one(sources) else sources
     if isinstance(listed, (list, tuple)):
@@ -34,14 +37,14 @@ def find(sources: Any, *, ignore: Sequence[str] = ()) -> Iterator[Source | Refus
             if isinstance(path, str) and not os.path.lexists(path):
                 raise SourceError(f"no such file or folder: {path}")
         listed = named
-    return _each(listed, ignore)
+    return _each(listed, ignore, passed)
 
 
-def _each(listed: Iterable[Any], ignore: Sequence[str]) -> Iterator[Source | Refused]:
+def _each(listed: Iterable[Any], ignore: Sequence[str], passed: Passed | None) -> Iterator[Source | Refused]:
     for position, source in enumerate(listed):
         for path in _paths(source):
             if isinstance(path, str):
-                yield from _from_path(path, ignore)
+                yield from _from_path(path, ignore, passed)
             else:
                 yield _from_object(path, position)
 
@@ -87,25 +90,25 @@ def _from_object(value: Any, position: int) -> Source | Refused:
     return Source(name, lambda: bytes(picture) if isinstance(picture, bytearray) else picture, meta=dict(meta))
 
 
-def _from_path(path: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
+def _from_path(path: str, ignore: Sequence[str], passed: Passed | None) -> Iterator[Source | Refused]:
     try:
         status = os.stat(path)
     except OSError as error:
         yield Refused(path, error.strerror or str(error))
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _walk(path, ignore)
+        yield from _walk(path, ignore, passed)
     elif not stat.S_ISREG(status.st_mode):
         yield Refused(path, "is not a file")
     elif path.lower().endswith(ARCHIVES):
-        yield from archive_sources(path)
+        yield from archive_sources(path, passed)
     elif path.lower().endswith(".parquet"):
         yield from table_sources(path)
     else:
         yield file_source(path, status)
 
 
-def _walk(top: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
+def _walk(top: str, ignore: Sequence[str], passed: Passed | None) -> Iterator[Source | Refused]:
     """All pictures below a folder, sorted; each real folder once, so that links cannot lead in circles."""
     seen: set[tuple[int, int]] = set()
     waiting: list[tuple[str, tuple[str, ...]]] = [(top, tuple(ignore))]
@@ -124,12 +127,17 @@ def _walk(top: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
         if CATALOGUE in names:
             continue
         if IGNORE_FILE in names:
-            patterns += _patterns(os.path.join(folder, IGNORE_FILE))
+            try:
+                patterns += read_patterns(os.path.join(folder, IGNORE_FILE))
+            except SourceError as error:
+                # Which names it would leave out is unknown: adding all of them is the harder to take back.
+                yield Refused(folder, f"its {IGNORE_FILE} {error}; nothing of the folder is added")
+                continue
         inner = []
         for entry in entries:
-            if entry.name.startswith(".") or any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns):
+            if entry.name.startswith(".") or is_ignored(entry.name, patterns):
                 continue
-            found = _entry(entry)
+            found = _entry(entry, passed)
             if found is None:
                 inner.append((entry.path, patterns))
             else:
@@ -137,22 +145,22 @@ def _walk(top: str, ignore: Sequence[str]) -> Iterator[Source | Refused]:
         waiting.extend(reversed(inner))
 
 
-def _entry(entry: os.DirEntry[str]) -> list[Source | Refused] | None:
+def _entry(entry: os.DirEntry[str], passed: Passed | None) -> list[Source | Refused] | None:
     """What a folder's entry gives; None for a folder."""
+    suffix = os.path.splitext(entry.name)[1].lower()
     try:
         if entry.is_dir():
             return None
-        if os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
-            return []
-        status = entry.stat()
+        if suffix in SUFFIXES or not suffix:
+            status = entry.stat()
+            if stat.S_ISREG(status.st_mode) and (suffix or _is_picture_inside(entry.path)):
+                return [file_source(entry.path, status)]
     except OSError as error:
         return [Refused(entry.path, error.strerror or str(error))]
-    return [file_source(entry.path, status)] if stat.S_ISREG(status.st_mode) else []
+    count_passed(passed, entry.name)
+    return []
 
 
-def _patterns(file: str) -> tuple[str, ...]:
-    try:
-        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
-            return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-    except OSError:
-        return ()
+def _is_picture_inside(path: str) -> bool:
+    with open(open_regular(path), "rb", buffering=0) as file:
+        return looks_like_a_picture(file.read(START))

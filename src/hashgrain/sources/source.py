@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hashgrain.errors import ImageError
-
-# In a folder, what does not look like a picture is passed over; a file named outright is always tried.
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif"}
-    | {".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"}
-)
-MAX_BYTES = 512 << 20  # of one picture's file: more is no picture, and would fill the memory
+from hashgrain.files import TooLargeError, read_regular
+from hashgrain.images.formats import MAX_BYTES as MAX_BYTES
+from hashgrain.images.formats import SUFFIXES as SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -38,12 +34,11 @@ class Refused:
 
 
 def read_capped(path: str) -> bytes:
-    """The bytes of a plain file."""
-    with open(path, "rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ImageError(f"{path}: the file is larger than {MAX_BYTES >> 20} MB")
-    return content
+    """The bytes of a regular file of at most MAX_BYTES."""
+    try:
+        return read_regular(path, MAX_BYTES)
+    except TooLargeError as error:
+        raise ImageError(f"{path}: the file {error.strerror}") from None
 
 
 def file_source(path: str, status: os.stat_result) -> Source:

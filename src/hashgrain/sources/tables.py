@@ -2,87 +2,76 @@
 
 from __future__ import annotations
 
-import datetime
+import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 from hashgrain.errors import ImageError, SourceError
+from hashgrain.images import processes
+from hashgrain.images.cost import physical_memory
 from hashgrain.sources.source import Refused, Source
+from hashgrain.sources.table_reader import COLUMNS as COLUMNS
 
-ROWS = 256  # read at a time
-COLUMNS = ("image", "bytes", "jpg", "jpeg", "png", "img", "picture", "content")
-PLAIN = (str, int, float, bool, datetime.date, datetime.datetime)
+MEMORY = 4 << 30  # address space of the process that reads a table; pages and row groups of honest ones are far smaller
+READER = "hashgrain.sources.table_reader"
 
 
 def table_sources(path: str) -> Iterator[Source | Refused]:
     """The pictures of a table; its other plain columns are their metadata."""
-    table = _opened(path)
-    column = _picture_column(table, path)
-    changed = os.stat(path).st_mtime_ns
-    number = 0
     try:
-        for batch in table.iter_batches(ROWS):
-            for row in batch.to_pylist():
-                picture = row.pop(column)
-                content = picture.get("bytes") if isinstance(picture, dict) else picture
-                name = f"{path}#{number}"
-                number += 1
-                if not content:
-                    yield Refused(name, "the row holds no picture")
-                    continue
-                meta = {key: _plain(value) for key, value in row.items() if _is_plain(value)}
-                yield Source(name, lambda content=content: content, (len(content), changed), meta)  # type: ignore[misc]
-    except (OSError, ValueError) as error:
-        yield Refused(path, f"the table is damaged after row {number} ({error})")
+        changed = os.stat(path).st_mtime_ns
+    except OSError as error:
+        yield Refused(path, error.strerror or str(error))
+        return
+    with closing(_rows(path)) as rows:
+        for kind, header, content in rows:
+            if kind == b"T":
+                yield Refused(path, f"the table cannot be read: {header['reason']}")
+            elif kind == b"R":
+                yield Refused(f"{path}#{header['row']}", header["reason"])
+            else:
+                name, stamp = f"{path}#{header['row']}", (len(content), changed)
+                yield Source(name, lambda content=content: content, stamp, header["meta"])  # type: ignore[misc]
 
 
 def read_row(path: str, number: int) -> bytes:
     """One picture of a table."""
-    table = _opened(path)
-    column = _picture_column(table, path)
-    for group in range(table.num_row_groups):
-        rows = table.metadata.row_group(group).num_rows
-        if number < rows:
-            value = table.read_row_group(group, columns=[column]).slice(number, 1).to_pylist()[0][column]
-            content = value.get("bytes") if isinstance(value, dict) else value
-            return bytes(content or b"")
-        number -= rows
-    raise ImageError(f"{path}#{number}: the table has no such row any more")
+    with closing(_rows(path, number)) as rows:
+        kind, header, content = next(rows, (b"T", {"reason": "it has no such row any more"}, b""))
+    if kind != b"P":
+        raise ImageError(f"{path}#{number}: {header['reason']}")
+    return content
 
 
-def _opened(path: str) -> Any:
+def _rows(path: str, first: int = 0) -> Generator[tuple[bytes, dict[str, Any], bytes], None, None]:
+    """What the process that reads the table says of its rows."""
+    if not _has_pyarrow():
+        raise SourceError(f"{path}: parquet needs an extra: pip install 'hashgrain[parquet]'")
+    memory = min(MEMORY, max(1 << 30, physical_memory() // 2))
+    # Arrow's own allocators reserve address space by the gigabyte, which the cap would count.
+    process = processes.start(
+        READER, path, str(first), str(memory), environment={"ARROW_DEFAULT_MEMORY_POOL": "system"}
+    )
+    rows = first
     try:
-        import pyarrow.parquet
-    except ImportError:
-        raise SourceError(f"{path}: parquet needs an extra: pip install 'hashgrain[parquet]'") from None
+        processes.await_ready(process)
+        assert process.stdout is not None
+        while (message := processes.receive(process.stdout))[0] != b"E":
+            rows += 1
+            yield message
+            if message[0] == b"T":
+                return
+    except EOFError:
+        reason = f"reading it takes more than {memory >> 20:,} MB or too long, or it is made to do harm (row {rows:,})"
+        yield b"T", {"reason": reason}, b""
+    finally:
+        processes.end(process)
+
+
+def _has_pyarrow() -> bool:
     try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path} is not a parquet file we can read ({error})") from None
-
-
-def _picture_column(table: Any, path: str) -> str:
-    import pyarrow.types as types
-
-    schema = table.schema_arrow
-    for name in COLUMNS:
-        if name in schema.names:
-            kind = schema.field(name).type
-            if types.is_binary(kind) or types.is_large_binary(kind):
-                return name
-            if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-                return name
-    raise SourceError(f"{path} has no column of pictures; one is looked for under the names {', '.join(COLUMNS)}")
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return len(value) <= 64 and all(isinstance(each, PLAIN) for each in value)
-    return isinstance(value, PLAIN)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return value.isoformat() if isinstance(value, datetime.date) else value
+        return importlib.util.find_spec("pyarrow") is not None
+    except ValueError:  # there is something by its name that was never imported
+        return False

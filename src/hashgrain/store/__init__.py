@@ -7,6 +7,7 @@ Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `sn
 from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.catalogue import Block
 from hashgrain.store.items import Item, Moved, New, Noted, Problem, Replaced, Touched
+from hashgrain.store.mend import Mended
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
@@ -17,6 +18,7 @@ __all__ = [
     "FORMAT",
     "Block",
     "Item",
+    "Mended",
     "Moved",
     "New",
     "Noted",

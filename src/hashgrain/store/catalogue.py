@@ -8,7 +8,8 @@ import sqlite3
 import stat
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ WAL_MODE = b"\2\2"  # bytes 18 and 19 of the catalogue
 # steps of SQLite's machine (some 10 s), and more for each byte of the catalogue.
 STEPS, STEPS_A_BYTE, STEPS_AT_ONCE = 500_000_000, 300, 1_000_000
 COUNTERS = ("era", "rows", "dead", "segment", "commit")
+LEAST_ROW = 4  # bytes of the smallest row of any table or index
 MAX_FACTS, MAX_FACT = 100, 100_000
 
 
@@ -48,8 +50,10 @@ class Connection(sqlite3.Connection):
     identity: tuple[int, int] = (0, 0)  # device and inode of the file
     _left = 0
     _steps = STEPS
+    _most_rows = 1000
 
     def guard(self, size: int) -> None:
+        self._most_rows = 1000 + size // LEAST_ROW
         self._steps = STEPS + STEPS_A_BYTE * size
         self._left = self._steps
         self.set_progress_handler(self._step, STEPS_AT_ONCE)
@@ -61,6 +65,17 @@ class Connection(sqlite3.Connection):
     def executemany(self, *arguments: Any) -> sqlite3.Cursor:
         self._left = self._steps
         return super().executemany(*arguments)
+
+    def each(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query; an error where there are more than a file of this size can hold."""
+        with closing(self.execute(query, values)) as cursor:
+            for count, row in enumerate(cursor):
+                if count > self._most_rows:
+                    raise sqlite3.DatabaseError("it has more rows than there is room for")
+                yield row
+
+    def all(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        return list(self.each(query, values))
 
     def _step(self) -> bool:
         self._left -= STEPS_AT_ONCE
@@ -295,11 +310,10 @@ def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
     connection.executemany("UPDATE facts SET value = ? WHERE key = ?", values)
 
 
-def blocks(connection: sqlite3.Connection, library: Path, n_words: int, since: int = 0) -> list[Block]:
+def blocks(connection: Connection, library: Path, n_words: int, since: int = 0) -> list[Block]:
     """The committed blocks of all segments from number `since` on, in order."""
-    found = connection.execute(
-        "SELECT segment, first_row, rows, crcs FROM blocks WHERE segment >= ? ORDER BY segment, first_row", (since,)
-    ).fetchall()
+    query = "SELECT segment, first_row, rows, crcs FROM blocks WHERE segment >= ? ORDER BY segment, first_row"
+    found = connection.all(query, (since,))
     for *numbers, crcs in found:
         whole = isinstance(crcs, bytes) and len(crcs) == 4 * (n_words + 1)
         if not whole or any(not isinstance(number, int) or number < 0 for number in numbers):

@@ -65,7 +65,7 @@ def restore(change: Transaction, library: Path, facts: Facts, n_words: int) -> M
 
 def _check_catalogue(connection: Connection, library: Path) -> None:
     """Raise where something is damaged that nothing here can mend: new sums must not make it look sound."""
-    for row in connection.execute(f"SELECT {COLUMNS}, seal FROM items"):
+    for row in connection.each(f"SELECT {COLUMNS}, seal FROM items"):
         item_of(row, library)
     connection.execute("REINDEX")
     for (finding,) in connection.execute("PRAGMA integrity_check(1)"):
@@ -98,6 +98,6 @@ def _codes_from_segments(connection: Connection, library: Path, n_words: int) ->
 
 
 def _damaged(connection: Connection, n_words: int) -> Iterator[tuple[int, int]]:
-    for row, item, code, seal in connection.execute("SELECT row, item, code, seal FROM rows").fetchall():
+    for row, item, code, seal in connection.each("SELECT row, item, code, seal FROM rows"):
         if not catalogue.is_sound(n_words, item, code, seal):
             yield row, item

@@ -12,6 +12,7 @@ from pathlib import Path
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, redo
 from hashgrain.store.catalogue import Connection, Facts
+from hashgrain.store.schema import FORMAT
 from hashgrain.store.trouble import MendableError
 
 
@@ -66,7 +67,7 @@ class Readers:
             identity = catalogue.identity(self.library)
             while self._idle:
                 connection = self._idle.pop()
-                if connection.identity == identity:
+                if connection.identity == identity and not _upgraded(connection):
                     return connection
                 connection.close()
         connection = catalogue.connect(self.library)
@@ -92,20 +93,34 @@ class Readers:
                 self._idle.append(connection)
 
 
+def _upgraded(connection: Connection) -> bool:
+    """Whether a writer brought the catalogue up to date since a connection took it for one of an older format."""
+    if connection.version == FORMAT:
+        return False
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return bool(version != connection.version)
+
+
 def check_process(library: Path, opened_in: int) -> None:
     """SQLite's locks belong to a process: a forked child would write beside its parent."""
     if os.getpid() != opened_in:
         raise LibraryError(f"{library} was opened before this process was forked; open it again here")
 
 
-def check_commits(library: Path, facts: Facts, connection: sqlite3.Connection) -> None:
+def check_commits(library: Path, facts: Facts, connection: Connection) -> None:
     """Raise where the catalogue stands behind the commits that were acknowledged."""
+    lost = lost_commits(library, facts, connection)
+    if lost:
+        raise LostCommitsError(library, lost)
+
+
+def lost_commits(library: Path, facts: Facts, connection: Connection) -> int:
+    """How many acknowledged commits the catalogue does not have. Asked in this order, a commit meanwhile is none."""
     acknowledged = redo.acknowledged(library, facts.owner)
-    connection.execute("BEGIN")  # from here on the catalogue is seen as it is now, which is later
+    connection.execute("BEGIN")
     commit = catalogue.counters(connection, library).commit
     roll_back(connection)
-    if acknowledged is not None and acknowledged > commit:
-        raise LostCommitsError(library, acknowledged - commit)
+    return max(0, (commit if acknowledged is None else acknowledged) - commit)
 
 
 class LostCommitsError(MendableError):
@@ -115,7 +130,7 @@ class LostCommitsError(MendableError):
         super().__init__(library, library / catalogue.NAME, reason)
 
 
-def roll_back(connection: sqlite3.Connection) -> None:
+def roll_back(connection: Connection) -> None:
     with suppress(sqlite3.Error):
         if connection.in_transaction:
             connection.execute("ROLLBACK")

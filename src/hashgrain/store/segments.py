@@ -9,11 +9,9 @@ flushed before the catalogue says so; what lies beyond is the rest of a batch th
 from __future__ import annotations
 
 import itertools
-import mmap
 import os
 import re
 import struct
-import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 
 from hashgrain import inside
 from hashgrain.files import NotRegularError
+from hashgrain.hamming.mapping import Mapping, map_file
 from hashgrain.inside import LinkError
 from hashgrain.store import disk
 from hashgrain.store.catalogue import Block
@@ -51,6 +50,11 @@ class Segment:
     ids: NDArray[np.int64]
     planes: tuple[NDArray[np.uint64], ...]  # word 0 of all codes, then word 1, ...
     alive: NDArray[np.bool_]
+    files: tuple[Mapping, ...] = ()  # what the arrays lie in
+
+    def cut(self) -> bool:
+        """Whether a file was cut short since it was mapped: then answers from it are none."""
+        return any(file.cut() for file in self.files)
 
     @cached_property
     def mask(self) -> NDArray[np.uint8] | None:
@@ -111,11 +115,11 @@ class Mapped:
     """The committed bytes of a segment in memory, headers included, in the order of its kinds."""
 
     place: Place
-    files: tuple[memoryview, ...]
+    files: tuple[Mapping, ...]
 
     def arrays(self) -> tuple[NDArray[np.int64], tuple[NDArray[np.uint64], ...]]:
         """The ids, and the words."""
-        *words, ids = self.files
+        *words, ids = (each.view for each in self.files)
         planes = (np.frombuffer(word, "<u8", offset=HEADER).astype(np.uint64, copy=False) for word in words)
         return np.frombuffer(ids, "<i8", offset=HEADER).astype(np.int64, copy=False), tuple(planes)
 
@@ -133,26 +137,19 @@ def map_segment(library: Path, place: Place) -> Mapped:
     return Mapped(place, tuple(_map(library, place, kind) for kind in place.kinds))
 
 
-def _map(library: Path, place: Place, kind: str) -> memoryview:
+def _map(library: Path, place: Place, kind: str) -> Mapping:
     file = place.file(library, kind)
     descriptor = _open(library, file)
     try:
         size = os.fstat(descriptor).st_size
         if size < place.size:
             raise MendableError(library, file, f"it has {size} bytes where {place.size} are committed")
-        view = _view(descriptor, place.size)
+        mapped = map_file(descriptor, place.size)
     finally:
         os.close(descriptor)
-    if view[:HEADER] != place.header(kind):
+    if mapped.view[:HEADER] != place.header(kind):
         raise MendableError(library, file, "the header is damaged")
-    return view
-
-
-def _view(descriptor: int, size: int) -> memoryview:
-    """Mapped read-only. A mapping keeps a file open for itself, of which systems allow few, unless told not to."""
-    if sys.version_info >= (3, 13) and sys.platform != "win32":
-        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ, trackfd=False))
-    return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
+    return mapped
 
 
 def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterator[MendableError]:
@@ -161,8 +158,8 @@ def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterat
     for block in blocks:
         start = HEADER + (block.first_row - place.first_row) * WIDTH
         end = start + block.rows * WIDTH
-        for kind, view, crc in zip(place.kinds, mapped.files, block.crcs, strict=True):
-            if zlib.crc32(view[start:end]) != crc:
+        for kind, each, crc in zip(place.kinds, mapped.files, block.crcs, strict=True):
+            if zlib.crc32(each.view[start:end]) != crc:
                 reason = f"rows {block.first_row} to {block.end - 1} do not match their checksum"
                 yield MendableError(library, place.file(library, kind), reason)
 

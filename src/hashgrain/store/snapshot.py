@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryError, QueryError
 from hashgrain.store import catalogue
-from hashgrain.store.catalogue import Block, Counters
+from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
-from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places, sealed
+from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
 from hashgrain.store.where import compile_where
 
@@ -34,9 +33,11 @@ class View:
     segments: tuple[Segment, ...]
 
 
-def view_of(connection: sqlite3.Connection, library: Path, n_words: int, old: View | None) -> View:
+def view_of(connection: Connection, library: Path, n_words: int, old: View | None) -> View:
     """The view at the moment of the read transaction; what `old` has checked is not checked again."""
     counters = catalogue.counters(connection, library)
+    if old is not None and any(segment.cut() for segment in old.segments):
+        old = None  # to be mapped again, which says what is wrong
     if old is not None and old.counters == counters:
         return old
     if old is None or old.counters.era != counters.era:
@@ -63,7 +64,7 @@ def _grown(library: Path, place: Place, blocks: Sequence[Block], known: Segment 
     if known is not None:
         alive[:checked] = known.alive
     alive.flags.writeable = False
-    return Segment(place.first_row, ids, planes, alive)
+    return Segment(place.first_row, ids, planes, alive, mapped.files)
 
 
 def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -> None:
@@ -79,11 +80,11 @@ def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -
 
 
 def _bury(
-    connection: sqlite3.Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
+    connection: Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
 ) -> Iterator[Segment]:
     """The segments with the rows that died since out of `alive`; arrays handed out stay as they are."""
     query = "SELECT row, item FROM dead WHERE number > ? ORDER BY row"
-    found = connection.execute(query, (seen,)).fetchall()
+    found = connection.all(query, (seen,))
     damage = MendableError(library, library / catalogue.NAME, "the list of removed rows is damaged")
     if any(not isinstance(number, int) for pair in found for number in pair):
         raise damage
@@ -111,13 +112,13 @@ class Snapshot:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         library: Path,
         n_words: int,
         view: View,
         check_pages: Callable[[], None] = lambda: None,
     ) -> None:
-        self._connection: sqlite3.Connection | None = connection
+        self._connection: Connection | None = connection
         self._library = library
         self._n_words = n_words
         self._live = view.counters.rows - view.counters.dead
@@ -132,6 +133,11 @@ class Snapshot:
 
     def __len__(self) -> int:
         return self._live
+
+    def check_segments(self) -> None:
+        """Raise where a segment was cut short while it was searched; to be asked before an answer is given."""
+        if any(segment.cut() for segment in self.segments):
+            raise MendableError(self._library, self._library / FOLDER, "a file was cut short while it was read")
 
     def sealed(self) -> list[Block]:
         """The blocks that cannot grow any more, in the order of their rows.
@@ -171,7 +177,7 @@ class Snapshot:
             for row in rows:
                 yield item_of(row, self._library)
             count += len(rows)
-            if len(rows) < AT_ONCE:
+            if len(rows) < AT_ONCE or count > self._live:
                 break
             after = rows[-1][1]
         if count != self._live:
@@ -213,10 +219,10 @@ class Snapshot:
 
     def _ask(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._asked() as connection:
-            return connection.execute(query, values).fetchall()
+            return connection.all(query, values)
 
     @contextmanager
-    def _asked(self) -> Iterator[sqlite3.Connection]:
+    def _asked(self) -> Iterator[Connection]:
         """The connection, for one question at a time."""
         with self._lock, told(self._library):
             if self._connection is None:

@@ -56,15 +56,16 @@ class Store:
         self._writer: Writer | None = None
         self._readers = Readers(path)
         self._pages = PageCheck(path)
+        self.folded = False  # of a writer: whether all that is committed is in the catalogue itself, and not in logs
         try:
             if mend:
                 drop_damaged_log(path)  # before anything of it is open
-            self._facts = facts = self._readers.open(mend=mend)
-            if mode == "w":
-                self._writer = Writer(path, facts, mend=mend)
-                if not self._writer.lost:
-                    self._writer.fold()
-                    self._tidy()
+            if mode == "w":  # before any reader, since it brings an older format up to date
+                self._writer = Writer(path, mend=mend)
+            self._facts = self._readers.open(mend=mend)
+            if self._writer and not self._writer.lost:
+                self.folded = self._writer.fold()
+                self._tidy()
         except BaseException:
             self.close()
             raise
@@ -312,7 +313,7 @@ class Store:
         with self._writing, told(self.path):
             writer = self._need_writer()
             writer.lost, writer.renew_sums = 0, True
-            writer.fold()
+            self.folded = writer.fold()
             self._tidy()
 
     def _rewrite(self, connection: Connection, before: Counters, n_words: int) -> Counters:
@@ -331,7 +332,7 @@ class Store:
                 place = replace(place, rows=place.rows + len(rows))
         return Counters(before.era + 1, place.first_row + place.rows, 0, place.number, before.commit)
 
-    def _end(self, connection: sqlite3.Connection, counters: Counters) -> tuple[Place, Block | None]:
+    def _end(self, connection: Connection, counters: Counters) -> tuple[Place, Block | None]:
         """The segment to append to and its last block: the last one, or a new one where that is full."""
         blocks = catalogue.blocks(connection, self.path, self.grains.n_words, counters.segment)
         for place, members in segments.places(blocks, self.grains.n_words):
@@ -371,7 +372,7 @@ class Store:
 
     def _ask(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with told(self.path), self._readers.borrowed() as connection:
-            return connection.execute(query, values).fetchall()
+            return connection.all(query, values)
 
     def _look(self) -> tuple[Connection, View]:
         """A connection within a read transaction, and the view of that moment."""

@@ -35,7 +35,7 @@ PAGE = 4096
 AT_ONCE = 256  # pages read at a time
 LOG_HEADER, FRAME = 32, 24  # bytes of SQLite's log before its frames, and of a frame before its page
 LOG_MAGIC = (0x377F0682, 0x377F0683)
-LOOKS = 5  # a writer may be folding its log in just now
+LOOKS = 4  # a writer may be folding its log in just now
 Sums = NDArray[np.uint32]
 
 
@@ -130,7 +130,7 @@ class PageCheck:
             return
         with self._lock:
             for look in range(LOOKS):
-                time.sleep(0.02 * look)
+                time.sleep(0.01 * look)
                 stamp = self._now()
                 bad = self._look()
                 if not bad:

@@ -13,6 +13,7 @@ import numpy as np
 from hashgrain import inside
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, redo, sums
+from hashgrain.store.catalogue import Connection
 from hashgrain.store.items import COLUMNS, Problem, item_of
 from hashgrain.store.segments import (
     Mapped,
@@ -29,10 +30,10 @@ AT_ONCE = 65_536
 TRIES = 10
 MOST = 20  # findings of one kind to list; a broken disk can have millions
 
-Check = Callable[[sqlite3.Connection, Path, int], Iterator[Problem]]
+Check = Callable[[Connection, Path, int], Iterator[Problem]]
 
 
-def problems(connection: sqlite3.Connection, library: Path, n_words: int) -> list[Problem]:
+def problems(connection: Connection, library: Path, n_words: int) -> list[Problem]:
     """What is wrong, all seen at one moment."""
     found: list[Problem] = []
     for _ in range(TRIES):
@@ -48,14 +49,14 @@ def problems(connection: sqlite3.Connection, library: Path, n_words: int) -> lis
     return found
 
 
-def _era(connection: sqlite3.Connection, library: Path) -> int | None:
+def _era(connection: Connection, library: Path) -> int | None:
     try:
         return catalogue.counters(connection, library).era
     except (sqlite3.Error, LibraryError):
         return None
 
 
-def _all(connection: sqlite3.Connection, library: Path, n_words: int) -> list[Problem]:
+def _all(connection: Connection, library: Path, n_words: int) -> list[Problem]:
     found: list[Problem] = []
     checks: tuple[Check, ...] = (_structure, _facts, _pages, _commits, _items, _counts, _segments, _leftovers)
     for check in checks:
@@ -76,7 +77,7 @@ def _rebuild(library: Path) -> str:
     return f"hashgrain rebuild {library}"
 
 
-def _structure(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _structure(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """SQLite's own look at its pages and indexes, and rows that point nowhere."""
     thing = str(library / catalogue.NAME)
     for (line,) in connection.execute(f"PRAGMA integrity_check({MOST})"):
@@ -86,21 +87,21 @@ def _structure(connection: sqlite3.Connection, library: Path, n_words: int) -> I
         yield Problem(thing, f"{table} {row} belongs to no item", FROM_BACKUP)
 
 
-def _facts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _facts(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     try:
         catalogue.facts(connection, library)
     except LibraryError as error:
         yield Problem(str(library / catalogue.NAME), str(error), FROM_BACKUP)
 
 
-def _pages(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _pages(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Every page of the catalogue against its sum."""
     PageCheck(library).check()
     if catalogue.counters(connection, library).commit and not inside.is_file(library, sums.NAME):
         yield Problem(str(library / sums.NAME), "the file is missing", "the next writer makes it", harmless=True)
 
 
-def _commits(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _commits(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """The commits that were acknowledged against those the catalogue has."""
     facts, commit = catalogue.facts(connection, library), catalogue.counters(connection, library).commit
     acknowledged = redo.acknowledged(library, facts.owner)
@@ -109,23 +110,23 @@ def _commits(connection: sqlite3.Connection, library: Path, n_words: int) -> Ite
         yield Problem(str(library / redo.NAME), reason, "the next writer makes it", harmless=True)
 
 
-def _items(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _items(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """The checksum of every item and of every code."""
     again = "hashgrain remove the item, then add its file again"
-    for row in connection.execute(f"SELECT {COLUMNS}, seal FROM items"):
+    for row in connection.each(f"SELECT {COLUMNS}, seal FROM items"):
         try:
             item_of(row, library)
         except LibraryError:
             yield Problem(f"{library}: item {row[0]}", "its entry does not match its checksum, or is no item's", again)
-    for item, code, seal in connection.execute("SELECT item, code, seal FROM rows"):
+    for item, code, seal in connection.each("SELECT item, code, seal FROM rows"):
         if not catalogue.is_sound(n_words, item, code, seal):
             yield Problem(f"{library}: item {item}", "its code does not match its checksum", _rebuild(library))
     orphans = "SELECT id FROM items EXCEPT SELECT item FROM rows"
-    for (item,) in connection.execute(orphans):
+    for (item,) in connection.each(orphans):
         yield Problem(f"{library}: item {item}", "it has no code", again)
 
 
-def _counts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _counts(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """The counters against what they count: rows are live or dead, and the blocks hold all of them."""
     counters = catalogue.counters(connection, library)
     (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
@@ -141,7 +142,7 @@ def _counts(connection: sqlite3.Connection, library: Path, n_words: int) -> Iter
         yield Problem(thing, reason, _rebuild(library))
 
 
-def _segments(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _segments(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Each file's header, length and checksums; then its rows against the catalogue's, live and dead."""
     for place, blocks in places(catalogue.blocks(connection, library, n_words), n_words):
         try:
@@ -157,15 +158,15 @@ def _segments(connection: sqlite3.Connection, library: Path, n_words: int) -> It
                 yield Problem(str(place.file(library, kind)), reason, _rebuild(library))
 
 
-def _unlike(connection: sqlite3.Connection, place: Place, mapped: Mapped) -> Counter[str]:
+def _unlike(connection: Connection, place: Place, mapped: Mapped) -> Counter[str]:
     """How many rows of each file of a segment the catalogue has otherwise. Whether it has them, the ids say."""
     ids, planes = mapped.arrays()
     wrong: Counter[str] = Counter()
     for start in range(0, place.rows, AT_ONCE):
         end = min(start + AT_ONCE, place.rows)
         span = (place.first_row + start, place.first_row + end)
-        live = connection.execute("SELECT row, item, code FROM rows WHERE row >= ? AND row < ?", span).fetchall()
-        dead = connection.execute("SELECT row, item FROM dead WHERE row >= ? AND row < ?", span).fetchall()
+        live = connection.all("SELECT row, item, code FROM rows WHERE row >= ? AND row < ?", span)
+        dead = connection.all("SELECT row, item FROM dead WHERE row >= ? AND row < ?", span)
         wrong["ids"] += abs(end - start - len(live) - len(dead))
         for row, item in dead:
             wrong["ids"] += int(ids[row - place.first_row] != item)
@@ -178,7 +179,7 @@ def _unlike(connection: sqlite3.Connection, place: Place, mapped: Mapped) -> Cou
     return wrong
 
 
-def _leftovers(connection: sqlite3.Connection, library: Path, n_words: int) -> Iterator[Problem]:
+def _leftovers(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Space that counts for nothing: an add that runs right now, or one that was interrupted."""
     blocks = catalogue.blocks(connection, library, n_words)
     for extra in extras(library, [place for place, _ in places(blocks, n_words)]):

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError
-from hashgrain.store import catalogue, redo, sums
-from hashgrain.store.catalogue import Connection, Counters, Facts
-from hashgrain.store.readers import LostCommitsError, check_process, roll_back
+from hashgrain.store import catalogue, sums
+from hashgrain.store.catalogue import Connection, Counters
+from hashgrain.store.readers import LostCommitsError, check_process, lost_commits, roll_back
 from hashgrain.store.redo import RedoLog, Step
 
 FOLD_BYTES = 4 << 20  # of SQLite's log: what it folds in by itself at, unless told not to
@@ -37,7 +37,7 @@ class Transaction:
 class Writer:
     """Holds the writing connection and the redo log of a library whose lock is held."""
 
-    def __init__(self, library: Path, facts: Facts, *, mend: bool = False) -> None:
+    def __init__(self, library: Path, *, mend: bool = False) -> None:
         self.library = library
         self._process = os.getpid()
         self.renew_sums = False  # all of them, at the next fold
@@ -45,34 +45,38 @@ class Writer:
         self.connection = catalogue.connect(library, write=True)
         try:
             self.connection.execute("PRAGMA wal_autocheckpoint = 0")
+            facts = catalogue.facts(self.connection, library)
+            self.lost = lost_commits(library, facts, self.connection)
+            if self.lost and not mend:
+                raise LostCommitsError(library, self.lost)
             self.redo = RedoLog(library, facts.owner)
         except BaseException:
-            self.connection.close()
+            self._leave_unfolded()
             raise
-        self.lost = self._lost(facts)
-        if self.lost and not mend:
-            self._close()
-            raise LostCommitsError(library, self.lost)
 
-    def _lost(self, facts: Facts) -> int:
-        """How many acknowledged commits the catalogue does not have."""
-        acknowledged = redo.acknowledged(self.library, facts.owner)
-        commit = catalogue.counters(self.connection, self.library).commit
-        return max(0, (commit if acknowledged is None else acknowledged) - commit)
-
-    def close(self) -> None:
+    def _leave_unfolded(self) -> None:
+        """Close as if another connection were open: the last one to close folds SQLite's log in, be it damaged, and
+        without the sums of its pages."""
+        holder: Connection | None = None
         try:
             with suppress(sqlite3.Error, OSError, LibraryError):
-                self.fold()
+                holder = catalogue.connect(self.library)
+            self.connection.close()
         finally:
-            self._close()
+            if holder:
+                holder.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        folded = False
         try:
-            with suppress(sqlite3.Error):
-                self.connection.close()
+            with suppress(sqlite3.Error, OSError, LibraryError):
+                folded = self.fold()
         finally:
             self.redo.close()
+            if folded:
+                self.connection.close()
+            else:
+                self._leave_unfolded()
 
     def check(self) -> None:
         """Raise where this is not the process that opened the library, or the library is not there any more."""

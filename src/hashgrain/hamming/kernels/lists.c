@@ -88,7 +88,7 @@ static int search_one(const Search *s, const uint64_t *query, const Covered *cov
     int judged = 0, worth = 1;
     for (int64_t i = s->share; i < l->n_lists && worth; i += s->shares) {
         const Run run = run_of(l, order[i], limit_of(s, kept));
-        if (run.start == run.end) continue;
+        if (run.start >= run.end) continue; /* more only where the file was cut short meanwhile */
         look_into(s, &ask, covered, l, run, kept);
         selector_tighten(kept);
         spent += cost_of(l, run);

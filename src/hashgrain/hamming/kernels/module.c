@@ -2,6 +2,7 @@
  * buffer is read past its end. The interpreter lock is let go while anything is searched or built.
  *
  * hamming/plain.py is the twin of this file in numpy, and its oracle. */
+#include "cut.h"
 #include "histogram.h"
 #include "question.h"
 #include "rerank.h"
@@ -315,6 +316,9 @@ static PyMethodDef methods[] = {
     {"rerank", rerank, METH_VARARGS, "Scores of codes against real-valued outputs."},
     {"count_ranges", count_in_ranges, METH_VARARGS, "Rows at each distance, by ranges of rows."},
     {"count_shared", count_by_sets, METH_VARARGS, "Rows at each distance, by how many labels they share."},
+    {"watch", watch, METH_O, "Survives that the file of a mapping is cut short."},
+    {"was_cut", was_cut, METH_O, "Whether that happened."},
+    {"unwatch", unwatch, METH_O, "The mapping is gone."},
     {"read_all", read_all, METH_O, "Reads memory as fast as it goes."},
     {NULL, NULL, 0, NULL},
 };

@@ -9,6 +9,7 @@ other seeds have other centres, and heads learned by contrast have bits in an or
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from onnx import TensorProto, compose, helper
 
 from hashgrain.codes import Codes
 from hashgrain.encoder import Bundle
+from hashgrain.encoder.seen import KEY
 from hashgrain.errors import TrainingError
 
 
@@ -57,8 +59,14 @@ def average(bundles: Sequence[Bundle]) -> Bundle:
         onnx=bytes(whole.SerializeToString()),
         grains=first.grains,
         size=first.size,
-        training={"average of": [{"name": bundle.name, "digest": bundle.digest} for bundle in bundles]},
+        training={"average of": [_named(bundle) for bundle in bundles]},
     )
+
+
+def _named(bundle: Bundle) -> dict[str, Any]:
+    """What it is, and what it learnt from."""
+    kept = {key: bundle.training[key] for key in (KEY, "backbone", "average of") if key in bundle.training}
+    return {"name": bundle.name, "digest": bundle.code_digest, **kept}
 
 
 def majority(codes: Sequence[Codes], outputs: Sequence[NDArray[np.float32]] | None = None) -> Codes:

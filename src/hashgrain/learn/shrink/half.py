@@ -41,7 +41,7 @@ def halve(bundle: Bundle, pixels: NDArray[np.uint8]) -> Bundle:
     model.graph.node.extend([*casts, *nodes])
     small = dataclasses.replace(bundle, name=f"{bundle.name}-half", onnx=bytes(model.SerializeToString()))
     facts = dataclasses.asdict(agreement(bundle, small, pixels))
-    return dataclasses.replace(small, training={**bundle.training, "half": {"of": bundle.digest, **facts}})
+    return dataclasses.replace(small, training={**bundle.training, "half": {"of": bundle.code_digest, **facts}})
 
 
 def _is_weight(tensor: onnx.TensorProto) -> bool:

@@ -65,7 +65,7 @@ def quantise(bundle: Bundle, calibration: NDArray[np.uint8]) -> Bundle:
     onnx_bytes = _quantised(model, [node.name for node in nodes], calibration)
     small = dataclasses.replace(bundle, name=f"{bundle.name}-int8", onnx=onnx_bytes)
     facts = dataclasses.asdict(agreement(bundle, small, calibration))
-    return dataclasses.replace(small, training={**bundle.training, "int8": {"of": bundle.digest, **facts}})
+    return dataclasses.replace(small, training={**bundle.training, "int8": {"of": bundle.code_digest, **facts}})
 
 
 def _between_first_convolution_and_features(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

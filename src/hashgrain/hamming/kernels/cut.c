@@ -1,0 +1,114 @@
+/* Reading a mapped file where it was cut short since raises SIGBUS, which ends the process. Here the page is replaced
+ * by zeros and the mapping marked as cut: whoever reads it goes on, and is told by `was_cut` that the answer is none.
+ *
+ * The handler only looks through an array and calls mmap, which systems allow in a handler. A SIGBUS anywhere else is
+ * passed on to whoever had it before. Slots are given out under the interpreter's lock and read by the handler of any
+ * thread, so `end` is written last when a slot is taken, and first when it is given back. */
+#include "cut.h"
+
+#if defined(_WIN32)
+
+PyObject *watch(PyObject *module, PyObject *object) {
+    (void)module, (void)object;
+    return PyLong_FromLong(-1);
+}
+PyObject *was_cut(PyObject *module, PyObject *slot) {
+    (void)module, (void)slot;
+    Py_RETURN_FALSE;
+}
+PyObject *unwatch(PyObject *module, PyObject *slot) {
+    (void)module, (void)slot;
+    Py_RETURN_NONE;
+}
+
+#else
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { SLOTS = 65536 };
+
+static struct {
+    _Atomic uintptr_t start, end;
+    atomic_int cut;
+} slots[SLOTS];
+static atomic_int used; /* slots below this were given out at least once */
+static int installed;
+static uintptr_t page;
+static struct sigaction before;
+
+static void pass_on(int number, siginfo_t *info, void *context) {
+    if (before.sa_flags & SA_SIGINFO) {
+        before.sa_sigaction(number, info, context);
+    } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+        before.sa_handler(number);
+    } else {
+        signal(number, SIG_DFL); /* the same instruction raises it again, for good */
+    }
+}
+
+static void on_bus_error(int number, siginfo_t *info, void *context) {
+    const uintptr_t place = (uintptr_t)info->si_addr;
+    const int n = atomic_load(&used);
+    for (int i = 0; i < n; i++) {
+        if (place < atomic_load(&slots[i].start) || place >= atomic_load(&slots[i].end)) continue;
+        void *aligned = (void *)(place & ~(page - 1));
+        if (mmap(aligned, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
+        atomic_store(&slots[i].cut, 1);
+        return;
+    }
+    pass_on(number, info, context);
+}
+
+static int install(void) {
+    struct sigaction ours;
+    memset(&ours, 0, sizeof ours);
+    sigemptyset(&ours.sa_mask);
+    ours.sa_sigaction = on_bus_error;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+    page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    return sigaction(SIGBUS, &ours, &before);
+}
+
+/* The slot of a mapping that is watched from now on; -1 where all are taken, and it goes unwatched. */
+PyObject *watch(PyObject *module, PyObject *object) {
+    (void)module;
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) return NULL;
+    const uintptr_t start = (uintptr_t)view.buf, end = start + (uintptr_t)view.len;
+    PyBuffer_Release(&view);
+    if (!installed && install() == 0) installed = 1;
+    int slot = 0;
+    while (slot < SLOTS && atomic_load(&slots[slot].end) != 0) slot++;
+    if (!installed || slot == SLOTS) return PyLong_FromLong(-1);
+    atomic_store(&slots[slot].cut, 0);
+    atomic_store(&slots[slot].start, start);
+    atomic_store(&slots[slot].end, (end + page - 1) & ~(page - 1));
+    if (slot >= atomic_load(&used)) atomic_store(&used, slot + 1);
+    return PyLong_FromLong(slot);
+}
+
+static long slot_of(PyObject *slot) {
+    const long number = PyLong_AsLong(slot);
+    return number < 0 || number >= SLOTS ? -1 : number;
+}
+
+PyObject *was_cut(PyObject *module, PyObject *slot) {
+    (void)module;
+    const long number = slot_of(slot);
+    if (PyErr_Occurred()) return NULL;
+    return PyBool_FromLong(number >= 0 && atomic_load(&slots[number].cut));
+}
+
+PyObject *unwatch(PyObject *module, PyObject *slot) {
+    (void)module;
+    const long number = slot_of(slot);
+    if (PyErr_Occurred()) return NULL;
+    if (number >= 0) atomic_store(&slots[number].end, 0);
+    Py_RETURN_NONE;
+}
+
+#endif

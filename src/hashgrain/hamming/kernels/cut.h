@@ -1,0 +1,11 @@
+/* What becomes of a process whose mapped file is cut short by another: see cut.c. */
+#ifndef CUT_H
+#define CUT_H
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+PyObject *watch(PyObject *module, PyObject *object);
+PyObject *was_cut(PyObject *module, PyObject *slot);
+PyObject *unwatch(PyObject *module, PyObject *slot);
+
+#endif

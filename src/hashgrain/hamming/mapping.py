@@ -1,0 +1,38 @@
+"""Files mapped into memory, such that one cut short by another program is noticed and does not end this one."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+import weakref
+from dataclasses import dataclass
+
+from hashgrain.hamming import native
+
+UNWATCHED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """Bytes of a file. Where the file was cut since, they are zeros, and `cut` says so: ask after reading."""
+
+    view: memoryview
+    slot: int = UNWATCHED
+
+    def cut(self) -> bool:
+        return self.slot != UNWATCHED and bool(native.kernels.was_cut(self.slot))
+
+
+def map_file(descriptor: int, size: int) -> Mapping:
+    """Map the first `size` bytes read-only. Without the compiled kernels nothing is watched."""
+    # A mapping keeps a file open for itself, of which systems allow few, unless told not to.
+    if sys.version_info >= (3, 13) and sys.platform != "win32":
+        mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ, trackfd=False)
+    else:
+        mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+    if not native.compiled():
+        return Mapping(memoryview(mapped))
+    slot = native.kernels.watch(mapped)
+    if slot != UNWATCHED:
+        weakref.finalize(mapped, native.kernels.unwatch, slot).atexit = False
+    return Mapping(memoryview(mapped), slot)

@@ -1,0 +1,96 @@
+"""The model a library carries: a copy in its folder, the one its codes were made with.
+
+While a library changes its model both are there, `model` and `model.next`. The catalogue says by its digest which of
+them counts, so the change is one step; the next writer removes the other.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from hashgrain import inside
+from hashgrain.encoder import Bundle
+from hashgrain.errors import BundleError, LibraryError
+from hashgrain.store import Problem, Store
+
+FOLDER, NEXT = "model", "model.next"
+
+
+def own_bundle(store: Store) -> Bundle:
+    """The library's copy of its model, or the same model out of the package."""
+    problem = f"{store.path / FOLDER} is another model"
+    for folder in (FOLDER, NEXT):
+        try:
+            bundle = Bundle.read_inside(store.path, folder)
+        except BundleError as error:
+            problem = str(error) if folder == FOLDER else problem
+        else:
+            if bundle.code_digest == store.digest:
+                return bundle
+    packaged = _packaged(store.digest)
+    if packaged is None:
+        raise LibraryError(
+            f"{store.path}: its model cannot be used ({problem}). Put the bundle {store.digest[:8]}… back at"
+            f" {store.path / FOLDER}, or encode its pictures anew: hashgrain rebuild {store.path} --model BUNDLE"
+        )
+    return packaged
+
+
+def settle(store: Store) -> None:
+    """Finish or undo a change of model that was cut short. `store` is open for writing."""
+    if not store.folded or NEXT not in inside.names(store.path):
+        return  # where a log is lost, the model of before is needed still
+    with suppress(BundleError):
+        bundle = Bundle.read_inside(store.path, NEXT)
+        if bundle.code_digest == store.digest:
+            bundle.write_inside(store.path, FOLDER)
+    if _copy_is_sound(store):
+        inside.remove_folder(store.path, NEXT)
+        inside.sync_names(store.path)
+
+
+def mend(store: Store) -> None:
+    """Put a sound copy of the model where there is none, if the package has it."""
+    packaged = _packaged(store.digest)
+    if packaged is not None and not _copy_is_sound(store):
+        packaged.write_inside(store.path, FOLDER)
+
+
+def problems(store: Store) -> list[Problem]:
+    """What is wrong with the copy of the model."""
+    for folder in (FOLDER, NEXT):
+        with suppress(BundleError):
+            if Bundle.read_inside(store.path, folder).code_digest == store.digest:
+                return []
+    reason = f"is not the model of this library ({store.digest[:8]}…)"
+    try:
+        Bundle.read_inside(store.path)
+    except BundleError as error:
+        reason = str(error)
+    if _packaged(store.digest) is not None:
+        return [Problem(str(store.path / FOLDER), reason, f"hashgrain rebuild {store.path}")]
+    remedy = f"put the bundle back, or encode anew: hashgrain rebuild {store.path} --model BUNDLE"
+    return [Problem(str(store.path / FOLDER), reason, remedy)]
+
+
+def _copy_is_sound(store: Store) -> bool:
+    with suppress(BundleError):
+        return Bundle.read_inside(store.path).code_digest == store.digest
+    return False
+
+
+def _packaged(digest: str) -> Bundle | None:
+    with suppress(BundleError):
+        bundle = Bundle.read("default")
+        if bundle.code_digest == digest:
+            return bundle
+    return None
+
+
+def undo_rename(library: Path) -> None:
+    """A version before format 3 changed models by two renames: killed between them, it left the library aside."""
+    aside = library.with_name(f".{library.name}.replaced")
+    with suppress(OSError):
+        if not library.exists() and inside.is_file(aside, "catalogue.sqlite"):
+            aside.rename(library)

@@ -1,0 +1,128 @@
+"""Metadata: what can be kept, how what is new goes over what is there, and how a person changes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hashgrain.errors import LibraryError, QueryError
+from hashgrain.store import Item, Noted, Store
+from hashgrain.store.items import json_text
+
+Meta = Mapping[str, Any]
+Key = tuple[str, ...]
+AT_ONCE = 1_000  # items changed in one commit
+PART = re.compile(r"`([^`]+)`|([^.`]+)")
+
+
+def check_meta(meta: Meta | None) -> dict[str, Any]:
+    """Metadata that a person gave for all pictures, or an error before anything is read."""
+    fields = dict(meta or {})
+    for key, value in fields.items():
+        json_text({key: value}, f"metadata {key}", "its value")
+    json_text(fields, "metadata", "all of it")
+    return fields
+
+
+def merged(known: Meta, notes: Meta, given: Meta, path: str) -> tuple[dict[str, Any], str | None]:
+    """The metadata of a picture, and why a part of it had to be left out.
+
+    `notes` are of the picture's source, which nobody vouches for; `given` was asked for, and is left out only
+    where it does not fit beside what the library keeps already.
+    """
+    reason = None
+    for parts in ((known, notes, given), (known, given)):
+        whole = {key: value for part in parts for key, value in part.items()}
+        if not any(parts[1:]):
+            return whole, reason
+        try:
+            json_text(whole, path, "its metadata")
+        except LibraryError as error:
+            reason = reason or str(error).removeprefix(f"{path}: ")
+        else:
+            return whole, reason
+    return dict(known), reason
+
+
+def differ(old: Meta, new: Meta) -> bool:
+    """Whether they would be written differently: 1, 1.0 and true are equal in Python and not here."""
+    return json_text(old, "", "") != json_text(new, "", "")
+
+
+def sound_details(details: Meta, path: str) -> dict[str, Any]:
+    """What a file says of itself, or nothing where that cannot be kept."""
+    try:
+        json_text(details, path, "its details")
+    except LibraryError:
+        return {}
+    return dict(details)
+
+
+def change_meta(store: Store, ids: Sequence[int], put: Meta, drop: Iterable[str]) -> int:
+    """Set and unset keys of these items' metadata; how many it changed. What cannot be done changes nothing."""
+    setting = {key_of(name): value for name, value in put.items()}
+    dropping = [key_of(name) for name in drop]
+    for name, value in put.items():
+        json_text({name: value}, f"metadata {name}", "its value")
+    for _ in _changes(store, ids, setting, dropping):
+        pass  # every change is tried before the first is made
+    changed = 0
+    for batch in _changes(store, ids, setting, dropping):
+        changed += len(store.commit(batch))
+    return changed
+
+
+def key_of(name: str) -> Key:
+    """`place.city` is the key `city` within `place`; `` `a.b` `` is one key with a dot in it, as in filters."""
+    parts: list[str] = []
+    at = 0
+    while found := PART.match(name, at):
+        parts.append(found[1] or found[2])
+        at = found.end() + 1
+        if not name.startswith(".", found.end()):
+            break
+    if not parts or at != len(name) + 1:
+        raise QueryError(
+            f"{name!r} is not a key of metadata; keys look like year, place.city, or `a.b` for one with a dot"
+        )
+    return tuple(parts)
+
+
+def _changes(store: Store, ids: Sequence[int], put: Mapping[Key, Any], drop: Sequence[Key]) -> Iterator[list[Noted]]:
+    for start in range(0, len(ids), AT_ONCE):
+        with store.snapshot() as snapshot:
+            items = snapshot.items(ids[start : start + AT_ONCE])
+        changed = [(item, _changed(item, put, drop)) for item in items]
+        yield [Noted(item.id, meta) for item, meta in changed if differ(item.meta, meta)]
+
+
+def _changed(item: Item, put: Mapping[Key, Any], drop: Sequence[Key]) -> dict[str, Any]:
+    meta = dict(item.meta)
+    for key in drop:
+        inside = _inside(meta, key, make=False)
+        if inside is not None:
+            inside.pop(key[-1], None)
+    for key, value in put.items():
+        inside = _inside(meta, key, make=True)
+        if inside is None:
+            raise QueryError(
+                f"{item.path}: {'.'.join(key)} cannot be set, since {'.'.join(key[:-1])} holds no keys;"
+                " nothing was changed. Unset it first"
+            )
+        inside[key[-1]] = value
+    json_text(meta, item.path, "its metadata")
+    return meta
+
+
+def _inside(meta: dict[str, Any], key: Key, *, make: bool) -> dict[str, Any] | None:
+    """The mapping a key is in, each on the way a copy of its own; None where something else is in its place."""
+    for part in key[:-1]:
+        if part not in meta and not make:
+            return None
+        inner = meta.get(part, {})
+        if not isinstance(inner, dict):
+            return None
+        meta[part] = dict(inner)
+        meta = meta[part]
+    return meta

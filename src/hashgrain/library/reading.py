@@ -1,0 +1,65 @@
+"""The bytes of a source, what they are known by, and why they cannot be had."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from hashgrain.codes import Codes
+from hashgrain.encoder import Encoder
+from hashgrain.errors import ImageError
+from hashgrain.images import Facts, open_picture
+from hashgrain.sources import Refused, Source, file_of, find
+
+
+def read(source: Source) -> tuple[str, bytes, Facts | None]:
+    """(content hash, bytes for the decoder, facts where the bytes do not tell them)."""
+    loaded = source.load()
+    if isinstance(loaded, bytes):
+        return hashlib.sha256(loaded).hexdigest(), loaded, None
+    from PIL import Image
+
+    picture = open_picture(loaded, name=source.path)
+    shape = str(picture.pixels.shape).encode()
+    content = hashlib.sha256(shape + picture.pixels.tobytes()).hexdigest()
+    bitmap = io.BytesIO()
+    Image.fromarray(picture.pixels).save(bitmap, "bmp")  # lossless, and costs a copy
+    return content, bitmap.getvalue(), picture.facts
+
+
+def reason_of(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+def is_gone(path: str) -> bool:
+    """Whether the file of a picture is not there. One that may not be looked at is not gone."""
+    try:
+        os.lstat(file_of(path))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte, which no name has
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def encode_sources(
+    encoder: Encoder, sources: Any, *, workers: int, max_pixels: int
+) -> Iterator[tuple[str, Codes | ImageError]]:
+    """Codes of sources, one by one, without a library. What cannot be opened comes back as its refusal."""
+
+    def readable() -> Iterator[tuple[str, bytes]]:
+        for source in find(sources):
+            if isinstance(source, Refused):
+                refused.append((source.path, ImageError(source.reason)))
+                continue
+            try:
+                yield source.path, read(source)[1]
+            except (ImageError, OSError) as error:
+                refused.append((source.path, ImageError(reason_of(error))))
+
+    refused: list[tuple[str, ImageError]] = []
+    yield from encoder.encode_each(readable(), workers=workers, max_pixels=max_pixels)
+    yield from refused

@@ -1,0 +1,107 @@
+"""Writing a library anew: its segments from its catalogue, or all its codes by another model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from hashgrain.encoder import Bundle, Encoder
+from hashgrain.errors import LibraryError
+from hashgrain.library import models
+from hashgrain.library.library import Library, bundle_of
+from hashgrain.library.report import AddReport, Progress
+from hashgrain.sources import reopen
+from hashgrain.store import Item, Mended, Problem, Store
+
+
+def rebuild(path: str | Path) -> tuple[int, Mended]:
+    """Write the segments anew, with what the redo log and sound segments still hold of lost changes and damaged codes,
+    and the copy of the model if the package has it. Returns how many codes there are, and what was mended."""
+    with Store.open(Path(path).expanduser(), "w", mend=True) as store:
+        mended = store.rebuild()
+        models.mend(store)
+        models.settle(store)
+        with store.snapshot() as snapshot:
+            return len(snapshot), mended
+
+
+def rebuild_with(
+    path: str | Path, encoder: Encoder | Bundle | str | Path, progress: Progress | None = None
+) -> AddReport:
+    """Encode a whole library again with another model, and switch to it in one step; items keep ids and metadata.
+
+    The new codes are gathered in a library beside it, so a run that was stopped goes on where it was. Every picture
+    must still be readable, or nothing is changed: an item without its file cannot be encoded.
+    """
+    model = bundle_of(encoder)
+    target = Path(os.path.realpath(Path(path).expanduser()))
+    aside = target.with_name(f".{target.name}.rebuilding")
+    with Library.open(target, "w") as current:
+        items = current.items()
+        with _gathering(aside, model) as fresh:
+            report = fresh.add([reopen(item) for item in items], retry=True, progress=progress)
+            if report.refused:
+                first = report.refused[0]
+                raise LibraryError(
+                    f"{target} is as it was: {len(report.refused)} of its pictures cannot be read, such as"
+                    f" {first.path} ({first.reason}). Bring them back and run this again, or drop them:"
+                    f" hashgrain update --prune {target}"
+                )
+            changed = [item.path for item in items if _known(fresh, item).content != item.content]
+            model.write_inside(target, models.NEXT)
+            current.store.change_model(_codes(fresh, items), grains=model.grains, digest=model.code_digest)
+        models.settle(current.store)
+    shutil.rmtree(aside)
+    if changed:  # since they were added: their entries follow
+        with Library.open(target, "w") as library:
+            library.add(changed)
+    return report
+
+
+def _gathering(aside: Path, model: Bundle) -> Library:
+    """The library the new codes are gathered in: that of a run before, if it was of the same model."""
+    if (aside / "catalogue.sqlite").exists():
+        try:
+            found = Library.open(aside, "w")
+        except LibraryError:
+            shutil.rmtree(aside)
+        else:
+            if found.bundle.code_digest == model.code_digest:
+                return found
+            found.close()
+            shutil.rmtree(aside)
+    return Library.create(aside, model)
+
+
+def _known(fresh: Library, item: Item) -> Item:
+    found = fresh.store.known(item.path)
+    if found is None:
+        raise LibraryError(f"{item.path} was not encoded; run this again")
+    return found
+
+
+def _codes(fresh: Library, items: list[Item]) -> Iterator[tuple[int, bytes]]:
+    with fresh.store.snapshot() as snapshot:
+        for item in items:
+            code = snapshot.code(_known(fresh, item).id)
+            assert code is not None
+            yield item.id, code.astype("<u8").tobytes()
+
+
+def verify_library(path: str | Path) -> list[Problem]:
+    """Check a library that may be too damaged to open. Raises only where there is no library at all."""
+    target = Path(path).expanduser()
+    try:
+        store = Store.open(target)
+    except LibraryError as error:
+        if not (target / "catalogue.sqlite").exists():
+            raise
+        return [Problem(str(target), str(error), "")]
+    with store:
+        found = [*store.verify(), *models.problems(store)]
+    if not found:  # what indexes are of can only be told where all else is sound
+        with Library.open(target) as library:
+            found = library.damaged_indexes()
+    return found

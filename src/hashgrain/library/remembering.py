@@ -1,0 +1,92 @@
+"""What a library remembers of files that are not in it: refused before, or removed by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from hashgrain.errors import LibraryError
+from hashgrain.images.cost import budget
+from hashgrain.sources import file_of
+from hashgrain.store import Store
+from hashgrain.store.items import encode_path
+
+Stamp = tuple[int, int]
+# Words of refusals whose cause is not the file: an extra that is missing, memory, the system.
+PASSING = ("pip install", "needs more memory than there is", "[Errno")
+
+
+class Memory:
+    """Refusals and exclusions, asked for every file of a run; what the run adds is written with its commits."""
+
+    def __init__(self, store: Store, *, retry: bool, again: bool, limits: Sequence[str]) -> None:
+        self.store = store
+        self.retry = retry
+        self.again = again
+        self.limits = limits
+        self.refused = {path: (stamp, reason) for path, stamp, reason in store.refusals()}
+        self.excluded = set(store.exclusions())
+        self._new: dict[str, tuple[Stamp, str]] = {}
+        self._readable: set[str] = set()
+        self._back: set[str] = set()
+
+    def keeps_out(self, path: str) -> bool:
+        """Whether a file was removed by hand and is not to come back."""
+        if path not in self.excluded:
+            return False
+        if self.again:
+            self._back.add(path)
+        return not self.again
+
+    def knows_refused(self, path: str, stamp: Stamp | None) -> bool:
+        """Whether a file was refused before and there is no reason to think better of it."""
+        before = None if self.retry or stamp is None else self.refused.get(path)
+        if before is None or before[0] != stamp:
+            return False
+        return "--max-pixels" not in before[1] or any(limit in before[1] for limit in self.limits)
+
+    def refuse(self, path: str, stamp: Stamp | None, error: Exception | str) -> None:
+        """Remember a refusal, unless trying again may end otherwise though the file stays as it is."""
+        reason = str(error)
+        if stamp is None or isinstance(error, OSError) or any(word in reason for word in PASSING):
+            return
+        try:
+            encode_path(path)
+        except LibraryError:
+            return
+        self._new[path] = (stamp, reason)
+
+    def could_be_read(self, path: str) -> None:
+        if path in self.refused:
+            self._readable.add(path)
+
+    def write(self) -> None:
+        """Make durable what the run added since."""
+        if self._new:
+            self.store.refuse((path, stamp, reason) for path, (stamp, reason) in self._new.items())
+        if self._readable:
+            self.store.forget_refusals(self._readable)
+        if self._back:
+            self.store.include(self._back)
+        self.refused.update(self._new)
+        self._new, self._readable, self._back = {}, set(), set()
+
+
+def limits_told(max_pixels: int, workers: int) -> tuple[str, str]:
+    """The limits of a run in the words of its refusals: one that was refused for another limit is tried again."""
+    return f"the {max_pixels / 1e6:g} million allowed", f"the {budget(max_pixels, workers) >> 20:,} MB that one"
+
+
+def stamp_inside(path: str) -> Stamp | None:
+    """Size and time of the archive or table that a refused path lies in or is; None for other files.
+
+    A plain file is refused by what finds it only where the system does not let it be read.
+    """
+    file = file_of(path)
+    if file == path and not path.lower().endswith((".tar", ".gz", ".tgz", ".parquet")):
+        return None
+    try:
+        found = os.stat(file)
+    except (OSError, ValueError):
+        return None
+    return (found.st_size, found.st_mtime_ns)

@@ -1,0 +1,36 @@
+"""What became of each picture of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hashgrain.sources import Refused
+
+
+@dataclass
+class AddReport:
+    """What became of each picture. `refused` names the files left out, and why."""
+
+    added: int = 0
+    replaced: int = 0
+    moved: int = 0
+    touched: int = 0
+    unchanged: int = 0
+    noted: int = 0  # of those known before: metadata changed
+    duplicates: int = 0  # of those added: same bytes as another picture
+    encoded: int = 0  # pictures that went through the network
+    refused: list[Refused] = field(default_factory=list)
+    notes_refused: list[Refused] = field(default_factory=list)  # pictures kept without the notes of their source
+    known_refused: int = 0  # not tried again: refused before, and not changed since
+    kept_out: int = 0  # left out because they were removed by hand
+    passed: dict[str, int] = field(default_factory=dict)  # files that are no pictures, counted by suffix
+    seconds: float = 0.0
+
+    @property
+    def seen(self) -> int:
+        taken = self.added + self.replaced + self.moved + self.touched + self.unchanged
+        return taken + len(self.refused) + self.known_refused + self.kept_out
+
+
+Progress = Callable[[AddReport], None]

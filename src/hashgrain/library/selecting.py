@@ -1,0 +1,78 @@
+"""Items as a person names them: by id, by path, by a folder's path for all below it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hashgrain.errors import LibraryError, QueryError
+from hashgrain.store import Snapshot
+
+Named = int | str | Path
+
+
+def selected(snapshot: Snapshot, library: Path, items: Iterable[Named], undone: str) -> list[int]:
+    """The ids of all items named, sorted. A name that stands for nothing is an error, which says what was not done."""
+    named = [items] if isinstance(items, (int, str, os.PathLike)) else list(items)
+    ids = {int(each) for each in named if isinstance(each, (int, np.integer))}
+    paths = [os.fspath(each) for each in named if not isinstance(each, (int, np.integer))]
+    if "" in paths:
+        raise QueryError(f"an empty path stands for no item; {undone}. For all items of a folder, name the folder")
+    unknown = [f"the id {each}" for each in _missing(snapshot, ids)]
+    for path, found in zip(paths, _by_path(snapshot, paths), strict=True):
+        ids |= found
+        unknown += [] if found else [f"the path {path}"]
+    if unknown:
+        more = f" (and {len(unknown) - 3} more)" if len(unknown) > 3 else ""
+        raise QueryError(f"nothing in {library} has {', or '.join(unknown[:3])}{more}; {undone}")
+    return sorted(ids)
+
+
+def chosen(
+    snapshot: Snapshot,
+    library: Path,
+    items: Iterable[Named] | None,
+    where: str | Mapping[str, Any] | None,
+    undone: str = "nothing was looked up",
+) -> list[int]:
+    """The ids of the items named for which a filter holds; of all, where neither is given."""
+    ids = None if items is None else selected(snapshot, library, items, undone)
+    if where is not None:
+        fitting = snapshot.select(where).tolist()
+        return fitting if ids is None else sorted(set(ids) & set(fitting))
+    return sorted(item.id for item in snapshot.paths()) if ids is None else ids
+
+
+def _missing(snapshot: Snapshot, ids: Iterable[int]) -> list[int]:
+    wanted = sorted(ids)
+    try:
+        snapshot.items(wanted)
+    except (QueryError, LibraryError):  # which one is it?
+        return [each for each in wanted if not _is_there(snapshot, each)]
+    return []
+
+
+def _is_there(snapshot: Snapshot, item: int) -> bool:
+    try:
+        return snapshot.item(item) is not None
+    except LibraryError:  # damaged, and must be removable all the same
+        return True
+
+
+def _by_path(snapshot: Snapshot, paths: list[str]) -> list[set[int]]:
+    """For each path, the ids of the item of that name and of all below."""
+    found: list[set[int]] = [set() for _ in paths]
+    if not paths:
+        return found
+    exact = [os.path.abspath(os.path.expanduser(path)) for path in paths]
+    below = [path.rstrip(os.sep) + os.sep for path in exact]
+    names = list(zip(paths, exact, below, found, strict=True))
+    for item in snapshot.paths():
+        for path, whole, folder, ids in names:
+            if item.path in (path, whole) or item.path.startswith(folder):
+                ids.add(item.id)
+    return found

@@ -1,0 +1,106 @@
+"""Looking again at every file of a library: what changed, what was moved, what is gone, and what may be forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from hashgrain.errors import ImageError, LibraryError
+from hashgrain.library.adding import best_match
+from hashgrain.library.reading import is_gone
+from hashgrain.library.roots import missing_part, roots_of
+from hashgrain.sources import Refused, Source, file_of, find, reopen
+from hashgrain.store import Item, Moved, Store
+
+FEW = 10  # so many may be forgotten without a question, whatever share of the library they are
+MOVES_A_COMMIT = 1_000
+LOOKED_AT, LOOKED_AT_AN_ITEM = 100_000, 20  # files that are looked at to find those that were moved
+
+
+def files_of(store: Store) -> list[Item]:
+    """The items that came from a file, or from inside one, by path."""
+    with store.snapshot() as snapshot:
+        return [item for item in snapshot.paths() if item.size is not None]
+
+
+def present(items: Iterable[Item]) -> Iterator[Source]:
+    """The files that are there. What is inside archives and tables is looked at when they are added again."""
+    for item in items:
+        if file_of(item.path) == item.path and not is_gone(item.path):
+            source = reopen(item)
+            stamp = source.stamp if os.path.isfile(item.path) else None  # a folder, say, is not as it was
+            yield Source(source.path, source.load, stamp)  # without notes: they are not the file's
+
+
+def find_moved(store: Store, items: Sequence[Item]) -> int:
+    """Give pictures whose file is gone the path it has now; how many.
+
+    Looked for below the folders that the library's files are in, and only where something is gone: a file of no
+    item is read only if it has the size of one that is gone.
+    """
+    gone = [item for item in items if file_of(item.path) == item.path and is_gone(item.path)]
+    wanted: dict[str, list[Item]] = defaultdict(list)
+    for item in gone:
+        wanted[item.content].append(item)
+    moves: list[Moved] = []
+    moved = 0
+    for source, content in _strangers(store, items, {item.size for item in gone}):
+        if twins := wanted.get(content):
+            mover = best_match(twins, source.path)
+            twins.remove(mover)
+            moves.append(Moved(mover.id, source.path, source.stamp))
+            if len(moves) >= MOVES_A_COMMIT:
+                moved += len(store.commit(moves))
+                moves = []
+    return moved + len(store.commit(moves))
+
+
+def _strangers(store: Store, items: Sequence[Item], sizes: set[int | None]) -> Iterator[tuple[Source, str]]:
+    """Files of no item below the library's folders that have one of these sizes, with their content's hash."""
+    if not sizes:
+        return
+    passed_by = {item.path for item in items} | set(store.exclusions())
+    roots = [root for root in roots_of(items) if os.path.isdir(root)]
+    for source in itertools.islice(find([Path(root) for root in roots]), LOOKED_AT + LOOKED_AT_AN_ITEM * len(items)):
+        if isinstance(source, Refused) or source.stamp is None or source.stamp[0] not in sizes:
+            continue
+        if source.path in passed_by:
+            continue
+        passed_by.add(source.path)  # where one root lies in another
+        try:
+            yield source, hashlib.sha256(source.load()).hexdigest()
+        except (ImageError, OSError):
+            continue
+
+
+def gone_of(store: Store, items: Sequence[Item]) -> list[Item]:
+    """Those whose file is gone; asked anew, since some were moved."""
+    with store.snapshot() as snapshot:
+        return [item for item in snapshot.items([item.id for item in items]) if is_gone(item.path)]
+
+
+def forget_gone(store: Store, gone: Sequence[Item], items: Sequence[Item], *, even_most: bool) -> None:
+    """Forget pictures whose file is gone, unless it looks as if a disk were, and not the files."""
+    why_not = None if even_most else doubt(gone, items)
+    if why_not is not None:
+        raise LibraryError(
+            f"{store.path}: {why_not}, so nothing was forgotten. If they are gone for good, say so: "
+            f"hashgrain update --prune --yes {store.path}"
+        )
+    store.remove([item.id for item in gone])
+    store.forget_refusals([path for path, _, _ in store.refusals() if is_gone(path)])
+
+
+def doubt(gone: Sequence[Item], items: Sequence[Item]) -> str | None:
+    """Why it is not to be believed that these files are gone; None where it is."""
+    part = missing_part((file_of(item.path) for item in gone), roots_of(items))
+    if part is not None:
+        state = "is empty" if os.path.isdir(part) else "is not there"
+        return f"{part} {state}, and its disk may be one that is not mounted"
+    if len(gone) > FEW and 2 * len(gone) > len(items):
+        return f"{len(gone)} of its {len(items)} files are gone, which is most of them"
+    return None
