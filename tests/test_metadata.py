@@ -137,14 +137,14 @@ def test_one_name_given_twice_is_one_picture(library: Library, pictures: Path, t
 
 
 def test_adding_with_metadata_updates_the_pictures_that_are_there(hashgrain: Run, pictures: Path) -> None:
-    hashgrain("add", "test.hg", pictures, "--meta", "year=2020", "--meta", "album=May")
-    done = hashgrain("add", "test.hg", pictures, "--meta", "year=2021")
+    hashgrain("add", "test.hg", pictures, "--meta", "season=2020", "--meta", "album=May")
+    done = hashgrain("add", "test.hg", pictures, "--meta", "season=2021")
     assert b"20 unchanged, 20 with new metadata" in done.stdout
     found = json.loads(
-        hashgrain("search", "test.hg", pictures / "00001.jpg", "--where", "year = 2021", "--json").stdout
+        hashgrain("search", "test.hg", pictures / "00001.jpg", "--where", "season = 2021", "--json").stdout
     )
-    assert [hit["meta"] for hit in found] == [{"year": 2021, "album": "May"}] * 10
-    again = json.loads(hashgrain("add", "test.hg", pictures, "--meta", "year=2021", "--json").stdout)
+    assert [hit["meta"] for hit in found] == [{"season": 2021, "album": "May"}] * 10
+    again = json.loads(hashgrain("add", "test.hg", pictures, "--meta", "season=2021", "--json").stdout)
     assert (again["noted"], again["unchanged"], again["encoded"]) == (0, 20, 0)
 
 
@@ -214,15 +214,15 @@ def test_a_change_that_cannot_be_made_for_one_item_is_made_for_none(
 
 def test_the_command_shows_and_changes_metadata(hashgrain: Run, filled: Library, pictures: Path) -> None:
     filled.close()
-    place = ("--set", "place.city=Rome", "--set", "year=2021", "--unset", "album")
+    place = ("--set", "place.city=Rome", "--set", "season=2021", "--unset", "album")
     assert hashgrain("meta", filled.path, pictures / "00004.jpg", "--id", 6, *place).stdout.strip().endswith(b" 2")
-    shown = json.loads(hashgrain("meta", filled.path, "--where", "year = 2021", "--json").stdout)
+    shown = json.loads(hashgrain("meta", filled.path, "--where", "season = 2021", "--json").stdout)
     assert [(each["id"], each["meta"]) for each in shown] == [
-        (5, {"place": {"city": "Rome"}, "year": 2021}),
-        (6, {"place": {"city": "Rome"}, "year": 2021}),
+        (5, {"place": {"city": "Rome"}, "season": 2021}),
+        (6, {"place": {"city": "Rome"}, "season": 2021}),
     ]
     line = hashgrain("meta", filled.path, "--id", 5).stdout.decode().rstrip("\n").split("\t")
-    assert (line[0], json.loads(line[2])) == ("5", {"place": {"city": "Rome"}, "year": 2021})
-    assert json.loads(hashgrain("meta", filled.path, "--unset", "year", "--json").stdout) == {"changed": 2}
+    assert (line[0], json.loads(line[2])) == ("5", {"place": {"city": "Rome"}, "season": 2021})
+    assert json.loads(hashgrain("meta", filled.path, "--unset", "season", "--json").stdout) == {"changed": 2}
     assert hashgrain("meta", filled.path, "--id", 99, "--set", "x=1").returncode == 1
     assert hashgrain("meta", filled.path, "--set", "nokey").returncode == 2

@@ -84,7 +84,7 @@ def key_of(name: str) -> Key:
             break
     if not parts or at != len(name) + 1:
         raise QueryError(
-            f"{name!r} is not a key of metadata; keys look like year, place.city, or `a.b` for one with a dot"
+            f"{name!r} is not a key of metadata; keys look like season, place.city, or `a.b` for one with a dot"
         )
     return tuple(parts)
 
