@@ -110,6 +110,16 @@ def test_a_graph_that_reads_files_is_refused_wherever_it_says_so(where: str, sec
         Encoder(bundle_of(READS[where]))
 
 
+def test_such_a_bundle_is_not_even_read(secret: Path, tmp_path: Path) -> None:
+    """What makes models smaller reads tensors by other means than ONNX Runtime."""
+    folder = bundle_of(READS["a tensor"]).write(tmp_path / "model")
+    with pytest.raises(BundleError, match="has its data in another file"):
+        Bundle.read(folder)
+    bundle_of(READS["a tensor"]).write_inside(tmp_path)
+    with pytest.raises(BundleError, match="has its data in another file"):
+        Bundle.read_inside(tmp_path)
+
+
 def test_the_same_graph_without_the_file_is_run(secret: Path) -> None:
     held = tensor("secret", FLOAT, [3, 3], struct.pack("<9f", *range(9)))
     outputs = Encoder(bundle_of(with_step(ADD, tensors=[held]))).outputs(PIXELS)

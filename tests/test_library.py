@@ -154,10 +154,10 @@ def test_what_is_added_comes_back_with_its_facts_and_metadata(library: Library, 
 def test_filters_narrow_the_answer(library: Library, tmp_path: Path) -> None:
     fill(tmp_path / "late", 5, start=100)
     library.add(tmp_path / "late", meta={"year": 2024}, workers=0)
-    hits = library.search(make_picture(7), k=50, where="year >= 2020 and format = 'jpeg'")
+    hits = library.search(make_picture(7), k=50, where="meta.year >= 2020 and format = 'jpeg'")
     assert len(hits) == 5
     assert {Path(hit.path).parent.name for hit in hits} == {"late"}
-    assert library.search(make_picture(7), where={"year": 1999}) == []
+    assert library.search(make_picture(7), where={"meta.year": 1999}) == []
 
 
 def test_within_keeps_what_is_close_enough(library: Library) -> None:

@@ -158,6 +158,14 @@ def test_docs_and_messages_name_the_same_install_command() -> None:
     assert set(found) == {"hashgrain"}, found
 
 
+def test_help_shows_what_stands_in_brackets(hashgrain: Run) -> None:
+    """Typer takes it for markup, and leaves it out."""
+    assert b"pip install 'hashgrain[train]'" in hashgrain("train", "--help", env={"COLUMNS": "200"}).stdout
+    for name in [*VERBS, *BENCHES]:
+        for option in options_of(verb(name)).values():
+            assert "[" not in (option.help or ""), (name, option.name)
+
+
 # ---- full disks
 
 

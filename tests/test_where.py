@@ -509,6 +509,29 @@ def test_an_unknown_field_of_a_mapping_is_an_error_too(snapshot: Snapshot) -> No
         snapshot.select({"lable": 3})
 
 
+@pytest.mark.parametrize("name", ["year", "keywords", "rating"])
+def test_a_name_that_became_a_field_is_not_taken_for_the_metadata_people_gave(tmp_path: Path, name: str) -> None:
+    """Silently it would find nothing of what it found before the field was there."""
+    value = "'x'" if name == "keywords" else "7"
+    with Store.create(tmp_path / "older.hg", grains=Grains(look=64), digest="d") as store:
+        store.commit([new(1, meta={name: value.strip("'") if name == "keywords" else 7}, taken=TAKEN[0]), new(2)])
+        with store.snapshot() as taken:
+            with pytest.raises(FilterError, match=re.escape(f"write meta.{name} for it, or file.{name} for")):
+                taken.select(f"width > 0 and {name} = {value}")
+            assert taken.select(f"meta.{name} = {value}").tolist() == [1]
+            assert taken.select(f"file.{name} = {value}").tolist() == []
+            assert taken.select("file.month = 1").tolist() == [1]
+
+
+def test_details_of_a_library_are_filtered(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "made.hg", grains=Grains(look=64), digest="d") as store:
+        store.commit([new(i, details=one or {}) for i, one in enumerate(DETAILS)])
+        with store.snapshot() as taken:
+            assert taken.select("camera like 'CANON' and iso between 100 and 6400").tolist() == [4, 6]
+            assert taken.select("keywords in ('cat', 'dog') and rating is not null").tolist() == [3, 5]
+            assert taken.select({"keywords": "Garden"}).tolist() == [3]
+
+
 def test_an_empty_library_refuses_no_name(tmp_path: Path) -> None:
     with Store.create(tmp_path / "none.hg", grains=Grains(look=64), digest="d") as store:
         with store.snapshot() as taken:

@@ -49,7 +49,10 @@ def read_regular(path: str | os.PathLike[str], cap: int) -> bytes:
 def read_descriptor(descriptor: int, path: str | os.PathLike[str], cap: int) -> bytes:
     """All bytes of an open file, which is then closed. `path` is only for the error."""
     with open(descriptor, "rb") as file:
-        content = file.read(cap + 1)
+        # Room is made for as much as is asked for: not for a gigabyte where there are two megabytes.
+        content = file.read(min(cap, os.fstat(descriptor).st_size) + 1)
+        while len(content) <= cap and (more := file.read(min(cap + 1 - len(content), 1 << 20))):  # it grew meanwhile
+            content += more
     if len(content) > cap:
         raise TooLargeError(path, cap)
     return content

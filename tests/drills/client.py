@@ -52,6 +52,7 @@ class Zygote:
             "TMPDIR": str(scratch),
             "XDG_CACHE_HOME": str(scratch / "cache"),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve address space by the gigabyte
         }
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "zygote.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -23,7 +23,9 @@ def run(kind: str, seed: int, first: int, end: int, folder: str, report: str) ->
     from fuzz_archives import make_archive
     from fuzz_bundles import make_bundle, read_bundle
     from fuzz_tables import make_table
+    from warm import fork_readers
 
+    fork_readers()
     makers = {"archive": make_archive, "table": make_table, "bundle": make_bundle}
     read = read_bundle if kind == "bundle" else read_sources
     place = Path(folder)
@@ -59,11 +61,12 @@ class Broken(Exception):  # noqa: N818
 
 
 def read_sources(place: Path) -> None:
-    """What `add` does with an archive or a table, up to the pixels."""
-    from hashgrain.errors import ImageError
+    """What `add` does with an archive or a table, up to the pixels. Refused where no picture is in it."""
+    from hashgrain.errors import ImageError, SourceError
     from hashgrain.images import open_picture
     from hashgrain.sources import Refused, find
 
+    pictures = 0
     for source in find([str(file) for file in (place / "input").iterdir()]):
         if isinstance(source, Refused):
             continue
@@ -72,6 +75,9 @@ def read_sources(place: Path) -> None:
             raise Broken("a file outside was read")
         with suppress(ImageError):
             open_picture(loaded, size=(8, 8), max_pixels=1_000_000, name=source.path)
+            pictures += 1
+    if not pictures:
+        raise SourceError("no picture in it")
 
 
 def put(folder: Path, name: str, content: bytes, what: str) -> str:

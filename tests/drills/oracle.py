@@ -9,12 +9,13 @@ State = dict[str, Any]
 
 
 def state(path: str) -> State:
-    """Every acknowledged fact of a library: which model, and each item with its code."""
+    """Every acknowledged fact of a library: which model, each item with its code, what `remove` keeps out."""
     from hashgrain.library import Library
 
     with Library.open(path) as library:
         codes, items = library.codes()
         count, digest = library.info()["items"], library.store.digest
+        kept_out = sorted(library.store.exclusions()) if hasattr(library.store, "exclusions") else []
         rows = codes.to_bytes()
     assert count == len(items), f"info counts {count} items, there are {len(items)}"
     held = {
@@ -27,7 +28,7 @@ def state(path: str) -> State:
         }
         for item, row in zip(items, rows, strict=True)
     }
-    return {"digest": digest, "items": held}
+    return {"digest": digest, "items": held, "kept out": kept_out}
 
 
 def look(path: str) -> dict[str, Any]:
@@ -71,6 +72,10 @@ def lost_or_wrong(found: State | None, before: State | None, after: State | None
     for path, item in earlier.items():
         if path in later and path not in found["items"]:
             return f"{path} is lost (it was item {item['id']})"
+    here, there = (set() if each is None else set(each["kept out"]) for each in (before, after))
+    kept_out = set(found["kept out"])
+    if not (here & there <= kept_out <= here | there):
+        return f"kept out are {sorted(kept_out)}, not {sorted(here)} or {sorted(there)}"
     return None
 
 
@@ -80,6 +85,8 @@ def same(found: State | None, wanted: State | None, *, ids: bool = True) -> str 
         return None if found is wanted else "one of them is no library"
     if found["digest"] != wanted["digest"]:
         return "another model"
+    if found["kept out"] != wanted["kept out"]:
+        return "other pictures are kept out"
     here, there = ({path: _plain(item, ids) for path, item in each["items"].items()} for each in (found, wanted))
     if here == there:
         return None

@@ -181,7 +181,7 @@ def every_verb() -> list[Verb]:
         Verb("add, changed", STALE, lambda w: ["add", w.library, w.changing, *IN_PROCESS]),
         Verb("update", STALE, lambda w: ["update", w.library]),
         Verb("update --prune", STALE, lambda w: ["update", w.library, "--prune"]),
-        Verb("remove", CLOSED, lambda w: ["remove", w.library, w.pictures / "003.jpg", "--id", 6], again=(1,)),
+        Verb("remove", CLOSED, lambda w: ["remove", w.library, w.pictures / "004.jpg", "--id", 7], again=(1,)),
         Verb("rebuild", CLOSED, lambda w: ["rebuild", w.library]),
         Verb("rebuild after a kill", KILLED, lambda w: ["rebuild", w.library]),
         Verb("rebuild --model", CLOSED, lambda w: ["rebuild", w.library, "--model", w.other]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def _printable_mistakes() -> Iterator[None]:
 app = typer.Typer(
     cls=Verbs,
     name="hashgrain",
-    help="Find images by looking at them: short binary codes, coarse to fine, searched exactly.",
+    help="Image similarity search with compact binary codes: coarse to fine, exact, on your own disk.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HASHGRAIN"},
@@ -128,10 +129,15 @@ def _file_of(error: OSError, options: Mapping[str, object]) -> str | None:
     return f"writing {written[0]}" if written else None
 
 
+def _help(verb: Callable[..., int]) -> str:
+    """The docstring as it is written: Typer takes words in brackets for markup, and leaves them out."""
+    return (inspect.getdoc(verb) or "").replace("[", r"\[")
+
+
 for _name, _verb in VERBS.items():
-    app.command(_name)(_ending(_verb))
+    app.command(_name, help=_help(_verb))(_ending(_verb))
 _benches = typer.Typer(no_args_is_help=True, help="Measure how fast things are here, on your own data.")
-_benches.command("search")(_ending(bench.search))
+_benches.command("search", help=_help(bench.search))(_ending(bench.search))
 app.add_typer(_benches, name="bench")
 
 

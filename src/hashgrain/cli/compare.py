@@ -16,7 +16,7 @@ def compare(
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `hashgrain evaluate` wrote, or result files.")
     ],
     figure: Annotated[
-        str | None, typer.Option("--figure", help="What to order by. [default: the protocol's own mAP]")
+        str | None, typer.Option("--figure", help="What to order by. (default: the protocol's own mAP)")
     ] = None,
     out: Annotated[
         Path | None,

@@ -25,13 +25,13 @@ def evaluate(
     ] = None,
     protocol: Annotated[
         list[str] | None,
-        typer.Option("--protocol", "-p", help="As `hashgrain protocols` lists them; repeatable. [default: folder]"),
+        typer.Option("--protocol", "-p", help="As `hashgrain protocols` lists them; repeatable. (default: folder)"),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds of the split, such as 0,1,2.")] = "0",
     manifest: Annotated[
         Path | None, typer.Option("--manifest", help="A split that was drawn before, instead of a protocol.")
     ] = None,
-    bits: Annotated[str, typer.Option("--bits", help="Widths, such as 16,32,64. [default: the model's grains]")] = "",
+    bits: Annotated[str, typer.Option("--bits", help="Widths, such as 16,32,64. (default: the model's grains)")] = "",
     references: Annotated[
         str, typer.Option("--references", help="Methods to stand beside it: usual, all or none.")
     ] = "usual",

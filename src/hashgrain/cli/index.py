@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 Memory = Annotated[
     str | None,
-    typer.Option("--memory", help="The most all indexes may take, such as 500M or 4G. [default: a quarter of RAM]"),
+    typer.Option("--memory", help="The most all indexes may take, such as 500M or 4G. (default: a quarter of RAM)"),
 ]
 
 

@@ -28,7 +28,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but resu
 Model = Annotated[str, typer.Option("--model", help="The model: 'default', or a bundle's folder.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse pictures with more pixels than this.")]
 
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads to search with. [default: one a core]")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads to search with. (default: one a core)")]
 
 
 # What a terminal obeys or that hides what follows: controls, line and paragraph ends, marks of writing direction,

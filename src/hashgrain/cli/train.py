@@ -26,7 +26,7 @@ def train(
         typer.Option("--set", help="Change a value of the recipe: learning_rate=0.001. Repeatable."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Folder of checkpoint, log and curves. [default: runs/RECIPE]")
+        Path | None, typer.Option("--run", help="Folder of checkpoint, log and curves. (default: runs/RECIPE)")
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Train so many times; OUT gets the best on held-out pictures.")

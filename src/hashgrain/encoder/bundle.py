@@ -20,6 +20,7 @@ from hashgrain import files, inside
 from hashgrain.codes import Grains
 from hashgrain.encoder import description
 from hashgrain.encoder.description import FORMAT, Threshold
+from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError
 
 MAX_ONNX_BYTES = 1 << 30
@@ -28,7 +29,7 @@ SHIPPED = Path(__file__).parent.parent / "models"
 FOLDER = "model"  # of a library, where its copy stands
 GRAPH, DESCRIPTION = "model.onnx", "model.json"
 NEXT = "model.next.onnx"  # a graph that is not yet, or was just, made the bundle's by the description
-ATTEMPTS = 3
+ATTEMPTS = 10  # to read a bundle that others are being written over
 Read = Callable[[str, int], bytes]
 
 
@@ -118,6 +119,12 @@ class Bundle:
         return _read(Path(library) / folder, lambda name, cap: inside.read(library, folder, name, cap=cap))
 
 
+def check_bundle(bundle: Bundle) -> None:
+    """Refuse a graph that does more than compute on pixels."""
+    if not is_shipped(bundle):
+        check_graph(bundle.onnx, f"the graph of model {bundle.name!r}", bits=bundle.grains.bits)
+
+
 def is_shipped(bundle: Bundle) -> bool:
     """Whether its graph is one of those in the package, which need no trial."""
     for path in sorted(SHIPPED.glob(f"*/{DESCRIPTION}")):
@@ -164,6 +171,8 @@ def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
         raise BundleError(
             f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
         )
+    # Whoever reads a bundle may hand its graph to other programs than the encoder, such as those that make it smaller.
+    check_bundle(bundle)
     return bundle
 
 

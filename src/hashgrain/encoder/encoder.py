@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder.bundle import Bundle, is_shipped
-from hashgrain.encoder.graph_check import check_graph
+from hashgrain.encoder.bundle import Bundle, check_bundle, is_shipped
 from hashgrain.encoder.session import BATCH, open_session, run, run_within_limits
 from hashgrain.encoder.trial import check_by_trial
 from hashgrain.errors import ImageError
@@ -33,7 +32,7 @@ class Encoder:
         self.bundle = bundle
         self._run_batch = run
         if not is_shipped(bundle):
-            check_graph(bundle.onnx, f"the graph of model {bundle.name!r}", bits=bundle.grains.bits)
+            check_bundle(bundle)
             check_by_trial(bundle)
             self._run_batch = run_within_limits
         # The cores that decode_workers() leaves: with more, network and decoders only take turns.

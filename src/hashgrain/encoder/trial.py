@@ -112,9 +112,10 @@ def _try(onnx: bytes, limits: Limits) -> dict[str, Any]:
         return answer if isinstance(answer, dict) else {}
     except ValueError:
         if time.monotonic() - started >= limits.seconds:
-            return {"refused": f"{whose} was tried, and took longer than {limits.seconds:g} s"}
+            why = f"took longer than {limits.seconds:g} s; use a smaller one, or a less busy machine"
+            return {"refused": f"{whose} was tried, and {why}"}
         why = f"it takes more than {limits.memory >> 30} GB of memory or too much time, or is made to do harm"
-        return {"refused": f"{whose} was tried, and ended its process: {why}"}
+        return {"refused": f"{whose} was tried, and ended its process: {why}. Use another, or a smaller one"}
     finally:
         timer.cancel()
         process.kill()

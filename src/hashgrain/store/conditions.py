@@ -159,15 +159,17 @@ def from_mapping(where: Mapping[str, Any]) -> Test:
     return Joined("AND", tuple(terms)) if terms else Not(IsNull(BUILT_IN["id"]))
 
 
-# ---- the metadata keys a tree names
+# ---- the fields a tree names
 
 
-def keys_of(test: Test) -> Iterator[Key]:
+def fields_of(test: Test) -> Iterator[Column | Key]:
     match test:
         case Not(term):
-            yield from keys_of(term)
+            yield from fields_of(term)
         case Joined(_, terms):
             for term in terms:
-                yield from keys_of(term)
-        case OneOf(Key() as key) | Compared(Key() as key) | Like(Key() as key) | IsNull(Key() as key):
-            yield key
+                yield from fields_of(term)
+        case Compared(field, _, Column() as other):
+            yield from (field, other)
+        case OneOf(field) | Compared(field) | Like(field) | IsNull(field):
+            yield field

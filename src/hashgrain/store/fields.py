@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -70,6 +70,8 @@ BUILT_IN = {
         Column("keywords", "list", KEYWORDS_SQL),
     )
 }
+# Names that libraries made before these fields were there may have given metadata.
+NEWER = frozenset(BUILT_IN) - {"id", "path", "name", "width", "height", "format", "taken", "added", "size", "content"}
 HELP = f"Fields: {', '.join(BUILT_IN)}; any other name is a metadata key (label, camera.model, `odd key`, meta.width)."
 # A moment as far as it is written. Days are not checked against months: cameras write the 31st of June.
 DATE = re.compile(
@@ -83,6 +85,8 @@ DATE = re.compile(
 def field_of(parts: Sequence[str]) -> Column | Key:
     if len(parts) == 1 and parts[0] in BUILT_IN:
         return BUILT_IN[parts[0]]
+    if len(parts) == 2 and parts[0] == "file" and parts[1] in NEWER:
+        return replace(BUILT_IN[parts[1]], name=f"file.{parts[1]}")
     keys = parts[1:] if parts[0] == "meta" and len(parts) > 1 else parts
     for key in keys:
         if not key or re.search(r'["\\\x00-\x1f\ud800-\udfff]', key):

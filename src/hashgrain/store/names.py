@@ -1,4 +1,5 @@
-"""Names in a filter that no item of a library has are mistakes: they are refused, with the nearest that there are."""
+"""Names in a filter that no item of a library has are mistakes, and some mean two things: both are refused, with
+what to write instead."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from hashgrain.errors import FilterError
-from hashgrain.store.conditions import Test, keys_of
-from hashgrain.store.fields import BUILT_IN, Key
+from hashgrain.store.conditions import Test, fields_of
+from hashgrain.store.fields import BUILT_IN, NEWER, Column, Key
 
 Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]  # one question to the catalogue
 THERE = "SELECT EXISTS (SELECT 1 FROM items WHERE json_type(meta, ?) IS NOT NULL), EXISTS (SELECT 1 FROM items)"
@@ -20,14 +21,23 @@ NAMES = (
 MOST_NEAR, MOST_SHOWN = 3, 40
 
 
-def refuse_unknown(test: Test, ask: Ask) -> None:
-    """FilterError where a metadata key is on no item at all; an empty library knows no names and refuses none.
+def refuse_unclear(test: Test, ask: Ask) -> None:
+    """FilterError where a metadata key is on no item at all, or a name means a field and a metadata key as well.
 
-    A key that is there is found at the first item that has it. Only one that is not costs a look at every item.
+    An empty library knows no names and refuses none. A key that is there is found at the first item that has it; only
+    one that is not costs a look at every item.
     """
-    for key in dict.fromkeys(keys_of(test)):
+    for field in dict.fromkeys(fields_of(test)):
+        if isinstance(field, Column) and field.name not in NEWER:
+            continue
+        key = Key((field.name,)) if isinstance(field, Column) else field
         ((there, any_items),) = ask(THERE, (key.path,))
-        if any_items and not there:
+        if isinstance(field, Column) and there:
+            raise FilterError(
+                f"where: {field.name!r} is unclear here, since pictures have metadata of that name:"
+                f" write meta.{field.name} for it, or file.{field.name} for what the file says"
+            )
+        if isinstance(field, Key) and any_items and not there:
             raise FilterError(f"where: no picture here has {written(key.parts)!r}; {_instead(key, ask)}")
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from hashgrain.errors import FilterError
 from hashgrain.store.conditions import Compared, IsNull, Joined, Like, Not, OneOf, Test, as_sql, from_mapping
 from hashgrain.store.fields import HELP, Column, Key, Value, field_of, fit, plain
-from hashgrain.store.names import Ask, refuse_unknown
+from hashgrain.store.names import Ask, refuse_unclear
 
 MAX_CHARS = 10_000
 MAX_DEPTH = 50
@@ -57,11 +57,11 @@ class Token:
 def compile_where(where: str | Mapping[str, Any], ask: Ask | None = None) -> tuple[str, dict[str, Any]]:
     """An SQL condition on the items table, and its parameters. FilterError says where it does not parse.
 
-    With `ask`, which puts a question to the catalogue, metadata keys that no item has are refused too.
+    With `ask`, which puts a question to the catalogue, names that no item has or that mean two things are refused.
     """
     test = from_mapping(where) if isinstance(where, Mapping) else _Parser(where).parse()
     if ask is not None:
-        refuse_unknown(test, ask)
+        refuse_unclear(test, ask)
     values: dict[str, Any] = {}
 
     def bind(value: Any) -> str:
