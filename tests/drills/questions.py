@@ -10,9 +10,9 @@ from typing import Any
 FILTERS = (
     "format = 'jpeg'",
     "format = 'png'",
-    "year >= 2012",
+    "season >= 2012",
     "mood = 'blue'",
-    "mood = 'red' and year < 2020",
+    "mood = 'red' and season < 2020",
     "width > 0",
     "name = '2001.jpg'",
     "path like '%flipped%'",

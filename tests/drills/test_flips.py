@@ -111,9 +111,9 @@ def test_the_right_answers_are_right(world: World) -> None:
     kept = {
         "format = 'jpeg'": lambda item: item[1].endswith("jpg"),
         "format = 'png'": lambda item: item[1].endswith("png"),
-        "year >= 2012": lambda item: item[6]["year"] >= 2012,
+        "season >= 2012": lambda item: item[6]["season"] >= 2012,
         "mood = 'blue'": lambda item: item[6].get("mood") == "blue",
-        "mood = 'red' and year < 2020": lambda item: item[6].get("mood") == "red" and item[6]["year"] < 2020,
+        "mood = 'red' and season < 2020": lambda item: item[6].get("mood") == "red" and item[6]["season"] < 2020,
         "width > 0": lambda item: True,
     }
     for where, holds in kept.items():

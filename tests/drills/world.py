@@ -171,7 +171,7 @@ def every_verb() -> list[Verb]:
         Verb(
             "add, new, own model",
             NO_LIBRARY,
-            lambda w: ["add", w.library, w.pictures, "--model", w.model, "--meta", "year=2020", *IN_PROCESS],
+            lambda w: ["add", w.library, w.pictures, "--model", w.model, "--meta", "season=2020", *IN_PROCESS],
         ),
         Verb("add, more", CLOSED, lambda w: ["add", w.library, w.pictures, w.more, *IN_PROCESS]),
         Verb("add, notes", CLOSED, lambda w: ["add", w.library, w.pictures, "--meta", "mood=green", *IN_PROCESS]),
@@ -190,7 +190,7 @@ def every_verb() -> list[Verb]:
         Verb(
             "search after a kill",
             KILLED,
-            lambda w: ["search", w.library, "--id", 2, "--where", "format = 'jpeg' and year >= 2004", "--json"],
+            lambda w: ["search", w.library, "--id", 2, "--where", "format = 'jpeg' and season >= 2004", "--json"],
             _hits,
         ),
         Verb(
@@ -213,7 +213,7 @@ def every_verb() -> list[Verb]:
     ]
     if has_verb("meta"):
         verbs.append(
-            Verb("meta", CLOSED, lambda w: ["meta", w.library, "--where", "year >= 2004", "--set", "mood=blue"])
+            Verb("meta", CLOSED, lambda w: ["meta", w.library, "--where", "season >= 2004", "--set", "mood=blue"])
         )
     return verbs
 

@@ -20,10 +20,10 @@ def make_library(path: str, model: str, pictures: str, end: str) -> None:
     library = Library.create(path, model)
     batch = max(4, len(files) // 8)
     for number, start in enumerate(range(0, len(files), batch)):
-        meta = {"year": 2000 + 4 * number, "mood": "red" if number else "blue"}
+        meta = {"season": 2000 + 4 * number, "mood": "red" if number else "blue"}
         library.add(files[start : start + batch], meta=meta, workers=0)
     library.remove([4])
-    library.add([files[3]], meta={"year": 2010}, workers=0)
+    library.add([files[3]], meta={"season": 2010}, workers=0)
     for item in library.items()[:3]:
         library.thumbnail(item.id)
     if end == "killed":
@@ -73,7 +73,7 @@ def whole_life(path: str, model: str, other: str, pictures: str, steps: int, *, 
 
     life: list[Callable[[], object]] = [
         lambda: library.add(files[:3], workers=0),
-        lambda: library.add(files[3:5], meta={"year": 2001}, workers=0),
+        lambda: library.add(files[3:5], meta={"season": 2001}, workers=0),
         lambda: library.remove([2]),
         again,
         lambda: library.add(files[5:7], workers=0),
