@@ -12,7 +12,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conftest import Run, make_picture
@@ -145,6 +145,8 @@ def test_a_wrong_command_line_with_hostile_names_is_said_safely(hashgrain: Run, 
 NEARLY = st.text(st.sampled_from("\\\nntx0b1u8\x1b\x0b\u200e\udc1b\udc9b\x9b"), max_size=6)
 
 
+@example("a\\n", "a\n")
+@example("\\x1b", "\x1b")
 @given(NEARLY | st.text(), NEARLY | st.text())
 def test_no_two_names_look_alike(one: str, other: str) -> None:
     assert (escape(one, exact=True) == escape(other, exact=True)) == (one == other)
