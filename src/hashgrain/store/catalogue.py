@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -48,6 +49,7 @@ class Connection(sqlite3.Connection):
     frozen = False
     version = FORMAT
     identity: tuple[int, int] = (0, 0)  # device and inode of the file
+    holder: sqlite3.Connection | None = None  # of a writer: one that reads, and is closed after it
     _left = 0
     _steps = STEPS
     _most_rows = 1000
@@ -57,6 +59,19 @@ class Connection(sqlite3.Connection):
         self._steps = STEPS + STEPS_A_BYTE * size
         self._left = self._steps
         self.set_progress_handler(self._step, STEPS_AT_ONCE)
+
+    def close(self) -> None:
+        """The last connection to close folds SQLite's log in, be it damaged, and without the sums of its pages. One
+        that only reads cannot, so a writer is never the last."""
+        super().close()
+        if self.holder is not None:
+            self.holder.close()
+
+    def close_last(self) -> None:
+        """Of a writer that has folded everything in: SQLite takes its empty log away."""
+        if self.holder is not None:
+            self.holder.close()
+        super().close()
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         self._left = self._steps
@@ -140,6 +155,12 @@ def make(library: Path, grains: Grains, digest: str) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+    # SQLite passes over errors of the disk in some pragmas: what it made is looked at before it gets its name.
+    with open(inside.open_file(library, MAKING), "rb") as file:
+        head = file.read(100)
+    marks = (head[18:20], head[60:64], head[68:72])
+    if marks != (WAL_MODE, FORMAT.to_bytes(4, "big"), schema.APPLICATION_ID.to_bytes(4, "big")):
+        raise OSError(errno.EIO, "the new catalogue was not written as it should be", str(library / MAKING))
 
 
 def set_facts(connection: sqlite3.Connection, old: Facts, grains: Grains, digest: str) -> None:
@@ -160,7 +181,15 @@ def connect(library: Path, *, write: bool = False) -> Connection:
         raise LibraryError(missing(library))
     _check_files(library)
     if write:
-        return _checked(library, _opened(file, "mode=rw"), write)
+        holder = _opened(file, "mode=ro")
+        try:
+            holder.execute("SELECT count(*) FROM sqlite_master LIMIT 1").fetchone()  # it has SQLite's log open now
+            connection = _opened(file, "mode=rw")
+            connection.holder = holder
+        except BaseException:
+            holder.close()
+            raise
+        return _checked(library, connection, write)
     try:
         return _checked(library, _opened(file, "mode=ro"))
     except sqlite3.OperationalError:

@@ -29,6 +29,7 @@ from hashgrain.store.items import (
     row_of,
 )
 from hashgrain.store.redo import Step
+from hashgrain.store.trouble import FROM_BACKUP
 
 Change = New | Replaced | Moved | Touched | Noted
 MARKS = ", ".join("?" * 14)  # COLUMNS and the seal
@@ -137,6 +138,8 @@ def _insert(connection: sqlite3.Connection, library: Path, change: New, added: s
     (last,) = connection.execute(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'items'), 0)"
     ).fetchone()
+    if not isinstance(last, int) or not 0 <= last < 2**63 - 1:
+        raise LibraryError(f"{library}: the catalogue is damaged (its last id is {last!r:.40}); {FROM_BACKUP}")
     row = row_of(change, last + 1, added)
     with _fitting(library, change.path):
         connection.execute(f"INSERT INTO items ({COLUMNS}, seal) VALUES ({MARKS})", row)

@@ -39,11 +39,16 @@ LOOKS = 4  # a writer may be folding its log in just now
 Sums = NDArray[np.uint32]
 
 
-def update(library: Path) -> None:
-    """After the log was folded in, by the one writer: the sums of the pages in it, and of those that have none."""
+def update(library: Path, *, renew: bool = False) -> None:
+    """After the log was folded in, by the one writer: the sums of the pages in it, and of those that have none.
+
+    Written in place: until they are on the disk the log stands, and its pages are left out. `renew` writes all of them,
+    of a catalogue that was checked by other means.
+    """
     pages = inside.size(library, CATALOGUE) // PAGE
-    old = read(library)
+    old = np.empty(0, np.uint32) if renew else read(library)
     changed = pages_of_log(library) | set(range(len(old), pages))
+    made = not inside.is_file(library, NAME)
     descriptor = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
     try:
         if not len(old):
@@ -54,12 +59,15 @@ def update(library: Path) -> None:
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
+    if made:
+        disk.sync_folder(library)
 
 
 def forget(library: Path) -> None:
-    """The catalogue was checked by other means: the next `update` writes all sums anew."""
+    """Pages go unchecked until the next `update`, which writes all sums anew."""
     with suppress(FileNotFoundError):
         inside.remove(library, NAME)
+        disk.sync_folder(library)
 
 
 def unlike(library: Path) -> bool:

@@ -41,6 +41,7 @@ class Writer:
         self.library = library
         self._process = os.getpid()
         self.renew_sums = False  # all of them, at the next fold
+        self._sums_behind = False  # of a log that was folded in; its pages are left out as long as it stands
         self._unfolded = 0  # bytes of SQLite's log that could not be folded in
         self.connection = catalogue.connect(library, write=True)
         try:
@@ -51,20 +52,8 @@ class Writer:
                 raise LostCommitsError(library, self.lost)
             self.redo = RedoLog(library, facts.owner)
         except BaseException:
-            self._leave_unfolded()
-            raise
-
-    def _leave_unfolded(self) -> None:
-        """Close as if another connection were open: the last one to close folds SQLite's log in, be it damaged, and
-        without the sums of its pages."""
-        holder: Connection | None = None
-        try:
-            with suppress(sqlite3.Error, OSError, LibraryError):
-                holder = catalogue.connect(self.library)
             self.connection.close()
-        finally:
-            if holder:
-                holder.close()
+            raise
 
     def close(self) -> None:
         folded = False
@@ -73,10 +62,8 @@ class Writer:
                 folded = self.fold()
         finally:
             self.redo.close()
-            if folded:
-                self.connection.close()
-            else:
-                self._leave_unfolded()
+            with suppress(sqlite3.Error):
+                self.connection.close_last() if folded else self.connection.close()
 
     def check(self) -> None:
         """Raise where this is not the process that opened the library, or the library is not there any more."""
@@ -89,6 +76,7 @@ class Writer:
         """All or nothing. Whatever is raised inside, or by the commit itself, leaves the catalogue as it was."""
         self.check()
         roll_back(self.connection)  # an interrupt between two statements
+        self._catch_up()
         self.connection.execute("BEGIN IMMEDIATE")
         end = self.redo.end
         try:
@@ -132,15 +120,9 @@ class Writer:
         self._unfolded = inside.size(self.library, sums.LOG)
         if frames != folded:
             return False
-        try:
-            if self.renew_sums:
-                sums.forget(self.library)
-            sums.update(self.library)
-            self.renew_sums = False
-        except OSError:  # without sums pages go unchecked; with old ones they would seem damaged
-            with suppress(OSError):
-                inside.remove(self.library, sums.NAME)
-            raise
+        self._sums_behind = True
+        sums.update(self.library, renew=self.renew_sums)
+        self._sums_behind = self.renew_sums = False
         self.connection.execute("PRAGMA busy_timeout = 0")
         busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * catalogue.PATIENCE_S)}")
@@ -149,3 +131,14 @@ class Writer:
         self._unfolded = 0
         self.redo.empty()
         return True
+
+    def _catch_up(self) -> None:
+        """Before SQLite begins its log anew: sums of what was folded in, or none. Old ones would make pages seem
+        damaged, while without sums they go unchecked."""
+        if not self._sums_behind:
+            return
+        try:
+            sums.update(self.library, renew=self.renew_sums)
+        except OSError:
+            sums.forget(self.library)
+        self._sums_behind = self.renew_sums = False
