@@ -21,7 +21,7 @@ def encode(
     ] = None,
     model: Model = "default",
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 100_000_000,
+    max_pixels: MaxPixels = 400_000_000,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

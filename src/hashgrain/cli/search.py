@@ -62,7 +62,7 @@ def search(
         bool, typer.Option("--explain", help="Say how the answer was found: by which path, how many codes, what time.")
     ] = False,
     threads: Threads = None,
-    max_pixels: MaxPixels = 100_000_000,
+    max_pixels: MaxPixels = 400_000_000,
     print0: Print0 = False,
     as_json: Json = False,
     as_jsonl: JsonLines = False,
