@@ -18,7 +18,7 @@ import pytest
 from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
 from hashgrain.store import FORMAT, Noted, Store, catalogue, redo, segments, sums, writer
-from test_store import child, code_of, make, new, replaced
+from test_store import child, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import ask, change, copy
 
@@ -500,6 +500,24 @@ def test_a_reader_with_an_idle_connection_notices_a_replaced_library(tmp_path: P
         shutil.rmtree(tmp_path / "a.hg")
         with pytest.raises(LibraryError, match="no library at"):
             reader.known(new(1).path)
+
+
+def test_a_reader_starts_afresh_where_a_library_made_in_the_same_second_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal marks, other rows: nothing that was mapped of the old one may answer for the new one."""
+    monkeypatch.setattr(catalogue, "now", lambda: "2026-01-01T00:00:00Z")
+    for name, numbers in (("a.hg", range(12)), ("b.hg", range(20, 24)), ("c.hg", range(30, 60))):
+        with make(tmp_path / name) as store:
+            store.commit([new(number) for number in numbers])
+    with Store.open(tmp_path / "a.hg") as reader:
+        for name, numbers in (("a.hg", range(12)), ("b.hg", range(20, 24)), ("c.hg", range(30, 60))):
+            if name != "a.hg":
+                shutil.rmtree(tmp_path / "a.hg")
+                (tmp_path / name).rename(tmp_path / "a.hg")
+            with reader.snapshot() as snapshot:
+                assert set(live(snapshot).values()) == {code_of(number).tobytes() for number in numbers}
+                assert snapshot.select("number >= 0").tolist() == list(range(1, len(numbers) + 1))
 
 
 def test_a_writer_whose_library_was_deleted_acknowledges_nothing(tmp_path: Path) -> None:

@@ -31,13 +31,14 @@ class View:
     counters: Counters
     places: tuple[Place, ...]
     segments: tuple[Segment, ...]
+    identity: tuple[int, int] = (0, 0)  # of the catalogue's file: a library put in its place shares nothing with it
 
 
 def view_of(connection: Connection, library: Path, n_words: int, old: View | None) -> View:
     """The view at the moment of the read transaction; what `old` has checked is not checked again."""
     counters = catalogue.counters(connection, library)
-    if old is not None and any(segment.cut() for segment in old.segments):
-        old = None  # to be mapped again, which says what is wrong
+    if old is not None and (old.identity != connection.identity or any(segment.cut() for segment in old.segments)):
+        old = None  # to be mapped again; of a file that was cut short this says what is wrong
     if old is not None and old.counters == counters:
         return old
     if old is None or old.counters.era != counters.era:
@@ -49,7 +50,7 @@ def view_of(connection: Connection, library: Path, n_words: int, old: View | Non
         committed[place] = _grown(library, place, blocks, known)
     _check_rows(library, list(committed), counters)
     alive = _bury(connection, library, committed, old.counters.dead, counters.dead)
-    return View(counters, tuple(committed), tuple(alive))
+    return View(counters, tuple(committed), tuple(alive), connection.identity)
 
 
 def _grown(library: Path, place: Place, blocks: Sequence[Block], known: Segment | None) -> Segment:

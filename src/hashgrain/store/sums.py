@@ -129,6 +129,7 @@ class PageCheck:
     def __init__(self, library: Path) -> None:
         self.library = library
         self._checked: NDArray[np.int64] = np.empty(0, np.int64)  # the sum of each page, -1 where it was not checked
+        self._file = 0
         self._stamp: tuple[int, ...] = ()
         self._lock = threading.Lock()
 
@@ -152,6 +153,9 @@ class PageCheck:
         """The pages that do not match; sums of those that do are remembered."""
         if not inside.is_file(self.library, NAME):  # of format 2, which has none
             return []
+        file = inside.look(self.library, CATALOGUE).st_ino
+        if file != self._file:  # put in the place of the one that was checked
+            self._checked, self._file = np.empty(0, np.int64), file
         in_log = pages_of_log(self.library)
         sums = read(self.library).astype(np.int64)
         pages = inside.size(self.library, CATALOGUE) // PAGE
