@@ -547,6 +547,25 @@ def test_a_forked_child_can_neither_write_nor_read_through_what_it_inherited(tmp
     assert child(script, tmp_path / "a.hg").communicate()[0].split() == ["True", "True", "True", "1"]
 
 
+def test_a_clock_that_jumps_changes_nothing_but_the_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hashgrain.store import changes
+
+    times = iter(["2026-05-01T00:00:00Z", "1970-01-01T00:00:00Z", "2106-02-07T06:28:16Z", "2000-01-01T00:00:00Z"])
+    monkeypatch.setattr(changes, "now", lambda: next(times))
+    path = tmp_path / "a.hg"
+    with make(path) as store:
+        for number in range(4):
+            store.commit([new(number)])
+            os.utime(path / "catalogue.sqlite", (1, 1))  # what the clock gives to files
+            os.utime(path / sums.NAME, (2**32, 2**32))
+            assert store.known(new(number).path) is not None
+        store.rebuild()
+    with Store.open(path) as store, store.snapshot() as snapshot:
+        assert store.verify() == []
+        assert [item.added[:4] for item in snapshot.items([1, 2, 3, 4])] == ["2026", "1970", "2106", "2000"]
+        assert snapshot.select("added < '2001'").tolist() == [2, 4]
+
+
 # ---- formats
 
 
