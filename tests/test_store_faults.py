@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
-from hashgrain.store import Moved, Snapshot, Store, catalogue, disk, writer
+from hashgrain.store import Moved, Snapshot, Store, catalogue, disk, sums, writer
 from hashgrain.store.segments import HEADER
 from test_store import GRAINS, child, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
@@ -286,6 +287,50 @@ def test_whatever_fails_behind_a_commit_leaves_the_change_made_and_every_copy_of
         with Store.open(path) as store:
             assert store.verify() == [], failing.failed
     assert failed > 4
+
+
+def test_a_log_that_could_not_be_looked_at_does_not_count_as_folded_in(tmp_path: Path) -> None:
+    """SQLite answers (1, -1, -1) where it could not lock its log: the frames are equal, and none of them was folded."""
+
+    class Answer:
+        def fetchone(self) -> tuple[int, int, int]:
+            return (1, -1, -1)
+
+    class Locked(catalogue.Connection):
+        def execute(self, sql: str, *values: Any) -> Any:
+            return Answer() if "wal_checkpoint" in sql else super().execute(sql, *values)
+
+    path = tmp_path / "a.hg"
+    make(path, 20).close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "Connection", Locked)
+        with Store.open(path, "w") as store:
+            store.commit([new(30)])
+            assert not store.folded
+    assert len(ask(path)[1]) == 21
+    Store.open(path, "w").close()
+    assert ask(path)[2] == list(range(1, 22))
+
+
+def test_a_catalogue_that_cannot_be_looked_at_does_not_empty_its_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.hg"
+    make(path, 20).close()
+    before = sums.read(path)
+    look = inside.look
+
+    def refused(folder: Path, *names: str) -> os.stat_result:
+        if names == (catalogue.NAME,):
+            raise OSError(errno.EIO, "Input/output error")
+        return look(folder, *names)
+
+    monkeypatch.setattr(inside, "look", refused)
+    for step in (lambda: sums.update(path), lambda: sums.read(path), lambda: sums.PageCheck(path).check()):
+        with pytest.raises(OSError, match="Input/output"):
+            step()
+    monkeypatch.setattr(inside, "look", look)
+    assert sums.read(path).tolist() == before.tolist()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")

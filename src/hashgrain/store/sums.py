@@ -45,7 +45,7 @@ def update(library: Path, *, renew: bool = False) -> None:
     Written in place: until they are on the disk the log stands, and its pages are left out. `renew` writes all of them,
     of a catalogue that was checked by other means.
     """
-    pages = inside.size(library, CATALOGUE) // PAGE
+    pages = _pages(library)
     old = np.empty(0, np.uint32) if renew else read(library)
     changed = pages_of_log(library) | set(range(len(old), pages))
     made = not inside.is_file(library, NAME)
@@ -73,7 +73,7 @@ def forget(library: Path) -> None:
 def unlike(library: Path) -> bool:
     """Whether the catalogue, without SQLite's log, is other than its sums say, or they are missing."""
     right = read(library)
-    pages = list(range(inside.size(library, CATALOGUE) // PAGE))
+    pages = list(range(_pages(library)))
     found = [sums for _, sums in runs(library, pages)]
     return len(right) == 0 or not np.array_equal(np.concatenate(found), right)
 
@@ -85,10 +85,15 @@ def read(library: Path) -> Sums:
     except FileNotFoundError:
         return np.empty(0, np.uint32)
     with open(descriptor, "rb") as file:
-        content = file.read(HEADER + 4 * (inside.size(library, CATALOGUE) // PAGE + 1))
+        content = file.read(HEADER + 4 * (_pages(library) + 1))
     if not content.startswith(MAGIC) or len(content) < HEADER:
         return np.empty(0, np.uint32)
     return np.frombuffer(content, "<u4", (len(content) - HEADER) // 4, HEADER).astype(np.uint32)
+
+
+def _pages(library: Path) -> int:
+    """How many pages the catalogue has. What cannot be looked at is an error, not an empty catalogue."""
+    return inside.look(library, CATALOGUE).st_size // PAGE
 
 
 def pages_of_log(library: Path) -> set[int]:
@@ -151,14 +156,16 @@ class PageCheck:
 
     def _look(self) -> list[int]:
         """The pages that do not match; sums of those that do are remembered."""
-        if not inside.is_file(self.library, NAME):  # of format 2, which has none
+        try:
+            inside.look(self.library, NAME)
+        except FileNotFoundError:  # of format 2, or until the next writer
             return []
         file = inside.look(self.library, CATALOGUE).st_ino
         if file != self._file:  # put in the place of the one that was checked
             self._checked, self._file = np.empty(0, np.int64), file
         in_log = pages_of_log(self.library)
         sums = read(self.library).astype(np.int64)
-        pages = inside.size(self.library, CATALOGUE) // PAGE
+        pages = _pages(self.library)
         known = np.full(max(pages, len(sums)), -1)
         known[: len(self._checked)] = self._checked[: len(known)]
         right = np.full(len(known), -2)

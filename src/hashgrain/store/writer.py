@@ -116,9 +116,9 @@ class Writer:
         A log that was folded in is worse than none: damaged, it takes pages back to what they were. But a reader that
         looks at an earlier moment holds on to it; then it is folded in later, and the redo log is kept until then.
         """
-        _, frames, folded = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        busy, frames, folded = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self._unfolded = inside.size(self.library, sums.LOG)
-        if frames != folded:
+        if busy or frames < 0 or frames != folded:  # -1 where it was not even looked at
             return False
         self._sums_behind = True
         sums.update(self.library, renew=self.renew_sums)
