@@ -657,3 +657,43 @@ def test_a_change_log_from_a_stranger_can_run_no_statement_of_its_own(killed: Pa
     file = path / redo.NAME
     file.write_bytes(file.read_bytes()[: redo.HEADER] + head + content)
     assert list(redo.records(path, owner)) == []
+
+
+def test_checking_pages_takes_none_of_sqlite_s_locks_away(tmp_path: Path) -> None:
+    """A reader that checked pages, and a writer of another process that closes after it: the reader sees what is new.
+
+    On POSIX systems a process that closes any descriptor of a file loses its locks on it; without them the writer takes
+    the write-ahead log away under the reader.
+    """
+    path = tmp_path / "a.hg"
+    make(path, 20).close()
+    script = """
+    with Store.open(sys.argv[1], "w") as store:
+        store.commit([new(int(sys.argv[2]))])
+    """
+    with Store.open(path) as reader, Store.open(path) as other:
+        for number in range(20, 24):
+            with reader.snapshot() as snapshot:
+                assert len(snapshot.select("format = 'jpeg'")) == number
+            assert reader.verify() == []
+            assert other.known(new(0).path) is not None
+            Store.open(path).close()
+            child(script, path, number).wait()
+            with reader.snapshot() as snapshot:
+                assert len(snapshot) == number + 1
+            assert other.known(new(number).path) is not None
+
+
+def test_a_reader_does_not_answer_with_codes_of_another_model(tmp_path: Path) -> None:
+    path = tmp_path / "a.hg"
+    make(path, 20).close()
+    with Store.open(path) as reader:
+        with reader.snapshot() as snapshot:
+            assert len(live(snapshot)) == 20
+        with Store.open(path, "w") as store:
+            codes = [(item, code_of(100 + item).tobytes()) for item in range(1, 21)]
+            store.change_model(codes, grains=reader.grains, digest="d2")
+            with store.snapshot() as snapshot:
+                assert live(snapshot)[5] == code_of(105).tobytes()
+        with pytest.raises(LibraryError, match=r"another model|replaced by another library"), reader.snapshot():
+            pass

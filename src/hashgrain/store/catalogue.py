@@ -18,12 +18,13 @@ from typing import Any
 from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, LibraryError
-from hashgrain.store import schema
+from hashgrain.store import catalogue_file, schema
+from hashgrain.store.catalogue_file import NAME as NAME
+from hashgrain.store.catalogue_file import Identity
 from hashgrain.store.items import COLUMNS, Row, now
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
-NAME = "catalogue.sqlite"
 MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
 COMPANIONS = ("", "-wal", "-shm")  # what SQLite keeps in WAL mode: the catalogue, its log, the log's index
 # A journal of the other mode can name any file, which SQLite then deletes. A library never has one.
@@ -48,7 +49,7 @@ class Connection(sqlite3.Connection):
 
     frozen = False
     version = FORMAT
-    identity: tuple[int, int] = (0, 0)  # device and inode of the file
+    identity: Identity = (0, 0)
     holder: sqlite3.Connection | None = None  # of a writer: one that reads, and is closed after it
     _left = 0
     _steps = STEPS
@@ -66,12 +67,19 @@ class Connection(sqlite3.Connection):
         super().close()
         if self.holder is not None:
             self.holder.close()
+        self._release()
 
     def close_last(self) -> None:
         """Of a writer that has folded everything in: SQLite takes its empty log away."""
         if self.holder is not None:
             self.holder.close()
         super().close()
+        self._release()
+
+    def _release(self) -> None:
+        key, self.identity = self.identity, (0, 0)
+        if key != (0, 0):
+            catalogue_file.release(key)
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         self._left = self._steps
@@ -180,6 +188,11 @@ def connect(library: Path, *, write: bool = False) -> Connection:
     if not os.path.lexists(file):
         raise LibraryError(missing(library))
     _check_files(library)
+    with catalogue_file.opened(library):  # until each connection holds it for itself
+        return _connected(library, file, write)
+
+
+def _connected(library: Path, file: Path, write: bool) -> Connection:
     if write:
         holder = _opened(file, "mode=ro")
         try:
@@ -217,15 +230,6 @@ def _check_files(library: Path) -> None:
         )
 
 
-def identity(library: Path) -> tuple[int, int]:
-    """Which file the catalogue is; another one after the library was replaced, none after it was deleted."""
-    try:
-        found = os.stat(library / NAME)
-    except FileNotFoundError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)
-
-
 def missing(library: Path) -> str:
     """Why there is no catalogue to open, and what to do."""
     if not library.exists():
@@ -253,9 +257,9 @@ def _opened(file: Path, options: str) -> Connection:
 
 def _checked(library: Path, connection: Connection, write: bool = False) -> Connection:
     try:
+        connection.identity = catalogue_file.hold(library)
         for guard in GUARDS:
             connection.execute(f"PRAGMA {guard}")
-        connection.identity = identity(library)
         connection.guard(inside.size(library, NAME) + inside.size(library, NAME + "-wal"))
         connection.version = _version(library, connection)
         for setting in SETTINGS:
@@ -274,8 +278,8 @@ def _checked(library: Path, connection: Connection, write: bool = False) -> Conn
 
 
 def _version(library: Path, connection: sqlite3.Connection) -> int:
-    with open(inside.open_file(library, NAME), "rb") as file:
-        head = file.read(20)
+    with catalogue_file.opened(library) as descriptor:
+        head = catalogue_file.read_at(descriptor, 20, 0)
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != schema.APPLICATION_ID or head[18:] != WAL_MODE:

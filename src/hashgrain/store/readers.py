@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hashgrain.errors import LibraryError
-from hashgrain.store import catalogue, redo
+from hashgrain.store import catalogue, catalogue_file, redo
 from hashgrain.store.catalogue import Connection, Facts
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.trouble import MendableError
@@ -64,7 +64,7 @@ class Readers:
         with self._lock:
             if self._closed:
                 raise LibraryError(f"{self.library} is closed; open it again")
-            identity = catalogue.identity(self.library)
+            identity = catalogue_file.identity(self.library)
             while self._idle:
                 connection = self._idle.pop()
                 if connection.identity == identity and not _upgraded(connection):

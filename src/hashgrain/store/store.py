@@ -385,6 +385,8 @@ class Store:
                         connection.execute("BEGIN")
                         try:
                             era = self._era(connection)
+                            if self._view is None or era != self._view.counters.era:
+                                self._check_model(connection)
                             self._view = view_of(connection, self.path, self.grains.n_words, self._view)
                             return connection, self._view
                         except MendableError:
@@ -395,6 +397,12 @@ class Store:
             except BaseException:
                 self._readers.give_back(connection)
                 raise
+
+    def _check_model(self, connection: Connection) -> None:
+        """Raise where the codes are of another model by now: who opened the library asks with that of before."""
+        facts = catalogue.facts(connection, self.path)
+        if facts.digest != self.digest:
+            raise LibraryError(f"{self.path} was given another model meanwhile; open it again")
 
     def _era(self, connection: sqlite3.Connection) -> int:
         return catalogue.counters(connection, self.path).era

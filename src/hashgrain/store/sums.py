@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain import inside
-from hashgrain.store import disk
-from hashgrain.store.catalogue import NAME as CATALOGUE
-from hashgrain.store.trouble import MendableError
+from hashgrain.store import catalogue_file, disk
+from hashgrain.store.catalogue_file import NAME as CATALOGUE
+from hashgrain.store.trouble import MendableError, told
 
 NAME = "catalogue.sums"
 LOG = CATALOGUE + "-wal"
@@ -115,14 +115,13 @@ def pages_of_log(library: Path) -> set[int]:
 
 def runs(library: Path, pages: list[int]) -> Iterator[tuple[int, Sums]]:
     """Runs of the sorted pages that follow each other: the first, and the sums of all."""
-    with open(inside.open_file(library, CATALOGUE), "rb", buffering=0) as file:
+    with catalogue_file.opened(library) as descriptor:
         start = 0
         while start < len(pages):
             end = start + 1
             while end < len(pages) and end - start < AT_ONCE and pages[end] == pages[end - 1] + 1:
                 end += 1
-            file.seek(pages[start] * PAGE)
-            content = memoryview(file.read((end - start) * PAGE))
+            content = memoryview(catalogue_file.read_at(descriptor, (end - start) * PAGE, pages[start] * PAGE))
             sums = [zlib.crc32(content[at : at + PAGE]) for at in range(0, len(content), PAGE)]
             yield pages[start], np.array(sums, np.uint32)
             start = end
@@ -140,8 +139,11 @@ class PageCheck:
 
     def check(self) -> None:
         """Raise where a page is not what was written. Nothing changed since the last time: two looks at files."""
-        if self._now() == self._stamp:
-            return
+        with told(self.library):
+            if self._now() != self._stamp:
+                self._check()
+
+    def _check(self) -> None:
         with self._lock:
             for look in range(LOOKS):
                 time.sleep(0.01 * look)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError
-from hashgrain.store import catalogue, sums
+from hashgrain.store import catalogue, catalogue_file, sums
 from hashgrain.store.catalogue import Connection, Counters
 from hashgrain.store.readers import LostCommitsError, check_process, lost_commits, roll_back
 from hashgrain.store.redo import RedoLog, Step
@@ -68,7 +68,7 @@ class Writer:
     def check(self) -> None:
         """Raise where this is not the process that opened the library, or the library is not there any more."""
         check_process(self.library, self._process)
-        if catalogue.identity(self.library) != self.connection.identity:
+        if catalogue_file.identity(self.library) != self.connection.identity:
             raise LibraryError(f"{self.library} was deleted or replaced while it was open; nothing was written to it")
 
     @contextmanager
