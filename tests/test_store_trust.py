@@ -647,6 +647,20 @@ def test_metadata_refusals_and_exclusions_are_kept_and_changed(tmp_path: Path) -
         assert store.verify() == []
 
 
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [("refusals", "(7, 1, 1, 'x')"), ("refusals", "('text', 1, 1, 'x')"), ("refusals", "(x'61', 'x', 1, 'x')"),
+     ("refusals", "(x'61', 1, 1, x'00')"), ("exclusions", "(7)"), ("exclusions", "(x'610062')")],
+)  # fmt: skip
+def test_odd_values_in_what_is_remembered_are_errors(tmp_path: Path, table: str, values: str) -> None:
+    path = tmp_path / "a.hg"
+    make(path, 2).close()
+    change(path, f"INSERT INTO {table} VALUES {values}")
+    sums.forget(path)
+    with Store.open(path) as store, pytest.raises(LibraryError, match=f"its {table} do not read"):
+        getattr(store, table)()
+
+
 def test_a_change_log_from_a_stranger_can_run_no_statement_of_its_own(killed: Path, tmp_path: Path) -> None:
     path = copy(killed, tmp_path)
     (path / sums.LOG).unlink()

@@ -5,17 +5,40 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
+from hashgrain.errors import LibraryError
 from hashgrain.store.items import encode_path
 from hashgrain.store.redo import STATEMENTS, Step
+from hashgrain.store.trouble import FROM_BACKUP
 
 Stamp = tuple[int, int]
 Refusal = tuple[str, Stamp, str]  # path, (size, mtime in ns), reason
 MAX_REASON = 1000
 
 
-def refusals(rows: Iterable[tuple[bytes, int, int, str]]) -> list[Refusal]:
-    return [(os.fsdecode(path), (size, mtime_ns), reason) for path, size, mtime_ns, reason in rows]
+def refusals(rows: Iterable[tuple[Any, ...]], library: Path) -> list[Refusal]:
+    found = []
+    for path, size, mtime_ns, reason in rows:
+        if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(reason, str)):
+            raise _damaged(library, "refusals")
+        found.append((_path(path, library, "refusals"), (size, mtime_ns), reason))
+    return found
+
+
+def exclusions(rows: Iterable[tuple[Any, ...]], library: Path) -> list[str]:
+    return [_path(path, library, "exclusions") for (path,) in rows]
+
+
+def _path(path: object, library: Path, table: str) -> str:
+    if not isinstance(path, bytes) or b"\0" in path:
+        raise _damaged(library, table)
+    return os.fsdecode(path)
+
+
+def _damaged(library: Path, table: str) -> LibraryError:
+    return LibraryError(f"{library}: the catalogue is damaged (its {table} do not read); {FROM_BACKUP}")
 
 
 def refuse(entries: Iterable[Refusal]) -> list[Step]:

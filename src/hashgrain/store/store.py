@@ -169,17 +169,17 @@ class Store:
     def refusal(self, path: str) -> tuple[Stamp, str] | None:
         """Size, time and reason of a file that could not be read, when it was last tried."""
         rows = self._ask("SELECT * FROM refusals WHERE path = ?", (encode_path(path),))
-        return next(((stamp, reason) for _, stamp, reason in remembered.refusals(rows)), None)
+        return next(((stamp, reason) for _, stamp, reason in remembered.refusals(rows, self.path)), None)
 
     def refusals(self) -> list[Refusal]:
-        return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()))
+        return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
 
     def excluded(self, path: str) -> bool:
         """Whether the file was taken out by hand, and is to stay out."""
         return bool(self._ask("SELECT 1 FROM exclusions WHERE path = ?", (encode_path(path),)))
 
     def exclusions(self) -> list[str]:
-        return [os.fsdecode(path) for (path,) in self._ask("SELECT path FROM exclusions ORDER BY path", ())]
+        return remembered.exclusions(self._ask("SELECT path FROM exclusions ORDER BY path", ()), self.path)
 
     def _items(self, column: Literal["path", "content"], value: bytes) -> list[Item]:
         self._pages.check()
