@@ -12,9 +12,10 @@ import numpy as np
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError
-from hashgrain.store import catalogue, redo, sums
+from hashgrain.store import catalogue, redo, remembered, sums
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.items import COLUMNS, Problem, item_of
+from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import (
     Mapped,
     Place,
@@ -58,7 +59,17 @@ def _era(connection: Connection, library: Path) -> int | None:
 
 def _all(connection: Connection, library: Path, n_words: int) -> list[Problem]:
     found: list[Problem] = []
-    checks: tuple[Check, ...] = (_structure, _facts, _pages, _commits, _items, _counts, _segments, _leftovers)
+    checks: tuple[Check, ...] = (
+        _structure,
+        _facts,
+        _pages,
+        _commits,
+        _remembered,
+        _items,
+        _counts,
+        _segments,
+        _leftovers,
+    )
     for check in checks:
         try:
             for count, problem in enumerate(check(connection, library, n_words)):
@@ -108,6 +119,14 @@ def _commits(connection: Connection, library: Path, n_words: int) -> Iterator[Pr
     if acknowledged is None and commit:
         reason = "it is missing or damaged: what the catalogue lost could not be noticed"
         yield Problem(str(library / redo.NAME), reason, "the next writer makes it", harmless=True)
+
+
+def _remembered(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """Files that were refused or taken out; what does not read is raised."""
+    if connection.version == FORMAT:
+        remembered.refusals(connection.each("SELECT * FROM refusals"), library)
+        remembered.exclusions(connection.each("SELECT path FROM exclusions"), library)
+    yield from ()
 
 
 def _items(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
