@@ -135,14 +135,16 @@ def is_shipped(bundle: Bundle) -> bool:
 
 
 def _read(folder: Path, read: Read) -> Bundle:
-    """Read again where the description changed meanwhile: somebody may just be writing another bundle here."""
-    text = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
+    """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
+    where it did not: the graph may have got its name between two looks for it."""
+    text, same = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read), 0
     for _ in range(ATTEMPTS):
         try:
             return _parsed(folder, text, read)
         except BundleError:
             again = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
-            if again == text:
+            same = same + 1 if again == text else 0
+            if same > 1:
                 raise
             text = again
     return _parsed(folder, text, read)
