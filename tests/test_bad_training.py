@@ -310,19 +310,21 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_bundle(
     drawn: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The older bundle at --out, or none: never a new graph beside an old description."""
-    from hashgrain.encoder import Bundle, bundle
+    from hashgrain import inside
+    from hashgrain.encoder import Bundle
 
-    write = bundle._write_part
+    write = inside.write
 
-    def full(path: Path, content: bytes) -> None:
-        if path.name == "model.json.part":
-            raise OSError(28, "No space left on device", str(path))
-        write(path, content)
+    def full(folder: Path, *names: str, data: bytes, durable: bool = True) -> None:
+        if names[-1] == "model.json":
+            raise OSError(28, "No space left on device", str(folder))
+        write(folder, *names, data=data, durable=durable)
 
     made = Bundle.read("default")
     monkeypatch.setattr("hashgrain.learn.run.export", lambda *given: (made, "made"))
-    monkeypatch.setattr(bundle, "_write_part", full)
+    monkeypatch.setattr(inside, "write", full)
     refused(train(drawn, more=("-q",)), "No space left")
+    assert not Path("model/model.json").exists()
 
 
 # --- a run that is gone on with
