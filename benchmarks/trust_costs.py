@@ -18,7 +18,7 @@ from pathlib import Path
 from hashgrain.sources import Source, find
 from report import HERE, need_data, table, write_section
 
-N, AT_ONCE, PICTURES, PAIRS = 1_000_000, 20_000, 1_500, 7
+N, AT_ONCE, PICTURES, PAIRS = 1_000_000, 20_000, 1_000, 5
 BUILD = f"""
 import hashlib, sys
 import numpy as np
