@@ -196,7 +196,8 @@ def _connected(library: Path, file: Path, write: bool) -> Connection:
     if write:
         holder = _opened(file, "mode=ro")
         try:
-            holder.execute("SELECT count(*) FROM sqlite_master LIMIT 1").fetchone()  # it has SQLite's log open now
+            holder.guard(inside.size(library, NAME))
+            holder.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # it has SQLite's log open now
             connection = _opened(file, "mode=rw")
             connection.holder = holder
         except BaseException:

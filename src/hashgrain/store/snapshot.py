@@ -192,11 +192,6 @@ class Snapshot:
         rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
-    def keys(self) -> set[str]:
-        """The names of all metadata keys of the top level."""
-        self._check_pages()
-        return {row[0] for row in self._ask("SELECT DISTINCT key FROM items, json_each(items.meta)", ())}
-
     def _sound(self, item: int, code: bytes, seal: int) -> bytes:
         return catalogue.sound_code(self._library, self._n_words, item, code, seal)
 
