@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 from pathlib import Path
@@ -61,7 +60,7 @@ def read_descriptor(descriptor: int, path: str | os.PathLike[str], cap: int) -> 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """`path` holds all of `data`, on the disk, or what it held before."""
     target = Path(path)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    aside = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
     try:
         with open(aside, "xb") as file:
             file.write(data)

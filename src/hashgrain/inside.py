@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -61,7 +60,7 @@ def read(folder: Folder, *names: str, cap: int) -> bytes:
 
 def write(folder: Folder, *names: str, data: bytes, durable: bool = True) -> None:
     """The file holds all of `data` or what it held before; a link or another thing by its name is replaced."""
-    part = f".{names[-1]}.{secrets.token_hex(4)}.part"
+    part = f".{names[-1]}.{os.urandom(4).hex()}.part"
     descriptor = open_file(folder, *names[:-1], part, flags=os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         with open(descriptor, "wb") as file:

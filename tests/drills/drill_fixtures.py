@@ -41,6 +41,7 @@ def note(name: str, started: float, part: object, **figures: Any) -> None:
     print(json.dumps(figures))
     folder = os.environ.get("HASHGRAIN_DRILL_FIGURES")
     if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name} {part}.json").write_text(json.dumps(figures))
 
 

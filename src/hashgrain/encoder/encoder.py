@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain import images
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder.bundle import Bundle, check_bundle, is_shipped
 from hashgrain.encoder.session import BATCH, open_session, run, run_within_limits
-from hashgrain.encoder.trial import check_by_trial
 from hashgrain.errors import ImageError
-from hashgrain.images import DEFAULT_MAX_PIXELS, DecodePool, Picture, decode_workers, open_picture
+from hashgrain.images.cost import DEFAULT_MAX_PIXELS
 
 T = TypeVar("T")
 
@@ -32,11 +32,13 @@ class Encoder:
         self.bundle = bundle
         self._run_batch = run
         if not is_shipped(bundle):
+            from hashgrain.encoder.trial import check_by_trial  # for strangers only
+
             check_bundle(bundle)
             check_by_trial(bundle)
             self._run_batch = run_within_limits
         # The cores that decode_workers() leaves: with more, network and decoders only take turns.
-        threads = threads or max(1, (os.cpu_count() or 1) - decode_workers())
+        threads = threads or max(1, (os.cpu_count() or 1) - images.decode_workers())
         self._session = open_session(bundle.onnx, bundle.name, bundle.grains.bits, threads)
 
     @classmethod
@@ -87,27 +89,29 @@ class Encoder:
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         """(token, picture) in, (token, code or refusal) out, in order. `workers` processes decode ahead."""
         if workers:
-            with DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
+            with images.DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
                 yield from self._encode_opened(pool.decode(_as_bytes(items)))
         else:
             yield from self._encode_opened(self._open_each(items, max_pixels))
 
-    def _open_each(self, items: Iterable[tuple[T, Any]], max_pixels: int) -> Iterator[tuple[T, Picture | ImageError]]:
+    def _open_each(
+        self, items: Iterable[tuple[T, Any]], max_pixels: int
+    ) -> Iterator[tuple[T, images.Picture | ImageError]]:
         for token, image in items:
             try:
-                yield token, open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
+                yield token, images.open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
             except ImageError as error:
                 yield token, error
 
     def _encode_opened(
-        self, opened: Iterable[tuple[T, Picture | ImageError]]
+        self, opened: Iterable[tuple[T, images.Picture | ImageError]]
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         stream = iter(opened)
         while batch := list(itertools.islice(stream, BATCH)):
-            pictures = [picture.pixels for _, picture in batch if isinstance(picture, Picture)]
+            pictures = [picture.pixels for _, picture in batch if isinstance(picture, images.Picture)]
             codes = iter(self.codes(np.stack(pictures))) if pictures else iter(())
             for token, picture in batch:
-                yield token, (next(codes) if isinstance(picture, Picture) else picture)
+                yield token, (next(codes) if isinstance(picture, images.Picture) else picture)
 
     def _run(self, pixels: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
         width, height = self.bundle.size

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -52,7 +51,7 @@ class Facts:
 
 def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
     """Write an index beside its name and give it the name when it is whole."""
-    aside = file.with_name(f"{file.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    aside = file.with_name(f"{file.name}.{os.urandom(4).hex()}{UNFINISHED}")
     library, folder = file.parent.parent, file.parent.name
     bits = CHUNK * len(index.starts) if isinstance(index, Tables) else index.bits
     arrays, place = [], HEADER

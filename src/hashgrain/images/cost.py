@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from hashgrain.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 DEFAULT_MAX_PIXELS = 400_000_000
 LEAST_BUDGET = 2 << 30  # bytes for one picture, on a small machine too

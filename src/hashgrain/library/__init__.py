@@ -1,14 +1,44 @@
-"""What people open: a collection of pictures on disk that answers questions."""
+"""What people open: a collection of pictures on disk that answers questions.
 
-from hashgrain.library.adding import check_sources as check_sources
-from hashgrain.library.library import Library as Library
-from hashgrain.library.reading import encode_sources as encode_sources
-from hashgrain.library.rebuilding import rebuild as rebuild
-from hashgrain.library.rebuilding import rebuild_with as rebuild_with
-from hashgrain.library.rebuilding import verify_library as verify_library
-from hashgrain.library.report import AddReport as AddReport
-from hashgrain.library.several import Found as Found
-from hashgrain.library.several import Query as Query
-from hashgrain.library.several import items_of_query as items_of_query
-from hashgrain.library.several import refuse_mixed as refuse_mixed
-from hashgrain.library.several import search_several as search_several
+Names are imported on first use: what only adds or mends costs a search nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hashgrain.library.adding import check_sources as check_sources
+    from hashgrain.library.library import Library as Library
+    from hashgrain.library.reading import encode_sources as encode_sources
+    from hashgrain.library.rebuilding import rebuild as rebuild
+    from hashgrain.library.rebuilding import rebuild_with as rebuild_with
+    from hashgrain.library.rebuilding import verify_library as verify_library
+    from hashgrain.library.report import AddReport as AddReport
+    from hashgrain.library.several import Found as Found
+    from hashgrain.library.several import Query as Query
+    from hashgrain.library.several import items_of_query as items_of_query
+    from hashgrain.library.several import refuse_mixed as refuse_mixed
+    from hashgrain.library.several import search_several as search_several
+
+_HOMES = {
+    "AddReport": "report",
+    "Found": "several",
+    "Library": "library",
+    "Query": "several",
+    "check_sources": "adding",
+    "encode_sources": "reading",
+    "items_of_query": "several",
+    "rebuild": "rebuilding",
+    "rebuild_with": "rebuilding",
+    "refuse_mixed": "several",
+    "search_several": "several",
+    "verify_library": "rebuilding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"hashgrain.library.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'hashgrain.library' has no attribute {name!r}")

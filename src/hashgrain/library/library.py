@@ -9,27 +9,27 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hashgrain import images
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.engines import IndexPlan, Shelf
 from hashgrain.errors import HashgrainError, LibraryError, QueryError
-from hashgrain.images import DEFAULT_MAX_PIXELS, decode_workers
+from hashgrain.images.cost import DEFAULT_MAX_PIXELS
 from hashgrain.library import models
-from hashgrain.library.adding import add_sources
 from hashgrain.library.asking import Clock, Explained, Question, ask, hits
-from hashgrain.library.noting import change_meta, check_meta
-from hashgrain.library.removing import remove_items
-from hashgrain.library.report import AddReport, Progress
-from hashgrain.library.selecting import Named, chosen
+from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
-from hashgrain.library.updating import files_of, find_moved, forget_gone, gone_of, present
 from hashgrain.search import Hit, check_k
-from hashgrain.sources import Refused
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
+
+if TYPE_CHECKING:
+    from hashgrain.library.report import AddReport, Progress
+    from hashgrain.library.selecting import Named
+    from hashgrain.sources import Refused
 
 
 class Library:
@@ -144,6 +144,9 @@ class Library:
         are not tried again, unless by `retry`. What was removed stays out, unless `again` brings it back. After many
         new pictures an index is built in the background.
         """
+        from hashgrain.library.adding import add_sources  # what changes a library is loaded when it is used
+        from hashgrain.library.noting import check_meta
+
         check_meta(meta)
         report = add_sources(
             self.store,
@@ -153,7 +156,7 @@ class Library:
             meta=meta,
             retry=retry,
             again=again,
-            workers=decode_workers() if workers is None else workers,
+            workers=images.decode_workers() if workers is None else workers,
             max_pixels=max_pixels,
             progress=progress,
         )
@@ -170,12 +173,14 @@ class Library:
         what it looks like, or most of the library would go, it is an error unless `even_most` is set, too. For
         changes inside archives and tables, add them again.
         """
-        items = files_of(self.store)
-        report = self.add(present(items), retry=retry, progress=progress)
-        report.moved += find_moved(self.store, items)
-        gone = gone_of(self.store, items)
+        from hashgrain.library import updating
+
+        items = updating.files_of(self.store)
+        report = self.add(updating.present(items), retry=retry, progress=progress)
+        report.moved += updating.find_moved(self.store, items)
+        gone = updating.gone_of(self.store, items)
         if prune:
-            forget_gone(self.store, gone, items, even_most=even_most)
+            updating.forget_gone(self.store, gone, items, even_most=even_most)
         return report, gone
 
     def remove(self, items: Iterable[Named], *, forget: bool = False) -> int:
@@ -184,6 +189,8 @@ class Library:
 
         An id or path that is not in the library is an error, and nothing is removed.
         """
+        from hashgrain.library.removing import remove_items
+
         return remove_items(self.store, items, forget=forget)
 
     def meta(
@@ -198,6 +205,8 @@ class Library:
 
         `place.city` names a key inside another. Returns how many items it changed.
         """
+        from hashgrain.library.noting import change_meta
+
         with self.store.snapshot() as snapshot:
             ids = chosen(snapshot, self.path, items, where, "nothing was changed")
         return change_meta(self.store, ids, set or {}, unset)
@@ -294,6 +303,8 @@ class Library:
 
     def refusals(self) -> list[Refused]:
         """The files that are known to be unreadable, and are not tried again until they change."""
+        from hashgrain.sources import Refused
+
         return [Refused(path, reason) for path, _, reason in self.store.refusals()]
 
     def kept_out(self) -> list[str]:

@@ -6,10 +6,8 @@ import contextlib
 import re
 from pathlib import Path
 
-from hashgrain import inside
+from hashgrain import images, inside
 from hashgrain.errors import ImageError
-from hashgrain.images import thumbnail
-from hashgrain.sources import reopen
 from hashgrain.store import Item
 
 FOLDER = "thumbs"
@@ -34,11 +32,13 @@ class Thumbnails:
             kept = inside.read(self.library, FOLDER, group, name, cap=MAX_BYTES)
             if kept.startswith(b"\xff\xd8") and kept.endswith(b"\xff\xd9"):  # else cut short
                 return kept
+        from hashgrain.sources import reopen
+
         try:
             source = reopen(item).load()
         except OSError as error:
             raise ImageError(f"{item.path} cannot be shown ({error.strerror or error})") from None
-        small = thumbnail(source, edge=edge)
+        small = images.thumbnail(source, edge=edge)
         with contextlib.suppress(OSError):
             self._keep(group, name, small)
         return small

@@ -41,6 +41,11 @@ LEAST_ROW = 4  # bytes of the smallest row of any table or index
 MAX_FACTS, MAX_FACT = 100, 100_000
 
 
+class TooManyRowsError(sqlite3.DatabaseError):
+    def __init__(self) -> None:
+        super().__init__("it has more rows than there is room for")
+
+
 class Connection(sqlite3.Connection):
     """A connection that knows whose it is, and stops a statement that takes longer than any of ours could.
 
@@ -94,11 +99,16 @@ class Connection(sqlite3.Connection):
         with closing(self.execute(query, values)) as cursor:
             for count, row in enumerate(cursor):
                 if count > self._most_rows:
-                    raise sqlite3.DatabaseError("it has more rows than there is room for")
+                    raise TooManyRowsError
                 yield row
 
     def all(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        return list(self.each(query, values))
+        """As `each`, all at once: several times as fast."""
+        with closing(self.execute(query, values)) as cursor:
+            rows = cursor.fetchmany(self._most_rows + 1)
+        if len(rows) > self._most_rows:
+            raise TooManyRowsError
+        return rows
 
     def _step(self) -> bool:
         self._left -= STEPS_AT_ONCE

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from hashgrain.errors import FilterError
@@ -46,6 +45,8 @@ def _instead(key: Key, ask: Ask) -> str:
     above, names = _names_beside(key, ask)
     known = [(name, written((*above, name))) for name in names]
     known += [] if above else [(name, name) for name in BUILT_IN]
+    from difflib import get_close_matches  # for a mistake only
+
     wanted = get_close_matches(key.parts[len(above)].casefold(), {name.casefold() for name, _ in known}, MOST_NEAR)
     near = [shown for one in wanted for name, shown in known if name.casefold() == one]
     if near:

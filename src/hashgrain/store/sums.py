@@ -14,15 +14,17 @@ import os
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain import inside
+from hashgrain.hamming import pool
+from hashgrain.hamming.checksums import page_sums
 from hashgrain.store import catalogue_file, disk
 from hashgrain.store.catalogue_file import NAME as CATALOGUE
 from hashgrain.store.trouble import MendableError, told
@@ -114,17 +116,22 @@ def pages_of_log(library: Path) -> set[int]:
 
 
 def runs(library: Path, pages: list[int]) -> Iterator[tuple[int, Sums]]:
-    """Runs of the sorted pages that follow each other: the first, and the sums of all."""
+    """Runs of the sorted pages that follow each other: the first, and the sums of all. On all cores."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for page in pages:
+        if starts and page == ends[-1] and page - starts[-1] < AT_ONCE:
+            ends[-1] = page + 1
+        else:
+            starts.append(page)
+            ends.append(page + 1)
     with catalogue_file.opened(library) as descriptor:
-        start = 0
-        while start < len(pages):
-            end = start + 1
-            while end < len(pages) and end - start < AT_ONCE and pages[end] == pages[end - 1] + 1:
-                end += 1
-            content = memoryview(catalogue_file.read_at(descriptor, (end - start) * PAGE, pages[start] * PAGE))
-            sums = [zlib.crc32(content[at : at + PAGE]) for at in range(0, len(content), PAGE)]
-            yield pages[start], np.array(sums, np.uint32)
-            start = end
+        tasks = [partial(_sums, descriptor, start, end) for start, end in zip(starts, ends, strict=True)]
+        yield from zip(starts, pool.run(tasks, pool.cores()), strict=True)
+
+
+def _sums(descriptor: int, start: int, end: int) -> Sums:
+    return page_sums(catalogue_file.read_at(descriptor, (end - start) * PAGE, start * PAGE), PAGE)
 
 
 class PageCheck:

@@ -4,6 +4,7 @@
  * hamming/plain.py is the twin of this file in numpy, and its oracle. */
 #include "cut.h"
 #include "histogram.h"
+#include "pages.h"
 #include "question.h"
 #include "rerank.h"
 
@@ -319,6 +320,7 @@ static PyMethodDef methods[] = {
     {"watch", watch, METH_O, "Survives that the file of a mapping is cut short."},
     {"was_cut", was_cut, METH_O, "Whether that happened."},
     {"unwatch", unwatch, METH_O, "The mapping is gone."},
+    {"page_sums", page_sums, METH_VARARGS, "The CRC-32 of every page of a buffer."},
     {"read_all", read_all, METH_O, "Reads memory as fast as it goes."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,0 +1,10 @@
+/* Checksums of the pages of a file: see pages.c. */
+#ifndef PAGES_H
+#define PAGES_H
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* (pages, bytes of a page, room for a uint32 a page): whether it was done, which not every processor can. */
+PyObject *page_sums(PyObject *module, PyObject *arguments);
+
+#endif
