@@ -14,6 +14,8 @@ import pytest
 from conftest import Run, fill, make_picture
 from hashgrain import Encoder, Library
 from hashgrain.errors import WorkerError
+from in_process import hashgrain as in_process
+from in_process import refused
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,7 @@ def test_a_refused_file_is_tried_again_when_it_changes_and_forgotten_when_it_is_
     broken.write_bytes(b"\xff\xd8\xff other nonsense")
     assert len(library.add(pictures, workers=0).refused) == 1
     assert [each.path for each in library.refusals()] == [str(broken)]
+    assert library.info()["unreadable files"] == 1
     make_picture(99).save(broken)
     report = library.add(pictures, workers=0)
     assert (report.added, report.known_refused, library.refusals()) == (1, 0, [])
@@ -132,6 +135,7 @@ def test_a_removed_folder_keeps_out_its_pictures_and_not_new_ones(library: Libra
     fill(pictures, 1, start=50)
     report = library.add(pictures, workers=0)
     assert (report.added, report.kept_out) == (1, 20)
+    assert (library.info()["kept out"], library.info()["unreadable files"]) == (20, 0)
 
 
 def test_remove_with_forget_lets_a_picture_come_back(library: Library, pictures: Path) -> None:
@@ -157,6 +161,12 @@ def test_what_is_forgotten_because_its_file_is_gone_comes_back_with_the_file(lib
     assert len(library) == 19
     os.rename(pictures.parent / "kept.jpg", pictures / "00001.jpg")
     assert library.add(pictures, workers=0).added == 1
+
+
+def test_a_table_that_nothing_here_can_read_leaves_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    refused(in_process("add", tmp_path / "new.hg", tmp_path / "t.parquet"), str(tmp_path / "new.hg"), "parquet needs")
 
 
 def test_adding_what_is_not_there_leaves_no_library(hashgrain: Run, tmp_path: Path, pictures: Path) -> None:

@@ -385,6 +385,8 @@ class Library:
             **self.store.info(),
             "bytes of indexes": self.indexes.bytes(),
             "model": self.bundle.name,
+            "unreadable files": len(self.store.refusals()),
+            "kept out": len(self.store.exclusions()),
         }
 
     def _code_of(self, query: Any, max_pixels: int) -> Codes:

@@ -17,7 +17,7 @@ from hashgrain.sources.passed import count_passed
 from hashgrain.sources.source import SUFFIXES, file_source
 from hashgrain.sources.source import Refused as Refused
 from hashgrain.sources.source import Source as Source
-from hashgrain.sources.tables import table_sources
+from hashgrain.sources.tables import need_pyarrow, table_sources
 
 Passed = MutableMapping[str, int]
 CATALOGUE = "catalogue.sqlite"  # a folder with this file is a library of ours, not a folder of pictures
@@ -36,6 +36,8 @@ def find(sources: Any, *, ignore: Sequence[str] = (), passed: Passed | None = No
         for path in named:
             if isinstance(path, str) and not os.path.lexists(path):
                 raise SourceError(f"no such file or folder: {path}")
+            if isinstance(path, str) and path.lower().endswith(".parquet"):
+                need_pyarrow(path)
         listed = named
     return _each(listed, ignore, passed)
 

@@ -47,8 +47,7 @@ def read_row(path: str, number: int) -> bytes:
 
 def _rows(path: str, first: int = 0) -> Generator[tuple[bytes, dict[str, Any], bytes], None, None]:
     """What the process that reads the table says of its rows."""
-    if not _has_pyarrow():
-        raise SourceError(f"{path}: parquet needs an extra: pip install 'hashgrain[parquet]'")
+    need_pyarrow(path)
     memory = min(MEMORY, max(1 << 30, physical_memory() // 2))
     # Arrow's own allocators reserve address space by the gigabyte, which the cap would count.
     process = processes.start(
@@ -70,8 +69,10 @@ def _rows(path: str, first: int = 0) -> Generator[tuple[bytes, dict[str, Any], b
         processes.end(process)
 
 
-def _has_pyarrow() -> bool:
+def need_pyarrow(path: str) -> None:
     try:
-        return importlib.util.find_spec("pyarrow") is not None
+        found = importlib.util.find_spec("pyarrow") is not None
     except ValueError:  # there is something by its name that was never imported
-        return False
+        found = False
+    if not found:
+        raise SourceError(f"{path}: parquet needs an extra: pip install 'hashgrain[parquet]'")

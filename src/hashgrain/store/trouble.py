@@ -62,9 +62,9 @@ def _from_sqlite(library: Path, error: sqlite3.Error) -> str:
 
 def _from_system(library: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
-    if error.errno in FULL:
-        return _full(library, reason)
     what = f"{error.filename}: {reason}" if error.filename else reason
+    if error.errno in FULL:
+        return _full(library, what)
     if error.errno in FORBIDDEN:
         return f"{library} cannot be used as asked ({what}); check the permissions of its files"
     return f"{library}: the system refused ({what}); {AS_IT_WAS}. Run again, then `hashgrain verify`"
