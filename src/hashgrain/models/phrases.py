@@ -1,0 +1,194 @@
+"""A typed phrase as weights over the classes of ImageNet: which nouns it has, which leads, what is left out and why."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.errors import QueryError
+from hashgrain.models.dictionary import CLASSES, Noun, dictionary
+
+MAX_CHARACTERS = 1000
+LONGEST = 4  # words of one noun
+OTHERS = 0.3  # what a noun counts that does not lead
+ALSO_ADJECTIVE = 0.5  # of that, where it is an adjective too
+TRUST = 2  # the power of how sure a noun is, by which it counts among others
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
+_AFTER_HEAD = frozenset("of in on with for at from by near behind beside under over above against to through".split())
+_JOINING = frozenset(["and", "or", ",", "&", "+"])
+_COLORS = frozenset(
+    "red green blue yellow white black brown grey gray pink purple violet orange gold golden silver beige turquoise"
+    " crimson scarlet maroon navy cyan magenta colorful colourful colored coloured".split()
+)
+_THINGS_TOO = frozenset(["orange", "gold", "silver"])  # colors only before a noun
+_LITTLE = frozenset(
+    "a an the this that these those some any no not very more most and or but nor of in on at with for to from by near"
+    " behind beside between under over above below against through into onto off out up down about around across along"
+    " is are was were be been being am has have had do does did can could will would may might must shall should"
+    " i you he she it we they me him her us them my your his its our their mine who whom whose which what where when why"
+    " how there here one two three four five six seven eight nine ten zero couple several many few lot lots all both"
+    " each every other another same such as than then so too also just only if while during like".split()
+)
+# Of what is shown they say how it is shown, or how much of it; they are nouns only where they stand alone.
+_FRAMES = frozenset(
+    "picture pictures image images photo photos photograph photographs snapshot view top side back front part piece"
+    " pieces pair pairs bunch pile row stack set kind type sort group bit slice lots drawing painting close closeup"
+    " background foreground scene thing things stuff".split()
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A noun of the phrase: as it was typed, as it was read, and the classes it stands for most."""
+
+    typed: str
+    noun: str
+    classes: tuple[str, ...]
+    guessed: bool  # no class is it, or above or below it: those most alike are taken
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """How a phrase was read. `weights` over the classes sum to one; None where nothing in it can be seen."""
+
+    text: str
+    weights: NDArray[np.float32] | None
+    found: tuple[Found, ...] = ()
+    ignored: tuple[str, ...] = ()  # words that say nothing here: "the", colors, adjectives, verbs
+    unknown: tuple[str, ...] = ()  # not in the dictionary
+    not_seen: tuple[str, ...] = ()  # nouns that are no thing a picture shows
+
+    def told(self) -> str:
+        """The account in one line."""
+        parts = [", ".join(map(_told, self.found)) or "nothing that can be searched for"]
+        for what, words in (("ignored", self.ignored), ("unknown", self.unknown)):
+            parts += [f"{what}: {', '.join(words)}"] if words else []
+        parts += [f"not a thing that can be seen: {', '.join(self.not_seen)}"] if self.not_seen else []
+        return "; ".join(parts)
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "text": self.text,
+            "found": [
+                {"typed": one.typed, "noun": one.noun, "classes": list(one.classes), "guessed": one.guessed}
+                for one in self.found
+            ],
+            "ignored": list(self.ignored),
+            "unknown": list(self.unknown),
+            "not_seen": list(self.not_seen),
+        }
+
+
+def read_phrase(text: str) -> Phrase:
+    """Read a phrase; an empty one, or one without end, is an error."""
+    if not isinstance(text, str):
+        raise QueryError(f"a phrase is text, not {type(text).__name__}")
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(f"the phrase has {len(text):,} characters; ask with at most {MAX_CHARACTERS:,}")
+    words = _words(text)
+    if not words:
+        raise QueryError("the phrase has no words; ask for something that pictures show, such as: a dog in the snow")
+    return _read(text, words)
+
+
+def _read(text: str, words: Sequence[str]) -> Phrase:
+    nouns: list[tuple[int, str, Noun]] = []
+    ignored: list[str] = []
+    unknown: list[str] = []
+    not_seen: list[str] = []
+    at = 0
+    while at < len(words):
+        word, read, length = _longest(words, at)
+        if read is not None and dictionary().is_seen(read) and not _is_color(words, at, length):
+            nouns.append((at, word, dictionary().look_up(read)))
+        elif _says_nothing(word) or _is_color(words, at, length):
+            ignored += [word] if word.isalnum() else []
+        elif read is not None:
+            not_seen.append(word)
+        elif dictionary().is_other(word) or word.isdigit():
+            ignored.append(word)
+        else:
+            unknown.append(word)
+        at += length
+    framed = [one for one in nouns if one[1] in _FRAMES]
+    if len(framed) < len(nouns):
+        nouns = [one for one in nouns if one[1] not in _FRAMES]
+        ignored += [word for _, word, _ in framed]
+    found = tuple(Found(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
+    return Phrase(text, _mixed(words, nouns), found, *map(_once, (ignored, unknown, not_seen)))
+
+
+def _longest(words: Sequence[str], at: int) -> tuple[str, str | None, int]:
+    """What begins here: the longest noun, its base, and of how many words it is; or one word that is none."""
+    for length in range(min(LONGEST, len(words) - at), 0, -1):
+        some = words[at : at + length]
+        if _says_nothing(some[0]) or _says_nothing(some[-1]):
+            continue
+        typed = " ".join(some)
+        base = dictionary().base(typed.replace("-", " ")) if length > 1 or len(typed) > 1 else None
+        if base is not None:
+            return typed, base, length
+    return words[at], None, 1
+
+
+def _mixed(words: Sequence[str], nouns: Sequence[tuple[int, str, Noun]]) -> NDArray[np.float32] | None:
+    """The nouns together: those that lead count as a whole, the others less."""
+    if not nouns:
+        return None
+    heads = _heads(words, [at for at, _, _ in nouns])
+    mixed = np.zeros(CLASSES, np.float32)
+    for at, _, noun in nouns:
+        share = 1.0 if at in heads else OTHERS * (ALSO_ADJECTIVE if noun.adjective else 1.0)
+        mixed += share * noun.sure**TRUST * noun.weights
+    return mixed / mixed.sum()
+
+
+def _heads(words: Sequence[str], places: Sequence[int]) -> set[int]:
+    """Where the leading nouns stand: before what tells of them, the last of each that "and" joins."""
+    end = next(
+        (at for at in range(places[0] + 1, len(words)) if words[at] in _AFTER_HEAD or words[at].endswith("ing")),
+        len(words),
+    )
+    led = [at for at in places if at < end]
+    joined = [at for at in range(led[0], led[-1]) if words[at] in _JOINING]
+    return {max(at for at in led if at < cut) for cut in (*joined, end)}
+
+
+def _is_color(words: Sequence[str], at: int, length: int) -> bool:
+    word = words[at]
+    return length == 1 and word in _COLORS and (word not in _THINGS_TOO or _before_noun(words, at))
+
+
+def _before_noun(words: Sequence[str], at: int) -> bool:
+    following = words[at + 1] if at + 1 < len(words) else ","
+    return not _says_nothing(following)
+
+
+def _says_nothing(word: str) -> bool:
+    return word in _LITTLE or not any(letter.isalnum() or ord(letter) > 0x2000 for letter in word)
+
+
+def _words(text: str) -> list[str]:
+    """Words in small letters, without accents and possessive ends; other marks are words of their own."""
+    letters = unicodedata.normalize("NFKD", text.replace("’", "'").lower())
+    plain = "".join(" " if _is_control(letter) else letter for letter in letters if not unicodedata.combining(letter))
+    return [re.sub("'s?$", "", word) or word for word in _WORD.findall(plain)]
+
+
+def _is_control(letter: str) -> bool:
+    """Controls, marks of direction, halves of pairs: nothing that is typed."""
+    return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn")
+
+
+def _told(one: Found) -> str:
+    read = "" if one.noun == one.typed.replace("-", " ") else f" (read as {one.noun})"
+    return f"{one.typed}{read}" + (f" (guessed: like {', '.join(one.classes)})" if one.guessed else "")
+
+
+def _once(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
