@@ -51,7 +51,7 @@ class Dictionary:
 
     def __init__(self, arrays: Arrays) -> None:
         self._numbers = dict(zip(_texts(arrays["nouns"]), itertools.count()))
-        self._irregular = dict(zip(*[iter(_texts(arrays["plurals"]))] * 2, strict=True))
+        self._irregular: dict[str, str] = dict(zip(*[iter(_texts(arrays["plurals"]))] * 2, strict=True))
         self._others = frozenset(_texts(arrays["others"]))
         self._classes = _texts(arrays["classes"])
         self._adjective = arrays["adjective"]

@@ -19,27 +19,33 @@ OTHERS = 0.3  # what a noun counts that does not lead
 ALSO_ADJECTIVE = 0.5  # of that, where it is an adjective too
 TRUST = 2  # the power of how sure a noun is, by which it counts among others
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
-_AFTER_HEAD = frozenset("of in on with for at from by near behind beside under over above against to through".split())
+_TELLING = """
+    of in on with for at from by near behind beside under over above against to through
+"""
+_AFTER_HEAD = frozenset(_TELLING.split())
 _JOINING = frozenset(["and", "or", ",", "&", "+"])
-_COLORS = frozenset(
-    "red green blue yellow white black brown grey gray pink purple violet orange gold golden silver beige turquoise"
-    " crimson scarlet maroon navy cyan magenta colorful colourful colored coloured".split()
-)
+_COLORED = """
+    red green blue yellow white black brown grey gray pink purple violet orange gold golden silver beige turquoise
+    crimson scarlet maroon navy cyan magenta colorful colourful colored coloured
+"""
+_COLORS = frozenset(_COLORED.split())
 _THINGS_TOO = frozenset(["orange", "gold", "silver"])  # colors only before a noun
-_LITTLE = frozenset(
-    "a an the this that these those some any no not very more most and or but nor of in on at with for to from by near"
-    " behind beside between under over above below against through into onto off out up down about around across along"
-    " is are was were be been being am has have had do does did can could will would may might must shall should"
-    " i you he she it we they me him her us them my your his its our their mine who whom whose which what where when why"
-    " how there here one two three four five six seven eight nine ten zero couple several many few lot lots all both"
-    " each every other another same such as than then so too also just only if while during like".split()
-)
+_FUNCTION = """
+    a an the this that these those some any no not very more most and or but nor of in on at with for to from by near
+    behind beside between under over above below against through into onto off out up down about around across along
+    is are was were be been being am has have had do does did can could will would may might must shall should i you
+    he she it we they me him her us them my your his its our their mine who whom whose which what where when why how
+    there here one two three four five six seven eight nine ten zero couple several many few lot lots all both each
+    every other another same such as than then so too also just only if while during like
+"""
+_LITTLE = frozenset(_FUNCTION.split())
 # Of what is shown they say how it is shown, or how much of it; they are nouns only where they stand alone.
-_FRAMES = frozenset(
-    "picture pictures image images photo photos photograph photographs snapshot view top side back front part piece"
-    " pieces pair pairs bunch pile row stack set kind type sort group bit slice lots drawing painting close closeup"
-    " background foreground scene thing things stuff".split()
-)
+_FRAMING = """
+    picture pictures image images photo photos photograph photographs snapshot view top side back front part piece
+    pieces pair pairs bunch pile row stack set kind type sort group bit slice lots drawing painting close closeup
+    background foreground scene thing things stuff
+"""
+_FRAMES = frozenset(_FRAMING.split())
 
 
 @dataclass(frozen=True)
@@ -124,16 +130,24 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
 
 
 def _longest(words: Sequence[str], at: int) -> tuple[str, str | None, int]:
-    """What begins here: the longest noun, its base, and of how many words it is; or one word that is none."""
-    for length in range(min(LONGEST, len(words) - at), 0, -1):
+    """What begins here: the longest noun that is seen, else one word; its base, and of how many words it is.
+
+    A color makes no name of what would be guessed: a yellow flag is a flag, though it is an iris to botanists.
+    """
+    for length in range(min(LONGEST, len(words) - at), 1, -1):
         some = words[at : at + length]
-        if _says_nothing(some[0]) or _says_nothing(some[-1]):
-            continue
-        typed = " ".join(some)
-        base = dictionary().base(typed.replace("-", " ")) if length > 1 or len(typed) > 1 else None
-        if base is not None:
-            return typed, base, length
-    return words[at], None, 1
+        base = None if _says_nothing(some[0]) or _says_nothing(some[-1]) else _base(" ".join(some))
+        if base is not None and dictionary().is_seen(base) and not _is_guess_by_color(some[0], base):
+            return " ".join(some), base, length
+    return words[at], None if _says_nothing(words[at]) else _base(words[at]), 1
+
+
+def _is_guess_by_color(first: str, base: str) -> bool:
+    return first in _COLORS and dictionary().look_up(base).guessed
+
+
+def _base(typed: str) -> str | None:
+    return dictionary().base(typed.replace("-", " ")) if len(typed) > 1 else None
 
 
 def _mixed(words: Sequence[str], nouns: Sequence[tuple[int, str, Noun]]) -> NDArray[np.float32] | None:
@@ -145,7 +159,7 @@ def _mixed(words: Sequence[str], nouns: Sequence[tuple[int, str, Noun]]) -> NDAr
     for at, _, noun in nouns:
         share = 1.0 if at in heads else OTHERS * (ALSO_ADJECTIVE if noun.adjective else 1.0)
         mixed += share * noun.sure**TRUST * noun.weights
-    return mixed / mixed.sum()
+    return np.asarray(mixed / mixed.sum(), np.float32)
 
 
 def _heads(words: Sequence[str], places: Sequence[int]) -> set[int]:
@@ -170,7 +184,8 @@ def _before_noun(words: Sequence[str], at: int) -> bool:
 
 
 def _says_nothing(word: str) -> bool:
-    return word in _LITTLE or not any(letter.isalnum() or ord(letter) > 0x2000 for letter in word)
+    """Little words and marks; of these only what stands for a thing, such as an emoji, is none."""
+    return word in _LITTLE or not any(letter.isalnum() or unicodedata.category(letter) == "So" for letter in word)
 
 
 def _words(text: str) -> list[str]:

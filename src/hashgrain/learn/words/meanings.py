@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +23,14 @@ Weights = NDArray[np.float64]
 GLOSS, NAMES = 0.5, 0.5  # what likeness of glosses and of names adds to that of places
 SHARP, MOST = 0.1, 10  # a softmax over so many of the most alike
 BELOW_A_CLASS, GUESSED = 0.95, 0.95  # the most that is believed of these
-STOP = frozenset(
-    "the and with from that this for are was were which who whom whose what when where not has have having had been being"
-    " its their his her your our any all some such than then them they these those used use using one two three four"
-    " also into over under between about other another each usually often especially very more most can may".split()
-)
+LAST, OTHER = 1.0, 0.5  # what likeness of names counts by the part of the name
+MIN_PART = 3  # letters of a part of a word
+_SAYS_NOTHING = """
+    the and with from that this for are was were which who whom whose what when where not has have having had been
+    being its their his her your our any all some such than then them they these those used use using one two three
+    four also into over under between about other another each usually often especially very more most can may
+"""
+STOP = frozenset(_SAYS_NOTHING.split())
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Meanings:
         self._information = _information(wordnet)
         self._of_classes = np.array([self._information[offset] for offset in classes])
         self._glosses = _Glosses(wordnet, classes)
-        self._parts = _parts_of_names([wordnet.synsets[offset].lemmas for offset in classes])
+        self._names = [[spoken(lemma) for lemma in wordnet.synsets[offset].lemmas] for offset in classes]
+        self._parts = _parts_of_names(self._names, frozenset(wordnet.senses))
 
     def is_seen(self, offset: str) -> bool:
         """Whether a picture can show it. Whatever a class is of counts, such as a menu, which is no physical thing."""
@@ -74,11 +78,20 @@ class Meanings:
         weights[best] = shares / shares.sum()
         return Meaning(weights, min(GUESSED, float(alike[best[0]])), False)
 
+    def of_things(self, names: Iterable[str]) -> Meaning:
+        """What shows the classes of these first names, all alike."""
+        weights = np.isin([first for first, *_ in self._names], list(names)).astype(np.float64)
+        return Meaning(weights / weights.sum(), GUESSED, False)
+
+    def has_things(self, names: Iterable[str]) -> bool:
+        return set(names) <= {first for first, *_ in self._names}
+
     def likeness(self, offset: str) -> Weights:
         """To each class: by place, gloss and names."""
         alike = self.lin(offset) + GLOSS * self._glosses.cosine(offset)
         for name in map(spoken, self.wordnet.synsets[offset].lemmas):
-            alike[self._parts.get(name, [])] += NAMES
+            for c, share in self._parts.get(name, {}).items():
+                alike[c] += NAMES * share
         return alike
 
     def lin(self, offset: str) -> Weights:
@@ -103,19 +116,26 @@ def _information(wordnet: WordNet) -> dict[str, float]:
     return {offset: 1 - math.log(count[offset]) / whole for offset in wordnet.synsets}
 
 
-def _parts_of_names(names: Iterable[Sequence[str]]) -> Mapping[str, list[int]]:
-    """The classes by what their names contain: words in a row, and beginnings and ends of more than three letters."""
-    found: dict[str, set[int]] = collections.defaultdict(set)
-    for c, lemmas in enumerate(names):
-        for name in map(spoken, lemmas):
-            words = name.split()
-            for first in range(len(words)):
-                for last in range(first + 1, len(words) + 1):
-                    found[" ".join(words[first:last])].add(c)
-            for cut in range(4, len(name) + 1):
-                found[name[:cut]].add(c)
-                found[name[-cut:]].add(c)
-    return {part: sorted(classes) for part, classes in found.items()}
+def _parts_of_names(names: Sequence[Sequence[str]], nouns: frozenset[str]) -> Mapping[str, Mapping[int, float]]:
+    """By each noun that a class's name contains the class, and how much that says: as its last part it says what the
+    class is (goldfish), as another only what goes with it (snowplow)."""
+    found: dict[str, dict[int, float]] = collections.defaultdict(dict)
+    for c, part, share in _contained(names, nouns):
+        found[part][c] = max(share, found[part].get(c, 0.0))
+    return found
+
+
+def _contained(names: Sequence[Sequence[str]], nouns: frozenset[str]) -> Iterator[tuple[int, str, float]]:
+    for c, name in ((c, name) for c, lemmas in enumerate(names) for name in lemmas):
+        words = name.split()
+        for first in range(len(words)):
+            for last in range(first + 1, len(words) + 1):
+                yield c, " ".join(words[first:last]), LAST if last == len(words) else OTHER
+        for word in words if len(words) == 1 else ():
+            for cut in range(MIN_PART, len(word) - MIN_PART + 1):
+                if word[:cut] in nouns and word[cut:] in nouns:
+                    yield c, word[cut:], LAST
+                    yield c, word[:cut], OTHER
 
 
 class _Glosses:

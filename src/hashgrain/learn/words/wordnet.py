@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ def read_wordnet(folder: Path) -> WordNet:
         )
     except (OSError, ValueError, IndexError) as error:
         raise TrainingError(f"{folder} does not hold the files of WordNet 3.0 ({error})") from error
+
+
+def read_licence(folder: Path) -> str:
+    """The licence that every file begins with: lines of two blanks and a number."""
+    with open(folder / "data.noun", encoding="utf-8") as file:
+        lines = list(itertools.takewhile(lambda line: line.startswith("  "), file))
+    return "".join(line.lstrip().partition(" ")[2].rstrip() + "\n" for line in lines)
 
 
 def _lines(path: Path) -> Iterator[str]:
