@@ -25,7 +25,7 @@ CLASSES = 1000
 LEVELS = 255  # of a share, and of how sure a meaning is
 MAX_BYTES = 8 << 20
 LATER_SENSE = 0.4  # what each sense counts, of the one before
-A_CLASS = 0.5  # the least a sense counts that is a class
+A_CLASS = 0.5  # the least a sense counts that is a class, where the first is only guessed
 TRUST = 4  # the power of how sure a meaning is, by which it counts among others
 # Ends of plurals with what the singular has instead, as WordNet's own morphology.
 PLURALS = (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ses", "s"), ("zes", "z"), ("men", "man"))
@@ -92,9 +92,11 @@ class Dictionary:
         number = self._numbers[noun]
         total, counted, sure = np.zeros(CLASSES), 0.0, 0.0
         heaviest, guessed = 0.0, True
-        for rank, meaning in enumerate(self._senses[self._first_sense[number] : self._first_sense[number + 1]]):
+        senses = self._senses[self._first_sense[number] : self._first_sense[number + 1]]
+        floor = A_CLASS if self._guessed[senses[0]] else 0.0
+        for rank, meaning in enumerate(senses):
             believed = float(self._sure[meaning]) / LEVELS
-            counts = max(LATER_SENSE**rank, A_CLASS if self._is_class[meaning] else 0.0) * believed**TRUST
+            counts = max(LATER_SENSE**rank, floor if self._is_class[meaning] else 0.0) * believed**TRUST
             total += counts * self._weights(int(meaning))
             counted += counts
             sure = max(sure, believed)

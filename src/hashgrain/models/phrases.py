@@ -97,7 +97,7 @@ def read_phrase(text: str) -> Phrase:
     if len(text) > MAX_CHARACTERS:
         raise QueryError(f"the phrase has {len(text):,} characters; ask with at most {MAX_CHARACTERS:,}")
     words = _words(text)
-    if not words:
+    if all(not any(map(str.isalnum, word)) and _says_nothing(word) for word in words):
         raise QueryError("the phrase has no words; ask for something that pictures show, such as: a dog in the snow")
     return _read(text, words)
 
