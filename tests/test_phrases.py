@@ -66,7 +66,9 @@ def test_the_noun_that_leads_counts_most() -> None:
     np.testing.assert_allclose(weights("dogs and bicycles"), (dog + bicycle) / 2, atol=1e-3)
 
 
-@pytest.mark.parametrize("text", ["red car", "a very red car!", "the Red CAR", "car's", " car\x00\x1b[31m\u202e ", "cár"])
+@pytest.mark.parametrize(
+    "text", ["red car", "a very red car!", "the Red CAR", "car's", " car\x00\x1b[31m\u202e ", "cár"]
+)
 def test_colors_marks_and_little_words_change_nothing(text: str) -> None:
     np.testing.assert_array_equal(weights(text.replace("[31m", "")), weights("car"))
 

@@ -64,7 +64,7 @@ class Meanings:
         return below_something and (self.wordnet.is_physical(offset) or bool(self.below.get(offset)))
 
     def of(self, offset: str) -> Meaning:
-        weights = np.zeros(len(self.place))
+        weights = np.zeros(len(self._names))
         if offset in self.below:
             weights[self.below[offset]] = 1 / len(self.below[offset])
             return Meaning(weights, 1.0, True)
@@ -96,7 +96,7 @@ class Meanings:
 
     def lin(self, offset: str) -> Weights:
         """2 IC(lowest meaning above both) / (IC + IC), to each class."""
-        shared = np.zeros(len(self.place))
+        shared = np.zeros(len(self._names))
         for above in self.wordnet.closure(offset):
             if above in self.below:
                 classes = self.below[above]

@@ -1,0 +1,121 @@
+"""The dictionary is made from WordNet's files, the same every time, and means what it says."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.words.meanings import Meanings
+from hashgrain.learn.words.tables import build_arrays, write_tables
+from hashgrain.learn.words.wordnet import PHYSICAL, WordNet, read_licence, read_wordnet
+from hashgrain.models.dictionary import CLASSES, Dictionary
+
+LICENCE = "  1 This software is provided under a license.  \n  2 All rights reserved.  \n"
+# offset, file, kind, names, pointers, gloss: as data.noun has them
+DATA = f"""\
+00001740 03 n 01 entity 0 001 ~ {PHYSICAL} n 0000 | that which is
+{PHYSICAL} 03 n 01 physical_entity 0 001 @ 00001740 n 0000 | what has a body
+00000010 05 n 01 animal 0 001 @ {PHYSICAL} n 0000 | a living being that moves
+00000020 05 n 02 dog 0 domestic_dog 0 002 @ 00000010 n 0000 ~ 00000021 n 0000 | an animal that barks; "the dog barked"
+00000021 05 n 01 pug 0 001 @ 00000020 n 0000 | a small barking animal
+00000022 05 n 01 collie 0 001 @ 00000020 n 0000 | a herding animal
+00000023 05 n 01 rough_collie 0 001 @ 00000022 n 0000 | a collie of much hair
+00000030 05 n 01 cat 0 001 @ 00000010 n 0000 | an animal that purrs
+00000031 05 n 01 goldfish 0 001 @ 00000010 n 0000 | an animal of the water
+00000032 05 n 01 fish 0 001 @ 00000010 n 0000 | an animal with fins
+00000040 09 n 01 idea 0 001 @ 00001740 n 0000 | what is thought
+"""
+INDEX = """\
+entity n 1 0 1 0 00001740
+animal n 1 0 1 0 00000010
+dog n 1 0 1 0 00000020
+domestic_dog n 1 0 1 0 00000020
+pug n 1 0 1 0 00000021
+collie n 1 0 1 0 00000022
+rough_collie n 1 0 1 0 00000023
+cat n 1 0 1 0 00000030
+goldfish n 1 0 1 0 00000031
+fish n 1 0 1 0 00000032
+gold n 1 0 1 0 00000040
+idea n 2 0 2 0 00000040 00000030
+"""
+CLASS_OFFSETS = ("00000021", "00000022", "00000030", "00000031")
+PUG, COLLIE, CAT, GOLDFISH = range(4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, lines in {"data.noun": DATA, "index.noun": INDEX}.items():
+        (tmp_path / name).write_text(LICENCE + lines)
+    (tmp_path / "noun.exc").write_text("kine cat\n")
+    for part in ("adj", "verb", "adv"):
+        (tmp_path / f"index.{part}").write_text(LICENCE + f"some{part} x 1 0 1 0 00000001\n")
+    return tmp_path
+
+
+@pytest.fixture
+def meanings(folder: Path) -> Meanings:
+    return Meanings(read_wordnet(folder), CLASS_OFFSETS)
+
+
+def test_wordnet_is_read_with_its_tree_and_without_examples(folder: Path) -> None:
+    wordnet: WordNet = read_wordnet(folder)
+    assert wordnet.synsets["00000020"].gloss == "an animal that barks;"
+    assert wordnet.closure("00000021") == {"00000021", "00000020", "00000010", PHYSICAL, "00001740"}
+    assert wordnet.senses["idea"] == ("00000040", "00000030")
+    assert (wordnet.irregular, wordnet.adjectives, wordnet.others) == (
+        {"kine": "cat"},
+        {"someadj"},
+        {"someverb", "someadv"},
+    )
+    assert read_licence(folder) == "This software is provided under a license.\nAll rights reserved.\n"
+
+
+def test_what_is_no_wordnet_is_refused(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(TrainingError, match="does not hold the files of WordNet"):
+        read_wordnet(tmp_path / "none")
+    (folder / "data.noun").write_text("00000010 05 n zz\n")
+    with pytest.raises(TrainingError):
+        read_wordnet(folder)
+
+
+def test_a_meaning_is_the_classes_below_it_or_above_it_or_those_most_alike(meanings: Meanings) -> None:
+    dog = meanings.of("00000020")
+    assert (dog.weights.tolist(), dog.known, dog.sure) == ([0.5, 0.5, 0, 0], True, 1.0)
+    rough = meanings.of("00000023")
+    assert (rough.weights.argmax(), rough.weights.max(), rough.known) == (COLLIE, 1.0, True)
+    fish = meanings.of("00000032")
+    assert (fish.weights.argmax(), fish.known) == (GOLDFISH, False)  # by its name alone
+    assert fish.weights.sum() == pytest.approx(1)
+
+
+def test_only_what_has_a_body_is_seen(meanings: Meanings) -> None:
+    assert meanings.is_seen("00000032")
+    assert not meanings.is_seen("00000040")
+    assert not meanings.is_seen("00001740")  # everything, so nothing
+
+
+def test_a_modifier_says_less_than_what_a_name_ends_with(meanings: Meanings) -> None:
+    assert meanings._parts["fish"][GOLDFISH] > meanings._parts["gold"][GOLDFISH] > 0
+    assert "old" not in meanings._parts
+    assert "ish" not in meanings._parts
+
+
+def test_the_tables_are_the_same_every_time_and_answer(folder: Path, tmp_path: Path) -> None:
+    offsets = [*CLASS_OFFSETS, *["00000022"] * (CLASSES - len(CLASS_OFFSETS))]
+    for name in ("one.npz", "two.npz"):
+        write_tables(build_arrays(read_wordnet(folder), offsets), tmp_path / name)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    with np.load(io.BytesIO((tmp_path / "one.npz").read_bytes()), allow_pickle=False) as arrays:
+        words = Dictionary(dict(arrays))
+    assert words.base("kine") == "cat"
+    assert words.base("rough collies") == "rough collie"
+    assert words.base("nothing") is None
+    assert words.look_up("pug").weights[PUG] == 1
+    assert words.look_up("idea").weights[CAT] == 1  # its second sense; the first is not seen
+    assert words.is_other("someadj")
+    assert not words.is_seen("gold")
