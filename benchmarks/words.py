@@ -164,7 +164,7 @@ def examples(stamps: Stamps, phrases: Sequence[Phrase], words: NDArray[np.float3
     for j in drawn[:EXAMPLES]:
         best = [stamps.captions[at[i]] for i in np.argsort(-scores[j], kind="stable")[:3]]
         rows.append([stamps.captions[at[j]], f"{found[j]:.0f}", " / ".join(best)])
-    lead = f"{EXAMPLES} captions of the reporting half, drawn by SHA-256, among the {len(at)} photographs, by the whole code:"
+    lead = f"{EXAMPLES} captions of the reporting half, drawn by SHA-256, among the {len(at)} photographs:"
     return f"### Examples\n\n{lead}\n\n" + table(["asked", "rank of its own picture", "first three answers"], rows)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import QueryError
+from hashgrain.models.chinese import HAN, chinese, is_chinese
 from hashgrain.models.dictionary import CLASSES, Noun, dictionary
 
 MAX_CHARACTERS = 1000
@@ -18,12 +19,12 @@ LONGEST = 4  # words of one noun
 OTHERS = 0.3  # what a noun counts that does not lead
 ALSO_ADJECTIVE = 0.5  # of that, where it is an adjective too
 TRUST = 2  # the power of how sure a noun is, by which it counts among others
-_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
+_WORD = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:['-][^\W_{HAN}]+)*|[^\w\s]")
 _TELLING = """
     of in on with for at from by near behind beside under over above against to through
 """
 _AFTER_HEAD = frozenset(_TELLING.split())
-_JOINING = frozenset(["and", "or", ",", "&", "+"])
+_JOINING = frozenset(["and", "or", ",", "&", "+", "和", "与", "、"])
 _COLORED = """
     red green blue yellow white black brown grey gray pink purple violet orange gold golden silver beige turquoise
     crimson scarlet maroon navy cyan magenta colorful colourful colored coloured
@@ -39,6 +40,7 @@ _FUNCTION = """
     every other another same such as than then so too also just only if while during like
 """
 _LITTLE = frozenset(_FUNCTION.split())
+_NO_THING = _LITTLE | (_COLORS - _THINGS_TOO)
 # Of what is shown they say how it is shown, or how much of it; they are nouns only where they stand alone.
 _FRAMING = """
     picture pictures image images photo photos photograph photographs snapshot view top side back front part piece
@@ -110,20 +112,23 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
     at = 0
     while at < len(words):
         word, read, length = _longest(words, at)
-        if read is not None and dictionary().is_seen(read) and not _is_color(words, at, length):
+        nothing = (
+            _says_nothing(word) or _is_color(words, at, length) or (is_chinese(word) and read in _LITTLE | _COLORS)
+        )
+        if read is not None and dictionary().is_seen(read) and not nothing:
             nouns.append((at, word, dictionary().look_up(read)))
-        elif _says_nothing(word) or _is_color(words, at, length):
+        elif nothing:
             ignored += [word] if word.isalnum() else []
         elif read is not None:
             not_seen.append(word)
-        elif dictionary().is_other(word) or word.isdigit():
+        elif _is_other(word):
             ignored.append(word)
         else:
             unknown.append(word)
         at += length
-    framed = [one for one in nouns if one[1] in _FRAMES]
+    framed = [one for one in nouns if _FRAMES & {one[1], one[2].name}]
     if len(framed) < len(nouns):
-        nouns = [one for one in nouns if one[1] not in _FRAMES]
+        nouns = [one for one in nouns if one not in framed]
         ignored += [word for _, word, _ in framed]
     found = tuple(Found(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
     return Phrase(text, _mixed(words, nouns), found, *map(_once, (ignored, unknown, not_seen)))
@@ -146,7 +151,16 @@ def _is_guess_by_color(first: str, base: str) -> bool:
     return first in _COLORS and dictionary().look_up(base).guessed
 
 
+def _is_other(word: str) -> bool:
+    """A word that is no noun, or a number."""
+    if is_chinese(word):
+        return chinese().is_word(word)
+    return dictionary().is_other(word) or word.isdigit()
+
+
 def _base(typed: str) -> str | None:
+    if is_chinese(typed):
+        return chinese().noun(typed)
     return dictionary().base(typed.replace("-", " ")) if len(typed) > 1 else None
 
 
@@ -175,6 +189,8 @@ def _heads(words: Sequence[str], places: Sequence[int]) -> set[int]:
 
 def _is_color(words: Sequence[str], at: int, length: int) -> bool:
     word = words[at]
+    if is_chinese(word):
+        return word.endswith("色")
     return length == 1 and word in _COLORS and (word not in _THINGS_TOO or _before_noun(words, at))
 
 
@@ -192,7 +208,8 @@ def _words(text: str) -> list[str]:
     """Words in small letters, without accents and possessive ends; other marks are words of their own."""
     letters = unicodedata.normalize("NFKD", text.replace("’", "'").lower())
     plain = "".join(" " if _is_control(letter) else letter for letter in letters if not unicodedata.combining(letter))
-    return [re.sub("'s?$", "", word) or word for word in _WORD.findall(plain)]
+    words = (re.sub("'s?$", "", word) or word for word in _WORD.findall(plain))
+    return [part for word in words for part in (chinese().split(word) if is_chinese(word) else [word])]
 
 
 def _is_control(letter: str) -> bool:

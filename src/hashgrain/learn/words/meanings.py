@@ -8,6 +8,7 @@ and their names.
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ Weights = NDArray[np.float64]
 GLOSS, NAMES = 0.5, 0.5  # what likeness of glosses and of names adds to that of places
 SHARP, MOST = 0.1, 10  # a softmax over so many of the most alike
 BELOW_A_CLASS, GUESSED = 0.95, 0.95  # the most that is believed of these
-LAST, OTHER = 1.0, 0.5  # what likeness of names counts by the part of the name
 MIN_PART = 3  # letters of a part of a word
 _SAYS_NOTHING = """
     the and with from that this for are was were which who whom whose what when where not has have having had been
@@ -90,8 +90,7 @@ class Meanings:
         """To each class: by place, gloss and names."""
         alike = self.lin(offset) + GLOSS * self._glosses.cosine(offset)
         for name in map(spoken, self.wordnet.synsets[offset].lemmas):
-            for c, share in self._parts.get(name, {}).items():
-                alike[c] += NAMES * share
+            alike[self._parts.get(name, [])] += NAMES
         return alike
 
     def lin(self, offset: str) -> Weights:
@@ -116,26 +115,23 @@ def _information(wordnet: WordNet) -> dict[str, float]:
     return {offset: 1 - math.log(count[offset]) / whole for offset in wordnet.synsets}
 
 
-def _parts_of_names(names: Sequence[Sequence[str]], nouns: frozenset[str]) -> Mapping[str, Mapping[int, float]]:
-    """By each noun that a class's name contains the class, and how much that says: as its last part it says what the
-    class is (goldfish), as another only what goes with it (snowplow)."""
-    found: dict[str, dict[int, float]] = collections.defaultdict(dict)
-    for c, part, share in _contained(names, nouns):
-        found[part][c] = max(share, found[part].get(c, 0.0))
-    return found
+def _parts_of_names(names: Sequence[Sequence[str]], nouns: frozenset[str]) -> Mapping[str, list[int]]:
+    """The classes by each noun that one of their names contains: as words in a row, or as a part of a word whose other
+    part is a noun too (goldfish, snowplow, but no rain in a train)."""
+    found: dict[str, set[int]] = collections.defaultdict(set)
+    for c, lemmas in enumerate(names):
+        for part in itertools.chain.from_iterable(_contained(name, nouns) for name in lemmas):
+            found[part].add(c)
+    return {part: sorted(classes) for part, classes in found.items()}
 
 
-def _contained(names: Sequence[Sequence[str]], nouns: frozenset[str]) -> Iterator[tuple[int, str, float]]:
-    for c, name in ((c, name) for c, lemmas in enumerate(names) for name in lemmas):
-        words = name.split()
-        for first in range(len(words)):
-            for last in range(first + 1, len(words) + 1):
-                yield c, " ".join(words[first:last]), LAST if last == len(words) else OTHER
-        for word in words if len(words) == 1 else ():
-            for cut in range(MIN_PART, len(word) - MIN_PART + 1):
-                if word[:cut] in nouns and word[cut:] in nouns:
-                    yield c, word[cut:], LAST
-                    yield c, word[:cut], OTHER
+def _contained(name: str, nouns: frozenset[str]) -> Iterator[str]:
+    words = name.split()
+    for first in range(len(words)):
+        yield from (" ".join(words[first:last]) for last in range(first + 1, len(words) + 1))
+    for cut in range(MIN_PART, len(name) - MIN_PART + 1):
+        if name[:cut] in nouns and name[cut:] in nouns:
+            yield from (name[:cut], name[cut:])
 
 
 class _Glosses:
