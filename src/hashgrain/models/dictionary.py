@@ -24,7 +24,7 @@ TABLES = Path(__file__).parent / "words" / "nouns.npz"
 CLASSES = 1000
 LEVELS = 255  # of a share, and of how sure a meaning is
 MAX_BYTES = 8 << 20
-LATER_SENSE = 0.4  # what each sense counts, of the one before
+LATER_SENSE = 0.6  # what each sense counts, of the one before
 A_CLASS = 0.5  # the least a sense counts that is a class, where the first is only guessed
 TRUST = 4  # the power of how sure a meaning is, by which it counts among others
 # Ends of plurals with what the singular has instead, as WordNet's own morphology.

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import QueryError
 from hashgrain.models.chinese import HAN, chinese, is_chinese
+from hashgrain.models.chinese import LITTLE as CHINESE_LITTLE
 from hashgrain.models.dictionary import CLASSES, Noun, dictionary
 
 MAX_CHARACTERS = 1000
 LONGEST = 4  # words of one noun
-OTHERS = 0.3  # what a noun counts that does not lead
+OTHERS = 0.5  # what a noun counts that does not lead
 ALSO_ADJECTIVE = 0.5  # of that, where it is an adjective too
 TRUST = 2  # the power of how sure a noun is, by which it counts among others
 _WORD = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:['-][^\W_{HAN}]+)*|[^\w\s]")
@@ -112,13 +113,10 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
     at = 0
     while at < len(words):
         word, read, length = _longest(words, at)
-        nothing = (
-            _says_nothing(word) or _is_color(words, at, length) or (is_chinese(word) and read in _LITTLE | _COLORS)
-        )
-        if read is not None and dictionary().is_seen(read) and not nothing:
-            nouns.append((at, word, dictionary().look_up(read)))
-        elif nothing:
+        if _says_nothing(word) or _is_color(words, at, length) or (is_chinese(word) and read in _NO_THING):
             ignored += [word] if word.isalnum() else []
+        elif read is not None and dictionary().is_seen(read):
+            nouns.append((at, word, dictionary().look_up(read)))
         elif read is not None:
             not_seen.append(word)
         elif _is_other(word):
@@ -126,10 +124,10 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
         else:
             unknown.append(word)
         at += length
-    framed = [one for one in nouns if _FRAMES & {one[1], one[2].name}]
-    if len(framed) < len(nouns):
-        nouns = [one for one in nouns if one not in framed]
-        ignored += [word for _, word, _ in framed]
+    shown = [one for one in nouns if not _FRAMES & {one[1], one[2].name}]
+    if shown:
+        ignored += [word for _, word, noun in nouns if _FRAMES & {word, noun.name}]
+        nouns = shown
     found = tuple(Found(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
     return Phrase(text, _mixed(words, nouns), found, *map(_once, (ignored, unknown, not_seen)))
 
@@ -201,7 +199,9 @@ def _before_noun(words: Sequence[str], at: int) -> bool:
 
 def _says_nothing(word: str) -> bool:
     """Little words and marks; of these only what stands for a thing, such as an emoji, is none."""
-    return word in _LITTLE or not any(letter.isalnum() or unicodedata.category(letter) == "So" for letter in word)
+    if word in _LITTLE or word in CHINESE_LITTLE:
+        return True
+    return not any(letter.isalnum() or unicodedata.category(letter) == "So" for letter in word)
 
 
 def _words(text: str) -> list[str]:

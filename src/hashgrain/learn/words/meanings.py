@@ -22,7 +22,7 @@ from hashgrain.learn.words.wordnet import WordNet
 Weights = NDArray[np.float64]
 
 GLOSS, NAMES = 0.5, 0.5  # what likeness of glosses and of names adds to that of places
-SHARP, MOST = 0.1, 10  # a softmax over so many of the most alike
+SHARP, MOST = 0.1, 5  # a softmax over so many of the most alike
 BELOW_A_CLASS, GUESSED = 0.95, 0.95  # the most that is believed of these
 MIN_PART = 3  # letters of a part of a word
 _SAYS_NOTHING = """
