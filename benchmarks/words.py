@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from hashgrain import Codes, Encoder
 from hashgrain.encoder import Bundle
+from hashgrain.models.chinese import PACKAGE
 from hashgrain.models.dictionary import TABLES, dictionary
 from hashgrain.models.phrases import Phrase, read_phrase
 from hashgrain.models.text import read_table, text_code
@@ -57,7 +59,7 @@ def main() -> None:
         [
             introduction(stamps, phrases),
             ranking(stamps, phrases, words, halves),
-            *languages(stamps, words),
+            *chinese(stamps, words),
             examples(stamps, phrases, words),
             cost(),
             typed(),
@@ -146,9 +148,24 @@ def introduction(stamps: Stamps, phrases: Sequence[Phrase]) -> str:
     )
 
 
-def languages(stamps: Stamps, words: NDArray[np.float32]) -> list[str]:
-    """Nothing, until there are any."""
-    return []
+def chinese(stamps: Stamps, words: NDArray[np.float32]) -> list[str]:
+    """Captions in Chinese beside the English ones of the same pictures; nothing where no dictionary is installed."""
+    texts = [each.get("zh") for each in stamps.others]
+    if importlib.util.find_spec(PACKAGE) is None:
+        return []
+    rows = []
+    for pool, inside in (("photographs", stamps.photographs), ("all pictures", np.ones_like(stamps.photographs))):
+        at = np.flatnonzero(inside)
+        asked = np.array([bool(texts[i]) for i in at])
+        for half, some in (("reporting half", asked & ~stamps.choosing[at]), ("all", asked)):
+            for language, written in (("Chinese", texts), ("English", stamps.captions)):
+                phrases = [read_phrase(written[i] or "nothing") for i in at]
+                found = ranks(real(outputs_of(phrases, words), stamps.codes[at], words.shape[1]), phrases)[some]
+                name = f"{pool} ({len(at)})", f"{half} ({some.sum()})", language
+                rows.append([*name, *figures(found)])
+    lead = "Captions in Chinese, and the English ones of the same pictures, by the whole code:"
+    head = ["among", "asked with", "language", "R@1", "R@5", "R@10", "median rank"]
+    return [f"### Chinese\n\n{lead}\n\n" + table(head, rows)]
 
 
 def examples(stamps: Stamps, phrases: Sequence[Phrase], words: NDArray[np.float32]) -> str:
