@@ -54,6 +54,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "noun.exc").write_text("kine cat\n")
     for part in ("adj", "verb", "adv"):
         (tmp_path / f"index.{part}").write_text(LICENCE + f"some{part} x 1 0 1 0 00000001\n")
+    (tmp_path / "cntlist.rev").write_text(
+        "fish%1:05:00:: 1 2\nfish%2:35:00:: 1 3\ngo%2:38:00:: 1 9\ndog%1:05:00:: 1 9\n"
+    )
     return tmp_path
 
 
@@ -67,11 +70,9 @@ def test_wordnet_is_read_with_its_tree_and_without_examples(folder: Path) -> Non
     assert wordnet.synsets["00000020"].gloss == "an animal that barks;"
     assert wordnet.closure("00000021") == {"00000021", "00000020", "00000010", PHYSICAL, "00001740"}
     assert wordnet.senses["idea"] == ("00000040", "00000030")
-    assert (wordnet.irregular, wordnet.adjectives, wordnet.others) == (
-        {"kine": "cat"},
-        {"someadj"},
-        {"someverb", "someadv"},
-    )
+    assert wordnet.irregular == {"kine": "cat"}
+    assert wordnet.others == {"someadj", "someverb", "someadv"}
+    assert wordnet.rarely == {"fish", "go"}
     assert read_licence(folder) == "This software is provided under a license.\nAll rights reserved.\n"
 
 

@@ -107,6 +107,16 @@ def test_words_that_are_no_nouns_are_ignored_and_not_unknown() -> None:
     assert {"quickly", "beside", "beautiful"} <= set(read.ignored)
 
 
+def test_a_verb_that_could_be_a_noun_is_ignored_beside_one() -> None:
+    read = read_phrase("stop at the lighthouse")
+    assert (nouns(read), "stop" in read.ignored) == (["lighthouse"], True)
+    assert nouns(read_phrase("stop")) == ["stop"]
+
+
+def test_a_noun_that_comes_twice_is_told_once() -> None:
+    assert nouns(read_phrase("fire, fire, fire")) == ["fire"]
+
+
 def test_what_says_how_a_thing_is_shown_is_ignored_beside_a_thing() -> None:
     assert nouns(read_phrase("a photo of a bunch of bananas")) == ["banana"]
 

@@ -42,7 +42,7 @@ class Noun:
     weights: NDArray[np.float32]
     sure: float
     guessed: bool
-    adjective: bool  # is one too
+    rarely: bool  # a noun: more often it is a verb or an adjective
     classes: tuple[str, ...]  # those that count most
 
 
@@ -54,7 +54,7 @@ class Dictionary:
         self._irregular: dict[str, str] = dict(zip(*[iter(_texts(arrays["plurals"]))] * 2, strict=True))
         self._others = frozenset(_texts(arrays["others"]))
         self._classes = _texts(arrays["classes"])
-        self._adjective = arrays["adjective"]
+        self._rarely = arrays["rarely"]
         self._first_sense = _starts(arrays["senses_of"])
         self._senses = arrays["senses"]
         self._first_share = _starts(arrays["classes_of"])
@@ -105,7 +105,7 @@ class Dictionary:
         weights = (total / max(counted, 1e-9)).astype(np.float32)
         best = np.argsort(-weights, kind="stable")[:SHOWN]
         classes = tuple(self._classes[c] for c in best if weights[c] > 0)
-        return Noun(noun, weights, sure, guessed, bool(self._adjective[number]), classes)
+        return Noun(noun, weights, sure, guessed, bool(self._rarely[number]), classes)
 
     def _weights(self, meaning: int) -> NDArray[np.float64]:
         run = slice(self._first_share[meaning], self._first_share[meaning + 1])

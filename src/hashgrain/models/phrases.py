@@ -18,7 +18,6 @@ from hashgrain.models.dictionary import CLASSES, Noun, dictionary
 MAX_CHARACTERS = 1000
 LONGEST = 4  # words of one noun
 OTHERS = 0.5  # what a noun counts that does not lead
-ALSO_ADJECTIVE = 0.5  # of that, where it is an adjective too
 TRUST = 2  # the power of how sure a noun is, by which it counts among others
 _WORD = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:['-][^\W_{HAN}]+)*|[^\w\s]")
 _TELLING = """
@@ -116,7 +115,7 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
         if _says_nothing(word) or _is_color(words, at, length) or (is_chinese(word) and read in _NO_THING):
             ignored += [word] if word.isalnum() else []
         elif read is not None and dictionary().is_seen(read):
-            nouns.append((at, word, dictionary().look_up(read)))
+            nouns += [(at, word, dictionary().look_up(read))] if read not in {noun.name for _, _, noun in nouns} else []
         elif read is not None:
             not_seen.append(word)
         elif _is_other(word):
@@ -124,12 +123,22 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
         else:
             unknown.append(word)
         at += length
-    shown = [one for one in nouns if not _FRAMES & {one[1], one[2].name}]
-    if shown:
-        ignored += [word for _, word, noun in nouns if _FRAMES & {word, noun.name}]
-        nouns = shown
+    for says_little in (_is_frame, _is_hardly_noun):
+        rest = [one for one in nouns if not says_little(*one)]
+        if rest:
+            ignored += [word for at, word, noun in nouns if says_little(at, word, noun)]
+            nouns = rest
     found = tuple(Found(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
     return Phrase(text, _mixed(words, nouns), found, *map(_once, (ignored, unknown, not_seen)))
+
+
+def _is_frame(at: int, word: str, noun: Noun) -> bool:
+    return bool(_FRAMES & {word, noun.name})
+
+
+def _is_hardly_noun(at: int, word: str, noun: Noun) -> bool:
+    """Such as go or stop: a verb here, where anything else is found."""
+    return noun.guessed and noun.rarely
 
 
 def _longest(words: Sequence[str], at: int) -> tuple[str, str | None, int]:
@@ -169,8 +178,7 @@ def _mixed(words: Sequence[str], nouns: Sequence[tuple[int, str, Noun]]) -> NDAr
     heads = _heads(words, [at for at, _, _ in nouns])
     mixed = np.zeros(CLASSES, np.float32)
     for at, _, noun in nouns:
-        share = 1.0 if at in heads else OTHERS * (ALSO_ADJECTIVE if noun.adjective else 1.0)
-        mixed += share * noun.sure**TRUST * noun.weights
+        mixed += (1.0 if at in heads else OTHERS) * noun.sure**TRUST * noun.weights
     return np.asarray(mixed / mixed.sum(), np.float32)
 
 

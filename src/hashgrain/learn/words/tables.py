@@ -35,15 +35,15 @@ def build_arrays(wordnet: WordNet, classes: Sequence[str]) -> Arrays:
     used = sorted({sense for of_noun in senses.values() for sense in of_noun})
     number = {sense: i for i, sense in enumerate(used)}
     nouns = sorted(senses)
-    adjectives = {spoken(word) for word in wordnet.adjectives}
-    others = {spoken(word) for word in wordnet.adjectives | wordnet.others} - set(nouns)
+    others = {spoken(word) for word in wordnet.others} - set(nouns)
+    rarely = {spoken(word) for word in wordnet.rarely}
     plurals = sorted((spoken(plural), spoken(noun)) for plural, noun in wordnet.irregular.items())
     return {
         "nouns": _blob(nouns),
         "plurals": _blob(text for pair in plurals for text in pair),
         "others": _blob(sorted(others)),
         "classes": _blob(spoken(wordnet.synsets[offset].lemmas[0]) for offset in classes),
-        "adjective": np.array([noun in adjectives for noun in nouns], np.bool_),
+        "rarely": np.array([noun in rarely for noun in nouns], np.bool_),
         "senses_of": np.array([len(senses[noun]) for noun in nouns], np.uint8),
         "senses": np.array([number[sense] for noun in nouns for sense in senses[noun]], np.uint32),
         **_meaning_arrays([_meaning(meanings, sense) for sense in used]),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +32,14 @@ class WordNet:
         synsets: Mapping[str, Synset],
         senses: Mapping[str, tuple[str, ...]],
         irregular: Mapping[str, str] | None = None,
-        adjectives: frozenset[str] = frozenset(),
         others: frozenset[str] = frozenset(),
+        rarely: frozenset[str] = frozenset(),
     ) -> None:
         self.synsets = synsets
         self.senses = senses  # of each noun, the most frequent first
         self.irregular = irregular or {}  # plural -> singular
-        self.adjectives = adjectives
-        self.others = others  # verbs and adverbs
+        self.others = others  # adjectives, verbs and adverbs
+        self.rarely = rarely  # nouns that are another part of speech more often, such as go
         self._closures: dict[str, frozenset[str]] = {}
 
     def closure(self, offset: str) -> frozenset[str]:
@@ -59,8 +60,8 @@ def read_wordnet(folder: Path) -> WordNet:
             dict(_synset(line) for line in _lines(folder / "data.noun")),
             dict(_senses(line) for line in _lines(folder / "index.noun")),
             dict(line.split()[:2] for line in _lines(folder / "noun.exc")),
-            _single(folder / "index.adj"),
-            _single(folder / "index.verb") | _single(folder / "index.adv"),
+            frozenset().union(*(_single(folder / f"index.{part}") for part in ("adj", "verb", "adv"))),
+            _rarely(_lines(folder / "cntlist.rev")),
         )
     except (OSError, ValueError, IndexError) as error:
         raise TrainingError(f"{folder} does not hold the files of WordNet 3.0 ({error})") from error
@@ -100,3 +101,12 @@ def _senses(line: str) -> tuple[str, tuple[str, ...]]:
 def _single(path: Path) -> frozenset[str]:
     """The words of one part without those of several."""
     return frozenset(word for word in (line.split()[0] for line in _lines(path)) if re.fullmatch("[a-z][a-z-]+", word))
+
+
+def _rarely(lines: Iterable[str]) -> frozenset[str]:
+    """Nouns that texts use more often as another part of speech; lines are sense_key, number of the sense, count."""
+    counts: collections.Counter[tuple[str, bool]] = collections.Counter()
+    for key, _, count in map(str.split, lines):
+        word, _, sense = key.partition("%")
+        counts[word, sense.startswith("1:")] += int(count)
+    return frozenset(word for word, noun in counts if not noun and counts[word, False] > counts[word, True])
