@@ -140,7 +140,7 @@ def test_a_phrase_without_end_is_an_error() -> None:
     assert nouns(read_phrase("dog " * (MAX_CHARACTERS // 4)))[0] == "dog"
 
 
-@pytest.mark.parametrize("text", ["собака", "🐶🎂", "\ud83d", "x" * 900, "a b c d"])
+@pytest.mark.parametrize("text", ["собака", "😂", "🇫🇷", "\ud83d", "x" * 900, "a b c d"])
 def test_what_is_no_english_is_unknown_or_nothing(text: str) -> None:
     try:
         read = read_phrase(text)
@@ -149,6 +149,11 @@ def test_what_is_no_english_is_unknown_or_nothing(text: str) -> None:
     else:
         assert read.weights is None
         assert read.unknown or read.ignored
+
+
+def test_an_emoji_is_read_by_its_name() -> None:
+    assert nouns(read_phrase("🐶 ✈️ ⚽ 👩‍👧")) == ["dog", "airplane", "soccer ball", "woman", "girl"]
+    assert "🐶 (read as dog)" in read_phrase("🐶").told()
 
 
 def test_every_phrase_people_type_is_read_with_weights_that_are_shares() -> None:

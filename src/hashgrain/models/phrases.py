@@ -48,6 +48,7 @@ _FRAMING = """
     background foreground scene thing things stuff
 """
 _FRAMES = frozenset(_FRAMING.split())
+_MARKS = frozenset(["sign", "symbol", "mark", "face"])  # what Unicode calls marks that show no thing
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,17 @@ def _is_other(word: str) -> bool:
 def _base(typed: str) -> str | None:
     if is_chinese(typed):
         return chinese().noun(typed)
+    if len(typed) == 1 and unicodedata.category(typed) == "So":
+        return _emoji(typed)
     return dictionary().base(typed.replace("-", " ")) if len(typed) > 1 else None
+
+
+def _emoji(mark: str) -> str | None:
+    """The noun in the name that Unicode gives it: DOG FACE, BIRTHDAY CAKE, HOUSE WITH GARDEN."""
+    name = unicodedata.name(mark, "").lower().replace("-", " ")
+    thing = re.split(" with | over | and | of ", name.removesuffix(" face"))[0]
+    parts = [part for part in (name, thing, thing.split(" ")[-1]) if len(part) > 1 and part not in _MARKS]
+    return next((base for base in map(dictionary().base, parts) if base is not None), None)
 
 
 def _mixed(words: Sequence[str], nouns: Sequence[tuple[int, str, Noun]]) -> NDArray[np.float32] | None:
