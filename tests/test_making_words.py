@@ -12,7 +12,7 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.words.meanings import Meanings
 from hashgrain.learn.words.tables import build_arrays, write_tables
 from hashgrain.learn.words.wordnet import PHYSICAL, WordNet, read_licence, read_wordnet
-from hashgrain.models.dictionary import CLASSES, Dictionary
+from hashgrain.models.dictionary import A_CLASS, CLASSES, LATER_SENSE, TRUST, Dictionary
 
 LICENCE = "  1 This software is provided under a license.  \n  2 All rights reserved.  \n"
 # offset, file, kind, names, pointers, gloss: as data.noun has them
@@ -42,6 +42,8 @@ goldfish n 1 0 1 0 00000031
 fish n 1 0 1 0 00000032
 gold n 1 0 1 0 00000040
 idea n 2 0 2 0 00000040 00000030
+mix n 4 0 4 0 00000032 00000030 00000020 00000022
+kind n 2 0 2 0 00000020 00000030
 """
 CLASS_OFFSETS = ("00000021", "00000022", "00000030", "00000031")
 PUG, COLLIE, CAT, GOLDFISH = range(4)
@@ -119,3 +121,15 @@ def test_the_tables_are_the_same_every_time_and_answer(folder: Path, tmp_path: P
     assert words.look_up("idea").weights[CAT] == 1  # its second sense; the first is not seen
     assert words.is_other("someadj")
     assert not words.is_seen("gold")
+
+
+def test_later_senses_count_less_and_classes_at_least_half_where_the_first_is_guessed(folder: Path) -> None:
+    words = Dictionary(build_arrays(read_wordnet(folder), [*CLASS_OFFSETS, *["00000031"] * (CLASSES - 4)]))
+    guess = words.look_up("fish")
+    assert guess.guessed
+    trust = guess.sure**TRUST
+    counts = np.array([trust, A_CLASS + 0.1, LATER_SENSE**2, A_CLASS])  # a class: .6 is more than half anyway
+    shares = np.stack([words.look_up(noun).weights for noun in ("fish", "cat", "dog", "collie")])
+    np.testing.assert_allclose(words.look_up("mix").weights, counts @ shares / counts.sum(), atol=1e-5)
+    known = np.array([1.0, LATER_SENSE]) @ shares[[2, 1]] / (1 + LATER_SENSE)
+    np.testing.assert_allclose(words.look_up("kind").weights, known, atol=1e-5)

@@ -226,7 +226,7 @@ def test_agreeing_is_exact_over_all_rows_with_ties_by_id(
     if not compiled:
         monkeypatch.setattr(native, "kernels", None)
     rng = np.random.default_rng(5)
-    words = rng.integers(0, 2**64, (700, 2), np.uint64) & np.uint64(0x1111)  # few values, so many ties
+    words = rng.integers(0, 2**64, (700, 2), np.uint64) & np.uint64(0x11)  # sixteen values, so many ties
     ids = rng.permutation(5000)[:700]
     alive = rng.random(700) < 0.8
     parts = [rows_of(words[:300], ids[:300], alive[:300]), rows_of(words[300:], ids[300:], alive[300:])]
