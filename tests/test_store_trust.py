@@ -712,3 +712,19 @@ def test_a_reader_does_not_answer_with_codes_of_another_model(tmp_path: Path) ->
                 assert live(snapshot)[5] == code_of(105).tobytes()
         with pytest.raises(LibraryError, match=r"another model|replaced by another library"), reader.snapshot():
             pass
+
+
+def test_a_catalogue_that_cannot_be_read_after_a_change_of_model_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hashgrain.store.readers import Readers
+
+    def broken(self: Readers, **_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with make(tmp_path / "a.hg", 3) as store:
+        monkeypatch.setattr(Readers, "open", broken)
+        with pytest.raises(LibraryError, match="disk I/O error"):
+            store.change_model(
+                [(item, code_of(item).tobytes()) for item in (1, 2, 3)], grains=store.grains, digest="d2"
+            )

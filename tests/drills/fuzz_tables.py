@@ -62,7 +62,7 @@ def _pictures(pa: Any, draw: random.Random, rows: int, secret: Path) -> Any:
     }
     if draw.random() < 0.01:  # a small file of much
         size = 48 << 20
-        return pa.array([bytes(size)] * 1, pa.binary()).take(pa.array([0] * rows))
+        return pa.array([bytes(size)] * 1, pa.binary()).take(pa.array([0] * rows, pa.int32()))
     return kinds[draw.choice(list(kinds))]
 
 

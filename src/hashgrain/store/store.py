@@ -303,7 +303,7 @@ class Store:
             changes.recode(change.connection, codes)
             catalogue.set_facts(change.connection, self._facts, grains, digest)
             change.after = self._rewrite(change.connection, change.before, grains.n_words)
-        with self._looking:
+        with self._looking, told(self.path):
             self._view = None
             self._facts = self._readers.open()
         self._after_rewrite()
