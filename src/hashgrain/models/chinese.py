@@ -56,14 +56,18 @@ class Chinese:
         return word in self._senses
 
     def noun(self, word: str) -> str | None:
-        """The English noun it means: the first that is seen, else the first there is."""
+        """The English noun it means: the first that is a class or above or below one, else the first that is seen,
+        else the first there is."""
         if word in LITTLE:
             return None
         bases = [base for base in map(_noun, self._meanings(word)) if base is not None]
-        return next((base for base in bases if dictionary().is_seen(base)), bases[0] if bases else None)
+        seen = [base for base in bases if dictionary().is_seen(base)]
+        known = [base for base in seen if not dictionary().look_up(base).guessed]
+        return next(iter([*known, *seen, *bases]), None)
 
     def _meanings(self, word: str) -> Sequence[str]:
-        entries = (rest.partition("] /")[2] for rest in self._senses.get(word, ()))
+        names_last = sorted(self._senses.get(word, ()), key=lambda rest: rest[:1].isupper())
+        entries = (rest.partition("] /")[2] for rest in names_last)
         parts = [part for entry in entries for part in re.split("[/;]", entry)[:SENSES]]
         plain = [_SIDE.sub("", part.strip()).strip().lower() for part in parts if not _NO_SENSE.match(part.strip())]
         return [part for part in plain if part]
@@ -73,7 +77,8 @@ def _noun(meaning: str) -> str | None:
     """The noun a meaning is, as a whole or by its last word: a dog of the house is a dog."""
     whole = meaning.replace("-", " ")
     last = whole.split(" of ")[0].split()[-1:]
-    return dictionary().base(whole) or (dictionary().base(last[0]) if last else None)
+    bases = [base for base in map(dictionary().base, [whole, *last]) if base is not None]
+    return next((base for base in bases if dictionary().is_seen(base)), bases[0] if bases else None)
 
 
 @functools.cache
