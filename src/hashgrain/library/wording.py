@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes, Grains
+from hashgrain.codes import Codes
 from hashgrain.encoder import Bundle
 from hashgrain.engines import EmbeddedEngine
 from hashgrain.errors import QueryError
@@ -15,7 +15,7 @@ from hashgrain.hamming import Cost
 from hashgrain.library.asking import Clock, Explained, Question, ask
 from hashgrain.models.phrases import Phrase, read_phrase
 from hashgrain.models.text import read_table, text_code
-from hashgrain.search import answers
+from hashgrain.search import Hit, answers
 from hashgrain.store import Snapshot
 
 
@@ -33,7 +33,7 @@ def worded(bundle: Bundle, text: str) -> Worded:
     outputs = text_code(table, phrase.weights)
     if not outputs.any():
         raise QueryError(f"the model {bundle.name!r} tells nothing about {phrase.told()}")
-    return Worded(phrase, outputs, bundle.grains)
+    return Worded(phrase, outputs, bundle)
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Worded:
 
     phrase: Phrase
     outputs: NDArray[np.float32]
-    grains: Grains
+    bundle: Bundle
 
     @property
     def code(self) -> Codes:
         """The signs alone: a code like any other, from which pictures are at a distance."""
-        return Codes.from_outputs(self.outputs, self.grains)
+        return Codes.from_outputs(self.outputs, self.bundle.grains)
 
     def beside(self, picture: Codes) -> Worded:
         """The phrase and a picture together, each counting as much."""
@@ -65,18 +65,28 @@ class Worded:
             (near,) = ask(snapshot, (), self.code, question, clock, more)
             ids, cost, total = near.ids, near.cost, near.total
         wanted = [int(each) for each in ids if each != itself][: question.k]
-        codes = snapshot.codes(wanted)
-        hits = answers(self.code, snapshot.items(wanted), codes, question.grain, {}, self.outputs)
+        hits = self._hits(snapshot, wanted, question.grain)
         clock.stop("fetch")
         total -= int(itself is not None and itself in ids)
         return Explained(hits, cost, len(snapshot), max(total, len(hits)), clock.seconds, self.phrase)
+
+    def _hits(self, snapshot: Snapshot, ids: list[int], grain: str) -> list[Hit]:
+        """Without words and chances: those were calibrated on pairs of pictures. The score is the share of what the
+        phrase says, bit by bit up to the grain, that the code of the picture agrees with."""
+        words = snapshot.codes(ids)
+        hits = answers(self.code, snapshot.items(ids), words, grain, self.bundle.words)
+        grains = self.bundle.grains
+        sure = np.abs(self.outputs[: grains[grain]]).astype(np.float64)
+        differing = Codes(words ^ self.code.words[0], grains).at(grain).bits()
+        scores = 1 - differing @ sure / sure.sum()
+        return [replace(hit, word="", score=round(float(score), 4)) for hit, score in zip(hits, scores, strict=True)]
 
     def _best(
         self, snapshot: Snapshot, question: Question, k: int, clock: Clock
     ) -> tuple[NDArray[np.int64], Cost, int]:
         kept = None if question.where is None else snapshot.select(question.where)
         clock.stop("filter")
-        engine = EmbeddedEngine(snapshot.segments, self.grains, (), question.threads)
+        engine = EmbeddedEngine(snapshot.segments, self.bundle.grains, (), question.threads)
         best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=kept)
         snapshot.check_segments()
         clock.stop("search")

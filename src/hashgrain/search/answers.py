@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Words
 from hashgrain.encoder import Threshold
@@ -26,8 +25,8 @@ class Hit:
     distance: int
     grain: str
     distances: Mapping[str, int]  # at every grain
-    word: str  # same, near, related or far; "" for a phrase, of which these are not known
-    score: float  # 1 where no bit differs, 0 where all do; for a phrase each bit counts as much as it is sure of it
+    word: str  # same, near, related or far
+    score: float  # 1 where no bit differs, 0 where all do
     width: int
     height: int
     format: str
@@ -56,18 +55,11 @@ def plain_word(distances: Mapping[str, int], thresholds: Mapping[str, Threshold]
 
 
 def answers(
-    query: Codes,
-    items: Sequence[Item],
-    codes: Words,
-    grain: str,
-    thresholds: Mapping[str, Threshold],
-    outputs: NDArray[np.float32] | None = None,
+    query: Codes, items: Sequence[Item], codes: Words, grain: str, thresholds: Mapping[str, Threshold]
 ) -> list[Hit]:
-    """Hits for items in the order given; `codes` holds the code of each. With the real-valued `outputs` of a phrase
-    they tell its scores, and no words: those were calibrated on pairs of pictures."""
+    """Hits for items in the order given; `codes` holds the code of each."""
     differing = Codes(codes ^ query.words[0], query.grains)
     columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}
-    scores = 1 - columns[grain] / query.grains[grain] if outputs is None else _agreement(outputs, codes, query, grain)
     hits = []
     for i, item in enumerate(items):
         distances = {name: int(column[i]) for name, column in columns.items()}
@@ -78,8 +70,8 @@ def answers(
                 distance=distances[grain],
                 grain=grain,
                 distances=distances,
-                word=plain_word(distances, thresholds) if outputs is None else "",
-                score=round(float(scores[i]), 4),
+                word=plain_word(distances, thresholds),
+                score=round(1 - distances[grain] / query.grains[grain], 4),
                 width=item.width,
                 height=item.height,
                 format=item.format,
@@ -89,10 +81,3 @@ def answers(
             )
         )
     return hits
-
-
-def _agreement(outputs: NDArray[np.float32], codes: Words, query: Codes, grain: str) -> NDArray[np.float64]:
-    """The share of what the outputs say, up to the grain, that the bits of each code agree with."""
-    sure = np.abs(outputs[: query.grains[grain]]).astype(np.float64)
-    differing = Codes(codes ^ query.words[0], query.grains).at(grain).bits()
-    return np.asarray(1 - differing @ sure / sure.sum(), np.float64)
