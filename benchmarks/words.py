@@ -26,6 +26,7 @@ from hashgrain.models.text import read_table, text_code
 from report import HERE, need_data, table, write_section
 
 EXAMPLES = 20
+Halves = Sequence[tuple[str, NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Stamps:
     """Pictures with captions. `choosing` is the half that choices are made on; the other is reported on."""
 
     codes: Codes
+    features: NDArray[np.float32]
     captions: list[str]
     others: list[dict[str, str]]  # captions in other languages
     photographs: NDArray[np.bool_]
@@ -75,6 +77,7 @@ def read_stamps(encoder: Encoder) -> Stamps:
     pictures = [row["image"]["bytes"] for row in rows]
     return Stamps(
         encoder.encode(pictures),
+        encoder.features(pictures),
         [row["caption"] for row in rows],
         [json.loads(row["captions"]) for row in rows],
         np.array([not row["drawn"] for row in rows]),
@@ -99,6 +102,19 @@ def signs(outputs: NDArray[np.float32], codes: Codes, bits: int) -> NDArray[np.f
     return real(np.where(outputs >= 0, 1, -1).astype(np.float32), codes, bits)
 
 
+def floats(stamps: Stamps, phrases: Sequence[Phrase]) -> NDArray[np.float64]:
+    """The same weights on the rows of the network's own classifier, compared with its features: what bits are held to."""
+    from hashgrain.learn.photo.make import WEIGHTS, classifier_of
+    from hashgrain.models.weights import read_weights
+
+    rows = classifier_of(read_weights(WEIGHTS)).weight
+    none = np.zeros(len(rows), np.float32)
+    shares = np.stack([none if each.weights is None else each.weights for each in phrases])
+    texts, pictures = shares @ (rows - rows.mean(axis=0)), stamps.features - stamps.features.mean(axis=0)
+    texts = texts / np.maximum(np.linalg.norm(texts, axis=1, keepdims=True), 1e-9)
+    return np.asarray(texts @ (pictures / np.linalg.norm(pictures, axis=1, keepdims=True)).T, np.float64)
+
+
 def ranks(scores: NDArray[np.float64], phrases: Sequence[Phrase]) -> NDArray[np.float64]:
     """The rank of each phrase's own picture, in the middle of its ties; last, where nothing of the phrase is seen."""
     own = np.diag(scores)[:, None]
@@ -115,12 +131,14 @@ def ranking(
 ) -> str:
     """R@1, 5, 10 and the median rank of captions among pictures, by pool, half, grain and kind of ranking."""
     rows = []
-    outputs = outputs_of(phrases, words)
+    outputs, alike = outputs_of(phrases, words), floats(stamps, phrases)
     ways: dict[str, Callable[..., NDArray[np.float64]]] = {"text real-valued": real, "Hamming": signs}
     for pool, inside in (("photographs", stamps.photographs), ("all pictures", np.ones_like(stamps.photographs))):
         at = np.flatnonzero(inside)
         for half, asked in halves:
             some = asked[at]
+            found = ranks(alike[np.ix_(at, at)], [phrases[i] for i in at])[some]
+            rows.append([f"{pool} ({len(at)})", f"{half} ({some.sum()})", "features", "float cosine", *figures(found)])
             for grain, bits in stamps.codes.grains.items():
                 for way, score in ways.items():
                     found = ranks(score(outputs[at], stamps.codes[at], bits), [phrases[i] for i in at])[some]
