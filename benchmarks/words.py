@@ -103,7 +103,7 @@ def signs(outputs: NDArray[np.float32], codes: Codes, bits: int) -> NDArray[np.f
 
 
 def floats(stamps: Stamps, phrases: Sequence[Phrase]) -> NDArray[np.float64]:
-    """The same weights on the rows of the network's own classifier, compared with its features: what bits are held to."""
+    """The same weights on the rows of the network's own classifier, compared with its features."""
     from hashgrain.learn.photo.make import WEIGHTS, classifier_of
     from hashgrain.models.weights import read_weights
 
