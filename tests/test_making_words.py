@@ -10,6 +10,7 @@ import pytest
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.words.meanings import Meanings
+from hashgrain.learn.words.rows import class_rows
 from hashgrain.learn.words.tables import build_arrays, write_tables
 from hashgrain.learn.words.wordnet import PHYSICAL, WordNet, read_licence, read_wordnet
 from hashgrain.models.dictionary import A_CLASS, CLASSES, LATER_SENSE, TRUST, Dictionary
@@ -133,3 +134,22 @@ def test_later_senses_count_less_and_classes_at_least_half_where_the_first_is_gu
     np.testing.assert_allclose(words.look_up("mix").weights, counts @ shares / counts.sum(), atol=1e-5)
     known = np.array([1.0, LATER_SENSE]) @ shares[[2, 1]] / (1 + LATER_SENSE)
     np.testing.assert_allclose(words.look_up("kind").weights, known, atol=1e-5)
+
+
+def test_rows_of_classes_tell_them_apart_where_bits_have_much_in_common() -> None:
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=32) * 2  # half of the bits follow one thing that all classes share
+    own = rng.normal(size=(20, 32))
+    label = rng.integers(0, 20, 4000)
+    outputs = own[label] + rng.normal(size=(4000, 1)) * common + rng.normal(size=(4000, 32)) * 0.5
+    codes = (outputs >= 0).astype(np.uint8)
+    chances = np.eye(20)[label] * 0.8 + 0.01
+    rows = class_rows(codes[:2000], chances[:2000])
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    means = np.stack([codes[:2000][label[:2000] == c].mean(axis=0) for c in range(20)])
+
+    def precision(table: np.ndarray) -> float:
+        scores = (table - table.mean(axis=0)) @ (codes[2000:] * 2.0 - 1).T
+        return float((label[2000:][np.argsort(-scores, axis=1)[:, :20]] == np.arange(20)[:, None]).mean())
+
+    assert precision(rows) > precision(means) + 0.05
