@@ -138,10 +138,10 @@ def test_later_senses_count_less_and_classes_at_least_half_where_the_first_is_gu
 
 def test_rows_of_classes_tell_them_apart_where_bits_have_much_in_common() -> None:
     rng = np.random.default_rng(0)
-    common = rng.normal(size=32) * 2  # half of the bits follow one thing that all classes share
-    own = rng.normal(size=(20, 32))
+    common = rng.normal(size=32) * 3  # what bits say in common, whatever the class
+    own = rng.normal(size=(20, 32)) * 0.6
     label = rng.integers(0, 20, 4000)
-    outputs = own[label] + rng.normal(size=(4000, 1)) * common + rng.normal(size=(4000, 32)) * 0.5
+    outputs = own[label] + rng.normal(size=(4000, 1)) * common + rng.normal(size=(4000, 32))
     codes = (outputs >= 0).astype(np.uint8)
     chances = np.eye(20)[label] * 0.8 + 0.01
     rows = class_rows(codes[:2000], chances[:2000])
@@ -152,4 +152,4 @@ def test_rows_of_classes_tell_them_apart_where_bits_have_much_in_common() -> Non
         scores = (table - table.mean(axis=0)) @ (codes[2000:] * 2.0 - 1).T
         return float((label[2000:][np.argsort(-scores, axis=1)[:, :20]] == np.arange(20)[:, None]).mean())
 
-    assert precision(rows) > precision(means) + 0.05
+    assert precision(rows) > precision(means) + 0.03
