@@ -19,6 +19,7 @@ ROOMS = (
     "images",
     "sources",
     "labelled",
+    "models",
     "encoder",
     "hamming",
     "store",

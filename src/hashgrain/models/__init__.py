@@ -1,0 +1,1 @@
+"""The models that ship, and what turns words into codes."""
