@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+# Most tests are about something else than the model: the small one is quick. Tests of `photo` ask for it by name.
+os.environ["HASHGRAIN_MODEL"] = "small"
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")

@@ -51,7 +51,7 @@ def runs(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs")
     plan = Plan(seeds=(0, 1), widths=WIDTHS, references="all", asymmetric=True, label_noise=(0.4,))
     folders = evaluate_model(Encoder.load(), drawings, plan, out, lambda text: None, lambda done: None)
-    assert [folder.name for folder in folders] == ["default-folder-seed0", "default-folder-seed1"]
+    assert [folder.name for folder in folders] == ["small-folder-seed0", "small-folder-seed1"]
     return out
 
 
@@ -60,14 +60,14 @@ def rows_by_name(result: Result) -> dict[str, Any]:
 
 
 def test_a_run_has_the_model_at_every_width_and_every_reference(runs: Path) -> None:
-    rows = rows_by_name(Result.read(runs / "default-folder-seed0"))
-    model = [f"default, {bits} bits{how}" for bits in WIDTHS for how in ("", ", asymmetric")]
+    rows = rows_by_name(Result.read(runs / "small-folder-seed0"))
+    model = [f"small, {bits} bits{how}" for bits in WIDTHS for how in ("", ", asymmetric")]
     by_width = ("PCA + rotation", "ITQ", "LSH", "colour histogram, PCA + rotation", "perceptual hash")
     references = [f"{name}, {bits} bits" for bits in WIDTHS for name in by_width]
     cosines = ["features, float cosine", "colour histogram, cosine"]
     classifiers = ["classifier as code, 15 bits", "classifier as code, 40% of its labels wrong, 15 bits"]
     assert set(rows) == {*model, *references, *cosines, *classifiers}
-    assert rows["default, 32 bits"].grain == "kind"
+    assert rows["small, 32 bits"].grain == "kind"
     right, wrong = (rows[name].figures["mAP@ALL hash"].value for name in classifiers)
     assert wrong < right
     chance = 1 / 15
@@ -78,15 +78,15 @@ def test_the_figures_are_those_of_the_codes(runs: Path, drawings: Path) -> None:
     """From the manifest and the encoder alone, by hand."""
     from hashgrain import Encoder
 
-    manifest = Manifest.read(runs / "default-folder-seed0/manifest.json.gz")
+    manifest = Manifest.read(runs / "small-folder-seed0/manifest.json.gz")
     codes = Encoder.load().encode([drawings / name for name in manifest.names])
     prefix = Codes(codes.at("kind").words, Grains(look=32))
     labels = manifest.labels()
     counts = tally(
         prefix[manifest.queries], prefix[manifest.database], labels[manifest.queries], labels[manifest.database]
     )
-    result = Result.read(runs / "default-folder-seed0")
-    row = rows_by_name(result)["default, 32 bits"]
+    result = Result.read(runs / "small-folder-seed0")
+    row = rows_by_name(result)["small, 32 bits"]
     assert row.figures["mAP@ALL hash"].value == pytest.approx(average_precision(counts).mean(), abs=1e-6)
     assert row.figures["P@10"].value == pytest.approx(precision(counts, 10).mean(), abs=1e-6)
     np.testing.assert_allclose(row.per_query, average_precision(counts), atol=1e-6)
@@ -97,7 +97,7 @@ def test_the_figures_are_those_of_the_codes(runs: Path, drawings: Path) -> None:
 
 
 def test_ties_bound_every_figure_and_curves_are_sane(runs: Path) -> None:
-    for row in Result.read(runs / "default-folder-seed0").rows:
+    for row in Result.read(runs / "small-folder-seed0").rows:
         for name, figure in row.figures.items():
             assert figure.value >= 0 or "nDCG" in name
             if figure.worst is not None and figure.best is not None:
@@ -114,19 +114,19 @@ def test_a_width_that_a_reference_cannot_have_leaves_it_out(run: Run) -> None:
     (result,) = json.loads(run("--bits", "17", "--references", "all", "--json", "--quiet").stdout)
     methods = {row["method"] for row in result["rows"] if row["bits"] == 17}
     assert "perceptual hash" not in methods
-    assert {"default", "ITQ", "LSH", "PCA + rotation"} <= methods
+    assert {"small", "ITQ", "LSH", "PCA + rotation"} <= methods
 
 
 def test_a_finished_run_is_not_made_again(run: Run, tmp_path: Path) -> None:
     first = run("--bits", 16, "--references", "none", "--out", "out")
-    file = tmp_path / "out/default-folder-seed0/result.json"
+    file = tmp_path / "out/small-folder-seed0/result.json"
     before = file.stat().st_mtime_ns
     again = run("--bits", 16, "--references", "none", "--out", "out")
     assert b"stands finished" in again.stderr
     assert file.stat().st_mtime_ns == before
     assert again.stdout == first.stdout
     other = run("--bits", 32, "--references", "none", "--out", "out")
-    assert b"measuring default, 32 bits" in other.stderr
+    assert b"measuring small, 32 bits" in other.stderr
 
 
 def test_a_bundle_cannot_choose_where_its_run_goes(drawings: Path, tmp_path: Path) -> None:
@@ -142,12 +142,12 @@ def test_a_bundle_cannot_choose_where_its_run_goes(drawings: Path, tmp_path: Pat
 
 def test_json_is_what_the_run_holds(run: Run, tmp_path: Path) -> None:
     (printed,) = json.loads(run("--bits", "16", "--references", "usual", "--json", "--quiet").stdout)
-    kept = json.loads((tmp_path / "runs/evaluate/default-folder-seed0/result.json").read_text())
+    kept = json.loads((tmp_path / "runs/evaluate/small-folder-seed0/result.json").read_text())
     assert {name: value for name, value in printed.items() if name != "run"} == kept
 
 
 def test_the_page_shows_queries_that_went_well_and_badly(runs: Path) -> None:
-    page = (runs / "default-folder-seed0/report.html").read_text()
+    page = (runs / "small-folder-seed0/report.html").read_text()
     assert page.count("Went well") == page.count("Went badly") == 4
     assert page.count("data:image/jpeg;base64,") == 8 * 7
     assert "✓ right" in page
@@ -159,12 +159,12 @@ def test_a_browser_shows_the_page_of_a_run(browser: Any, runs: Path) -> None:
     tab = browser.new_page(viewport={"width": 1200, "height": 900})
     tab.on("console", lambda message: said.append(message.text))
     tab.on("request", lambda request: said.extend([request.url] * (not request.url.startswith(("file:", "data:")))))
-    tab.goto((runs / "default-folder-seed0/report.html").as_uri())
+    tab.goto((runs / "small-folder-seed0/report.html").as_uri())
     rows = tab.locator("[aria-label=Figures] tbody tr:not(.group)").all_inner_texts()
     pictures = tab.eval_on_selector_all("img", "all => all.filter(one => one.naturalWidth > 0).length")
     assert tab.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     tab.close()
-    result = Result.read(runs / "default-folder-seed0")
+    result = Result.read(runs / "small-folder-seed0")
     first = result.rows[0].figures["mAP@ALL hash"].value
     assert len(rows) == len(result.rows)
     assert f"{first:.3f}" in rows[0]
@@ -178,15 +178,15 @@ def test_codes_of_another_program_are_scored_the_same(
     """Our own codes, written as another program would, come to our own figures."""
     from hashgrain import Encoder
 
-    manifest = Manifest.read(runs / "default-folder-seed0/manifest.json.gz")
+    manifest = Manifest.read(runs / "small-folder-seed0/manifest.json.gz")
     bits = Encoder.load().encode([drawings / name for name in manifest.names]).bits()[:, :32]
-    own = rows_by_name(Result.read(runs / "default-folder-seed0"))["default, 32 bits"].figures
+    own = rows_by_name(Result.read(runs / "small-folder-seed0"))["small, 32 bits"].figures
     forms = {"signs": bits.astype(np.int8) * 2 - 1, "packed": np.packbits(bits, axis=1), "plain": bits.astype(bool)}
     for name, table in forms.items():
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "queries.npy", table[manifest.queries])
         np.save(tmp_path / name / "database.npy", table[manifest.database])
-        done = hashgrain("evaluate", name, "--manifest", runs / "default-folder-seed0/manifest.json.gz", "--json")
+        done = hashgrain("evaluate", name, "--manifest", runs / "small-folder-seed0/manifest.json.gz", "--json")
         assert done.returncode == 0, done.stderr
         (result,) = json.loads(done.stdout)
         assert result["protocol"]["manifest"] == manifest.digest
@@ -194,14 +194,14 @@ def test_codes_of_another_program_are_scored_the_same(
     (tmp_path / "tables").mkdir()
     for side, index in (("queries", manifest.queries), ("database", manifest.database)):
         save_codes(tmp_path / f"tables/{side}.parquet", Codes.from_bits(bits[index], Grains(look=32)))
-    done = hashgrain("evaluate", "tables", "--manifest", runs / "default-folder-seed0/manifest.json.gz", "--json")
+    done = hashgrain("evaluate", "tables", "--manifest", runs / "small-folder-seed0/manifest.json.gz", "--json")
     (result,) = json.loads(done.stdout)
     assert result["rows"][0]["figures"]["mAP@ALL ir"]["value"] == pytest.approx(own["mAP@ALL ir"].value, abs=1e-6)
-    manifested = ("--manifest", runs / "default-folder-seed0/manifest.json.gz", "--data", drawings)
+    manifested = ("--manifest", runs / "small-folder-seed0/manifest.json.gz", "--data", drawings)
     assert hashgrain("evaluate", "signs", *manifested).returncode == 0
     page = (tmp_path / "runs/evaluate/signs/report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 8 * 7
-    compared = hashgrain("compare", runs / "default-folder-seed0", "runs/evaluate/signs")
+    compared = hashgrain("compare", runs / "small-folder-seed0", "runs/evaluate/signs")
     assert compared.returncode == 0, compared.stderr
     assert b"signs, 32 bits" in compared.stdout
 
@@ -229,7 +229,7 @@ def test_codes_may_bring_labels_of_their_own(hashgrain: Run, tmp_path: Path) -> 
 
 
 def test_runs_are_compared_with_spreads_and_noise(hashgrain: Run, runs: Path) -> None:
-    done = hashgrain("compare", runs / "default-folder-seed0", runs / "default-folder-seed1", "--json")
+    done = hashgrain("compare", runs / "small-folder-seed0", runs / "small-folder-seed1", "--json")
     assert done.returncode == 0, done.stderr
     (group,) = json.loads(done.stdout)
     assert group["seeds"] == [0, 1]
@@ -239,8 +239,8 @@ def test_runs_are_compared_with_spreads_and_noise(hashgrain: Run, runs: Path) ->
         assert method["figures"]["mAP@ALL hash"]["spread"] is not None
     best = [method for method in group["methods"] if method["against the best"] is None]
     assert sorted(method["bits"] or 0 for method in best) == [0, 15, 16, 32]
-    page = hashgrain("compare", runs / "default-folder-seed0", runs / "default-folder-seed1").stdout.decode()
-    assert "| **default, 32 bits** | 2 |" in page
+    page = hashgrain("compare", runs / "small-folder-seed0", runs / "small-folder-seed1").stdout.decode()
+    assert "| **small, 32 bits** | 2 |" in page
     assert "within noise" in page
 
 
@@ -257,7 +257,7 @@ def test_the_pages_of_results_are_what_their_facts_make() -> None:
 
 def test_two_models_have_references_of_their_own_in_one_table(hashgrain: Run, runs: Path) -> None:
     """PCA of one model's features is not PCA of another's; a perceptual hash is the same beside any model."""
-    first = Result.read(runs / "default-folder-seed0")
+    first = Result.read(runs / "small-folder-seed0")
     changed = {"P@10": Figure(0.5, 0.1), "mAP@ALL hash": Figure(0.1, 0.1, 0.1, 0.1)}
     rows = [
         row if row.method == "perceptual hash" else replace(row, figures={**row.figures, **changed})
@@ -265,17 +265,17 @@ def test_two_models_have_references_of_their_own_in_one_table(hashgrain: Run, ru
     ]
     made_by = {**first.made_by, "model": "other", "digest": "f" * 64}
     replace(first, rows=rows, made_by=made_by).write(runs.parent / "other")
-    done = hashgrain("compare", runs / "default-folder-seed0", runs.parent / "other")
+    done = hashgrain("compare", runs / "small-folder-seed0", runs.parent / "other")
     assert done.returncode == 0, done.stderr
     page = done.stdout.decode()
     assert "PCA + rotation, 16 bits (other)" in page
-    assert "PCA + rotation, 16 bits (default)" in page
+    assert "PCA + rotation, 16 bits (small)" in page
     assert page.count("| perceptual hash, 16 bits |") == 1
 
 
 def test_runs_on_other_pictures_are_not_compared(hashgrain: Run, runs: Path) -> None:
     """The model's row of seed 0 beside a row that exists for seed 1 only."""
-    first, second = (Result.read(runs / f"default-folder-seed{seed}") for seed in (0, 1))
+    first, second = (Result.read(runs / f"small-folder-seed{seed}") for seed in (0, 1))
     place = runs.parent / "apart"
     shutil.rmtree(place, ignore_errors=True)
     for name, result, rows in (("a", first, first.rows[:1]), ("b", second, second.rows[1:2])):
@@ -418,7 +418,7 @@ def test_the_examples_show_the_pictures_of_the_manifest_whatever_they_are_called
         options = ("--manifest", "split/manifest.json.gz", "--bits", 16, "--references", "none", "--out", "out")
         done = hashgrain("evaluate", "default", "--data", copy, *options)
         assert done.returncode == 0, done.stderr
-        pages.append((tmp_path / "out/default-folder-seed0/report.html").read_text().partition("<h2>Examples</h2>")[2])
+        pages.append((tmp_path / "out/small-folder-seed0/report.html").read_text().partition("<h2>Examples</h2>")[2])
         shutil.rmtree(tmp_path / "out")
         for folder in {picture.parent for picture in copy.rglob("*.jpg")}:
             names = sorted(folder.glob("*.jpg"))
@@ -435,7 +435,7 @@ def test_a_run_that_is_stopped_over_an_old_one_leaves_no_result(
     """Else the figures of the old run would stand beside the queries of the new one."""
     from hashgrain.apps import evaluation
 
-    result = Result.read(runs / "default-folder-seed0")
+    result = Result.read(runs / "small-folder-seed0")
     evaluation.write_run(tmp_path, result, None, [])
     monkeypatch.setattr(evaluation, "report_page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -458,9 +458,9 @@ def test_what_cannot_be_written_is_said_in_one_line(hashgrain: Run, runs: Path, 
     (tmp_path / "file").touch()
     (tmp_path / "folder.md").mkdir()
     for command in (
-        ("compare", runs / "default-folder-seed0", "--out", "folder.md"),
-        ("compare", runs / "default-folder-seed0", "--out", "file/page.md"),
-        ("compare", runs / "default-folder-seed0", "--out", "page.json"),
+        ("compare", runs / "small-folder-seed0", "--out", "folder.md"),
+        ("compare", runs / "small-folder-seed0", "--out", "file/page.md"),
+        ("compare", runs / "small-folder-seed0", "--out", "page.json"),
         ("protocols", "folder", "--data", drawings, "--out", "file"),
         ("protocols", "folder", "--data", drawings, "--out", "file", "--features", "default"),
     ):

@@ -164,7 +164,7 @@ def test_a_change_of_model_killed_anywhere_is_finished_or_undone(library: Path, 
             assert opened.verify() == []
         assert sorted(os.listdir(path.parent)) == ["test.hg"]
         assert not (path / "model.next").exists()
-    assert models == {"default", "other"}
+    assert models == {"small", "other"}
 
 
 def test_a_library_reached_through_a_link_changes_its_model_whole(library: Path, other: Path, tmp_path: Path) -> None:

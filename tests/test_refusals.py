@@ -87,7 +87,10 @@ def test_what_is_not_the_fault_of_the_file_is_not_remembered(
 
     heic = pictures / "phone.heic"
     heic.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    reasons = ["HEIC needs an extra: pip install 'hashgrain[heic]'", "needs more memory than there is for one picture"]
+    reasons = [
+        "HEIC needs a package that is missing: pip install pi-heif",
+        "needs more memory than there is for one picture",
+    ]
     for reason in reasons * 2:
         monkeypatch.setattr(workers, "open_picture", lambda *_, r=reason, **__: (_ for _ in ()).throw(ImageError(r)))
         assert [each.reason for each in library.add(heic, workers=0).refused] == [reason]

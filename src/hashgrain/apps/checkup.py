@@ -14,7 +14,7 @@ from hashgrain.evaluate import code_health
 from hashgrain.hamming import compiled, kinds
 from hashgrain.library import Library, verify_library
 
-PACKAGES = ("numpy", "onnxruntime", "pillow", "pillow-heif", "pyarrow", "torch")
+PACKAGES = ("numpy", "onnxruntime", "pillow", "pi-heif", "pyarrow", "torch")
 
 
 def check_machine() -> dict[str, Any]:

@@ -25,7 +25,9 @@ Print0 = Annotated[
 ]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
-Model = Annotated[str, typer.Option("--model", help="The model: 'default', or a bundle's folder.")]
+Model = Annotated[
+    str, typer.Option("--model", help="The model: a name `hashgrain models` lists, or a bundle's folder.")
+]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Refuse pictures with more pixels than this.")]
 
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads to search with. (default: one a core)")]

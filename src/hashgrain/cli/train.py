@@ -12,6 +12,9 @@ from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row,
 if TYPE_CHECKING:
     from hashgrain.learn.recipe import Recipe
 
+PHOTO = "photo"  # the recipe of the default model; `--data` is then the folder of all its sets
+ABOUT_PHOTO = "the default model: a head distilled from EfficientNet-Lite0, without labels"
+
 
 def train(
     data: Annotated[
@@ -49,6 +52,8 @@ def train(
     Example: hashgrain train --data pictures/ --out my-model --recipe quick
     """
     need_torch()
+    if recipe == PHOTO:
+        return _photo(data, out, run or Path("runs") / PHOTO, as_json, quiet)
     chosen = _chosen(
         recipe, bits, [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])]
     )
@@ -62,6 +67,21 @@ def train(
     for name, value in facts.get("validation", {}).items():
         print_row(name, f"{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
     print_line(str(out))
+    return 0
+
+
+def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
+    """The default model: not a network that is trained, but a head fitted on the features of a pretrained one."""
+    from hashgrain.learn.photo.make import make_photo
+
+    try:
+        facts = make_photo(data, out, run, lambda text: say(text, quiet))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+    if as_json:
+        print_json(facts)
+    else:
+        print_line(str(out))
     return 0
 
 
@@ -102,10 +122,16 @@ def recipes(
 
     if name is None:
         rows = [[recipe.name, ",".join(map(str, recipe.grains.values())), recipe.about] for recipe in RECIPES.values()]
+        rows.append([PHOTO, "32,64,128", ABOUT_PHOTO])
         if as_json:
-            print_json([{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()])
+            told = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
+            grains = {"kind": 32, "thing": 64, "look": 128}
+            print_json([*told, {"name": PHOTO, "grains": grains, "about": ABOUT_PHOTO}])
         else:
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
+        return 0
+    if name == PHOTO:
+        print_json({"name": PHOTO, "about": ABOUT_PHOTO}) if as_json else print_line(f"{PHOTO}: {ABOUT_PHOTO}")
         return 0
     recipe = _chosen(name, "", [])
     if not _has_torch():

@@ -38,9 +38,10 @@ def verify(
     Example: hashgrain verify my-model --pictures photos/
     """
     from hashgrain.apps.model_checkup import is_bundle
+    from hashgrain.encoder.bundle import shipped_folder
 
-    if str(target) == "default" and not target.exists():
-        return _verify_model("default", pictures, as_json)
+    if not target.exists() and shipped_folder(str(target)) is not None:
+        return _verify_model(str(target), pictures, as_json)
     if is_bundle(target):
         return _verify_model(target, pictures, as_json)
     if pictures is not None:

@@ -19,13 +19,16 @@ from typing import Any
 from hashgrain import files, inside
 from hashgrain.codes import Grains
 from hashgrain.encoder import description
-from hashgrain.encoder.description import FORMAT, Threshold
+from hashgrain.encoder.description import FORMAT, Calibration, Threshold
 from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError
+from hashgrain.models.assembly import assembled, is_assembled
 
 MAX_ONNX_BYTES = 1 << 30
 MAX_JSON_BYTES = 16 << 20
 SHIPPED = Path(__file__).parent.parent / "models"
+DEFAULT = "photo"  # what "default" stands for, unless the environment names another model of the package
+CHOICE = "HASHGRAIN_MODEL"
 FOLDER = "model"  # of a library, where its copy stands
 GRAPH, DESCRIPTION = "model.onnx", "model.json"
 NEXT = "model.next.onnx"  # a graph that is not yet, or was just, made the bundle's by the description
@@ -39,11 +42,12 @@ class Bundle:
     onnx: bytes
     grains: Grains
     size: tuple[int, int]  # width, height of the pictures the model takes
-    words: Mapping[str, Threshold] = field(default_factory=dict)
+    words: Mapping[str, Threshold] = field(default_factory=dict)  # of bundles without `calibration`
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # grain -> label -> prototype code, hex
     training: Mapping[str, Any] = field(default_factory=dict)
     fit: str | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of model.json that this version has no use for
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain
 
     @cached_property
     def onnx_sha256(self) -> str:
@@ -75,12 +79,16 @@ class Bundle:
             "input": {"width": self.size[0], "height": self.size[1]},
             **({} if self.fit is None else {"fit": self.fit}),
             "words": {word: {"grain": t.grain, "distance": t.distance} for word, t in self.words.items()},
+            **({"calibration": self._calibration_described()} if self.calibration else {}),
             "labels": self.labels,
             "training": self.training,
             **self.others,
         }
         whole: dict[str, Any] = description.plain(facts)
         return {**whole, "bundle_digest": description.bundle_digest(whole)}
+
+    def _calibration_described(self) -> dict[str, Any]:
+        return {grain: {"whole": each.described()} for grain, each in self.calibration.items()}
 
     def write(self, folder: str | Path) -> Path:
         """Write the two files, on the disk when it returns. After a crash the folder holds this bundle or the one it
@@ -107,8 +115,13 @@ class Bundle:
 
     @classmethod
     def read(cls, bundle: str | Path = "default") -> Bundle:
-        """A folder with model.onnx and model.json; "default" is the model in the package."""
-        folder = (SHIPPED / "default" if bundle == "default" else Path(bundle)).expanduser()
+        """A folder with model.onnx and model.json, or a model of the package by its name: "photo", "small".
+
+        "default" is "photo", or what HASHGRAIN_MODEL names.
+        """
+        if (shipped := shipped_folder(bundle)) is not None:
+            return _read_shipped(shipped)
+        folder = Path(bundle).expanduser()
         if not os.path.isdir(folder):  # which, unlike Path.is_dir, takes any name there may be
             raise BundleError(f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json")
         return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
@@ -117,6 +130,31 @@ class Bundle:
     def read_inside(cls, library: str | Path, folder: str = FOLDER) -> Bundle:
         """The copy in a folder of a library, which may come from a stranger: no link is followed."""
         return _read(Path(library) / folder, lambda name, cap: inside.read(library, folder, name, cap=cap))
+
+
+def shipped_names() -> list[str]:
+    """The models of the package, the default one first."""
+    names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}"))
+    return sorted(names, key=lambda name: name != DEFAULT)
+
+
+def shipped_folder(name: str | Path) -> Path | None:
+    """Where a model of the package stands; None for what is no name of one."""
+    if name == "default":
+        name = os.environ.get(CHOICE) or DEFAULT
+        if name not in shipped_names():
+            raise BundleError(f"{CHOICE} is {name!r}; the models of the package are {', '.join(shipped_names())}")
+    return SHIPPED / name if isinstance(name, str) and name in shipped_names() else None
+
+
+def shipped_with(code_digest: str) -> Bundle | None:
+    """The model of the package that makes these codes, if one does."""
+    for name in shipped_names():
+        path = SHIPPED / name / DESCRIPTION
+        with suppress(OSError, BundleError):
+            if description.parse(path.read_bytes(), path).get("code_digest") == code_digest:
+                return _read_shipped(path.parent)
+    return None
 
 
 def check_bundle(bundle: Bundle) -> None:
@@ -132,6 +170,18 @@ def is_shipped(bundle: Bundle) -> bool:
             if description.parse(path.read_bytes(), path).get("onnx_sha256") == bundle.onnx_sha256:
                 return True
     return False
+
+
+def _read_shipped(folder: Path) -> Bundle:
+    """A model of the package. Its graph is a file of its own, or put together from weights that pip brought."""
+
+    def read(name: str, cap: int) -> bytes:
+        if name == GRAPH and is_assembled(folder):
+            path = folder / DESCRIPTION
+            return assembled(folder, str(description.parse(path.read_bytes(), path).get("onnx_sha256")))
+        return files.read_regular(folder / name, cap)
+
+    return _read(folder, read)
 
 
 def _read(folder: Path, read: Read) -> Bundle:
@@ -160,13 +210,15 @@ def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
         grains=facts.grains,
         size=facts.size,
         words=facts.words,
+        calibration=facts.calibration,
         labels=facts.labels,
         training=facts.training,
         fit=facts.fit,
         others=facts.others,
     )
+    bundle.__dict__["onnx_sha256"] = described.get("onnx_sha256")  # _graph has compared them
     old = described["format"] == 1
-    expected = {"onnx_sha256": bundle.onnx_sha256, "digest" if old else "code_digest": bundle.code_digest}
+    expected = {"digest" if old else "code_digest": bundle.code_digest}
     if not old or "bundle_digest" in described:
         expected["bundle_digest"] = description.bundle_digest(described)
     if any(described.get(key) != digest for key, digest in expected.items()):
@@ -180,20 +232,21 @@ def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
 
 def _graph(folder: Path, read: Read, digest: str) -> bytes:
     """The graph that the description means: a crash may have left it under the name it is written by."""
-    problem: BundleError | None = None
+    altered = BundleError(
+        f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
+    )
+    problem = altered
     try:
         onnx = _read_file(folder, GRAPH, MAX_ONNX_BYTES, read)
         if hashlib.sha256(onnx).hexdigest() == digest:
             return onnx
     except BundleError as error:
-        onnx, problem = b"", error
+        problem = error
     with suppress(BundleError):
         left = _read_file(folder, NEXT, MAX_ONNX_BYTES, read)
         if hashlib.sha256(left).hexdigest() == digest:
             return left
-    if problem:
-        raise problem
-    return onnx
+    raise problem
 
 
 def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ MAX_LABEL = 1000
 MAX_DEPTH = 32  # of nesting, in what a bundle says of its training
 WORDS = ("same", "near", "related")  # closest first; whatever none of them holds for is "far"
 SQUASHED = "squash"  # the one way a picture is fitted to the input today; the default where `fit` is not given
-_OURS = "format name code_digest bundle_digest onnx_sha256 grains input fit words labels training"
+_OURS = "format name code_digest bundle_digest onnx_sha256 grains input fit words calibration labels training"
 OURS = frozenset([*_OURS.split(), "digest"])  # the last is of format 1
 
 
@@ -39,12 +40,31 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What a distance between whole pictures means at one grain, measured on pairs that the model never saw.
+
+    `words` holds each plain word up to a distance, closest first. `chances` has an entry a distance: how often two
+    pictures so far apart belonged together, where one pair in two did.
+    """
+
+    words: Mapping[str, int]
+    chances: tuple[float, ...]
+
+    def word(self, distance: int) -> str:
+        return next((word for word, most in self.words.items() if distance <= most), "far")
+
+    def described(self) -> dict[str, Any]:
+        return {"words": dict(self.words), "chances": list(self.chances)}
+
+
+@dataclass(frozen=True)
 class Description:
     name: str
     grains: Grains
     size: tuple[int, int]
     fit: str | None
     words: Mapping[str, Threshold] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of a later version; they decide no codes
@@ -104,6 +124,7 @@ def checked(described: Mapping[str, Any], path: Path) -> Description:
             size=_size(_object(described["input"], "input")),
             fit=described.get("fit"),
             words=_words(_object(described["words"], "words"), grains),
+            calibration=_calibration(_object(described.get("calibration", {}), "calibration"), grains),
             labels=_labels(_object(described["labels"], "labels"), grains),
             training=_shallow(_object(described.get("training", {}), "training")),
             others={key: _shallow(value) for key, value in described.items() if key not in OURS},
@@ -127,6 +148,32 @@ def _words(words: Mapping[str, Any], grains: Grains) -> dict[str, Threshold]:
             raise ValueError(f"{word} is at a distance of {_cut(distance)}, of {grains[grain]} bits")
         found[word] = Threshold(grain, distance)
     return {word: found[word] for word in WORDS if word in found}
+
+
+def _calibration(told: Mapping[str, Any], grains: Grains) -> dict[str, Calibration]:
+    """Of whole pictures; what is told of parts is for later versions."""
+    found = {}
+    for grain, kinds in told.items():
+        if grain not in grains:
+            raise ValueError(f"calibration of the grain {_cut(grain)!r}, of {', '.join(grains)}")
+        whole = _object(_object(kinds, grain).get("whole"), f"calibration of {grain}")
+        words, chances = _object(whole.get("words"), "its words"), whole.get("chances")
+        known = [word for word in WORDS if word in words]
+        distances = [words[word] for word in known]
+        if len(known) < len(words) or not all(_is_count(each, 0, grains[grain]) for each in distances):
+            raise ValueError(f"the words of {grain}: {_cut(words)}")
+        if distances != sorted(distances):
+            raise ValueError(f"the words of {grain} are not in order: {_cut(words)}")
+        if not isinstance(chances, list) or len(chances) != grains[grain] + 1 or not all(map(_is_chance, chances)):
+            raise ValueError(f"the chances of {grain} are not {grains[grain] + 1} numbers of 0 to 1")
+        if any(nearer < farther for nearer, farther in pairwise(chances)):
+            raise ValueError(f"the chances of {grain} grow with the distance")
+        found[grain] = Calibration(dict(zip(known, distances, strict=True)), tuple(map(float, chances)))
+    return found
+
+
+def _is_chance(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _labels(labels: Mapping[str, Any], grains: Grains) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain import images
+from hashgrain import images as pictures
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder.bundle import Bundle, check_bundle, is_shipped
 from hashgrain.encoder.session import BATCH, open_session, run, run_within_limits
@@ -38,7 +38,7 @@ class Encoder:
             check_by_trial(bundle)
             self._run_batch = run_within_limits
         # The cores that decode_workers() leaves: with more, network and decoders only take turns.
-        threads = threads or max(1, (os.cpu_count() or 1) - images.decode_workers())
+        threads = threads or max(1, (os.cpu_count() or 1) - pictures.decode_workers())
         self._session = open_session(bundle.onnx, bundle.name, bundle.grains.bits, threads)
 
     @classmethod
@@ -73,9 +73,8 @@ class Encoder:
         The first picture that cannot be opened raises ImageError; `encode_each` goes on instead.
         `progress` is called with the number of pictures done.
         """
-        single = isinstance(images, (str, bytes, os.PathLike, np.ndarray)) or hasattr(images, "convert")
         parts: list[NDArray[np.uint64]] = []
-        for _, result in self.encode_each(enumerate([images] if single else images)):
+        for _, result in self.encode_each(enumerate(_listed(images))):
             if isinstance(result, ImageError):
                 raise result
             parts.append(result.words)
@@ -84,34 +83,47 @@ class Encoder:
         words = np.concatenate(parts) if parts else np.empty((0, self.grains.n_words), np.uint64)
         return Codes(words, self.grains)
 
+    def features(self, images: Any) -> NDArray[np.float32]:
+        """(n, width): what the network knows of pictures before it is cut down to bits, to compare or to learn from.
+
+        Pictures are given as for `encode`; the first that cannot be opened raises ImageError.
+        """
+        stream = iter(_listed(images))
+        parts = []
+        while batch := list(itertools.islice(stream, BATCH)):
+            pixels = np.stack([pictures.open_picture(each, size=self.bundle.size).pixels for each in batch])
+            parts.append(self._run(pixels, ["features"])[0])
+        empty = np.empty((0, *self.bundle.size[::-1], 3), np.uint8)
+        return np.concatenate(parts) if parts else self._run(empty, ["features"])[0]
+
     def encode_each(
         self, items: Iterable[tuple[T, Any]], *, workers: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         """(token, picture) in, (token, code or refusal) out, in order. `workers` processes decode ahead."""
         if workers:
-            with images.DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
+            with pictures.DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
                 yield from self._encode_opened(pool.decode(_as_bytes(items)))
         else:
             yield from self._encode_opened(self._open_each(items, max_pixels))
 
     def _open_each(
         self, items: Iterable[tuple[T, Any]], max_pixels: int
-    ) -> Iterator[tuple[T, images.Picture | ImageError]]:
+    ) -> Iterator[tuple[T, pictures.Picture | ImageError]]:
         for token, image in items:
             try:
-                yield token, images.open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
+                yield token, pictures.open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
             except ImageError as error:
                 yield token, error
 
     def _encode_opened(
-        self, opened: Iterable[tuple[T, images.Picture | ImageError]]
+        self, opened: Iterable[tuple[T, pictures.Picture | ImageError]]
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         stream = iter(opened)
         while batch := list(itertools.islice(stream, BATCH)):
-            pictures = [picture.pixels for _, picture in batch if isinstance(picture, images.Picture)]
-            codes = iter(self.codes(np.stack(pictures))) if pictures else iter(())
+            pixels = [picture.pixels for _, picture in batch if isinstance(picture, pictures.Picture)]
+            codes = iter(self.codes(np.stack(pixels))) if pixels else iter(())
             for token, picture in batch:
-                yield token, (next(codes) if isinstance(picture, images.Picture) else picture)
+                yield token, (next(codes) if isinstance(picture, pictures.Picture) else picture)
 
     def _run(self, pixels: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
         width, height = self.bundle.size
@@ -123,6 +135,12 @@ class Encoder:
         batches = (pixels[start : start + BATCH] for start in starts)
         parts = [self._run_batch(self._session, self.bundle.name, names, batch) for batch in batches]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _listed(images: Any) -> Iterable[Any]:
+    """One picture as a list of one; many as they are."""
+    single = isinstance(images, (str, bytes, os.PathLike, np.ndarray)) or hasattr(images, "convert")
+    return [images] if single else images
 
 
 def _as_bytes(items: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, bytes]]:

@@ -1,4 +1,4 @@
-"""Is a changed picture still found? The eight changes that pictures on their way through the web suffer most."""
+"""Is a changed picture still found? Thirteen changes that pictures suffer on their way through the web."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from hashgrain.codes import Codes
 from hashgrain.errors import CodesError
@@ -25,13 +25,16 @@ def crop(share: float) -> Change:
     return change
 
 
-def jpeg(image: Image.Image) -> Image.Image:
-    file = io.BytesIO()
-    image.save(file, "jpeg", quality=20)
-    return Image.open(file).convert("RGB")
+def jpeg(quality: int) -> Change:
+    def change(image: Image.Image) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "jpeg", quality=quality)
+        return Image.open(file).convert("RGB")
+
+    return change
 
 
-def colour_shift(image: Image.Image) -> Image.Image:
+def color_shift(image: Image.Image) -> Image.Image:
     red, green, blue = image.split()
     return Image.merge("RGB", (red.point(lambda v: min(255, v * 1.15)), green, blue.point(lambda v: v * 0.85)))
 
@@ -42,19 +45,32 @@ def caption(image: Image.Image) -> Image.Image:
     draw = ImageDraw.Draw(changed)
     top = round(image.height * 0.85)
     draw.rectangle((0, top, image.width, image.height), fill="white")
-    draw.text((10, top + 5), "A caption somebody put here", fill="black")
+    draw.text((10, top + 5), "A caption somebody put here", fill="black", font_size=max(8, image.height // 20))
     return changed
 
 
-CHANGES: Mapping[str, Change] = {
-    "crop to 80 % of the area": crop(0.8),
-    "crop to 50 % of the area": crop(0.5),
+def rotate(degrees: float) -> Change:
+    return lambda image: image.rotate(degrees, Image.Resampling.BICUBIC)
+
+
+# The mild ones leave a picture that anybody would call the same.
+MILD: Mapping[str, Change] = {
+    "JPEG quality 10": jpeg(10),
     "resize to 25 %": lambda image: image.resize((max(1, image.width // 4), max(1, image.height // 4))),
-    "JPEG quality 20": jpeg,
-    "flip": ImageOps.mirror,
-    "rotate 8 degrees": lambda image: image.rotate(8, Image.Resampling.BICUBIC),
-    "colour shift": colour_shift,
+    "blur": lambda image: image.filter(ImageFilter.GaussianBlur(max(1, max(image.size) / 200))),
+    "mirror": ImageOps.mirror,
     "caption bar": caption,
+    "crop to 80 % of the area": crop(0.8),
+    "gray": lambda image: ImageOps.grayscale(image).convert("RGB"),
+    "color shift": color_shift,
+    "rotate 8 degrees": rotate(8),
+    "border": lambda image: ImageOps.expand(image, max(1, min(image.size) // 12), "white"),
+}
+CHANGES: Mapping[str, Change] = {
+    **MILD,
+    "rotate 30 degrees": rotate(30),
+    "crop to 50 % of the area": crop(0.5),
+    "crop to 30 % of the area": crop(0.3),
 }
 
 

@@ -1,4 +1,4 @@
-"""Formats whose decoders come with an extra: HEIC, JPEG XL, and the raw files of cameras.
+"""Formats that Pillow does not read by itself: HEIC, and, by extras, JPEG XL and the raw files of cameras.
 
 The bytes decide, not the suffix. A raw file is mostly a TIFF, and Pillow would take the stamp-sized picture at its
 front for the whole; so it is looked for first.
@@ -39,13 +39,13 @@ class Raw:
 
 
 def extra_format(data: bytes, max_pixels: int, name: str) -> str | None:
-    """The name of Pillow's format for HEIC or JPEG XL, its decoder loaded; None for a format that needs no extra."""
+    """The name of Pillow's format for HEIC or JPEG XL, its decoder loaded; None for what Pillow reads by itself."""
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         try:
-            import pillow_heif
+            import pi_heif
         except ImportError:
-            raise ImageError(f"{name}: HEIC needs an extra: pip install 'hashgrain[heic]'") from None
-        pillow_heif.register_heif_opener()
+            raise ImageError(f"{name}: HEIC needs a package that is missing: pip install pi-heif") from None
+        pi_heif.register_heif_opener()
         return "HEIF"
     if data.startswith((JXL_CODESTREAM, JXL_CONTAINER)):
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hashgrain.codes import Codes
-from hashgrain.encoder import Threshold
+from hashgrain.encoder import Bundle
 from hashgrain.engines import EmbeddedEngine
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Index, Neighbours
@@ -102,9 +102,9 @@ def hits(
     code: Codes,
     found: Neighbours,
     question: Question,
-    words: Mapping[str, Threshold],
+    bundle: Bundle,
     itself: int | None = None,
 ) -> list[Hit]:
     """The neighbours told in full, without the item that is the query `itself`."""
     ids = [int(i) for i in found.ids if i != itself][: question.k]
-    return answers(code, snapshot.items(ids), snapshot.codes(ids), question.grain, words)
+    return answers(code, snapshot.items(ids), snapshot.codes(ids), question.grain, bundle)

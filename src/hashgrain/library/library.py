@@ -264,7 +264,7 @@ class Library:
             assert code is not None
             more = int(itself is not None)
             (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
-            told = hits(snapshot, code, found, question, self.bundle.words, itself)
+            told = hits(snapshot, code, found, question, self.bundle, itself)
             clock.stop("fetch")
             total = found.total - int(itself is not None and itself in found.ids)
             return Explained(told, found.cost, len(snapshot), max(total, len(told)), clock.seconds)
@@ -291,7 +291,7 @@ class Library:
         with self.store.snapshot() as snapshot:
             found = ask(snapshot, self.indexes.ready(snapshot), Codes.concatenate(codes), question, Clock())
             pairs = zip(codes, found, strict=True)
-            return [hits(snapshot, code, each, question, self.bundle.words) for code, each in pairs]
+            return [hits(snapshot, code, each, question, self.bundle) for code, each in pairs]
 
     def item(self, item: int) -> Item:
         with self.store.snapshot() as snapshot:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hashgrain import inside
 from hashgrain.encoder import Bundle
+from hashgrain.encoder.bundle import shipped_with
 from hashgrain.errors import BundleError, LibraryError
 from hashgrain.store import Problem, Store
 
@@ -82,9 +83,7 @@ def _copy_is_sound(store: Store) -> bool:
 
 def _packaged(digest: str) -> Bundle | None:
     with suppress(BundleError):
-        bundle = Bundle.read("default")
-        if bundle.code_digest == digest:
-            return bundle
+        return shipped_with(digest)
     return None
 
 

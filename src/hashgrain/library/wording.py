@@ -74,7 +74,7 @@ class Worded:
         """Without words and chances: those were calibrated on pairs of pictures. The score is the share of what the
         phrase says, bit by bit up to the grain, that the code of the picture agrees with."""
         words = snapshot.codes(ids)
-        hits = answers(self.code, snapshot.items(ids), words, grain, self.bundle.words)
+        hits = answers(self.code, snapshot.items(ids), words, grain, self.bundle)
         grains = self.bundle.grains
         sure = np.abs(self.outputs[: grains[grain]]).astype(np.float64)
         differing = Codes(words ^ self.code.words[0], grains).at(grain).bits()

@@ -1,1 +1,1 @@
-"""The models that ship, and what reads words for them."""
+"""The models that ship, and what turns words into codes."""

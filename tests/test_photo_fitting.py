@@ -1,0 +1,169 @@
+"""How the `photo` model is made: nothing reported on is fitted on, and each step does what it says."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="making models needs hashgrain[train]")
+pytest.importorskip("onnx", reason="making models needs hashgrain[train]")
+
+from hashgrain.errors import TrainingError  # noqa: E402
+from hashgrain.learn.distill import Material, Settings, distill  # noqa: E402
+from hashgrain.learn.photo.calibrate import Pairs, chances, falling, largest_within  # noqa: E402
+from hashgrain.learn.photo.head import Classifier, class_embedding, reflected, unit  # noqa: E402
+from hashgrain.learn.photo.torch_file import tensors_of  # noqa: E402
+from hashgrain.learn.photo.tree import lin_similarity, shipped  # noqa: E402
+from hashgrain.models.weights import computed  # noqa: E402
+
+pytestmark = [pytest.mark.train]
+
+
+@pytest.mark.data
+def test_nothing_reported_on_is_fitted_on(data: Path) -> None:
+    from hashgrain.encoder import Bundle
+    from hashgrain.encoder.seen import seen_by
+    from hashgrain.learn.photo.make import reported_contents
+
+    reported = sorted(reported_contents(data))
+    assert len(reported) > 70_000
+    (seen,) = seen_by(Bundle.read("photo").training)
+    assert seen.holds(reported).mean() < 3 * seen.false_yes + 1e-3 / len(reported) ** 0.5
+
+
+@pytest.mark.data
+def test_the_pictures_that_are_fitted_on_are_those_the_model_names(data: Path) -> None:
+    from hashgrain.encoder import Bundle
+    from hashgrain.encoder.seen import seen_by
+    from hashgrain.learn.photo.sets import sharp_pictures
+
+    (seen,) = seen_by(Bundle.read("photo").training)
+    assert seen.holds([shot.sha256 for shot in sharp_pictures(data)]).all()
+
+
+def saved(state: dict[str, object]) -> bytes:
+    file = io.BytesIO()
+    torch.save(state, file, _use_new_zipfile_serialization=False)
+    return file.getvalue()
+
+
+def test_tensors_are_found_without_unpickling() -> None:
+    state = {
+        "a": torch.randn(3, 4, 5),
+        "turned": torch.randn(4, 6).T,
+        "count": torch.tensor(7),
+        "cut": torch.randn(10)[3:7],
+    }
+    content = saved(state)
+    for record in tensors_of(content):
+        steps = [int(record.dtype[-1]) * stride for stride in record.strides]
+        found = np.ndarray(record.shape, record.dtype, content, record.offset, steps)
+        assert np.array_equal(found, state[record.name].numpy())
+
+
+def test_a_file_that_would_run_something_runs_nothing(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "touched",))
+
+    content = saved({"a": torch.zeros(2), "evil": Evil()})
+    with pytest.raises((TrainingError, AttributeError, ValueError, KeyError, TypeError)):
+        tensors_of(content)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_folding_is_what_the_normalized_convolution_computes() -> None:
+    convolution, norm = torch.nn.Conv2d(3, 5, 3, bias=False), torch.nn.BatchNorm2d(5, eps=1e-3)
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        torch.nn.init.normal_(tensor)
+    torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+    names = {"weight": convolution.weight, "gamma": norm.weight, "beta": norm.bias}
+    names |= {"mean": norm.running_mean, "variance": norm.running_var}
+    content = saved({name: tensor.detach() for name, tensor in names.items()})
+    records = {r.name: [r.offset, list(r.shape), list(r.strides)] for r in tensors_of(content)}
+    weight = computed(content, "weight", {name: records[name] for name in ("weight", "gamma", "variance")})
+    bias = computed(content, "bias", {name: records[name] for name in ("beta", "mean", "gamma", "variance")})
+    pixels = torch.randn(2, 3, 8, 8)
+    expected = norm.eval()(convolution(pixels))
+    found = torch.nn.functional.conv2d(pixels.double(), torch.from_numpy(weight), torch.from_numpy(bias))
+    assert torch.allclose(found, expected.double(), atol=1e-5)
+
+
+def test_the_tree_puts_relatives_close() -> None:
+    tree = shipped()
+    similar = lin_similarity(tree)
+    assert similar.shape == (1000, 1000)
+    assert np.allclose(similar, similar.T)
+    tabby, tiger_cat, volcano = 281, 282, 980
+    assert similar[tabby, tiger_cat] > 0.7 > 0.2 > similar[tabby, volcano]
+    vectors = class_embedding(similar**2)
+    close = unit(vectors) @ unit(vectors).T
+    assert close[tabby, tiger_cat] > close[tabby, volcano] + 0.3
+
+
+def test_a_reflected_picture_is_of_the_class_it_was_reflected_onto() -> None:
+    random = np.random.default_rng(0)
+    empty = np.zeros((40, 2), np.float32)
+    classifier = Classifier(
+        random.normal(size=(40, 16)).astype(np.float32), random.normal(size=40).astype(np.float32), *[empty] * 4
+    )
+    features = random.normal(size=(200, 16)).astype(np.float32)
+    wanted = random.integers(0, 40, 200)
+    before, after = classifier.logits(features), classifier.logits(reflected(features, wanted, classifier))
+    first, rows = before.argmax(axis=1), np.arange(200)
+    differences = before[rows, first] - before[rows, wanted]
+    assert np.allclose(after[rows, wanted] - after[rows, first], differences, atol=1e-3)
+    assert (after.argmax(axis=1) == wanted).mean() > (first == wanted).mean() + 0.3
+
+
+def test_a_distilled_head_ranks_as_its_teacher_does_better_than_chance_projections() -> None:
+    random = np.random.default_rng(1)
+    centers = random.normal(size=(12, 32))
+    own = random.integers(0, 12, 600)
+    features = (centers[own] + random.normal(size=(600, 32))).astype(np.float32)
+    teacher = unit(centers[own] + 0.1 * random.normal(size=(600, 32)))
+    nothing = np.empty((0, 32), np.float32)
+    material = Material(features, [teacher, teacher], nothing, nothing)
+    head = distill(material, [16, 32], 0, Settings(steps=150, batch=128, code_temperatures=(0.2, 0.15)))
+
+    def right(weight: np.ndarray) -> float:
+        bits = features @ weight.T >= 0
+        apart = (bits[:, None] ^ bits[None]).sum(axis=2).astype(float)
+        np.fill_diagonal(apart, 99)
+        return float((own[np.argsort(apart, axis=1)[:, :10]] == own[:, None]).mean())
+
+    for bits in (16, 32):
+        learned = right(head.weight.detach().numpy()[:bits])
+        assert learned > right(random.normal(size=(bits, 32))) + 0.05
+        assert learned > 0.8
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 10)), min_size=1, max_size=12))
+def test_the_closest_falling_sequence_is_found(pairs: list[tuple[float, float]]) -> None:
+    values, weights = (np.array(column) for column in zip(*pairs, strict=True))
+    found = falling(values, weights)
+    assert (np.diff(found) <= 1e-9).all()
+    assert np.isclose((found * weights).sum(), (values * weights).sum())
+    # What is optimal correlates with no falling direction: (Barlow et al., 1972) for every prefix.
+    assert (np.cumsum((values - found) * weights) <= 1e-6).all()
+
+
+def test_no_word_is_said_more_often_of_strangers_than_it_may_be() -> None:
+    wrong = np.random.default_rng(0).binomial(64, 0.5, 100_000)
+    for share in (1e-5, 1e-3, 2e-2):
+        most = largest_within(wrong, 64, share)
+        assert (wrong <= most).mean() <= share < (wrong <= most + 1).mean()
+
+
+def test_chances_fall_from_near_one_to_near_none() -> None:
+    random = np.random.default_rng(0)
+    told = chances(Pairs(random.binomial(64, 0.1, 10_000), random.binomial(64, 0.5, 100_000)), 64)
+    assert len(told) == 65
+    assert told[0] > 0.99 > 0.01 > told[-1]
+    assert all(before >= after for before, after in pairwise(told))
