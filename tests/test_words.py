@@ -136,6 +136,20 @@ def test_the_account_tells_how_words_were_read(library: Library) -> None:
     assert library.explain(1, k=2).phrase is None
 
 
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("a dog in the snow", "hound"), ("musical instruments", "trombone"), ("car", "cab"), ("🐘", "African_elephant")],
+)
+def test_the_default_model_finds_photographs_by_words(data: Path, place: Path, text: str, right: str) -> None:
+    names = ("Afghan_hound", "trombone", "_cab", "African_elephant", "bighorn", "refrigerator", "hay", "brambling")
+    if not (place / "photographs.hg").exists():
+        with Library.create(place / "photographs.hg", "photo") as made:
+            made.add([next(data.glob(f"photos/*{name}.jpg")) for name in names], workers=0)
+    with Library.open(place / "photographs.hg") as library:
+        assert right in library.search(text=text, k=1)[0].path
+
+
 # ---- what cannot be
 
 
