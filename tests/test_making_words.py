@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from hashgrain.errors import TrainingError
+from hashgrain.learn.words.byhand import NOUNS, SCENES
 from hashgrain.learn.words.meanings import Meanings
 from hashgrain.learn.words.rows import class_rows
 from hashgrain.learn.words.tables import build_arrays, write_tables
 from hashgrain.learn.words.wordnet import PHYSICAL, WordNet, read_licence, read_wordnet
-from hashgrain.models.dictionary import A_CLASS, CLASSES, LATER_SENSE, TRUST, Dictionary
+from hashgrain.models.dictionary import A_CLASS, CLASSES, LATER_SENSE, TRUST, Dictionary, dictionary
 
 LICENCE = "  1 This software is provided under a license.  \n  2 All rights reserved.  \n"
 # offset, file, kind, names, pointers, gloss: as data.noun has them
@@ -153,3 +154,13 @@ def test_rows_of_classes_tell_them_apart_where_bits_have_much_in_common() -> Non
         return float((label[2000:][np.argsort(-scores, axis=1)[:, :20]] == np.arange(20)[:, None]).mean())
 
     assert precision(rows) > precision(means) + 0.03
+
+
+def test_what_is_written_by_hand_is_in_the_tables_that_ship() -> None:
+    for word, like in NOUNS.items():
+        first = [np.flatnonzero(dictionary().look_up(each).weights) for each in like]
+        assert dictionary().look_up(word).weights.argmax() in np.concatenate(first), word
+    for scene, things in SCENES.items():
+        read = dictionary().look_up(scene)
+        assert read.guessed
+        assert set(read.classes) <= set(things)
