@@ -10,7 +10,7 @@ ITSELF := $(PIP) --no-build-isolation -c constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard requirements/*) $(wildcard src/hashgrain/hamming/kernels/*)
 export HASHGRAIN_DATA ?= ../shared/data
 
-.PHONY: demo test test-quick test-train drills check format bench model model-small docs sbom clean
+.PHONY: demo test test-quick test-train drills check format bench model model-small words docs sbom clean
 
 demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~/Pictures for your own)
 	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -46,6 +46,9 @@ model: $(VENV)/.train  ## make the default model anew: its head, its part of the
 model-small: $(VENV)/.train  ## train the small model anew, from random weights
 	$(RUN) hashgrain train --data "$(HASHGRAIN_DATA)/tiny-imagenet-200" --recipe default --out runs/default-model
 	$(RUN) hashgrain shrink runs/default-model --int8 --pictures "$(HASHGRAIN_DATA)/tiny-imagenet-200" --out src/hashgrain/models/small
+
+words: $(VENV)/.train  ## make the dictionary of searching by words anew (WORDNET=the folder of WordNet 3.0's files)
+	$(VENV)/bin/python scripts/make_words.py "$(WORDNET)"
 
 docs: $(VENV)/.docs  ## the documentation, into site/
 	$(RUN) mkdocs build --strict

@@ -14,6 +14,7 @@ NAMES = (
     "kill_add",
     "quality",
     "near_copies",
+    "words",
     "nesting",
     "nesting_whole",
     "own_folder",

@@ -147,8 +147,8 @@ def test_a_page_without_oneself(hashgrain: Run, place: Path, tmp_path: Path) -> 
 
 NO_QUERY = {
     "https://example.org/cat.jpg": "download it first",
-    "a cat on a sofa": "searching by words is not available; give a picture",
-    "cat": "searching by words is not available; give a picture",
+    "a cat on a sofa": "to search by words: --text 'a cat on a sofa'",
+    "cat": "to search by words: --text cat",
     "first/0001.jpg": "did you mean first/00001.jpg",
     "frist/00001.jpg": "there is no folder frist",
     "first/wholly-other.jpg": "a query is the path of a picture",

@@ -15,8 +15,29 @@ from hashgrain.library import Library
 from hashgrain.search import Hit
 
 
-def write_answer_page(library: Library, asked: Any, hits: Sequence[Hit], file: Path | None) -> Path:
-    """Write the page to `file`, or to a new temporary one, and return where it is."""
+def write_answer_page(
+    library: Library, asked: Any, hits: Sequence[Hit], file: Path | None, text: str | None = None
+) -> Path:
+    """Write the page to `file`, or to a new temporary one, and return where it is. With `text`, what was asked with
+    are words, beside a picture or without one."""
+    query = None if asked is None else _picture_asked_with(library, asked)
+    grain = hits[0].grain if hits else library.grains.finest
+    group = PageGroup(title=f"Nearest at {grain}", hits=[page_hit(library, hit) for hit in hits])
+    asked_with = [] if text is None else [f"“{text}”"]
+    if query is not None:
+        asked_with.append(query.name)
+    title = "Pictures of " if text is not None else "Pictures like "
+    page = result_page(query, [group], title=title + " and ".join(asked_with))
+    if file is None:
+        handle, named = tempfile.mkstemp(prefix="hashgrain-", suffix=".html")
+        os.close(handle)
+        file = Path(named)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def _picture_asked_with(library: Library, asked: Any) -> PageQuery:
     picture: bytes | None
     if isinstance(asked, int):
         name = library.item(asked).path
@@ -27,17 +48,7 @@ def write_answer_page(library: Library, asked: Any, hits: Sequence[Hit], file: P
     else:
         name = str(asked) if isinstance(asked, (str, os.PathLike)) else "the picture from stdin"
         picture = thumbnail(asked)
-    query = PageQuery(name=Path(name).name, thumbnail=picture)
-    grain = hits[0].grain if hits else library.grains.finest
-    group = PageGroup(title=f"Nearest at {grain}", hits=[page_hit(library, hit) for hit in hits])
-    page = result_page(query, [group], title=f"Pictures like {Path(name).name}")
-    if file is None:
-        handle, named = tempfile.mkstemp(prefix="hashgrain-", suffix=".html")
-        os.close(handle)
-        file = Path(named)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page, encoding="utf-8")
-    return file
+    return PageQuery(name=Path(name).name, thumbnail=picture)
 
 
 def page_hit(library: Library, hit: Hit, *, note: str | None = None, right: bool | None = None) -> PageHit:
@@ -49,7 +60,7 @@ def page_hit(library: Library, hit: Hit, *, note: str | None = None, right: bool
         name=Path(hit.path).name,
         path=hit.path,
         thumbnail=small,
-        word=hit.word,
+        word=hit.word or f"{hit.score:.3f}",
         distances=hit.distances,
         note=note,
         right=right,

@@ -39,4 +39,5 @@ def _document(found: Found, several: bool) -> dict[str, Any]:
 
 def _row(query: str, found: Found, folder: bool, several: bool) -> list[Any]:
     hit, library = found.hit, str(found.library.path)
-    return [*[query] * folder, hit.word, hit.distance, *[library] * several, hit.id, hit.path]
+    first = hit.word or f"{hit.score:.3f}"  # a phrase has no words for how near, only scores
+    return [*[query] * folder, first, hit.distance, *[library] * several, hit.id, hit.path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -129,5 +130,5 @@ def _no_such(query: str) -> str:
     if near := get_close_matches(name, names, 3):
         return f"there is no file {query}; did you mean {' or '.join(os.path.join(folder, one) for one in near)}?"
     if not folder and not os.path.splitext(name)[1]:
-        return f"there is no file {query}; searching by words is not available; give a picture"
+        return f"there is no file {query}; to search by words: --text {shlex.quote(name)}"
     return f"there is no file {query}; a query is the path of a picture"

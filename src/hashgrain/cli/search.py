@@ -1,4 +1,4 @@
-"""`hashgrain search`: find the pictures nearest to one."""
+"""`hashgrain search`: find the pictures nearest to one, or that show what words say."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from hashgrain.cli.output import (
 
 if TYPE_CHECKING:
     from hashgrain.library import Library
+    from hashgrain.library.asking import Explained
     from hashgrain.search import Hit
 
 PARTLY, FAILED = 3, 1
@@ -37,6 +38,10 @@ def search(
         typer.Argument(metavar="QUERY", help="A picture, or a folder of them; - reads a picture from stdin."),
     ] = None,
     item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", help='Ask with words: "a dog in the snow", alone or with a picture.'),
+    ] = None,
     also: Annotated[
         list[Path] | None, typer.Option("--also", help="Search this library too, of the same model. Repeatable.")
     ] = None,
@@ -75,13 +80,18 @@ def search(
     query first. A path with control characters or a backslash is shown escaped there (`a\\nb.jpg`); programs that
     need names as they are take --print0 or --json.
 
+    With --text, hits are ordered by score, which stands where the word stands otherwise; how the words were read is
+    said on stderr, and with --json under "text", beside "hits".
+
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
     from hashgrain.cli.queries import ask_several, asked_with
     from hashgrain.library import Found, Library
 
-    if (query is None) == (item is None):
-        raise typer.BadParameter("give a picture, or --id of an item", param_hint="QUERY")
+    if (query is not None and item is not None) or (query is None and item is None and text is None):
+        raise typer.BadParameter("give a picture, or --id of an item, or --text", param_hint="QUERY")
+    if text is not None and (also or not_self):
+        raise typer.BadParameter("--text asks one library, without --also and --not-self")
     form = _form(print0, as_json, as_jsonl)
     refused, explained = 0, None
     with ExitStack() as stack:
@@ -90,6 +100,8 @@ def search(
         grain = grains.finest if grain is None else grains.named(grain)
         asked = asked_with(query, item, opened[0])
         folder = isinstance(asked, Path) and asked.is_dir()
+        if text is not None and folder:
+            raise typer.BadParameter("--text goes with one picture, or none", param_hint="QUERY")
         if (html or show or explain) and (also or folder):
             raise typer.BadParameter("--html, --open and --explain are of one query to one library")
         if explain and not_self:
@@ -98,15 +110,19 @@ def search(
         if also or folder or not_self:
             answers, refused = ask_several(opened, asked, max_pixels, not_self, options)
         else:
-            explained = opened[0].explain(asked, max_pixels=max_pixels, **options)
+            explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
             answers = [(str(asked), [Found(opened[0], hit) for hit in explained.hits])]
         if html or show:
-            _write_page(opened[0], asked, [found.hit for found in answers[0][1]], html, show, quiet)
+            page = (asked, text, [found.hit for found in answers[0][1]])
+            _write_page(opened[0], *page, html, show, quiet)
     account = explained if explain else None
-    if account and as_json:
-        print_json({"hits": [dataclasses.asdict(hit) for hit in account.hits], "explain": account.as_dict()})
+    if explained and explained.phrase:
+        say(explained.phrase.told(), quiet)
+    if explained and as_json and (explain or text is not None):
+        print_json(_document(explained, explain))
         return 0
-    print_answers(answers, form, f"nearest at {grain}", f"bits of {grains[grain]}", folder=folder, several=bool(also))
+    title = f"nearest at {grain}" if text is None else f"best at {grain}"
+    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also))
     if form == "table" and not any(found for _, found in answers):
         say("nothing found", quiet)
     if account:
@@ -122,10 +138,18 @@ def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:
     return chosen[0] if chosen else "table"
 
 
-def _write_page(library: Library, asked: Any, hits: list[Hit], html: Path | None, show: bool, quiet: bool) -> None:
+def _document(explained: Explained, explain: bool) -> dict[str, Any]:
+    read = {} if explained.phrase is None else {"text": explained.phrase.as_dict()}
+    account = {"explain": explained.as_dict()} if explain else {}
+    return {**read, "hits": [dataclasses.asdict(hit) for hit in explained.hits], **account}
+
+
+def _write_page(
+    library: Library, asked: Any, text: str | None, hits: list[Hit], html: Path | None, show: bool, quiet: bool
+) -> None:
     from hashgrain.apps.answer_page import write_answer_page
 
-    page = write_answer_page(library, asked, hits, html)
+    page = write_answer_page(library, asked, hits, html, text=text)
     say(f"wrote {page}", quiet)
     if show:
         typer.launch(page.absolute().as_uri())

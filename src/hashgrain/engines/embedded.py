@@ -10,7 +10,21 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes, Grains
 from hashgrain.engines.filters import keep
 from hashgrain.errors import CodesError, QueryError
-from hashgrain.hamming import CHUNK, MAX_TABLES, Index, Neighbours, Pairs, Rows, Weights, join, nearest, within
+from hashgrain.hamming import (
+    CHUNK,
+    MAX_TABLES,
+    Cost,
+    Index,
+    Neighbours,
+    Pairs,
+    Reranked,
+    Rows,
+    Weights,
+    agreeing,
+    join,
+    nearest,
+    within,
+)
 
 
 class EmbeddedEngine:
@@ -72,6 +86,21 @@ class EmbeddedEngine:
             indexes=self.indexes,
             threads=self.threads,
         )
+
+    def agreeing(
+        self,
+        outputs: NDArray[np.float32],
+        k: int,
+        *,
+        grain: str,
+        where: NDArray[np.int64] | None = None,
+    ) -> tuple[Reranked, Cost]:
+        """The k items whose bits up to the grain agree best with real-valued outputs (bits,), each counting as much
+        as its output is large; at equal scores by id."""
+        if outputs.shape != (self.grains.bits,):
+            raise CodesError(f"outputs of shape {outputs.shape} cannot be asked of codes with {self.grains}")
+        kept = self._kept(where, 1)
+        return agreeing(outputs[: self.grains.width(grain)], kept, k, threads=self.threads)
 
     def join(self, radius: int, *, grain: str) -> Iterator[Pairs]:
         """Every pair of items at most `radius` apart, some at a time, in no order."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.hamming import Neighbours
+from hashgrain.hamming import Cost, Neighbours, Reranked
 
 
 class Engine(Protocol):
@@ -38,3 +38,9 @@ class Engine(Protocol):
         where: NDArray[np.int64] | None = None,
         cap: int | None = None,
     ) -> list[Neighbours]: ...
+
+    def agreeing(
+        self, outputs: NDArray[np.float32], k: int, *, grain: str, where: NDArray[np.int64] | None = None
+    ) -> tuple[Reranked, Cost]:
+        """Items by falling agreement of their bits with real-valued outputs, then id."""
+        ...

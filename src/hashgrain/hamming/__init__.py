@@ -1,6 +1,7 @@
 """Exact Hamming search over packed codes. How it is computed stays behind these names."""
 
 from hashgrain.hamming.asymmetric import Reranked as Reranked
+from hashgrain.hamming.asymmetric import agreeing as agreeing
 from hashgrain.hamming.asymmetric import rerank as rerank
 from hashgrain.hamming.build import build_lists as build_lists
 from hashgrain.hamming.build import build_tables as build_tables

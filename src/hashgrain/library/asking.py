@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Index, Neighbours
 from hashgrain.search import Hit, answers
 from hashgrain.store import Snapshot
+
+if TYPE_CHECKING:
+    from hashgrain.models.phrases import Phrase
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Explained:
     items: int  # in the library
     total: int  # how many are within the distance asked for, or were found
     seconds: Mapping[str, float]  # encode, open, filter, search, fetch
+    phrase: Phrase | None = None  # how the words of the question were read
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -29,6 +29,7 @@ from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 if TYPE_CHECKING:
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
+    from hashgrain.library.wording import Worded
     from hashgrain.sources import Refused
 
 
@@ -213,8 +214,9 @@ class Library:
 
     def search(
         self,
-        query: Any,
+        query: Any = None,
         *,
+        text: str | None = None,
         k: int | None = 10,
         grain: str | None = None,
         where: str | Mapping[str, Any] | None = None,
@@ -226,16 +228,16 @@ class Library:
 
         `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out
         of its own answer). `where` keeps the items a filter holds for; `within` those at most so far away.
+        With `text`, what pictures show in words, alone or beside a picture: by how well their codes agree.
         """
-        found = self.explain(
-            query, k=k, grain=grain, where=where, within=within, threads=threads, max_pixels=max_pixels
-        )
-        return found.hits
+        options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
+        return self.explain(query, text=text, max_pixels=max_pixels, **options).hits
 
     def explain(
         self,
-        query: Any,
+        query: Any = None,
         *,
+        text: str | None = None,
         k: int | None = 10,
         grain: str | None = None,
         where: str | Mapping[str, Any] | None = None,
@@ -244,16 +246,22 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> Explained:
         """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
+        if query is None and text is None:
+            raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
         question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
         self.grains.width(question.grain)
         itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
         clock = Clock()
-        code = None if itself is not None else self._code_of(query, max_pixels)
+        words = None if text is None else self.words(text)
+        code = None if itself is not None or query is None else self._code_of(query, max_pixels)
         clock.stop("encode")
         with self.store.snapshot() as snapshot:
             clock.stop("open")
-            if code is None:
+            if code is None and query is not None:
                 code = self._stored(snapshot, int(query))
+            if words is not None:
+                return (words if code is None else words.beside(code)).ask(snapshot, question, clock, itself)
+            assert code is not None
             more = int(itself is not None)
             (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
             told = hits(snapshot, code, found, question, self.bundle, itself)
@@ -317,6 +325,12 @@ class Library:
             items = _by_id(snapshot)
             words = snapshot.codes([item.id for item in items])
         return Codes(words, self.grains), items
+
+    def words(self, text: str) -> Worded:
+        """A phrase as it is asked with: `phrase`, how it was read, its real-valued `outputs`, and its `code`."""
+        from hashgrain.library.wording import worded  # the dictionary is loaded when it is used
+
+        return worded(self.bundle, text)
 
     def code(self, query: Any, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Codes:
         """The code that `search` would ask with, of a picture or of the id of an item."""

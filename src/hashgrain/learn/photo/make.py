@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +26,9 @@ from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflect
 from hashgrain.learn.photo.pictures import photographs, stamps, tiny_imagenet
 from hashgrain.learn.photo.sets import FittingSets, fitting_sets, sharp_pictures
 from hashgrain.learn.photo.torch_file import tensors_of
+from hashgrain.learn.words.rows import class_rows
 from hashgrain.models.assembly import HOLES, PART
+from hashgrain.models.text import describe_table
 from hashgrain.models.weights import WeightsFile, read_weights
 
 GRAINS = Grains({"kind": 32, "thing": 64, "look": 128})
@@ -46,7 +47,8 @@ ABOUT = {
     "milliseconds": 17,  # a picture on one quiet core of an AMD EPYC with AVX-512
     "quality": "stamps P@3 .73 (float features .73), photographs by kind P@5 .57 (.32)",
 }
-SHOWN_PER_CLASS = 24  # pictures reflected onto a class, whose mean code stands for its name
+REFLECTIONS = 4  # copies of each picture, of other classes, that the rows of classes are fitted on
+COOLED = 1.5  # the temperature of the chances that these rows estimate
 Say = Callable[[str], None]
 
 
@@ -83,7 +85,7 @@ def make_photo(data: Path, out: Path, run: Path, say: Say, seed: int = 0) -> dic
         (SIZE, SIZE),
         calibration=calibrated(head, cache, data),
         training=training_facts(sets, seed),
-        others={"about": ABOUT, "text": class_codes(head, sets.roots)},
+        others={"about": ABOUT, "text": class_text(head, sets.pictures)},
     )
     bundle.write(out)
     write_atomically(out / PART, part)
@@ -122,17 +124,16 @@ def fitted(sets: FittingSets, classifier: Classifier, seed: int, settings: Setti
     return Head(numbers, classifier)
 
 
-def class_codes(head: Head, pictures: Features) -> dict[str, Any]:
-    """For each class of ImageNet the mean of the soft codes of pictures reflected onto it, in 8 bits a number."""
-    chosen = pictures[np.random.default_rng(0).permutation(len(pictures))[:SHOWN_PER_CLASS]]
-    table = np.stack(
-        [
-            np.tanh(head.outputs(reflected(chosen, np.full(len(chosen), number), head.classifier))).mean(axis=0)
-            for number in range(len(head.classifier.weight))
-        ]
-    )
-    rounded = np.rint(table * 127).astype(np.int8)
-    return {"classes": "imagenet-1k", "scale": 1 / 127, "table": base64.b64encode(rounded.tobytes()).decode()}
+def class_text(head: Head, pictures: Features) -> dict[str, Any]:
+    """What words are read with: a row of numbers for each class of ImageNet, fitted on pictures as they are and as
+    pictures of other classes would be, so that every class is among them."""
+    random = np.random.default_rng(0)
+    classes = len(head.classifier.weight)
+    others = [
+        reflected(pictures, random.integers(0, classes, len(pictures)), head.classifier) for _ in range(REFLECTIONS)
+    ]
+    shown = np.concatenate([pictures, *others])
+    return describe_table(class_rows(head.codes(shown).bits(), head.classifier.chances(shown, COOLED)))
 
 
 def calibrated(head: Head, cache: FeatureCache, data: Path) -> dict[str, Calibration]:
