@@ -3,7 +3,7 @@
 One linear layer gives nested codes. For every grain, the pictures of a batch are ranked by a teacher's cosine, and the
 head learns to rank them so by the bits of that grain's prefix: the divergence of the two softmax distributions over
 neighbors (relational distillation; Hinton and Roweis, 2002, for the distributions). Two views of one picture are drawn
-together over the whole code, as in contrastive learning, so that edited copies keep their code.
+together over all bits but the coarsest grain's, as in contrastive learning, so that edited copies keep their code.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Features = NDArray[np.float32]
 class Settings:
     """What a distillation takes; the values were chosen on validation pictures."""
 
-    steps: int = 800
+    steps: int = 1600
     batch: int = 384
     rate: float = 6e-3
     teacher_temperature: float = 0.1
     code_temperatures: tuple[float, ...] = (0.2, 0.15, 0.15)
-    view_weight: float = 0.5
+    view_weight: float = 3.0
     view_temperature: float = 0.1
     balance: float = 0.05 / 8
     quantization: float = 0.02
@@ -69,7 +69,8 @@ def distill(material: Material, bits: Sequence[int], seed: int, settings: Settin
             loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], s, temperature)
         if len(left):
             chosen = torch.randint(len(left), (pairs,), generator=draw)
-            views = [torch.tanh(steepness * head(side[chosen])) for side in (left, right)]
+            finer = slice(bits[0] if len(bits) > 1 else 0, None)  # the coarsest grain is not for telling pictures apart
+            views = [torch.tanh(steepness * head(side[chosen]))[:, finer] for side in (left, right)]
             loss = loss + s.view_weight * _contrast(views[0], views[1], s.view_temperature)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -14,7 +14,6 @@ from hashgrain.encoder import Calibration
 # How often a word may be said of two pictures that do not belong together.
 FALSE_ALARMS = {"same": 1e-5, "near": 1e-3, "related": 2e-2}
 WORDS_OF = {"look": ("same", "near", "related"), "thing": ("same", "near", "related"), "kind": ("near", "related")}
-RIGHT = 0.98  # of mild edits that `same` must hold for, or it is not said at the grain
 PAIRS = 4_000_000
 Distances = NDArray[np.int64]
 
@@ -38,15 +37,20 @@ def random_pairs(count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.i
     return left[left != right], right[left != right]
 
 
-def calibration(grain: str, bits: int, edits: Distances, strangers: Distances, pairs: Pairs) -> Calibration:
-    """`edits` are distances of mild edits from their originals, `strangers` of pairs of different pictures; `pairs`
-    are what the grain is about: pictures of one kind or thing (for `look`, edits) against others."""
+def every_pair(codes: Codes) -> Distances:
+    """The distances of all pairs within a set."""
+    words = codes.words
+    rows = (np.bitwise_count(words[i + 1 :] ^ words[i]).sum(axis=1) for i in range(len(words) - 1))
+    return np.concatenate([row.astype(np.int64) for row in rows])
+
+
+def calibration(grain: str, bits: int, strangers: Distances, pairs: Pairs) -> Calibration:
+    """`strangers` are distances of different pictures; `pairs` are what the grain is about: pictures of one kind or
+    thing (for `look`, mild edits and their originals) against others."""
     words: dict[str, int] = {}
     for word in WORDS_OF[grain]:
         wrong = strangers if word == "same" else pairs.apart
         most = largest_within(wrong, bits, FALSE_ALARMS[word])
-        if word == "same" and (edits <= most).mean() < RIGHT:
-            continue
         words[word] = max(most, *words.values()) if words else most
     return Calibration(words, chances(pairs, bits))
 

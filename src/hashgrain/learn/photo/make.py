@@ -19,7 +19,7 @@ from hashgrain.errors import TrainingError
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.files import write_atomically
 from hashgrain.learn.distill import Material, Settings, distill
-from hashgrain.learn.photo.calibrate import Pairs, by_labels, calibration, distances_between, random_pairs
+from hashgrain.learn.photo.calibrate import Pairs, by_labels, calibration, distances_between, every_pair
 from hashgrain.learn.photo.features import FeatureCache, Features
 from hashgrain.learn.photo.graph import HeadNumbers, cut, photo_model
 from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflected, teachers_of
@@ -161,13 +161,9 @@ def _of_grain(
     labels: Mapping[str, Mapping[str, NDArray[np.str_]]],
 ) -> Calibration:
     together = np.concatenate([distances_between(whole.at(grain), each.at(grain)) for each in edits])
-    strangers = []
-    for number, each in enumerate((whole, *codes.values())):
-        left, right = random_pairs(len(each), number)
-        strangers.append(distances_between(each.at(grain)[left], each.at(grain)[right]))
-    apart = np.concatenate(strangers)
+    apart = np.concatenate([every_pair(each.at(grain)) for each in (whole, *codes.values())])
     pairs = by_labels(codes, labels[grain], grain, 10) if grain in labels else Pairs(together, apart)
-    return calibration(grain, GRAINS[grain], together, apart, pairs)
+    return calibration(grain, GRAINS[grain], apart, pairs)
 
 
 def held_out(data: Path) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from hashgrain.learn.photo.tree import shipped
 
@@ -82,7 +82,7 @@ def cifar(data: Path, part: str) -> list[Shot]:
 
 
 def view(image: Image.Image, random: Generator, least: float = 0.3) -> Image.Image:
-    """What becomes of a picture on its way through the web: cut, turned, mirrored, colored, captioned, compressed."""
+    """What becomes of a picture on its way through the web: cut, turned, mirrored, colored, captioned, made small."""
     if random.random() < 0.6:
         image = random_crop(image, random, least)
     if random.random() < 0.4:
@@ -100,6 +100,11 @@ def view(image: Image.Image, random: Generator, least: float = 0.3) -> Image.Ima
         image = ImageOps.expand(image, round(min(image.size) * random.uniform(0.02, 0.12)), _color(random))
     if random.random() < 0.1:
         image = screenshot(image, random)
+    if random.random() < 0.3:
+        share = random.uniform(0.2, 0.6)
+        image = image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))))
+    elif random.random() < 0.3:
+        image = image.filter(ImageFilter.GaussianBlur(max(image.size) * random.uniform(0.002, 0.012)))
     if random.random() < 0.5:
         image = recompressed(image, int(random.integers(10, 60)))
     return image
