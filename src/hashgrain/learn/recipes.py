@@ -53,8 +53,8 @@ OURS = (
     replace(
         DEFAULT,
         name="adapt",
-        about="your own classes on the features of the model in the package: all its grains, in half a minute",
-        network=Network("bundle:default", trained="head"),
+        about="your own classes on the features of the small model: all its grains, in half a minute",
+        network=Network("bundle:small", trained="head"),
         held_out=5,
     ),
     Recipe(
@@ -195,7 +195,7 @@ METHODS = (
         labelled=(),
         aim=Aim("neighbour_contrast"),
         schedule=Schedule((Phase(60, 64),), batch=1024, learning_rate=1e-3, weight_decay=1e-3),
-        network=Network("bundle:default", trained="head", hidden=(512,)),
+        network=Network("bundle:small", trained="head", hidden=(512,)),
         held_out=20,
     ),
 )

@@ -73,6 +73,7 @@ def make_photo(data: Path, out: Path, run: Path, say: Say, seed: int = 0) -> dic
     weights = read_weights(WEIGHTS)
     cache = FeatureCache(run, weights, SIZE, say=say)
     sets = fitting_sets(cache, data)
+    check_nothing_reported(sets, data)
     say(f"fitting the head on {len(sets.contents):,} pictures")
     head = fitted(sets, classifier_of(weights), seed)
     graph, builder = photo_model(weights, head.numbers)
