@@ -100,7 +100,15 @@ def test_without_the_package_chinese_says_what_to_install(monkeypatch: pytest.Mo
     assert read_phrase("dog").weights is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(LINES.encode())[:40], gzip.compress(b"\xff\xfe")])
+DAMAGED = {
+    "empty": b"",
+    "no gzip": b"no gzip",
+    "cut short": gzip.compress(LINES.encode())[:40],
+    "not text": gzip.compress(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_dictionary_is_an_error(package: Path, content: bytes) -> None:
     (package / chinese.FILE).write_bytes(content)
     try:
