@@ -41,7 +41,7 @@ def rows(group: dict) -> list[list[str]]:
 def main() -> None:
     options = [option for protocol in PROTOCOLS for option in ("--protocol", protocol)]
     options += ["--seeds", SEEDS, "--bits", BITS, "--references", "all", "--out", RUNS]
-    hashgrain("evaluate", "default", "--data", need_data() / "cifar-10", *options)
+    hashgrain("evaluate", "small", "--data", need_data() / "cifar-10", *options)
     hashgrain(
         "compare", *sorted(path.parent for path in RUNS.glob("*/result.json")), "--out", PAGE, "--title", "CIFAR-10"
     )

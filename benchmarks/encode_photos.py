@@ -92,7 +92,7 @@ def main() -> None:
     files = contents()
     n, workers, cores = len(files), decode_workers(), os.cpu_count() or 1
     threads = max(1, cores - workers)
-    encoder = Encoder.load()
+    encoder = Encoder.load("small")
 
     def numbered() -> Iterator[tuple[int, bytes]]:
         return enumerate(files)

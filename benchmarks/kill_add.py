@@ -33,7 +33,7 @@ class CountingEncoder(Encoder):
 
 def add(library: Path, pictures: Path, log: Path) -> None:
     """What the child process does."""
-    encoder = CountingEncoder.load()
+    encoder = CountingEncoder.load("small")
     encoder.log = log
     with Library.open_or_create(library, encoder) as opened:
         opened.__dict__["encoder"] = encoder

@@ -164,7 +164,7 @@ def rows_of(pictures: Pictures, manifest: Manifest, rates: dict[str, float]) -> 
 def main() -> None:
     torch.set_num_threads(1)
     RUNS.mkdir(parents=True, exist_ok=True)
-    encoder = Encoder.load()
+    encoder = Encoder.load("small")
     pictures = read_pictures(encoder)
     rates = choose_rates(pictures)
     for protocol in STEPS:

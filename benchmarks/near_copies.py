@@ -19,7 +19,7 @@ def main() -> None:
     data = need_data()
     photos = [ImageOps.exif_transpose(Image.open(path)).convert("RGB") for path in sorted(data.glob("photos/*.jpg"))]
     distractors = load_labelled(data / "tiny-imagenet-200", 64, ()).inputs
-    encoder = Encoder.load()
+    encoder = Encoder.load("small")
     methods: dict[str, Callable[[list[Image.Image]], Codes]] = {
         "look, 128 bits": encoder.encode,
         "perceptual hash, 64 bits": lambda images: perceptual_codes(images, 8),

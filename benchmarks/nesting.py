@@ -52,7 +52,7 @@ class Split:
 
 
 def read_split() -> Split:
-    encoder, folder = Encoder.load(), need_data() / "tiny-imagenet-200"
+    encoder, folder = Encoder.load("small"), need_data() / "tiny-imagenet-200"
     size = encoder.bundle.size[0]
     training, held = hold_out(load_labelled(folder, size, ("kind", "thing"), cache=RUNS / "tiny"), 50)
     queries = load_labelled(folder, size, ("kind", "thing"), part="val", cache=RUNS / "tiny")

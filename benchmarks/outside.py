@@ -28,7 +28,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder, data = Path(name), need_data() / "cifar-10"
-        hashgrain(folder, "protocols", "cifar10-1", "--data", data, "--out", "split", "--features", "default")
+        hashgrain(folder, "protocols", "cifar10-1", "--data", data, "--out", "split", "--features", "small")
         for script in scripts().values():
             subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
         for codes in ("sklearn-64", "faiss-64"):

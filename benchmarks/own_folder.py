@@ -64,7 +64,7 @@ def main() -> None:
         for name, options in COMMANDS.items():
             scores, times = [], []
             for seed in SEEDS if options else (0,):
-                model = str(folder / f"model-{len(rows)}-{seed}") if options else "default"
+                model = str(folder / f"model-{len(rows)}-{seed}") if options else "small"
                 started = perf_counter()
                 if options:
                     outputs = ("--out", model, "--run", f"{model}-run", "--set", "held_out=10", "--set", f"seed={seed}")

@@ -1,4 +1,4 @@
-"""The default model on pictures it never saw, beside the reference rows."""
+"""The small model on pictures it never saw, beside the reference rows."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def rows(queries: Described, database: Described, fitted: Described, grain: str,
 
 def main() -> None:
     folder = need_data() / "tiny-imagenet-200"
-    encoder = Encoder.load()
+    encoder = Encoder.load("small")
     trained, held = hold_out(load_labelled(folder, 64, GRAINS), 50)
     queries = Described(load_labelled(folder, 64, GRAINS, part="val"), encoder)
     fitted = Described(trained, encoder)
@@ -121,7 +121,7 @@ def main() -> None:
         f" {len(SEEDS)} rotations, fitted on the training pictures.\n\n" + "\n\n".join(parts)
     )
     text += "\n\n### Health of the bits, training pictures\n\n" + table(columns, health)
-    write_section("4-quality", "Quality of the default model", "python benchmarks/quality.py", text)
+    write_section("4-quality", "Quality of the small model", "python benchmarks/quality.py", text)
 
 
 if __name__ == "__main__":

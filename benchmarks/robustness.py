@@ -25,7 +25,7 @@ NOISE = "0.2,0.4,0.6"
 def attacked() -> str:
     """Two tables: away from everything, and towards another class."""
     folder = need_data() / "tiny-imagenet-200"
-    encoder = Encoder.load()
+    encoder = Encoder.load("small")
     _, held = hold_out(load_labelled(folder, 64, GRAINS), 50)
     val = load_labelled(folder, 64, GRAINS, part="val")
     chosen = np.random.default_rng(0).permutation(len(val))[:QUERIES]
@@ -52,7 +52,7 @@ def attacked() -> str:
 
 def mislabelled() -> str:
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "hashgrain", "evaluate", "default", "--data", need_data() / "cifar-10"]
+        command = [sys.executable, "-m", "hashgrain", "evaluate", "small", "--data", need_data() / "cifar-10"]
         command += ["--protocol", "cifar10-1", "--label-noise", NOISE, "--bits", "64", "--out", out, "--json"]
         done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True)
     (result,) = json.loads(done.stdout)

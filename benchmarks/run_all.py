@@ -14,6 +14,7 @@ NAMES = (
     "kill_add",
     "quality",
     "near_copies",
+    "photo_costs",
     "words",
     "nesting",
     "nesting_whole",

@@ -90,7 +90,7 @@ def _encode_all() -> dict[str, NDArray[np.float32]]:
     from hashgrain import Encoder
     from hashgrain.learn.data import load_labelled
 
-    folder, encoder = need_data() / "tiny-imagenet-200", Encoder.load()
+    folder, encoder = need_data() / "tiny-imagenet-200", Encoder.load("small")
     rng = np.random.default_rng(5)
     (size, _) = encoder.bundle.size
     train = load_labelled(folder, size, ()).inputs
