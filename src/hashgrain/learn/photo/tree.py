@@ -1,6 +1,6 @@
 """The part of WordNet's tree of things that stands over the 1,000 classes of ImageNet, and how alike it says they are.
 
-`tree.json` is derived from WordNet 3.0, whose licence stands beside it.
+`tree.json` is derived from WordNet 3.0; its license is `models/words/LICENSE-WordNet.txt`.
 """
 
 from __future__ import annotations
