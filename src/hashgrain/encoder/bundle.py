@@ -123,7 +123,10 @@ class Bundle:
             return _read_shipped(shipped)
         folder = Path(bundle).expanduser()
         if not os.path.isdir(folder):  # which, unlike Path.is_dir, takes any name there may be
-            raise BundleError(f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json")
+            raise BundleError(
+                f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json; the models of the"
+                f" package are {', '.join(shipped_names())}"
+            )
         return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
 
     @classmethod
