@@ -29,11 +29,15 @@ pytestmark = [pytest.mark.train]
 def test_nothing_reported_on_is_fitted_on(data: Path) -> None:
     from hashgrain.encoder import Bundle
     from hashgrain.encoder.seen import seen_by
-    from hashgrain.learn.photo.make import reported_contents
+    from hashgrain.learn.photo.make import check_nothing_reported, reported_contents
+    from hashgrain.learn.photo.sets import FittingSets
 
     reported = sorted(reported_contents(data))
     assert len(reported) > 70_000
     (seen,) = seen_by(Bundle.read("photo").training)
+    nothing = np.empty((0, 1280), np.float32)
+    with pytest.raises(TrainingError, match="1 pictures that are reported on"):
+        check_nothing_reported(FittingSets(nothing, nothing, nothing, nothing, ["0" * 64, reported[0]]), data)
     assert seen.holds(reported).mean() < 3 * seen.false_yes + 1e-3 / len(reported) ** 0.5
 
 

@@ -23,7 +23,7 @@ from hashgrain.learn.photo.calibrate import Pairs, by_labels, calibration, dista
 from hashgrain.learn.photo.features import FeatureCache, Features
 from hashgrain.learn.photo.graph import HeadNumbers, cut, photo_model
 from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflected, teachers_of
-from hashgrain.learn.photo.pictures import photographs, stamps, tiny_imagenet
+from hashgrain.learn.photo.pictures import cifar, photographs, stamps, tiny_imagenet
 from hashgrain.learn.photo.sets import FittingSets, fitting_sets, sharp_pictures
 from hashgrain.learn.photo.torch_file import tensors_of
 from hashgrain.learn.words.rows import class_rows
@@ -186,8 +186,6 @@ def training_facts(sets: FittingSets, seed: int) -> dict[str, Any]:
 
 def reported_contents(data: Path) -> set[str]:
     """The SHA-256 of every picture that figures are reported on, which must not enter fitting."""
-    from hashgrain.learn.photo.pictures import cifar
-
     shots = [shot for shot in [*stamps(data), *photographs(data)] if shot.reported]
     for part in ("val", "kept"):
         shots += tiny_imagenet(data, part)
