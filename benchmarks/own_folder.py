@@ -23,7 +23,7 @@ EACH, SEEDS = 100, (1, 2, 3)
 ON_DEFAULT = ("--set", "trained=head", "--set", "backbone=bundle:default")
 COMMANDS = {
     "nothing trained: the default model": (),
-    "`--recipe adapt`": ("--recipe", "adapt"),
+    "`--recipe adapt`, of the small model": ("--recipe", "adapt", "--set", "backbone=bundle:small"),
     "`--recipe csq --set trained=head --set backbone=bundle:default`": ("--recipe", "csq", *ON_DEFAULT),
     "`--recipe quick`, from random weights": ("--recipe", "quick"),
 }

@@ -194,10 +194,12 @@ def _plan(chosen: Chosen) -> str:
 
 def _told(base: Bundle, made: Bundle) -> Iterator[str]:
     """What the model before had and this one has not."""
-    if missing := [grain for grain in base.calibration if grain not in made.calibration]:
+    missing = [grain for grain in base.grains if grain not in made.calibration]
+    if missing and (base.calibration or base.words):
         yield f"no words and scores at {', '.join(missing)}: too few pairs of pictures kept out, or no labels, to tell"
-    elif fewer := [word for each in made.calibration.values() for word in ("same", "near") if word not in each.words]:
-        yield f"{', '.join(sorted(set(fewer)))} is said of no hit at some grain: it takes more pictures kept out"
+    for grain, each in made.calibration.items():
+        if fewer := [word for word in ("same", "near") if word not in each.words]:
+            yield f"{grain} never says {' or '.join(fewer)}: that takes more pictures kept out"
     if reads_words(base) and TEXT not in made.others:
         yield f"{base.name!r} reads phrases in a way that cannot be adapted: this model is not searched by words"
 

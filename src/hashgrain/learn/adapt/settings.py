@@ -25,7 +25,7 @@ class Adaptation:
     look_weight: float = 0.5  # the same for the finest grain, which is for telling pictures apart
     steps: int = 400
     batch: int = 384
-    learning_rate: float = 0.02
+    learning_rate: float = 0.05
     seed: int = 1
 
     def __post_init__(self) -> None:

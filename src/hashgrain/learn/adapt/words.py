@@ -26,7 +26,7 @@ from hashgrain.models.text import KEY, describe_table, read_table
 ENOUGH = 3  # over the share of false alarms
 EDITED = 48  # pictures that mild edits are made of
 TWICE = 2  # they are edited at twice the model's size
-RIDGE = 1.0  # beside bits, whose variance is at most 1
+RIDGE = 0.3  # beside bits, whose variance is at most 1
 MOST = 1_500  # pictures whose pairs are all looked at
 
 
@@ -112,4 +112,5 @@ def queries_in_words(base: Bundle, before: Codes, after: Codes) -> dict[str, Any
     rows = np.linalg.solve(new.T @ new / len(new) + ridge, (new.T @ old / len(new) + ridge) @ table.T).T
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     wanted = np.linalg.norm(table, axis=1, keepdims=True)
-    return {KEY: describe_table(rows / np.maximum(lengths, 1e-9) * wanted)}
+    rows *= wanted / np.maximum(lengths, 1e-9)
+    return {KEY: describe_table(rows / max(1.0, float(np.abs(rows).max())))}  # a bundle's rows stay within 1
