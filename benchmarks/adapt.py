@@ -81,6 +81,7 @@ class Bench:
         self.base = Bundle.read("photo")
         self.kept = KeptRows(Encoder(self.base, threads=2), folder, print)
         self.bits = self.base.grains.bits
+        self._heads: dict[tuple[str, int, int], AdaptedHead] = {}
 
     def rows(self, pictures: Sequence[bytes]) -> Rows:
         by_content = {hashlib.sha256(each).hexdigest(): each for each in pictures}
@@ -93,10 +94,16 @@ class Bench:
     def codes(self, outputs: Rows) -> Codes:
         return Codes.from_outputs(outputs, self.base.grains)
 
-    def fitted(self, rows: Rows, labels: Labels, seed: int) -> AdaptedHead:
-        names, ids = np.unique(labels, return_inverse=True)
-        level = GrainLabels(tuple(names.tolist()), ids[:, None].astype(np.int32))
-        return fit_head(rows, {"thing": level}, self.base.grains, replace(SETTINGS, seed=seed))
+    def fitted(self, domain: Domain, size: int, seed: int) -> AdaptedHead:
+        """What the command fits, to the pictures drawn."""
+        known = domain.title, size, seed
+        if known not in self._heads:
+            chosen = domain.drawn(size, seed)
+            names, ids = np.unique(domain.of_pool[chosen], return_inverse=True)
+            level = GrainLabels(tuple(names.tolist()), ids[:, None].astype(np.int32))
+            recipe = replace(SETTINGS, seed=seed)
+            self._heads[known] = fit_head(domain.pool[chosen], {"thing": level}, self.base.grains, recipe)
+        return self._heads[known]
 
 
 # ---- domains
@@ -238,7 +245,7 @@ def after(bench: Bench, domain: Domain, size: int, seed: int, width: int) -> dic
     before = [bench.codes(rows[:, width:]).at("thing") for rows in (domain.asked, learned)]
     own = float(precision(of_sides(*before, domain.of_asked, labels), 1).mean())
     found["photo, thing, 64 bits"] = [np.nan, np.nan, own]
-    head = bench.fitted(learned, labels, seed)
+    head = bench.fitted(domain, size, seed)
     asked, searched, known = (bench.codes(head.outputs(r)) for r in (domain.asked, domain.searched, learned))
     for grain in bench.base.grains:
         by_nearest = of_sides(asked.at(grain), known.at(grain), domain.of_asked, labels)
@@ -392,9 +399,8 @@ def forgotten(bench: Bench, domains: Sequence[Domain]) -> str:
         for size in domain.sizes:
             found = []
             for seed in SEEDS:
-                chosen = domain.drawn(size, seed)
-                head = bench.fitted(domain.pool[chosen], domain.of_pool[chosen], seed)
-                found.append(remembered.figures(head, domain.pool[chosen]))
+                learned = domain.pool[domain.drawn(size, seed)]
+                found.append(remembered.figures(bench.fitted(domain, size, seed), learned))
             rows.append([domain.title.partition(",")[0], str(size), *map(spread, zip(*found, strict=True))])
     columns = [
         "taught",

@@ -130,10 +130,12 @@ def test_widths_are_one_a_grain() -> None:
 def test_the_recipes_are_listed_and_told_of(hashgrain: Run) -> None:
     listed = hashgrain("recipes")
     assert listed.returncode == 0, listed.stderr
-    assert {line.split(b"\t")[0].decode() for line in listed.stdout.splitlines()} == {*RECIPES, "photo"}
+    assert {line.split(b"\t")[0].decode() for line in listed.stdout.splitlines()} == {*RECIPES, "adapt", "photo"}
     one = json.loads(hashgrain("recipes", "csq", "--json").stdout)
     assert one["grains"] == {"thing": 64}
     assert one["values"]["learning_rate"] == RECIPES["csq"].schedule.learning_rate
+    adapt = json.loads(hashgrain("recipes", "adapt", "--json").stdout)
+    assert adapt["values"]["backbone"] == "bundle:default"
     wrong = hashgrain("recipes", "defualt")
     assert (wrong.returncode, b"default" in wrong.stderr) == (1, True)
 

@@ -10,7 +10,7 @@ from hashgrain.encoder import Bundle
 from hashgrain.files import write_atomically
 
 UNKNOWN = "not told by the model"
-# Names that models give their backbones, and where their licenses are to be read.
+# Where the licenses that models name are to be read.
 LICENSES = {"Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 

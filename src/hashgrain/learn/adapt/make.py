@@ -45,6 +45,7 @@ def adapt_bundle(recipe: Adaptation, data: Path, out: Path, run: Path, say: Say)
     base = Encoder.load(recipe.bundle)
     say(f"reading the pictures of {data}")
     listed = list_pictures(data, base.grains)
+    check_enough(choose(listed, np.ones(len(listed), np.bool_), 0), data)  # before an hour of decoding
     kept = KeptRows(base, run / "features", say)
     refused = _compute(kept, listed, say)
     opened = np.array([content not in refused for content in listed.contents.tolist()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def list_pictures(place: Path, grains: Grains) -> Listed:
         same = any(np.array_equal(labels.ids, finer.ids) for finer in levels.values())
         if labels.known.any() and not same:
             levels = {grain: labels, **levels}
-    return Listed(listed.place, listed.names, listed.contents, levels, listed.refused, listed._again)
+    return dataclasses.replace(listed, levels=levels)
 
 
 def choose(listed: Listed, opened: NDArray[np.bool_], held_out: int) -> Chosen:
