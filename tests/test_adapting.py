@@ -304,7 +304,8 @@ def one_picture_of_each(top: Path) -> None:
 def unreadable(top: Path) -> None:
     for name in ("a", "b"):
         (top / name).mkdir(parents=True)
-        (top / name / "1.jpg").write_bytes(b"no picture " + name.encode())
+        for number in "12":
+            (top / name / f"{number}.jpg").write_bytes(f"no picture {name}{number}".encode())
 
 
 def no_pictures(top: Path) -> None:
