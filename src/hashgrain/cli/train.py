@@ -122,10 +122,10 @@ def recipes(
 
     if name is None:
         rows = [[recipe.name, ",".join(map(str, recipe.grains.values())), recipe.about] for recipe in RECIPES.values()]
-        rows.append([PHOTO, "32,64,128", ABOUT_PHOTO])
+        rows.append([PHOTO, "48,96,256", ABOUT_PHOTO])
         if as_json:
             told = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
-            grains = {"kind": 32, "thing": 64, "look": 128}
+            grains = {"kind": 48, "thing": 96, "look": 256}
             print_json([*told, {"name": PHOTO, "grains": grains, "about": ABOUT_PHOTO}])
         else:
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
