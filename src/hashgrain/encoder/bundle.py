@@ -21,6 +21,7 @@ from hashgrain.codes import Grains
 from hashgrain.encoder import description
 from hashgrain.encoder.description import FORMAT, Calibration, Threshold
 from hashgrain.encoder.graph_check import check_graph
+from hashgrain.encoder.tower import TextTower
 from hashgrain.errors import BundleError
 from hashgrain.models.assembly import assembled, is_assembled
 
@@ -48,6 +49,7 @@ class Bundle:
     fit: str | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of model.json that this version has no use for
     calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain
+    text_tower: TextTower | None = None  # reads phrases, where the model has more than a table of classes
 
     @cached_property
     def onnx_sha256(self) -> str:
