@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+KEY = "text_tower"  # of model.json
 
 
 @dataclass(frozen=True)
@@ -25,3 +28,15 @@ class TextTower:
     @cached_property
     def tokenizer_sha256(self) -> str:
         return hashlib.sha256(self.tokenizer).hexdigest()
+
+    def described(self) -> dict[str, Any]:
+        """What model.json says of it."""
+        return {
+            "onnx_sha256": self.onnx_sha256,
+            "onnx_bytes": len(self.onnx),
+            "tokenizer_sha256": self.tokenizer_sha256,
+            "tokenizer_bytes": len(self.tokenizer),
+            "length": self.length,
+            "pad": self.pad,
+            "lower": self.lower,
+        }
