@@ -175,8 +175,11 @@ def check_bundle(bundle: Bundle) -> None:
     if not is_shipped(bundle):
         check_graph(bundle.onnx, f"the graph of model {bundle.name!r}", bits=bundle.grains.bits)
     if bundle.text_tower is not None:
-        what = f"the text graph of model {bundle.name!r}"
-        check_graph(bundle.text_tower.onnx, what, bits=bundle.grains.bits, takes=IDS)
+        check_text_graph(bundle.name, bundle.text_tower, bundle.grains.bits)
+
+
+def check_text_graph(model: str, tower: TextTower, bits: int) -> None:
+    check_graph(tower.onnx, f"the text graph of model {model!r}", bits=bits, takes=IDS)
 
 
 def is_shipped(bundle: Bundle) -> bool:

@@ -38,6 +38,15 @@ def own_bundle(store: Store) -> Bundle:
     return packaged
 
 
+def reads(bundle: Bundle) -> str:
+    """What a model makes of the words of a question."""
+    from hashgrain.models.text import KEY
+
+    if bundle.text_tower is not None:
+        return "sentences"
+    return "nouns" if KEY in bundle.others else "no words"
+
+
 def settle(store: Store) -> None:
     """Finish or undo a change of model that was cut short. `store` is open for writing."""
     if not store.folded or NEXT not in inside.names(store.path):
