@@ -230,17 +230,6 @@ def test_the_command_says_how_the_sentence_was_read(path: Path, hashgrain: Run) 
     assert (bad.returncode, bad.stderr.count(b"\n")) == (1, 1)
 
 
-def test_without_the_package_one_line_says_what_to_install(
-    path: Path, hashgrain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A library of such a model opens, and is searched by pictures, all the same."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with Library.open(path) as library:
-        with pytest.raises(QueryError, match=r"pip install 'hashgrain\[text\]'$"):
-            library.search(text="red")
-        assert len(library.search(1, k=3)) == 3
-
-
 def test_the_check_of_a_model_tells_whether_its_tower_reads(rows: Any) -> None:
     pictures = [make_picture(seed) for seed in range(3)]
 
@@ -325,8 +314,9 @@ def test_a_tokenizer_that_takes_memory_without_end_is_ended_and_costs_this_proce
 ) -> None:
     """A phrase of three letters would grow to 3 * 10^12."""
     monkeypatch.setattr(tokens, "BASE_MEMORY", 300 << 20)
-    with opened(with_tokenizer(tokenizer_json(LEVEL, normalizer=grows(4)))) as reads, pytest.raises(
-        BundleError, match="the tokenizer of model 'made' ends its process while it reads this phrase"
+    with (
+        opened(with_tokenizer(tokenizer_json(LEVEL, normalizer=grows(4)))) as reads,
+        pytest.raises(BundleError, match="the tokenizer of model 'made' ends its process while it reads this phrase"),
     ):
         reads.read("a a a")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,11 +17,11 @@ import numpy as np
 import pytest
 
 from conftest import Run, fill
-from hashgrain import Library
+from hashgrain import Library, inside
 from hashgrain.encoder import Bundle, TextTower, trial
 from hashgrain.encoder import bundle as bundles
 from hashgrain.encoder.bundle import check_bundle
-from hashgrain.errors import BundleError, LibraryError
+from hashgrain.errors import BundleError, QueryError
 from hashgrain.library import rebuild, rebuild_with, verify_library
 from made_graphs import FLOAT, INT64, bundle_of, elsewhere, floats, integers, node, plain_graph, value, whole, with_step
 from made_towers import (
@@ -466,19 +468,50 @@ def test_a_library_gets_a_tower_by_rebuild_and_loses_it_by_another(reads: Bundle
 
 
 @pytest.mark.parametrize("name", ["text.onnx", "tokenizer.json"])
-def test_damage_to_the_tower_of_a_library_is_named(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["a byte", "missing"])
+def test_damage_to_the_tower_of_a_library_is_named_and_pictures_are_found(
+    name: str, change: str, reads: Bundle, tmp_path: Path
+) -> None:
     path = tmp_path / "a.hg"
-    with Library.create(path, small()):
-        pass
-    content = bytearray((path / "model" / name).read_bytes())
+    with Library.create(path, reads) as library:
+        library.add([fill(tmp_path / "pictures", 3)], workers=0)
+    file = path / "model" / name
+    content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 4
-    (path / "model" / name).write_bytes(content)
+    file.write_bytes(content)
+    if change == "missing":
+        file.unlink()
+    reason = "altered or damaged" if change == "a byte" else f"cannot read .*{name}"
+    rebuild(path)  # which has the model in the package, but not its tower
     (problem,) = verify_library(path)
-    assert "altered or damaged" in problem.reason
-    with pytest.raises(LibraryError, match=r"altered or damaged.*Put the bundle"):
-        Library.open(path)
-    small().write_inside(path)
+    assert re.search(reason, problem.reason)
+    assert "put the bundle back" in problem.remedy
+    with Library.open(path) as library:
+        assert len(library.search(1, k=None)) == 2
+        assert library.bundle.text_tower is not None
+        with pytest.raises(BundleError, match=f"{reason}.*open it again") as caught:
+            getattr(library.bundle.text_tower, "onnx" if name == "text.onnx" else "tokenizer")
+        assert "\n" not in str(caught.value)
+    reads.write_inside(path)
     assert verify_library(path) == []
+    with Library.open(path) as library:
+        assert library.bundle == reads
+
+
+def test_opening_a_library_reads_no_tower(reads: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Library.create(tmp_path / "a.hg", reads):
+        pass
+    read: list[str] = []
+    real = inside.read
+    monkeypatch.setattr(inside, "read", lambda *names, cap: (read.append(names[-1]), real(*names, cap=cap))[1])
+    with Library.open(tmp_path / "a.hg") as library:
+        library.info()
+        assert library.bundle.bundle_digest == reads.bundle_digest
+        assert set(read) == {"model.json", "model.onnx"}
+        assert library.bundle.text_tower == reads.text_tower
+        assert set(read) == set(FILES)
+        with pytest.raises(AttributeError, match="a text tower has no 'width'"):
+            library.bundle.text_tower.width  # type: ignore[union-attr]  # noqa: B018
 
 
 def test_info_says_that_a_model_reads_sentences(reads: Bundle, tmp_path: Path, hashgrain: Run) -> None:
@@ -487,6 +520,19 @@ def test_info_says_that_a_model_reads_sentences(reads: Bundle, tmp_path: Path, h
     said = hashgrain("info", tmp_path / "a.hg", "--json")
     assert json.loads(said.stdout)["reads"] == "sentences"
     assert b"sentences" in hashgrain("info", tmp_path / "a.hg").stdout
+
+
+def test_without_the_package_one_line_says_what_to_install(
+    reads: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library of such a model opens, and is searched by pictures, all the same."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with Library.create(tmp_path / "a.hg", reads) as library:
+        library.add([fill(tmp_path / "pictures", 3)], workers=0)
+    with Library.open(tmp_path / "a.hg") as library:
+        with pytest.raises(QueryError, match=r"^this model reads sentences.*pip install 'hashgrain\[text\]'$"):
+            library.search(text="red")
+        assert len(library.search(1, k=3)) == 2
 
 
 def test_a_smaller_model_keeps_its_tower() -> None:

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -140,9 +140,11 @@ class Bundle:
         return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
 
     @classmethod
-    def read_inside(cls, library: str | Path, folder: str = FOLDER) -> Bundle:
-        """The copy in a folder of a library, which may come from a stranger: no link is followed."""
-        return _read(Path(library) / folder, lambda name, cap: inside.read(library, folder, name, cap=cap))
+    def read_inside(cls, library: str | Path, folder: str = FOLDER, *, whole: bool = True) -> Bundle:
+        """The copy in a folder of a library, which may come from a stranger: no link is followed. Unless `whole`, a
+        text tower is read, and checked, when it is asked for."""
+        read: Read = lambda name, cap: inside.read(library, folder, name, cap=cap)  # noqa: E731
+        return _read(Path(library) / folder, read, whole)
 
 
 def shipped_names() -> list[str]:
@@ -170,11 +172,11 @@ def shipped_with(code_digest: str) -> Bundle | None:
     return None
 
 
-def check_bundle(bundle: Bundle) -> None:
+def check_bundle(bundle: Bundle, *, text: bool = True) -> None:
     """Refuse graphs that do more than compute on pixels, or on tokens."""
     if not is_shipped(bundle):
         check_graph(bundle.onnx, f"the graph of model {bundle.name!r}", bits=bundle.grains.bits)
-    if bundle.text_tower is not None:
+    if text and bundle.text_tower is not None:
         check_text_graph(bundle.name, bundle.text_tower, bundle.grains.bits)
 
 
@@ -203,23 +205,23 @@ def _read_shipped(folder: Path) -> Bundle:
     return _read(folder, read)
 
 
-def _read(folder: Path, read: Read) -> Bundle:
+def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
     """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
     where it did not: the graph may have got its name between two looks for it."""
     text, same = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read), 0
     for _ in range(ATTEMPTS):
         try:
-            return _parsed(folder, text, read)
+            return _parsed(folder, text, read, whole)
         except BundleError:
             again = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
             same = same + 1 if again == text else 0
             if same > 1:
                 raise
             text = again
-    return _parsed(folder, text, read)
+    return _parsed(folder, text, read, whole)
 
 
-def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
+def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
     described = description.parse(text, folder / DESCRIPTION)
     facts = description.checked(described, folder / DESCRIPTION)
     digests = _digests(described)
@@ -234,7 +236,7 @@ def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
         training=facts.training,
         fit=facts.fit,
         others=facts.others,
-        text_tower=None if facts.tower is None else _tower(folder, read, facts.tower),
+        text_tower=None if facts.tower is None else _tower(folder, read, facts.tower, whole),
     )
     bundle.__dict__["onnx_sha256"] = described.get("onnx_sha256")  # _meant has compared them
     old = described["format"] == 1
@@ -244,16 +246,26 @@ def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
     if any(described.get(key) != digest for key, digest in expected.items()):
         raise _altered(folder)
     # Whoever reads a bundle may hand its graph to other programs than the encoder, such as those that make it smaller.
-    check_bundle(bundle)
+    check_bundle(bundle, text=whole)
     return bundle
 
 
-def _tower(folder: Path, read: Read, told: description.Tower) -> TextTower:
-    onnx = _meant(folder, read, TEXT, told.onnx_sha256)
-    tokenizer = _meant(folder, read, TOKENIZER, told.tokenizer_sha256)
-    if (len(onnx), len(tokenizer)) != (told.onnx_bytes, told.tokenizer_bytes):
-        raise _altered(folder)
-    return TextTower(onnx, tokenizer, told.length, told.pad, told.lower)
+def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> TextTower:
+    def load(name: str) -> bytes:
+        content = _meant(folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(told, f"{name}_sha256"))
+        if len(content) != getattr(told, f"{name}_bytes"):
+            raise _altered(folder)
+        return content
+
+    def load_later(name: str) -> bytes:
+        try:
+            return load(name)
+        except BundleError as error:
+            raise BundleError(f"{error}; if the model of the library was just changed, open it again") from None
+
+    if whole:
+        return TextTower(load("onnx"), load("tokenizer"), told.length, told.pad, told.lower)
+    return TextTower.stored(asdict(told), load_later)
 
 
 def _meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
