@@ -46,6 +46,7 @@ class Material:
     teachers: Sequence[Features]  # unit vectors, for each grain from coarse to fine
     left: Features
     right: Features
+    start: Features | None = None  # outputs that the head's are added to: it then begins at nothing, without views
 
 
 def distill(material: Material, bits: Sequence[int], seed: int, settings: Settings | None = None) -> torch.nn.Linear:
@@ -57,13 +58,18 @@ def distill(material: Material, bits: Sequence[int], seed: int, settings: Settin
     teachers = [torch.from_numpy(each) for each in material.teachers]
     head = torch.nn.Linear(inputs.shape[1], bits[-1])
     torch.nn.init.normal_(head.weight, 0, s.spread)
+    start = torch.zeros(len(inputs), bits[-1])
+    if material.start is not None:
+        start = torch.from_numpy(material.start)
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
     optimizer = torch.optim.AdamW(head.parameters(), s.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.rate, total_steps=s.steps)
     batch, pairs = min(s.batch, len(inputs)), min(s.batch, len(left))
     for step in range(s.steps):
         steepness = 1 + (s.steepest - 1) * step / s.steps
         chosen = torch.randint(len(inputs), (batch,), generator=draw)
-        soft = torch.tanh(steepness * head(inputs[chosen]))
+        soft = torch.tanh(steepness * (start[chosen] + head(inputs[chosen])))
         codes, loss = _half_hard(soft), _regularized(soft, s)
         for width, teacher, temperature in zip(bits, teachers, s.code_temperatures, strict=True):
             loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], s, temperature)
