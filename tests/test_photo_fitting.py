@@ -131,7 +131,7 @@ def test_a_reflected_picture_is_of_the_class_it_was_reflected_onto() -> None:
 def test_steady_bits_keep_what_edits_leave_of_pictures_never_seen() -> None:
     random = np.random.default_rng(2)
     width = 100
-    strength = np.where(np.arange(width) < 6, 10.0, 0.2)  # edits change a few of the features, more than pictures differ
+    strength = np.where(np.arange(width) < 6, 10.0, 0.2)  # edits change a few features more than pictures do
 
     def pictures_and_edits(count: int) -> tuple[np.ndarray, np.ndarray]:
         pictures = random.normal(size=(count, width)).astype(np.float32)
