@@ -157,10 +157,10 @@ def recipes(
     if name is None:
         rows = [[recipe.name, ",".join(map(str, recipe.grains.values())), recipe.about] for recipe in RECIPES.values()]
         others = {ADAPT: ABOUT_ADAPT, PHOTO: ABOUT_PHOTO}
-        rows += [[each, "32,64,128", about] for each, about in others.items()]
+        rows += [[each, "48,96,256", about] for each, about in others.items()]
         if as_json:
             told = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
-            grains = {"kind": 32, "thing": 64, "look": 128}
+            grains = {"kind": 48, "thing": 96, "look": 256}
             print_json([*told, *({"name": each, "grains": grains, "about": about} for each, about in others.items())])
         else:
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
