@@ -215,7 +215,7 @@ def asked(
         told = f"{np.mean(values):.3f} ± {np.std(values):.3f}"
         rows.append([f"**photo, {grain}, {bits} bits**", told, f"{np.mean(values) / plain:.3f}"])
         value = by_tally(queries.small.at(grain), database.small.at(grain), wanted, labels, k)
-        rows.append([f"small, {grain}, {bits} bits", f"{value:.3f}", f"{value / plain:.3f}"])
+        rows.append([f"small, {grain}, {bench.small.grains[grain]} bits", f"{value:.3f}", f"{value / plain:.3f}"])
         for name, hasher in bench.fitted.items():
             if name.endswith(f" {bits} bits"):
                 value = by_tally(hasher.codes(queries.features), hasher.codes(database.features), wanted, labels, k)
