@@ -244,7 +244,7 @@ def after(bench: Bench, domain: Domain, size: int, seed: int, width: int) -> dic
     found["nearest picture learned from, float"] = [np.nan, np.nan, told_by_floats]
     before = [bench.codes(rows[:, width:]).at("thing") for rows in (domain.asked, learned)]
     own = float(precision(of_sides(*before, domain.of_asked, labels), 1).mean())
-    found["photo, thing, 64 bits"] = [np.nan, np.nan, own]
+    found[f"photo, thing, {before[0].grains.bits} bits"] = [np.nan, np.nan, own]
     head = bench.fitted(domain, size, seed)
     asked, searched, known = (bench.codes(head.outputs(r)) for r in (domain.asked, domain.searched, learned))
     for grain in bench.base.grains:

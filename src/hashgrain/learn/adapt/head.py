@@ -46,36 +46,35 @@ def unit(rows: Rows) -> Rows:
 
 
 def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
-    """The head for rows (n, features + outputs) of pictures with labels at some grains."""
-    own = np.ascontiguousarray(rows[:, -grains.bits :])
+    """The head for rows (n, features + outputs) of pictures with labels at some grains. Bits past the finest of these
+    grains, which tell pictures apart, stay as they are."""
+    own = rows[:, -grains.bits :]
     mean = unit(rows[:, : -grains.bits]).mean(axis=0)
+    taught = grains.up_to(list(levels)[-1])
     nothing = np.empty((0, rows.shape[1]), np.float32)
-    material = Material(inputs_of(rows, mean), teachers(own, levels, grains, recipe), nothing, nothing, own)
-    finer = (FINER,) * (len(grains) - 1)
+    start = np.ascontiguousarray(own[:, : taught.bits])
+    material = Material(inputs_of(rows, mean), teachers(own, levels, taught, recipe), nothing, nothing, start)
+    finer = (FINER,) * (len(taught) - 1)
     settings = Settings(
         steps=recipe.steps,
         batch=recipe.batch,
         rate=recipe.learning_rate,
         code_temperatures=(COARSEST, *finer) if finer else (FINER,),
     )
-    layer = distill(material, list(grains.values()), recipe.seed, settings)
-    weight = layer.weight.detach().numpy().T.astype(np.float16).astype(np.float32)
-    return AdaptedHead(mean, np.ascontiguousarray(weight), layer.bias.detach().numpy())
+    layer = distill(material, list(taught.values()), recipe.seed, settings)
+    weight, bias = np.zeros((rows.shape[1], grains.bits), np.float32), np.zeros(grains.bits, np.float32)
+    weight[:, : taught.bits] = layer.weight.detach().numpy().T.astype(np.float16)
+    bias[: taught.bits] = layer.bias.detach().numpy()
+    return AdaptedHead(mean, weight, bias)
 
 
-def teachers(own: Rows, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> list[Rows]:
-    """For each grain vectors whose cosine its bits are to rank by: the model's own outputs beside the labels.
-
-    A grain that labels teach has its own; the finest has those of the finest labels, at less weight.
-    """
+def teachers(own: Rows, levels: Mapping[str, GrainLabels], taught: Grains, recipe: Adaptation) -> list[Rows]:
+    """For each grain vectors whose cosine its bits are to rank by: the model's own outputs, beside the labels where
+    the grain has some."""
     found = []
-    finest = list(levels)[-1]
-    for grain, bits in grains.items():
+    for grain, bits in taught.items():
         parts = [unit(own[:, :bits])]
-        taught = grain if grain in levels else finest if grain == grains.finest else None
-        if taught is not None:
-            weight = recipe.label_weight if taught == grain else recipe.look_weight
-            labels = levels[taught]
-            parts.append(weight * unit(labels.hot(np.arange(len(own)))))
+        if grain in levels:
+            parts.append(recipe.label_weight * unit(levels[grain].hot(np.arange(len(own)))))
         found.append(unit(np.concatenate(parts, axis=1)))
     return found

@@ -22,14 +22,13 @@ class Adaptation:
     backbone: str = "bundle:default"  # the model that is adapted: bundle:NAME, or bundle:FOLDER
     held_out: int = 10  # pictures of each class kept for figures and words at most, and never more than a fifth
     label_weight: float = 2.0  # of sharing a label, beside how alike the model finds two pictures
-    look_weight: float = 0.5  # the same for the finest grain, which is for telling pictures apart
     steps: int = 400
     batch: int = 384
     learning_rate: float = 0.05
     seed: int = 1
 
     def __post_init__(self) -> None:
-        least = {"held_out": 0, "label_weight": 0, "look_weight": 0, "steps": 1, "batch": 2, "seed": 0}
+        least = {"held_out": 0, "label_weight": 0, "steps": 1, "batch": 2, "seed": 0}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise TrainingError(f"recipe {NAME}: {name} is {getattr(self, name)}, and must be {low} or more")

@@ -93,7 +93,7 @@ def edits_of(content: bytes, size: tuple[int, int]) -> Iterator[tuple[str, NDArr
 
 def reads_words(bundle: Bundle) -> bool:
     """Whether it is searched by phrases, by a table or by a network of its own."""
-    return KEY in bundle.others or getattr(bundle, "text_tower", None) is not None
+    return KEY in bundle.others or bundle.text_tower is not None
 
 
 def queries_in_words(base: Bundle, before: Codes, after: Codes) -> dict[str, Any]:
