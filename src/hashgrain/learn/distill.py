@@ -48,8 +48,15 @@ class Material:
     right: Features
 
 
-def distill(material: Material, bits: Sequence[int], seed: int, settings: Settings | None = None) -> torch.nn.Linear:
-    """The head: its outputs are the bits of the finest grain, where they are >= 0."""
+def distill(
+    material: Material,
+    bits: Sequence[int],
+    seed: int,
+    settings: Settings | None = None,
+    first: NDArray[np.float32] | None = None,
+) -> torch.nn.Linear:
+    """The head: its outputs are the bits of the finest grain, where they are >= 0. It starts from the weights `first`
+    (bits, inputs), or from random ones."""
     s = settings or Settings()
     torch.manual_seed(seed)
     draw = torch.Generator().manual_seed(seed)
@@ -57,6 +64,8 @@ def distill(material: Material, bits: Sequence[int], seed: int, settings: Settin
     teachers = [torch.from_numpy(each) for each in material.teachers]
     head = torch.nn.Linear(inputs.shape[1], bits[-1])
     torch.nn.init.normal_(head.weight, 0, s.spread)
+    if first is not None:
+        head.weight.data = torch.from_numpy(first)
     optimizer = torch.optim.AdamW(head.parameters(), s.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.rate, total_steps=s.steps)
     batch, pairs = min(s.batch, len(inputs)), min(s.batch, len(left))

@@ -155,6 +155,38 @@ def from_pixels(
     return bytes(model.SerializeToString())
 
 
+def text_graph(graph: bytes, ids: str, mask: str | None, given: str, length: int, width: int) -> bytes:
+    """The graph of somebody's text network as one of ours: int64 `ids` (n, length), and `mask` where it takes one, in,
+    `features` out."""
+    import onnx
+    from onnx import TensorProto, compose, helper
+
+    model = compose.add_prefix(onnx.load_from_string(graph), "given.")
+    del model.graph.value_info[:]
+    takes = {"ids": ids, **({"mask": mask} if mask else {})}
+    before = [helper.make_node("Identity", [name], [f"given.{its}"]) for name, its in takes.items()]
+    whole = [*before, *model.graph.node, helper.make_node("Identity", [f"given.{given}"], [FEATURES])]
+    del model.graph.node[:], model.graph.input[:], model.graph.output[:]
+    model.graph.node.extend(whole)
+    model.graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", length]) for name in takes
+    )
+    model.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", width]))
+    cut_behind(model.graph, {FEATURES})
+    return bytes(model.SerializeToString())
+
+
+def without_features(graph: bytes) -> bytes:
+    """The graph with `outputs` alone."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    kept = [output for output in model.graph.output if output.name == OUTPUTS]
+    del model.graph.output[:]
+    model.graph.output.extend(map(_copied, kept))
+    return bytes(model.SerializeToString())
+
+
 def _normalizing(planes: Planes) -> tuple[list[Any], list[Any]]:
     """From `pixels` to `pixels.normal`: nodes, and the numbers they need."""
     from onnx import TensorProto, helper, numpy_helper
