@@ -1,4 +1,5 @@
-"""The bundle: a trained model as data. `model.onnx` computes, `model.json` says what it means.
+"""The bundle: a trained model as data. `model.onnx` computes, `model.json` says what it means; `text.onnx` and
+`tokenizer.json` stand beside them where the model reads phrases by a network of its own.
 
 Nothing in a bundle is code we run: the graph is ONNX, loaded from memory and checked before (graph_check.py); the rest
 is JSON. Both are capped in size and checked against the digests before use.
@@ -11,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,25 @@ from hashgrain import files, inside
 from hashgrain.codes import Grains
 from hashgrain.encoder import description
 from hashgrain.encoder.description import FORMAT, Calibration, Threshold
-from hashgrain.encoder.graph_check import check_graph
+from hashgrain.encoder.graph_check import IDS, check_graph
+from hashgrain.encoder.tower import KEY as TOWER
 from hashgrain.encoder.tower import TextTower
 from hashgrain.errors import BundleError
 from hashgrain.models.assembly import assembled, is_assembled
 
 MAX_ONNX_BYTES = 1 << 30
 MAX_JSON_BYTES = 16 << 20
+MAX_TEXT_BYTES = 3 << 29
+MAX_TOKENIZER_BYTES = 64 << 20
 SHIPPED = Path(__file__).parent.parent / "models"
 DEFAULT = "photo"  # what "default" stands for, unless the environment names another model of the package
 CHOICE = "HASHGRAIN_MODEL"
 FOLDER = "model"  # of a library, where its copy stands
 GRAPH, DESCRIPTION = "model.onnx", "model.json"
-NEXT = "model.next.onnx"  # a graph that is not yet, or was just, made the bundle's by the description
+TEXT, TOKENIZER = "text.onnx", "tokenizer.json"
+# The files that a description means by their digests, and how each is called that is not yet, or was just, made the
+# bundle's by it.
+NEXT = {GRAPH: "model.next.onnx", TEXT: "text.next.onnx", TOKENIZER: "tokenizer.next.json"}
 ATTEMPTS = 10  # to read a bundle that others are being written over
 Read = Callable[[str, int], bytes]
 
@@ -84,6 +91,7 @@ class Bundle:
             **({"calibration": self._calibration_described()} if self.calibration else {}),
             "labels": self.labels,
             "training": self.training,
+            **({TOWER: self.text_tower.described()} if self.text_tower else {}),
             **self.others,
         }
         whole: dict[str, Any] = description.plain(facts)
@@ -93,7 +101,7 @@ class Bundle:
         return {grain: {"whole": each.described()} for grain, each in self.calibration.items()}
 
     def write(self, folder: str | Path) -> Path:
-        """Write the two files, on the disk when it returns. After a crash the folder holds this bundle or the one it
+        """Write its files, on the disk when it returns. After a crash the folder holds this bundle or the one it
         held before, whole."""
         target = Path(folder)
         made = not target.exists()
@@ -132,9 +140,11 @@ class Bundle:
         return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
 
     @classmethod
-    def read_inside(cls, library: str | Path, folder: str = FOLDER) -> Bundle:
-        """The copy in a folder of a library, which may come from a stranger: no link is followed."""
-        return _read(Path(library) / folder, lambda name, cap: inside.read(library, folder, name, cap=cap))
+    def read_inside(cls, library: str | Path, folder: str = FOLDER, *, whole: bool = True) -> Bundle:
+        """The copy in a folder of a library, which may come from a stranger: no link is followed. Unless `whole`, a
+        text tower is read, and checked, when it is asked for."""
+        read: Read = lambda name, cap: inside.read(library, folder, name, cap=cap)  # noqa: E731
+        return _read(Path(library) / folder, read, whole)
 
 
 def shipped_names() -> list[str]:
@@ -162,10 +172,16 @@ def shipped_with(code_digest: str) -> Bundle | None:
     return None
 
 
-def check_bundle(bundle: Bundle) -> None:
-    """Refuse a graph that does more than compute on pixels."""
+def check_bundle(bundle: Bundle, *, text: bool = True) -> None:
+    """Refuse graphs that do more than compute on pixels, or on tokens."""
     if not is_shipped(bundle):
         check_graph(bundle.onnx, f"the graph of model {bundle.name!r}", bits=bundle.grains.bits)
+    if text and bundle.text_tower is not None:
+        check_text_graph(bundle.name, bundle.text_tower, bundle.grains.bits)
+
+
+def check_text_graph(model: str, tower: TextTower, bits: int) -> None:
+    check_graph(tower.onnx, f"the text graph of model {model!r}", bits=bits, takes=IDS)
 
 
 def is_shipped(bundle: Bundle) -> bool:
@@ -189,29 +205,29 @@ def _read_shipped(folder: Path) -> Bundle:
     return _read(folder, read)
 
 
-def _read(folder: Path, read: Read) -> Bundle:
+def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
     """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
     where it did not: the graph may have got its name between two looks for it."""
     text, same = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read), 0
     for _ in range(ATTEMPTS):
         try:
-            return _parsed(folder, text, read)
+            return _parsed(folder, text, read, whole)
         except BundleError:
             again = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
             same = same + 1 if again == text else 0
             if same > 1:
                 raise
             text = again
-    return _parsed(folder, text, read)
+    return _parsed(folder, text, read, whole)
 
 
-def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
+def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
     described = description.parse(text, folder / DESCRIPTION)
     facts = description.checked(described, folder / DESCRIPTION)
-    onnx = _graph(folder, read, str(described.get("onnx_sha256")))
+    digests = _digests(described)
     bundle = Bundle(
         name=facts.name,
-        onnx=onnx,
+        onnx=_meant(folder, read, GRAPH, digests[GRAPH]),
         grains=facts.grains,
         size=facts.size,
         words=facts.words,
@@ -220,38 +236,74 @@ def _parsed(folder: Path, text: bytes, read: Read) -> Bundle:
         training=facts.training,
         fit=facts.fit,
         others=facts.others,
+        text_tower=None if facts.tower is None else _tower(folder, read, facts.tower, whole),
     )
-    bundle.__dict__["onnx_sha256"] = described.get("onnx_sha256")  # _graph has compared them
+    bundle.__dict__["onnx_sha256"] = described.get("onnx_sha256")  # _meant has compared them
     old = described["format"] == 1
     expected = {"digest" if old else "code_digest": bundle.code_digest}
     if not old or "bundle_digest" in described:
         expected["bundle_digest"] = description.bundle_digest(described)
     if any(described.get(key) != digest for key, digest in expected.items()):
-        raise BundleError(
-            f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
-        )
+        raise _altered(folder)
     # Whoever reads a bundle may hand its graph to other programs than the encoder, such as those that make it smaller.
-    check_bundle(bundle)
+    check_bundle(bundle, text=whole)
     return bundle
 
 
-def _graph(folder: Path, read: Read, digest: str) -> bytes:
-    """The graph that the description means: a crash may have left it under the name it is written by."""
-    altered = BundleError(
-        f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
-    )
-    problem = altered
+def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> TextTower:
+    def load(name: str) -> bytes:
+        content = _meant(folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(told, f"{name}_sha256"))
+        if len(content) != getattr(told, f"{name}_bytes"):
+            raise _altered(folder)
+        return content
+
+    def load_later(name: str) -> bytes:
+        try:
+            return load(name)
+        except BundleError as error:
+            raise BundleError(f"{error}; if the model of the library was just changed, open it again") from None
+
+    if whole:
+        return TextTower(load("onnx"), load("tokenizer"), told.length, told.pad, told.lower)
+    return TextTower.stored(asdict(told), load_later)
+
+
+def _meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
+    """The file that the description means: a crash may have left it under the name it is written by."""
+    problem = _altered(folder)
     try:
-        onnx = _read_file(folder, GRAPH, MAX_ONNX_BYTES, read)
-        if hashlib.sha256(onnx).hexdigest() == digest:
-            return onnx
+        content = _read_file(folder, name, _cap(name), read)
+        if hashlib.sha256(content).hexdigest() == digest:
+            return content
     except BundleError as error:
         problem = error
     with suppress(BundleError):
-        left = _read_file(folder, NEXT, MAX_ONNX_BYTES, read)
+        left = _read_file(folder, NEXT[name], _cap(name), read)
         if hashlib.sha256(left).hexdigest() == digest:
             return left
     raise problem
+
+
+def _altered(folder: Path) -> BundleError:
+    return BundleError(
+        f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
+    )
+
+
+def _digests(described: Mapping[str, Any]) -> dict[str, str]:
+    """The files that a description means, which may hold any nonsense."""
+    tower = described.get(TOWER)
+    told = tower if isinstance(tower, dict) else {}
+    found = {
+        GRAPH: described.get("onnx_sha256"),
+        TEXT: told.get("onnx_sha256"),
+        TOKENIZER: told.get("tokenizer_sha256"),
+    }
+    return {name: str(digest) for name, digest in found.items() if name == GRAPH or digest is not None}
+
+
+def _cap(name: str) -> int:
+    return {GRAPH: MAX_ONNX_BYTES, TEXT: MAX_TEXT_BYTES, TOKENIZER: MAX_TOKENIZER_BYTES}[name]
 
 
 def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
@@ -264,35 +316,48 @@ def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
 
 
 def _write(folder: Path, below: tuple[str, ...], bundle: Bundle) -> None:
-    """The new graph stands beside the old one until the description, replaced in one step, means the new one."""
-    text = json.dumps(bundle.described(), indent=1, allow_nan=False) + "\n"
+    """New files stand beside the old ones until the description, replaced in one step, means them."""
+    described = bundle.described()
+    text = json.dumps(described, indent=1, allow_nan=False) + "\n"
+    contents = {GRAPH: bundle.onnx}
+    if bundle.text_tower is not None:
+        contents |= {TEXT: bundle.text_tower.onnx, TOKENIZER: bundle.text_tower.tokenizer}
     try:
         _settle(folder, below)
-        inside.write(folder, *below, NEXT, data=bundle.onnx)
+        for name, content in contents.items():
+            inside.write(folder, *below, NEXT[name], data=content)
         inside.write(folder, *below, DESCRIPTION, data=text.encode())
     except OSError:
         with suppress(OSError):
             _settle(folder, below)
         raise
-    inside.rename(folder, below, NEXT, GRAPH)
+    for name in contents:
+        inside.rename(folder, below, NEXT[name], name)
+    for name in {TEXT, TOKENIZER}.difference(contents).intersection(inside.names(folder, *below)):
+        with suppress(OSError):  # of a bundle that stood here; nobody takes it for one of this
+            inside.remove(folder, *below, name)
     inside.sync_names(folder, *below)
 
 
 def _settle(folder: Path, below: tuple[str, ...]) -> None:
-    """What a write that did not end left: the graph takes its place if the description means it, or is removed."""
-    try:
-        left = inside.read(folder, *below, NEXT, cap=MAX_ONNX_BYTES)
-    except FileNotFoundError:
-        return
-    except (inside.LinkError, files.NotRegularError):  # no work of ours; writing replaces it or says why not
-        return
+    """What a write that did not end left: a file takes its place if the description means it, or is removed."""
+    for name, aside in NEXT.items():
+        try:
+            left = inside.read(folder, *below, aside, cap=_cap(name))
+        except FileNotFoundError:
+            continue
+        except (inside.LinkError, files.NotRegularError):  # no work of ours; writing replaces it or says why not
+            continue
+        if hashlib.sha256(left).hexdigest() == _digests(_described(folder, below)).get(name):
+            inside.rename(folder, below, aside, name)
+            inside.sync_names(folder, *below)
+        else:
+            inside.remove(folder, *below, aside)
+
+
+def _described(folder: Path, below: tuple[str, ...]) -> dict[str, Any]:
     try:
         text = inside.read(folder, *below, DESCRIPTION, cap=MAX_JSON_BYTES)
-        meant = description.parse(text, folder / DESCRIPTION).get("onnx_sha256")
+        return description.parse(text, folder / DESCRIPTION)
     except (FileNotFoundError, inside.LinkError, files.NotRegularError, files.TooLargeError, BundleError):
-        meant = None
-    if hashlib.sha256(left).hexdigest() == meant:
-        inside.rename(folder, below, NEXT, GRAPH)
-        inside.sync_names(folder, *below)
-    else:
-        inside.remove(folder, *below, NEXT)
+        return {}

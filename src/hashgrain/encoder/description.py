@@ -12,23 +12,27 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hashgrain.codes import Grains, words_for
+from hashgrain.encoder.tower import KEY as TOWER
 from hashgrain.errors import BundleError, CodesError
 
 FORMAT = 2
 MAX_INPUT_EDGE = 2048
 MAX_NAME = 200
 MAX_LABEL = 1000
+MAX_TOKENS = 4096  # of a phrase
+MAX_ID = (1 << 31) - 1
+MAX_SIZE = 1 << 40  # of a file; what is read has its own caps
 MAX_DEPTH = 32  # of nesting, in what a bundle says of its training
 WORDS = ("same", "near", "related")  # closest first; whatever none of them holds for is "far"
 SQUASHED = "squash"  # the one way a picture is fitted to the input today; the default where `fit` is not given
 _OURS = "format name code_digest bundle_digest onnx_sha256 grains input fit words calibration labels training"
-OURS = frozenset([*_OURS.split(), "digest"])  # the last is of format 1
+OURS = frozenset([*_OURS.split(), TOWER, "digest"])  # the last is of format 1
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,19 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Tower:
+    """What is said of a text tower, whose files stand beside."""
+
+    onnx_sha256: str
+    onnx_bytes: int
+    tokenizer_sha256: str
+    tokenizer_bytes: int
+    length: int
+    pad: int
+    lower: bool
+
+
+@dataclass(frozen=True)
 class Description:
     name: str
     grains: Grains
@@ -68,6 +85,7 @@ class Description:
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of a later version; they decide no codes
+    tower: Tower | None = None
 
 
 def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: str | None) -> str:
@@ -128,6 +146,7 @@ def checked(described: Mapping[str, Any], path: Path) -> Description:
             labels=_labels(_object(described["labels"], "labels"), grains),
             training=_shallow(_object(described.get("training", {}), "training")),
             others={key: _shallow(value) for key, value in described.items() if key not in OURS},
+            tower=_tower(_object(described[TOWER], TOWER)) if TOWER in described else None,
         )
     except KeyError as error:
         raise BundleError(f"{path} is not a description we can use (no {error})") from None
@@ -188,6 +207,25 @@ def _labels(labels: Mapping[str, Any], grains: Grains) -> dict[str, dict[str, st
                 raise ValueError(f"the code of label {_cut(label)!r}: {_cut(prototype)!r}")
         found[grain] = dict(codes)
     return found
+
+
+def _tower(told: Mapping[str, Any]) -> Tower:
+    names = [each.name for each in fields(Tower)]
+    if missing := [name for name in names if name not in told]:
+        raise ValueError(f"{TOWER} has no {missing[0]}")
+    if len(told) > len(names):  # a tower that is read in a way unknown here would find other pictures
+        raise ValueError(f"{TOWER} says more than is known here: upgrade hashgrain")
+    for name in ("onnx_sha256", "tokenizer_sha256"):
+        if not isinstance(told[name], str) or not re.fullmatch("[0-9a-f]{64}", told[name]):
+            raise ValueError(f"{name} of {TOWER} is {_cut(told[name])}")
+    size = (1, MAX_SIZE)
+    bounds = {"onnx_bytes": size, "tokenizer_bytes": size, "length": (1, MAX_TOKENS), "pad": (0, MAX_ID)}
+    for name, (least, most) in bounds.items():
+        if not _is_count(told[name], least, most):
+            raise ValueError(f"{name} of {TOWER} is {_cut(told[name])}; it is a number from {least} to {most:,}")
+    if not isinstance(told["lower"], bool):
+        raise ValueError(f"lower of {TOWER} is {_cut(told['lower'])}")
+    return Tower(**told)
 
 
 def _size(taken: Mapping[str, Any]) -> tuple[int, int]:

@@ -34,7 +34,7 @@ class Encoder:
         if not is_shipped(bundle):
             from hashgrain.encoder.trial import check_by_trial  # for strangers only
 
-            check_bundle(bundle)
+            check_bundle(bundle, text=False)
             check_by_trial(bundle)
             self._run_batch = run_within_limits
         # The cores that decode_workers() leaves: with more, network and decoders only take turns.

@@ -1,14 +1,15 @@
 """What a graph may hold, found out from its bytes before anything else reads them.
 
-A graph of a stranger is data for a large C++ program. Three things in it would do more than compute on pictures, and
+A graph of a stranger is data for a large C++ program. Three things in it would do more than compute on inputs, and
 none of them is in what we write, so they are refused: data outside the file (`external_data`, read from wherever it
 names), operators of other domains (code of plug-ins; some read files), and control flow (`If`, `Loop`, `Scan`: time
 without bound). Local functions and training graphs could hold the same, and are refused whole.
 
 One more rule makes a trial worth something (see trial.py): **every size in a graph follows from the number of pictures
-alone**. Operators whose result has as many rows as the pixels say (`NonZero`, `Unique`, `Compress`) are not on the
-list, and inputs that decide a shape (of `Reshape`, `Expand`, `Range` ...) must not be computed from pixels. So what was
-within its limits for a batch is within them for every batch of that size, whatever the pictures.
+alone**, or, in a text graph, from that of the tokens. Operators whose result has as many rows as the pixels say
+(`NonZero`, `Unique`, `Compress`) are not on the list, and inputs that decide a shape (of `Reshape`, `Expand`, `Range`
+...) must not be computed from pixels. So what was within its limits for a batch is within them for every batch of that
+size, whatever the pictures.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ MAX_FEATURES = 65_536  # width of the features under the head
 MAX_DIMENSION = 1 << 40
 OPSETS = range(7, 40)
 FLOAT, UINT8, STRING = 1, 2, 8
+PIXELS, IDS = "pixels", "ids"  # what the graph of pictures and that of phrases take
 # Bytes of an element, by TensorProto.DataType; strings, complex numbers and what is smaller than a byte are not here.
 ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 
@@ -61,7 +63,7 @@ _PLAIN = """
     Shape Sigmoid Sign Sin Sinh Size Softmax Softplus Softsign SpaceToDepth Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu
     Transpose Trilu Where Xor
 """
-# ... and those where some inputs, by their places, decide it too: these must not come from pixels.
+# ... and those where some inputs, by their places, decide it too: these must not come from inputs.
 _SHAPED = """
     CenterCropPad:1 ConstantOfShape:0 Expand:1 OneHot:1 Pad:1,3 Range:0,1,2 Reshape:1 Resize:1,2,3 Slice:1,2,3,4 Split:1
     Squeeze:1 Tile:1,2 TopK:1 Unsqueeze:1 Upsample:1 ReduceL1:1 ReduceL2:1 ReduceLogSum:1 ReduceLogSumExp:1 ReduceMax:1
@@ -73,22 +75,23 @@ SHAPED_BY = {
     for operator, _, places in (each.partition(":") for each in _SHAPED.split())
 }
 FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-FORGETS_PIXELS = frozenset({"Shape", "Size"})
+FORGETS_INPUTS = frozenset({"Shape", "Size"})
 
 
 class _RefusedError(Exception):
     pass
 
 
-def check_graph(graph: bytes, what: str, *, bits: int | None = None) -> None:
-    """Refuse, by a BundleError that starts with `what`, a graph that does more than compute on its pixels.
+def check_graph(graph: bytes, what: str, *, bits: int | None = None, takes: str = PIXELS) -> None:
+    """Refuse, by a BundleError that starts with `what`, a graph that does more than compute on what it takes.
 
-    With `bits`, it must also be the graph of a bundle: `pixels` in, `outputs` of so many bits and `features` out.
+    With `bits`, it must also be the graph of a bundle: `pixels` in, `outputs` of so many bits and `features` out; or,
+    where it takes `ids`, these in and `outputs` out.
     """
     if graph[4:8] == b"ORTM":  # the runtime's own format, which it tells by these bytes and nothing here can read
         raise BundleError(f"{what} is refused: it is in ONNX Runtime's own format; export it as plain ONNX")
     try:
-        _Check(graph).model(bits)
+        _Check(graph, takes).model(bits)
     except _RefusedError as error:
         raise BundleError(
             f"{what} is refused: {error}. Export the model again, with HashGrain or as plain ONNX"
@@ -98,12 +101,13 @@ def check_graph(graph: bytes, what: str, *, bits: int | None = None) -> None:
 
 
 class _Check:
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, graph: bytes, takes: str) -> None:
         self.data = memoryview(graph)
+        self.takes = takes  # its first input
         self.reader = Reader()
         self.tensors = 0
         self.made: set[str] = set()  # names of values that exist so far
-        self.of_pixels: set[str] = set()  # those whose numbers hang on pixels
+        self.of_inputs: set[str] = set()  # those whose numbers hang on pixels, or ids
 
     def model(self, bits: int | None) -> None:
         model = self.reader.read(self.data, MODEL)
@@ -127,7 +131,7 @@ class _Check:
             name, _, _ = self.value(part)
             if name not in self.made:  # a tensor may be listed among the inputs too
                 self.made.add(name)
-                self.of_pixels.add(name)
+                self.of_inputs.add(name)
         for number, part in enumerate(graph.parts(1)):
             self.node(part, number)
         for part in graph.parts(13):
@@ -151,14 +155,16 @@ class _Check:
         if missing:
             raise _RefusedError(f"{where} takes {_shown(missing[0])} before anything gives it")
         for place in SHAPED_BY.get(operator, ()):
-            if place < len(takes) and takes[place] in self.of_pixels:
-                raise _RefusedError(f"{where} has a result whose size hangs on the pixels ({_shown(takes[place])})")
+            if place < len(takes) and takes[place] in self.of_inputs:
+                raise _RefusedError(
+                    f"{where} has a result whose size hangs on the {self.takes} ({_shown(takes[place])})"
+                )
         for name in filter(None, gives):
             if name in self.made:
                 raise _RefusedError(f"{where} gives {_shown(name)}, which exists already")
             self.made.add(name)
-        if operator not in FORGETS_PIXELS and not self.of_pixels.isdisjoint(takes):
-            self.of_pixels.update(filter(None, gives))
+        if operator not in FORGETS_INPUTS and not self.of_inputs.isdisjoint(takes):
+            self.of_inputs.update(filter(None, gives))
 
     def attribute(self, part: memoryview, operator: str, where: str) -> None:
         attribute = self.reader.read(part, ATTRIBUTE)
@@ -216,15 +222,17 @@ class _Check:
             raise _RefusedError(f"nothing makes its output {_shown(missing[0])}")
         if bits is None:
             return
-        if not {"outputs", "features"} <= set(given) or self.of_pixels.isdisjoint({"pixels"}):
-            raise _RefusedError("it must take uint8 `pixels` and give `outputs` and `features`")
-        for name in ("outputs", "features"):
+        wanted = ("outputs", "features") if self.takes == PIXELS else ("outputs",)
+        if not set(wanted) <= set(given) or self.takes not in self.of_inputs:
+            needed = "uint8 `pixels`" if self.takes == PIXELS else "int64 `ids`"
+            raise _RefusedError(f"it must take {needed} and give `{'` and `'.join(wanted)}`")
+        for name in wanted:
             kind, shape = given[name]
             if kind != FLOAT or len(shape) != 2:
                 raise _RefusedError(f"its {name} are of type {kind} and shape {shape}; they must be rows of float32")
         if given["outputs"][1][1] != bits:
             raise _RefusedError(f"it gives {given['outputs'][1][1]} outputs, its grains ask for {bits}")
-        if not 1 <= given["features"][1][1] <= MAX_FEATURES:
+        if "features" in wanted and not 1 <= given["features"][1][1] <= MAX_FEATURES:
             raise _RefusedError(
                 f"its features are {given['features'][1][1]} numbers wide; at most {MAX_FEATURES} may be"
             )

@@ -18,9 +18,68 @@ BATCH = 32  # small enough to stay in cache, large enough to hide the cost of a 
 TRIED = (1, 2, 4, 8, 16, BATCH)
 RUN_SECONDS = 300.0  # for one batch; what took seconds in its trial may be slower on a busy machine
 Arrays = list[NDArray[np.float32]]
+Ids = NDArray[np.int64]
 
 
 def open_session(onnx: bytes, name: str, bits: int, threads: int) -> onnxruntime.InferenceSession:
+    whose = f"the graph of model {name!r}"
+    session = _opened(onnx, whose, threads)
+    takes = {(node.name, node.type) for node in session.get_inputs()}
+    if takes != {("pixels", "tensor(uint8)")} or not {"outputs", "features"} <= _gives(session):
+        raise BundleError(f"{whose} must take uint8 `pixels` and give `outputs` and `features`")
+    _check_bits(session, whose, bits)
+    return session
+
+
+def open_text_session(onnx: bytes, name: str, bits: int, threads: int) -> onnxruntime.InferenceSession:
+    whose = text_graph_of(name)
+    session = _opened(onnx, whose, threads)
+    takes = {(node.name, node.type) for node in session.get_inputs()}
+    ids, mask = ("ids", "tensor(int64)"), ("mask", "tensor(int64)")
+    if not {ids} <= takes <= {ids, mask} or "outputs" not in _gives(session):
+        raise BundleError(f"{whose} must take int64 `ids`, and nothing else but int64 `mask`, and give `outputs`")
+    _check_bits(session, whose, bits)
+    return session
+
+
+def text_graph_of(name: str) -> str:
+    return f"the text graph of model {name!r}"
+
+
+def run(session: onnxruntime.InferenceSession, name: str, wanted: list[str], pixels: NDArray[np.uint8]) -> Arrays:
+    """One batch, through a graph we know."""
+    whose = f"the graph of model {name!r}"
+    try:
+        found: Arrays = session.run(wanted, {"pixels": pixels})
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes
+        raise BundleError(f"{whose} fails while it runs: {first_line(error)}") from None
+    return _checked(found, whose, wanted, len(pixels))
+
+
+def run_within_limits(
+    session: onnxruntime.InferenceSession, name: str, wanted: list[str], pixels: NDArray[np.uint8]
+) -> Arrays:
+    """One batch, through a graph we do not know: of a length that was tried, and ended when it takes too long."""
+    n = len(pixels)
+    length = next(tried for tried in TRIED if tried >= n)
+    filled = np.concatenate([pixels, np.zeros((length - n, *pixels.shape[1:]), np.uint8)]) if length > n else pixels
+    whose = f"the graph of model {name!r}"
+    found = _run_ended(session, whose, wanted, {"pixels": filled})
+    return [array[:n] for array in _checked(found, whose, wanted, length)]
+
+
+def run_text(session: onnxruntime.InferenceSession, name: str, ids: Ids, mask: Ids) -> NDArray[np.float32]:
+    """The outputs (bits,) of one phrase, ended when it takes too long."""
+    whose = text_graph_of(name)
+    takes = {node.name for node in session.get_inputs()}
+    feeds = {key: value[None] for key, value in (("ids", ids), ("mask", mask)) if key in takes}
+    ((outputs,),) = _checked(_run_ended(session, whose, ["outputs"], feeds), whose, ["outputs"], 1)
+    if not np.isfinite(outputs).all():
+        raise BundleError(f"{whose} gives outputs that are no numbers; get the bundle again, or use another")
+    return np.asarray(outputs, np.float32)
+
+
+def _opened(onnx: bytes, whose: str, threads: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -31,57 +90,43 @@ def open_session(onnx: bytes, name: str, bits: int, threads: int) -> onnxruntime
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # never guessed from the bytes
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen unrelated classes for a damaged graph
-        raise BundleError(f"the graph of model {name!r} cannot be loaded: {first_line(error)}") from None
-    takes = {(node.name, node.type) for node in session.get_inputs()}
-    gives = {node.name: node.shape for node in session.get_outputs()}
-    if takes != {("pixels", "tensor(uint8)")} or not {"outputs", "features"} <= set(gives):
-        raise BundleError(f"the graph of model {name!r} must take uint8 `pixels` and give `outputs` and `features`")
-    if gives["outputs"][-1] != bits:
-        raise BundleError(
-            f"the graph of model {name!r} gives {gives['outputs'][-1]} outputs, its grains ask for {bits}"
-        )
-    return session
+        raise BundleError(f"{whose} cannot be loaded: {first_line(error)}") from None
 
 
-def run(session: onnxruntime.InferenceSession, name: str, wanted: list[str], pixels: NDArray[np.uint8]) -> Arrays:
-    """One batch, through a graph we know."""
-    try:
-        found: Arrays = session.run(wanted, {"pixels": pixels})
-    except Exception as error:  # as above
-        raise BundleError(f"the graph of model {name!r} fails while it runs: {first_line(error)}") from None
-    return _checked(found, name, wanted, len(pixels))
+def _gives(session: onnxruntime.InferenceSession) -> set[str]:
+    return {node.name for node in session.get_outputs()}
 
 
-def run_within_limits(
-    session: onnxruntime.InferenceSession, name: str, wanted: list[str], pixels: NDArray[np.uint8]
-) -> Arrays:
-    """One batch, through a graph we do not know: of a length that was tried, and ended when it takes too long."""
+def _check_bits(session: onnxruntime.InferenceSession, whose: str, bits: int) -> None:
+    (width,) = (node.shape[-1] if node.shape else 0 for node in session.get_outputs() if node.name == "outputs")
+    if width != bits:
+        raise BundleError(f"{whose} gives {width} outputs, its grains ask for {bits}")
+
+
+def _run_ended(session: onnxruntime.InferenceSession, whose: str, wanted: list[str], feeds: dict[str, Any]) -> Arrays:
     import onnxruntime
 
-    n = len(pixels)
-    length = next(tried for tried in TRIED if tried >= n)
-    filled = np.concatenate([pixels, np.zeros((length - n, *pixels.shape[1:]), np.uint8)]) if length > n else pixels
     options: Any = onnxruntime.RunOptions()
     timer = threading.Timer(RUN_SECONDS, setattr, (options, "terminate", True))
     timer.daemon = True
     timer.start()
     try:
-        found: Arrays = session.run(wanted, {"pixels": filled}, options)
+        found: Arrays = session.run(wanted, feeds, options)
     except Exception as error:  # as above
         took = f" (ended after {RUN_SECONDS:g} s)" if options.terminate else ""
-        raise BundleError(f"the graph of model {name!r} fails while it runs{took}: {first_line(error)}") from None
+        raise BundleError(f"{whose} fails while it runs{took}: {first_line(error)}") from None
     finally:
         timer.cancel()
-    return [array[:n] for array in _checked(found, name, wanted, length)]
+    return found
 
 
-def _checked(found: Arrays, name: str, wanted: list[str], rows: int) -> Arrays:
+def _checked(found: Arrays, whose: str, wanted: list[str], rows: int) -> Arrays:
     for output, array in zip(wanted, found, strict=True):
         if array.dtype != np.float32 or array.ndim != 2 or len(array) != rows:
             raise BundleError(
-                f"the graph of model {name!r} gives {output} {array.dtype} {array.shape} for {rows} pictures;"
+                f"{whose} gives {output} {array.dtype} {array.shape} for {rows} of its inputs;"
                 " they must be rows of float32, one for each"
             )
     return found

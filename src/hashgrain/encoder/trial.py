@@ -25,11 +25,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hashgrain import files
-from hashgrain.encoder.session import BATCH, TRIED, first_line, open_session, run
+from hashgrain.encoder.session import (
+    BATCH,
+    TRIED,
+    first_line,
+    open_session,
+    open_text_session,
+    run,
+    run_text,
+    text_graph_of,
+)
 from hashgrain.errors import BundleError
 
 if TYPE_CHECKING:
     from hashgrain.encoder.bundle import Bundle
+    from hashgrain.encoder.tower import TextTower
 
 VERSION = 1  # of what a trial asks; a new one makes every verdict before it void
 SECONDS = 300.0  # for all of it; the runs of a large network, 63 pictures in all, take some tens
@@ -37,6 +47,7 @@ CPU_SECONDS = 1200
 BASE_MEMORY = 4 << 30  # address space, of which libraries and the stacks of threads reserve more than they use
 PER_GRAPH_BYTE = 4  # weights as they are read, as the runtime keeps them, and as it lays them out anew
 PER_PIXEL = 3 * 4 * 32  # 32 maps of floats as large as the picture, at once
+PER_TOKEN_PAIR = 4 * 64  # a float for each two tokens, in 64 maps at once
 MAX_MEMORY = 32 << 30
 MAX_THREADS = 8
 MAX_ANSWER = 1 << 16
@@ -57,21 +68,39 @@ class Limits:
     seconds: float = SECONDS
     cpu_seconds: int = CPU_SECONDS
     threads: int = min(MAX_THREADS, os.cpu_count() or 1)
+    length: int = 0  # tokens of a phrase, where the graph takes these; it takes pictures else
+
+    @property
+    def whose(self) -> str:
+        return text_graph_of(self.name) if self.length else f"the graph of model {self.name!r}"
 
 
 def check_by_trial(bundle: Bundle, limits: Limits | None = None) -> None:
     """Refuse, by a BundleError, a graph that fails or does not keep within its limits."""
-    limits = limits or limits_of(bundle)
-    verdict = _verdict_file(bundle)
+    facts = [bundle.onnx_sha256, list(bundle.size), bundle.grains.bits, TRIED]
+    _check(bundle.onnx, facts, limits or limits_of(bundle))
+
+
+def check_text_by_trial(bundle: Bundle, tower: TextTower) -> None:
+    """The same of the graph that reads phrases. What an id says decides no size and no step, so one phrase will do."""
+    need = BASE_MEMORY + PER_GRAPH_BYTE * len(tower.onnx) + tower.length**2 * PER_TOKEN_PAIR
+    limits = Limits(
+        bundle.name, bundle.grains.bits, bundle.size, len(tower.onnx), min(need, MAX_MEMORY), length=tower.length
+    )
+    _check(tower.onnx, ["text", tower.onnx_sha256, tower.length, bundle.grains.bits], limits)
+
+
+def _check(onnx: bytes, facts: list[Any], limits: Limits) -> None:
+    verdict = _verdict_file(facts)
     if verdict and _passed(verdict):
         return
-    answer = _try(bundle.onnx, limits)
+    answer = _try(onnx, limits)
     if "refused" in answer:
         raise BundleError(answer["refused"])
     if verdict:
         with contextlib.suppress(OSError):  # it only costs the next process another trial
             verdict.parent.mkdir(parents=True, exist_ok=True)
-            files.write_atomically(verdict, json.dumps({"passed": True, "model": bundle.name, **answer}).encode())
+            files.write_atomically(verdict, json.dumps({"passed": True, "model": limits.name, **answer}).encode())
 
 
 def limits_of(bundle: Bundle) -> Limits:
@@ -82,7 +111,7 @@ def limits_of(bundle: Bundle) -> Limits:
 
 def _try(onnx: bytes, limits: Limits) -> dict[str, Any]:
     """What the process answers, or why there is no answer."""
-    whose = f"the graph of model {limits.name!r}"
+    whose = limits.whose
     here = str(Path(__file__).parent.parent.parent)
     # A thread pool of a linear algebra library would only eat into the memory cap.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -137,7 +166,7 @@ def serve(described: str) -> None:
     except BundleError as error:
         answer = {"refused": str(error)}
     except Exception as error:  # whatever it is, the parent must hear of it
-        answer = {"refused": f"the graph of model {limits.name!r} was tried, and failed: {first_line(error)}"}
+        answer = {"refused": f"{limits.whose} was tried, and failed: {first_line(error)}"}
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()
     os._exit(0)
@@ -145,11 +174,16 @@ def serve(described: str) -> None:
 
 def _run(onnx: bytes, limits: Limits) -> dict[str, Any]:
     started = time.monotonic()
-    width, height = limits.size
-    session = open_session(onnx, limits.name, limits.bits, limits.threads)
-    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, height, width, 3), np.uint8)
-    for length in TRIED:
-        run(session, limits.name, ["outputs", "features"], pixels[:length])
+    if limits.length:
+        session = open_text_session(onnx, limits.name, limits.bits, limits.threads)
+        ids = np.zeros(limits.length, np.int64)
+        run_text(session, limits.name, ids, np.ones_like(ids))
+    else:
+        width, height = limits.size
+        session = open_session(onnx, limits.name, limits.bits, limits.threads)
+        pixels = np.random.default_rng(0).integers(0, 256, (BATCH, height, width, 3), np.uint8)
+        for length in TRIED:
+            run(session, limits.name, ["outputs", "features"], pixels[:length])
     return {"seconds": round(time.monotonic() - started, 3), "peak": _peak()}
 
 
@@ -188,12 +222,12 @@ def _peak() -> int | None:
     return most if sys.platform == "darwin" else most << 10
 
 
-def _verdict_file(bundle: Bundle) -> Path | None:
-    """Where the verdict on this graph stands, on this runtime and under these limits; None without a cache folder."""
+def _verdict_file(facts: list[Any]) -> Path | None:
+    """Where the verdict on a graph stands, on this runtime and under these limits; None without a cache folder."""
     import onnxruntime
     from platformdirs import user_cache_path
 
-    facts = [VERSION, onnxruntime.__version__, bundle.onnx_sha256, list(bundle.size), bundle.grains.bits, TRIED]
+    facts = [VERSION, onnxruntime.__version__, *facts]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     try:
         return user_cache_path("hashgrain") / "models" / f"{key}.json"

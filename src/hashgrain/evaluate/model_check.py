@@ -8,6 +8,7 @@ pictures are found again is told, not judged: what is enough depends on the use.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,8 @@ from PIL import Image
 
 from hashgrain.codes import Codes
 from hashgrain.encoder import Bundle, Encoder
-from hashgrain.errors import CodesError, ImageError
+from hashgrain.encoder.text_encoder import TextEncoder
+from hashgrain.errors import BundleError, CodesError, ImageError, QueryError
 from hashgrain.evaluate.health import code_health
 from hashgrain.evaluate.near_copies import near_copy_recall
 from hashgrain.images import open_picture
@@ -28,6 +30,7 @@ LEAST_DISTINCT = 0.9  # distinct codes among distinct pictures, at the finest gr
 NEAR_ZERO = 1e-4  # of the outputs' own spread: what another processor's rounding may carry over zero
 MOST_NEAR_ZERO = 1e-3  # share of outputs; of a bell curve as wide as the spread, 8e-5 lie so near
 ALONE = 32  # pictures that are also encoded one by one
+PHRASES = ("a dog in the snow", "a red car", "two people at a table")
 Pixels = NDArray[np.uint8]
 
 
@@ -62,6 +65,7 @@ def check_model(encoder: Encoder, pictures: Sequence[Image.Image]) -> list[Findi
         *_bits(codes[np.sort(first)]),
         _distinct(codes[np.sort(first)]),
         _near_copies(encoder.encode, [picture.convert("RGB") for picture in pictures]),
+        *_text(encoder.bundle),
     ]
 
 
@@ -145,6 +149,23 @@ def _judged(finding: Finding, pictures: int) -> Finding:
         return finding
     reason = f"{finding.reason}; not judged on {pictures} different pictures, that takes {FEWEST}"
     return Finding(finding.name, None, reason, finding.figures)
+
+
+def _text(bundle: Bundle) -> Iterator[Finding]:
+    """Whether a text tower, if the model brings one, tells phrases apart."""
+    if bundle.text_tower is None:
+        return
+    try:
+        with closing(TextEncoder(bundle)) as text_encoder:
+            outputs = np.stack([text_encoder.read(phrase).outputs for phrase in PHRASES])
+    except QueryError as error:  # the package that reads is missing, or it reads another language
+        yield Finding("text", None, f"not judged: {error}")
+    except BundleError as error:
+        yield Finding("text", False, str(error))
+    else:
+        distinct = len(np.unique(outputs, axis=0))
+        reason = f"{distinct} different outputs of {len(PHRASES)} phrases (allowed: as many as there are phrases)"
+        yield Finding("text", distinct == len(PHRASES), reason, {"distinct": distinct})
 
 
 def _near_copies(encode: Callable[[list[Image.Image]], Codes], pictures: Sequence[Image.Image]) -> Finding:

@@ -19,6 +19,7 @@ from hashgrain.store import Snapshot
 
 if TYPE_CHECKING:
     from hashgrain.models.phrases import Phrase
+    from hashgrain.models.sentences import Sentence
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Explained:
     items: int  # in the library
     total: int  # how many are within the distance asked for, or were found
     seconds: Mapping[str, float]  # encode, open, filter, search, fetch
-    phrase: Phrase | None = None  # how the words of the question were read
+    phrase: Phrase | Sentence | None = None  # how the words of the question were read
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -27,6 +27,7 @@ from hashgrain.search import Hit, check_k
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 if TYPE_CHECKING:
+    from hashgrain.encoder.text_encoder import TextEncoder
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
     from hashgrain.library.wording import Worded
@@ -106,6 +107,13 @@ class Library:
         """The model of this library, loaded on first use: searching by id or code does not need it."""
         return Encoder(self.bundle)
 
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The text tower of this library's model, loaded on first use."""
+        from hashgrain.encoder.text_encoder import TextEncoder
+
+        return TextEncoder(self.bundle)
+
     def __len__(self) -> int:
         with self.store.snapshot() as snapshot:
             return len(snapshot)
@@ -124,6 +132,8 @@ class Library:
             if self._indexing is not None:
                 self._indexing.join()
         finally:
+            if "text_encoder" in self.__dict__:
+                self.text_encoder.close()
             self.store.close()
 
     def add(
@@ -328,9 +338,11 @@ class Library:
 
     def words(self, text: str) -> Worded:
         """A phrase as it is asked with: `phrase`, how it was read, its real-valued `outputs`, and its `code`."""
-        from hashgrain.library.wording import worded  # the dictionary is loaded when it is used
+        from hashgrain.library import wording  # the dictionary is loaded when it is used
 
-        return worded(self.bundle, text)
+        if self.bundle.text_tower is None:
+            return wording.worded(self.bundle, text)
+        return wording.sentence(self.text_encoder, text)
 
     def code(self, query: Any, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Codes:
         """The code that `search` would ask with, of a picture or of the id of an item."""
@@ -399,6 +411,7 @@ class Library:
             **self.store.info(),
             "bytes of indexes": self.indexes.bytes(),
             "model": self.bundle.name,
+            "reads": models.reads(self.bundle),
             "unreadable files": len(self.store.refusals()),
             "kept out": len(self.store.exclusions()),
         }

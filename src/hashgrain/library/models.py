@@ -23,7 +23,7 @@ def own_bundle(store: Store) -> Bundle:
     problem = f"{store.path / FOLDER} is another model"
     for folder in (FOLDER, NEXT):
         try:
-            bundle = Bundle.read_inside(store.path, folder)
+            bundle = Bundle.read_inside(store.path, folder, whole=False)
         except BundleError as error:
             problem = str(error) if folder == FOLDER else problem
         else:
@@ -36,6 +36,15 @@ def own_bundle(store: Store) -> Bundle:
             f" {store.path / FOLDER}, or encode its pictures anew: hashgrain rebuild {store.path} --model BUNDLE"
         )
     return packaged
+
+
+def reads(bundle: Bundle) -> str:
+    """What a model makes of the words of a question."""
+    from hashgrain.models.text import KEY
+
+    if bundle.text_tower is not None:
+        return "sentences"
+    return "nouns" if KEY in bundle.others else "no words"
 
 
 def settle(store: Store) -> None:
@@ -53,7 +62,7 @@ def settle(store: Store) -> None:
 
 def mend(store: Store) -> None:
     """Put a sound copy of the model where there is none, if the package has it."""
-    packaged = _packaged(store.digest)
+    packaged = _packaged_for(store)
     if packaged is not None and not _copy_is_sound(store):
         packaged.write_inside(store.path, FOLDER)
 
@@ -69,7 +78,7 @@ def problems(store: Store) -> list[Problem]:
         Bundle.read_inside(store.path)
     except BundleError as error:
         reason = str(error)
-    if _packaged(store.digest) is not None:
+    if _packaged_for(store) is not None:
         return [Problem(str(store.path / FOLDER), reason, f"hashgrain rebuild {store.path}")]
     remedy = f"put the bundle back, or encode anew: hashgrain rebuild {store.path} --model BUNDLE"
     return [Problem(str(store.path / FOLDER), reason, remedy)]
@@ -79,6 +88,14 @@ def _copy_is_sound(store: Store) -> bool:
     with suppress(BundleError):
         return Bundle.read_inside(store.path).code_digest == store.digest
     return False
+
+
+def _packaged_for(store: Store) -> Bundle | None:
+    """None where the library's copy has a text tower: the package brings none, and that of the copy may be saved."""
+    with suppress(BundleError):
+        if Bundle.read_inside(store.path, whole=False).text_tower is not None:
+            return None
+    return _packaged(store.digest)
 
 
 def _packaged(digest: str) -> Bundle | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,17 @@ from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost
 from hashgrain.library.asking import Clock, Explained, Question, ask
 from hashgrain.models.phrases import Phrase, read_phrase
+from hashgrain.models.sentences import Sentence
 from hashgrain.models.text import read_table, text_code
 from hashgrain.search import Hit, answers
 from hashgrain.store import Snapshot
 
+if TYPE_CHECKING:
+    from hashgrain.encoder.text_encoder import TextEncoder
+
 
 def worded(bundle: Bundle, text: str) -> Worded:
-    """Read a phrase with the words of a model."""
+    """Read a phrase with the words of a model that has a table of classes."""
     table = read_table(bundle.others, bundle.grains.bits, bundle.name)
     if table is None:
         raise QueryError(
@@ -30,7 +35,17 @@ def worded(bundle: Bundle, text: str) -> Worded:
     phrase = read_phrase(text)
     if phrase.weights is None:
         raise QueryError(f"the phrase has {phrase.told()}; name a thing that pictures show")
-    outputs = text_code(table, phrase.weights)
+    return _telling(phrase, text_code(table, phrase.weights), bundle)
+
+
+def sentence(encoder: TextEncoder, text: str) -> Worded:
+    """Read a phrase as a whole, by the text tower of a model."""
+    found = encoder.read(text)
+    read = Sentence(text, found.read, found.cut, found.unknown)
+    return _telling(read, found.outputs, encoder.bundle)
+
+
+def _telling(phrase: Phrase | Sentence, outputs: NDArray[np.float32], bundle: Bundle) -> Worded:
     if not outputs.any():
         raise QueryError(f"the model {bundle.name!r} tells nothing about {phrase.told()}")
     return Worded(phrase, outputs, bundle)
@@ -40,7 +55,7 @@ def worded(bundle: Bundle, text: str) -> Worded:
 class Worded:
     """A phrase, how it was read, and what it asks with: a real number a bit."""
 
-    phrase: Phrase
+    phrase: Phrase | Sentence
     outputs: NDArray[np.float32]
     bundle: Bundle
 

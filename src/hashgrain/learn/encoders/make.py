@@ -15,12 +15,14 @@ from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.encoder.bundle import DESCRIPTION, shipped_names
 from hashgrain.encoder.seen import Seen
+from hashgrain.encoder.tokens import require_tokenizers
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.images import open_picture
 from hashgrain.learn.encoders.fitting import Head, Say, Sets, calibrated, features_of, fit, least_pictures
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.pictures import Shots, shots_of
 from hashgrain.learn.encoders.sources import network_of
+from hashgrain.learn.encoders.text import text_side
 from hashgrain.learn.graph_heads import append_head
 from hashgrain.learn.kept_features import KeptFeatures
 
@@ -62,6 +64,8 @@ def make_model(order: Order, say: Say) -> dict[str, Any]:
     say(f"reading {order.source}")
     network = network_of(order.source, order.size, order.download, say)
     say(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
+    if network.text is not None:
+        require_tokenizers()
     kept = KeptFeatures(
         order.run, network.graph, (network.size, network.size), say=say, kept_as=np.float32, skip=True, chunk=CHUNK
     )
@@ -70,7 +74,7 @@ def make_model(order: Order, say: Say) -> dict[str, Any]:
         say(f"cannot be opened: {name}")
     say(f"fitting the head on {len(sets.fitted):,} pictures")
     head = fit(sets, grains, order.seed)
-    bundle = bundled(order, network, head, grains, sets)
+    bundle = bundled(order, network, head, grains, sets, say)
     check_graph_gives(bundle, head, shots)
     bundle.write(order.out)
     return told(order, bundle, sets)
@@ -103,7 +107,11 @@ def _is_bundle_or_empty(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file() or not any(folder.iterdir())
 
 
-def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Sets) -> Bundle:
+def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Sets, say: Say) -> Bundle:
+    tower = None
+    if network.text is not None:
+        say("putting the head behind the text half")
+        tower = text_side(network.text, head, order.name)
     return Bundle(
         order.name,
         append_head(network.graph, head.projection, unit=True),
@@ -117,6 +125,7 @@ def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Se
             "seen": Seen.of(sets.contents).described(),
         },
         others={KEY: dict(network.source)},
+        text_tower=tower,
     )
 
 
@@ -153,5 +162,6 @@ def told(order: Order, bundle: Bundle, sets: Sets) -> dict[str, Any]:
         "pictures": len(sets.contents),
         "refused": sets.refused,
         "words": bool(bundle.calibration),
+        "text": bundle.text_tower is not None,
         KEY: bundle.others[KEY],
     }
