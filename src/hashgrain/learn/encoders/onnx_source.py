@@ -120,7 +120,7 @@ def _taken(session: Any, name: str, as_bytes: bool, size: int, where: str) -> tu
 
 def chosen(tried: dict[str, NDArray[Any]], where: str) -> Given:
     """Which output is taken for the whole picture, and which for its map, by their names and shapes for 2 pictures."""
-    usable = {name: array for name, array in tried.items() if array.dtype == np.float32 and len(array) == 2}
+    usable = {name: array for name, array in tried.items() if array.dtype == np.float32 and array.shape[:1] == (2,)}
     rows = [name for name, array in usable.items() if array.ndim == 2]
     named = [name for name in WHOLE if name in usable and usable[name].ndim in (2, 4)]
     maps = [name for name, array in usable.items() if array.ndim == 4]
