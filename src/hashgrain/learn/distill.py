@@ -27,7 +27,7 @@ class Settings:
     steps: int = 1600
     batch: int = 384
     rate: float = 6e-3
-    teacher_temperature: float = 0.1
+    teacher_temperatures: tuple[float, ...] = (0.1, 0.1, 0.1)  # of each grain, as those of codes
     code_temperatures: tuple[float, ...] = (0.2, 0.15, 0.15)
     view_weight: float = 3.0
     view_temperature: float = 0.1
@@ -68,14 +68,15 @@ def distill(
         head.weight.data = torch.from_numpy(first)
     optimizer = torch.optim.AdamW(head.parameters(), s.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.rate, total_steps=s.steps)
+    grains = list(zip(bits, teachers, s.teacher_temperatures, s.code_temperatures, strict=True))
     batch, pairs = min(s.batch, len(inputs)), min(s.batch, len(left))
     for step in range(s.steps):
         steepness = 1 + (s.steepest - 1) * step / s.steps
         chosen = torch.randint(len(inputs), (batch,), generator=draw)
         soft = torch.tanh(steepness * head(inputs[chosen]))
         codes, loss = _half_hard(soft), _regularized(soft, s)
-        for width, teacher, temperature in zip(bits, teachers, s.code_temperatures, strict=True):
-            loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], s, temperature)
+        for width, teacher, *temperatures in grains:
+            loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], *temperatures)
         if len(left):
             chosen = torch.randint(len(left), (pairs,), generator=draw)
             finer = slice(bits[0] if len(bits) > 1 else 0, None)  # the coarsest grain is not for telling pictures apart
@@ -88,10 +89,10 @@ def distill(
     return head
 
 
-def ranking_divergence(codes: Tensor, teacher: Tensor, s: Settings, temperature: float) -> Tensor:
+def ranking_divergence(codes: Tensor, teacher: Tensor, teacher_temperature: float, temperature: float) -> Tensor:
     """Cross entropy of the code's distribution over neighbors against the teacher's; nobody is its own neighbor."""
     itself = torch.eye(len(codes)) * 1e4
-    wanted = F.softmax(teacher @ teacher.T / s.teacher_temperature - itself, dim=1)
+    wanted = F.softmax(teacher @ teacher.T / teacher_temperature - itself, dim=1)
     found = F.log_softmax(codes @ codes.T / codes.shape[1] / temperature - itself, dim=1)
     return -(wanted * found).sum(dim=1).mean()
 

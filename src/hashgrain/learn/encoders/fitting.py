@@ -13,7 +13,7 @@ from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Calibration
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate.near_copies import MILD
-from hashgrain.hashers import Projection
+from hashgrain.hashers import ITQ, PCAHash, Projection, most_directions
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.encoders.pictures import Shot, Shots
 from hashgrain.learn.kept_features import Features, KeptFeatures
@@ -24,6 +24,12 @@ from hashgrain.learn.photo.pictures import view
 HELD = 500  # pictures kept from the fit, whose distances are told in words
 VIEWED = 1_500  # pictures seen in two edited views
 EDITED = 100  # of the pictures kept from the fit, each in every mild edit
+STEPS = 600
+TEACHER = (0.05, 0.05, 0.03)  # temperatures: sharper for the finer grains, whose nearest neighbors count most
+CODE = (0.2, 0.12, 0.08)
+VIEW_WEIGHT = 0.5
+SPREAD = 0.5  # standard deviation of the first outputs
+FLAT = 1e-3  # of the largest spread: a direction with less is noise, and is not scaled up
 LEAST_PAIRS = round(1 / FALSE_ALARMS["same"])  # of different pictures: with fewer, `same` would be a guess
 
 
@@ -120,16 +126,33 @@ def fit(sets: Sets, grains: Grains, seed: int, settings: Settings | None = None)
     left = np.concatenate([sets.plain, sets.left])
     right = np.concatenate([sets.left, sets.right])
     material = Material(rows, [rows] * len(grains), unit(left - mean), unit(right - mean))
-    settings = settings or settings_for(grains)
-    layer = distill(material, list(grains.values()), seed, settings)
+    widths = list(grains.values())
+    layer = distill(material, widths, seed, settings or settings_for(grains), first_weights(rows, widths, seed))
     weight = layer.weight.detach().numpy().T.astype(np.float64)
     return Head(mean, weight, layer.bias.detach().numpy().astype(np.float64))
 
 
+def first_weights(rows: Features, widths: Sequence[int], seed: int) -> Features:
+    """Where the fit begins (bits, inputs): nested ITQ. The principal components, the largest first, are shared out
+    among the grains, and those of each are rotated towards their signs. Bits past the last component are drawn."""
+    count = min(widths[-1], most_directions(rows))
+    components = PCAHash(count).fit(rows).projection.directions
+    first = np.random.default_rng(seed).normal(0, SPREAD, (widths[-1], rows.shape[1]))
+    least = FLAT * float((rows @ components[:, 0]).std())
+    start = 0
+    for end in (min(width, count) for width in widths):
+        if end > start:
+            block = components[:, start:end]
+            weights = block @ ITQ(end - start, seed=seed).fit(rows @ block).projection.directions
+            first[start:end] = (weights * SPREAD / np.maximum((rows @ weights).std(axis=0), least)).T
+        start = end
+    return first.astype(np.float32)
+
+
 def settings_for(grains: Grains) -> Settings:
-    """As for the default model; its temperatures are of three grains."""
-    temperatures = Settings().code_temperatures
-    return Settings(code_temperatures=temperatures[len(temperatures) - len(grains) :])
+    """The last of the temperatures, which are of three grains; chosen on validation pictures."""
+    teacher, code = (temperatures[len(temperatures) - len(grains) :] for temperatures in (TEACHER, CODE))
+    return Settings(steps=STEPS, teacher_temperatures=teacher, code_temperatures=code, view_weight=VIEW_WEIGHT)
 
 
 def enough_pairs(pictures: int) -> bool:
