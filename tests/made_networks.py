@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE, PATCH, WIDTH, SPACE = 32, 16, 12, 8
-WORDS = ("<pad>", "</s>", "<unk>", "red", "green", "blue", "yellow", "a", "photo", "of")
+WORDS = ("<pad>", "</s>", "<unk>", "red", "green", "blue", "a", "photo", "of")
 LENGTH = 16
 CARD = "---\nlicense: apache-2.0\ntags:\n- image-feature-extraction\n---\n# A network\n"
 Numbers = NDArray[np.float32]
-COLORS: Numbers = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], np.float32)  # of the words from "red" on
+COLORS: Numbers = np.eye(3, dtype=np.float32)  # of the words from "red" on
 
 
 def numbers(*shape: int, seed: int = 0) -> Numbers:
@@ -23,7 +23,7 @@ def numbers(*shape: int, seed: int = 0) -> Numbers:
 
 def projection() -> Numbers:
     """From colors to the space that pictures and phrases share."""
-    return numbers(3, SPACE, seed=5)
+    return np.linalg.qr(numbers(SPACE, 3))[0].T
 
 
 def save_onnx(path: Path, nodes: list[Any], held: dict[str, Any], takes: dict[str, Any], gives: dict[str, Any]) -> Path:
@@ -70,8 +70,8 @@ def text_onnx(path: Path, *, output: str = "text_embeds", mask: bool = True) -> 
     from onnx import TensorProto, helper
 
     rows = np.zeros((len(WORDS), 3), np.float32)
-    rows[3:7] = COLORS
-    rows[7:] = numbers(3, 3) / 20
+    rows[3:6] = COLORS
+    rows[6:] = numbers(3, 3) / 20
     nodes = [helper.make_node("Gather", ["rows", "input_ids"], ["each"])]
     takes = {"input_ids": (TensorProto.INT64, ["batch", "sequence"])}
     if mask:

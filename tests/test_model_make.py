@@ -29,13 +29,13 @@ BITS = (8, 16)
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty pictures of one color each, more or less: red, green, blue or yellow, as the name says."""
+    """Sixty pictures of one color each, more or less: red, green or blue, as the name says."""
     folder = tmp_path_factory.mktemp("shown")
     for number in range(COUNT):
         random = np.random.default_rng(number)
-        color = COLORS[number % 4] * 160 + random.integers(0, 60, 3)
+        color = COLORS[number % 3] * 160 + random.integers(0, 60, 3)
         pixels = np.clip(color + random.normal(0, 20, (48, 64, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{('red', 'green', 'blue', 'yellow')[number % 4]}-{number:02}.png")
+        Image.fromarray(pixels).save(folder / f"{('red', 'green', 'blue')[number % 3]}-{number:02}.png")
     return folder
 
 

@@ -29,7 +29,7 @@ TEACHER = (0.05, 0.05, 0.03)  # temperatures: sharper for the finer grains, whos
 CODE = (0.2, 0.12, 0.08)
 VIEW_WEIGHT = 0.5
 SPREAD = 0.5  # standard deviation of the first outputs
-FLAT = 1e-3  # of the largest spread: a direction with less is noise, and is not scaled up
+FLAT = 1e-3  # of the largest spread: a direction with less is noise
 LEAST_PAIRS = round(1 / FALSE_ALARMS["same"])  # of different pictures: with fewer, `same` would be a guess
 
 
@@ -134,17 +134,18 @@ def fit(sets: Sets, grains: Grains, seed: int, settings: Settings | None = None)
 
 def first_weights(rows: Features, widths: Sequence[int], seed: int) -> Features:
     """Where the fit begins (bits, inputs): nested ITQ. The principal components, the largest first, are shared out
-    among the grains, and those of each are rotated towards their signs. Bits past the last component are drawn."""
-    count = min(widths[-1], most_directions(rows))
-    components = PCAHash(count).fit(rows).projection.directions
+    among the grains, and those of each are rotated towards their signs. Bits past the last component that tells
+    anything are drawn."""
+    components = PCAHash(min(widths[-1], most_directions(rows))).fit(rows).projection.directions
+    spreads = (rows @ components).std(axis=0)
+    count = int((spreads > FLAT * spreads[0]).sum())
     first = np.random.default_rng(seed).normal(0, SPREAD, (widths[-1], rows.shape[1]))
-    least = FLAT * float((rows @ components[:, 0]).std())
     start = 0
     for end in (min(width, count) for width in widths):
         if end > start:
             block = components[:, start:end]
             weights = block @ ITQ(end - start, seed=seed).fit(rows @ block).projection.directions
-            first[start:end] = (weights * SPREAD / np.maximum((rows @ weights).std(axis=0), least)).T
+            first[start:end] = (weights * SPREAD / (rows @ weights).std(axis=0)).T
         start = end
     return first.astype(np.float32)
 
