@@ -25,9 +25,9 @@ HELD = 500  # pictures kept from the fit, whose distances are told in words
 VIEWED = 1_500  # pictures seen in two edited views
 EDITED = 100  # of the pictures kept from the fit, each in every mild edit
 STEPS = 600
-TEACHER = (0.05, 0.05, 0.03)  # temperatures: sharper for the finer grains, whose nearest neighbors count most
-CODE = (0.2, 0.12, 0.08)
-VIEW_WEIGHT = 0.5
+TEACHER = (0.05, 0.05, 0.02)  # temperatures: sharper for the finer grains, whose nearest neighbors count most
+CODE = (0.2, 0.12, 0.05)
+VIEW_WEIGHT, VIEW_TEMPERATURE = 2.0, 0.05
 SPREAD = 0.5  # standard deviation of the first outputs
 FLAT = 1e-3  # of the largest spread: a direction with less is noise
 LEAST_PAIRS = round(1 / FALSE_ALARMS["same"])  # of different pictures: with fewer, `same` would be a guess
@@ -153,7 +153,13 @@ def first_weights(rows: Features, widths: Sequence[int], seed: int) -> Features:
 def settings_for(grains: Grains) -> Settings:
     """The last of the temperatures, which are of three grains; chosen on validation pictures."""
     teacher, code = (temperatures[len(temperatures) - len(grains) :] for temperatures in (TEACHER, CODE))
-    return Settings(steps=STEPS, teacher_temperatures=teacher, code_temperatures=code, view_weight=VIEW_WEIGHT)
+    return Settings(
+        steps=STEPS,
+        teacher_temperatures=teacher,
+        code_temperatures=code,
+        view_weight=VIEW_WEIGHT,
+        view_temperature=VIEW_TEMPERATURE,
+    )
 
 
 def enough_pairs(pictures: int) -> bool:
