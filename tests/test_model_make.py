@@ -14,7 +14,7 @@ from PIL import Image
 from hashgrain import Library
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
-from made_networks import COLORS, SIDE, onnx_pair, save_onnx, vision_onnx
+from made_networks import COLORS, SIDE, onnx_pair, open_clip_folder, save_onnx, vision_onnx
 
 pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("timm", reason="needs the train extra")
@@ -246,3 +246,16 @@ def test_the_command_makes_a_model_and_says_what_it_could_not_open(shown: Path, 
     failed = hashgrain("model", "make", "mine", *arguments[:2], "--pictures", shown, "--bits", "8;16")
     assert failed.returncode == 1
     assert failed.stderr.decode().startswith("error: --bits 8;16: whole numbers")
+
+
+def test_a_pair_of_open_clip_is_searched_by_phrases(shown: Path, tmp_path: Path) -> None:
+    pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+    pytest.importorskip("tokenizers", reason="needs the text extra")
+    open_clip_folder(tmp_path / "pair")
+    told = made(f"folder:{tmp_path / 'pair'}", shown, tmp_path)
+    assert (told["text"], told[KEY]["feature"]) == (True, "image embedding, in one space with text")
+    with Library.create(tmp_path / "library", tmp_path / "mine") as library:
+        library.add([shown])
+        first = [hit.path for hit in library.search(text="a photo of a red car", k=5)]
+        assert len(first) == 5
+        assert first != [hit.path for hit in library.search(text="snow on a mountain", k=5)]
