@@ -400,6 +400,19 @@ def test_threads_that_ask_at_once_get_their_own_answers(path: Path, rows: Any) -
     assert wrong == []
 
 
+def test_the_process_outlives_the_thread_that_asked_first(path: Path) -> None:
+    with Library.open(path) as library:
+        thread = threading.Thread(target=library.words, args=("red",))
+        thread.start()
+        thread.join()
+        process = library.text_encoder._tokenizer._process
+        assert process is not None
+        time.sleep(0.2)
+        library.words("dog")
+        assert library.text_encoder._tokenizer._process is process
+        assert process.poll() is None
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_the_process_ends_with_its_parent(path: Path) -> None:
     script = (

@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ from hashgrain import Library, inside
 from hashgrain.encoder import Bundle, TextTower, trial
 from hashgrain.encoder import bundle as bundles
 from hashgrain.encoder.bundle import check_bundle
+from hashgrain.encoder.graph_check import IDS, check_graph
 from hashgrain.errors import BundleError, QueryError
 from hashgrain.library import rebuild, rebuild_with, verify_library
 from made_graphs import FLOAT, INT64, bundle_of, elsewhere, floats, integers, node, plain_graph, value, whole, with_step
@@ -353,6 +355,20 @@ def test_a_text_graph_that_does_more_than_read_is_refused_unread(what: str, tmp_
     assert reason in str(caught.value)
     with pytest.raises(BundleError, match="the text graph of model 'bad'"):
         Bundle.read(bad.write(tmp_path / "bad"))
+
+
+def test_every_way_to_change_a_text_graph_is_told_or_harmless() -> None:
+    """No exception but ours leaves the check, whatever the bytes."""
+    whole_graph = summing_graph(ROWS)
+    random = np.random.default_rng(0)
+    for number in range(2000):
+        bad = bytearray(whole_graph)
+        for _ in range(1 + number % 3):
+            bad[random.integers(len(bad))] = random.integers(256)
+        if number % 5 == 0:
+            del bad[random.integers(len(bad)) :]
+        with suppress(BundleError):
+            check_graph(bytes(bad), "it", bits=3, takes=IDS)
 
 
 FAILS: dict[str, tuple[bytes, str]] = {

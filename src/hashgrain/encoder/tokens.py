@@ -78,8 +78,9 @@ class Tokenizer:
         require_tokenizers()
         memory = min(BASE_MEMORY + PER_BYTE * len(self.tower.tokenizer), MAX_MEMORY)
         limits = json.dumps({"memory": memory, "length": self.tower.length})
-        try:
-            self._process = processes.start(__name__, limits, environment={"TOKENIZERS_PARALLELISM": "false"})
+        alone = {"TOKENIZERS_PARALLELISM": "false"}
+        try:  # a thread that asks once must not take the process with it
+            self._process = processes.start(__name__, limits, environment=alone, lasting=True)
         except WorkerError as error:
             raise BundleError(f"{self.whose} cannot be run: {error}") from None
         self._asked(TOKENIZER, {}, self.tower.tokenizer, LOAD_SECONDS, "is loaded")

@@ -25,15 +25,25 @@ BOOTSTRAP = (
 )
 
 
-def start(module: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(
+    module: str, *arguments: str, environment: dict[str, str] | None = None, lasting: bool = False
+) -> subprocess.Popen[bytes]:
     """A Python process that runs `serve(*arguments)` of a module of ours, with pipes to speak to it.
 
-    It ends with the thread that started it, however that ends. `serve` begins by calling `ready`.
+    It ends with the thread that started it, however that ends; or, if it is `lasting`, when its pipe does, which it
+    must look at. `serve` begins by calling `ready`, if its starter waits for that.
     """
     here = str(Path(__file__).parent.parent.parent)
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", BOOTSTRAP.format(module=module), here, str(os.getpid()), *arguments],
+            [
+                sys.executable,
+                "-c",
+                BOOTSTRAP.format(module=module),
+                here,
+                "0" if lasting else str(os.getpid()),
+                *arguments,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -64,9 +74,9 @@ def ready() -> None:
 def end_with(parent: int) -> None:
     """Let the system end this process with its parent, even in the middle of a decoder.
 
-    Only Linux can. Elsewhere the end of the pipe and the alarm of each picture do it later.
+    Only Linux can. Elsewhere the end of the pipe and the alarm of each picture do it later. 0: no parent.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not parent:
         return
     import ctypes
 

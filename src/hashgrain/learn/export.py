@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,17 +135,8 @@ def calibrated(bundle: Bundle, held: Labelled) -> Bundle:
     """The bundle with words and prototypes from pictures it was not trained on; its codes stay what they are."""
     outputs = Encoder(bundle).outputs(held.inputs)
     codes = Codes.from_outputs(outputs, bundle.grains)
-    return Bundle(
-        bundle.name,
-        bundle.onnx,
-        bundle.grains,
-        bundle.size,
-        words=calibrate(codes, held),
-        labels={
-            grain: prototypes(outputs, labels, bundle.grains.up_to(grain)) for grain, labels in held.levels.items()
-        },
-        training=bundle.training,
-    )
+    labels = {grain: prototypes(outputs, labels, bundle.grains.up_to(grain)) for grain, labels in held.levels.items()}
+    return replace(bundle, words=calibrate(codes, held), labels=labels, calibration={})
 
 
 def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
