@@ -346,3 +346,17 @@ def test_a_text_half_that_does_not_go_with_its_pictures_is_refused(tmp_path: Pat
     refuses("gives logits; a text network gives text_embeds or pooler_output", f"folder:{tmp_path}")
     (tmp_path / "tokenizer.json").unlink()
     refuses("has no tokenizer.json beside it", f"folder:{tmp_path}")
+
+
+def test_a_description_beside_a_graph_says_how_pictures_are_prepared(tmp_path: Path) -> None:
+    file = onnx_pair(tmp_path) / "onnx" / "vision_model.onnx"
+    network = taken(f"onnx:{file}")
+    assert network.source["preprocessing"]["std"] == [0.5, 0.25, 0.2]
+    assert set(network.source["files"]) == {"vision_model.onnx", "preprocessor_config.json"}
+    write_json(tmp_path / "preprocessor_config.json", {"do_rescale": False, "do_normalize": False, "size": SIDE})
+    bytes_as_they_are = run(taken(f"onnx:{file}"), pictures(SIDE))["features"]
+    assert np.allclose(bytes_as_they_are, pictures(SIDE).mean(axis=(1, 2)) @ projection(), rtol=1e-3, atol=1e-2)
+    write_json(tmp_path / "preprocessor_config.json", {"image_std": [0, 1, 1]})
+    refuses("image_std of the colors", f"onnx:{file}")
+    write_json(tmp_path / "preprocessor_config.json", {"size": {"height": 32, "width": 64}})
+    refuses("only square ones are made", f"onnx:{file}")

@@ -44,11 +44,14 @@ def from_file(file: Path, size: int | None) -> Network:
         raise TrainingError(f"no file {file}; onnx:FILE takes an ONNX model")
     taken = SourceFiles(file.parent, str(file.parent))
     told: Preprocessing | None = None
+    beside: dict[str, str] = {}
     for folder in (file.parent, file.parent.parent):
         if told is None and (folder / DESCRIBED).is_file():
-            told = preprocessing.from_transformers(SourceFiles(folder, str(folder)).json(DESCRIBED))
+            description = SourceFiles(folder, str(folder))
+            told = preprocessing.from_transformers(description.json(DESCRIBED))
+            beside = description.taken()
     found = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), told, size)
-    return replace(found, source={**found.source, "license": taken.license(), "files": taken.taken()})
+    return replace(found, source={**found.source, "license": taken.license(), "files": {**taken.taken(), **beside}})
 
 
 def vision(content: bytes, where: str, told: Preprocessing | None, size: int | None) -> Network:
