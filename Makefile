@@ -77,7 +77,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(VENV)/.train: $(VENV)/.dev
 	$(LISTED) -r requirements/train.txt
-	$(ITSELF) -e ".[train]"
+	$(ITSELF) -e ".[openclip]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.core

@@ -84,9 +84,7 @@ class Bench:
         classifier = classifier_of(weights)
         parts = (classifier.kinds, classifier.looks, classifier.directions)
         if seed == 0:
-            held = onnx.load_from_string(Bundle.read("photo").onnx).graph.initializer
-            of = {each.name: numpy_helper.to_array(each).astype(np.float32) for each in held}
-            return Head(HeadNumbers(of["mean.root"], *parts, of["head.w.half"], of["head.b"]), classifier)
+            return shipped_head(weights)
         path = self.cache.folder / f"head-{seed}.npz"
         if not path.exists():
             numbers = fitted(self.sets, classifier, seed).numbers
@@ -99,6 +97,15 @@ class Bench:
         if not path.exists():
             np.save(path, self.small.encode(pictures()).words)
         return Codes(np.load(path), self.small.grains)
+
+
+def shipped_head(weights: bytes) -> Head:
+    """The head of the model in the package, out of its graph."""
+    classifier = classifier_of(weights)
+    held = onnx.load_from_string(Bundle.read("photo").onnx).graph.initializer
+    of = {each.name: numpy_helper.to_array(each).astype(np.float32) for each in held}
+    parts = (classifier.kinds, classifier.looks, classifier.directions)
+    return Head(HeadNumbers(of["mean.root"], *parts, of["head.w.half"], of["head.b"]), classifier)
 
 
 def hamming(codes: Codes) -> Distances:
@@ -215,7 +222,7 @@ def asked(
         told = f"{np.mean(values):.3f} ± {np.std(values):.3f}"
         rows.append([f"**photo, {grain}, {bits} bits**", told, f"{np.mean(values) / plain:.3f}"])
         value = by_tally(queries.small.at(grain), database.small.at(grain), wanted, labels, k)
-        rows.append([f"small, {grain}, {bits} bits", f"{value:.3f}", f"{value / plain:.3f}"])
+        rows.append([f"small, {grain}, {bench.small.grains[grain]} bits", f"{value:.3f}", f"{value / plain:.3f}"])
         for name, hasher in bench.fitted.items():
             if name.endswith(f" {bits} bits"):
                 value = by_tally(hasher.codes(queries.features), hasher.codes(database.features), wanted, labels, k)

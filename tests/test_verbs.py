@@ -19,7 +19,7 @@ from hashgrain.cli.config import options_of
 from hashgrain.codefiles import load_codes, save_codes
 from hashgrain.codes import Codes, Grains
 
-BENCHES = ["bench search"]
+SUBVERBS = ["bench search", "model make", "model show"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def verb(name: str) -> Any:
     return command
 
 
-@pytest.mark.parametrize("name", [*VERBS, *BENCHES])
+@pytest.mark.parametrize("name", [*VERBS, *SUBVERBS])
 def test_every_verb_takes_json(name: str) -> None:
     assert "json" in options_of(verb(name))
 
@@ -62,6 +62,7 @@ JSON = {
     "recipes": [],
     "protocols": [],
     "bench search": ["test.hg", "--queries", "2"],
+    "model show": ["small"],
 }
 
 
@@ -161,7 +162,7 @@ def test_docs_and_messages_name_the_same_install_command() -> None:
 def test_help_shows_what_stands_in_brackets(hashgrain: Run) -> None:
     """Typer takes it for markup, and leaves it out."""
     assert b"pip install 'hashgrain[train]'" in hashgrain("train", "--help", env={"COLUMNS": "200"}).stdout
-    for name in [*VERBS, *BENCHES]:
+    for name in [*VERBS, *SUBVERBS]:
         for option in options_of(verb(name)).values():
             assert "[" not in (option.help or ""), (name, option.name)
 

@@ -26,6 +26,7 @@ from hashgrain.cli import (
     index,
     info,
     meta,
+    model,
     models,
     protocols,
     rebuild,
@@ -141,6 +142,10 @@ for _name, _verb in VERBS.items():
 _benches = typer.Typer(no_args_is_help=True, help="Measure how fast things are here, on your own data.")
 _benches.command("search", help=_help(bench.search))(_ending(bench.search))
 app.add_typer(_benches, name="bench")
+_making = typer.Typer(no_args_is_help=True, help="Make a model out of any pretrained network, and show one.")
+_making.command("make", help=_help(model.make))(_ending(model.make))
+_making.command("show", help=_help(model.show))(_ending(model.show))
+app.add_typer(_making, name="model")
 
 
 @_benches.callback()

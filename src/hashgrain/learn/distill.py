@@ -28,6 +28,7 @@ class Settings:
     batch: int = 384
     rate: float = 6e-3
     teacher_temperature: float = 0.1
+    teacher_temperatures: tuple[float, ...] = ()  # of each grain, where they are not the same
     code_temperatures: tuple[float, ...] = (0.2, 0.15, 0.15)
     view_weight: float = 3.0
     view_temperature: float = 0.1
@@ -49,30 +50,33 @@ class Material:
     start: Features | None = None  # outputs that the head's are added to: it then begins at nothing, without views
 
 
-def distill(material: Material, bits: Sequence[int], seed: int, settings: Settings | None = None) -> torch.nn.Linear:
-    """The head: its outputs are the bits of the finest grain, where they are >= 0."""
+def distill(
+    material: Material,
+    bits: Sequence[int],
+    seed: int,
+    settings: Settings | None = None,
+    first: NDArray[np.float32] | None = None,
+) -> torch.nn.Linear:
+    """The head: its outputs are the bits of the finest grain, where they are >= 0. It starts from the weights `first`
+    (bits, inputs), or from random ones."""
     s = settings or Settings()
     torch.manual_seed(seed)
     draw = torch.Generator().manual_seed(seed)
     inputs, left, right = (torch.from_numpy(each) for each in (material.inputs, material.left, material.right))
     teachers = [torch.from_numpy(each) for each in material.teachers]
-    head = torch.nn.Linear(inputs.shape[1], bits[-1])
-    torch.nn.init.normal_(head.weight, 0, s.spread)
-    start = torch.zeros(len(inputs), bits[-1])
-    if material.start is not None:
-        start = torch.from_numpy(material.start)
-        torch.nn.init.zeros_(head.weight)
-        torch.nn.init.zeros_(head.bias)
+    head, start = _beginning(material, bits[-1], s, first)
     optimizer = torch.optim.AdamW(head.parameters(), s.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.rate, total_steps=s.steps)
+    sharpness = s.teacher_temperatures or (s.teacher_temperature,) * len(bits)
+    grains = list(zip(bits, teachers, sharpness, s.code_temperatures, strict=True))
     batch, pairs = min(s.batch, len(inputs)), min(s.batch, len(left))
     for step in range(s.steps):
         steepness = 1 + (s.steepest - 1) * step / s.steps
         chosen = torch.randint(len(inputs), (batch,), generator=draw)
         soft = torch.tanh(steepness * (start[chosen] + head(inputs[chosen])))
         codes, loss = _half_hard(soft), _regularized(soft, s)
-        for width, teacher, temperature in zip(bits, teachers, s.code_temperatures, strict=True):
-            loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], s, temperature)
+        for width, teacher, *temperatures in grains:
+            loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], *temperatures)
         if len(left):
             chosen = torch.randint(len(left), (pairs,), generator=draw)
             finer = slice(bits[0] if len(bits) > 1 else 0, None)  # the coarsest grain is not for telling pictures apart
@@ -85,10 +89,25 @@ def distill(material: Material, bits: Sequence[int], seed: int, settings: Settin
     return head
 
 
-def ranking_divergence(codes: Tensor, teacher: Tensor, s: Settings, temperature: float) -> Tensor:
+def _beginning(
+    material: Material, bits: int, s: Settings, first: NDArray[np.float32] | None
+) -> tuple[torch.nn.Linear, Tensor]:
+    """The head as it starts, and the outputs that it adds to."""
+    head = torch.nn.Linear(material.inputs.shape[1], bits)
+    torch.nn.init.normal_(head.weight, 0, s.spread)
+    if first is not None:
+        head.weight.data = torch.from_numpy(first)
+    if material.start is None:
+        return head, torch.zeros(len(material.inputs), bits)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    return head, torch.from_numpy(material.start)
+
+
+def ranking_divergence(codes: Tensor, teacher: Tensor, teacher_temperature: float, temperature: float) -> Tensor:
     """Cross entropy of the code's distribution over neighbors against the teacher's; nobody is its own neighbor."""
     itself = torch.eye(len(codes)) * 1e4
-    wanted = F.softmax(teacher @ teacher.T / s.teacher_temperature - itself, dim=1)
+    wanted = F.softmax(teacher @ teacher.T / teacher_temperature - itself, dim=1)
     found = F.log_softmax(codes @ codes.T / codes.shape[1] / temperature - itself, dim=1)
     return -(wanted * found).sum(dim=1).mean()
 

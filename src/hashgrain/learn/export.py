@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,15 +54,30 @@ class Parity:
 def to_onnx(network: HashNetwork, size: int) -> bytes:
     """The graph as one self-contained file, for batches of any length."""
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    return graph_of(_Runtime(network), example, "pixels", ["outputs", "features"])
+
+
+def graph_of(
+    network: torch.nn.Module,
+    example: Tensor,
+    takes: str,
+    gives: Sequence[str],
+    open_axes: Mapping[int, str] | None = None,
+) -> bytes:
+    """Any network with one input as a graph for batches of any length. `open_axes` of the input are of any length too;
+    they must not be those of the example alone."""
+    axes = {0: torch.export.Dim("batch", min=1)} | {
+        axis: torch.export.Dim(name, min=16) for axis, name in (open_axes or {}).items()
+    }
     program = torch.onnx.export(
-        _Runtime(network).eval().cpu(),
+        network.eval().cpu(),
         (example,),
         dynamo=True,
         external_data=False,
         opset_version=OPSET,
-        input_names=["pixels"],
-        output_names=["outputs", "features"],
-        dynamic_shapes={"pixels": {0: torch.export.Dim("batch", min=1)}},
+        input_names=[takes],
+        output_names=list(gives),
+        dynamic_shapes=(axes,),
         verbose=False,
     )
     if program is None:

@@ -6,6 +6,7 @@ No network is trained and no torch is needed: the head is three or four ONNX ope
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
 from hashgrain.hashers import Hasher, Projection
 
-OUTPUTS, FEATURES = "outputs", "features"
+OUTPUTS, FEATURES, MAP = "outputs", "features", "map"
 
 
 def with_hasher(
@@ -56,10 +57,11 @@ def with_hasher(
     return made
 
 
-def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection] = ()) -> bytes:
+def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection] = (), *, unit: bool = False) -> bytes:
     """The graph as far as `features`, and behind it `outputs` = (features - mean) @ directions + offset, or its cosine.
 
-    A head that the graph had is left out, with its weights. Each of the `dense` layers is the same, and a ReLU.
+    A head that the graph had is left out, with its weights; a `map` stays. Each of the `dense` layers is the same, and
+    a ReLU. With `unit`, rows of features have length 1 after the first mean is subtracted.
     """
     try:
         import onnx
@@ -71,7 +73,8 @@ def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection
     except Exception as error:  # a damaged file raises whatever its parser raises
         raise TrainingError(f"the graph is not ONNX ({type(error).__name__}); export the model again") from None
     features = _features_of(model.graph, [*dense, projection][0])
-    if OUTPUTS in _cut_behind(model.graph, FEATURES):
+    maps = [output for output in model.graph.output if output.name == MAP]
+    if OUTPUTS in cut_behind(model.graph, {FEATURES, *(output.name for output in maps)}):
         raise TrainingError(
             f"the graph makes its {FEATURES} of something that it calls {OUTPUTS!r}; give that another name"
         )
@@ -85,6 +88,9 @@ def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection
             ends = operation == "Add" and last and not layer.wave
             before, value = value, OUTPUTS if ends else f"head{number}.{operation}"
             model.graph.node.append(helper.make_node(operation, [before, held], [value]))
+            if unit and number == 0 and operation == "Sub":
+                before, value = value, "head0.unit"
+                model.graph.node.append(helper.make_node("LpNormalization", [before], [value], axis=1, p=2))
         if not last:
             before, value = value, f"head{number}.Relu"
             model.graph.node.append(helper.make_node("Relu", [before], [value]))
@@ -94,66 +100,151 @@ def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection
     outputs.CopyFrom(features)
     outputs.name = OUTPUTS
     outputs.type.tensor_type.shape.dim[1].dim_value = projection.directions.shape[1]
+    kept = [outputs, features, *map(_copied, maps)]
     del model.graph.output[:]
-    model.graph.output.extend([outputs, features])
+    model.graph.output.extend(kept)
     return bytes(model.SerializeToString())
 
 
-def from_pixels(
-    graph: bytes,
-    taken: str,
-    given: str,
-    size: int,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    width: int,
-) -> bytes:
-    """The graph of somebody's model as a backbone of ours: uint8 `pixels` (n, size, size, 3) in, `features` out.
+@dataclass(frozen=True)
+class Given:
+    """Where a graph gives its features, and what its map is made of."""
 
-    With `mean` and `std` of the colours it takes floats (n, 3, size, size) in 0..1 less the mean, by the std; without,
-    the bytes themselves. A map (n, width, h, w) is averaged.
+    output: str
+    width: int
+    token: str = ""  # of tokens (n, count, width): "first" is taken, or their "mean"; else rows, or a map, averaged
+    cells: str = ""  # the output that `map` is made of; none: there is no map
+    before: int = 0  # tokens that stand before those of the patches
+    grid: tuple[int, int] | None = None  # rows and columns of patches; None: the output is a map already
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What a graph takes instead of bytes: floats in 0..1 less the mean, by the std, (n, 3, height, width)."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def from_pixels(
+    graph: bytes, taken: str, given: Given, size: tuple[int | str, int | str], planes: Planes | None
+) -> bytes:
+    """The graph of somebody's model as a backbone of ours: uint8 `pixels` (n, height, width, 3) in, `features` out.
+
+    `size` is (width, height); text leaves an edge open. Without `planes` the graph takes the bytes themselves.
     """
     import onnx
-    from onnx import TensorProto, compose, helper, numpy_helper
+    from onnx import TensorProto, compose, helper
 
     model = compose.add_prefix(onnx.load_from_string(graph), "given.")
     del model.graph.value_info[:]
     ranks = {output.name: len(output.type.tensor_type.shape.dim) for output in model.graph.output}
-    value, nodes, held = "pixels", [], []
-    if mean is not None and std is not None:
-        shift = np.array(mean, np.float32).reshape(1, 3, 1, 1)
-        scale = np.array(std, np.float32).reshape(1, 3, 1, 1)
-        constants = {"pixels.most": np.float32(255), "pixels.mean": shift, "pixels.std": scale}
-        held = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
-        nodes = [
-            helper.make_node("Cast", ["pixels"], ["pixels.float"], to=TensorProto.FLOAT),
-            helper.make_node("Div", ["pixels.float", "pixels.most"], ["pixels.unit"]),
-            helper.make_node("Transpose", ["pixels.unit"], ["pixels.planes"], perm=[0, 3, 1, 2]),
-            helper.make_node("Sub", ["pixels.planes", "pixels.mean"], ["pixels.centred"]),
-            helper.make_node("Div", ["pixels.centred", "pixels.std"], ["pixels.normal"]),
-        ]
-        value = "pixels.normal"
-    nodes.append(helper.make_node("Identity", [value], [f"given.{taken}"]))
-    value, after = f"given.{given}", []
-    if ranks[value] == 4:
-        after = [
-            helper.make_node("GlobalAveragePool", [value], ["pooled"]),
-            helper.make_node("Flatten", ["pooled"], ["pooled.flat"]),
-        ]
-        value = "pooled.flat"
-    after.append(helper.make_node("Identity", [value], [FEATURES]))
-    whole = [*nodes, *model.graph.node, *after]
+    before, held = _normalizing(planes) if planes else ([], [])
+    before.append(helper.make_node("Identity", ["pixels.normal" if planes else "pixels"], [f"given.{taken}"]))
+    after, more = _taking(given, ranks[f"given.{given.output}"])
+    whole = [*before, *model.graph.node, *after]
     del model.graph.node[:], model.graph.input[:], model.graph.output[:]
     model.graph.node.extend(whole)
-    model.graph.initializer.extend(held)
-    model.graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size, size, 3]))
-    model.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", width]))
+    model.graph.initializer.extend([*held, *more])
+    model.graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size[1], size[0], 3]))
+    model.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", given.width]))
+    if given.cells:
+        shape = ["batch", given.width, *(given.grid or ("rows", "columns"))]
+        model.graph.output.append(helper.make_tensor_value_info(MAP, TensorProto.FLOAT, shape))
+    cut_behind(model.graph, {output.name for output in model.graph.output})
     return bytes(model.SerializeToString())
+
+
+def text_graph(graph: bytes, ids: str, mask: str | None, given: str, length: int, width: int) -> bytes:
+    """The graph of somebody's text network as one of ours: int64 `ids` (n, length), and `mask` where it takes one, in,
+    `features` out."""
+    import onnx
+    from onnx import TensorProto, compose, helper
+
+    model = compose.add_prefix(onnx.load_from_string(graph), "given.")
+    del model.graph.value_info[:]
+    takes = {"ids": ids, **({"mask": mask} if mask else {})}
+    before = [helper.make_node("Identity", [name], [f"given.{its}"]) for name, its in takes.items()]
+    whole = [*before, *model.graph.node, helper.make_node("Identity", [f"given.{given}"], [FEATURES])]
+    del model.graph.node[:], model.graph.input[:], model.graph.output[:]
+    model.graph.node.extend(whole)
+    model.graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", length]) for name in takes
+    )
+    model.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", width]))
+    cut_behind(model.graph, {FEATURES})
+    return bytes(model.SerializeToString())
+
+
+def without_features(graph: bytes) -> bytes:
+    """The graph with `outputs` alone."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    kept = [output for output in model.graph.output if output.name == OUTPUTS]
+    del model.graph.output[:]
+    model.graph.output.extend(map(_copied, kept))
+    return bytes(model.SerializeToString())
+
+
+def _normalizing(planes: Planes) -> tuple[list[Any], list[Any]]:
+    """From `pixels` to `pixels.normal`: nodes, and the numbers they need."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    shift, scale = (np.array(each, np.float32).reshape(1, 3, 1, 1) for each in (planes.mean, planes.std))
+    constants = {"pixels.most": np.float32(255), "pixels.mean": shift, "pixels.std": scale}
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["pixels.float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["pixels.float", "pixels.most"], ["pixels.unit"]),
+        helper.make_node("Transpose", ["pixels.unit"], ["pixels.planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", ["pixels.planes", "pixels.mean"], ["pixels.centred"]),
+        helper.make_node("Div", ["pixels.centred", "pixels.std"], ["pixels.normal"]),
+    ]
+    return nodes, [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+
+
+def _taking(given: Given, rank: int) -> tuple[list[Any], list[Any]]:
+    """From the graph's outputs to `features` and `map`: nodes, and the numbers they need."""
+    from onnx import helper, numpy_helper
+
+    value, nodes, numbers = f"given.{given.output}", [], {}
+    patches = f"given.{given.cells}"
+    if given.before or given.token == "first":
+        numbers = {
+            f"tokens.{name}": np.array([number])
+            for name, number in (("first", 0), ("patches", given.before), ("end", 1 << 30), ("axis", 1))
+        }
+    if given.before and (given.cells or given.token == "mean"):
+        source = patches if given.cells else value
+        nodes.append(helper.make_node("Slice", [source, "tokens.patches", "tokens.end", "tokens.axis"], ["patches"]))
+        patches = "patches"
+    if given.token == "first":
+        nodes.append(helper.make_node("Gather", [value, "tokens.first"], ["token"], axis=1))
+        nodes.append(helper.make_node("Flatten", ["token"], ["features.flat"]))
+        value = "features.flat"
+    elif given.token == "mean":
+        tokens = "patches" if given.before else value
+        nodes.append(helper.make_node("Transpose", [tokens], ["tokens.last"], perm=[0, 2, 1]))
+        nodes.append(helper.make_node("GlobalAveragePool", ["tokens.last"], ["pooled"]))
+        nodes.append(helper.make_node("Flatten", ["pooled"], ["pooled.flat"]))
+        value = "pooled.flat"
+    elif rank == 4:
+        nodes.append(helper.make_node("GlobalAveragePool", [value], ["pooled"]))
+        nodes.append(helper.make_node("Flatten", ["pooled"], ["pooled.flat"]))
+        value = "pooled.flat"
+    nodes.append(helper.make_node("Identity", [value], [FEATURES]))
+    if given.cells and given.grid:
+        numbers["grid"] = np.array([0, given.width, *given.grid])
+        nodes.append(helper.make_node("Transpose", [patches], ["patches.last"], perm=[0, 2, 1]))
+        nodes.append(helper.make_node("Reshape", ["patches.last", "grid"], [MAP]))
+    elif given.cells:
+        nodes.append(helper.make_node("Identity", [patches], [MAP]))
+    return nodes, [numpy_helper.from_array(array.astype(np.int64), name) for name, array in numbers.items()]
 
 
 def _features_of(graph: Any, projection: Projection) -> Any:
     """The output that the head goes on, copied; refused where it is not rows of float32 of the right width."""
-    from onnx import TensorProto, ValueInfoProto
+    from onnx import TensorProto
 
     given = {output.name: output for output in graph.output}
     if FEATURES not in given:
@@ -169,14 +260,20 @@ def _features_of(graph: Any, projection: Projection) -> Any:
             f"the graph's {FEATURES} are {TensorProto.DataType.Name(described.elem_type)} {sizes}, the hasher was"
             f" fitted on FLOAT rows of {width}; fit it on features of this model"
         )
+    return _copied(given[FEATURES])
+
+
+def _copied(value: Any) -> Any:
+    from onnx import ValueInfoProto
+
     copied = ValueInfoProto()
-    copied.CopyFrom(given[FEATURES])
+    copied.CopyFrom(value)
     return copied
 
 
-def _cut_behind(graph: Any, wanted: str) -> set[str]:
-    """Take away all that `wanted` is not made of; returns the names of what is left."""
-    used = {wanted}
+def cut_behind(graph: Any, wanted: set[str]) -> set[str]:
+    """Take away all that the `wanted` values are not made of; returns the names of what is left."""
+    used = set(wanted)
     for at in reversed(range(len(graph.node))):  # ONNX keeps nodes in the order of their making
         if used.intersection(graph.node[at].output):
             used.update(_taken_by(graph.node[at]))

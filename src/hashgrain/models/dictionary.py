@@ -61,6 +61,11 @@ class Dictionary:
         self._sure, self._guessed, self._is_class = arrays["sure"], arrays["guessed"], arrays["is_class"]
         self._of, self._shares = arrays["class"], arrays["share"]
 
+    @property
+    def class_names(self) -> list[str]:
+        """A name of each class of ImageNet, in their order."""
+        return list(self._classes)
+
     def base(self, word: str) -> str | None:
         """The noun that a word, or several with blanks between, is a form of."""
         if word in self._numbers:

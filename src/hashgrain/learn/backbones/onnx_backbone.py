@@ -22,7 +22,7 @@ from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError, TrainingError
 from hashgrain.files import read_regular
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
-from hashgrain.learn.graph_heads import from_pixels
+from hashgrain.learn.graph_heads import Given, Planes, from_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class OnnxBackbone(Backbone):
         self.graph_digest = hashlib.sha256(content).hexdigest()
         self.content = content
         self._session = _Session(content, where)
-        self._takes = _pixels(self._session.run, where, size)
+        self._takes = takes_pixels(self._session.run, where, size)
         self._output = _output(self._session.run, where)
         self._graph: Graph | None = None
         tried = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -79,8 +79,8 @@ class OnnxBackbone(Backbone):
         """The graph as a bundle without a head: pictures in bytes in, features out."""
         if self._takes.one_by_one:
             raise TrainingError(f"{name}: the graph takes one picture at a time; export it for batches of any length")
-        mean, std = (None, None) if self._takes.bytes else (self.mean.flatten().tolist(), self.std.flatten().tolist())
-        graph = from_pixels(self.content, self._takes.name, self._output, size, mean, std, self.width)
+        planes = None if self._takes.bytes else Planes(self.mean.flatten().tolist(), self.std.flatten().tolist())
+        graph = from_pixels(self.content, self._takes.name, Given(self._output, self.width), (size, size), planes)
         return Bundle(name, graph, grains, (size, size))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -138,7 +138,8 @@ class _Session:
         return self
 
 
-def _pixels(session: onnxruntime.InferenceSession, where: str, size: int) -> Pixels:
+def takes_pixels(session: onnxruntime.InferenceSession, where: str, size: int) -> Pixels:
+    """What a model takes, or an error where it is no picture of that size."""
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         shapes = ", ".join(f"{node.name} {node.shape}" for node in inputs)

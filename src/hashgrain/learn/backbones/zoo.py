@@ -87,7 +87,7 @@ def build(
     if depths and name != "compact":
         raise TrainingError(f"{name} gives features of one depth: leave out depths {tuple(depths)}, or use compact")
     if kind == "timm" and wanted:
-        model, own_mean, own_std = _timm(wanted, size, weights)
+        model, own_mean, own_std = timm_network(wanted, size, weights)
         return ZooBackbone(model, name, size=size, mean=mean or own_mean, std=std or own_std)
     if kind == "torchvision" and wanted:
         model, own_mean, own_std = _torchvision(wanted, weights)
@@ -111,21 +111,27 @@ def _compact(backbone: CompactBackbone, weights: str | Path) -> CompactBackbone:
     return backbone
 
 
-def _timm(name: str, size: int, weights: str | Path) -> tuple[nn.Module, Colours, Colours]:
+def timm_network(
+    name: str, size: int, weights: str | Path, arguments: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, Colours, Colours]:
+    """A network of timm's own list without its classifier, and the colors it wants. `arguments` change how it is
+    built."""
     import timm
 
     # Only names of its own list: "hf-hub:" and "local-dir:" would bring an architecture from somewhere else.
     if not timm.is_model(name):
-        raise _unknown("timm", name, timm.list_models())
+        raise unknown_name("timm", name, timm.list_models())
     try:
         about = timm.get_pretrained_cfg(name)
     except RuntimeError:
         tags = timm.list_pretrained(name.partition(".")[0] + ".*")
-        raise _unknown("timm", name, tags) from None
+        raise unknown_name("timm", name, tags) from None
     if weights == HUB and (about is None or not about.has_weights):
         raise TrainingError(f"timm:{name} is published without weights: give a .safetensors file, or another model")
     model = _downloaded(
-        f"timm:{name}", weights == HUB, lambda: timm.create_model(name, pretrained=weights == HUB, num_classes=0)
+        f"timm:{name}",
+        weights == HUB,
+        lambda: timm.create_model(name, pretrained=weights == HUB, **{**(arguments or {}), "num_classes": 0}),
     )
     facts: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
     # The size of a transformer is built in; it can be changed after its weights, positions and all, are in.
@@ -146,7 +152,7 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colours, Co
 
     known = models.list_models(module=models)
     if name not in known:
-        raise _unknown("torchvision", name, known)
+        raise unknown_name("torchvision", name, known)
     published = models.get_model_weights(name).DEFAULT
 
     def made() -> nn.Module:
@@ -196,7 +202,7 @@ def _downloaded(name: str, download: bool, make: Callable[[], nn.Module]) -> nn.
         ) from None
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> TrainingError:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> TrainingError:
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     return TrainingError(
         f"{kind} has no model {name!r}; " + (f"near it: {', '.join(near)}" if near else "see its list")

@@ -1,0 +1,120 @@
+"""`hashgrain model`: make a model out of any network, and show what a model is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hashgrain.cli.output import Json, Quiet, print_facts, print_json, print_line, say
+from hashgrain.cli.train import need_torch
+
+
+def make(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the model is called, and its folder.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH.",
+        ),
+    ],
+    pictures: Annotated[
+        Path, typer.Option("--pictures", help="Pictures like those it will see; some thousands, no labels needed.")
+    ],
+    bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, one to three.")] = "32,64,128",
+    size: Annotated[
+        int | None, typer.Option("--size", min=1, help="Edge of the picture in pixels. (default: the source's own)")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch what is not on this machine yet.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes. (default: ./NAME)")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the head.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Take at most so many pictures.")] = 5000,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Where features are kept meanwhile. (default: runs/NAME)")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Make a model out of a pretrained network: DINOv2, SigLIP2, CLIP, any network of timm, any ONNX file.
+
+    The network gives features; a head is distilled from them on your pictures, without labels, so that short codes
+    rank pictures as the features do. Of a pair for pictures and text the text half comes along: `search --text` works.
+    `hashgrain model show NAME` tells where a model comes from: checksums, license, preprocessing.
+
+    Weights are taken from safetensors and ONNX files only, no code of a source is run, and nothing is fetched without
+    --download. Stopped, it goes on where it was when run again. Needs the extra: pip install 'hashgrain[train]'.
+
+    Example: hashgrain model make dino --from timm:vit_small_patch14_dinov2.lvd142m --size 224 --pictures photos/
+    --download
+    """
+    need_torch()
+    from hashgrain.learn.encoders.make import Order, make_model
+
+    order = Order(
+        name,
+        source,
+        pictures,
+        out or Path(name),
+        run or Path("runs") / name,
+        _widths(bits),
+        size,
+        download,
+        seed,
+        limit,
+    )
+    try:
+        facts = make_model(order, lambda text: say(text, quiet))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+    if as_json:
+        print_json(facts)
+        return 0
+    if facts["refused"]:
+        say(f"{len(facts['refused'])} pictures could not be opened and were left out", quiet)
+    if not facts["words"]:
+        say("too few pictures to tell what distances mean: hits have no words such as 'same' or 'near'", quiet)
+    print_line(str(order.out))
+    return 0
+
+
+def show(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name `hashgrain models` lists, or a folder.")],
+    as_json: Json = False,
+) -> int:
+    """Show what a model is: its grains and size, and of a made one its source with checksums and license.
+
+    Example: hashgrain model show dino
+    """
+    from hashgrain.encoder import Bundle
+
+    bundle = Bundle.read(model)
+    source = bundle.others.get("source")
+    facts = {
+        "name": bundle.name,
+        "digest": bundle.code_digest,
+        "grains": dict(bundle.grains),
+        "size": list(bundle.size),
+        "bytes": len(bundle.onnx),
+        **(source if isinstance(source, dict) else {}),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts({key: _plain(value) for key, value in facts.items()})
+    return 0
+
+
+def _plain(value: object) -> object:
+    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
+
+
+def _widths(bits: str) -> tuple[int, ...]:
+    from hashgrain.errors import TrainingError
+
+    try:
+        return tuple(int(part) for part in bits.split(","))
+    except ValueError:
+        raise TrainingError(f"--bits {bits}: whole numbers joined by commas, please") from None

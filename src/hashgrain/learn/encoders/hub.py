@@ -1,0 +1,122 @@
+"""Repositories of Hugging Face: as they lie in its cache on this machine, or fetched where that is asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hashgrain.encoder.session import first_line
+from hashgrain.errors import TrainingError
+from hashgrain.learn.encoders.files import SourceFiles, only_pickles
+from hashgrain.learn.encoders.layouts import layout_of, wanted
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+SWITCH = "HF_HUB_OFFLINE"
+Say = Callable[[str], None]
+
+
+@contextmanager
+def network_allowed(download: bool) -> Iterator[None]:
+    """Keep the libraries of others from the network, unless a download is asked for."""
+    before = os.environ.get(SWITCH)
+    if not download:
+        os.environ[SWITCH] = "1"  # for what is imported from here on, and for what is imported already:
+    from huggingface_hub import constants
+
+    was = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = was or not download
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = was
+        if before is None:
+            os.environ.pop(SWITCH, None)
+        else:
+            os.environ[SWITCH] = before
+
+
+def repository(wanted_one: str) -> tuple[str, str]:
+    """OWNER/REPO@SHA as its two parts."""
+    name, _, commit = wanted_one.partition("@")
+    if not REPOSITORY.fullmatch(name):
+        raise TrainingError(f"hf:{wanted_one}: it takes hf:OWNER/REPO@SHA")
+    if not COMMIT.fullmatch(commit):
+        raise TrainingError(
+            f"hf:{wanted_one} names no commit, and a branch may be another network tomorrow: add @SHA, the 40 hex"
+            f" digits that stand at the top of https://huggingface.co/{name}/commits/main"
+        )
+    return name, commit
+
+
+def repository_files(name: str, revision: str, download: bool, say: Say) -> tuple[SourceFiles, str]:
+    """Its files on this machine, and the commit they are of. `revision` is a commit, or `main`."""
+    commit = _fetched(name, revision, say) if download else _known(name, revision)
+    folder = _cache(name) / "snapshots" / commit
+    if not folder.is_dir():
+        raise TrainingError(
+            f"{name} at {commit[:12]} is not in the Hugging Face cache of this machine ({_cache(name)}): add"
+            " --download, or bring the repository as a folder and take folder:PATH"
+        )
+    return SourceFiles(folder, f"https://huggingface.co/{name}"), commit
+
+
+def _cache(name: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / ("models--" + name.replace("/", "--"))
+
+
+def _known(name: str, revision: str) -> str:
+    """The commit that a branch was at when it was fetched last."""
+    if COMMIT.fullmatch(revision):
+        return revision
+    try:
+        commit = (_cache(name) / "refs" / revision).read_text().strip()
+    except OSError:
+        commit = ""
+    if not COMMIT.fullmatch(commit):
+        raise TrainingError(
+            f"{name} is not in the Hugging Face cache of this machine ({_cache(name)}): add --download, or bring the"
+            " repository as a folder and take folder:PATH"
+        )
+    return commit
+
+
+def _fetched(name: str, revision: str, say: Say) -> str:
+    """Fetch what is needed of it; the commit it is at."""
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    try:
+        about = hub.HfApi().model_info(name, revision=revision)
+        commit, names = str(about.sha), [each.rfilename for each in about.siblings or ()]
+        if layout_of(names) is None:
+            raise only_pickles(names, name)
+        for file in wanted(names):
+            say(f"fetching {name}: {file}")
+            hub.hf_hub_download(name, file, revision=commit)
+    except errors.GatedRepoError:
+        raise TrainingError(
+            f"{name} is gated: accept its license at https://huggingface.co/{name}, log in with `hf auth login`, and"
+            " run this again"
+        ) from None
+    except errors.RepositoryNotFoundError:
+        raise TrainingError(
+            f"Hugging Face has no repository {name}, or it is private: check its name, or log in"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise TrainingError(
+            f"{name} has no commit {revision}; see https://huggingface.co/{name}/commits/main"
+        ) from None
+    except TrainingError:
+        raise
+    except Exception as error:  # each way of failing on a network raises its own
+        raise TrainingError(
+            f"{name} could not be fetched ({type(error).__name__}: {first_line(error)}); where there is no network,"
+            " bring the repository as a folder and take folder:PATH"
+        ) from None
+    return commit

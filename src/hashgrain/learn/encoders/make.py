@@ -1,0 +1,167 @@
+"""A model out of any network: its features of the user's pictures, a head distilled from them, and the bundle."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain import __version__
+from hashgrain.codes import Grains
+from hashgrain.encoder import Bundle, Encoder
+from hashgrain.encoder.bundle import DESCRIPTION, shipped_names
+from hashgrain.encoder.seen import Seen
+from hashgrain.encoder.tokens import require_tokenizers
+from hashgrain.errors import CodesError, TrainingError
+from hashgrain.images import open_picture
+from hashgrain.learn.encoders.fitting import Head, Say, Sets, calibrated, features_of, fit, least_pictures
+from hashgrain.learn.encoders.network import Network
+from hashgrain.learn.encoders.pictures import Shots, shots_of
+from hashgrain.learn.encoders.sources import network_of
+from hashgrain.learn.encoders.text import text_side
+from hashgrain.learn.graph_heads import append_head
+from hashgrain.learn.kept_features import KeptFeatures
+
+BITS = (32, 64, 128)
+NAMES = {1: ("look",), 2: ("thing", "look"), 3: ("kind", "thing", "look")}
+LIMIT = 5_000
+CHUNK = 256  # pictures whose features a stop may cost
+CHECKED = 8  # pictures on which the graph is compared with the head
+KEY = "source"  # of model.json
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be made, of what."""
+
+    name: str
+    source: str
+    pictures: Path
+    out: Path
+    run: Path
+    bits: tuple[int, ...] = BITS
+    size: int | None = None
+    download: bool = False
+    seed: int = 0
+    limit: int = LIMIT
+
+
+def make_model(order: Order, say: Say) -> dict[str, Any]:
+    """Write the bundle, and tell what was made. Features stay in the run's folder: a stopped run goes on there."""
+    grains = grains_of(order.bits)
+    check_order(order)
+    shots = shots_of(order.pictures, order.limit)
+    if len(shots.pictures) < least_pictures(grains.bits):
+        raise TrainingError(
+            f"{len(shots.pictures):,} different pictures in {order.pictures} are too few for {grains.bits} bits:"
+            f" give at least {least_pictures(grains.bits)}, or fewer bits (--bits)"
+        )
+    say(f"reading {order.source}")
+    network = network_of(order.source, order.size, order.download, say)
+    say(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
+    if network.text is not None:
+        require_tokenizers()
+    kept = KeptFeatures(
+        order.run, network.graph, (network.size, network.size), say=say, kept_as=np.float32, skip=True, chunk=CHUNK
+    )
+    sets = features_of(shots, kept, grains.bits)
+    for name in sets.refused[:5]:
+        say(f"cannot be opened: {name}")
+    say(f"fitting the head on {len(sets.fitted):,} pictures")
+    head = fit(sets, grains, order.seed)
+    bundle = bundled(order, network, head, grains, sets, say)
+    check_graph_gives(bundle, head, shots)
+    bundle.write(order.out)
+    return told(order, bundle, sets)
+
+
+def grains_of(bits: tuple[int, ...]) -> Grains:
+    if len(bits) not in NAMES or list(bits) != sorted(set(bits)):
+        raise TrainingError(
+            f"--bits {','.join(map(str, bits))}: give one to three increasing widths, such as 32,64,128"
+        )
+    try:
+        return Grains(dict(zip(NAMES[len(bits)], bits, strict=True)))
+    except CodesError as error:
+        raise TrainingError(f"--bits: {error}") from None
+
+
+def check_order(order: Order) -> None:
+    """What can be refused before anything is read or computed."""
+    if not re.fullmatch(r"[\w.-]{1,100}", order.name):
+        raise TrainingError(f"{order.name!r} cannot be a model's name: it takes letters, digits, '.', '-' and '_'")
+    if order.name in (*shipped_names(), "default"):
+        raise TrainingError(f"{order.name!r} is a model of the package; give yours another name")
+    if order.out.exists() and not (order.out.is_dir() and _is_bundle_or_empty(order.out)):
+        raise TrainingError(f"{order.out} is there and is no model; name another place with --out")
+    if order.limit < 1:
+        raise TrainingError(f"--limit {order.limit}: it takes 1 picture or more")
+
+
+def _is_bundle_or_empty(folder: Path) -> bool:
+    return (folder / DESCRIPTION).is_file() or not any(folder.iterdir())
+
+
+def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Sets, say: Say) -> Bundle:
+    tower = None
+    if network.text is not None:
+        say("putting the head behind the text half")
+        tower = text_side(network.text, head, order.name)
+    return Bundle(
+        order.name,
+        append_head(network.graph, head.projection, unit=True),
+        grains,
+        (network.size, network.size),
+        calibration=calibrated(head, sets, grains),
+        training={
+            "recipe": {"name": "model make", "seed": order.seed},
+            "hashgrain": __version__,
+            "data": {"pictures": len(sets.contents), "labels": "none"},
+            "seen": Seen.of(sets.contents).described(),
+        },
+        others={KEY: dict(network.source)},
+        text_tower=tower,
+    )
+
+
+def check_graph_gives(bundle: Bundle, head: Head, shots: Shots) -> None:
+    """The graph's outputs are the head's but for rounding."""
+    found, features = Encoder(bundle).outputs_and_features(_few(shots, bundle.size))
+    expected = head.outputs(features)
+    apart = float(np.abs(found - expected).max())
+    if not apart <= ROUNDING * max(1.0, float(np.abs(expected).mean())):
+        raise TrainingError(f"the graph of {bundle.name!r} does not compute what its head does: apart by {apart:.3g}")
+
+
+def _few(shots: Shots, size: tuple[int, int]) -> NDArray[np.uint8]:
+    from hashgrain.errors import ImageError
+
+    opened = []
+    for shot in shots.pictures:
+        try:
+            opened.append(open_picture(shot.read(), size=size).pixels)
+        except ImageError:
+            continue
+        if len(opened) == CHECKED:
+            break
+    return np.stack(opened)
+
+
+def told(order: Order, bundle: Bundle, sets: Sets) -> dict[str, Any]:
+    return {
+        "bundle": str(order.out),
+        "name": order.name,
+        "digest": bundle.code_digest,
+        "grains": dict(bundle.grains),
+        "bytes": len(bundle.onnx),
+        "pictures": len(sets.contents),
+        "refused": sets.refused,
+        "words": bool(bundle.calibration),
+        "text": bundle.text_tower is not None,
+        KEY: bundle.others[KEY],
+    }

@@ -1,0 +1,89 @@
+"""An ONNX repository as a network, as `onnx-community` lays them out: graphs below onnx/, and descriptions beside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hashgrain.encoder.bundle import MAX_ONNX_BYTES
+from hashgrain.errors import TrainingError
+from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.files import SourceFiles
+from hashgrain.learn.encoders.layouts import TEXT, VISION
+from hashgrain.learn.encoders.network import Network, TextNetwork
+from hashgrain.learn.encoders.onnx_source import DESCRIBED, opened, vision
+from hashgrain.learn.graph_heads import text_graph
+
+TOKENIZER, TOKENIZER_CONFIG, CONFIG = "tokenizer.json", "tokenizer_config.json", "config.json"
+# Outputs of text networks that lie in one space with those of pictures, best first.
+TEXT_OUTPUTS = ("text_embeds", "pooler_output")
+LONGEST = 4096  # a tokenizer without a bound says 10^30
+LENGTHS = {"siglip": 64, "siglip2": 64}  # where nothing says so
+CLIP_LENGTH = 77
+
+
+def from_repository(files: SourceFiles, where: str, size: int | None) -> Network:
+    graph = next(name for name in VISION if files.has(name))
+    told = preprocessing.from_transformers(files.json(DESCRIBED)) if files.has(DESCRIBED) else None
+    found = vision(files.read(graph, MAX_ONNX_BYTES), f"{where}, {graph}", told, size)
+    text = _text(files, f"{where}, {TEXT}", found.width) if files.has(TEXT) else None
+    lock = {"license": files.license(), "files": files.taken()}
+    return replace(found, source={**found.source, **lock}, text=text)
+
+
+def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
+    """The text half of a pair; an error where it does not go with the other half."""
+    if not files.has(TOKENIZER):
+        raise TrainingError(f"{where} has no {TOKENIZER} beside it; get the repository again, with all its files")
+    content, tokenizer = files.read(TEXT, MAX_ONNX_BYTES), files.read(TOKENIZER)
+    session = opened(content, where)
+    inputs = {node.name: node.type for node in session.get_inputs()}
+    mask = "attention_mask" if "attention_mask" in inputs else None
+    if set(inputs) - {"attention_mask"} != {"input_ids"} or set(inputs.values()) != {"tensor(int64)"}:
+        raise TrainingError(
+            f"{where} takes {', '.join(inputs)}; a text network takes int64 input_ids, and maybe a mask"
+        )
+    outputs = {node.name: node.shape for node in session.get_outputs()}
+    output = next((name for name in TEXT_OUTPUTS if name in outputs), None)
+    if output is None:
+        raise TrainingError(f"{where} gives {', '.join(outputs)}; a text network gives {' or '.join(TEXT_OUTPUTS)}")
+    length, pad, lower = tokenizing(files, tokenizer)
+    graph = text_graph(content, "input_ids", mask, output, length, width)
+    return TextNetwork(graph, tokenizer, length, pad, lower)
+
+
+def tokenizing(files: SourceFiles, tokenizer: bytes) -> tuple[int, int, bool]:
+    """How many tokens a phrase has, which one pads, and whether the phrase is put in small letters first."""
+    config = files.json(CONFIG) if files.has(CONFIG) else {}
+    about = files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {}
+    whole = json.loads(tokenizer)
+    family = str(config.get("model_type", ""))
+    named = config.get("text_config") or {}
+    given = (
+        named.get("max_position_embeddings"),
+        about.get("model_max_length"),
+        (whole.get("truncation") or {}).get("max_length"),
+    )
+    usable = [each for each in given if isinstance(each, int) and 1 <= each <= LONGEST]
+    length = usable[0] if usable else LENGTHS.get(family, CLIP_LENGTH)
+    # SigLIP was trained on small letters; what transformers does about it stands in no tokenizer.json.
+    return length, pad_of(tokenizer, about), family in LENGTHS
+
+
+def pad_of(tokenizer: bytes, about: Mapping[str, Any]) -> int:
+    """The id that pads, by tokenizer.json and tokenizer_config.json; 0 where neither says."""
+    whole = json.loads(tokenizer)
+    padding = whole.get("padding") or {}
+    if isinstance(padding.get("pad_id"), int):
+        return int(padding["pad_id"])
+    token = about.get("pad_token")
+    token = token.get("content") if isinstance(token, Mapping) else token
+    for added in whole.get("added_tokens") or ():
+        if added.get("content") == token:
+            return int(added["id"])
+    vocabulary = (whole.get("model") or {}).get("vocab")
+    if isinstance(vocabulary, Mapping) and isinstance(vocabulary.get(token), int):
+        return int(vocabulary[token])
+    return 0

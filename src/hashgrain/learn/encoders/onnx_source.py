@@ -1,0 +1,181 @@
+"""An ONNX file as a network: what it takes, and which of its outputs are features."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.encoder.bundle import MAX_ONNX_BYTES
+from hashgrain.encoder.graph_check import check_graph
+from hashgrain.encoder.session import first_line
+from hashgrain.errors import BundleError, TrainingError
+from hashgrain.learn.backbones.onnx_backbone import takes_pixels
+from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.files import SourceFiles
+from hashgrain.learn.encoders.network import Network
+from hashgrain.learn.encoders.preprocessing import Preprocessing
+from hashgrain.learn.graph_heads import MAP, Given, Planes, from_pixels
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DESCRIBED = "preprocessor_config.json"
+# Names that exporters give to what stands for the whole picture, best first.
+WHOLE = ("features", "image_embeds", "pooler_output", "embeddings", "embedding", "sentence_embedding")
+TOKENS = "last_hidden_state"
+PROJECTED = "image_embeds"
+MAX_REGISTERS = 16  # tokens beside those of patches
+TAKEN_AS = {
+    "": "as the network gives it",
+    "map": "mean over the map",
+    "first": "first token (CLS)",
+    "mean": "mean over the patches",
+}
+
+
+def from_file(file: Path, size: int | None) -> Network:
+    """`onnx:FILE`. A preprocessor_config.json beside the file, or one folder above, says how pictures are prepared."""
+    if not file.is_file():
+        raise TrainingError(f"no file {file}; onnx:FILE takes an ONNX model")
+    taken = SourceFiles(file.parent, str(file.parent))
+    told: Preprocessing | None = None
+    beside: dict[str, str] = {}
+    for folder in (file.parent, file.parent.parent):
+        if told is None and (folder / DESCRIBED).is_file():
+            description = SourceFiles(folder, str(folder))
+            told = preprocessing.from_transformers(description.json(DESCRIBED))
+            beside = description.taken()
+    found = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), told, size)
+    return replace(found, source={**found.source, "license": taken.license(), "files": {**taken.taken(), **beside}})
+
+
+def vision(content: bytes, where: str, told: Preprocessing | None, size: int | None) -> Network:
+    """The graph as a network of ours; `source` says what was taken of it."""
+    session = opened(content, where)
+    asked = _asked_size(session, size, told)
+    takes = takes_pixels(session, where, asked)
+    if takes.one_by_one:
+        raise TrainingError(f"{where} takes one picture at a time; export it for batches of any length")
+    way = told or preprocessing.plain(asked)
+    way = replace(way, size=asked)
+    given, tried = _taken(session, takes.name, takes.bytes, asked, where)
+    open_edges = _takes_other_sizes(session, takes.name, takes.bytes, asked, given)
+    edges = ("width", "height") if open_edges else (asked, asked)
+    graph = from_pixels(content, takes.name, given, edges, None if takes.bytes else Planes(way.mean, way.std))
+    facts = way.described()
+    if takes.bytes:
+        facts |= {"mean": "in the graph", "std": "in the graph"}
+    return Network(
+        graph,
+        asked,
+        given.width,
+        {
+            "preprocessing": facts,
+            "feature": f"{given.output}: {TAKEN_AS[given.token or ('map' if tried[given.output].ndim == 4 else '')]}",
+            "dimension": given.width,
+            MAP: given.cells or "none",
+            "sizes": "any" if open_edges else "this one only",
+        },
+    )
+
+
+def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
+    """A session of a graph that was checked first."""
+    import onnxruntime
+
+    try:
+        check_graph(content, where)
+    except BundleError as error:
+        raise TrainingError(str(error)) from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a damaged graph
+        raise TrainingError(f"{where} is not an ONNX model that can be loaded: {first_line(error)}") from None
+
+
+def _asked_size(session: onnxruntime.InferenceSession, size: int | None, told: Preprocessing | None) -> int:
+    """What the user asks for, or what the graph is fixed to, or what its description says."""
+    fixed = [edge for edge in session.get_inputs()[0].shape[1:] if isinstance(edge, int) and edge != 3]
+    return size or (fixed[0] if fixed else None) or (told.size if told else 224)
+
+
+def _run(session: Any, name: str, as_bytes: bool, size: int) -> dict[str, NDArray[Any]]:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+    shown = pixels if as_bytes else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) / np.float32(255))
+    names = [node.name for node in session.get_outputs()]
+    return dict(zip(names, session.run(names, {name: shown}), strict=True))
+
+
+def _taken(session: Any, name: str, as_bytes: bool, size: int, where: str) -> tuple[Given, dict[str, NDArray[Any]]]:
+    try:
+        tried = _run(session, name, as_bytes, size)
+    except Exception as error:  # as above
+        raise TrainingError(f"{where} cannot run on pictures of {size} px: {first_line(error)}") from None
+    return chosen(tried, where), tried
+
+
+def chosen(tried: dict[str, NDArray[Any]], where: str) -> Given:
+    """Which output is taken for the whole picture, and which for its map, by their names and shapes for 2 pictures."""
+    usable = {name: array for name, array in tried.items() if array.dtype == np.float32 and array.shape[:1] == (2,)}
+    rows = [name for name, array in usable.items() if array.ndim == 2]
+    named = [name for name in WHOLE if name in usable and usable[name].ndim in (2, 4)]
+    maps = [name for name, array in usable.items() if array.ndim == 4]
+    tokens = [name for name, array in usable.items() if array.ndim == 3]
+    single = rows if len(rows) == 1 else []
+    plain = [*named, *single, *(maps if len(maps) == 1 else [])]
+    if plain:
+        output, width = plain[0], usable[plain[0]].shape[1]
+        return _with_map(Given(output, width), usable, maps, tokens)
+    if tokens and not rows:
+        output = TOKENS if TOKENS in tokens else tokens[0]
+        count, width = usable[output].shape[1:]
+        before = tokens_before(count)
+        given = Given(output, width, token="first" if before else "mean", before=before or 0)
+        return _with_map(given, usable, maps, tokens)
+    raise TrainingError(
+        f"{where} gives {_shapes(tried)}; name the output that holds the features of a picture 'features', floats"
+        " (n, width), (n, tokens, width) or (n, width, h, w)"
+    )
+
+
+def tokens_before(count: int) -> int:
+    """How many tokens stand before those of a square of patches; 0 where all are patches, or no square fits."""
+    side = math.isqrt(count)
+    return count - side * side if count - side * side <= MAX_REGISTERS else 0
+
+
+def _with_map(given: Given, usable: dict[str, NDArray[Any]], maps: list[str], tokens: list[str]) -> Given:
+    """With the map whose cells are as wide as the features, if there is one."""
+    same = [name for name in maps if usable[name].shape[1] == given.width]
+    if same:
+        return replace(given, cells=MAP if MAP in same else same[0])
+    if given.output == PROJECTED:
+        return given  # tokens are not projected into its space
+    for name in tokens:
+        count, width = usable[name].shape[1:]
+        before = tokens_before(count)
+        side = math.isqrt(count - before)
+        if width == given.width and side > 1 and side * side == count - before:
+            return replace(given, cells=name, before=before, grid=(side, side))
+    return given
+
+
+def _takes_other_sizes(session: Any, name: str, as_bytes: bool, size: int, given: Given) -> bool:
+    """Whether it runs on larger pictures too, and gives features of the same width for them."""
+    if given.grid or any(isinstance(edge, int) and edge != 3 for edge in session.get_inputs()[0].shape[1:]):
+        return False
+    try:
+        return bool(_run(session, name, as_bytes, size + 32)[given.output].shape[1] == given.width)
+    except Exception:  # whatever it raises, it does not
+        return False
+
+
+def _shapes(tried: dict[str, NDArray[Any]]) -> str:
+    return ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in tried.items()) or "nothing"

@@ -1,0 +1,143 @@
+"""An open_clip repository as a pair of networks: open_clip_config.json and a safetensors file, nothing else of it.
+
+The package builds the networks; their weights are read here, and nothing is fetched by it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hashgrain.encoder.session import first_line
+from hashgrain.errors import TrainingError
+from hashgrain.learn.backbones.weights import put_weights, read_weights
+from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.files import SourceFiles, only_pickles
+from hashgrain.learn.encoders.layouts import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
+from hashgrain.learn.encoders.network import Network, TextNetwork
+from hashgrain.learn.encoders.onnx_repository import TOKENIZER, TOKENIZER_CONFIG, pad_of
+from hashgrain.learn.encoders.onnx_source import vision
+from hashgrain.learn.export import graph_of
+from hashgrain.learn.graph_heads import FEATURES, text_graph
+
+FEATURE = "image embedding, in one space with text"
+
+
+@dataclass(frozen=True)
+class Described:
+    """What an open_clip_config.json says."""
+
+    model: dict[str, Any]
+    pictures: dict[str, Any]
+
+
+class _Pictures(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, planes: Tensor) -> Tensor:
+        found: Tensor = self.model.encode_image(planes)
+        return found
+
+
+class _Phrases(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        found: Tensor = self.model.encode_text(ids)
+        return found
+
+
+def need_open_clip() -> None:
+    try:
+        import open_clip  # noqa: F401
+    except ImportError:
+        raise TrainingError(
+            "networks of open_clip take its package: pip install open_clip_torch (or 'hashgrain[openclip]')"
+        ) from None
+
+
+def from_open_clip(files: SourceFiles, where: str, size: int | None, known: Described | None = None) -> Network:
+    """`known` is what the package says of it where the repository brings no configuration."""
+    need_open_clip()
+    told = _described(files, where) if files.has(OPEN_CLIP_CONFIG) else known
+    weights = next((name for name in OPEN_CLIP_WEIGHTS if files.has(name)), None)
+    if told is None or weights is None:
+        raise only_pickles(files.names(), where)
+    vision_part, text_part = told.model["vision_cfg"], told.model["text_cfg"]
+    way = preprocessing.from_open_clip(told.pictures, vision_part.get("image_size", 224))
+    edge = size or way.size
+    model = _built(told.model, edge, files, weights, where)
+    try:
+        graph = graph_of(_Pictures(model), torch.zeros(2, 3, edge, edge), "planes", [FEATURES])
+    except Exception as error:  # the exporter raises a dozen unrelated classes
+        raise TrainingError(f"{where} cannot be exported to ONNX: {first_line(error)}") from None
+    found = vision(graph, where, replace(way, size=edge), edge)
+    text = _text(model, text_part, files, where, found.width)
+    lock = {"feature": FEATURE, "license": files.license(), "files": files.taken()}
+    return replace(found, source={**found.source, **lock}, text=text)
+
+
+def _described(files: SourceFiles, where: str) -> Described:
+    told = files.json(OPEN_CLIP_CONFIG)
+    model, pictures = told.get("model_cfg"), told.get("preprocess_cfg") or {}
+    parts = [model.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(model, Mapping) else [None]
+    if not all(isinstance(part, Mapping) for part in (*parts, pictures)):
+        raise TrainingError(f"{where} says no model_cfg with vision_cfg and text_cfg in its {OPEN_CLIP_CONFIG}")
+    return Described(copy.deepcopy(dict(told["model_cfg"])), dict(pictures))
+
+
+def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str, where: str) -> Any:
+    """The pair with its weights. What would read weights or code from elsewhere is refused."""
+    from open_clip import model as models
+
+    asked = copy.deepcopy(dict(told))
+    if "multimodal_cfg" in asked or asked["text_cfg"].get("hf_model_name"):
+        raise TrainingError(
+            f"{where} has a text half of another library, which is not taken; use an ONNX version of it"
+        )
+    asked["vision_cfg"] |= {"image_size": size, "patch_dropout": 0.0}
+    if "timm_model_name" in asked["vision_cfg"]:
+        asked["vision_cfg"]["timm_model_pretrained"] = False
+    kind = models.CustomTextCLIP if asked.pop("custom_text", False) else models.CLIP
+    try:
+        made = kind(**asked).eval()
+    except Exception as error:  # of a configuration that does not fit this version of the package
+        raise TrainingError(f"{where} cannot be built by open_clip: {first_line(error)}") from None
+    tensors = read_weights(files.path(weights))
+    if kind is models.CustomTextCLIP and "positional_embedding" in tensors:
+        tensors = models.convert_to_custom_text_state_dict(tensors)
+    models.resize_pos_embed(tensors, made)
+    put_weights(made, tensors, where)
+    return made
+
+
+def _text(model: Any, told: Mapping[str, Any], files: SourceFiles, where: str, width: int) -> TextNetwork:
+    length = int(told.get("context_length", 77))
+    if files.has(TOKENIZER):
+        tokenizer = files.read(TOKENIZER)
+        pad = pad_of(tokenizer, files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {})
+        cleaned = (told.get("tokenizer_kwargs") or {}).get("clean")
+        lower = cleaned in ("lower", "canonicalize")
+    elif told.get("hf_tokenizer_name"):
+        raise TrainingError(
+            f"{where} has no {TOKENIZER}, and its phrases are cut by that of {told['hf_tokenizer_name']}: put that file"
+            " into the folder"
+        )
+    else:
+        from hashgrain.learn.encoders.clip_tokenizer import clip_tokenizer
+
+        tokenizer, pad, lower = clip_tokenizer(), 0, False  # it puts phrases in small letters itself
+    try:
+        graph = graph_of(_Phrases(model), torch.zeros(2, length, dtype=torch.int64), "input_ids", [FEATURES])
+    except Exception as error:  # as above
+        raise TrainingError(f"the text half of {where} cannot be exported to ONNX: {first_line(error)}") from None
+    return TextNetwork(text_graph(graph, "input_ids", None, FEATURES, length, width), tokenizer, length, pad, lower)

@@ -1,0 +1,64 @@
+"""The pictures of a folder that a head is fitted on: which of them, in an order that no name decides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from hashgrain.errors import ImageError, SourceError
+from hashgrain.images import open_picture
+from hashgrain.labelled import labelled_pictures
+from hashgrain.labelled.picture import LabelledPicture
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture of the user's, unopened."""
+
+    name: str
+    sha256: str
+    read: Callable[[], bytes]
+
+    def image(self, edge: int) -> Image.Image:
+        """Opened, upright, at most `edge` pixels either way."""
+        return Image.fromarray(open_picture(self.read(), name=self.name, edge=edge).pixels)
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Different pictures, by their SHA-256; and the names of files that could not be read."""
+
+    pictures: list[Shot]
+    unreadable: list[str]
+
+    def digest(self) -> str:
+        return hashlib.sha256("".join(shot.sha256 for shot in self.pictures).encode()).hexdigest()
+
+
+def shots_of(place: Path, limit: int) -> Shots:
+    """Up to `limit` pictures of a folder, list or table. Where there are more, names decide by their hashes."""
+    listed = list(labelled_pictures(place, unlabelled=True))
+    if not listed:
+        raise SourceError(f"no pictures in {place}; name a folder of pictures")
+    if len(listed) > limit:
+        listed = sorted(
+            listed, key=lambda picture: hashlib.sha256(picture.name.encode("utf-8", "surrogateescape")).digest()
+        )
+    found: dict[str, Shot] = {}
+    unreadable = []
+    for picture in listed[:limit]:
+        try:
+            sha256 = hashlib.sha256(picture.read()).hexdigest()
+        except (OSError, ImageError):
+            unreadable.append(picture.name)
+            continue
+        found.setdefault(sha256, Shot(picture.name, sha256, _reader(picture)))
+    return Shots([found[sha256] for sha256 in sorted(found)], unreadable)
+
+
+def _reader(picture: LabelledPicture) -> Callable[[], bytes]:
+    return picture.read

@@ -1,0 +1,128 @@
+"""SOURCE on the command line, and the network it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.encoders import onnx_source
+from hashgrain.learn.encoders.files import SourceFiles, only_pickles
+from hashgrain.learn.encoders.hub import COMMIT, network_allowed, repository, repository_files
+from hashgrain.learn.encoders.layouts import ONNX, OPEN_CLIP, TIMM, layout_of
+from hashgrain.learn.encoders.network import Network
+
+Say = Callable[[str], None]
+KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH"
+# Descriptions that may name code of the repository itself.
+MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+
+
+def network_of(source: str, size: int | None, download: bool, say: Say) -> Network:
+    """The network that SOURCE names, with its lock."""
+    kind, _, wanted = source.partition(":")
+    readers = {"timm": _timm, "hf": _repository, "openclip": _open_clip}
+    if kind == "onnx" and wanted:
+        found = onnx_source.from_file(Path(wanted).expanduser(), size)
+    elif kind == "folder" and wanted:
+        found = _folder(Path(wanted).expanduser(), size)
+    elif kind in readers and wanted:
+        with network_allowed(download):
+            found = readers[kind](wanted, size, download, say)
+    else:
+        raise TrainingError(f"--from {source}: it takes {KINDS}")
+    return replace(found, source={"source": source, **found.source})
+
+
+def _folder(folder: Path, size: int | None) -> Network:
+    if not folder.is_dir():
+        raise TrainingError(f"no folder {folder}; folder:PATH takes a repository's files in a folder")
+    return _laid_out(SourceFiles(folder, str(folder)), f"folder {folder}", size)
+
+
+def _repository(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+    name, commit = repository(wanted)
+    files, _ = repository_files(name, commit, download, say)
+    return _laid_out(files, name, size)
+
+
+def _laid_out(files: SourceFiles, where: str, size: int | None) -> Network:
+    """A repository in one of the layouts that are known."""
+    layout = layout_of(files.names())
+    if layout is None:
+        raise only_pickles(files.names(), where)
+    refuse_code(files, where)
+    if layout == OPEN_CLIP:
+        from hashgrain.learn.encoders.openclip_source import from_open_clip
+
+        return from_open_clip(files, where, size)
+    if layout == ONNX:
+        from hashgrain.learn.encoders.onnx_repository import from_repository
+
+        return from_repository(files, where, size)
+    assert layout == TIMM
+    from hashgrain.learn.encoders.timm_source import from_timm
+
+    return from_timm(files, where, size)
+
+
+def refuse_code(files: SourceFiles, where: str) -> None:
+    """A repository whose description names code of its own: what it computes, or how pictures are prepared, is that."""
+    for name in MAY_NAME_CODE:
+        if files.has(name) and "auto_map" in files.json(name):
+            raise TrainingError(
+                f"{where} brings code of its own (auto_map in {name}), which is not run; take a network that a library"
+                " knows, or export this one to ONNX and take onnx:FILE"
+            )
+
+
+def _timm(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+    import timm
+
+    from hashgrain.learn.backbones.zoo import unknown_name
+    from hashgrain.learn.encoders.timm_source import from_timm
+
+    if not timm.is_model(wanted):
+        raise unknown_name("timm", wanted, timm.list_models())
+    try:
+        about = timm.get_pretrained_cfg(wanted)
+    except RuntimeError:
+        raise unknown_name("timm", wanted, timm.list_pretrained(wanted.partition(".")[0] + ".*")) from None
+    if about is None or not about.hf_hub_id:
+        raise TrainingError(
+            f"timm:{wanted} is published without weights on Hugging Face; name another, or take a folder"
+        )
+    files, commit = repository_files(str(about.hf_hub_id), "main", download, say)
+    return _at(from_timm(files, f"timm:{wanted}", size, wanted), str(about.hf_hub_id), commit)
+
+
+def _open_clip(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+    from hashgrain.learn.backbones.zoo import unknown_name
+    from hashgrain.learn.encoders.openclip_source import Described, from_open_clip, need_open_clip
+
+    need_open_clip()
+    import open_clip
+
+    architecture, slash, tag = wanted.partition("/")
+    if not slash:
+        raise TrainingError(f"openclip:{wanted}: it takes openclip:ARCH/TAG")
+    if architecture not in open_clip.list_models():
+        raise unknown_name("open_clip", architecture, open_clip.list_models())
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in tags:
+        raise unknown_name(f"open_clip's {architecture}", tag, tags)
+    about: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag)
+    owner_and_name = "/".join(str(about.get("hf_hub", "")).split("/")[:2])
+    if "/" not in owner_and_name:
+        raise TrainingError(f"openclip:{wanted} is published as a pickle only; name another, or take a folder")
+    files, commit = repository_files(owner_and_name, "main", download, say)
+    known = Described(open_clip.get_model_config(architecture), about)
+    return _at(from_open_clip(files, f"openclip:{wanted}", size, known), owner_and_name, commit)
+
+
+def _at(found: Network, name: str, commit: str) -> Network:
+    """With the repository and its commit in the lock, where SOURCE does not name them."""
+    assert COMMIT.fullmatch(commit)
+    return replace(found, source={**found.source, "repository": f"{name}@{commit}"})

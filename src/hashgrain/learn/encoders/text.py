@@ -1,0 +1,62 @@
+"""The text half of a pair behind the head that was distilled from its pictures: phrases become codes like theirs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.encoder import TextTower
+from hashgrain.encoder.tokens import Tokenizer
+from hashgrain.errors import TrainingError
+from hashgrain.hashers import Projection
+from hashgrain.learn.encoders.fitting import Head, check_spread
+from hashgrain.learn.encoders.network import TextNetwork
+from hashgrain.learn.encoders.onnx_source import opened
+from hashgrain.learn.graph_heads import append_head, without_features
+from hashgrain.learn.kept_features import Features
+from hashgrain.models.dictionary import dictionary
+
+EVERY = 4  # of the 1,000 things that the dictionary knows best, whose phrases have the mean
+PHRASE = "a photo of a {}"
+AT_ONCE = 16
+
+
+def text_side(text: TextNetwork, head: Head, model: str) -> TextTower:
+    """The tower of a bundle: `outputs` are the same head on unit(features - mean), the mean being that of phrases.
+
+    Texts and pictures of such a pair lie in two places of one space; each less its own mean, they meet.
+    """
+    plain = TextTower(text.graph, text.tokenizer, text.length, text.pad, text.lower)
+    features = phrase_features(text, plain, model)
+    check_spread(features)
+    projection = Projection(features.mean(axis=0), head.weight, head.bias)
+    graph = without_features(append_head(text.graph, projection, unit=True))
+    return TextTower(graph, text.tokenizer, text.length, text.pad, text.lower)
+
+
+def phrases() -> list[str]:
+    return [PHRASE.format(noun) for noun in dictionary().class_names[::EVERY]]
+
+
+def phrase_features(text: TextNetwork, tower: TextTower, model: str) -> Features:
+    """What the network gives for a fixed list of phrases."""
+    ids, mask = _tokens(tower, model)
+    session = opened(text.graph, f"the text half of {model!r}")
+    takes = {node.name for node in session.get_inputs()}
+    parts = []
+    for start in range(0, len(ids), AT_ONCE):
+        batch = {"ids": ids[start : start + AT_ONCE], "mask": mask[start : start + AT_ONCE]}
+        parts.append(session.run(["features"], {name: rows for name, rows in batch.items() if name in takes})[0])
+    features: Features = np.concatenate(parts)
+    if not np.isfinite(features).all():
+        raise TrainingError("the text half of the network gives NaN or infinite features; use another network")
+    return features
+
+
+def _tokens(tower: TextTower, model: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    tokenizer = Tokenizer(tower, model)
+    try:
+        read = [tokenizer.tokens(each.lower() if tower.lower else each) for each in phrases()]
+    finally:
+        tokenizer.close()
+    return np.stack([each.ids for each in read]), np.stack([each.mask for each in read])

@@ -1,0 +1,147 @@
+"""A timm repository as a network: config.json as timm pushes it, and model.safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hashgrain.encoder.session import first_line
+from hashgrain.errors import TrainingError
+from hashgrain.learn.backbones.zoo import timm_network
+from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.files import SourceFiles, only_pickles
+from hashgrain.learn.encoders.network import Network
+from hashgrain.learn.encoders.onnx_source import vision
+from hashgrain.learn.export import graph_of
+from hashgrain.learn.graph_heads import FEATURES, MAP
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+# What a configuration must not say of how a network is built: where else to read from.
+ELSEWHERE = ("pretrained", "checkpoint", "cache", "path", "file", "url")
+POOLED = {
+    "token": "first token (CLS), after the last norm",
+    "avg": "mean over the picture",
+    "avgmax": "mean and maximum over the picture",
+    "max": "maximum over the picture",
+    "map": "attention pooling over the patches",
+}
+
+
+class Pictured(nn.Module):
+    """The network without its classifier: features, and the map they are pooled from where it is as wide."""
+
+    def __init__(self, model: nn.Module, size: int) -> None:
+        super().__init__()
+        self.model = model
+        self.gives_map = False
+        with torch.no_grad():
+            features, cells = self._both(torch.zeros(2, 3, size, size))
+        if features.ndim != 2:
+            raise TrainingError(f"the network gives features of shape {tuple(features.shape)}; rows are needed")
+        self.gives_map = cells is not None and cells.ndim == 4 and cells.shape[1] == features.shape[1]
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, ...]:
+        features, cells = self._both(planes)
+        return (features, cells) if self.gives_map and cells is not None else (features,)
+
+    def _both(self, planes: Tensor) -> tuple[Tensor, Tensor | None]:
+        model: Any = self.model
+        found: Tensor = model.forward_features(planes)
+        features: Tensor = model.forward_head(found)
+        return features, self._cells(found) if isinstance(found, Tensor) else None
+
+    def _cells(self, found: Tensor) -> Tensor | None:
+        if found.ndim == 4:
+            return found.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "") == "NHWC" else found
+        grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", None)
+        before = getattr(self.model, "num_prefix_tokens", 0)
+        if found.ndim != 3 or grid is None or found.shape[1] != before + grid[0] * grid[1]:
+            return None
+        norm = getattr(self.model, "fc_norm", None)  # of networks that pool first, it is the last norm
+        patches = found[:, before:]
+        patches = norm(patches) if isinstance(norm, nn.Module) else patches
+        return patches.transpose(1, 2).reshape(-1, found.shape[2], *grid)
+
+
+def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None = None) -> Network:
+    """`name` is that of timm's list where the repository does not bring its own configuration."""
+    told = files.json(CONFIG) if files.has(CONFIG) else {}
+    architecture = told.get("architecture") or name
+    if not isinstance(architecture, str):
+        raise TrainingError(
+            f"{where} says no timm `architecture` in its {CONFIG}; where transformers wrote it, take its ONNX version"
+            " (onnx-community/NAME) or timm's"
+        )
+    if not files.has(WEIGHTS):
+        raise only_pickles(files.names(), where)
+    facts = told.get("pretrained_cfg") or _own_facts(architecture)
+    way = preprocessing.from_timm(facts)
+    edge = size or way.size
+    model = _built(architecture, edge, files, _arguments(told), where)
+    pooled = str(getattr(model, "global_pool", "") or "")
+    found = vision(exported(model, edge, where), where, replace(way, size=edge), edge)
+    feature = POOLED.get(pooled, "as the network pools it")
+    lock = {"feature": feature, "architecture": architecture, "license": files.license(facts), "files": files.taken()}
+    return replace(found, source={**found.source, **lock})
+
+
+def exported(model: nn.Module, size: int, where: str) -> bytes:
+    """Floats (n, 3, size, size) in; of any height and width where the network runs on them."""
+    network = Pictured(model.eval(), size)
+    gives = [FEATURES, MAP] if network.gives_map else [FEATURES]
+    if _takes_other_sizes(network, size):
+        try:
+            example = torch.zeros(2, 3, size, size + 32)  # with equal edges the two would be taken for one
+            return graph_of(network, example, "planes", gives, {2: "height", 3: "width"})
+        except Exception:  # the exporter raises a dozen unrelated classes; one size is exported then
+            pass
+    try:
+        return graph_of(network, torch.zeros(2, 3, size, size), "planes", gives)
+    except Exception as error:  # as above
+        raise TrainingError(f"{where} cannot be exported to ONNX: {first_line(error)}") from None
+
+
+def _takes_other_sizes(network: nn.Module, size: int) -> bool:
+    """Whether it runs on larger pictures too, and can be exported for them in reasonable time: padding as TensorFlow
+    has it hangs on the size at every layer, which takes the exporter minutes."""
+    if any(type(layer).__name__.endswith("Same") for layer in network.modules()):
+        return False
+    try:
+        with torch.no_grad():
+            network(torch.zeros(2, 3, size + 32, size + 64))
+    except Exception:  # whatever it raises, it does not
+        return False
+    return True
+
+
+def _own_facts(architecture: str) -> Mapping[str, Any]:
+    import timm
+
+    try:
+        about = timm.get_pretrained_cfg(architecture)
+    except RuntimeError:
+        about = None
+    return dict(about.to_dict()) if about else {}  # type: ignore[no-untyped-call]
+
+
+def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
+    """How the network was built, as plain values; nothing that would have it read weights from elsewhere."""
+    given = told.get("model_args") or {}
+    plain = (bool, int, float, str, list, type(None))
+    arguments = {str(key): value for key, value in given.items() if isinstance(value, plain)}
+    pool = told.get("global_pool")
+    if isinstance(pool, str) and pool and "global_pool" not in arguments:
+        arguments["global_pool"] = pool
+    return {key: value for key, value in arguments.items() if not any(part in key for part in ELSEWHERE)}
+
+
+def _built(architecture: str, size: int, files: SourceFiles, arguments: Mapping[str, Any], where: str) -> nn.Module:
+    try:
+        model, _, _ = timm_network(architecture, size, files.path(WEIGHTS), arguments)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise TrainingError(f"{where} cannot be built for {size} px: {first_line(error)}; try another --size") from None
+    return model

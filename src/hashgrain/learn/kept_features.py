@@ -1,0 +1,109 @@
+"""Features of pictures under a network, computed once and kept: fitting a head then takes seconds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashgrain.errors import ImageError, TrainingError
+from hashgrain.images import open_picture
+
+AT_ONCE = 16
+CHUNK = 1024  # pictures between two writes: what a stop costs
+Features = NDArray[np.float32]
+Pictures = Iterable[Image.Image | bytes]
+
+
+class KeptFeatures:
+    """A folder of features, one file for a set of pictures, grown chunk by chunk.
+
+    `model` is a graph that takes uint8 `pixels` (n, height, width, 3) and gives `features`. `kept_as` is the type of
+    numbers on disk. With `skip`, a picture that cannot be opened is a row of NaN instead of an error.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: bytes,
+        size: tuple[int, int],
+        *,
+        threads: int = 2,
+        say: Callable[[str], None] = print,
+        kept_as: type[np.floating[Any]] = np.float16,
+        skip: bool = False,
+        chunk: int = CHUNK,
+    ) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        self.size = size
+        self._say, self._kept_as, self._skip, self._chunk = say, kept_as, skip, chunk
+        edges = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+        self.folder = folder / f"{hashlib.sha256(model).hexdigest()[:8]}-{edges}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def of(self, name: str, pictures: Callable[[], Pictures]) -> Features:
+        """The features of a set: from its file, or computed. `pictures` must be the same at every call."""
+        path = self.folder / f"{name}.npy"
+        if not path.exists():
+            chunks = list(self._chunks(name, iter(pictures())))
+            _save(path, np.concatenate(chunks).astype(self._kept_as))
+            for number in range(len(chunks)):
+                (self.folder / f"{name}.{number}.part.npy").unlink(missing_ok=True)
+        found: Features = np.load(path).astype(np.float32)
+        return found
+
+    def _chunks(self, name: str, pictures: Iterator[Image.Image | bytes]) -> Iterator[Features]:
+        number = 0
+        while chunk := list(islice(pictures, self._chunk)):
+            part = self.folder / f"{name}.{number}.part.npy"
+            if not part.exists():
+                _save(part, self.compute(chunk))
+            self._say(f"features of {name}: {number * self._chunk + len(chunk):,} pictures")
+            yield np.load(part)
+            number += 1
+
+    def compute(self, pictures: Pictures) -> Features:
+        found: list[Features | None] = []
+        stream = iter(pictures)
+        while batch := list(islice(stream, AT_ONCE)):
+            opened = [self._opened(each) for each in batch]
+            pixels = [each for each in opened if each is not None]
+            rows = iter(self._run(np.stack(pixels)) if pixels else ())
+            found += [None if each is None else next(rows) for each in opened]
+        width = next((len(row) for row in found if row is not None), 1)
+        missing = np.full(width, np.nan, np.float32)
+        return np.stack([missing if row is None else row for row in found])
+
+    def _opened(self, picture: Image.Image | bytes) -> NDArray[np.uint8] | None:
+        try:
+            return open_picture(picture, size=self.size).pixels
+        except ImageError:
+            if not self._skip:
+                raise
+            return None
+
+    def _run(self, pixels: NDArray[np.uint8]) -> Features:
+        features: Features = self._session.run(["features"], {"pixels": pixels})[0]
+        if not np.isfinite(features).all():
+            raise TrainingError(
+                "the network gives features that are NaN or infinite for some pictures; use another network, or its"
+                " weights in full precision"
+            )
+        return features
+
+
+def _save(path: Path, rows: NDArray[Any]) -> None:
+    """Under its name it is whole."""
+    aside = path.with_suffix(".new.npy")
+    np.save(aside, rows)
+    aside.rename(path)
