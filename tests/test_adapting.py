@@ -222,12 +222,12 @@ def test_words_are_said_only_where_enough_pairs_say_how_often_they_are_wrong() -
         labels = GrainLabels(tuple(map(str, range(20))), ids[:, None].astype(np.int32))
         return Measured(codes, {"thing": labels}, codes[:0], codes, edits)
 
-    told = {count: calibrated(measured(count), grains) for count in (10, 40, 100, 800)}
+    told = {count: calibrated(measured(count), grains) for count in (10, 40, 100, 900)}
     assert told[10] == {}
     assert set(told[40]["thing"].words) == {"related"}
     assert set(told[100]["thing"].words) == {"near", "related"}
-    assert set(told[800]["look"].words) == {"same", "near", "related"}
-    assert told[800]["look"].chances[2] > 0.9 > 0.1 > told[800]["look"].chances[60]
+    assert set(told[900]["look"].words) == {"same", "near", "related"}
+    assert told[900]["look"].chances[2] > 0.9 > 0.1 > told[900]["look"].chances[60]
 
 
 def test_words_ask_for_the_same_where_bits_stay_and_follow_bits_that_change() -> None:
