@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hashgrain.apps.answer_page import page_hit
@@ -19,7 +19,8 @@ from hashgrain.store import Item
 
 Labels = Mapping[str, Mapping[str, str]]  # file name -> grain -> label
 SHOWN = 6
-PHRASES = ("a bird", "a dog", "a vehicle", "food")  # asked of the pictures, whatever they show
+PHRASES = ("a bird", "a dog", "a vehicle", "food")  # asked of photographs, whatever they show
+OF_DRAWN = ("a bird", "a car", "a house", "a flower")  # and of the pictures that are drawn
 
 
 def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None) -> Iterator[str]:
@@ -44,7 +45,7 @@ def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None
         )
         if labels:
             yield from _score(library, labels)
-        worded = _worded(library)
+        worded = _worded(library, OF_DRAWN if labels else PHRASES)
         for phrase, hits in worded.items():
             yield f'The words "{phrase}" find {", ".join(Path(hit.path).name for hit in hits[:3])}.'
         page = folder / "results.html"
@@ -88,10 +89,10 @@ def _score(library: Library, labels: Labels) -> Iterator[str]:
         yield f"  {grain:<6} {bits:>4} bits: {right / len(items):6.1%}   (guess {guess:.1%}), {among}"
 
 
-def _worded(library: Library) -> dict[str, list[Hit]]:
+def _worded(library: Library, phrases: Iterable[str]) -> dict[str, list[Hit]]:
     """What words find, where the model knows words."""
     try:
-        return {phrase: library.search(text=phrase, k=SHOWN) for phrase in PHRASES}
+        return {phrase: library.search(text=phrase, k=SHOWN) for phrase in phrases}
     except QueryError:
         return {}
 

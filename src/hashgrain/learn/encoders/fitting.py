@@ -24,10 +24,10 @@ from hashgrain.learn.photo.pictures import view
 HELD = 500  # pictures kept from the fit, whose distances are told in words
 VIEWED = 1_500  # pictures seen in two edited views
 EDITED = 100  # of the pictures kept from the fit, each in every mild edit
-STEPS = 600
+STEPS, RATE = 600, 3e-3
 TEACHER = (0.05, 0.05, 0.02)  # temperatures: sharper for the finer grains, whose nearest neighbors count most
 CODE = (0.2, 0.12, 0.05)
-VIEW_WEIGHT, VIEW_TEMPERATURE = 2.0, 0.05
+VIEW_WEIGHT, VIEW_TEMPERATURE = 1.0, 0.05
 SPREAD = 0.5  # standard deviation of the first outputs
 FLAT = 1e-3  # of the largest spread: a direction with less is noise
 LEAST_PAIRS = round(1 / FALSE_ALARMS["same"])  # of different pictures: with fewer, `same` would be a guess
@@ -155,6 +155,7 @@ def settings_for(grains: Grains) -> Settings:
     teacher, code = (temperatures[len(temperatures) - len(grains) :] for temperatures in (TEACHER, CODE))
     return Settings(
         steps=STEPS,
+        rate=RATE,
         teacher_temperatures=teacher,
         code_temperatures=code,
         view_weight=VIEW_WEIGHT,
