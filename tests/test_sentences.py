@@ -27,6 +27,8 @@ from hashgrain.encoder import Bundle, TextTower, tokens
 from hashgrain.encoder.text_encoder import TextEncoder
 from hashgrain.errors import BundleError, QueryError
 from hashgrain.evaluate import check_model
+from hashgrain.models.dictionary import CLASSES
+from hashgrain.models.text import describe_table
 from made_graphs import bundle_of, integers, node, plain_graph, whole
 from made_towers import (
     LENGTH,
@@ -117,8 +119,8 @@ def test_within_a_distance_sentences_ask_by_their_signs(library: Library) -> Non
 
 
 def test_a_tower_is_asked_before_a_table_of_classes(rows: Any, tmp_path: Path) -> None:
-    both = replace(Bundle.read("photo"), text_tower=wordpiece_tower(rows))
-    assert "text" in both.others
+    table = {"text": describe_table(np.random.default_rng(0).uniform(-1, 1, (CLASSES, 128)))}
+    both = replace(Bundle.read("small"), others=table, text_tower=wordpiece_tower(rows))
     with Library.create(tmp_path / "a.hg", both) as library:
         assert np.array_equal(library.words("dog").outputs, rows["dog"])
         assert library.info()["reads"] == "sentences"
