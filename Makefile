@@ -12,6 +12,8 @@ export HASHGRAIN_DATA ?= ../shared/data
 
 .PHONY: demo test test-quick test-train drills check format bench model model-small words docs sbom clean
 
+# The photographs of HASHGRAIN_DATA where there are any; without them, pictures are drawn.
+PHOTOS ?= $(wildcard $(HASHGRAIN_DATA)/photos)
 demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~/Pictures for your own)
 	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
@@ -75,7 +77,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(VENV)/.train: $(VENV)/.dev
 	$(LISTED) -r requirements/train.txt
-	$(ITSELF) -e ".[train]"
+	$(ITSELF) -e ".[openclip]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.core

@@ -20,11 +20,13 @@ from hashgrain.learn.data import Labelled, load_labelled
 from report import need_data, table, write_section
 
 EACH, SEEDS = 100, (1, 2, 3)
-ON_DEFAULT = ("--set", "trained=head", "--set", "backbone=bundle:default")
+ON_SMALL = ("--set", "trained=head", "--set", "backbone=bundle:small")
 COMMANDS = {
-    "nothing trained: the default model": (),
-    "`--recipe adapt`": ("--recipe", "adapt"),
-    "`--recipe csq --set trained=head --set backbone=bundle:default`": ("--recipe", "csq", *ON_DEFAULT),
+    "nothing trained: `small`": (),
+    "`--recipe adapt`, of `photo`": ("--recipe", "adapt"),
+    "`--recipe adapt --set backbone=bundle:small`": ("--recipe", "adapt", "--set", "backbone=bundle:small"),
+    "`--recipe default --set trained=head --set backbone=bundle:small`": ("--recipe", "default", *ON_SMALL),
+    "`--recipe csq --set trained=head --set backbone=bundle:small`": ("--recipe", "csq", *ON_SMALL),
     "`--recipe quick`, from random weights": ("--recipe", "quick"),
 }
 

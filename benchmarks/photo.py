@@ -10,15 +10,21 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from PIL import Image
+from scipy.stats import chi2
 
 from hashgrain import Codes, Encoder
+from hashgrain.encoder import Bundle
 from hashgrain.evaluate import average_precision, precision, tallies_of_vectors, tally
 from hashgrain.evaluate.near_copies import CHANGES, MILD
 from hashgrain.hashers import ITQ, PCARotation
 from hashgrain.learn.photo.features import FeatureCache
-from hashgrain.learn.photo.make import GRAINS, WEIGHTS, Head, check_nothing_reported, classifier_of, fitted
+from hashgrain.learn.photo.fit import GRAINS, Head, classifier_of, fitted
+from hashgrain.learn.photo.graph import HeadNumbers
+from hashgrain.learn.photo.make import WEIGHTS, check_nothing_reported, held_out
 from hashgrain.learn.photo.pictures import (
     cifar,
     collage,
@@ -28,7 +34,7 @@ from hashgrain.learn.photo.pictures import (
     tiny_imagenet,
     view,
 )
-from hashgrain.learn.photo.sets import fitting_sets
+from hashgrain.learn.photo.sets import SMALL, fitting_sets
 from hashgrain.models.weights import read_weights
 from references import histogram_and_hog, perceptual_codes, unit
 from report import need_data, table, write_section
@@ -74,16 +80,16 @@ class Bench:
         }
 
     def _head(self, seed: int, weights: bytes) -> Head:
-        """Fitted once, and kept like the features."""
+        """Seed 0 is the model in the package; others are fitted once, and kept like the features."""
         classifier = classifier_of(weights)
+        parts = (classifier.kinds, classifier.looks, classifier.directions)
+        if seed == 0:
+            return shipped_head(weights)
         path = self.cache.folder / f"head-{seed}.npz"
         if not path.exists():
             numbers = fitted(self.sets, classifier, seed).numbers
             np.savez(path, mean=numbers.mean, weight=numbers.weight, bias=numbers.bias)
         kept = np.load(path)
-        from hashgrain.learn.photo.graph import HeadNumbers
-
-        parts = (classifier.kinds, classifier.looks, classifier.directions)
         return Head(HeadNumbers(kept["mean"], *parts, kept["weight"], kept["bias"]), classifier)
 
     def small_codes(self, name: str, pictures: Callable[[], Iterable[Image.Image | bytes]]) -> Codes:
@@ -91,6 +97,15 @@ class Bench:
         if not path.exists():
             np.save(path, self.small.encode(pictures()).words)
         return Codes(np.load(path), self.small.grains)
+
+
+def shipped_head(weights: bytes) -> Head:
+    """The head of the model in the package, out of its graph."""
+    classifier = classifier_of(weights)
+    held = onnx.load_from_string(Bundle.read("photo").onnx).graph.initializer
+    of = {each.name: numpy_helper.to_array(each).astype(np.float32) for each in held}
+    parts = (classifier.kinds, classifier.looks, classifier.directions)
+    return Head(HeadNumbers(of["mean.root"], *parts, of["head.w.half"], of["head.b"]), classifier)
 
 
 def hamming(codes: Codes) -> Distances:
@@ -207,7 +222,7 @@ def asked(
         told = f"{np.mean(values):.3f} ± {np.std(values):.3f}"
         rows.append([f"**photo, {grain}, {bits} bits**", told, f"{np.mean(values) / plain:.3f}"])
         value = by_tally(queries.small.at(grain), database.small.at(grain), wanted, labels, k)
-        rows.append([f"small, {grain}, {bits} bits", f"{value:.3f}", f"{value / plain:.3f}"])
+        rows.append([f"small, {grain}, {bench.small.grains[grain]} bits", f"{value:.3f}", f"{value / plain:.3f}"])
         for name, hasher in bench.fitted.items():
             if name.endswith(f" {bits} bits"):
                 value = by_tally(hasher.codes(queries.features), hasher.codes(database.features), wanted, labels, k)
@@ -251,9 +266,7 @@ def on_near_copies(bench: Bench) -> str:
         bench.cache.of("views of stamps", lambda: stamp_views(bench.data)),
         bench.cache.of("collages of stamps", lambda: stamp_collages(bench.data)),
     )
-    names = ("small", "small viewed", "small held out", "tiny kept", "tiny val", "cifar database")
-    small = [np.load(bench.cache.folder / f"{name}.npy").astype(np.float32) for name in names]
-    others = np.concatenate([views, collages, *small])
+    others = np.concatenate([views, collages, *small_pictures(bench)])
     look = [(head.codes(whole.features), head.codes(others)) for head in bench.heads]
     floats = unit(whole.features), unit(others)
     hashed = {edge: perceptual_codes([shot.open() for shot in shots], edge) for edge in (8, 16)}
@@ -268,13 +281,63 @@ def on_near_copies(bench: Bench) -> str:
         row = [f"{name}{' (mild)' if name in MILD else ''}", f"**{np.mean(found):.3f}**", f"{plain:.3f}"]
         rows.append([*row, *(f"{recall(perceptual_codes(images, edge), hashed[edge]):.3f}" for edge in hashed)])
     mild = np.mean([float(row[1].strip("*")) for row in rows if row[0].endswith("(mild)")])
-    columns = ["edit", "look, 128 bits", "float", "perceptual hash, 64 bits", "256 bits"]
+    columns = ["edit", f"look, {GRAINS.bits} bits", "float", "perceptual hash, 64 bits", "256 bits"]
     head = (
         f"### Near copies: 160 photographs among {len(others):,} others: {len(views):,} sharp crops and edits and"
         f" {len(collages):,} collages of stamps, the rest small pictures\n\nRecall@1; mean over the mild edits:"
     )
     about = f" **{mild:.3f}**. The perceptual hashes are asked among the 160 photographs alone.\n\n"
     return head + about + table(columns, rows)
+
+
+def small_pictures(bench: Bench) -> list[NDArray[np.float32]]:
+    """Every set of small pictures that has features by now, and 40,000 more of Tiny ImageNet."""
+    rest = tiny_imagenet(bench.data, "rest")
+    order = np.random.default_rng(1).permutation(len(rest))[SMALL : SMALL + 40_000]
+    more = bench.cache.of("tiny others", lambda: (rest[i].content for i in order))
+    names = ("small", "tiny kept", "tiny val", "cifar database")
+    held = bench.cache.of("small held out", lambda: (shot.content for shot in held_out(bench.data)))
+    return [more, held, *(np.load(bench.cache.folder / f"{name}.npy").astype(np.float32) for name in names)]
+
+
+def on_words_said(bench: Bench) -> str:
+    """How often `same` is said, rightly and wrongly, by the model in the package."""
+    most = Bundle.read("photo").calibration["look"].words["same"]
+    head = bench.heads[0]
+    sets = {"photographs": photographs(bench.data), "stamps": stamps(bench.data)}
+    features = {name: bench.cache.of(f"all {name}", lambda: iter(())) for name in sets}
+    reported = {name: np.array([shot.reported for shot in shots]) for name, shots in sets.items()}
+    drawn = np.array([shot.facts["drawn"] for shot in sets["stamps"]])
+    stamped, photographed = head.codes(features["stamps"]), head.codes(features["photographs"])
+    sharp = np.concatenate([photographed.words[reported["photographs"]], stamped.words[reported["stamps"] & ~drawn]])
+    every = np.concatenate([sharp, stamped.words[reported["stamps"] & drawn]])
+    rows = [
+        wrongly("pairs of `val`", head.codes(bench.cache.of("tiny val", lambda: iter(()))).words, most),
+        wrongly("pairs of photographs of the reporting halves", sharp, most),
+        wrongly("the same with drawings, letters among them", every, most),
+    ]
+    asked_rows = reported["photographs"]
+    right = []
+    for name in MILD:
+        edited = head.codes(bench.cache.of(f"photographs, {name}", lambda: iter(())))
+        apart = np.bitwise_count(edited.words ^ photographed.words).sum(axis=1)[asked_rows]
+        right.append([name, f"{(apart <= most).mean():.3f}"])
+    mean = np.mean([float(row[1]) for row in right])
+    head_line = (
+        f"### What `same` is worth: `look` within {most} bits\n\nOf mild edits of the {asked_rows.sum()} photographs of"
+        f" the reporting half it is said of **{mean:.3f}**:\n\n"
+    )
+    wrong = table(["different pictures", "pairs", "called the same", "share", "95 % upper bound"], rows)
+    return head_line + table(["edit", "same"], right) + "\n\n" + wrong
+
+
+def wrongly(name: str, words: NDArray[np.uint64], most: int) -> list[str]:
+    pairs = len(words) * (len(words) - 1) // 2
+    close = sum(
+        int((np.bitwise_count(words[i + 1 :] ^ words[i]).sum(axis=1) <= most).sum()) for i in range(len(words) - 1)
+    )
+    upper = chi2.ppf(0.95, 2 * (close + 1)) / 2 / pairs  # of a Poisson count
+    return [name, f"{pairs:,}", f"{close:,}", f"{close / pairs:.1e}", f"{upper:.1e}"]
 
 
 def stamp_views(data: Path) -> Iterator[Image.Image]:
@@ -299,9 +362,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     bench = Bench(need_data(), Path(sys.argv[1]))
-    parts = [on_stamps, on_photographs, on_cifar, on_tiny_imagenet, on_near_copies]
+    parts = [on_stamps, on_photographs, on_cifar, on_tiny_imagenet, on_near_copies, on_words_said]
     head = (
-        f"Three seeds of the head: mean ± standard deviation; in brackets the 95 % interval of the difference from the"
+        "Three seeds of the head, the first being the model in the package: mean ± standard deviation; in brackets the"
+        " 95 % interval of the difference from the"
         f" float features, pictures drawn anew. The head was fitted on {len(bench.sets.contents):,} pictures without"
         " labels; none of them is asked or found here unless said. ITQ and rotated PCA are fitted on the same"
         " features of the same pictures. Precision is the expectation over the order of ties.\n\n"

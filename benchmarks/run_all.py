@@ -27,6 +27,11 @@ NAMES = (
     "robustness",
     "drills",
 )
-for name in (*NAMES, *(f"search/{name}" for name in SEARCH)):
+CACHED = ("photo", "photo_integers", "photo_backbones", "adapt", "model_make")  # each keeps features in a folder
+CACHE = HERE.parent / "runs" / "benchmarks"
+
+commands = [[name] for name in (*NAMES, *(f"search/{name}" for name in SEARCH))]
+commands += [["judged", "score"], *([name, str(CACHE)] for name in CACHED)]
+for name, *options in commands:
     print(f"--- {name}", flush=True)
-    subprocess.run([sys.executable, HERE / f"{name}.py"], check=True)
+    subprocess.run([sys.executable, HERE / f"{name}.py", *options], check=True)

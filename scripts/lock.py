@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
-EXTRAS = {"core": "", "dev": "dev", "train": "train", "bench": "bench", "docs": "docs", "serve": "serve"}
+EXTRAS = {"core": "", "dev": "dev", "train": "openclip", "bench": "bench", "docs": "docs", "serve": "serve"}
 # Some machines have builds of their own of torch and what comes with it; no list of hashes would hold on those.
 UNHASHED = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

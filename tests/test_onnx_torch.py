@@ -90,6 +90,7 @@ CASES: list[tuple[str, tuple[int, ...], list[Any], dict[str, Any]]] = [
     ("LayerNormalization", ROW, [reals(8), reals(8)], {"epsilon": 1e-3}),
     ("LayerNormalization", PICTURE, [reals(9, 7)], {"axis": 2}),
     ("LeakyRelu", ROW, [], {"alpha": 0.2}),
+    ("LpNormalization", ROW, [], {"axis": 1, "p": 2}),
     ("MatMul", PICTURE, [reals(7, 3)], {}),
     ("MaxPool", PICTURE, [], POOL),
     ("Mean", ROW, [reals(3, 8), reals(3, 1)], {}),

@@ -146,7 +146,7 @@ def test_the_graph_takes_pictures_of_128_to_512_pixels(no_cache: Path) -> None:
     for height, width in ((128, 128), (224, 224), (160, 320), (512, 512)):
         pixels = np.zeros((2, height, width, 3), np.uint8)
         outputs, features, cells = session.run(["outputs", "features", "map"], {"pixels": pixels})
-        assert outputs.shape == (2, 128)
+        assert outputs.shape == (2, 256)
         assert features.shape == (2, 1280)
         assert cells.shape == (2, 1280, -(-height // 32), -(-width // 32))
         assert np.allclose(cells.mean(axis=(2, 3)), features, atol=1e-5)

@@ -20,6 +20,7 @@ from hashgrain.learn.photo.calibrate import Pairs, chances, falling, largest_wit
 from hashgrain.learn.photo.head import Classifier, class_embedding, reflected, unit  # noqa: E402
 from hashgrain.learn.photo.torch_file import tensors_of  # noqa: E402
 from hashgrain.learn.photo.tree import lin_similarity, shipped  # noqa: E402
+from hashgrain.learn.steady import steady_bits  # noqa: E402
 from hashgrain.models.weights import computed  # noqa: E402
 
 pytestmark = [pytest.mark.train]
@@ -35,9 +36,10 @@ def test_nothing_reported_on_is_fitted_on(data: Path) -> None:
     reported = sorted(reported_contents(data))
     assert len(reported) > 70_000
     (seen,) = seen_by(Bundle.read("photo").training)
-    nothing = np.empty((0, 1280), np.float32)
+    nothing = [np.empty((0, 1280), np.float32)] * 5
+    sets = FittingSets(*nothing, np.empty(0, np.int64), ["0" * 64, reported[0]])
     with pytest.raises(TrainingError, match="1 pictures that are reported on"):
-        check_nothing_reported(FittingSets(nothing, nothing, nothing, nothing, ["0" * 64, reported[0]]), data)
+        check_nothing_reported(sets, data)
     assert seen.holds(reported).mean() < 3 * seen.false_yes + 1e-3 / len(reported) ** 0.5
 
 
@@ -124,6 +126,40 @@ def test_a_reflected_picture_is_of_the_class_it_was_reflected_onto() -> None:
     differences = before[rows, first] - before[rows, wanted]
     assert np.allclose(after[rows, wanted] - after[rows, first], differences, atol=1e-3)
     assert (after.argmax(axis=1) == wanted).mean() > (first == wanted).mean() + 0.3
+
+
+def test_steady_bits_keep_what_edits_leave_of_pictures_never_seen() -> None:
+    random = np.random.default_rng(2)
+    width = 100
+    strength = np.where(np.arange(width) < 6, 10.0, 0.2)  # edits change a few features more than pictures do
+
+    def pictures_and_edits(count: int) -> tuple[np.ndarray, np.ndarray]:
+        pictures = random.normal(size=(count, width)).astype(np.float32)
+        return pictures, (pictures + random.normal(size=(count, width)) * strength).astype(np.float32)
+
+    known, edited = pictures_and_edits(400)
+    steady = steady_bits(known, known, edited, 64, seed=0)
+    new, changed = pictures_and_edits(300)
+
+    def found(weight: np.ndarray, bias: np.ndarray) -> float:
+        own, others = new @ weight.T + bias >= 0, changed @ weight.T + bias >= 0
+        apart = (others[:, None] ^ own[None]).sum(axis=2)
+        return float((apart.argmin(axis=1) == np.arange(len(new))).mean())
+
+    plain = random.normal(size=(64, width))
+    assert found(steady.weight, steady.bias) > 2 * found(plain, np.zeros(64))
+    balance = ((new @ steady.weight.T + steady.bias) >= 0).mean(axis=0)
+    assert np.abs(balance - 0.5).max() < 0.2
+
+
+def test_steady_bits_are_the_same_each_time_and_others_for_another_seed() -> None:
+    random = np.random.default_rng(3)
+    known = random.normal(size=(90, 20)).astype(np.float32)
+    edited = (known + 0.1 * random.normal(size=known.shape)).astype(np.float32)
+    first, again, other = (steady_bits(known, known, edited, 32, seed=seed) for seed in (5, 5, 6))
+    assert np.array_equal(first.weight, again.weight)
+    assert np.array_equal(first.bias, again.bias)
+    assert not np.array_equal(first.weight, other.weight)
 
 
 def test_a_distilled_head_ranks_as_its_teacher_does_better_than_chance_projections() -> None:

@@ -130,10 +130,12 @@ def test_widths_are_one_a_grain() -> None:
 def test_the_recipes_are_listed_and_told_of(hashgrain: Run) -> None:
     listed = hashgrain("recipes")
     assert listed.returncode == 0, listed.stderr
-    assert {line.split(b"\t")[0].decode() for line in listed.stdout.splitlines()} == {*RECIPES, "photo"}
+    assert {line.split(b"\t")[0].decode() for line in listed.stdout.splitlines()} == {*RECIPES, "adapt", "photo"}
     one = json.loads(hashgrain("recipes", "csq", "--json").stdout)
     assert one["grains"] == {"thing": 64}
     assert one["values"]["learning_rate"] == RECIPES["csq"].schedule.learning_rate
+    adapt = json.loads(hashgrain("recipes", "adapt", "--json").stdout)
+    assert adapt["values"]["backbone"] == "bundle:default"
     wrong = hashgrain("recipes", "defualt")
     assert (wrong.returncode, b"default" in wrong.stderr) == (1, True)
 
@@ -246,10 +248,11 @@ def test_a_pruned_student_of_a_teacher_gets_its_last_step_too(hashgrain: Run, fo
 def test_a_head_alone_of_a_recipe_with_a_last_step_is_that_last_step(
     hashgrain: Run, folder: Path, tmp_path: Path
 ) -> None:
-    trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "adapt", "--set", "held_out=3")
+    changes = [part for each in ("trained=head", "backbone=bundle:small", "held_out=3") for part in ("--set", each)]
+    trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "default", *changes)
     assert trained.returncode == 0, trained.stderr
     assert b"the backbone stays as it is" in trained.stderr
-    assert sorted(path.parent.name for path in (tmp_path / "runs/adapt").rglob("log.jsonl")) == ["kind-thing", "look"]
+    assert sorted(path.parent.name for path in (tmp_path / "runs/default").rglob("log.jsonl")) == ["kind-thing", "look"]
     made, before = Encoder.load(tmp_path / "model"), Encoder.load()
     assert made.grains == before.grains
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)

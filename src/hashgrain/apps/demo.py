@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hashgrain.apps.answer_page import page_hit
 from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.apps.scenes import write_scenes
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryError, QueryError
 from hashgrain.library import Library
 from hashgrain.library.report import Progress
 from hashgrain.search import Hit
@@ -19,6 +19,8 @@ from hashgrain.store import Item
 
 Labels = Mapping[str, Mapping[str, str]]  # file name -> grain -> label
 SHOWN = 6
+PHRASES = ("a bird", "a dog", "a vehicle", "food")  # asked of photographs, whatever they show
+OF_DRAWN = ("a bird", "a car", "a house", "a flower")  # and of the pictures that are drawn
 
 
 def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None) -> Iterator[str]:
@@ -43,13 +45,18 @@ def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None
         )
         if labels:
             yield from _score(library, labels)
+        worded = _worded(library, OF_DRAWN if labels else PHRASES)
+        for phrase, hits in worded.items():
+            yield f'The words "{phrase}" find {", ".join(Path(hit.path).name for hit in hits[:3])}.'
         page = folder / "results.html"
-        page.write_text(_page(library, labels), encoding="utf-8")
+        page.write_text(_page(library, labels, worded), encoding="utf-8")
     yield f"Wrote {page}: open it in a browser to see searches at each grain."
     yield f"All done in {time.monotonic() - started:.0f} s. Try next:"
     example = next(iter(sorted(pictures.rglob("*.jpg"))), pictures)
     yield f"  hashgrain search {at} {example} -k 5 --open"
     yield f"  hashgrain search {at} {example} --grain kind --where 'width > 300'"
+    if worded:
+        yield f'  hashgrain search {at} --text "{PHRASES[0]}" --open'
     yield "  hashgrain add mine.hg ~/Pictures"
 
 
@@ -82,8 +89,16 @@ def _score(library: Library, labels: Labels) -> Iterator[str]:
         yield f"  {grain:<6} {bits:>4} bits: {right / len(items):6.1%}   (guess {guess:.1%}), {among}"
 
 
-def _page(library: Library, labels: Labels) -> str:
-    """A few pictures, each asked at every grain."""
+def _worded(library: Library, phrases: Iterable[str]) -> dict[str, list[Hit]]:
+    """What words find, where the model knows words."""
+    try:
+        return {phrase: library.search(text=phrase, k=SHOWN) for phrase in phrases}
+    except QueryError:
+        return {}
+
+
+def _page(library: Library, labels: Labels, worded: Mapping[str, list[Hit]]) -> str:
+    """A few pictures, each asked at every grain, and a few phrases."""
     items = library.items()
     groups = []
     for item in items[:: max(1, len(items) // 5)][:5]:
@@ -92,7 +107,11 @@ def _page(library: Library, labels: Labels) -> str:
             cards = [_card(library, item, hit, labels) for hit in library.search(item.id, k=SHOWN, grain=grain)]
             groups.append(PageGroup(f"Nearest at {grain}, {bits} bits", cards, asked))
             asked = None  # shown once, above its first group
+    for phrase, hits in worded.items():
+        groups.append(PageGroup(f"The words “{phrase}”", [page_hit(library, hit) for hit in hits], None))
     lead = "Each picture is asked at every grain: what kind is it, which thing, this very look?"
+    if worded:
+        lead += " Below them, what words find."
     return result_page(None, groups, title="HashGrain: nearest pictures at each grain", lead=lead)
 
 

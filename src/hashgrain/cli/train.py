@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hashgrain.learn.recipe import Recipe
 
 PHOTO = "photo"  # the recipe of the default model; `--data` is then the folder of all its sets
+ADAPT = "adapt"  # a head on a model there is, fitted on kept features
 ABOUT_PHOTO = "the default model: a head distilled from EfficientNet-Lite0, without labels"
 
 
@@ -54,6 +55,10 @@ def train(
     need_torch()
     if recipe == PHOTO:
         return _photo(data, out, run or Path("runs") / PHOTO, as_json, quiet)
+    if recipe == ADAPT:
+        if bits or seeds > 1 or label_noise is not None:
+            raise _not_of_adapt()
+        return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], as_json, quiet)
     chosen = _chosen(
         recipe, bits, [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])]
     )
@@ -83,6 +88,33 @@ def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
     else:
         print_line(str(out))
     return 0
+
+
+def _adapt(data: Path, out: Path, run: Path, settings: list[str], as_json: bool, quiet: bool) -> int:
+    """A new head on a model there is, which keeps what it knows."""
+    from hashgrain.learn.adapt.make import adapt_bundle
+    from hashgrain.learn.adapt.settings import changed
+
+    try:
+        facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+    if as_json:
+        print_json(facts)
+        return 0
+    for name, value in facts["validation"].items():
+        print_row(name, f"{value:g}")
+    print_line(str(out))
+    return 0
+
+
+def _not_of_adapt() -> Exception:
+    from hashgrain.errors import TrainingError
+
+    return TrainingError(
+        "recipe adapt takes no --bits, --seeds or --label-noise: it keeps the grains of the model it adapts, and a seed"
+        " is set by --set seed=2"
+    )
 
 
 def _trained(
@@ -117,31 +149,41 @@ def recipes(
     Example: hashgrain recipes default
     """
     from hashgrain.cli.output import print_table
+    from hashgrain.learn.adapt.settings import ABOUT as ABOUT_ADAPT
+    from hashgrain.learn.adapt.settings import changeable as changeable_of_adapt
     from hashgrain.learn.recipe import changeable
     from hashgrain.learn.recipes import RECIPES
 
     if name is None:
         rows = [[recipe.name, ",".join(map(str, recipe.grains.values())), recipe.about] for recipe in RECIPES.values()]
-        rows.append([PHOTO, "32,64,128", ABOUT_PHOTO])
+        others = {ADAPT: ABOUT_ADAPT, PHOTO: ABOUT_PHOTO}
+        rows += [[each, "48,96,256", about] for each, about in others.items()]
         if as_json:
             told = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
-            grains = {"kind": 32, "thing": 64, "look": 128}
-            print_json([*told, {"name": PHOTO, "grains": grains, "about": ABOUT_PHOTO}])
+            grains = {"kind": 48, "thing": 96, "look": 256}
+            print_json([*told, *({"name": each, "grains": grains, "about": about} for each, about in others.items())])
         else:
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
         return 0
     if name == PHOTO:
         print_json({"name": PHOTO, "about": ABOUT_PHOTO}) if as_json else print_line(f"{PHOTO}: {ABOUT_PHOTO}")
         return 0
+    if name == ADAPT:
+        return _print_recipe(name, ABOUT_ADAPT, "those of the model", changeable_of_adapt(), as_json)
     recipe = _chosen(name, "", [])
     if not _has_torch():
         say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
+    return _print_recipe(name, recipe.about, recipe.grains, values, as_json)
+
+
+def _print_recipe(name: str, about: str, grains: Any, values: dict[str, Any], as_json: bool) -> int:
     if as_json:
-        print_json({"name": name, "about": recipe.about, "grains": dict(recipe.grains), "values": values})
+        told = grains if isinstance(grains, str) else dict(grains)
+        print_json({"name": name, "about": about, "grains": told, "values": values})
         return 0
-    print_line(f"{name}: {recipe.about}")
-    print_row("grains", recipe.grains)
+    print_line(f"{name}: {about}")
+    print_row("grains", grains)
     for key, value in values.items():
         print_row(key, ",".join(map(str, value)) if isinstance(value, tuple) else value)
     return 0
@@ -170,7 +212,7 @@ def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:
     from hashgrain.learn.recipes import RECIPES
 
     if name not in RECIPES:
-        near = get_close_matches(name, RECIPES) or list(RECIPES)
+        near = get_close_matches(name, [*RECIPES, ADAPT, PHOTO]) or [*RECIPES, ADAPT, PHOTO]
         raise TrainingError(f"no recipe {name!r}; there is {', '.join(near)}; `hashgrain recipes` lists them all")
     recipe = change(RECIPES[name], settings)
     if not bits:

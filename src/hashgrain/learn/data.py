@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +140,52 @@ def load_labelled(
     return Labelled(decoded.pixels, levels, np.array([found.contents[i] for i in kept]), [*found.refused, *why])
 
 
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Labelled pictures that were read once, for their hashes and labels, and are not decoded yet."""
+
+    place: str | Path
+    names: Sequence[str]
+    contents: NDArray[np.str_]
+    levels: Mapping[str, GrainLabels]  # a picture without a label has none
+    refused: Sequence[str]
+    _again: Callable[[], Iterator[LabelledPicture]]  # those that could be read
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
+        """The content hash and the bytes of each picture with one of these hashes, once. They must be those that were
+        read before."""
+        expected = zip(self.names, self.contents.tolist(), strict=True)
+        given = set()
+        for picture in self._again():
+            name, content = next(expected, ("", ""))
+            if name != picture.name:
+                raise _changed(self.place)
+            if content in wanted and content not in given:
+                given.add(content)
+                data = _bytes_of(picture)
+                if hashlib.sha256(data).hexdigest() != content:
+                    raise _changed(self.place)
+                yield content, data
+
+
+def list_labelled(place: str | Path, grains: Sequence[str], *, part: str | None = "train") -> Listed:
+    """What `load_labelled` reads, and none of it decoded. Pictures without a label come too."""
+    found = _read(_of_part(place, grains, part, True))
+    if not found.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
+    levels = _levels(_rows(found.pictures, grains, True), grains, place)
+
+    def again() -> Iterator[LabelledPicture]:
+        everything = enumerate(_of_part(place, grains, part, True))
+        return (picture for number, picture in everything if number not in found.unreadable)
+
+    names = [picture.name for picture in found.pictures]
+    return Listed(place, names, np.array(found.contents), levels, found.refused, again)
+
+
 def load_features(place: str | Path, grains: Sequence[str]) -> Labelled:
     """features.npy, (n, width) numbers, and labels.npy: (n,) classes, (n, depth) classes from the root down, or
     (n, classes) zeros and ones. Without grains no labels are asked for."""
@@ -247,6 +293,14 @@ def _hashed(picture: LabelledPicture) -> tuple[str, str]:
         return "", str(error).removeprefix(f"{picture.name}: ")
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in its path
         return "", getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _bytes_of(picture: LabelledPicture) -> bytes:
+    """Nothing where it cannot be read any more."""
+    try:
+        return picture.read()
+    except (ImageError, OSError, ValueError):
+        return b""
 
 
 def _opened(

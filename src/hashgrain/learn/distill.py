@@ -47,6 +47,7 @@ class Material:
     teachers: Sequence[Features]  # unit vectors, for each grain from coarse to fine
     left: Features
     right: Features
+    start: Features | None = None  # outputs that the head's are added to: it then begins at nothing, without views
 
 
 def distill(
@@ -63,10 +64,7 @@ def distill(
     draw = torch.Generator().manual_seed(seed)
     inputs, left, right = (torch.from_numpy(each) for each in (material.inputs, material.left, material.right))
     teachers = [torch.from_numpy(each) for each in material.teachers]
-    head = torch.nn.Linear(inputs.shape[1], bits[-1])
-    torch.nn.init.normal_(head.weight, 0, s.spread)
-    if first is not None:
-        head.weight.data = torch.from_numpy(first)
+    head, start = _beginning(material, bits[-1], s, first)
     optimizer = torch.optim.AdamW(head.parameters(), s.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.rate, total_steps=s.steps)
     sharpness = s.teacher_temperatures or (s.teacher_temperature,) * len(bits)
@@ -75,7 +73,7 @@ def distill(
     for step in range(s.steps):
         steepness = 1 + (s.steepest - 1) * step / s.steps
         chosen = torch.randint(len(inputs), (batch,), generator=draw)
-        soft = torch.tanh(steepness * head(inputs[chosen]))
+        soft = torch.tanh(steepness * (start[chosen] + head(inputs[chosen])))
         codes, loss = _half_hard(soft), _regularized(soft, s)
         for width, teacher, *temperatures in grains:
             loss = loss + ranking_divergence(codes[:, :width], teacher[chosen], *temperatures)
@@ -89,6 +87,21 @@ def distill(
         optimizer.step()
         schedule.step()
     return head
+
+
+def _beginning(
+    material: Material, bits: int, s: Settings, first: NDArray[np.float32] | None
+) -> tuple[torch.nn.Linear, Tensor]:
+    """The head as it starts, and the outputs that it adds to."""
+    head = torch.nn.Linear(material.inputs.shape[1], bits)
+    torch.nn.init.normal_(head.weight, 0, s.spread)
+    if first is not None:
+        head.weight.data = torch.from_numpy(first)
+    if material.start is None:
+        return head, torch.zeros(len(material.inputs), bits)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    return head, torch.from_numpy(material.start)
 
 
 def ranking_divergence(codes: Tensor, teacher: Tensor, teacher_temperature: float, temperature: float) -> Tensor:

@@ -150,8 +150,8 @@ def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
     undeserving = {"same": (codes.grains.finest, held.contents[left] != held.contents[right])}
     if held.levels:
         coarsest, *_, finest = [*held.levels, *held.levels]
-        undeserving["near"] = finest, ~_share(held.levels[finest], left, right)
-        undeserving["related"] = coarsest, ~_share(held.levels[coarsest], left, right)
+        undeserving["near"] = finest, ~share_label(held.levels[finest], left, right)
+        undeserving["related"] = coarsest, ~share_label(held.levels[coarsest], left, right)
     words = {}
     for word, (grain, wrong) in undeserving.items():
         prefix = codes.at(grain).words
@@ -161,7 +161,7 @@ def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
     return words
 
 
-def _share(labels: GrainLabels, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
+def share_label(labels: GrainLabels, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
     found = np.zeros(len(left), bool)
     for mine in labels.ids.T:
         for theirs in labels.ids.T:

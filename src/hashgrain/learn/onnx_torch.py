@@ -306,6 +306,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "Identity": lambda given, x: x,
     "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda given, x: F.leaky_relu(x, given.get("alpha", 0.01)),
+    "LpNormalization": lambda given, x: F.normalize(x, given.get("p", 2), given.get("axis", -1)),
     "MatMul": lambda given, a, b: a @ b,
     "MaxPool": _max_pool,
     "Mean": lambda given, first, *others: sum(others, first) / (1 + len(others)),

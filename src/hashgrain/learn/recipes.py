@@ -50,13 +50,6 @@ OURS = (
         augmentation=Augmentation(),
         held_out=5,
     ),
-    replace(
-        DEFAULT,
-        name="adapt",
-        about="your own classes on the features of the small model: all its grains, in half a minute",
-        network=Network("bundle:small", trained="head"),
-        held_out=5,
-    ),
     Recipe(
         "nested",
         "one code whose first 16, 32 and 64 bits are codes too, all of the same labels",

@@ -46,7 +46,7 @@ def train_bundle(
     process = this_process()
     if not process.is_main_process:
         say = _silent
-    _check_writable(out)
+    check_writable(out)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
     with process.main_process_first():  # the others find what it decoded
@@ -228,7 +228,7 @@ def _graph_of(recipe: Recipe, backbone: OnnxBackbone) -> Bundle:
     return backbone.as_bundle(recipe.name, recipe.grains, recipe.size)
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """Before hours of training, not after."""
     place = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):

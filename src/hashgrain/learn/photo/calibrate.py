@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes
 from hashgrain.encoder import Calibration
 
-# How often a word may be said of two pictures that do not belong together.
-FALSE_ALARMS = {"same": 1e-5, "near": 1e-3, "related": 2e-2}
+# How often a word may be said of two pictures that do not belong together. `same` is promised for 1 in 100,000 at most,
+# of other pictures too: the rest is room for what differs between samples.
+FALSE_ALARMS = {"same": 8e-6, "near": 1e-3, "related": 2e-2}
 WORDS_OF = {"look": ("same", "near", "related"), "thing": ("same", "near", "related"), "kind": ("near", "related")}
 PAIRS = 4_000_000
 Distances = NDArray[np.int64]

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain.learn.photo.features import FeatureCache, Features
-from hashgrain.learn.photo.pictures import Shot, collage, photographs, stamps, tiny_imagenet, view
+from hashgrain.learn.photo.pictures import Shot, photographs, random_crop, stamps, tiny_imagenet, view
 
 SMALL = 10_000  # pictures of Tiny ImageNet, of those not kept out
-SMALL_VIEWED = 2_400  # others of them, seen in two ways
-ENLARGED = 128  # a small picture is enlarged before it is edited
-SHARP_VIEWS = 16  # of each sharp picture
-COLLAGES = 1_500
+VIEWS = 16  # edited views of each sharp picture
+PIECES, PIECE = 10, 0.15  # cut out of each sharp picture: how many, and the least share of its area
+PIECE_VIEWS = (31, 32, 33)  # seeds of the edited views of each piece
 
 
 @dataclass(frozen=True)
@@ -24,33 +24,39 @@ class FittingSets:
     """What the head is fitted on, without labels."""
 
     pictures: Features
-    left: Features  # views of other pictures, and
-    right: Features  # other views of the same ones
-    roots: Features  # the pictures whose mean is taken
+    whole: Features  # of these the sharp ones, uncut; their mean is taken together with that of the small ones
+    small: Features
+    originals: Features  # sharp pictures and pieces of them, and
+    edited: Features  # an edited view of each
+    source: NDArray[np.int64]  # the row of `whole` that each of the originals comes from
     contents: list[str]  # the SHA-256 of every picture that entered
+
+    @property
+    def roots(self) -> Features:
+        """The pictures whose mean is taken."""
+        return np.concatenate([self.small, self.whole])
 
 
 def fitting_sets(cache: FeatureCache, data: Path) -> FittingSets:
     sharp = sharp_pictures(data)
     rest = tiny_imagenet(data, "rest")
     order = np.random.default_rng(1).permutation(len(rest))
-    small = [rest[i] for i in order[:SMALL]]
-    viewed = [rest[i] for i in order[SMALL : SMALL + SMALL_VIEWED]]
+    chosen = [rest[i] for i in order[:SMALL]]
+    small = cache.of("small", lambda: (shot.content for shot in chosen))
     whole = cache.of("sharp", lambda: (shot.content for shot in sharp))
-    views = cache.of("sharp views", lambda: _views(sharp, SHARP_VIEWS, 7))
-    of_small = cache.of("small", lambda: (shot.content for shot in small))
-    plain = cache.of("small viewed", lambda: (_enlarged(shot) for shot in viewed))
-    first = cache.of("small views 1", lambda: _small_views(viewed, 8))
-    second = cache.of("small views 2", lambda: _small_views(viewed, 9))
-    collages = cache.of("collages", lambda: _collages(sharp + viewed))
-    half = len(sharp) * SHARP_VIEWS // 2
-    repeated = np.tile(whole, (SHARP_VIEWS // 2, 1))
+    views = cache.of("sharp views", lambda: _views(sharp))
+    pieces = cache.of("pieces", lambda: _pieces(sharp))
+    cut = [cache.of(f"piece views {seed}", lambda seed=seed: _piece_views(sharp, seed)) for seed in PIECE_VIEWS]  # type: ignore[misc]
+    half = len(sharp) * VIEWS // 2
+    times = VIEWS + PIECES * len(PIECE_VIEWS)
     return FittingSets(
-        pictures=np.concatenate([of_small, whole, views[:half], collages]),
-        left=np.concatenate([plain, first, repeated, views[:half]]),
-        right=np.concatenate([first, second, views[half:], views[half:]]),
-        roots=np.concatenate([of_small, whole]),
-        contents=sorted({shot.sha256 for shot in [*sharp, *small, *viewed]}),
+        pictures=np.concatenate([small, whole, views[:half], pieces]),
+        whole=whole,
+        small=small,
+        originals=np.concatenate([np.tile(whole, (VIEWS, 1)), np.tile(pieces, (len(PIECE_VIEWS), 1))]),
+        edited=np.concatenate([views, *cut]),
+        source=np.tile(np.arange(len(sharp)), times),
+        contents=sorted({shot.sha256 for shot in [*sharp, *chosen]}),
     )
 
 
@@ -59,23 +65,23 @@ def sharp_pictures(data: Path) -> list[Shot]:
     return [shot for shot in [*stamps(data), *photographs(data)] if not shot.reported]
 
 
-def _views(shots: list[Shot], times: int, seed: int) -> Iterator[Image.Image]:
-    for time in range(times):
+def _views(shots: list[Shot]) -> Iterator[Image.Image]:
+    for time in range(VIEWS):
         for number, shot in enumerate(shots):
-            yield view(shot.open(), np.random.default_rng([seed, time, number]))
+            yield view(shot.open(), np.random.default_rng([7, time, number]))
 
 
-def _small_views(shots: list[Shot], seed: int) -> Iterator[Image.Image]:
-    for number, shot in enumerate(shots):
-        yield view(_enlarged(shot), np.random.default_rng([seed, 0, number]))
+def _piece(shot: Shot, number: int, time: int) -> Image.Image:
+    return random_crop(shot.open(), np.random.default_rng([30, time, number]), PIECE)
 
 
-def _enlarged(shot: Shot) -> Image.Image:
-    return shot.open().resize((ENLARGED, ENLARGED), Image.Resampling.BICUBIC)
+def _pieces(shots: list[Shot]) -> Iterator[Image.Image]:
+    for time in range(PIECES):
+        for number, shot in enumerate(shots):
+            yield _piece(shot, number, time)
 
 
-def _collages(shots: list[Shot]) -> Iterator[Image.Image]:
-    for number in range(COLLAGES):
-        random = np.random.default_rng([3, number])
-        chosen = random.choice(len(shots), 4, replace=False)
-        yield collage([shots[i].open() for i in chosen], random)
+def _piece_views(shots: list[Shot], seed: int) -> Iterator[Image.Image]:
+    for time in range(PIECES):
+        for number, shot in enumerate(shots):
+            yield view(_piece(shot, number, time), np.random.default_rng([seed, time, number]))

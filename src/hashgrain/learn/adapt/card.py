@@ -1,0 +1,81 @@
+"""The card beside an adapted model: what it was made of, how much better it became, and whose network it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hashgrain.encoder import Bundle
+from hashgrain.files import write_atomically
+
+UNKNOWN = "not told by the model"
+# Where the licenses that models name are to be read.
+LICENSES = {"Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
+
+
+def license_of(base: Bundle) -> str:
+    about = base.others.get("about")
+    return str(about.get("license", UNKNOWN)) if isinstance(about, Mapping) else UNKNOWN
+
+
+def write_card(path: Path, base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> None:
+    write_atomically(path, card(base, made, facts, parity).encode())
+
+
+def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> str:
+    data, grains = facts["data"], " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in made.grains.items())
+    classes = ", ".join(f"{count} {grain}s" for grain, count in data["classes"].items())
+    changed = {name: value for name, value in facts["recipe"].items() if name != "name"}
+    lines = [
+        f"# Model card: {made.name}",
+        "",
+        f"`{base.name}` ({base.code_digest[:12]}), taught {classes} of `{data['folder']}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| takes | RGB pictures, the whole picture squashed to {made.size[0]} x {made.size[1]} |",
+        f"| gives | codes of {made.grains.bits} bits: {grains} |",
+        f"| pictures | {data['pictures']:,} learned from, {data['held_out']:,} kept out, {data['refused']:,} refused |",
+        f"| settings | {', '.join(f'{name} {value}' for name, value in changed.items())} |",
+        f"| made by | HashGrain {facts['hashgrain']}, torch {facts['torch']}; {parity} |",
+        "",
+        "## License",
+        "",
+        _license(base),
+        "",
+        "## Figures",
+        "",
+        *_figures(facts["validation"]),
+        "",
+        "## Limits",
+        "",
+        "Measured on pictures like those it was taught. It is no lock, and must not be used to identify people.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _license(base: Bundle) -> str:
+    told = license_of(base)
+    where = f", {LICENSES[told]}" if told in LICENSES else ""
+    backbone = base.training.get("backbone")
+    name = backbone.get("name", "") if isinstance(backbone, Mapping) else ""
+    weights = backbone.get("weights", "") if isinstance(backbone, Mapping) else ""
+    of_backbone = f" Its backbone is {name}{f' of the package {weights}' if weights else ''}." if name else ""
+    return (
+        f"The bundle holds the whole network of `{base.name}`, which is under this license: {told}{where}.{of_backbone}"
+        " What was added is a head fitted to the pictures; whoever passes the bundle on passes on both."
+    )
+
+
+def _figures(validation: Mapping[str, float]) -> list[str]:
+    if not validation:
+        return ["No picture was kept out: there are none."]
+    return [
+        "Pictures kept out, asked against those learned from: whether the nearest is of the same class (P@1), and mAP.",
+        "",
+        "| figure | value |",
+        "|---|---|",
+        *(f"| {name} | {value:g} |" for name, value in validation.items()),
+    ]

@@ -1,0 +1,75 @@
+"""The graph of an adapted model: the one it began with, whole, and the new head behind its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.encoder import Bundle, Encoder
+from hashgrain.errors import TrainingError
+from hashgrain.learn.adapt.head import AdaptedHead, Rows
+from hashgrain.learn.graph_heads import FEATURES, OUTPUTS
+
+ROUNDING = 1e-3  # of outputs, which are of the order of 1
+TRIED = 4
+
+
+def adapted_graph(graph: bytes, head: AdaptedHead) -> bytes:
+    """`features`, `map` and whatever sizes the graph takes stay as they are; what was `outputs` gets another name."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load_from_string(graph)
+    place = _free_name(model.graph)
+    own = f"{place}.own"
+    for step in model.graph.node:
+        for names in (step.input, step.output):
+            names[:] = [own if name == OUTPUTS else name for name in names]
+    for value in model.graph.value_info:
+        value.name = own if value.name == OUTPUTS else value.name
+
+    def constant(name: str, values: NDArray[Any]) -> str:
+        model.graph.initializer.append(numpy_helper.from_array(values, f"{place}.{name}"))
+        return f"{place}.{name}"
+
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        model.graph.node.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    direction = node("LpNormalization", [FEATURES], f"{place}.direction", axis=1, p=2)
+    centered = node("Sub", [direction, constant("mean", head.mean)], f"{place}.centered")
+    parts = [
+        node("LpNormalization", [centered], f"{place}.features", axis=1, p=2),
+        node("LpNormalization", [own], f"{place}.outputs", axis=1, p=2),
+    ]
+    inputs = node("Concat", parts, f"{place}.inputs", axis=1)
+    halves = constant("weight.half", head.weight.astype(np.float16))
+    weight = node("Cast", [halves], f"{place}.weight", to=TensorProto.FLOAT)
+    added = node("Gemm", [inputs, weight, constant("bias", head.bias)], f"{place}.added")
+    model.graph.node.append(helper.make_node("Add", [own, added], [OUTPUTS], name=f"{place}.sum"))
+    return bytes(model.SerializeToString())
+
+
+def check_parity(made: Bundle, base: Encoder, head: AdaptedHead) -> str:
+    """The new graph gives what the head computes, on pictures of noise."""
+    width, height = made.size
+    pixels = np.random.default_rng(0).integers(0, 256, (TRIED, height, width, 3), np.uint8)
+    own, features = base.outputs_and_features(pixels)
+    rows: Rows = np.concatenate([features, own], axis=1)
+    expected = head.outputs(rows)
+    found, kept = Encoder(made).outputs_and_features(pixels)
+    size = max(1.0, float(np.abs(expected).mean()))
+    if np.abs(found - expected).max() > ROUNDING * size or not np.allclose(kept, features, atol=ROUNDING):
+        raise TrainingError(f"the graph of {made.name!r} does not compute what its head does; tell us of the model")
+    return f"its graph computes what the head does, to {float(np.abs(found - expected).max()):.1g}"
+
+
+def _free_name(graph: Any) -> str:
+    """A name that no value of the graph begins with: a model may be adapted again."""
+    names = {name for node in graph.node for name in (*node.input, *node.output)}
+    number = 0
+    while any(name.startswith(f"adapted{number}.") for name in names):
+        number += 1
+    return f"adapted{number}"

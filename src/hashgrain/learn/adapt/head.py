@@ -1,0 +1,80 @@
+"""The head that learns classes: what it adds to the outputs of the model it begins with.
+
+Chosen by measure among four (docs/decisions/0016-adapting.md). The model's own outputs stay, and one linear layer over
+features and outputs is added to them, from nothing. It is fitted by distillation: pictures are to rank as before, but
+those that share a label closer. What the pictures say nothing of is hardly moved, so the rest is not forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Grains
+from hashgrain.learn.adapt.settings import Adaptation
+from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.distill import Material, Settings, distill
+
+Rows = NDArray[np.float32]
+COARSEST, FINER = 0.2, 0.15  # temperatures of the codes, as in learn/distill.py
+
+
+@dataclass(frozen=True)
+class AdaptedHead:
+    """outputs = own + [u(u(features) - mean), u(own)] @ weight + bias, where u() makes rows of length 1."""
+
+    mean: Rows  # (width,)
+    weight: Rows  # (width + bits, bits), rounded to half precision, as the graph keeps it
+    bias: Rows  # (bits,)
+
+    def outputs(self, rows: Rows) -> Rows:
+        """Of rows as `KeptRows` has them."""
+        own = rows[:, len(self.mean) :]
+        return np.asarray(own + inputs_of(rows, self.mean) @ self.weight + self.bias, np.float32)
+
+
+def inputs_of(rows: Rows, mean: Rows) -> Rows:
+    width = len(mean)
+    return np.concatenate([unit(unit(rows[:, :width]) - mean), unit(rows[:, width:])], axis=1)
+
+
+def unit(rows: Rows) -> Rows:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
+    """The head for rows (n, features + outputs) of pictures with labels at some grains. Bits past the finest of these
+    grains, which tell pictures apart, stay as they are."""
+    own = rows[:, -grains.bits :]
+    mean = unit(rows[:, : -grains.bits]).mean(axis=0)
+    taught = grains.up_to(list(levels)[-1])
+    nothing = np.empty((0, rows.shape[1]), np.float32)
+    start = np.ascontiguousarray(own[:, : taught.bits])
+    material = Material(inputs_of(rows, mean), teachers(own, levels, taught, recipe), nothing, nothing, start)
+    finer = (FINER,) * (len(taught) - 1)
+    settings = Settings(
+        steps=recipe.steps,
+        batch=recipe.batch,
+        rate=recipe.learning_rate,
+        code_temperatures=(COARSEST, *finer) if finer else (FINER,),
+    )
+    layer = distill(material, list(taught.values()), recipe.seed, settings)
+    weight, bias = np.zeros((rows.shape[1], grains.bits), np.float32), np.zeros(grains.bits, np.float32)
+    weight[:, : taught.bits] = layer.weight.detach().numpy().T.astype(np.float16)
+    bias[: taught.bits] = layer.bias.detach().numpy()
+    return AdaptedHead(mean, weight, bias)
+
+
+def teachers(own: Rows, levels: Mapping[str, GrainLabels], taught: Grains, recipe: Adaptation) -> list[Rows]:
+    """For each grain vectors whose cosine its bits are to rank by: the model's own outputs, beside the labels where
+    the grain has some."""
+    found = []
+    for grain, bits in taught.items():
+        parts = [unit(own[:, :bits])]
+        if grain in levels:
+            parts.append(recipe.label_weight * unit(levels[grain].hot(np.arange(len(own)))))
+        found.append(unit(np.concatenate(parts, axis=1)))
+    return found

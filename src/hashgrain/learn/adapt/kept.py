@@ -1,0 +1,143 @@
+"""What a model makes of pictures, computed once and kept: float features and outputs, by the pictures' contents.
+
+A folder holds chunks, `rows-NAME.npz`, each written whole or not at all. A picture is known by the SHA-256 of its
+bytes, so pictures that are added later cost only themselves, and a run that was stopped goes on. A chunk that is
+damaged is left aside, and its pictures are computed anew. Pictures are decoded ahead by processes that may die, a few
+at a time: however many there are, no more of them are in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+
+from hashgrain import files
+from hashgrain.encoder import Encoder
+from hashgrain.encoder.session import BATCH
+from hashgrain.errors import ImageError, TrainingError
+from hashgrain.images import DecodePool, Picture, decode_workers
+
+VERSION = 1
+CHUNK = 512  # pictures between two writes
+REPORT_SECONDS = 10.0
+Rows = NDArray[np.float32]
+Say = Callable[[str], None]
+
+
+class KeptRows:
+    """The rows of a model: for each picture its features, then its outputs."""
+
+    def __init__(self, encoder: Encoder, folder: Path, say: Say = lambda text: None) -> None:
+        self.encoder, self._say = encoder, say
+        # Another Pillow may decode a JPEG to other values.
+        key = hashlib.sha256(f"{VERSION} {PIL.__version__} {encoder.digest}".encode()).hexdigest()
+        self.folder = folder / key[:16]
+        self.bits = encoder.grains.bits
+        self._rows: dict[str, Rows] = {}
+        self._width = 0
+        for path in sorted(self.folder.glob("rows-*.npz")):
+            self._take(path)
+
+    def __contains__(self, content: str) -> bool:
+        return content in self._rows
+
+    def of(self, contents: Sequence[str]) -> Rows:
+        """(n, features + outputs), of pictures that are kept."""
+        return np.stack([self._rows[content] for content in contents])
+
+    def add(self, pictures: Iterable[tuple[str, bytes]], count: int) -> dict[str, str]:
+        """Compute the rows of `count` pictures, given by their content hash and their bytes. Returns those that could
+        not be opened, and why. What was computed is kept even where this is stopped midway."""
+        refused: dict[str, str] = {}
+        with DecodePool(self.encoder.bundle.size, workers=decode_workers()) as pool:
+            decoded = closing(pool.decode(pictures))  # type: ignore[type-var]
+            with decoded as stream:
+                self._compute(_sorted_out(stream, refused), count, refused)
+        return refused
+
+    def add_pixels(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], count: int) -> None:
+        """The same of pictures that are decoded already and of the model's size."""
+        self._compute(pictures, count, {})
+
+    def _compute(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], count: int, refused: dict[str, str]) -> None:
+        fresh: dict[str, Rows] = {}
+        done, started = 0, time.monotonic()
+        told = started
+        try:
+            for batch in _batches(pictures):
+                outputs, features = self.encoder.outputs_and_features(np.stack([pixels for _, pixels in batch]))
+                rows = np.concatenate([features, outputs], axis=1)
+                if not np.isfinite(rows).all():
+                    raise TrainingError(
+                        f"model {self.encoder.bundle.name!r} gives features that are not numbers; adapt another one"
+                    )
+                fresh.update(zip((content for content, _ in batch), rows, strict=True))
+                done += len(batch)
+                if len(fresh) >= CHUNK:
+                    self._keep(fresh)
+                if time.monotonic() - told > REPORT_SECONDS:
+                    told = time.monotonic()
+                    self._say(f"features: {done:,} of {count:,} pictures, {done / (told - started):.0f} a second")
+        finally:
+            self._keep(fresh)
+        if done:
+            rate = done / max(1e-9, time.monotonic() - started)
+            self._say(f"features: {done:,} of {count:,} pictures, {rate:.0f} a second")
+
+    def _keep(self, fresh: dict[str, Rows]) -> None:
+        if not fresh:
+            return
+        file = io.BytesIO()
+        np.savez(file, contents=np.array(list(fresh)), rows=np.stack(list(fresh.values())))
+        name = hashlib.sha256("".join(fresh).encode()).hexdigest()[:16]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files.write_atomically(self.folder / f"rows-{name}.npz", file.getvalue())
+        except OSError as error:
+            raise TrainingError(
+                f"cannot keep features in {self.folder} ({error.strerror}); make room, or name another folder by --run"
+            ) from None
+        self._rows.update(fresh)
+        fresh.clear()
+
+    def _take(self, path: Path) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                contents, rows = kept["contents"], kept["rows"]
+            width = rows.shape[1] if rows.ndim == 2 else 0
+            fits = rows.dtype == np.float32 and width > self.bits and self._width in (0, width)
+            if not fits or contents.shape != rows.shape[:1] or not np.isfinite(rows).all():
+                raise ValueError
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            self._say(f"{path} is damaged; its pictures are computed anew")
+            return
+        self._width = width
+        self._rows.update(zip(contents.tolist(), rows, strict=True))
+
+
+def _sorted_out(
+    decoded: Iterable[tuple[str, Picture | ImageError]], refused: dict[str, str]
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    for content, picture in decoded:
+        if isinstance(picture, Picture):
+            yield content, picture.pixels
+        else:
+            refused[content] = str(picture)
+
+
+def _batches(
+    pictures: Iterable[tuple[str, NDArray[np.uint8]]],
+) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
+    stream = iter(pictures)
+    while batch := list(itertools.islice(stream, BATCH)):
+        yield batch

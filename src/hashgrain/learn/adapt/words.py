@@ -1,0 +1,116 @@
+"""Words of an adapted model: what distances mean, on pictures kept out, and words as queries.
+
+A word is told only where enough pairs of pictures say how often it would be wrong: 3 / p pairs of which none is wrong
+bound its share by p, with a confidence of 95 % (the rule of three).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.encoder import Bundle, Calibration
+from hashgrain.evaluate.near_copies import MILD
+from hashgrain.images import open_picture
+from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.export import share_label
+from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Distances, Pairs, chances, distances_between, largest_within
+from hashgrain.models.text import KEY, describe_table, read_table
+
+ENOUGH = 3  # over the share of false alarms
+EDITED = 48  # pictures that mild edits are made of
+TWICE = 2  # they are edited at twice the model's size
+RIDGE = 0.3  # beside bits, whose variance is at most 1
+MOST = 1_500  # pictures whose pairs are all looked at
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Codes of pictures kept out with their labels, of the others, and of some pictures kept out and edits of them."""
+
+    held: Codes
+    levels: Mapping[str, GrainLabels]
+    others: Codes
+    whole: Codes
+    edits: Sequence[Codes]  # each of all the pictures of `whole`
+
+
+def calibrated(measured: Measured, grains: Grains) -> dict[str, Calibration]:
+    """Of each grain that labels teach, and of the finest, as far as there are pairs enough."""
+    found = {}
+    for grain in grains:
+        pairs = _pairs(measured, grain, grains)
+        if pairs is None or len(pairs.apart) < ENOUGH / FALSE_ALARMS["related"] or not len(pairs.together):
+            continue
+        strangers = _strangers(measured, grain)
+        words: dict[str, int] = {}
+        for word, share in FALSE_ALARMS.items():
+            wrong = strangers if word == "same" else pairs.apart
+            if len(wrong) >= ENOUGH / share:
+                most = largest_within(wrong, grains[grain], share)
+                words[word] = max(most, *words.values()) if words else most
+        found[grain] = Calibration(words, chances(pairs, grains[grain]))
+    return found
+
+
+def _pairs(measured: Measured, grain: str, grains: Grains) -> Pairs | None:
+    """Pictures of one class and of two; for the finest grain, edits and their originals against other pictures."""
+    if grain == grains.finest and grain not in measured.levels and measured.edits:
+        whole = measured.whole.at(grain)
+        own = [distances_between(edit.at(grain), whole) for edit in measured.edits]
+        return Pairs(np.concatenate(own), _strangers(measured, grain))
+    if grain not in measured.levels:
+        return None
+    held = measured.held.at(grain)
+    left, right = np.triu_indices(min(len(held), MOST), 1)
+    distances = distances_between(held[left], held[right])
+    same = share_label(measured.levels[grain], left, right)
+    return Pairs(distances[same], distances[~same])
+
+
+def _strangers(measured: Measured, grain: str) -> Distances:
+    """Distances of different pictures, at least one of which was kept out."""
+    held, others = measured.held.at(grain)[:MOST], measured.others.at(grain)[:MOST]
+    left, right = np.triu_indices(len(held), 1)
+    across = np.indices((len(held), len(others))).reshape(2, -1)
+    return np.concatenate(
+        [distances_between(held[left], held[right]), distances_between(held[across[0]], others[across[1]])]
+    )
+
+
+def edits_of(content: bytes, size: tuple[int, int]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The mild edits of a picture by name, as the model takes them."""
+    picture = Image.fromarray(open_picture(content, edge=TWICE * max(size)).pixels)
+    for name, change in MILD.items():
+        yield name, open_picture(change(picture), size=size).pixels
+
+
+def reads_words(bundle: Bundle) -> bool:
+    """Whether it is searched by phrases, by a table or by a network of its own."""
+    return KEY in bundle.others or bundle.text_tower is not None
+
+
+def queries_in_words(base: Bundle, before: Codes, after: Codes) -> dict[str, Any]:
+    """The key `text` for the new bits, from that of the model before; nothing where it has none.
+
+    A class is told by bits as `row @ bits`. The new row is the one whose value over the new bits is closest to that
+    of the old row over the old bits, for these pictures, by ridge regression towards the old row: where pictures say
+    nothing, and where bits stayed what they were, it is the old one.
+    """
+    table = read_table(base.others, base.grains.bits, base.name)
+    if table is None:
+        return {}
+    old, new = (each.bits().astype(np.float32) * 2 - 1 for each in (before, after))
+    old, new = old - old.mean(axis=0), new - new.mean(axis=0)
+    ridge = RIDGE * np.eye(base.grains.bits, dtype=np.float32)
+    rows = np.linalg.solve(new.T @ new / len(new) + ridge, (new.T @ old / len(new) + ridge) @ table.T).T
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    wanted = np.linalg.norm(table, axis=1, keepdims=True)
+    rows *= wanted / np.maximum(lengths, 1e-9)
+    return {KEY: describe_table(rows / max(1.0, float(np.abs(rows).max())))}  # a bundle's rows stay within 1
