@@ -21,7 +21,7 @@ from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Pairs, calibration, di
 from hashgrain.learn.photo.head import unit
 from hashgrain.learn.photo.pictures import view
 
-HELD = 500  # pictures kept from the fit, whose distances are told in words
+HELD = 600  # pictures kept from the fit, whose distances are told in words
 VIEWED = 1_500  # pictures seen in two edited views
 EDITED = 100  # of the pictures kept from the fit, each in every mild edit
 STEPS, RATE = 600, 3e-3
