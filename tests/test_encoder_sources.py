@@ -318,6 +318,42 @@ def test_a_configuration_cannot_have_timm_read_weights_from_elsewhere(tmp_path: 
     refuses("timm has no model", f"folder:{tmp_path}")
 
 
+@pytest.mark.parametrize("name", ["hf-hub:someone/else", "local-dir:/etc", "nothing", ["resnet18"]])
+def test_a_configuration_cannot_have_open_clip_read_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any
+) -> None:
+    pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+    import timm
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("it was asked of timm")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    open_clip_folder(tmp_path)
+    told = json.loads((tmp_path / "open_clip_config.json").read_text())
+    told["model_cfg"]["vision_cfg"]["timm_model_name"] = name
+    write_json(tmp_path / "open_clip_config.json", told)
+    refuses("which is not in its list", f"folder:{tmp_path}")
+
+
+def test_what_is_on_this_machine_is_read_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    from hashgrain.learn.encoders import onnx_source
+
+    offline = []
+    whole = onnx_source.vision
+
+    def looked_at(*arguments: Any) -> Network:
+        offline.append(constants.HF_HUB_OFFLINE)
+        return whole(*arguments)
+
+    monkeypatch.setattr(onnx_source, "vision", looked_at)
+    file = vision_onnx(tmp_path / "m.onnx")
+    taken(f"onnx:{file}", size=SIDE, download=True)
+    assert offline == [True]
+
+
 def test_graphs_that_are_no_encoder_of_pictures_are_refused(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 

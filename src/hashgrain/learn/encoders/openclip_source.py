@@ -105,7 +105,8 @@ def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str,
             f"{where} has a text half of another library, which is not taken; use an ONNX version of it"
         )
     asked["vision_cfg"] |= {"image_size": size, "patch_dropout": 0.0}
-    if "timm_model_name" in asked["vision_cfg"]:
+    if tower := asked["vision_cfg"].get("timm_model_name"):
+        _refuse_elsewhere(tower, where)
         asked["vision_cfg"]["timm_model_pretrained"] = False
     kind = models.CustomTextCLIP if asked.pop("custom_text", False) else models.CLIP
     try:
@@ -118,6 +119,14 @@ def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str,
     models.resize_pos_embed(tensors, made)
     put_weights(made, tensors, where)
     return made
+
+
+def _refuse_elsewhere(tower: Any, where: str) -> None:
+    """Names of timm's own list only: "hf-hub:" and "local-dir:" would have it read from somewhere else."""
+    import timm
+
+    if not isinstance(tower, str) or ":" in tower or not timm.is_model(tower):
+        raise TrainingError(f"{where} asks for timm's {tower!r}, which is not in its list; use another network")
 
 
 def _text(model: Any, told: Mapping[str, Any], files: SourceFiles, where: str, width: int) -> TextNetwork:

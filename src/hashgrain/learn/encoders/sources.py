@@ -16,6 +16,7 @@ from hashgrain.learn.encoders.network import Network
 
 Say = Callable[[str], None]
 KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH"
+HERE = ("onnx", "folder")  # on this machine, whole: nothing of them is fetched
 # Descriptions that may name code of the repository itself.
 MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
@@ -23,20 +24,20 @@ MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.js
 def network_of(source: str, size: int | None, download: bool, say: Say) -> Network:
     """The network that SOURCE names, with its lock."""
     kind, _, wanted = source.partition(":")
-    readers = {"timm": _timm, "hf": _repository, "openclip": _open_clip}
-    if kind == "onnx" and wanted:
-        found = onnx_source.from_file(Path(wanted).expanduser(), size)
-    elif kind == "folder" and wanted:
-        found = _folder(Path(wanted).expanduser(), size)
-    elif kind in readers and wanted:
-        with network_allowed(download):
-            found = readers[kind](wanted, size, download, say)
-    else:
+    readers = {"timm": _timm, "hf": _repository, "openclip": _open_clip, "onnx": _file, "folder": _folder}
+    if kind not in readers or not wanted:
         raise TrainingError(f"--from {source}: it takes {KINDS}")
+    with network_allowed(download and kind not in HERE):
+        found = readers[kind](wanted, size, download, say)
     return replace(found, source={"source": source, **found.source})
 
 
-def _folder(folder: Path, size: int | None) -> Network:
+def _file(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+    return onnx_source.from_file(Path(wanted).expanduser(), size)
+
+
+def _folder(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+    folder = Path(wanted).expanduser()
     if not folder.is_dir():
         raise TrainingError(f"no folder {folder}; folder:PATH takes a repository's files in a folder")
     return _laid_out(SourceFiles(folder, str(folder)), f"folder {folder}", size)
