@@ -102,7 +102,8 @@ def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
 
 def _asked_size(session: onnxruntime.InferenceSession, size: int | None, told: Preprocessing | None) -> int:
     """What the user asks for, or what the graph is fixed to, or what its description says."""
-    fixed = [edge for edge in session.get_inputs()[0].shape[1:] if isinstance(edge, int) and edge != 3]
+    edges = [edge for node in session.get_inputs()[:1] for edge in node.shape[1:]]
+    fixed = [edge for edge in edges if isinstance(edge, int) and edge != 3]
     return size or (fixed[0] if fixed else None) or (told.size if told else 224)
 
 
@@ -118,7 +119,8 @@ def _taken(session: Any, name: str, as_bytes: bool, size: int, where: str) -> tu
         tried = _run(session, name, as_bytes, size)
     except Exception as error:  # as above
         raise TrainingError(f"{where} cannot run on pictures of {size} px: {first_line(error)}") from None
-    return chosen(tried, where), tried
+    given = chosen(tried, where)
+    return replace(given, rank=tried[given.output].ndim), tried
 
 
 def chosen(tried: dict[str, NDArray[Any]], where: str) -> Given:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hashgrain.encoder.description import MAX_TOKENS
 from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.weights import put_weights, read_weights
@@ -75,13 +76,16 @@ def from_open_clip(files: SourceFiles, where: str, size: int | None, known: Desc
     vision_part, text_part = told.model["vision_cfg"], told.model["text_cfg"]
     way = preprocessing.from_open_clip(told.pictures, vision_part.get("image_size", 224))
     edge = size or way.size
+    length = text_part.get("context_length", 77)
+    if not isinstance(length, int) or not 1 <= length <= MAX_TOKENS:
+        raise TrainingError(f"{where} takes phrases of {length!r} tokens; 1 to {MAX_TOKENS} can be made")
     model = _built(told.model, edge, files, weights, where)
     try:
         graph = graph_of(_Pictures(model), torch.zeros(2, 3, edge, edge), "planes", [FEATURES])
     except Exception as error:  # the exporter raises a dozen unrelated classes
         raise TrainingError(f"{where} cannot be exported to ONNX: {first_line(error)}") from None
     found = vision(graph, where, replace(way, size=edge), edge)
-    text = _text(model, text_part, files, where, found.width)
+    text = _text(model, text_part, length, files, where, found.width)
     lock = {"feature": FEATURE, "license": files.license(), "files": files.taken()}
     return replace(found, source={**found.source, **lock}, text=text)
 
@@ -129,11 +133,10 @@ def _refuse_elsewhere(tower: Any, where: str) -> None:
         raise TrainingError(f"{where} asks for timm's {tower!r}, which is not in its list; use another network")
 
 
-def _text(model: Any, told: Mapping[str, Any], files: SourceFiles, where: str, width: int) -> TextNetwork:
-    length = int(told.get("context_length", 77))
+def _text(model: Any, told: Mapping[str, Any], length: int, files: SourceFiles, where: str, width: int) -> TextNetwork:
     if files.has(TOKENIZER):
         tokenizer = files.read(TOKENIZER)
-        pad = pad_of(tokenizer, files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {})
+        pad = pad_of(files.json(TOKENIZER), files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {})
         cleaned = (told.get("tokenizer_kwargs") or {}).get("clean")
         lower = cleaned in ("lower", "canonicalize")
     elif told.get("hf_tokenizer_name"):

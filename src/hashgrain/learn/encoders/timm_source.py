@@ -91,7 +91,12 @@ def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None
 
 def exported(model: nn.Module, size: int, where: str) -> bytes:
     """Floats (n, 3, size, size) in; of any height and width where the network runs on them."""
-    network = Pictured(model.eval(), size)
+    try:
+        network = Pictured(model.eval(), size)
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+        raise TrainingError(
+            f"{where} cannot take pictures of {size} px: {first_line(error)}; try another --size"
+        ) from None
     gives = [FEATURES, MAP] if network.gives_map else [FEATURES]
     if _takes_other_sizes(network, size):
         try:
