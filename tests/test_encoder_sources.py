@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -544,3 +545,36 @@ def test_a_map_is_averaged_where_the_graph_declares_no_shape(tmp_path: Path) -> 
     backbone = build(f"onnx:{file}", size=SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     bundle = backbone.as_bundle("it", Grains({"look": 8}), SIDE)  # type: ignore[operator]
     assert same(run(Network(bundle.onnx, SIDE, 3, {}), pictures(SIDE))["features"], found["features"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is capped on Linux")
+def test_a_graph_of_a_few_bytes_that_takes_gigabytes_is_refused_and_costs_this_process_nothing(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    takes = {"x": (TensorProto.FLOAT, ["n", 3, SIDE, SIDE])}
+    nodes = [
+        helper.make_node("ConstantOfShape", ["many"], ["zeros"]),
+        helper.make_node("ReduceMax", ["zeros"], ["one"], keepdims=0),
+        helper.make_node("Add", ["x", "one"], ["features"]),
+    ]
+    gives = {"features": (TensorProto.FLOAT, ["n", 3, SIDE, SIDE])}
+    file = save_onnx(tmp_path / "m.onnx", nodes, {"many": np.array([4_000_000_000])}, takes, gives)
+    assert file.stat().st_size < 500
+    refuses("cannot run on pictures of 32 px", f"onnx:{file}")
+    onnx_pair(tmp_path / "pair")
+    ids = {"input_ids": (TensorProto.INT64, ["n", "length"])}
+    nodes[2] = helper.make_node("Cast", ["input_ids"], ["floats"], to=TensorProto.FLOAT)
+    nodes.append(helper.make_node("Add", ["floats", "one"], ["text_embeds"]))
+    text = {"text_embeds": (TensorProto.FLOAT, ["n", LENGTH])}
+    save_onnx(tmp_path / "pair" / "onnx" / "text_model.onnx", nodes, {"many": np.array([4_000_000_000])}, ids, text)
+    refuses("text_model.onnx", f"folder:{tmp_path / 'pair'}")
+
+
+def test_graphs_of_strangers_run_in_no_session_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a session was made here")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    assert taken(f"folder:{onnx_pair(tmp_path)}").text is not None

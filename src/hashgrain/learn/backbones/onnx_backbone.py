@@ -141,7 +141,7 @@ class _Session:
         return self
 
 
-def takes_pixels(session: onnxruntime.InferenceSession, where: str, size: int) -> Pixels:
+def takes_pixels(session: Any, where: str, size: int) -> Pixels:
     """What a model takes, or an error where it is no picture of that size."""
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:

@@ -8,13 +8,15 @@ from typing import Any, TypeGuard
 
 from hashgrain.encoder.bundle import MAX_ONNX_BYTES
 from hashgrain.encoder.description import MAX_ID, MAX_TOKENS
-from hashgrain.errors import TrainingError
+from hashgrain.encoder.trial import BASE_MEMORY, MAX_MEMORY, PER_GRAPH_BYTE, PER_TOKEN_PAIR, try_graph
+from hashgrain.errors import BundleError, TrainingError
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.layouts import TEXT, VISION
 from hashgrain.learn.encoders.network import Network, TextNetwork
-from hashgrain.learn.encoders.onnx_source import DESCRIBED, opened, vision
-from hashgrain.learn.graph_heads import text_graph
+from hashgrain.learn.encoders.onnx_source import DESCRIBED, declared_by, vision
+from hashgrain.learn.graph_heads import FEATURES, text_graph
+from hashgrain.learn.kept_features import AT_ONCE
 
 TOKENIZER, TOKENIZER_CONFIG, CONFIG = "tokenizer.json", "tokenizer_config.json", "config.json"
 # Outputs of text networks that lie in one space with those of pictures, best first.
@@ -37,7 +39,7 @@ def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
     if not files.has(TOKENIZER):
         raise TrainingError(f"{where} has no {TOKENIZER} beside it; get the repository again, with all its files")
     content, tokenizer = files.read(TEXT, MAX_ONNX_BYTES), files.json(TOKENIZER)
-    session = opened(content, where)
+    session = declared_by(content, where)
     inputs = {node.name: node.type for node in session.get_inputs()}
     mask = "attention_mask" if "attention_mask" in inputs else None
     if set(inputs) - {"attention_mask"} != {"input_ids"} or set(inputs.values()) != {"tensor(int64)"}:
@@ -50,7 +52,20 @@ def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
         raise TrainingError(f"{where} gives {', '.join(outputs)}; a text network gives {' or '.join(TEXT_OUTPUTS)}")
     length, pad, lower = tokenizing(files, tokenizer)
     graph = text_graph(content, "input_ids", mask, output, length, width)
+    check_text(graph, where, length, width, masked=mask is not None)
     return TextNetwork(graph, files.read(TOKENIZER), length, pad, lower)
+
+
+def check_text(graph: bytes, where: str, length: int, width: int, *, masked: bool) -> None:
+    """Try it in a limited process, as it will run: one phrase, and a batch of the phrases that have the mean."""
+    takes = dict.fromkeys(("ids", "mask") if masked else ("ids",), ("int64", (length,)))
+    memory = BASE_MEMORY + PER_GRAPH_BYTE * len(graph) + AT_ONCE * length**2 * PER_TOKEN_PAIR
+    try:
+        gives = try_graph(graph, where, takes, (1, AT_ONCE), min(memory, MAX_MEMORY))
+    except BundleError as error:
+        raise TrainingError(str(error)) from None
+    if gives[FEATURES] != ("float32", (AT_ONCE, width)):
+        raise TrainingError(f"{where} gives {gives[FEATURES]} for {AT_ONCE} phrases; rows of {width} are needed")
 
 
 def tokenizing(files: SourceFiles, tokenizer: Mapping[str, Any]) -> tuple[int, int, bool]:
