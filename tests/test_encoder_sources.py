@@ -578,3 +578,45 @@ def test_graphs_of_strangers_run_in_no_session_of_this_process(tmp_path: Path, m
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     assert taken(f"folder:{onnx_pair(tmp_path)}").text is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"embed_dim": 65_536}, "far larger than its weights"),
+        ({"depth": 100_000}, "more than any has"),
+        ({"depth": 10**9}, "with 1000000000 in it"),
+        ({"mlp_ratio": 1e7}, "far larger than its weights"),
+    ],
+)
+def test_a_description_of_a_huge_network_is_refused_before_a_number_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], reason: str
+) -> None:
+    from hashgrain.learn.encoders import bounded, timm_source
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("it was built")
+
+    monkeypatch.setattr(bounded, "MAX_PARTS", 1000)  # fewer take less time
+
+    timm_folder(tmp_path, "test_vit", {})
+    edited(tmp_path / "config.json", model_args=arguments)
+    monkeypatch.setattr(timm_source, "timm_network", refuse)
+    refuses(reason, f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [("vision_cfg", {"width": 1 << 16}), ("text_cfg", {"vocab_size": 10**9}), ("text_cfg", {"layers": 1 << 16})],
+)
+def test_a_description_of_a_huge_pair_is_refused_before_a_number_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, told: dict[str, int]
+) -> None:
+    pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+    from hashgrain.learn.encoders import bounded
+
+    monkeypatch.setattr(bounded, "MAX_PARTS", 1000)
+    open_clip_folder(tmp_path)
+    model = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
+    edited(tmp_path / "open_clip_config.json", model_cfg={**model, part: {**model[part], **told}})
+    refuses("more than any has|far larger than its weights", f"folder:{tmp_path}")

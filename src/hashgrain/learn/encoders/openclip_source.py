@@ -18,6 +18,7 @@ from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.weights import put_weights, read_weights
 from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.bounded import check_built, check_plain
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.layouts import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from hashgrain.learn.encoders.network import Network, TextNetwork
@@ -113,11 +114,14 @@ def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str,
         _refuse_elsewhere(tower, where)
         asked["vision_cfg"]["timm_model_pretrained"] = False
     kind = models.CustomTextCLIP if asked.pop("custom_text", False) else models.CLIP
+    file = files.path(weights)
+    check_plain(asked, where)
+    check_built(lambda: kind(**copy.deepcopy(asked)), file, where)
     try:
         made = kind(**asked).eval()
     except Exception as error:  # of a configuration that does not fit this version of the package
         raise TrainingError(f"{where} cannot be built by open_clip: {first_line(error)}") from None
-    tensors = read_weights(files.path(weights))
+    tensors = read_weights(file)
     if kind is models.CustomTextCLIP and "positional_embedding" in tensors:
         tensors = models.convert_to_custom_text_state_dict(tensors)
     models.resize_pos_embed(tensors, made)

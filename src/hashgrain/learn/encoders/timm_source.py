@@ -13,6 +13,7 @@ from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.zoo import timm_network
 from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.bounded import check_built, check_plain
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.onnx_source import vision
@@ -145,8 +146,14 @@ def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _built(architecture: str, size: int, files: SourceFiles, arguments: Mapping[str, Any], where: str) -> nn.Module:
+    import timm
+
+    weights = files.path(WEIGHTS)
+    check_plain(dict(arguments), where)
+    if timm.is_model(architecture):  # what is not in its list is refused below
+        check_built(lambda: timm.create_model(architecture, **{**arguments, "num_classes": 0}), weights, where)
     try:
-        model, _, _ = timm_network(architecture, size, files.path(WEIGHTS), arguments)
+        model, _, _ = timm_network(architecture, size, weights, arguments)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise TrainingError(f"{where} cannot be built for {size} px: {first_line(error)}; try another --size") from None
     return model
