@@ -50,6 +50,7 @@ class KeptFeatures:
         self.folder = folder / f"{hashlib.sha256(model).hexdigest()[:8]}-{edges}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.width = _width(self._session)
 
     def of(self, name: str, pictures: Callable[[], Pictures]) -> Features:
         """The features of a set: from its file, or computed. `pictures` must be the same at every call."""
@@ -80,8 +81,7 @@ class KeptFeatures:
             pixels = [each for each in opened if each is not None]
             rows = iter(self._run(np.stack(pixels)) if pixels else ())
             found += [None if each is None else next(rows) for each in opened]
-        width = next((len(row) for row in found if row is not None), 1)
-        missing = np.full(width, np.nan, np.float32)
+        missing = np.full(self.width, np.nan, np.float32)
         return np.stack([missing if row is None else row for row in found])
 
     def _opened(self, picture: Image.Image | bytes) -> NDArray[np.uint8] | None:
@@ -94,12 +94,25 @@ class KeptFeatures:
 
     def _run(self, pixels: NDArray[np.uint8]) -> Features:
         features: Features = self._session.run(["features"], {"pixels": pixels})[0]
+        if features.shape != (len(pixels), self.width):
+            raise TrainingError(
+                f"the network gives features of shape {features.shape} for {len(pixels)} pictures, and its graph says"
+                f" {self.width} a picture; export it again"
+            )
         if not np.isfinite(features).all():
             raise TrainingError(
                 "the network gives features that are NaN or infinite for some pictures; use another network, or its"
                 " weights in full precision"
             )
         return features
+
+
+def _width(session: onnxruntime.InferenceSession) -> int:
+    """As the graph says it: where no picture of a chunk opens, nothing else tells it."""
+    shape = next((each.shape for each in session.get_outputs() if each.name == "features"), None)
+    if not shape or len(shape) != 2 or not isinstance(shape[1], int):
+        raise TrainingError("the graph of the network does not say how wide its features are; export it again")
+    return shape[1]
 
 
 def _save(path: Path, rows: NDArray[Any]) -> None:
