@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hashgrain import files
 from hashgrain.errors import TrainingError
 from hashgrain.learn.kept_features import KeptFeatures
 from made_networks import save_onnx
@@ -61,3 +63,31 @@ def test_features_of_another_width_than_the_graph_says_are_an_error_and_not_kept
     assert list(at.folder.iterdir()) == []
     with pytest.raises(TrainingError, match="does not say how wide"):
         KeptFeatures(tmp_path / "run", graph(tmp_path, declared="any"), (SIDE, SIDE))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:9], lambda data: b"", lambda data: b"x"])
+def test_what_is_damaged_on_the_disk_is_computed_anew(damage: Any, tmp_path: Path) -> None:
+    stored = [picture(value) for value in range(5)]
+    told: list[str] = []
+    at = kept(tmp_path, say=told.append)
+    expected = at.of("set", lambda: stored)
+    (path,) = at.folder.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    part = at.folder / "set.1.part.npy"
+    np.save(part, expected[2:4])
+    part.write_bytes(damage(part.read_bytes()))
+    np.save(at.folder / "set.0.part.npy", np.full((2, 1), np.nan, np.float32))  # of another width
+    assert at.of("set", lambda: stored).tolist() == expected.tolist()
+    assert sum("is damaged" in text for text in told) == 3
+    assert [each.name for each in at.folder.iterdir()] == ["set.npy"]
+
+
+def test_features_have_their_name_only_when_they_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(files, "sync", lambda file: done.append("sync"))
+    monkeypatch.setattr(os, "replace", lambda old, new: (done.append(Path(new).name), replace(old, new)))
+    kept(tmp_path).of("set", lambda: [picture(1)])
+    assert done == ["sync", "set.0.part.npy", "sync", "set.npy"]

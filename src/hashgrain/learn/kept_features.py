@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.images import open_picture
 
@@ -55,23 +57,39 @@ class KeptFeatures:
     def of(self, name: str, pictures: Callable[[], Pictures]) -> Features:
         """The features of a set: from its file, or computed. `pictures` must be the same at every call."""
         path = self.folder / f"{name}.npy"
-        if not path.exists():
+        found = self._read(path)
+        if found is None:
             chunks = list(self._chunks(name, iter(pictures())))
             _save(path, np.concatenate(chunks).astype(self._kept_as))
             for number in range(len(chunks)):
                 (self.folder / f"{name}.{number}.part.npy").unlink(missing_ok=True)
-        found: Features = np.load(path).astype(np.float32)
-        return found
+            found = np.load(path)
+        return found.astype(np.float32)
 
     def _chunks(self, name: str, pictures: Iterator[Image.Image | bytes]) -> Iterator[Features]:
         number = 0
         while chunk := list(islice(pictures, self._chunk)):
             part = self.folder / f"{name}.{number}.part.npy"
-            if not part.exists():
-                _save(part, self.compute(chunk))
+            rows = self._read(part)
+            if rows is None or len(rows) != len(chunk):
+                rows = self.compute(chunk)
+                _save(part, rows)
             self._say(f"features of {name}: {number * self._chunk + len(chunk):,} pictures")
-            yield np.load(part)
+            yield rows
             number += 1
+
+    def _read(self, path: Path) -> NDArray[Any] | None:
+        """What is kept there; None where it is missing, or damaged, so that it is computed anew."""
+        try:
+            rows: NDArray[Any] = np.load(path)
+            if rows.ndim != 2 or rows.shape[1] != self.width or rows.dtype.kind != "f":
+                raise ValueError
+        except FileNotFoundError:
+            return None
+        except (ValueError, EOFError):
+            self._say(f"{path} is damaged; its pictures are computed anew")
+            return None
+        return rows
 
     def compute(self, pictures: Pictures) -> Features:
         found: list[Features | None] = []
@@ -117,6 +135,6 @@ def _width(session: onnxruntime.InferenceSession) -> int:
 
 def _save(path: Path, rows: NDArray[Any]) -> None:
     """Under its name it is whole."""
-    aside = path.with_suffix(".new.npy")
-    np.save(aside, rows)
-    aside.rename(path)
+    file = io.BytesIO()
+    np.save(file, rows)
+    files.write_atomically(path, file.getvalue())
