@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
 from hashgrain import files
 from hashgrain.errors import TrainingError
+from hashgrain.learn import kept_features
 from hashgrain.learn.kept_features import KeptFeatures
 from made_networks import save_onnx
 
@@ -91,3 +93,14 @@ def test_features_have_their_name_only_when_they_are_on_the_disk(
     monkeypatch.setattr(os, "replace", lambda old, new: (done.append(Path(new).name), replace(old, new)))
     kept(tmp_path).of("set", lambda: [picture(1)])
     assert done == ["sync", "set.0.part.npy", "sync", "set.npy"]
+
+
+def test_features_of_another_pillow_or_way_of_opening_are_not_taken_for_these(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = kept(tmp_path).folder
+    assert kept(tmp_path).folder == before
+    for thing, name, value in ((PIL, "__version__", "99.0"), (kept_features, "VERSION", 99)):
+        with monkeypatch.context() as changed:
+            changed.setattr(thing, name, value)
+            assert kept(tmp_path).folder != before

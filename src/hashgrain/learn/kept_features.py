@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +19,7 @@ from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.images import open_picture
 
+VERSION = 1  # higher where pictures are opened, edited or viewed in another way
 AT_ONCE = 16
 CHUNK = 1024  # pictures between two writes: what a stop costs
 Features = NDArray[np.float32]
@@ -49,7 +51,9 @@ class KeptFeatures:
         self.size = size
         self._say, self._kept_as, self._skip, self._chunk = say, kept_as, skip, chunk
         edges = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
-        self.folder = folder / f"{hashlib.sha256(model).hexdigest()[:8]}-{edges}"
+        # Another Pillow may decode or resize a picture to other values.
+        key = hashlib.sha256(f"{VERSION} {PIL.__version__} {hashlib.sha256(model).hexdigest()}".encode()).hexdigest()
+        self.folder = folder / f"{key[:8]}-{edges}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.width = _width(self._session)
