@@ -92,14 +92,15 @@ def show(
 
     bundle = Bundle.read(model)
     source = bundle.others.get("source")
-    facts = {
+    facts: dict[str, object] = {
         "name": bundle.name,
         "digest": bundle.code_digest,
         "grains": dict(bundle.grains),
         "size": list(bundle.size),
         "bytes": len(bundle.onnx),
-        **(source if isinstance(source, dict) else {}),
     }
+    if isinstance(source, dict):  # of a stranger, maybe: what is known here is not replaced by what is told
+        facts |= {key: value for key, value in source.items() if key not in facts}
     if as_json:
         print_json(facts)
     else:
