@@ -26,7 +26,8 @@ def make(
     ],
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, one to three.")] = "32,64,128",
     size: Annotated[
-        int | None, typer.Option("--size", min=1, help="Edge of the picture in pixels. (default: the source's own)")
+        int | None,
+        typer.Option("--size", min=1, max=2048, help="Edge of the picture in pixels. (default: the source's own)"),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is not on this machine yet.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes. (default: ./NAME)")] = None,
