@@ -25,7 +25,7 @@ from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.evaluate import average_precision, tally  # noqa: E402
 from hashgrain.learn.adapt import kept as kept_module  # noqa: E402
-from hashgrain.learn.adapt.graph import adapted_graph  # noqa: E402
+from hashgrain.learn.adapt.graph import adapted_graph, check_parity  # noqa: E402
 from hashgrain.learn.adapt.head import AdaptedHead, fit_head  # noqa: E402
 from hashgrain.learn.adapt.kept import KeptRows  # noqa: E402
 from hashgrain.learn.adapt.make import adapt_bundle  # noqa: E402
@@ -105,6 +105,16 @@ def test_a_head_that_was_taught_nothing_changes_nothing_and_a_model_is_adapted_a
     twice = adapted_graph(adapted_graph(base.bundle.onnx, nothing), nothing)
     made = Encoder(Bundle("twice", twice, base.grains, base.bundle.size))
     np.testing.assert_allclose(made.outputs(pixels), outputs, atol=1e-5)
+
+
+def test_a_graph_whose_outputs_are_no_numbers_is_refused() -> None:
+    base = Encoder.load("small")
+    outputs, features = base.outputs_and_features(np.zeros((1, 64, 64, 3), np.uint8))
+    width, bits = features.shape[1], outputs.shape[1]
+    head = AdaptedHead(features[0], np.zeros((width + bits, bits), np.float32), np.full(bits, np.nan, np.float32))
+    made = Bundle("odd", adapted_graph(base.bundle.onnx, head), base.grains, base.bundle.size)
+    with pytest.raises(TrainingError, match="does not compute what its head does"):
+        check_parity(made, base, head)
 
 
 def test_labels_teach_the_bits_of_their_grains_and_no_others() -> None:
