@@ -96,6 +96,20 @@ def test_the_bundle_keeps_features_and_says_what_it_was_made_of(adapted: Path, d
     assert "license" in card
 
 
+def test_the_license_and_source_of_a_model_that_was_made_are_carried_over(
+    drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source = {"source": "timm:some_net", "license": "cc-by-nc-4.0", "files": {"model.safetensors": "0" * 64}}
+    small = Bundle.read("small")
+    Bundle("made", small.onnx, small.grains, small.size, others={"source": source}).write(tmp_path / "made")
+    lines_of(Adaptation(backbone=f"bundle:{tmp_path / 'made'}", steps=20), drawn[0], tmp_path)
+    made = Bundle.read(tmp_path / "model")
+    assert made.others["about"]["license"] == made.training["backbone"]["license"] == "cc-by-nc-4.0"
+    assert made.training["backbone"]["source"] == source
+    card = (tmp_path / "model/card.md").read_text()
+    assert "under this license: cc-by-nc-4.0. It was made from timm:some_net." in card
+
+
 def test_a_head_that_was_taught_nothing_changes_nothing_and_a_model_is_adapted_again() -> None:
     base = Encoder.load()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)

@@ -21,7 +21,7 @@ from hashgrain.encoder.seen import Seen
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.evaluate import average_precision, precision, tally
 from hashgrain.evaluate.near_copies import MILD
-from hashgrain.learn.adapt.card import license_of, write_card
+from hashgrain.learn.adapt.card import SOURCE, license_of, write_card
 from hashgrain.learn.adapt.graph import adapted_graph, check_parity
 from hashgrain.learn.adapt.head import AdaptedHead, fit_head
 from hashgrain.learn.adapt.kept import KeptRows
@@ -180,6 +180,7 @@ def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused
             "digest": base.code_digest,
             "license": license_of(base),
             "training": dict(base.training),
+            **({SOURCE: base.others[SOURCE]} if SOURCE in base.others else {}),
         },
         "hashgrain": __version__,
         "torch": torch.__version__.partition("+")[0],
