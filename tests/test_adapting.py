@@ -25,6 +25,7 @@ from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.evaluate import average_precision, tally  # noqa: E402
 from hashgrain.learn.adapt import kept as kept_module  # noqa: E402
+from hashgrain.learn.adapt import make as make_module  # noqa: E402
 from hashgrain.learn.adapt.graph import adapted_graph, check_parity  # noqa: E402
 from hashgrain.learn.adapt.head import AdaptedHead, fit_head  # noqa: E402
 from hashgrain.learn.adapt.kept import KeptRows  # noqa: E402
@@ -166,6 +167,25 @@ def test_a_second_run_decodes_nothing_and_makes_the_same_bits(
     lines = lines_of(QUICK, drawn[0], tmp_path)
     assert "features of an earlier run: 60 of 60 pictures" in lines
     assert Bundle.read(tmp_path / "model").code_digest == first.code_digest
+
+
+def test_edits_are_computed_anew_where_they_or_what_draws_them_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_module, "LEAST_HELD", 1)
+    for name, seeds in (("cats", range(5)), ("dogs", range(20, 25))):
+        write(tmp_path / "data" / name, *seeds)
+
+    def edits_computed() -> bool:
+        told = lines_of(Adaptation(steps=1), tmp_path / "data", tmp_path)
+        return any(line.startswith("near copies:") for line in told)
+
+    assert edits_computed()
+    assert not edits_computed()
+    monkeypatch.setattr(make_module, "EDITS_VERSION", 1_000)
+    assert edits_computed()
+    monkeypatch.setattr(kept_module.PIL, "__version__", "1000.0")
+    assert edits_computed()
 
 
 def test_pictures_added_later_cost_only_themselves(drawn: tuple[Path, Path], tmp_path: Path) -> None:

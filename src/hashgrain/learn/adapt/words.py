@@ -25,6 +25,7 @@ from hashgrain.models.text import KEY, describe_table, read_table
 
 ENOUGH = 3  # over the share of false alarms
 EDITED = 48  # pictures that mild edits are made of
+EDITS_VERSION = 1  # raise it when an edit, or `edits_of`, makes other pixels: rows of edits are kept under it
 TWICE = 2  # they are edited at twice the model's size
 RIDGE = 0.3  # beside bits, whose variance is at most 1
 MOST = 1_500  # pictures whose pairs are all looked at
