@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,42 @@ def test_a_configuration_cannot_have_timm_read_weights_from_elsewhere(tmp_path: 
     refuses("timm has no model", f"folder:{tmp_path}")
 
 
+@pytest.mark.parametrize("name", ["hf-hub:someone/else", "local-dir:/etc", "nothing", ["resnet18"]])
+def test_a_configuration_cannot_have_open_clip_read_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any
+) -> None:
+    pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+    import timm
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("it was asked of timm")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    open_clip_folder(tmp_path)
+    told = json.loads((tmp_path / "open_clip_config.json").read_text())
+    told["model_cfg"]["vision_cfg"]["timm_model_name"] = name
+    write_json(tmp_path / "open_clip_config.json", told)
+    refuses("which is not in its list", f"folder:{tmp_path}")
+
+
+def test_what_is_on_this_machine_is_read_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    from hashgrain.learn.encoders import onnx_source
+
+    offline = []
+    whole = onnx_source.vision
+
+    def looked_at(*arguments: Any) -> Network:
+        offline.append(constants.HF_HUB_OFFLINE)
+        return whole(*arguments)
+
+    monkeypatch.setattr(onnx_source, "vision", looked_at)
+    file = vision_onnx(tmp_path / "m.onnx")
+    taken(f"onnx:{file}", size=SIDE, download=True)
+    assert offline == [True]
+
+
 def test_graphs_that_are_no_encoder_of_pictures_are_refused(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
@@ -360,3 +397,226 @@ def test_a_description_beside_a_graph_says_how_pictures_are_prepared(tmp_path: P
     refuses("image_std of the colors", f"onnx:{file}")
     write_json(tmp_path / "preprocessor_config.json", {"size": {"height": 32, "width": 64}})
     refuses("only square ones are made", f"onnx:{file}")
+
+
+def edited(path: Path, **changes: Any) -> None:
+    """The same JSON file with other values; None takes one away."""
+    told = {**json.loads(path.read_text()), **changes}
+    write_json(path, told)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("preprocessor_config.json", '{"resample": [3]}'),
+        ("preprocessor_config.json", '{"size": {"height": [32], "width": 32}}'),
+        ("tokenizer.json", "[" * 100_000),
+        ("tokenizer.json", "[]"),
+        ("tokenizer.json", "{"),
+    ],
+)
+def test_odd_values_in_the_descriptions_of_a_graph_cost_a_line(tmp_path: Path, file: str, told: str) -> None:
+    onnx_pair(tmp_path)
+    (tmp_path / file).write_text(told)
+    refuses(".", f"folder:{tmp_path}")
+
+
+def test_odd_lengths_of_phrases_are_passed_over(tmp_path: Path) -> None:
+    onnx_pair(tmp_path)
+    edited(tmp_path / "config.json", text_config="clip")
+    edited(tmp_path / "tokenizer.json", truncation="longest")
+    text = taken(f"folder:{tmp_path}").text
+    assert text is not None
+    assert text.length == 77
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pretrained_cfg": {"crop_pct": "most"}},
+        {"pretrained_cfg": {"input_size": 224}},
+        {"pretrained_cfg": {"input_size": ["3", "32", "32"]}},
+        {"pretrained_cfg": "imagenet"},
+        {"model_args": ["depth"]},
+        {"model_args": {"act_layer": "nope"}},
+        {"model_args": {"norm_layer": "x"}},
+        {"model_args": {"num_heads": 0}},
+    ],
+)
+def test_odd_values_in_the_description_of_a_timm_network_cost_a_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+    timm_folder(tmp_path, "test_vit", {})
+    edited(tmp_path / "config.json", **changes)
+    refuses(".", f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("positions", [(3,), (1, 2, 3), ()])
+def test_odd_values_in_an_open_clip_repository_cost_a_line(tmp_path: Path, positions: tuple[int, ...]) -> None:
+    pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    open_clip_folder(tmp_path)
+    weights = load_file(tmp_path / "open_clip_model.safetensors")
+    save_file(
+        {**weights, "visual.positional_embedding": torch.zeros(positions)}, tmp_path / "open_clip_model.safetensors"
+    )
+    refuses(".", f"folder:{tmp_path}")
+    edited(tmp_path / "open_clip_config.json", model_cfg={"vision_cfg": {"image_size": []}, "text_cfg": {}})
+    refuses(".", f"folder:{tmp_path}")
+
+
+def test_odd_tokenizers_pad_with_what_else_is_said() -> None:
+    from hashgrain.learn.encoders.onnx_repository import pad_of
+
+    odd: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"added_tokens": ["<pad>", 3]}, {"pad_token": "<pad>"}),
+        ({"added_tokens": [{"content": "<pad>"}]}, {"pad_token": "<pad>"}),
+        ({"added_tokens": "<pad>", "padding": "right"}, {"pad_token": ["<pad>"]}),
+        ({"model": {"vocab": {"<pad>": -5}}}, {"pad_token": "<pad>"}),
+        ({"padding": {"pad_id": 10**30}}, {}),
+        ({"padding": {"pad_id": True}}, {}),
+    ]
+    for tokenizer, about in odd:
+        assert pad_of(tokenizer, about) == 0
+    assert pad_of({"padding": {"pad_id": -5}, "model": {"vocab": {"<pad>": 7}}}, {"pad_token": "<pad>"}) == 7
+
+
+def test_colors_are_three_numbers() -> None:
+    from hashgrain.learn.encoders.preprocessing import colors
+
+    for odd in (float("nan"), float("inf"), True, "0.5", None):
+        with pytest.raises(TrainingError, match="it takes three numbers"):
+            colors([0.5, odd, 0.5], "mean")
+    assert colors([0, 0.5, 1], "mean") == (0, 0.5, 1)
+
+
+def test_sizes_and_places_out_of_bounds_are_refused_in_a_line(tmp_path: Path) -> None:
+    timm_folder(tmp_path / "it", "test_convnext", {})
+    refuses("pictures of 8 px: .*; try another --size", f"folder:{tmp_path / 'it'}", size=8)
+    for size in (0, 2049, 10**9):
+        refuses("--size .*: it takes 1 to 2048", f"folder:{tmp_path / 'it'}", size=size)
+    for source in ("folder:~nouser-here/x", "onnx:~nouser-here/x.onnx"):
+        refuses("no such user, or one without a home", source)
+    edited(tmp_path / "it" / "config.json", pretrained_cfg={"input_size": [3, 100_000, 100_000]})
+    refuses("pictures of 100000 px; 1 to 2048 can be made", f"folder:{tmp_path / 'it'}")
+    onnx_pair(tmp_path / "pair")
+    edited(tmp_path / "pair" / "preprocessor_config.json", do_center_crop=False, size={"height": 10**9})
+    refuses("pictures of 1000000000 px; 1 to 2048 can be made", f"folder:{tmp_path / 'pair'}")
+
+
+@pytest.mark.parametrize("length", [0, 4097, 10**9, "77"])
+def test_phrases_of_open_clip_have_a_length_that_can_be_made(tmp_path: Path, length: Any) -> None:
+    pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+    open_clip_folder(tmp_path)
+    told = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
+    edited(
+        tmp_path / "open_clip_config.json",
+        model_cfg={**told, "text_cfg": {**told["text_cfg"], "context_length": length}},
+    )
+    refuses("tokens; 1 to 4096 can be made", f"folder:{tmp_path}")
+
+
+def test_a_graph_without_inputs_is_refused(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Identity", ["one"], ["out"])
+    file = save_onnx(
+        tmp_path / "m.onnx", [node], {"one": np.ones(3, np.float32)}, {}, {"out": (TensorProto.FLOAT, [3])}
+    )
+    refuses("takes nothing; a backbone takes pictures", f"onnx:{file}")
+
+
+def test_a_map_is_averaged_where_the_graph_declares_no_shape(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    takes = {"x": (TensorProto.FLOAT, ["n", 3, SIDE, SIDE])}
+    nodes = [helper.make_node("AveragePool", ["x"], ["features"], kernel_shape=[16, 16], strides=[16, 16])]
+    file = save_onnx(tmp_path / "m.onnx", nodes, {}, takes, {"features": (TensorProto.FLOAT, ["n", 3, 2, 2])})
+    model = onnx.load(file)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, file)
+    network = taken(f"onnx:{file}", size=SIDE)
+    found = run(network, pictures(SIDE))
+    assert found["features"].shape == (3, 3)
+    from hashgrain.codes import Grains
+    from hashgrain.learn.backbones.zoo import build
+
+    backbone = build(f"onnx:{file}", size=SIDE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    bundle = backbone.as_bundle("it", Grains({"look": 8}), SIDE)  # type: ignore[operator]
+    assert same(run(Network(bundle.onnx, SIDE, 3, {}), pictures(SIDE))["features"], found["features"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is capped on Linux")
+def test_a_graph_of_a_few_bytes_that_takes_gigabytes_is_refused_and_costs_this_process_nothing(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    takes = {"x": (TensorProto.FLOAT, ["n", 3, SIDE, SIDE])}
+    nodes = [
+        helper.make_node("ConstantOfShape", ["many"], ["zeros"]),
+        helper.make_node("ReduceMax", ["zeros"], ["one"], keepdims=0),
+        helper.make_node("Add", ["x", "one"], ["features"]),
+    ]
+    gives = {"features": (TensorProto.FLOAT, ["n", 3, SIDE, SIDE])}
+    file = save_onnx(tmp_path / "m.onnx", nodes, {"many": np.array([4_000_000_000])}, takes, gives)
+    assert file.stat().st_size < 500
+    refuses("cannot run on pictures of 32 px", f"onnx:{file}")
+    onnx_pair(tmp_path / "pair")
+    ids = {"input_ids": (TensorProto.INT64, ["n", "length"])}
+    nodes[2] = helper.make_node("Cast", ["input_ids"], ["floats"], to=TensorProto.FLOAT)
+    nodes.append(helper.make_node("Add", ["floats", "one"], ["text_embeds"]))
+    text = {"text_embeds": (TensorProto.FLOAT, ["n", LENGTH])}
+    save_onnx(tmp_path / "pair" / "onnx" / "text_model.onnx", nodes, {"many": np.array([4_000_000_000])}, ids, text)
+    refuses("text_model.onnx", f"folder:{tmp_path / 'pair'}")
+
+
+def test_graphs_of_strangers_run_in_no_session_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a session was made here")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    assert taken(f"folder:{onnx_pair(tmp_path)}").text is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"embed_dim": 65_536}, "far larger than its weights"),
+        ({"depth": 100_000}, "more than any has"),
+        ({"depth": 10**9}, "with 1000000000 in it"),
+        ({"mlp_ratio": 1e7}, "far larger than its weights"),
+    ],
+)
+def test_a_description_of_a_huge_network_is_refused_before_a_number_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], reason: str
+) -> None:
+    from hashgrain.learn.encoders import bounded, timm_source
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("it was built")
+
+    monkeypatch.setattr(bounded, "MAX_PARTS", 1000)  # fewer take less time
+
+    timm_folder(tmp_path, "test_vit", {})
+    edited(tmp_path / "config.json", model_args=arguments)
+    monkeypatch.setattr(timm_source, "timm_network", refuse)
+    refuses(reason, f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [("vision_cfg", {"width": 1 << 16}), ("text_cfg", {"vocab_size": 10**9}), ("text_cfg", {"layers": 1 << 16})],
+)
+def test_a_description_of_a_huge_pair_is_refused_before_a_number_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, told: dict[str, int]
+) -> None:
+    pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+    from hashgrain.learn.encoders import bounded
+
+    monkeypatch.setattr(bounded, "MAX_PARTS", 1000)
+    open_clip_folder(tmp_path)
+    model = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
+    edited(tmp_path / "open_clip_config.json", model_cfg={**model, part: {**model[part], **told}})
+    refuses("more than any has|far larger than its weights", f"folder:{tmp_path}")

@@ -21,9 +21,25 @@ Arrays = list[NDArray[np.float32]]
 Ids = NDArray[np.int64]
 
 
+def open_any_session(onnx: bytes, whose: str, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Spinning threads would take the cores from the workers that decode the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # never guessed from the bytes
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a damaged graph
+        raise BundleError(f"{whose} cannot be loaded: {first_line(error)}") from None
+
+
 def open_session(onnx: bytes, name: str, bits: int, threads: int) -> onnxruntime.InferenceSession:
     whose = f"the graph of model {name!r}"
-    session = _opened(onnx, whose, threads)
+    session = open_any_session(onnx, whose, threads)
     takes = {(node.name, node.type) for node in session.get_inputs()}
     if takes != {("pixels", "tensor(uint8)")} or not {"outputs", "features"} <= _gives(session):
         raise BundleError(f"{whose} must take uint8 `pixels` and give `outputs` and `features`")
@@ -33,7 +49,7 @@ def open_session(onnx: bytes, name: str, bits: int, threads: int) -> onnxruntime
 
 def open_text_session(onnx: bytes, name: str, bits: int, threads: int) -> onnxruntime.InferenceSession:
     whose = text_graph_of(name)
-    session = _opened(onnx, whose, threads)
+    session = open_any_session(onnx, whose, threads)
     takes = {(node.name, node.type) for node in session.get_inputs()}
     ids, mask = ("ids", "tensor(int64)"), ("mask", "tensor(int64)")
     if not {ids} <= takes <= {ids, mask} or "outputs" not in _gives(session):
@@ -77,22 +93,6 @@ def run_text(session: onnxruntime.InferenceSession, name: str, ids: Ids, mask: I
     if not np.isfinite(outputs).all():
         raise BundleError(f"{whose} gives outputs that are no numbers; get the bundle again, or use another")
     return np.asarray(outputs, np.float32)
-
-
-def _opened(onnx: bytes, whose: str, threads: int) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    # Spinning threads would take the cores from the workers that decode the next pictures.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # never guessed from the bytes
-    try:
-        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a damaged graph
-        raise BundleError(f"{whose} cannot be loaded: {first_line(error)}") from None
 
 
 def _gives(session: onnxruntime.InferenceSession) -> set[str]:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from hashgrain.encoder.session import (
     BATCH,
     TRIED,
     first_line,
+    open_any_session,
     open_session,
     open_text_session,
     run,
@@ -69,9 +72,14 @@ class Limits:
     cpu_seconds: int = CPU_SECONDS
     threads: int = min(MAX_THREADS, os.cpu_count() or 1)
     length: int = 0  # tokens of a phrase, where the graph takes these; it takes pictures else
+    # Of a graph that is no bundle's: type and shape, less the rows, of each input, and the numbers of rows to try.
+    takes: Mapping[str, tuple[str, Sequence[int]]] | None = None
+    rows: Sequence[int] = ()
 
     @property
     def whose(self) -> str:
+        if self.takes is not None:
+            return self.name
         return text_graph_of(self.name) if self.length else f"the graph of model {self.name!r}"
 
 
@@ -88,6 +96,22 @@ def check_text_by_trial(bundle: Bundle, tower: TextTower) -> None:
         bundle.name, bundle.grains.bits, bundle.size, len(tower.onnx), min(need, MAX_MEMORY), length=tower.length
     )
     _check(tower.onnx, ["text", tower.onnx_sha256, tower.length, bundle.grains.bits], limits)
+
+
+def try_graph(
+    onnx: bytes,
+    whose: str,
+    takes: Mapping[str, tuple[str, Sequence[int]]],
+    rows: Sequence[int],
+    memory: int | None = None,
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Run any graph, of which check_graph knows, on so many rows each; the type and shape of what it gives last."""
+    room = BATCH * max((math.prod(shape) for _, shape in takes.values()), default=0) * PER_PIXEL
+    need = memory or min(BASE_MEMORY + PER_GRAPH_BYTE * len(onnx) + room, MAX_MEMORY)
+    answer = _try(onnx, Limits(whose, 0, (0, 0), len(onnx), need, takes=takes, rows=rows))
+    if "refused" in answer:
+        raise BundleError(answer["refused"])
+    return {str(name): (str(kind), tuple(map(int, shape))) for name, (kind, shape) in answer["gives"].items()}
 
 
 def _check(onnx: bytes, facts: list[Any], limits: Limits) -> None:
@@ -174,6 +198,8 @@ def serve(described: str) -> None:
 
 def _run(onnx: bytes, limits: Limits) -> dict[str, Any]:
     started = time.monotonic()
+    if limits.takes is not None:
+        return {"gives": _run_any(onnx, limits, limits.takes)}
     if limits.length:
         session = open_text_session(onnx, limits.name, limits.bits, limits.threads)
         ids = np.zeros(limits.length, np.int64)
@@ -185,6 +211,17 @@ def _run(onnx: bytes, limits: Limits) -> dict[str, Any]:
         for length in TRIED:
             run(session, limits.name, ["outputs", "features"], pixels[:length])
     return {"seconds": round(time.monotonic() - started, 3), "peak": _peak()}
+
+
+def _run_any(onnx: bytes, limits: Limits, takes: Mapping[str, tuple[str, Sequence[int]]]) -> dict[str, Any]:
+    session = open_any_session(onnx, limits.name, limits.threads)
+    names = [node.name for node in session.get_outputs()]
+    gives: dict[str, Any] = {}
+    for rows in limits.rows:
+        given = {name: np.zeros((rows, *shape), kind) for name, (kind, shape) in takes.items()}
+        found = session.run(names, given)
+        gives = {name: (str(array.dtype), array.shape) for name, array in zip(names, found, strict=True)}
+    return gives
 
 
 def _limit_process(limits: Limits) -> None:

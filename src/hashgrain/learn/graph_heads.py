@@ -116,6 +116,7 @@ class Given:
     cells: str = ""  # the output that `map` is made of; none: there is no map
     before: int = 0  # tokens that stand before those of the patches
     grid: tuple[int, int] | None = None  # rows and columns of patches; None: the output is a map already
+    rank: int = 0  # of the output as it came; 0: as the graph declares it, which it need not
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def from_pixels(
     ranks = {output.name: len(output.type.tensor_type.shape.dim) for output in model.graph.output}
     before, held = _normalizing(planes) if planes else ([], [])
     before.append(helper.make_node("Identity", ["pixels.normal" if planes else "pixels"], [f"given.{taken}"]))
-    after, more = _taking(given, ranks[f"given.{given.output}"])
+    after, more = _taking(given, given.rank or ranks[f"given.{given.output}"])
     whole = [*before, *model.graph.node, *after]
     del model.graph.node[:], model.graph.input[:], model.graph.output[:]
     model.graph.node.extend(whole)

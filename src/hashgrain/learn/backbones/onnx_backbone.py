@@ -57,6 +57,7 @@ class OnnxBackbone(Backbone):
         self._takes = takes_pixels(self._session.run, where, size)
         self._output = _output(self._session.run, where)
         self._graph: Graph | None = None
+        self._rank = 0  # of the output, which the graph need not declare
         tried = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
         try:
             features = self(tried)
@@ -80,13 +81,15 @@ class OnnxBackbone(Backbone):
         if self._takes.one_by_one:
             raise TrainingError(f"{name}: the graph takes one picture at a time; export it for batches of any length")
         planes = None if self._takes.bytes else Planes(self.mean.flatten().tolist(), self.std.flatten().tolist())
-        graph = from_pixels(self.content, self._takes.name, Given(self._output, self.width), (size, size), planes)
+        given = Given(self._output, self.width, rank=self._rank)
+        graph = from_pixels(self.content, self._takes.name, given, (size, size), planes)
         return Bundle(name, graph, grains, (size, size))
 
     def forward(self, pixels: Tensor) -> Tensor:
         taken = (pixels.permute(0, 2, 3, 1) * 255) if self._takes.bytes else self.normalised(pixels)
         batches = torch.split(taken, 1) if self._takes.one_by_one else (taken,)
         features = torch.cat([self._run(batch) for batch in batches])
+        self._rank = features.ndim
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features
 
     def _run(self, taken: Tensor) -> Tensor:
@@ -138,11 +141,11 @@ class _Session:
         return self
 
 
-def takes_pixels(session: onnxruntime.InferenceSession, where: str, size: int) -> Pixels:
+def takes_pixels(session: Any, where: str, size: int) -> Pixels:
     """What a model takes, or an error where it is no picture of that size."""
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        shapes = ", ".join(f"{node.name} {node.shape}" for node in inputs)
+        shapes = ", ".join(f"{node.name} {node.shape}" for node in inputs) or "nothing"
         raise TrainingError(f"{where} takes {shapes}; a backbone takes pictures, four axes, and nothing else")
     (node,) = inputs
     batch, *edges = node.shape

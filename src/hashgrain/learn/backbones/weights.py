@@ -28,17 +28,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise TrainingError(f"no weights at {file}: give a .safetensors file, or 'hub' to download them")
+    refuse_pickle(file)
     try:
-        with file.open("rb") as opened:
-            start = opened.read(4)
         size = file.stat().st_size
     except OSError as error:
         raise TrainingError(f"cannot read {file} ({error.strerror})") from None
-    if file.suffix.lower() in PICKLES or start.startswith(PICKLE_STARTS):
-        raise TrainingError(
-            f"{file} is a pickle, which can run any code as it is opened; convert it where you trust it, with"
-            " safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
-        )
     if size > MAX_BYTES:
         raise TrainingError(f"{file} is larger than {MAX_BYTES >> 30} GB, more than weights may be")
     try:
@@ -49,6 +43,19 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if broken:
         raise TrainingError(f"{file} holds weights that are not numbers: {_some(broken)}; get it again")
     return weights
+
+
+def refuse_pickle(file: Path) -> None:
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(4)
+    except OSError as error:
+        raise TrainingError(f"cannot read {file} ({error.strerror})") from None
+    if file.suffix.lower() in PICKLES or start.startswith(PICKLE_STARTS):
+        raise TrainingError(
+            f"{file} is a pickle, which can run any code as it is opened; convert it where you trust it, with"
+            " safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
+        )
 
 
 def put_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str, dropped: Collection[str] = ()) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from hashgrain.encoder.bundle import MAX_ONNX_BYTES
-from hashgrain.errors import TrainingError
+from hashgrain.encoder.description import MAX_ID, MAX_TOKENS
+from hashgrain.encoder.trial import BASE_MEMORY, MAX_MEMORY, PER_GRAPH_BYTE, PER_TOKEN_PAIR, try_graph
+from hashgrain.errors import BundleError, TrainingError
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.layouts import TEXT, VISION
 from hashgrain.learn.encoders.network import Network, TextNetwork
-from hashgrain.learn.encoders.onnx_source import DESCRIBED, opened, vision
-from hashgrain.learn.graph_heads import text_graph
+from hashgrain.learn.encoders.onnx_source import DESCRIBED, declared_by, vision
+from hashgrain.learn.graph_heads import FEATURES, text_graph
+from hashgrain.learn.kept_features import AT_ONCE
 
 TOKENIZER, TOKENIZER_CONFIG, CONFIG = "tokenizer.json", "tokenizer_config.json", "config.json"
 # Outputs of text networks that lie in one space with those of pictures, best first.
 TEXT_OUTPUTS = ("text_embeds", "pooler_output")
-LONGEST = 4096  # a tokenizer without a bound says 10^30
 LENGTHS = {"siglip": 64, "siglip2": 64}  # where nothing says so
 CLIP_LENGTH = 77
 
@@ -37,8 +38,8 @@ def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
     """The text half of a pair; an error where it does not go with the other half."""
     if not files.has(TOKENIZER):
         raise TrainingError(f"{where} has no {TOKENIZER} beside it; get the repository again, with all its files")
-    content, tokenizer = files.read(TEXT, MAX_ONNX_BYTES), files.read(TOKENIZER)
-    session = opened(content, where)
+    content, tokenizer = files.read(TEXT, MAX_ONNX_BYTES), files.json(TOKENIZER)
+    session = declared_by(content, where)
     inputs = {node.name: node.type for node in session.get_inputs()}
     mask = "attention_mask" if "attention_mask" in inputs else None
     if set(inputs) - {"attention_mask"} != {"input_ids"} or set(inputs.values()) != {"tensor(int64)"}:
@@ -51,39 +52,57 @@ def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
         raise TrainingError(f"{where} gives {', '.join(outputs)}; a text network gives {' or '.join(TEXT_OUTPUTS)}")
     length, pad, lower = tokenizing(files, tokenizer)
     graph = text_graph(content, "input_ids", mask, output, length, width)
-    return TextNetwork(graph, tokenizer, length, pad, lower)
+    check_text(graph, where, length, width, masked=mask is not None)
+    return TextNetwork(graph, files.read(TOKENIZER), length, pad, lower)
 
 
-def tokenizing(files: SourceFiles, tokenizer: bytes) -> tuple[int, int, bool]:
+def check_text(graph: bytes, where: str, length: int, width: int, *, masked: bool) -> None:
+    """Try it in a limited process, as it will run: one phrase, and a batch of the phrases that have the mean."""
+    takes = dict.fromkeys(("ids", "mask") if masked else ("ids",), ("int64", (length,)))
+    memory = BASE_MEMORY + PER_GRAPH_BYTE * len(graph) + AT_ONCE * length**2 * PER_TOKEN_PAIR
+    try:
+        gives = try_graph(graph, where, takes, (1, AT_ONCE), min(memory, MAX_MEMORY))
+    except BundleError as error:
+        raise TrainingError(str(error)) from None
+    if gives[FEATURES] != ("float32", (AT_ONCE, width)):
+        raise TrainingError(f"{where} gives {gives[FEATURES]} for {AT_ONCE} phrases; rows of {width} are needed")
+
+
+def tokenizing(files: SourceFiles, tokenizer: Mapping[str, Any]) -> tuple[int, int, bool]:
     """How many tokens a phrase has, which one pads, and whether the phrase is put in small letters first."""
     config = files.json(CONFIG) if files.has(CONFIG) else {}
     about = files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {}
-    whole = json.loads(tokenizer)
     family = str(config.get("model_type", ""))
-    named = config.get("text_config") or {}
+    named, cut = _part(config, "text_config"), _part(tokenizer, "truncation")
     given = (
         named.get("max_position_embeddings"),
         about.get("model_max_length"),
-        (whole.get("truncation") or {}).get("max_length"),
+        cut.get("max_length"),
     )
-    usable = [each for each in given if isinstance(each, int) and 1 <= each <= LONGEST]
+    usable = [each for each in given if _is_whole(each, 1, MAX_TOKENS)]
     length = usable[0] if usable else LENGTHS.get(family, CLIP_LENGTH)
     # SigLIP was trained on small letters; what transformers does about it stands in no tokenizer.json.
     return length, pad_of(tokenizer, about), family in LENGTHS
 
 
-def pad_of(tokenizer: bytes, about: Mapping[str, Any]) -> int:
+def pad_of(tokenizer: Mapping[str, Any], about: Mapping[str, Any]) -> int:
     """The id that pads, by tokenizer.json and tokenizer_config.json; 0 where neither says."""
-    whole = json.loads(tokenizer)
-    padding = whole.get("padding") or {}
-    if isinstance(padding.get("pad_id"), int):
-        return int(padding["pad_id"])
     token = about.get("pad_token")
     token = token.get("content") if isinstance(token, Mapping) else token
-    for added in whole.get("added_tokens") or ():
-        if added.get("content") == token:
-            return int(added["id"])
-    vocabulary = (whole.get("model") or {}).get("vocab")
-    if isinstance(vocabulary, Mapping) and isinstance(vocabulary.get(token), int):
-        return int(vocabulary[token])
-    return 0
+    added = tokenizer.get("added_tokens")
+    entries = [each for each in added if isinstance(each, Mapping)] if isinstance(added, list) else []
+    said = [_part(tokenizer, "padding").get("pad_id")]
+    if isinstance(token, str):
+        said += [each.get("id") for each in entries if each.get("content") == token]
+        said.append(_part(_part(tokenizer, "model"), "vocab").get(token))
+    return next((each for each in said if _is_whole(each, 0, MAX_ID)), 0)
+
+
+def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = told.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _is_whole(value: Any, least: int, most: int) -> TypeGuard[int]:
+    """A tokenizer without a bound says 10^30."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hashgrain.encoder.bundle import MAX_ONNX_BYTES
 from hashgrain.encoder.graph_check import check_graph
-from hashgrain.encoder.session import first_line
+from hashgrain.encoder.session import TRIED, first_line
+from hashgrain.encoder.trial import try_graph
 from hashgrain.errors import BundleError, TrainingError
-from hashgrain.learn.backbones.onnx_backbone import takes_pixels
+from hashgrain.learn.backbones.onnx_backbone import Pixels, takes_pixels
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.preprocessing import Preprocessing
-from hashgrain.learn.graph_heads import MAP, Given, Planes, from_pixels
+from hashgrain.learn.graph_heads import FEATURES, MAP, Given, Planes, from_pixels
+from hashgrain.learn.kept_features import AT_ONCE
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -36,6 +35,41 @@ TAKEN_AS = {
     "first": "first token (CLS)",
     "mean": "mean over the patches",
 }
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or output, as ONNX Runtime describes it."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a graph says of itself; it can be asked as a session can."""
+
+    inputs: list[Value]
+    outputs: list[Value]
+
+    def get_inputs(self) -> list[Value]:
+        return self.inputs
+
+    def get_outputs(self) -> list[Value]:
+        return self.outputs
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An output as it came."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
 
 def from_file(file: Path, size: int | None) -> Network:
@@ -55,18 +89,18 @@ def from_file(file: Path, size: int | None) -> Network:
 
 
 def vision(content: bytes, where: str, told: Preprocessing | None, size: int | None) -> Network:
-    """The graph as a network of ours; `source` says what was taken of it."""
-    session = opened(content, where)
-    asked = _asked_size(session, size, told)
-    takes = takes_pixels(session, where, asked)
+    """The graph as a network of ours; `source` says what was taken of it. It runs in a limited process only."""
+    declared = declared_by(content, where)
+    asked = _asked_size(declared, size, told)
+    takes = takes_pixels(declared, where, asked)
     if takes.one_by_one:
         raise TrainingError(f"{where} takes one picture at a time; export it for batches of any length")
-    way = told or preprocessing.plain(asked)
-    way = replace(way, size=asked)
-    given, tried = _taken(session, takes.name, takes.bytes, asked, where)
-    open_edges = _takes_other_sizes(session, takes.name, takes.bytes, asked, given)
+    way = replace(told, size=asked) if told else preprocessing.plain(asked)
+    given, tried = _taken(content, takes, asked, where)
+    open_edges = _takes_other_sizes(declared, content, takes, asked, given)
     edges = ("width", "height") if open_edges else (asked, asked)
     graph = from_pixels(content, takes.name, given, edges, None if takes.bytes else Planes(way.mean, way.std))
+    _check_made(graph, where, asked, given.width)
     facts = way.described()
     if takes.bytes:
         facts |= {"mean": "in the graph", "std": "in the graph"}
@@ -84,14 +118,42 @@ def vision(content: bytes, where: str, told: Preprocessing | None, size: int | N
     )
 
 
-def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
-    """A session of a graph that was checked first."""
-    import onnxruntime
-
+def declared_by(content: bytes, where: str) -> Declared:
+    """What the graph says that it takes and gives, of a graph that was checked first; nothing of it runs."""
     try:
         check_graph(content, where)
     except BundleError as error:
         raise TrainingError(str(error)) from None
+    import onnx
+
+    graph = onnx.load_from_string(content).graph
+    held = {tensor.name for tensor in graph.initializer}
+    return Declared([_value(each) for each in graph.input if each.name not in held], list(map(_value, graph.output)))
+
+
+def _value(described: Any) -> Value:
+    from onnx import TensorProto
+
+    tensor = described.type.tensor_type
+    edges = [edge.dim_value if edge.HasField("dim_value") else edge.dim_param or None for edge in tensor.shape.dim]
+    return Value(described.name, f"tensor({TensorProto.DataType.Name(tensor.elem_type).lower()})", edges)
+
+
+def _check_made(graph: bytes, where: str, size: int, width: int) -> None:
+    """As it will run: on batches of as many pictures as features are computed of at once."""
+    rows = [length for length in TRIED if length <= AT_ONCE]
+    try:
+        gives = try_graph(graph, where, {"pixels": ("uint8", (size, size, 3))}, rows)
+    except BundleError as error:
+        raise TrainingError(str(error)) from None
+    if gives[FEATURES] != ("float32", (rows[-1], width)):
+        raise TrainingError(f"{where} gives features {gives[FEATURES]} for {rows[-1]} pictures; use another network")
+
+
+def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
+    """A session, in this process, of a graph that was tried in another."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -100,30 +162,32 @@ def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
         raise TrainingError(f"{where} is not an ONNX model that can be loaded: {first_line(error)}") from None
 
 
-def _asked_size(session: onnxruntime.InferenceSession, size: int | None, told: Preprocessing | None) -> int:
+def _asked_size(declared: Declared, size: int | None, told: Preprocessing | None) -> int:
     """What the user asks for, or what the graph is fixed to, or what its description says."""
-    fixed = [edge for edge in session.get_inputs()[0].shape[1:] if isinstance(edge, int) and edge != 3]
+    edges = [edge for node in declared.get_inputs()[:1] for edge in node.shape[1:]]
+    fixed = [edge for edge in edges if isinstance(edge, int) and edge != 3]
     return size or (fixed[0] if fixed else None) or (told.size if told else 224)
 
 
-def _run(session: Any, name: str, as_bytes: bool, size: int) -> dict[str, NDArray[Any]]:
-    pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-    shown = pixels if as_bytes else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) / np.float32(255))
-    names = [node.name for node in session.get_outputs()]
-    return dict(zip(names, session.run(names, {name: shown}), strict=True))
+def _run(content: bytes, takes: Pixels, size: int, where: str) -> dict[str, Tried]:
+    """What it gives for two pictures."""
+    kind, shape = ("uint8", (size, size, 3)) if takes.bytes else ("float32", (3, size, size))
+    gives = try_graph(content, where, {takes.name: (kind, shape)}, [2])
+    return {name: Tried(*each) for name, each in gives.items()}
 
 
-def _taken(session: Any, name: str, as_bytes: bool, size: int, where: str) -> tuple[Given, dict[str, NDArray[Any]]]:
+def _taken(content: bytes, takes: Pixels, size: int, where: str) -> tuple[Given, dict[str, Tried]]:
     try:
-        tried = _run(session, name, as_bytes, size)
-    except Exception as error:  # as above
-        raise TrainingError(f"{where} cannot run on pictures of {size} px: {first_line(error)}") from None
-    return chosen(tried, where), tried
+        tried = _run(content, takes, size, where)
+    except BundleError as error:
+        raise TrainingError(f"{where} cannot run on pictures of {size} px: {error}") from None
+    given = chosen(tried, where)
+    return replace(given, rank=tried[given.output].ndim), tried
 
 
-def chosen(tried: dict[str, NDArray[Any]], where: str) -> Given:
+def chosen(tried: dict[str, Tried], where: str) -> Given:
     """Which output is taken for the whole picture, and which for its map, by their names and shapes for 2 pictures."""
-    usable = {name: array for name, array in tried.items() if array.dtype == np.float32 and array.shape[:1] == (2,)}
+    usable = {name: array for name, array in tried.items() if array.dtype == "float32" and array.shape[:1] == (2,)}
     rows = [name for name, array in usable.items() if array.ndim == 2]
     named = [name for name in WHOLE if name in usable and usable[name].ndim in (2, 4)]
     maps = [name for name, array in usable.items() if array.ndim == 4]
@@ -151,7 +215,7 @@ def tokens_before(count: int) -> int:
     return count - side * side if count - side * side <= MAX_REGISTERS else 0
 
 
-def _with_map(given: Given, usable: dict[str, NDArray[Any]], maps: list[str], tokens: list[str]) -> Given:
+def _with_map(given: Given, usable: dict[str, Tried], maps: list[str], tokens: list[str]) -> Given:
     """With the map whose cells are as wide as the features, if there is one."""
     same = [name for name in maps if usable[name].shape[1] == given.width]
     if same:
@@ -167,15 +231,15 @@ def _with_map(given: Given, usable: dict[str, NDArray[Any]], maps: list[str], to
     return given
 
 
-def _takes_other_sizes(session: Any, name: str, as_bytes: bool, size: int, given: Given) -> bool:
+def _takes_other_sizes(declared: Declared, content: bytes, takes: Pixels, size: int, given: Given) -> bool:
     """Whether it runs on larger pictures too, and gives features of the same width for them."""
-    if given.grid or any(isinstance(edge, int) and edge != 3 for edge in session.get_inputs()[0].shape[1:]):
+    if given.grid or any(isinstance(edge, int) and edge != 3 for edge in declared.get_inputs()[0].shape[1:]):
         return False
     try:
-        return bool(_run(session, name, as_bytes, size + 32)[given.output].shape[1] == given.width)
-    except Exception:  # whatever it raises, it does not
+        return _run(content, takes, size + 32, "it")[given.output].shape[1] == given.width
+    except BundleError:
         return False
 
 
-def _shapes(tried: dict[str, NDArray[Any]]) -> str:
+def _shapes(tried: dict[str, Tried]) -> str:
     return ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in tried.items()) or "nothing"

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hashgrain.encoder.description import MAX_TOKENS
 from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.weights import put_weights, read_weights
 from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.bounded import check_built, check_plain
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.layouts import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from hashgrain.learn.encoders.network import Network, TextNetwork
@@ -75,13 +77,16 @@ def from_open_clip(files: SourceFiles, where: str, size: int | None, known: Desc
     vision_part, text_part = told.model["vision_cfg"], told.model["text_cfg"]
     way = preprocessing.from_open_clip(told.pictures, vision_part.get("image_size", 224))
     edge = size or way.size
+    length = text_part.get("context_length", 77)
+    if not isinstance(length, int) or not 1 <= length <= MAX_TOKENS:
+        raise TrainingError(f"{where} takes phrases of {length!r} tokens; 1 to {MAX_TOKENS} can be made")
     model = _built(told.model, edge, files, weights, where)
     try:
         graph = graph_of(_Pictures(model), torch.zeros(2, 3, edge, edge), "planes", [FEATURES])
     except Exception as error:  # the exporter raises a dozen unrelated classes
         raise TrainingError(f"{where} cannot be exported to ONNX: {first_line(error)}") from None
     found = vision(graph, where, replace(way, size=edge), edge)
-    text = _text(model, text_part, files, where, found.width)
+    text = _text(model, text_part, length, files, where, found.width)
     lock = {"feature": FEATURE, "license": files.license(), "files": files.taken()}
     return replace(found, source={**found.source, **lock}, text=text)
 
@@ -105,14 +110,18 @@ def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str,
             f"{where} has a text half of another library, which is not taken; use an ONNX version of it"
         )
     asked["vision_cfg"] |= {"image_size": size, "patch_dropout": 0.0}
-    if "timm_model_name" in asked["vision_cfg"]:
+    if tower := asked["vision_cfg"].get("timm_model_name"):
+        _refuse_elsewhere(tower, where)
         asked["vision_cfg"]["timm_model_pretrained"] = False
     kind = models.CustomTextCLIP if asked.pop("custom_text", False) else models.CLIP
+    file = files.path(weights)
+    check_plain(asked, where)
+    check_built(lambda: kind(**copy.deepcopy(asked)), file, where)
     try:
         made = kind(**asked).eval()
     except Exception as error:  # of a configuration that does not fit this version of the package
         raise TrainingError(f"{where} cannot be built by open_clip: {first_line(error)}") from None
-    tensors = read_weights(files.path(weights))
+    tensors = read_weights(file)
     if kind is models.CustomTextCLIP and "positional_embedding" in tensors:
         tensors = models.convert_to_custom_text_state_dict(tensors)
     models.resize_pos_embed(tensors, made)
@@ -120,11 +129,18 @@ def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str,
     return made
 
 
-def _text(model: Any, told: Mapping[str, Any], files: SourceFiles, where: str, width: int) -> TextNetwork:
-    length = int(told.get("context_length", 77))
+def _refuse_elsewhere(tower: Any, where: str) -> None:
+    """Names of timm's own list only: "hf-hub:" and "local-dir:" would have it read from somewhere else."""
+    import timm
+
+    if not isinstance(tower, str) or ":" in tower or not timm.is_model(tower):
+        raise TrainingError(f"{where} asks for timm's {tower!r}, which is not in its list; use another network")
+
+
+def _text(model: Any, told: Mapping[str, Any], length: int, files: SourceFiles, where: str, width: int) -> TextNetwork:
     if files.has(TOKENIZER):
         tokenizer = files.read(TOKENIZER)
-        pad = pad_of(tokenizer, files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {})
+        pad = pad_of(files.json(TOKENIZER), files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {})
         cleaned = (told.get("tokenizer_kwargs") or {}).get("clean")
         lower = cleaned in ("lower", "canonicalize")
     elif told.get("hf_tokenizer_name"):

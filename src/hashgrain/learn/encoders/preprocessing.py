@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hashgrain.encoder.description import MAX_INPUT_EDGE
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Colours
 
@@ -23,6 +25,10 @@ class Preprocessing:
     mean: Colours
     std: Colours
     resized: str  # the source's own way
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= MAX_INPUT_EDGE:
+            raise TrainingError(f"the network takes pictures of {self.size} px; 1 to {MAX_INPUT_EDGE} can be made")
 
     def described(self) -> dict[str, Any]:
         return {
@@ -69,7 +75,7 @@ def from_transformers(facts: Mapping[str, Any]) -> Preprocessing:
         mean, std = facts.get("image_mean") or IMAGENET_MEAN, facts.get("image_std") or IMAGENET_STD
     # The graph gets x / 255; where the source multiplies bytes by another factor, mean and std take it up.
     factor = facts.get("rescale_factor", 1 / 255) if facts.get("do_rescale", True) else 1.0
-    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not factor > 0:
+    if not _is_number(factor) or not factor > 0:
         raise TrainingError(f"preprocessor_config.json rescales by {factor!r}; that is no number to multiply bytes by")
     scale = 1.0 if abs(255 * factor - 1) < 1e-6 else 255.0 * factor
     return Preprocessing(
@@ -87,11 +93,15 @@ def plain(size: int | None) -> Preprocessing:
 
 def colors(values: Any, name: str) -> Colours:
     """Three numbers."""
-    ok = isinstance(values, Sequence) and len(values) == 3 and all(isinstance(part, (int, float)) for part in values)
+    ok = isinstance(values, Sequence) and len(values) == 3 and all(map(_is_number, values))
     if not ok or ("std" in name and min(values) <= 0):
         raise TrainingError(f"the {name} of the colors is {values!r}; it takes three numbers")
     red, green, blue = (float(part) for part in values)
     return red, green, blue
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _edge(size: Any) -> int | None:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hashgrain.errors import TrainingError
+from hashgrain.encoder.description import MAX_INPUT_EDGE
+from hashgrain.encoder.session import first_line
+from hashgrain.errors import HashgrainError, TrainingError
 from hashgrain.learn.encoders import onnx_source
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.hub import COMMIT, network_allowed, repository, repository_files
@@ -16,6 +18,7 @@ from hashgrain.learn.encoders.network import Network
 
 Say = Callable[[str], None]
 KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH"
+HERE = ("onnx", "folder")  # on this machine, whole: nothing of them is fetched
 # Descriptions that may name code of the repository itself.
 MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
@@ -23,20 +26,35 @@ MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.js
 def network_of(source: str, size: int | None, download: bool, say: Say) -> Network:
     """The network that SOURCE names, with its lock."""
     kind, _, wanted = source.partition(":")
-    readers = {"timm": _timm, "hf": _repository, "openclip": _open_clip}
-    if kind == "onnx" and wanted:
-        found = onnx_source.from_file(Path(wanted).expanduser(), size)
-    elif kind == "folder" and wanted:
-        found = _folder(Path(wanted).expanduser(), size)
-    elif kind in readers and wanted:
-        with network_allowed(download):
-            found = readers[kind](wanted, size, download, say)
-    else:
+    readers = {"timm": _timm, "hf": _repository, "openclip": _open_clip, "onnx": _file, "folder": _folder}
+    if kind not in readers or not wanted:
         raise TrainingError(f"--from {source}: it takes {KINDS}")
+    if size is not None and not 1 <= size <= MAX_INPUT_EDGE:
+        raise TrainingError(f"--size {size}: it takes 1 to {MAX_INPUT_EDGE}")
+    try:
+        with network_allowed(download and kind not in HERE):
+            found = readers[kind](wanted, size, download, say)
+    except HashgrainError:
+        raise
+    except Exception as error:  # odd values in descriptions fail wherever a library stumbles over them
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise TrainingError(f"{source} cannot be read as a network ({reason}); get it again, or take another") from None
     return replace(found, source={"source": source, **found.source})
 
 
-def _folder(folder: Path, size: int | None) -> Network:
+def _path(wanted: str) -> Path:
+    try:
+        return Path(wanted).expanduser()
+    except RuntimeError:
+        raise TrainingError(f"{wanted}: no such user, or one without a home; write the whole path") from None
+
+
+def _file(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+    return onnx_source.from_file(_path(wanted), size)
+
+
+def _folder(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+    folder = _path(wanted)
     if not folder.is_dir():
         raise TrainingError(f"no folder {folder}; folder:PATH takes a repository's files in a folder")
     return _laid_out(SourceFiles(folder, str(folder)), f"folder {folder}", size)

@@ -13,6 +13,7 @@ from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.zoo import timm_network
 from hashgrain.learn.encoders import preprocessing
+from hashgrain.learn.encoders.bounded import check_built, check_plain
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.onnx_source import vision
@@ -91,7 +92,12 @@ def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None
 
 def exported(model: nn.Module, size: int, where: str) -> bytes:
     """Floats (n, 3, size, size) in; of any height and width where the network runs on them."""
-    network = Pictured(model.eval(), size)
+    try:
+        network = Pictured(model.eval(), size)
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
+        raise TrainingError(
+            f"{where} cannot take pictures of {size} px: {first_line(error)}; try another --size"
+        ) from None
     gives = [FEATURES, MAP] if network.gives_map else [FEATURES]
     if _takes_other_sizes(network, size):
         try:
@@ -140,8 +146,14 @@ def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _built(architecture: str, size: int, files: SourceFiles, arguments: Mapping[str, Any], where: str) -> nn.Module:
+    import timm
+
+    weights = files.path(WEIGHTS)
+    check_plain(dict(arguments), where)
+    if timm.is_model(architecture):  # what is not in its list is refused below
+        check_built(lambda: timm.create_model(architecture, **{**arguments, "num_classes": 0}), weights, where)
     try:
-        model, _, _ = timm_network(architecture, size, files.path(WEIGHTS), arguments)
+        model, _, _ = timm_network(architecture, size, weights, arguments)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise TrainingError(f"{where} cannot be built for {size} px: {first_line(error)}; try another --size") from None
     return model

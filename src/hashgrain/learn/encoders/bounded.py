@@ -1,0 +1,79 @@
+"""How large a network is that a stranger's description asks for, told before a number of it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+
+from hashgrain.encoder.session import first_line
+from hashgrain.errors import TrainingError
+from hashgrain.learn.backbones.weights import refuse_pickle
+
+MAX_PARTS = 10_000  # layers and layers in layers; the largest of timm's list have some thousands
+MAX_NUMBER = 1 << 20  # in a description: widths, depths, words
+MAX_VALUES = 10_000
+SPARE = 1 << 26  # numbers beside the weights of the file: positions of another size, masks, a classifier
+
+
+def check_plain(told: Any, where: str) -> None:
+    """Refuse numbers in a description that no network has; Python makes lists of some of them."""
+    left, seen = [told], 0
+    while left:
+        value, seen = left.pop(), seen + 1
+        if (isinstance(value, int) and abs(value) > MAX_NUMBER) or seen > MAX_VALUES:
+            raise TrainingError(f"{where} describes a network with {value!r:.40} in it, more than any has")
+        left += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def check_built(make: Callable[[], nn.Module], weights: Path, where: str) -> None:
+    """Build it without numbers, on the meta device: it has no more of them than the weights that are to fill it."""
+    room = _numbers(weights) + SPARE
+    parts = 0
+
+    def more_parts(*_: Any) -> None:
+        nonlocal parts
+        parts += 1
+        if parts > MAX_PARTS:
+            raise TrainingError(f"{where} describes a network of more than {MAX_PARTS:,} layers, more than any has")
+
+    def more_numbers(_: nn.Module, name: str, values: Tensor | None) -> None:
+        nonlocal room
+        room -= values.numel() if values is not None else 0
+        if room < 0:
+            raise TrainingError(f"{where} describes a network far larger than its weights (at {name})")
+
+    watches = [
+        hooks.register_module_module_registration_hook(more_parts),
+        hooks.register_module_parameter_registration_hook(more_numbers),
+        hooks.register_module_buffer_registration_hook(more_numbers),
+    ]
+    try:
+        with torch.device("meta"):
+            make()
+    except TrainingError:
+        raise
+    except Exception as error:  # of a description that does not fit the library
+        raise TrainingError(
+            f"{where} cannot be built: {first_line(error)}; another --size, or version, may do"
+        ) from None
+    finally:
+        for watch in watches:
+            watch.remove()
+
+
+def _numbers(weights: Path) -> int:
+    """How many a file holds, by its header."""
+    from safetensors import SafetensorError, safe_open
+
+    refuse_pickle(weights)
+    try:
+        with safe_open(weights, "pt") as opened:
+            return sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise TrainingError(f"{weights} is not a safetensors file, or a damaged one ({error}); get it again") from None
