@@ -64,7 +64,7 @@ def repository_files(name: str, revision: str, download: bool, say: Say) -> tupl
             " --download, or bring the repository as a folder and take folder:PATH"
         )
     if not download:
-        refuse_half(SourceFiles(folder, str(folder)), name)
+        refuse_half(SourceFiles(folder), name)
     return SourceFiles(folder, f"https://huggingface.co/{name}"), commit
 
 
