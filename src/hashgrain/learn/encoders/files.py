@@ -17,7 +17,7 @@ PIECE = 1 << 20
 
 
 class SourceFiles:
-    """`home` is where a person finds more about them. It is published with the model: an address, no folder of theirs."""
+    """`home` is where a person finds more about them. It is published with the model: no folder of theirs."""
 
     def __init__(self, folder: Path, home: str = "where the files came from") -> None:
         self.folder = folder
