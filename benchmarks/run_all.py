@@ -27,7 +27,7 @@ NAMES = (
     "robustness",
     "drills",
 )
-CACHED = ("photo", "photo_integers", "photo_backbones", "adapt", "model_make")  # each keeps features in a folder
+CACHED = ("photo", "photo_integers", "adapt", "model_make")  # each keeps features in a folder
 CACHE = HERE.parent / "runs" / "benchmarks"
 
 commands = [[name] for name in (*NAMES, *(f"search/{name}" for name in SEARCH))]

@@ -25,7 +25,8 @@ from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.evaluate import average_precision, tally  # noqa: E402
 from hashgrain.learn.adapt import kept as kept_module  # noqa: E402
-from hashgrain.learn.adapt.graph import adapted_graph  # noqa: E402
+from hashgrain.learn.adapt import make as make_module  # noqa: E402
+from hashgrain.learn.adapt.graph import adapted_graph, check_parity  # noqa: E402
 from hashgrain.learn.adapt.head import AdaptedHead, fit_head  # noqa: E402
 from hashgrain.learn.adapt.kept import KeptRows  # noqa: E402
 from hashgrain.learn.adapt.make import adapt_bundle  # noqa: E402
@@ -96,6 +97,20 @@ def test_the_bundle_keeps_features_and_says_what_it_was_made_of(adapted: Path, d
     assert "license" in card
 
 
+def test_the_license_and_source_of_a_model_that_was_made_are_carried_over(
+    drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source = {"source": "timm:some_net", "license": "cc-by-nc-4.0", "files": {"model.safetensors": "0" * 64}}
+    small = Bundle.read("small")
+    Bundle("made", small.onnx, small.grains, small.size, others={"source": source}).write(tmp_path / "made")
+    lines_of(Adaptation(backbone=f"bundle:{tmp_path / 'made'}", steps=20), drawn[0], tmp_path)
+    made = Bundle.read(tmp_path / "model")
+    assert made.others["about"]["license"] == made.training["backbone"]["license"] == "cc-by-nc-4.0"
+    assert made.training["backbone"]["source"] == source
+    card = (tmp_path / "model/card.md").read_text()
+    assert "under this license: cc-by-nc-4.0. It was made from timm:some_net." in card
+
+
 def test_a_head_that_was_taught_nothing_changes_nothing_and_a_model_is_adapted_again() -> None:
     base = Encoder.load()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -105,6 +120,16 @@ def test_a_head_that_was_taught_nothing_changes_nothing_and_a_model_is_adapted_a
     twice = adapted_graph(adapted_graph(base.bundle.onnx, nothing), nothing)
     made = Encoder(Bundle("twice", twice, base.grains, base.bundle.size))
     np.testing.assert_allclose(made.outputs(pixels), outputs, atol=1e-5)
+
+
+def test_a_graph_whose_outputs_are_no_numbers_is_refused() -> None:
+    base = Encoder.load("small")
+    outputs, features = base.outputs_and_features(np.zeros((1, 64, 64, 3), np.uint8))
+    width, bits = features.shape[1], outputs.shape[1]
+    head = AdaptedHead(features[0], np.zeros((width + bits, bits), np.float32), np.full(bits, np.nan, np.float32))
+    made = Bundle("odd", adapted_graph(base.bundle.onnx, head), base.grains, base.bundle.size)
+    with pytest.raises(TrainingError, match="does not compute what its head does"):
+        check_parity(made, base, head)
 
 
 def test_labels_teach_the_bits_of_their_grains_and_no_others() -> None:
@@ -142,6 +167,20 @@ def test_a_second_run_decodes_nothing_and_makes_the_same_bits(
     lines = lines_of(QUICK, drawn[0], tmp_path)
     assert "features of an earlier run: 60 of 60 pictures" in lines
     assert Bundle.read(tmp_path / "model").code_digest == first.code_digest
+
+
+def test_edits_that_are_made_in_another_way_are_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_module, "LEAST_HELD", 1)
+    for name, seeds in (("cats", range(5)), ("dogs", range(20, 25))):
+        write(tmp_path / "data" / name, *seeds)
+
+    def edits_computed() -> bool:
+        told = lines_of(Adaptation(steps=1), tmp_path / "data", tmp_path)
+        return any(line.startswith("near copies:") for line in told)
+
+    assert edits_computed()
+    monkeypatch.setattr(make_module, "EDITS_VERSION", 1_000)
+    assert edits_computed()
 
 
 def test_pictures_added_later_cost_only_themselves(drawn: tuple[Path, Path], tmp_path: Path) -> None:
@@ -228,6 +267,22 @@ def test_words_are_said_only_where_enough_pairs_say_how_often_they_are_wrong() -
     assert set(told[100]["thing"].words) == {"near", "related"}
     assert set(told[900]["look"].words) == {"same", "near", "related"}
     assert told[900]["look"].chances[2] > 0.9 > 0.1 > told[900]["look"].chances[60]
+
+
+def test_same_is_said_from_a_hundred_kept_out_of_four_thousand() -> None:
+    """Each of those kept out is a stranger to all that were learned from."""
+    random = np.random.default_rng(0)
+    grains = Grains(thing=64, look=128)
+    codes = Codes.from_bits(random.random((4_000, 128)) < 0.5, grains)
+
+    def words(held: int, others: int) -> dict[str, set[str]]:
+        labels = GrainLabels(tuple("abcdefghij"), (np.arange(held) % 10)[:, None].astype(np.int32))
+        measured = Measured(codes[:held], {"thing": labels}, codes[100 : 100 + others], codes[:40], [codes[:40]])
+        return {grain: set(each.words) for grain, each in calibrated(measured, grains).items()}
+
+    assert words(100, 3_900) == {grain: {"same", "near", "related"} for grain in grains}
+    assert words(85, 900) == {grain: {"near", "related"} for grain in grains}
+    assert words(25, 900)["thing"] == {"related"}
 
 
 def test_words_ask_for_the_same_where_bits_stay_and_follow_bits_that_change() -> None:

@@ -1,5 +1,6 @@
 """A bundle on disk: two digests over all it says, written whole or not at all, read from regular files only."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from hashgrain import Encoder, files, inside
-from hashgrain.encoder import Bundle, Threshold, description
+from hashgrain.encoder import Bundle, TextTower, Threshold, description
 from hashgrain.encoder import bundle as bundles
 from hashgrain.errors import BundleError
 from made_graphs import bundle_of, node, plain_graph, with_step
@@ -228,6 +229,31 @@ def test_files_past_their_caps_are_refused_unread(bundle: Path, monkeypatch: pyt
         with pytest.raises(BundleError, match="is larger than 1 MB"):
             Bundle.read(bundle)
         small().write(bundle)
+
+
+@pytest.mark.parametrize("over", ["model.json", "model.onnx", "text.onnx", "tokenizer.json", "size"])
+def test_what_could_not_be_read_again_is_not_written(
+    over: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    made = dataclasses.replace(small("other"), text_tower=TextTower(b"graph", b"words", 8, 0))
+    caps = {"model.json": "JSON", "model.onnx": "ONNX", "text.onnx": "TEXT", "tokenizer.json": "TOKENIZER"}
+    if over == "size":
+        made = dataclasses.replace(made, size=(4, description.MAX_INPUT_EDGE + 1))
+    else:
+        monkeypatch.setattr(bundles, f"MAX_{caps[over]}_BYTES", 4)
+    reason = "takes pictures of 4x2049 px.*at most 2,048" if over == "size" else f"^{over} of model 'other' is larger"
+    (tmp_path / "library").mkdir()
+    for write in (
+        lambda: made.write(tmp_path / "new"),
+        lambda: made.write(bundle),
+        lambda: made.write_inside(tmp_path / "library"),
+    ):
+        with pytest.raises(BundleError, match=reason):
+            write()
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == there
+    assert not (tmp_path / "new").exists()
+    assert not list((tmp_path / "library").iterdir())
 
 
 def test_a_bundle_whose_files_are_links_is_read_but_not_inside_a_library(tmp_path: Path, bundle: Path) -> None:

@@ -11,27 +11,29 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from made_networks import onnx_pair
+from made_networks import in_cache, onnx_pair
 
 pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("huggingface_hub", reason="needs the train extra")
 pytestmark = pytest.mark.train
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-# Asks for each repository in turn, and tells the folder and its files, or the error.
+# Asks for each repository in turn, with or without a download, and tells the commit and its files, or the error.
 ASK = """
 import json, sys
 from hashgrain.errors import TrainingError
 from hashgrain.learn.encoders.hub import network_allowed, repository_files
 told = []
-for name in sys.argv[2:]:
+revision, download = sys.argv[1], sys.argv[2] == 'download'
+for name in sys.argv[3:]:
     try:
-        with network_allowed(True):
-            files, commit = repository_files(name, sys.argv[1], True, lambda text: None)
+        with network_allowed(download):
+            files, commit = repository_files(name, revision, download, lambda text: None)
         told.append([commit, files.names()])
     except TrainingError as error:
         told.append(str(error))
@@ -100,15 +102,19 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
 
 
+def asked_for(names: list[str], environment: dict[str, str], revision: str = COMMIT, how: str = "download") -> Any:
+    run = [sys.executable, "-c", ASK, revision, how, *names]
+    done = subprocess.run(run, capture_output=True, env=environment, timeout=100, check=True)
+    return json.loads(done.stdout)
+
+
 def test_what_is_needed_is_fetched_and_nothing_else_and_refusals_are_one_line(
     hub: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     address, asked = hub
     environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
     names = ["someone/net", "gated/net", "gone/net", "moved/net", "pickled/net"]
-    run = [sys.executable, "-c", ASK, COMMIT, *names]
-    done = subprocess.run(run, capture_output=True, env=environment, timeout=100, check=True)
-    found, gated, gone, moved, pickled = json.loads(done.stdout)
+    found, gated, gone, moved, pickled = asked_for(names, environment)
     wanted = {"README.md", "config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"}
     wanted |= {"onnx/vision_model.onnx", "onnx/text_model.onnx"}
     assert found == [COMMIT, sorted(wanted)]
@@ -122,9 +128,36 @@ def test_what_is_needed_is_fetched_and_nothing_else_and_refusals_are_one_line(
 
 def test_a_network_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    run = [sys.executable, "-c", ASK, COMMIT, "someone/net"]
-    done = subprocess.run(run, capture_output=True, env=environment, timeout=100, check=True)
-    (error,) = json.loads(done.stdout)
+    (error,) = asked_for(["someone/net"], environment)
     assert "could not be fetched" in error
     assert "folder:PATH" in error
     assert "\n" not in error
+
+
+def test_what_was_fetched_by_the_name_of_a_branch_is_found_without_a_download(
+    hub: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    address, asked = hub
+    environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    (before,) = asked_for(["someone/net"], environment, "main", "cache")
+    assert "is not in the Hugging Face cache" in before
+    fetched = asked_for(["someone/net"], environment, "main")
+    count = len(asked)
+    assert asked_for(["someone/net"], environment, "main", "cache") == fetched
+    assert (fetched[0][0], len(asked)) == (COMMIT, count)
+
+
+def test_half_of_a_pair_in_the_cache_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    """A download that was stopped between the halves leaves it."""
+    pair = onnx_pair(tmp_path / "pair")
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+    in_cache(tmp_path / "home" / "hub", "someone/whole", COMMIT, pair)
+    (pair / "onnx" / "text_model.onnx").unlink()
+    in_cache(tmp_path / "home" / "hub", "someone/half", COMMIT, pair)
+    (pair / "config.json").write_text('{"model_type": "clip_vision_model"}')
+    in_cache(tmp_path / "home" / "hub", "someone/alone", COMMIT, pair)
+    whole, half, alone = asked_for(["someone/whole", "someone/half", "someone/alone"], environment, how="cache")
+    assert whole[0] == alone[0] == COMMIT
+    assert "its text half (onnx/text_model.onnx) is not in the Hugging Face cache" in half
+    assert "add --download; for pictures alone, take onnx:" in half
+    assert "\n" not in half

@@ -235,6 +235,26 @@ def test_an_order_that_cannot_be_is_refused_before_anything_is_read(shown: Path,
             make_model(Order(name, "onnx:/x", shown, tmp_path / "o", tmp_path / "r"), lambda text: None)
 
 
+def test_what_no_bundle_could_hold_is_refused_before_features_are_computed(
+    shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hashgrain.encoder import bundle as bundles
+    from hashgrain.encoder import description
+    from hashgrain.errors import BundleError
+
+    source = f"onnx:{vision_onnx(tmp_path / 'net.onnx')}"
+    refuses("--size 2049: it takes 1 to 2,048 pixels", "onnx:/nowhere", shown, tmp_path, size=2049)
+    for thing, name, value, reason in (
+        (description, "MAX_INPUT_EDGE", SIDE - 1, "takes pictures of 32x32 px"),
+        (bundles, "MAX_ONNX_BYTES", 1000, "^model.onnx of model 'mine' is larger"),
+    ):
+        with monkeypatch.context() as less:
+            less.setattr(thing, name, value)
+            with pytest.raises(BundleError, match=reason):
+                made(source, shown, tmp_path, size=SIDE)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_command_makes_a_model_and_says_what_it_could_not_open(shown: Path, tmp_path: Path, hashgrain: Any) -> None:
     net = vision_onnx(tmp_path / "net.onnx")
     arguments = ["--from", f"onnx:{net}", "--pictures", shown, "--bits", "8,16", "--size", SIDE]

@@ -118,6 +118,18 @@ def test_within_a_distance_sentences_ask_by_their_signs(library: Library) -> Non
     assert [hit.id for hit in library.search(text="red dog", k=None, within=64)] == [hit.id for hit in near]
 
 
+def test_a_phrase_that_says_nothing_at_a_grain_is_an_error_there_alone(rows: Any, tmp_path: Path) -> None:
+    grains = Bundle.read("small").grains
+    late = {"late": np.where(np.arange(grains.bits) < grains["thing"], 0, rows["red"])}
+    with Library.create(tmp_path / "a.hg", replace(Bundle.read("small"), text_tower=wordpiece_tower(late))) as library:
+        library.add([fill(tmp_path / "pictures", 3)], workers=0)
+        assert all(0 <= hit.score <= 1 for hit in library.search(text="late"))
+        for grain, within in (("kind", None), ("thing", None), ("thing", 4)):
+            with pytest.raises(QueryError, match=f"tells nothing about .*late.* at {grain}; ask at another") as told:
+                library.search(text="late", grain=grain, within=within)
+            assert "\n" not in str(told.value)
+
+
 def test_a_tower_is_asked_before_a_table_of_classes(rows: Any, tmp_path: Path) -> None:
     table = {"text": describe_table(np.random.default_rng(0).uniform(-1, 1, (CLASSES, 128)))}
     both = replace(Bundle.read("small"), others=table, text_tower=wordpiece_tower(rows))

@@ -26,7 +26,8 @@ def make(
     ],
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, one to three.")] = "32,64,128",
     size: Annotated[
-        int | None, typer.Option("--size", min=1, help="Edge of the picture in pixels. (default: the source's own)")
+        int | None,
+        typer.Option("--size", min=1, max=2048, help="Edge of the picture in pixels. (default: the source's own)"),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is not on this machine yet.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes. (default: ./NAME)")] = None,
@@ -92,14 +93,15 @@ def show(
 
     bundle = Bundle.read(model)
     source = bundle.others.get("source")
-    facts = {
+    facts: dict[str, object] = {
         "name": bundle.name,
         "digest": bundle.code_digest,
         "grains": dict(bundle.grains),
         "size": list(bundle.size),
         "bytes": len(bundle.onnx),
-        **(source if isinstance(source, dict) else {}),
     }
+    if isinstance(source, dict):  # of a stranger, maybe: what is known here is not replaced by what is told
+        facts |= {key: value for key, value in source.items() if key not in facts}
     if as_json:
         print_json(facts)
     else:

@@ -103,11 +103,12 @@ class Bundle:
     def write(self, folder: str | Path) -> Path:
         """Write its files, on the disk when it returns. After a crash the folder holds this bundle or the one it
         held before, whole."""
+        contents = _contents(self)
         target = Path(folder)
         made = not target.exists()
         target.mkdir(parents=True, exist_ok=True)
         try:
-            _write(target, (), self)
+            _write(target, (), contents)
         except OSError:
             if made:
                 with suppress(OSError):
@@ -119,8 +120,9 @@ class Bundle:
 
     def write_inside(self, library: str | Path, folder: str = FOLDER) -> None:
         """The same into a folder of a library, where no link is followed."""
+        contents = _contents(self)
         inside.make_folder(library, folder)
-        _write(Path(library), (folder,), self)
+        _write(Path(library), (folder,), contents)
         inside.sync_names(library)
 
     @classmethod
@@ -303,7 +305,8 @@ def _digests(described: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _cap(name: str) -> int:
-    return {GRAPH: MAX_ONNX_BYTES, TEXT: MAX_TEXT_BYTES, TOKENIZER: MAX_TOKENIZER_BYTES}[name]
+    caps = {GRAPH: MAX_ONNX_BYTES, TEXT: MAX_TEXT_BYTES, TOKENIZER: MAX_TOKENIZER_BYTES, DESCRIPTION: MAX_JSON_BYTES}
+    return caps[name]
 
 
 def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
@@ -315,23 +318,39 @@ def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
         raise BundleError(f"cannot read {folder / name} ({error.strerror})") from None
 
 
-def _write(folder: Path, below: tuple[str, ...], bundle: Bundle) -> None:
-    """New files stand beside the old ones until the description, replaced in one step, means them."""
-    described = bundle.described()
-    text = json.dumps(described, indent=1, allow_nan=False) + "\n"
+def check_caps(model: str, size: tuple[int, int], lengths: Mapping[str, int]) -> None:
+    """Refuse what no bundle may be: pictures too large, or a file of too many bytes."""
+    if max(size) > description.MAX_INPUT_EDGE:
+        raise BundleError(
+            f"model {model!r} takes pictures of {size[0]}x{size[1]} px; in a bundle an edge has at most"
+            f" {description.MAX_INPUT_EDGE:,} px: take a smaller size"
+        )
+    for name, length in lengths.items():
+        if length > (cap := _cap(name)):
+            raise BundleError(f"{name} of model {model!r} is larger than {cap >> 20} MB, more than a bundle may be")
+
+
+def _contents(bundle: Bundle) -> dict[str, bytes]:
+    """Its files, the description last; an error where they could not be read again."""
     contents = {GRAPH: bundle.onnx}
     if bundle.text_tower is not None:
         contents |= {TEXT: bundle.text_tower.onnx, TOKENIZER: bundle.text_tower.tokenizer}
+    contents[DESCRIPTION] = (json.dumps(bundle.described(), indent=1, allow_nan=False) + "\n").encode()
+    check_caps(bundle.name, bundle.size, {name: len(content) for name, content in contents.items()})
+    return contents
+
+
+def _write(folder: Path, below: tuple[str, ...], contents: Mapping[str, bytes]) -> None:
+    """New files stand beside the old ones until the description, replaced in one step, means them."""
     try:
         _settle(folder, below)
         for name, content in contents.items():
-            inside.write(folder, *below, NEXT[name], data=content)
-        inside.write(folder, *below, DESCRIPTION, data=text.encode())
+            inside.write(folder, *below, NEXT.get(name, name), data=content)
     except OSError:
         with suppress(OSError):
             _settle(folder, below)
         raise
-    for name in contents:
+    for name in filter(contents.__contains__, NEXT):
         inside.rename(folder, below, NEXT[name], name)
     for name in {TEXT, TOKENIZER}.difference(contents).intersection(inside.names(folder, *below)):
         with suppress(OSError):  # of a bundle that stood here; nobody takes it for one of this

@@ -73,6 +73,11 @@ class Worded:
     def ask(self, snapshot: Snapshot, question: Question, clock: Clock, itself: int | None = None) -> Explained:
         """The pictures that agree best with it at the grain, without the item that is the picture `itself`; of those
         within a distance the nearest."""
+        if not self.outputs[: self.bundle.grains.width(question.grain)].any():
+            raise QueryError(
+                f"the model {self.bundle.name!r} tells nothing about {self.phrase.told()} at {question.grain};"
+                " ask at another grain"
+            )
         more = int(itself is not None)
         if question.within is None:
             ids, cost, total = self._best(snapshot, question, question.k + more, clock)

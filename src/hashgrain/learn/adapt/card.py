@@ -10,13 +10,17 @@ from hashgrain.encoder import Bundle
 from hashgrain.files import write_atomically
 
 UNKNOWN = "not told by the model"
+SOURCE = "source"  # what `model make` tells of the network it took
 # Where the licenses that models name are to be read.
 LICENSES = {"Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
 def license_of(base: Bundle) -> str:
-    about = base.others.get("about")
-    return str(about.get("license", UNKNOWN)) if isinstance(about, Mapping) else UNKNOWN
+    """As the model tells it of itself, or of the network it was made from."""
+    for told in (base.others.get("about"), base.others.get(SOURCE)):
+        if isinstance(told, Mapping) and told.get("license"):
+            return str(told["license"])
+    return UNKNOWN
 
 
 def write_card(path: Path, base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> None:
@@ -57,12 +61,14 @@ def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> s
 
 
 def _license(base: Bundle) -> str:
-    told = license_of(base)
+    told, source = license_of(base), base.others.get(SOURCE)
     where = f", {LICENSES[told]}" if told in LICENSES else ""
     backbone = base.training.get("backbone")
     name = backbone.get("name", "") if isinstance(backbone, Mapping) else ""
     weights = backbone.get("weights", "") if isinstance(backbone, Mapping) else ""
     of_backbone = f" Its backbone is {name}{f' of the package {weights}' if weights else ''}." if name else ""
+    if isinstance(source, Mapping) and source.get("source"):
+        of_backbone += f" It was made from {source['source']}."
     return (
         f"The bundle holds the whole network of `{base.name}`, which is under this license: {told}{where}.{of_backbone}"
         " What was added is a head fitted to the pictures; whoever passes the bundle on passes on both."

@@ -61,9 +61,10 @@ def check_parity(made: Bundle, base: Encoder, head: AdaptedHead) -> str:
     expected = head.outputs(rows)
     found, kept = Encoder(made).outputs_and_features(pixels)
     size = max(1.0, float(np.abs(expected).mean()))
-    if np.abs(found - expected).max() > ROUNDING * size or not np.allclose(kept, features, atol=ROUNDING):
+    apart = float(np.abs(found - expected).max())
+    if not apart <= ROUNDING * size or not np.allclose(kept, features, atol=ROUNDING):  # NaN is not within it
         raise TrainingError(f"the graph of {made.name!r} does not compute what its head does; tell us of the model")
-    return f"its graph computes what the head does, to {float(np.abs(found - expected).max()):.1g}"
+    return f"its graph computes what the head does, to {apart:.1g}"
 
 
 def _free_name(graph: Any) -> str:

@@ -21,13 +21,21 @@ from hashgrain.encoder.seen import Seen
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.evaluate import average_precision, precision, tally
 from hashgrain.evaluate.near_copies import MILD
-from hashgrain.learn.adapt.card import license_of, write_card
+from hashgrain.learn.adapt.card import SOURCE, license_of, write_card
 from hashgrain.learn.adapt.graph import adapted_graph, check_parity
 from hashgrain.learn.adapt.head import AdaptedHead, fit_head
 from hashgrain.learn.adapt.kept import KeptRows
 from hashgrain.learn.adapt.pictures import Chosen, check_enough, choose, list_pictures, warnings_of
 from hashgrain.learn.adapt.settings import NAME, Adaptation
-from hashgrain.learn.adapt.words import EDITED, Measured, calibrated, edits_of, queries_in_words, reads_words
+from hashgrain.learn.adapt.words import (
+    EDITED,
+    EDITS_VERSION,
+    Measured,
+    calibrated,
+    edits_of,
+    queries_in_words,
+    reads_words,
+)
 from hashgrain.learn.data import Listed
 from hashgrain.learn.export import prototypes
 from hashgrain.learn.run import check_writable
@@ -142,7 +150,8 @@ def _edited(kept: KeptRows, listed: Listed, held: Sequence[str], say: Say) -> tu
 
 
 def _key(content: str, edit: str) -> str:
-    return hashlib.sha256(f"{content} {edit}".encode()).hexdigest()
+    """The version of Pillow is part of the name of the folder that rows are kept in."""
+    return hashlib.sha256(f"{EDITS_VERSION} {content} {edit}".encode()).hexdigest()
 
 
 def _codes(head: AdaptedHead, kept: KeptRows, keys: Sequence[str]) -> Codes:
@@ -180,6 +189,7 @@ def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused
             "digest": base.code_digest,
             "license": license_of(base),
             "training": dict(base.training),
+            **({SOURCE: base.others[SOURCE]} if SOURCE in base.others else {}),
         },
         "hashgrain": __version__,
         "torch": torch.__version__.partition("+")[0],

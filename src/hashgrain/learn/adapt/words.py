@@ -25,9 +25,10 @@ from hashgrain.models.text import KEY, describe_table, read_table
 
 ENOUGH = 3  # over the share of false alarms
 EDITED = 48  # pictures that mild edits are made of
+EDITS_VERSION = 1  # raise it when an edit, or `edits_of`, makes other pixels: rows of edits are kept under it
 TWICE = 2  # they are edited at twice the model's size
 RIDGE = 0.3  # beside bits, whose variance is at most 1
-MOST = 1_500  # pictures whose pairs are all looked at
+MOST = 1_500  # pictures whose pairs are all looked at; with others, as many pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,8 @@ def _pairs(measured: Measured, grain: str, grains: Grains) -> Pairs | None:
 
 def _strangers(measured: Measured, grain: str) -> Distances:
     """Distances of different pictures, at least one of which was kept out."""
-    held, others = measured.held.at(grain)[:MOST], measured.others.at(grain)[:MOST]
+    held = measured.held.at(grain)[:MOST]
+    others = measured.others.at(grain)[: MOST * MOST // max(1, len(held))]
     left, right = np.triu_indices(len(held), 1)
     across = np.indices((len(held), len(others))).reshape(2, -1)
     return np.concatenate(

@@ -17,9 +17,9 @@ PIECE = 1 << 20
 
 
 class SourceFiles:
-    """`home` is where a person finds more about them: an address, or the folder itself."""
+    """`home` is where a person finds more about them. It is published with the model: no folder of theirs."""
 
-    def __init__(self, folder: Path, home: str) -> None:
+    def __init__(self, folder: Path, home: str = "where the files came from") -> None:
         self.folder = folder
         self.home = home
         self._taken: dict[str, str] = {}

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
+from hashgrain.files import write_atomically
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
-from hashgrain.learn.encoders.layouts import layout_of, wanted
+from hashgrain.learn.encoders.layouts import ONNX, TEXT, VISION, layout_of, wanted
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+CONFIG = "config.json"
 SWITCH = "HF_HUB_OFFLINE"
 Say = Callable[[str], None]
 
@@ -61,7 +63,19 @@ def repository_files(name: str, revision: str, download: bool, say: Say) -> tupl
             f"{name} at {commit[:12]} is not in the Hugging Face cache of this machine ({_cache(name)}): add"
             " --download, or bring the repository as a folder and take folder:PATH"
         )
+    if not download:
+        refuse_half(SourceFiles(folder), name)
     return SourceFiles(folder, f"https://huggingface.co/{name}"), commit
+
+
+def refuse_half(files: SourceFiles, name: str) -> None:
+    """A pair of which only the half of pictures is there: a download that was stopped looks like this."""
+    half = layout_of(files.names()) == ONNX and files.has(VISION[0]) and not files.has(TEXT)
+    if half and files.has(CONFIG) and "text_config" in files.json(CONFIG):
+        raise TrainingError(
+            f"{name} is a pair, and its text half ({TEXT}) is not in the Hugging Face cache of this machine: add"
+            f" --download; for pictures alone, take onnx:{files.folder / VISION[0]}"
+        )
 
 
 def _cache(name: str) -> Path:
@@ -86,6 +100,13 @@ def _known(name: str, revision: str) -> str:
     return commit
 
 
+def _note(name: str, revision: str, commit: str) -> None:
+    """That a branch is at a commit, where huggingface_hub keeps it; it does so itself only where it resolves one."""
+    refs = _cache(name) / "refs"
+    refs.mkdir(parents=True, exist_ok=True)
+    write_atomically(refs / revision, commit.encode())
+
+
 def _fetched(name: str, revision: str, say: Say) -> str:
     """Fetch what is needed of it; the commit it is at."""
     import huggingface_hub as hub
@@ -99,6 +120,8 @@ def _fetched(name: str, revision: str, say: Say) -> str:
         for file in wanted(names):
             say(f"fetching {name}: {file}")
             hub.hf_hub_download(name, file, revision=commit)
+        if not COMMIT.fullmatch(revision):
+            _note(name, revision, commit)
     except errors.GatedRepoError:
         raise TrainingError(
             f"{name} is gated: accept its license at https://huggingface.co/{name}, log in with `hf auth login`, and"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hashgrain import __version__
 from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle, Encoder
-from hashgrain.encoder.bundle import DESCRIPTION, shipped_names
+from hashgrain.encoder.bundle import DESCRIPTION, GRAPH, TEXT, TOKENIZER, check_caps, shipped_names
+from hashgrain.encoder.description import MAX_INPUT_EDGE
 from hashgrain.encoder.seen import Seen
 from hashgrain.encoder.tokens import require_tokenizers
 from hashgrain.errors import CodesError, TrainingError
@@ -63,6 +64,7 @@ def make_model(order: Order, say: Say) -> dict[str, Any]:
         )
     say(f"reading {order.source}")
     network = network_of(order.source, order.size, order.download, say)
+    check_network(order.name, network)
     say(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
     if network.text is not None:
         require_tokenizers()
@@ -78,6 +80,14 @@ def make_model(order: Order, say: Say) -> dict[str, Any]:
     check_graph_gives(bundle, head, shots)
     bundle.write(order.out)
     return told(order, bundle, sets)
+
+
+def check_network(name: str, network: Network) -> None:
+    """Refuse what no bundle could hold, before hours of computing."""
+    lengths = {GRAPH: len(network.graph)}
+    if network.text is not None:
+        lengths |= {TEXT: len(network.text.graph), TOKENIZER: len(network.text.tokenizer)}
+    check_caps(name, (network.size, network.size), lengths)
 
 
 def grains_of(bits: tuple[int, ...]) -> Grains:
@@ -99,6 +109,8 @@ def check_order(order: Order) -> None:
         raise TrainingError(f"{order.name!r} is a model of the package; give yours another name")
     if order.out.exists() and not (order.out.is_dir() and _is_bundle_or_empty(order.out)):
         raise TrainingError(f"{order.out} is there and is no model; name another place with --out")
+    if order.size is not None and not 1 <= order.size <= MAX_INPUT_EDGE:
+        raise TrainingError(f"--size {order.size}: it takes 1 to {MAX_INPUT_EDGE:,} pixels")
     if order.limit < 1:
         raise TrainingError(f"--limit {order.limit}: it takes 1 picture or more")
 

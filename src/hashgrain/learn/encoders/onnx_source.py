@@ -76,12 +76,12 @@ def from_file(file: Path, size: int | None) -> Network:
     """`onnx:FILE`. A preprocessor_config.json beside the file, or one folder above, says how pictures are prepared."""
     if not file.is_file():
         raise TrainingError(f"no file {file}; onnx:FILE takes an ONNX model")
-    taken = SourceFiles(file.parent, str(file.parent))
+    taken = SourceFiles(file.parent)
     told: Preprocessing | None = None
     beside: dict[str, str] = {}
     for folder in (file.parent, file.parent.parent):
         if told is None and (folder / DESCRIBED).is_file():
-            description = SourceFiles(folder, str(folder))
+            description = SourceFiles(folder)
             told = preprocessing.from_transformers(description.json(DESCRIBED))
             beside = description.taken()
     found = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), told, size)

@@ -57,7 +57,7 @@ def _folder(wanted: str, size: int | None, download: bool, say: Say) -> Network:
     folder = _path(wanted)
     if not folder.is_dir():
         raise TrainingError(f"no folder {folder}; folder:PATH takes a repository's files in a folder")
-    return _laid_out(SourceFiles(folder, str(folder)), f"folder {folder}", size)
+    return _laid_out(SourceFiles(folder), f"folder {folder}", size)
 
 
 def _repository(wanted: str, size: int | None, download: bool, say: Say) -> Network:
