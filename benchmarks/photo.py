@@ -27,9 +27,9 @@ from hashgrain.learn.photo.graph import HeadNumbers
 from hashgrain.learn.photo.make import WEIGHTS, check_nothing_reported, held_out
 from hashgrain.learn.photo.pictures import (
     cifar,
-    collage,
     kinds_of_photographs,
     photographs,
+    random_crop,
     stamps,
     tiny_imagenet,
     view,
@@ -350,6 +350,17 @@ def stamp_collages(data: Path) -> Iterator[Image.Image]:
     for number in range(2_000):
         random = np.random.default_rng([21, number])
         yield collage([shots[i].open() for i in random.choice(len(shots), 4, replace=False)], random)
+
+
+def collage(images: list[Image.Image], random: np.random.Generator, edge: int = 320) -> Image.Image:
+    """Four pictures in one, cut where they meet."""
+    x, y = (int(edge * random.uniform(0.35, 0.65)) for _ in range(2))
+    page = Image.new("RGB", (edge, edge))
+    boxes = [(0, 0, x, y), (x, 0, edge, y), (0, y, x, edge), (x, y, edge, edge)]
+    for image, (left, top, right, bottom) in zip(images, boxes, strict=True):
+        piece = random_crop(image, random, 0.4)
+        page.paste(piece.resize((right - left, bottom - top), Image.Resampling.BICUBIC), (left, top))
+    return page
 
 
 def recall(edited: Codes, originals: Codes, others: Codes | None = None) -> float:

@@ -78,11 +78,12 @@ def main() -> None:
         sys.exit(__doc__)
     data, weights = need_data(), read_weights(WEIGHTS)
     cache, head = FeatureCache(Path(sys.argv[1]), weights), shipped_head(weights)
-    shots = held_out(data)[:COMPARED]
+    held = held_out(data)
+    shots = held[:COMPARED]
     labels = {
         grain: np.array([str(s.facts[f]) for s in shots]) for grain, f in (("kind", "superclass"), ("thing", "label"))
     }
-    plain = cache.of("small held out", lambda: iter(()))[:COMPARED]
+    plain = cache.of("small held out", lambda: (shot.content for shot in held))[:COMPARED]
     pixels = np.stack([open_picture(shot.content, size=(SIZE, SIZE)).pixels for shot in shots])
     sharp = [open_picture(shot.content, size=(SIZE, SIZE)).pixels for shot in sharp_pictures(data)[:CALIBRATED_ON]]
     rows = []

@@ -170,7 +170,12 @@ def test_a_distilled_head_ranks_as_its_teacher_does_better_than_chance_projectio
     teacher = unit(centers[own] + 0.1 * random.normal(size=(600, 32)))
     nothing = np.empty((0, 32), np.float32)
     material = Material(features, [teacher, teacher], nothing, nothing)
-    head = distill(material, [16, 32], 0, Settings(steps=150, batch=128, code_temperatures=(0.2, 0.15)))
+    head = distill(
+        material,
+        [16, 32],
+        0,
+        Settings(steps=150, batch=128, teacher_temperatures=(0.1, 0.1), code_temperatures=(0.2, 0.15)),
+    )
 
     def right(weight: np.ndarray) -> float:
         bits = features @ weight.T >= 0

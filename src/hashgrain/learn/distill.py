@@ -27,8 +27,7 @@ class Settings:
     steps: int = 1600
     batch: int = 384
     rate: float = 6e-3
-    teacher_temperature: float = 0.1
-    teacher_temperatures: tuple[float, ...] = ()  # of each grain, where they are not the same
+    teacher_temperatures: tuple[float, ...] = (0.1, 0.1, 0.1)  # for each grain, from coarse to fine
     code_temperatures: tuple[float, ...] = (0.2, 0.15, 0.15)
     view_weight: float = 3.0
     view_temperature: float = 0.1
@@ -67,8 +66,7 @@ def distill(
     head, start = _beginning(material, bits[-1], s, first)
     optimizer = torch.optim.AdamW(head.parameters(), s.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.rate, total_steps=s.steps)
-    sharpness = s.teacher_temperatures or (s.teacher_temperature,) * len(bits)
-    grains = list(zip(bits, teachers, sharpness, s.code_temperatures, strict=True))
+    grains = list(zip(bits, teachers, s.teacher_temperatures, s.code_temperatures, strict=True))
     batch, pairs = min(s.batch, len(inputs)), min(s.batch, len(left))
     for step in range(s.steps):
         steepness = 1 + (s.steepest - 1) * step / s.steps

@@ -17,9 +17,10 @@ from hashgrain.codes import Grains
 from hashgrain.learn.adapt.settings import Adaptation
 from hashgrain.learn.data import GrainLabels
 from hashgrain.learn.distill import Material, Settings, distill
+from hashgrain.learn.photo.head import unit
 
 Rows = NDArray[np.float32]
-COARSEST, FINER = 0.2, 0.15  # temperatures of the codes, as in learn/distill.py
+TEACHER, COARSEST, FINER = 0.1, 0.2, 0.15  # temperatures of the teachers and of the codes, as in learn/distill.py
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,6 @@ def inputs_of(rows: Rows, mean: Rows) -> Rows:
     return np.concatenate([unit(unit(rows[:, :width]) - mean), unit(rows[:, width:])], axis=1)
 
 
-def unit(rows: Rows) -> Rows:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float32)
-
-
 def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
     """The head for rows (n, features + outputs) of pictures with labels at some grains. Bits past the finest of these
     grains, which tell pictures apart, stay as they are."""
@@ -59,6 +56,7 @@ def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, reci
         steps=recipe.steps,
         batch=recipe.batch,
         rate=recipe.learning_rate,
+        teacher_temperatures=(TEACHER,) * len(taught),
         code_temperatures=(COARSEST, *finer) if finer else (FINER,),
     )
     layer = distill(material, list(taught.values()), recipe.seed, settings)

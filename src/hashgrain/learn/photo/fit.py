@@ -18,7 +18,7 @@ from hashgrain.learn.steady import Steady, steady_bits
 
 GRAINS = Grains({"kind": 48, "thing": 96, "look": 256})
 ALIKE = GRAINS["thing"]  # bits that say what a picture is like; the rest say which one it is
-DISTILLED = Settings(code_temperatures=(0.2, 0.15))
+DISTILLED = Settings(teacher_temperatures=(0.1, 0.1), code_temperatures=(0.2, 0.15))
 
 
 @dataclass(frozen=True)

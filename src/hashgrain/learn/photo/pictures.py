@@ -147,17 +147,6 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(io.BytesIO(file.getvalue())).convert("RGB")
 
 
-def collage(images: list[Image.Image], random: Generator, edge: int = 320) -> Image.Image:
-    """Four pictures in one, cut where they meet."""
-    x, y = (int(edge * random.uniform(0.35, 0.65)) for _ in range(2))
-    page = Image.new("RGB", (edge, edge))
-    boxes = [(0, 0, x, y), (x, 0, edge, y), (0, y, x, edge), (x, y, edge, edge)]
-    for image, (left, top, right, bottom) in zip(images, boxes, strict=True):
-        piece = random_crop(image, random, 0.4)
-        page.paste(piece.resize((right - left, bottom - top), Image.Resampling.BICUBIC), (left, top))
-    return page
-
-
 def _color(random: Generator) -> tuple[int, int, int]:
     red, green, blue = (int(value) for value in random.integers(0, 256, 3))
     return red, green, blue
