@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from conftest import make_picture
+from hashgrain.apps.demo import PHRASES, run_demo
 from hashgrain.apps.drawings import KINDS
 from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.apps.scenes import scenes, write_scenes
@@ -93,3 +95,18 @@ def test_the_demos_pictures_are_written_with_their_labels(tmp_path: Path) -> Non
     assert written == sorted(line.partition(",")[0] for line in lines[1:])
     assert len(written) == 2 * 2 * sum(map(len, KINDS.values()))
     assert (folder / "animal/cat/cat-01.jpg").exists()
+
+
+def test_the_demo_asks_words_where_the_model_knows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = tmp_path / "few"
+    pictures.mkdir()
+    for seed in range(3):
+        (pictures / f"{seed}.jpg").write_bytes(jpeg(seed))
+    for model, knows in (("photo", True), ("small", False)):
+        monkeypatch.setenv("HASHGRAIN_MODEL", model)
+        story = "\n".join(run_demo(tmp_path / model, pictures))
+        shown = (tmp_path / model / "results.html").read_text(encoding="utf-8")
+        for phrase in PHRASES:
+            assert (f'The words "{phrase}" find ' in story) == knows
+            assert (f"The words “{phrase}”" in shown) == knows
+        assert ("--text" in story) == knows

@@ -55,8 +55,8 @@ def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None
     example = next(iter(sorted(pictures.rglob("*.jpg"))), pictures)
     yield f"  hashgrain search {at} {example} -k 5 --open"
     yield f"  hashgrain search {at} {example} --grain kind --where 'width > 300'"
-    if worded:
-        yield f'  hashgrain search {at} --text "{PHRASES[0]}" --open'
+    for phrase in list(worded)[:1]:
+        yield f'  hashgrain search {at} --text "{phrase}" --open'
     yield "  hashgrain add mine.hg ~/Pictures"
 
 

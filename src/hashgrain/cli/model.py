@@ -54,18 +54,8 @@ def make(
     need_torch()
     from hashgrain.learn.encoders.make import Order, make_model
 
-    order = Order(
-        name,
-        source,
-        pictures,
-        out or Path(name),
-        run or Path("runs") / name,
-        _widths(bits),
-        size,
-        download,
-        seed,
-        limit,
-    )
+    out, run = out or Path(name), run or Path("runs") / name
+    order = Order(name, source, pictures, out, run, _widths(bits), size, download, seed, limit)
     try:
         facts = make_model(order, lambda text: say(text, quiet))
     except KeyboardInterrupt:
