@@ -114,6 +114,7 @@ class Recipe:
     cached_views: int = 1  # of each picture, where features are computed once: the first is the picture as it is
     sampling: Sampling = "shuffled"
     same_labels: bool = False  # every labelled grain has those of the finest
+    every_level: bool = False  # every labelled grain has a level of its own; else the coarsest may serve several
     pruned: float = 0.0  # share of the inner channels of residual blocks that are taken out at the end, and
     pruned_epochs: float = 4.0  # for how long the rest is trained on
     hasher: str = ""  # of hashgrain.hashers, fitted on the features: no gradient, no epochs

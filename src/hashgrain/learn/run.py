@@ -153,6 +153,7 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         recipe.size,
         grains,
         unlabelled="keep" if recipe.aim.pseudo_labels else "refuse",
+        every_level=recipe.every_level,
         cache=run / "pictures",
     )
     if recipe.same_labels:

@@ -1,9 +1,9 @@
 """Several models as one: their outputs averaged or side by side in one graph, or their codes put to the vote.
 
 Average and vote make sense only where bit j means the same in every model. Checkpoints of one run do, and what was
-shrunk or trained on from one of them, and runs that aim at the same centres as long as no head was tuned afterwards. Runs with
-other seeds have other centres, and heads learned by contrast have bits in an order of their own: their votes are noise.
-`agreement` tells: models whose bits mean the same agree in far more than half of them.
+shrunk or trained on from one of them, and runs that aim at the same centres as long as no head was tuned afterwards.
+Runs with other seeds have other centres, and heads learned by contrast have bits in an order of their own: their votes
+are noise. `agreement` tells: models whose bits mean the same agree in far more than half of them.
 """
 
 from __future__ import annotations
