@@ -29,6 +29,13 @@ def train(
         str,
         typer.Option("--grains", help="Grains of your own, coarse to fine: order:16,family:32,species:64,look:128."),
     ] = "",
+    targets: Annotated[
+        Path | None,
+        typer.Option("--targets", help="A code of zeros and ones for each picture, .npy (n, bits), instead of labels."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, hub, or random.")
+    ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: learning_rate=0.001. Repeatable."),
@@ -60,12 +67,12 @@ def train(
     if recipe == PHOTO:
         return _photo(data, out, run or Path("runs") / PHOTO, as_json, quiet)
     if recipe == ADAPT:
-        if bits or grains or seeds > 1 or label_noise is not None:
+        if bits or grains or targets or weights or seeds > 1 or label_noise is not None:
             raise _not_of_adapt()
         return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], as_json, quiet)
-    chosen = _chosen(
-        recipe, bits, [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])], grains
-    )
+    named = {"label_noise": label_noise, "targets": targets, "weights": weights or None}
+    more = [f"{name}={value}" for name, value in named.items() if value is not None]
+    chosen = _chosen(recipe, bits, [*(settings or []), *more], grains)
     made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, quiet)
     if not made:
         return 0
@@ -116,8 +123,8 @@ def _not_of_adapt() -> Exception:
     from hashgrain.errors import TrainingError
 
     return TrainingError(
-        "recipe adapt takes no --bits, --grains, --seeds or --label-noise: it keeps the grains of the model it adapts,"
-        " and a seed is set by --set seed=2"
+        "recipe adapt takes no --bits, --grains, --targets, --weights, --seeds or --label-noise: it keeps the grains of"
+        " the model it adapts, and a seed is set by --set seed=2"
     )
 
 
