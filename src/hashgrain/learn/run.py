@@ -34,7 +34,7 @@ from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
 from hashgrain.learn.targets import bits_right, names_of, read_targets
 from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
-from hashgrain.learn.validation import outputs_of, validate
+from hashgrain.learn.validation import distance_correlation, outputs_of, validate
 
 Say = Callable[[str], None]
 IMPORTANCE_FROM = 512  # pictures that tell which channels matter
@@ -66,6 +66,10 @@ def train_bundle(
             return None
         facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
         bundle, parity = _exported(recipe, network, held, facts)
+    if not recipe.labelled:
+        facts["validation"]["distance correlation"] = distance_correlation(
+            *Encoder(bundle).outputs_and_features(held.inputs)
+        )
     if recipe.aim.targets:
         bundle = dataclasses.replace(bundle, labels={})  # a target is no class that anybody asks for
         facts["validation"] |= _bits_right(bundle, held)
