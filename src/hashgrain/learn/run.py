@@ -64,7 +64,8 @@ def train_bundle(
         network = train_network(recipe, backbone, training, held, run, say, checkpoint_seconds)
         if not process.is_main_process:
             return None
-        facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
+        outputs = outputs_of(network, held.inputs, recipe.size)[0]
+        facts["validation"] = validate(outputs, held, recipe.grains, separate=recipe.aim.separate)
         bundle, parity = _exported(recipe, network, held, facts)
     if not recipe.labelled:
         facts["validation"]["distance correlation"] = distance_correlation(
@@ -78,6 +79,8 @@ def train_bundle(
     bundle.write(out)
     write_card(out / "card.md", recipe, facts, parity)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
+    if recipe.aim.separate:
+        say("its grains are codes of their own: hashgrain search --coarse-to-fine --separate")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
