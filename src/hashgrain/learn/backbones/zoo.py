@@ -18,6 +18,7 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
 from hashgrain.learn.backbones.compact import CompactBackbone
 from hashgrain.learn.backbones.onnx_backbone import bundle_backbone, onnx_backbone
+from hashgrain.learn.backbones.taken_pixels import check_layout
 from hashgrain.learn.backbones.weights import fits, put_weights, read_weights
 
 HUB = "hub"
@@ -72,18 +73,22 @@ def build(
     depths: Sequence[int] = (),
     mean: Colours | None = None,
     std: Colours | None = None,
+    layout: str = "",
 ) -> Backbone:
     """The backbone of that name, for pictures of `size` px.
 
     `weights`: a .safetensors file, "hub" to download those the model is published with, or none: drawn at random.
     `channels`, `blocks` and `depths` are of the compact backbone; `width` is of it and of given features.
-    `mean` and `std` of the colours where the weights were trained with others than the model's own.
+    `mean` and `std` of the colours where the weights were trained with others than the model's own; `layout` of the
+    pictures of an ONNX model, "nchw" or "nhwc", where that cannot be told.
     """
     kind, _, wanted = name.partition(":")
     if weights and kind in ("onnx", "bundle", "features"):
         raise TrainingError(f"{name} takes no weights ({weights}): it has its own, or needs none")
     if (mean or std) and kind not in ("timm", "torchvision", "onnx"):
         raise TrainingError(f"{name} takes no mean and std: it has its own, or needs none")
+    if check_layout(layout) and kind != "onnx":
+        raise TrainingError(f"{name} takes no layout: that is of models in ONNX")
     if depths and name != "compact":
         raise TrainingError(f"{name} gives features of one depth: leave out depths {tuple(depths)}, or use compact")
     if kind == "timm" and wanted:
@@ -93,7 +98,8 @@ def build(
         model, own_mean, own_std = _torchvision(wanted, weights)
         return ZooBackbone(model, name, size=size, mean=mean or own_mean, std=std or own_std)
     if kind == "onnx" and wanted:
-        return onnx_backbone(wanted, size=size, mean=mean or IMAGENET_MEAN, std=std or IMAGENET_STD)
+        own = {"mean": mean or IMAGENET_MEAN, "std": std or IMAGENET_STD}
+        return onnx_backbone(wanted, size=size, layout=layout, **own)
     if kind == "bundle" and wanted:
         return bundle_backbone(wanted, size=size)
     if name == "features":
