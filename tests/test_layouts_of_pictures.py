@@ -136,7 +136,7 @@ def test_a_layout_that_the_shape_contradicts_is_refused(tmp_path: Path) -> None:
         ("std=0", "the std of the colors is"),
         ("std=1/0", "std=1/0: it takes three numbers"),
         ("std=nan", "the std of the colors is"),
-        ("size=3", "--set size=3: it takes mean=, std= or layout="),
+        ("size=3", "--set size=3: it takes mean=, std= or layout=, and layer= of keras"),
         ("mean", "--set mean: it takes"),
     ],
 )
@@ -147,7 +147,7 @@ def test_settings_that_make_no_sense_are_refused(setting: str, reason: str) -> N
 
 def test_settings_are_of_files_that_do_not_say(tmp_path: Path) -> None:
     assert typed_colors("1/255", "std") == (1 / 255,) * 3
-    with pytest.raises(TrainingError, match="are of onnx:FILE; timm:x says by itself"):
+    with pytest.raises(TrainingError, match="are of onnx:FILE and keras:FILE; timm:x says by itself"):
         network_of("timm:x", None, False, lambda text: None, Wishes.of(["mean=0"]))
     with pytest.raises(TrainingError, match="takes no layout"):
         build("compact", layout="nhwc")

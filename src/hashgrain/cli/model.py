@@ -18,7 +18,7 @@ def make(
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH.",
+            help="timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH.",
         ),
     ],
     pictures: Annotated[
@@ -31,7 +31,10 @@ def make(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Of onnx:FILE: mean=, std= of the colors, layout=nhwc or nchw. Repeatable."),
+        typer.Option(
+            "--set",
+            help="Of onnx: and keras: mean=, std= of the colors, layout=nhwc or nchw; of keras: layer=. Repeatable.",
+        ),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is not on this machine yet.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes. (default: ./NAME)")] = None,

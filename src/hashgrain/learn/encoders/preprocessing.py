@@ -48,15 +48,18 @@ class Wishes:
     mean: Colours | None = None
     std: Colours | None = None
     layout: str = ""
+    layer: str = ""  # of a Keras model, whose output is taken
 
     @classmethod
     def of(cls, settings: Sequence[str]) -> Wishes:
         told = cls()
         for setting in settings:
             name, equals, text = setting.partition("=")
-            if not equals or name not in ("mean", "std", "layout"):
-                raise TrainingError(f"--set {setting}: it takes mean=, std= or layout=")
-            value: Any = check_layout(text) if name == "layout" else typed_colors(text, name)
+            if not equals or name not in ("mean", "std", "layout", "layer"):
+                raise TrainingError(f"--set {setting}: it takes mean=, std= or layout=, and layer= of keras:FILE")
+            value: Any = typed_colors(text, name) if name in ("mean", "std") else text
+            if name == "layout":
+                check_layout(text)
             told = replace(told, **{name: value})
         return told
 

@@ -19,10 +19,10 @@ from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.preprocessing import Wishes
 
 Say = Callable[[str], None]
-KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH"
+KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH"
 NO_WISHES = Wishes()
-WISHED = ("onnx",)  # sources that may not say how they want pictures prepared
-HERE = ("onnx", "folder")  # on this machine, whole: nothing of them is fetched
+WISHED = ("onnx", "keras")  # sources that may not say how they want pictures prepared
+HERE = ("onnx", "keras", "folder")  # on this machine, whole: nothing of them is fetched
 # Descriptions that may name code of the repository itself.
 MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
@@ -36,13 +36,18 @@ def network_of(source: str, size: int | None, download: bool, say: Say, wishes: 
         "openclip": _open_clip,
         "onnx": partial(_file, wishes=wishes),
         "folder": _folder,
+        "keras": partial(_keras, wishes=wishes),
     }
     if kind not in readers or not wanted:
         raise TrainingError(f"--from {source}: it takes {KINDS}")
     if size is not None and not 1 <= size <= MAX_INPUT_EDGE:
         raise TrainingError(f"--size {size}: it takes 1 to {MAX_INPUT_EDGE}")
     if wishes != NO_WISHES and kind not in WISHED:
-        raise TrainingError(f"--set mean=, std= and layout= are of onnx:FILE; {source} says by itself what it takes")
+        raise TrainingError(
+            f"--set mean=, std= and layout= are of onnx:FILE and keras:FILE; {source} says by itself what it takes"
+        )
+    if wishes.layer and kind != "keras":
+        raise TrainingError(f"--set layer={wishes.layer} is of keras:FILE; of {source} name the output 'features'")
     try:
         with network_allowed(download and kind not in HERE):
             found = readers[kind](wanted, size, download, say)
@@ -63,6 +68,12 @@ def _path(wanted: str) -> Path:
 
 def _file(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
     return onnx_source.from_file(_path(wanted), size, wishes)
+
+
+def _keras(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
+    from hashgrain.learn.encoders.keras_source import from_keras
+
+    return from_keras(_path(wanted), size, wishes)
 
 
 def _folder(wanted: str, size: int | None, download: bool, say: Say) -> Network:
