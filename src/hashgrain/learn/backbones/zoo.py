@@ -7,6 +7,7 @@ literature on hashing has it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hashgrain.learn.backbones.taken_pixels import check_layout
 from hashgrain.learn.backbones.weights import fits, put_weights, read_weights
 
 HUB = "hub"
+SUM = re.compile(r"-([0-9a-f]{8,})\.pth$")  # the beginning of the SHA-256, in the addresses of torchvision's weights
 KINDS = ("compact", "timm:NAME", "torchvision:NAME", "onnx:FILE", "bundle:FOLDER", "features")
 CLASSIFIERS = ("fc", "classifier", "heads", "head")  # what torchvision calls them
 ASIDE = ("AuxLogits", "aux1", "aux2")  # classifiers on the way, of GoogLeNet and Inception
@@ -159,6 +161,7 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colours, Co
     known = models.list_models(module=models)
     if name not in known:
         raise unknown_name("torchvision", name, known)
+    published_all = list(models.get_model_weights(name))
     published = models.get_model_weights(name).DEFAULT
 
     def made() -> nn.Module:
@@ -171,7 +174,8 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colours, Co
     model = _downloaded(f"torchvision:{name}", weights == HUB, made)
     dropped = _without_classifier(model)
     if weights and weights != HUB:
-        put_weights(model, read_weights(weights), str(weights), dropped)
+        sums = [found[1] for each in published_all if (found := SUM.search(each.url))]
+        put_weights(model, read_weights(weights, sums), str(weights), dropped)
     shown = published.transforms()
     return model, _colours(shown.mean, IMAGENET_MEAN), _colours(shown.std, IMAGENET_STD)
 
