@@ -72,7 +72,11 @@ def small(keras: Any, *, scaled: bool = True, edge: int | None = SIZE, head: str
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     if head:
         x = layers.Dropout(0.2)(x)
-        x = layers.Dense(5, activation=head, name="scores")(x)
+        if head == "conv":  # as MobileNetV3 of Keras ends
+            x = layers.Conv2D(5, 1, name="scores")(layers.Reshape((1, 1, -1))(x))
+            x = layers.Activation("softmax")(layers.Flatten()(x))
+        else:
+            x = layers.Dense(5, activation=head, name="scores")(x)
     model = keras.Model(taken, x)
     for layer in model.layers:  # statistics that a training leaves, which are not those of a new layer
         if isinstance(layer, layers.BatchNormalization):
@@ -107,6 +111,7 @@ def test_codes_are_those_of_the_model_in_keras(keras: Any, tmp_path: Path) -> No
     ("made", "layer", "named"),
     [
         ({"head": "softmax"}, "", "what the classifier scores is given"),
+        ({"head": "conv"}, "", "what the classifier scores is given"),
         ({"head": "linear"}, "", "output of scores"),
         ({"head": "softmax"}, "pool", "layer pool"),
         ({"head": "softmax"}, "deep", "layer deep"),
@@ -120,7 +125,7 @@ def test_features_are_taken_from_where_they_are(keras: Any, tmp_path: Path, made
     network = taken(tmp_path / "m.keras", *([f"layer={layer}"] if layer else []), size=SIZE)
     assert network.source["feature"].startswith(named)
     end = {"": model.outputs[0], "pool": model.get_layer("pool").output if layer == "pool" else None}.get(layer)
-    if made == {"head": "softmax"} and not layer:
+    if made.get("head") in ("softmax", "conv") and not layer:
         end = model.get_layer("scores").input
     if layer == "deep":
         end = model.get_layer("deep").output

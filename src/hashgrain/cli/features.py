@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
-from hashgrain.cli.values import grains_of
-
-if TYPE_CHECKING:
-    from hashgrain.learn.recipe import Recipe
 
 DEFAULT = "csq"
 
@@ -51,12 +47,12 @@ def train(
         if recipe or labels or grains:
             raise typer.BadParameter("a hasher takes no --recipe, --labels or --grains", param_hint="--hasher")
         return _fit(hasher, features, bits, settings or [], out, as_json)
-    from hashgrain.cli.train import need_torch
+    from hashgrain.cli.train import chosen_recipe, need_torch
 
     need_torch()
     from hashgrain.learn.feature_head import train_on_features
 
-    chosen = _chosen(recipe or DEFAULT, bits, grains, settings or [])
+    chosen = chosen_recipe(recipe or DEFAULT, bits, settings or [], grains)
     tell = lambda text: say(text, quiet)  # noqa: E731
     facts = train_on_features(chosen, features, labels, out, run or Path("runs/features"), tell)
     if as_json:
@@ -120,17 +116,3 @@ def _fit(name: str, features: Path, bits: str, settings: list[str], out: Path, a
     facts = {"head": str(out), "digest": made.digest, "grains": dict(made.grains), "method": name}
     print_json(facts) if as_json else print_line(str(out))
     return 0
-
-
-def _chosen(name: str, bits: str, grains: str, settings: list[str]) -> Recipe:
-    import dataclasses
-
-    from hashgrain.cli.train import _chosen as chosen
-
-    if grains and bits:
-        raise typer.BadParameter("--grains names widths already: leave --bits out", param_hint="--grains")
-    recipe = chosen(name, bits, settings)
-    if not grains:
-        return recipe
-    own = grains_of(grains)
-    return dataclasses.replace(recipe, grains=own, labelled=tuple(own) if recipe.labelled else ())

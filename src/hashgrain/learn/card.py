@@ -21,7 +21,7 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str) -> str:
     """Plain facts of one run. What it is good for, and what it must not be used for, only its makers can add."""
     network = recipe.network
     grains = " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in recipe.grains.items())
-    began = network.weights or "random weights"
+    began = "random weights" if network.weights in ("", "random") else network.weights
     lines = [
         f"# Model card: {recipe.name}",
         "",
@@ -74,10 +74,17 @@ def _command(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     sets = [
         f" --set {name}={_said(v)}" for name, v in changeable(recipe).items() if name in before and before[name] != v
     ]
-    bits = ",".join(map(str, recipe.grains.values()))
-    widths = f" --bits {bits}" if known is not None and known.grains != recipe.grains else ""
+    widths = _widths(recipe, known)
     made = f"with HashGrain {facts['hashgrain']} and torch {facts['torch']}"
     return f"`hashgrain train --recipe {recipe.name}{widths}{''.join(sets)}`, seed {recipe.seed}, {made}."
+
+
+def _widths(recipe: Recipe, known: Recipe | None) -> str:
+    if known is None or known.grains == recipe.grains:
+        return ""
+    if list(known.grains) != list(recipe.grains):
+        return " --grains " + ",".join(f"{name}:{bits}" for name, bits in recipe.grains.items())
+    return " --bits " + ",".join(map(str, recipe.grains.values()))
 
 
 def _said(value: Any) -> str:

@@ -29,7 +29,7 @@ class Phase:
 @dataclass(frozen=True)
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
-    weights: str = ""  # to begin with: a .safetensors file, or "hub" where there is a network; none: at random
+    weights: str = ""  # to begin with: a .safetensors file, "hub" where there is a network, or "random", as none is
     mean: str = ""  # of the colors, where weights or an ONNX file were trained with others than their own: 0.5,0.5,0.5
     std: str = ""  # of these
     layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it
@@ -52,6 +52,7 @@ class Aim:
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
     similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
+    targets: str = ""  # an .npy file with a code of zeros and ones for each picture, instead of labels
     classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
     classifier_smoothing: float = 0.0  # the part of its targets that all classes share
     soft_targets: float = 0.0  # of it too: a temperature, at which classes like the label get some of its share
@@ -117,6 +118,7 @@ class Recipe:
     cached_views: int = 1  # of each picture, where features are computed once: the first is the picture as it is
     sampling: Sampling = "shuffled"
     same_labels: bool = False  # every labelled grain has those of the finest
+    every_level: bool = False  # every labelled grain has a level of its own; else the coarsest may serve several
     pruned: float = 0.0  # share of the inner channels of residual blocks that are taken out at the end, and
     pruned_epochs: float = 4.0  # for how long the rest is trained on
     hasher: str = ""  # of hashgrain.hashers, fitted on the features: no gradient, no epochs
@@ -207,6 +209,8 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
     if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
         yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
+    if aim.targets and (aim.loss != "code_regression" or len(recipe.labelled) != 1):
+        yield "targets are what one grain regresses to: --recipe label-codes, or another with one grain"
     if aim.pseudo_labels and recipe.sampling != "shuffled":
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):

@@ -19,6 +19,7 @@ from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
 from hashgrain.learn.backbones.lora import merge_lora
 from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
+from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weights_for
 from hashgrain.learn.card import write_card
 from hashgrain.learn.data import Labelled, load_labelled
 from hashgrain.learn.encoders.preprocessing import typed_colors
@@ -31,9 +32,10 @@ from hashgrain.learn.objective import check_aim
 from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Phase, Recipe
 from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
+from hashgrain.learn.targets import bits_right, names_of, read_targets
 from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
-from hashgrain.learn.validation import outputs_of, validate
+from hashgrain.learn.validation import distance_correlation, outputs_of, validate
 
 Say = Callable[[str], None]
 IMPORTANCE_FROM = 512  # pictures that tell which channels matter
@@ -48,10 +50,14 @@ def train_bundle(
     if not process.is_main_process:
         say = _silent
     check_writable(out)
+    check_begins(recipe)
+    if told := begins_told(recipe):
+        say(told)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
     with process.main_process_first():  # the others find what it decoded
         training, held, facts = _pictures(recipe, data, run, say)
+    facts |= begins_facts(recipe)
     if recipe.hasher:
         bundle, parity = _hashed(recipe, backbone, training, held, run, say), "its bits are the hasher's"
         facts["validation"] = validate(Encoder(bundle).outputs(held.inputs), held, recipe.grains)
@@ -61,6 +67,13 @@ def train_bundle(
             return None
         facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
         bundle, parity = _exported(recipe, network, held, facts)
+    if not recipe.labelled:
+        facts["validation"]["distance correlation"] = distance_correlation(
+            *Encoder(bundle).outputs_and_features(held.inputs)
+        )
+    if recipe.aim.targets:
+        bundle = dataclasses.replace(bundle, labels={})  # a target is no class that anybody asks for
+        facts["validation"] |= _bits_right(bundle, held)
     seen = Seen.of(training.contents.tolist()).described()
     bundle = dataclasses.replace(bundle, training={**bundle.training, **facts, KEY: seen})
     bundle.write(out)
@@ -110,7 +123,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     return build(
         how.backbone,
         size=recipe.size,
-        weights=how.weights,
+        weights=weights_for(recipe),
         channels=how.channels,
         blocks=how.blocks,
         width=how.width,
@@ -157,6 +170,8 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         recipe.size,
         grains,
         unlabelled="keep" if recipe.aim.pseudo_labels else "refuse",
+        every_level=recipe.every_level,
+        targets=_targets(recipe),
         cache=run / "pictures",
     )
     if recipe.same_labels:
@@ -164,10 +179,11 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         labelled = dataclasses.replace(labelled, levels=dict.fromkeys(recipe.labelled, labels))
     for name in labelled.refused:
         say(f"refused: {name}")
-    if lonely := lonely_classes(labelled):
+    _tell_of_targets(recipe, labelled, data, say)
+    if lonely := [] if recipe.aim.targets else lonely_classes(labelled):
         named = ", ".join(lonely[:5])
         say(f"warning: {len(lonely)} classes of one picture, so no figure says how well they are learnt: {named}")
-    training, held = hold_out(labelled, recipe.held_out)
+    training, held = hold_out(labelled, recipe.held_out, share=bool(recipe.aim.targets))
     if len(held) < 2:
         raise TrainingError(
             f"{len(labelled)} pictures of {data} leave {len(held)} for validation; bring more, or set held_out= higher"
@@ -194,6 +210,29 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         "torch": torch.__version__.partition("+")[0],
     }
     return training, held, facts
+
+
+def _targets(recipe: Recipe) -> list[str] | None:
+    if not recipe.aim.targets:
+        return None
+    return names_of(read_targets(recipe.aim.targets, recipe.grains.bits))
+
+
+def _tell_of_targets(recipe: Recipe, labelled: Labelled, data: Path, say: Say) -> None:
+    """Zeros and ones that were meant as target codes look like sets of labels."""
+    if recipe.aim.loss != "code_regression" or recipe.aim.targets:
+        return
+    for labels in labelled.levels.values():
+        if not labels.single and recipe.grains.bits // 2 < len(labels.names) <= recipe.grains.bits:
+            say(
+                f"warning: the labels of {data} are read as sets of {len(labels.names)} labels; if they are target"
+                " codes, a row of bits for each picture: --targets labels.npy"
+            )
+
+
+def _bits_right(bundle: Bundle, held: Labelled) -> dict[str, float]:
+    (labels,) = held.levels.values()
+    return {"bits right": bits_right(Encoder(bundle).outputs(held.inputs), labels.names, labels.only())}
 
 
 def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say) -> Bundle:

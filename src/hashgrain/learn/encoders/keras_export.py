@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SCALING = ("Rescaling", "Normalization")
+BEHIND = ("Softmax", "Activation", "Flatten", "Reshape", "Dropout")  # what may stand behind the layer of a classifier
 SCORES = ("softmax", "sigmoid")  # activations of a classifier
 
 
@@ -52,15 +53,17 @@ def _features(model: Any, layer: str) -> tuple[Any, str]:
         if layer not in names:
             raise RefusedError(f"it has no layer {layer!r}; the last ones are {', '.join(names[-8:])}")
         return model.get_layer(layer).output, f"layer {layer}"
-    last = model.layers[-1]
-    if type(last).__name__ in ("Softmax", "Activation") and len(model.layers) > 1:
-        before = model.layers[-2]
-        is_scores = type(last).__name__ == "Softmax" or getattr(last.activation, "__name__", "") in SCORES
-        if is_scores and type(before).__name__ == "Dense":
-            return before.input, f"what the classifier {before.name} is given"
-    if type(last).__name__ == "Dense" and getattr(last.activation, "__name__", "") in SCORES:
-        return last.input, f"what the classifier {last.name} is given"
-    return model.outputs[0], f"output of {last.name}"
+    scores = False
+    for each in reversed(model.layers):
+        kind = type(each).__name__
+        scores = scores or kind == "Softmax" or getattr(getattr(each, "activation", None), "__name__", "") in SCORES
+        if kind in ("Dense", "Conv2D"):
+            if scores:
+                return each.input, f"what the classifier {each.name} is given"
+            break
+        if kind not in BEHIND:
+            break
+    return model.outputs[0], f"output of {model.layers[-1].name}"
 
 
 def _shape(model: Any, size: int) -> tuple[int | None, ...]:

@@ -40,6 +40,7 @@ OWN = {
     "keras.constraints",
     "keras.activations",
     "keras.models",
+    "keras.src.applications.convnext",  # whose LayerScale is
     "keras.src.models.functional",
     "keras.src.models.sequential",
 }
