@@ -300,6 +300,9 @@ def test_who_asks_and_who_is_searched_are_the_seen_and_unseen_classes_they_shoul
             assert set(index.tolist()) <= set(all_of.tolist())
         assert (manifest.rules["protocol"], manifest.rules["cutoff"]) == (name, whole.rules["cutoff"])
     assert len(learnt) == (4 if base == "folder" else 7)
+    # The base is drawn as it is drawn alone: pictures that we know are known.
+    known = replace(protocol(f"{base}-unseen@all"), manifests={0: whole.digest})
+    assert not any("before" in note for note in split(pool, known).warnings)
     everything = split(pool, protocol(f"{base}-seen@all"))
     assert np.array_equal(everything.database, whole.database)
 

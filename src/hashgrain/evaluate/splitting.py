@@ -78,7 +78,9 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     if protocol.asks:
         members = pool.members()
         seen, _ = _seen(members, protocol, seed, len(pool.names))
-        return cut(split(pool, replace(protocol, unseen=0, asks=None), seed), protocol, seen)
+        name = protocol.name.removesuffix(f"-{protocol.asks}@{protocol.searches}")
+        base = replace(protocol, name=name, unseen=0, asks=None, searches=None)
+        return cut(split(pool, base, seed), protocol, seen)
     if pool.in_sets != (protocol.relevance == "shares a label") and protocol.counts:
         raise EvaluationError(
             f"{protocol.name} takes {'sets of labels' if not pool.in_sets else 'one class a picture'}"
