@@ -414,8 +414,10 @@ def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path
     assert "72 pictures" in card
     assert f"| kind P@10 | {facts['validation']['kind P@10']:g} |" in card
     known = dataclasses.replace(RECIPES["csq"], grains=Grains(thing=48), size=32, held_out=7)
-    named = {"hashgrain": "1", "torch": "2", "data": facts["data"]}
-    assert "`hashgrain train --recipe csq --bits 48 --set size=32 --set held_out=7`" in model_card(known, named, "")
+    named = {"hashgrain": "1", "torch": "2", "data": {**facts["data"], "folder": "pictures"}}
+    known = dataclasses.replace(known, schedule=dataclasses.replace(known.schedule, phases=(Phase(30, 32),)))
+    options = "--data pictures --out mine --recipe csq --bits 48 --set size=32 --set held_out=7"
+    assert f"`hashgrain train {options}`" in model_card(known, named, "", "mine")
     assert any("min to go" in line for line in said)
     again: list[str] = []
     train_bundle(recipe, folder, tmp_path / "again", tmp_path / "run", again.append)

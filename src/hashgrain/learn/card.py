@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hashgrain.learn.recipe import Recipe, changeable
-from hashgrain.learn.recipes import RECIPES
+from hashgrain.files import write_atomically
+from hashgrain.learn.command import command_of
+from hashgrain.learn.recipe import Recipe
 
 
 def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(model_card(recipe, facts, parity), encoding="utf-8")
-    os.replace(part, path)
+    write_atomically(path, model_card(recipe, facts, parity, path.parent.name).encode("utf-8", "backslashreplace"))
 
 
-def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str) -> str:
+def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str = "") -> str:
     """Plain facts of one run. What it is good for, and what it must not be used for, only its makers can add."""
     network = recipe.network
     grains = " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in recipe.grains.items())
@@ -41,7 +39,7 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str) -> str:
         "",
         "## Recipe",
         "",
-        _command(recipe, facts),
+        _command(recipe, facts, out),
     ]
     if not recipe.hasher:
         lines += ["", _schedule(recipe)]
@@ -75,21 +73,13 @@ def part_of(data: Mapping[str, Any]) -> str:
     return f" of the training part of {data['protocol']}, seed {data['seed']} (manifest {data['manifest'][:12]}),"
 
 
-def _command(recipe: Recipe, facts: Mapping[str, Any]) -> str:
-    """The command that makes it again: the recipe's name, and what was changed of it."""
-    known = RECIPES.get(recipe.name)
-    before = {} if known is None else changeable(known)
-    sets = [
-        f" --set {name}={_said(v)}" for name, v in changeable(recipe).items() if name in before and before[name] != v
-    ]
-    bits = ",".join(map(str, recipe.grains.values()))
-    widths = f" --bits {bits}" if known is not None and known.grains != recipe.grains else ""
+def _command(recipe: Recipe, facts: Mapping[str, Any], out: str) -> str:
+    """The command that makes it again, to the same digest on the same kind of machine."""
     made = f"with HashGrain {facts['hashgrain']} and torch {facts['torch']}"
-    return f"`hashgrain train --recipe {recipe.name}{widths}{''.join(sets)}`, seed {recipe.seed}, {made}."
-
-
-def _said(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    command = command_of(recipe, facts["data"], out)
+    if not command:
+        return f"Made in Python, {made}, seed {recipe.seed}; `training.recipe` of model.json holds the whole recipe."
+    return f"`{command}`, {made}."
 
 
 def _schedule(recipe: Recipe) -> str:

@@ -28,6 +28,7 @@ Key = tuple[str, tuple[str, ...]]  # content and classes of a picture
 @dataclass(frozen=True, eq=False)
 class TrainingPart:
     manifest: Manifest
+    drawn: bool = False  # for this training, by name; else it was read from a file
 
     @cached_property
     def wanted(self) -> Mapping[Key, str]:
@@ -56,7 +57,8 @@ class TrainingPart:
     def facts(self) -> dict[str, Any]:
         """What a bundle says of it."""
         rules = self.manifest.rules
-        return {"protocol": str(rules["protocol"]), "seed": self.manifest.seed, "manifest": self.manifest.digest}
+        name, digest = str(rules["protocol"]), self.manifest.digest
+        return {"protocol": name, "seed": self.manifest.seed, "manifest": digest, "drawn": self.drawn}
 
 
 @dataclass(eq=False)
@@ -109,7 +111,8 @@ def training_part(data: Path, name: str, manifest: Path | None, seed: int, say: 
         return None
     if name and manifest is not None:
         raise TrainingError("a --manifest is of one protocol already: give --protocol or --manifest, not both")
-    part = TrainingPart(Manifest.read(manifest) if manifest is not None else _drawn(data, name, seed, say))
+    read = Manifest.read(manifest) if manifest is not None else _drawn(data, name, seed, say)
+    part = TrainingPart(read, drawn=manifest is None)
     where = manifest if manifest is not None else f"protocol {name}"
     if not len(part.manifest.train):
         raise TrainingError(

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hashgrain.encoder import Bundle
+from hashgrain.encoder.bundle import is_shipped
 from hashgrain.files import write_atomically
+from hashgrain.learn.adapt.settings import BUNDLE, NAME, changeable
 from hashgrain.learn.card import part_of
+from hashgrain.learn.command import joined, said
 
 UNKNOWN = "not told by the model"
 SOURCE = "source"  # what `model make` tells of the network it took
@@ -25,10 +28,10 @@ def license_of(base: Bundle) -> str:
 
 
 def write_card(path: Path, base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> None:
-    write_atomically(path, card(base, made, facts, parity).encode())
+    write_atomically(path, card(base, made, facts, parity, path.parent.name).encode("utf-8", "backslashreplace"))
 
 
-def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> str:
+def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str, out: str = "") -> str:
     data, grains = facts["data"], " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in made.grains.items())
     classes = ", ".join(f"{count} {grain}s" for grain, count in data["classes"].items())
     changed = {name: value for name, value in facts["recipe"].items() if name != "name"}
@@ -45,6 +48,8 @@ def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> s
         f"| settings | {', '.join(f'{name} {value}' for name, value in changed.items())} |",
         f"| made by | HashGrain {facts['hashgrain']}, torch {facts['torch']}; {parity} |",
         "",
+        f"`{_command(base, facts, out)}` makes it again.",
+        "",
         "## License",
         "",
         _license(base),
@@ -59,6 +64,14 @@ def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> s
         "",
     ]
     return "\n".join(lines)
+
+
+def _command(base: Bundle, facts: Mapping[str, Any], out: str) -> str:
+    """A model of the package is named: which one is the default can be changed."""
+    values = {name: value for name, value in facts["recipe"].items() if changeable().get(name, value) != value}
+    if is_shipped(base):
+        values = {"backbone": f"{BUNDLE}{base.name}", **{n: v for n, v in values.items() if n != "backbone"}}
+    return joined(NAME, facts["data"], out, [part for n, v in values.items() for part in ("--set", f"{n}={said(v)}")])
 
 
 def _license(base: Bundle) -> str:
