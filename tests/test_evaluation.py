@@ -110,6 +110,31 @@ def test_ties_bound_every_figure_and_curves_are_sane(runs: Path) -> None:
             assert pairs == 15 * 165
 
 
+def test_p_at_10_stands_beside_the_most_it_can_be_where_classes_are_small(
+    hashgrain: Run, run: Run, drawings: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    for picture in sorted(drawings.rglob("*.jpg")):
+        if picture.stem.endswith(tuple("0123")) and not picture.stem.endswith("10"):
+            (few / picture.parent.relative_to(drawings)).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, few / picture.relative_to(drawings))
+    done = hashgrain("evaluate", "default", "--data", few, "--bits", 16, "--references", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    manifest = Manifest.read(tmp_path / "runs/evaluate/small-folder-seed0/manifest.json.gz")
+    searched = [manifest.classes[i] for i in manifest.database.tolist()]
+    most = [min(10, searched.count(manifest.classes[i])) / 10 for i in manifest.queries.tolist()]
+    figures = result["rows"][0]["figures"]
+    assert figures["P@10 at most"]["value"] == pytest.approx(np.mean(most), abs=1e-6)
+    assert np.mean(most) < 0.6
+    assert figures["P@10"]["value"] <= figures["P@10 at most"]["value"]
+    assert figures["P@10"]["value"] < figures["R-precision"]["value"] <= 1
+    line = hashgrain("evaluate", "default", "--data", few, "--bits", 16, "--references", "none").stdout.decode()
+    assert f"{np.mean(most):.4f}" in line
+    (usual,) = json.loads(run("--bits", 16, "--references", "none", "--json", "--quiet").stdout)
+    assert "P@10 at most" not in usual["rows"][0]["figures"]  # 11 of each class are searched
+
+
 def test_a_width_that_a_reference_cannot_have_leaves_it_out(run: Run) -> None:
     (result,) = json.loads(run("--bits", "17", "--references", "all", "--json", "--quiet").stdout)
     methods = {row["method"] for row in result["rows"] if row["bits"] == 17}

@@ -126,7 +126,8 @@ def _print_result(folder: Path, result: Any) -> None:
         say(f"warning: {warning}")
     if any(row.kind == "model" for row in result.rows):
         say(told_of(result.learned_from))
-    shown = [name for name in (main, "mAP@1000 hash", "P@10") if all(name in row.figures for row in result.rows)]
+    wanted = (main, "mAP@1000 hash", "P@10", "P@10 at most", "R-precision")
+    shown = [name for name in wanted if all(name in row.figures for row in result.rows)]
     columns = ["method", *dict.fromkeys(shown), "worst to best order of ties"]
     rows = []
     for row in result.rows:

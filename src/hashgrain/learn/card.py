@@ -48,7 +48,7 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str =
             "",
             "## Figures",
             "",
-            "Pictures kept out of training, some asked against the others; expectation over the order of ties.",
+            KEPT_OUT,
             "",
             "| figure | value |",
             "|---|---|",
@@ -92,6 +92,10 @@ def _schedule(recipe: Recipe) -> str:
     )
 
 
+KEPT_OUT = (
+    "Pictures kept out of training, some asked against the others; expectation over the order of ties. *At most* is"
+    " what perfect codes would reach with as few pictures of each class."
+)
 LIMITS = (
     "Measured on pictures like those it was trained on. On others the codes mean less. The words *same*, *near* and"
     " *related* were calibrated on the pictures kept out. It is no lock, and must not be used to identify people."

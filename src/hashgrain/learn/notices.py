@@ -27,7 +27,7 @@ def notices(labelled: Labelled, held: Labelled, grains: Sequence[str], place: Pa
         if alone:
             yield (
                 f"{len(alone)} classes have one picture kept for validation ({_some(alone)}): asked, it has nothing to"
-                f" find and counts 0, so {grain} P@10 and {grain} mAP are lower than the codes are good; bring more"
+                f" find and counts 0 in {grain} P@10 and {grain} mAP, whose `at most` says how much that is; bring more"
                 " pictures of them, or set held_out= higher"
             )
     if told := under_two_classes(labelled.contents, labelled.levels, place):
