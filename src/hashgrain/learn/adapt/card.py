@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,17 @@ def license_of(base: Bundle) -> str:
     return UNKNOWN
 
 
-def write_card(path: Path, base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> None:
-    write_atomically(path, card(base, made, facts, parity, path.parent.name).encode("utf-8", "backslashreplace"))
+def write_card(
+    path: Path, base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str, reasons: Sequence[str] = ()
+) -> None:
+    write_atomically(
+        path, card(base, made, facts, parity, path.parent.name, reasons).encode("utf-8", "backslashreplace")
+    )
 
 
-def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str, out: str = "") -> str:
+def card(
+    base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str, out: str = "", reasons: Sequence[str] = ()
+) -> str:
     data, grains = facts["data"], " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in made.grains.items())
     classes = ", ".join(f"{count} {grain}s" for grain, count in data["classes"].items())
     changed = {name: value for name, value in facts["recipe"].items() if name != "name"}
@@ -58,12 +64,23 @@ def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str, out:
         "",
         *_figures(facts["validation"]),
         "",
+        *_words(made, reasons),
         "## Limits",
         "",
         "Measured on pictures like those it was taught. It is no lock, and must not be used to identify people.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _words(made: Bundle, reasons: Sequence[str]) -> Iterator[str]:
+    """What it says of distances, and why it says no more."""
+    yield from ("## Words", "")
+    for grain, each in made.calibration.items():
+        words = ", ".join(f"*{word}* up to {most}" for word, most in each.words.items())
+        yield f"- `{grain}` says {words}, else *far*."
+    yield from (f"- {reason[:1].upper()}{reason[1:]}." for reason in reasons)
+    yield ""
 
 
 def _command(base: Bundle, facts: Mapping[str, Any], out: str) -> str:

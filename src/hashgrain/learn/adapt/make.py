@@ -31,7 +31,7 @@ from hashgrain.learn.adapt.words import (
     EDITED,
     EDITS_VERSION,
     Measured,
-    calibrated,
+    calibrated_or_why,
     edits_of,
     queries_in_words,
     reads_words,
@@ -103,6 +103,7 @@ def _adapted(
         _codes(head, kept, whole),
         [_codes(head, kept, keys) for keys in edits],
     )
+    calibration, reasons = calibrated_or_why(measured, grains)
     words = queries_in_words(base.bundle, before, after)
     bundle = Bundle(
         f"{base.bundle.name.removesuffix(ADAPTED)}{ADAPTED}",
@@ -113,12 +114,13 @@ def _adapted(
         training={**facts, SEEN: Seen.of(chosen.contents[~chosen.held].tolist()).described()},
         fit=base.bundle.fit,
         others={"about": _about(base.bundle, facts), **words},
-        calibration=calibrated(measured, grains),
+        calibration=calibration,
     )
     parity = check_parity(bundle, base, head)
     bundle.write(out)
-    write_card(out / "card.md", base.bundle, bundle, facts, parity)
-    for line in _told(base.bundle, bundle):
+    reasons += _lost(base.bundle, bundle)
+    write_card(out / "card.md", base.bundle, bundle, facts, parity, reasons)
+    for line in reasons:
         say(line)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
@@ -212,16 +214,11 @@ def _plan(chosen: Chosen) -> str:
     return f"adapting to {len(chosen) - kept_out:,} pictures ({counts}); {told}"
 
 
-def _told(base: Bundle, made: Bundle) -> Iterator[str]:
-    """What the model before had and this one has not."""
-    missing = [grain for grain in base.grains if grain not in made.calibration]
-    if missing and (base.calibration or base.words):
-        yield f"no words and scores at {', '.join(missing)}: too few pairs of pictures kept out, or no labels, to tell"
-    for grain, each in made.calibration.items():
-        if fewer := [word for word in ("same", "near") if word not in each.words]:
-            yield f"{grain} never says {' or '.join(fewer)}: that takes more pictures kept out"
-    if reads_words(base) and TEXT not in made.others:
-        yield f"{base.name!r} reads phrases in a way that cannot be adapted: this model is not searched by words"
+def _lost(base: Bundle, made: Bundle) -> list[str]:
+    """What the model before reads and this one does not."""
+    if not reads_words(base) or TEXT in made.others:
+        return []
+    return [f"{base.name!r} reads phrases in a way that cannot be adapted: this model is not searched by words"]
 
 
 def _about(base: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
