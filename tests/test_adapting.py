@@ -433,6 +433,19 @@ def test_odd_pictures_are_told_of_and_left_out(tmp_path: Path) -> None:
     assert any("no words and no scores" in line for line in lines)
 
 
+def test_three_levels_of_labels_teach_two_grains_and_it_is_said_which(tmp_path: Path) -> None:
+    """As many grains as the model has that labels teach, and the model keeps its grains."""
+    for number, place in enumerate(("birds/ducks/teal", "birds/ducks/eider", "birds/owls/barn", "fish/carps/roach")):
+        write(tmp_path / "data" / place, *range(50 * number, 50 * number + 6))
+    (line,) = [line for line in lines_of(QUICK, tmp_path / "data", tmp_path) if "levels" in line]
+    assert "the labels have 3 levels, and labels teach 2 grains (kind, thing)" in line
+    assert "kind learns level 2, thing learns level 3; level 1, the coarsest, teaches nothing" in line
+    assert "keeps the grains it had" in line
+    labels = Bundle.read(tmp_path / "model").labels
+    assert set(labels["kind"]) == {"birds/ducks", "birds/owls", "fish/carps"}
+    assert set(labels["thing"]) == {"birds/ducks/teal", "birds/ducks/eider", "birds/owls/barn", "fish/carps/roach"}
+
+
 def test_a_setting_that_does_not_exist_is_refused_with_those_that_do() -> None:
     assert changed(["seed=3", "label_weight=1"]) == Adaptation(seed=3, label_weight=1.0)
     for setting, text in (

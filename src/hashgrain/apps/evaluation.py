@@ -126,31 +126,39 @@ def evaluate_codes(
     out: Path,
     say: Say,
     *,
+    widths: Sequence[int] = (),
     asymmetric: bool = False,
     data: Path | None = None,
 ) -> Path:
-    """Score codes that another program made, in the order of the manifest, or with labels of their own. With a manifest
-    and its pictures, the page shows queries that went well and badly."""
+    """Score codes that another program made, in the order of the manifest, or with labels of their own; with `widths`,
+    by the first so many bits of each. With a manifest and its pictures, the page shows queries that went well and
+    badly."""
     wanted, labels, facts = _truths(codes, manifest)
     asked = Asked(wanted, labels)
+    if asymmetric and codes.outputs is None:
+        raise EvaluationError(f"{name}: --asymmetric takes real-valued queries; these are bits")
     bits = codes.queries.grains.bits
-    cases = [asked.by_codes(name, "codes", codes.queries, codes.database)]
-    if asymmetric:
-        if codes.outputs is None:
-            raise EvaluationError(f"{name}: --asymmetric takes real-valued queries; these are bits")
-        database = signs(codes.database)
-        cases.append(asked.by_vectors(name, "codes", "asymmetric", codes.outputs, database, bits))
+    if widths and not 1 <= min(widths) <= max(widths) <= bits:
+        raise EvaluationError(
+            f"--bits {','.join(map(str, widths))}: {name} has codes of {bits} bits; ask for 1 to {bits}"
+        )
     rows = []
-    for case in cases:
-        say(f"measuring {case.title}")
-        rows.append(measured_row(case, facts, int(facts["seed"]), level_names(labels)))
+    for width in sorted(set(widths)) or [bits]:
+        part = codes.at(width)
+        cases = [asked.by_codes(name, "codes", part.queries, part.database)]
+        if asymmetric and part.outputs is not None:
+            cases.append(asked.by_vectors(name, "codes", "asymmetric", part.outputs, signs(part.database), width))
+        for case in cases:
+            say(f"measuring {case.title}")
+            rows.append(measured_row(case, facts, int(facts["seed"]), level_names(labels)))
     warnings = [*(manifest.warnings if manifest else ()), *_lost(rows)]
-    result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": bits})
+    result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": sorted(set(widths)) or bits})
     examples: Sequence[Example] = ()
     if manifest and data:
         pool = read_pool(labelled_pictures(data))
         names = [pool.names[place] for place in manifest.locate(pool.hashes, pool.names).tolist()]
-        picked = pick_examples(rows[0], manifest, codes.queries, codes.database)
+        widest = [row for row in rows if row.distance == "symmetric"][-1]
+        picked = pick_examples(widest, manifest, part.queries, part.database)
         examples = shown_examples(picked, manifest, names, data)
     write_run(out, result, manifest, examples)
     return out
@@ -350,7 +358,7 @@ def _truths(codes: OutsideCodes, manifest: Manifest | None) -> tuple[Labels, Lab
         return labels[manifest.queries], labels[manifest.database], facts
     if codes.wanted is None or codes.labels is None:
         raise EvaluationError(
-            "codes take labels: give --manifest, or put query_labels.npy and database_labels.npy beside them"
+            "codes take labels: give --manifest, or put queries_labels.npy and database_labels.npy beside them"
         )
     return codes.wanted, codes.labels, codes.facts()
 

@@ -31,7 +31,9 @@ def evaluate(
     manifest: Annotated[
         Path | None, typer.Option("--manifest", help="A split that was drawn before, instead of a protocol.")
     ] = None,
-    bits: Annotated[str, typer.Option("--bits", help="Widths, such as 16,32,64. (default: the model's grains)")] = "",
+    bits: Annotated[
+        str, typer.Option("--bits", help="Widths, such as 16,32,64. (default: the model's grains, or whole codes)")
+    ] = "",
     references: Annotated[
         str, typer.Option("--references", help="Methods to stand beside it: usual, all or none.")
     ] = "usual",
@@ -55,7 +57,8 @@ def evaluate(
     the model learned from, by the record in its bundle, are refused.
 
     Codes of another program are a folder with queries.npy and database.npy (or .parquet), in the order of --manifest,
-    or with query_labels.npy and database_labels.npy. With --data as well, their page shows example queries.
+    or with queries_labels.npy and database_labels.npy. --bits measures their first so many bits. With --data as well,
+    their page shows example queries.
 
     Example: hashgrain evaluate default --data pictures/ --bits 16,32,64
     """
@@ -65,10 +68,11 @@ def evaluate(
     from hashgrain.evaluate.results import Result
 
     if is_codes(Path(target)):
-        for option, value in {"--protocol": protocol, "--bits": bits, "--label-noise": label_noise}.items():
+        for option, value in {"--protocol": protocol, "--label-noise": label_noise}.items():
             if value:
                 say(f"warning: {option} is of models; codes are measured as they are")
-        folders = [_measure_codes(Path(target), manifest, data, asymmetric, out, quiet)]
+        widths = _numbers(bits, "--bits", int)
+        folders = [_measure_codes(Path(target), manifest, data, widths, asymmetric, out, quiet)]
     elif data is None:
         raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
     elif manifest and protocol:
@@ -95,7 +99,13 @@ def evaluate(
 
 
 def _measure_codes(
-    codes: Path, manifest: Path | None, data: Path | None, asymmetric: bool, out: Path, quiet: bool
+    codes: Path,
+    manifest: Path | None,
+    data: Path | None,
+    widths: list[int],
+    asymmetric: bool,
+    out: Path,
+    quiet: bool,
 ) -> Path:
     from hashgrain.apps.evaluation import evaluate_codes
     from hashgrain.evaluate.manifest import Manifest
@@ -106,7 +116,8 @@ def _measure_codes(
 
     name = codes.resolve().name
     drawn = Manifest.read(manifest) if manifest else None
-    return evaluate_codes(read_outside(codes), drawn, name, out / name, tell, asymmetric=asymmetric, data=data)
+    found = read_outside(codes)
+    return evaluate_codes(found, drawn, name, out / name, tell, widths=widths, asymmetric=asymmetric, data=data)
 
 
 def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -> list[Path]:
