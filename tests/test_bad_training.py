@@ -175,9 +175,14 @@ def test_labels_cannot_be_made_wrong_where_pictures_have_several(drawn: Path, he
         ("csq", [], "2", ["6 classes", "4 centres", "at least 3 bits"]),
         ("csq", [], "many", ["--bits many", "whole numbers"]),
         ("csq", [], "16,32", ["--bits 16,32", "thing", "give 1"]),
-        ("resnet-lsh", ["backbone=compact", "hasher=ITQ"], "256", ["PCA", "256", "take from 1 to"]),
-        ("resnet-lsh", ["backbone=compact", "hasher=PCAHash"], "256", ["PCA", "256", "take from 1 to"]),
-        ("resnet-lsh", ["backbone=compact", "hasher=ITK"], "16", ["'ITK'", "ITQ"]),
+        ("resnet-lsh", ["backbone=compact", "weights=random", "hasher=ITQ"], "256", ["PCA", "256", "take from 1 to"]),
+        (
+            "resnet-lsh",
+            ["backbone=compact", "weights=random", "hasher=PCAHash"],
+            "256",
+            ["PCA", "256", "take from 1 to"],
+        ),
+        ("resnet-lsh", ["backbone=compact", "weights=random", "hasher=ITK"], "16", ["'ITK'", "ITQ"]),
         ("csg", [], "16", ["'csg'", "csq", "hashgrain recipes"]),
     ],
 )
@@ -482,7 +487,9 @@ def test_a_pair_of_arrays_goes_from_train_to_evaluate(drawn: Path, here: Path) -
 @pytest.mark.slow
 def test_several_seeds_of_a_hasher_are_made_or_refused(drawn: Path, here: Path) -> None:
     """A hasher has no validation to choose the best seed by."""
-    result = train(drawn, "backbone=compact", recipe="resnet-lsh", more=("--bits", "16", "--seeds", "2", "-q"))
+    result = train(
+        drawn, "backbone=compact", "weights=random", recipe="resnet-lsh", more=("--bits", "16", "--seeds", "2", "-q")
+    )
     if result.exit_code:
         refused(result, "--seeds")
     else:

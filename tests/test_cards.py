@@ -20,6 +20,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain.learn.command import command_of
+from hashgrain.learn.own_grains import read_grains, with_grains
 from hashgrain.learn.recipe import Recipe, change, with_bits
 from hashgrain.learn.recipes import RECIPES
 
@@ -33,7 +34,9 @@ def made_by(command: str) -> Recipe:
     assert words[:6] == ["hashgrain", "train", "--data", "my pictures", "--out", "model"]
     options = list(zip(words[6::2], words[7::2], strict=True))
     (name,) = [value for option, value in options if option == "--recipe"]
-    recipe = change(RECIPES[name], [value for option, value in options if option == "--set"])
+    grains = [value for option, value in options if option == "--grains"]
+    known = with_grains(RECIPES[name], read_grains(grains[0])) if grains else RECIPES[name]
+    recipe = change(known, [value for option, value in options if option == "--set"])
     bits = [value for option, value in options if option == "--bits"]
     return with_bits(recipe, [int(part) for part in bits[0].split(",")]) if bits else recipe
 
@@ -61,6 +64,12 @@ def test_the_command_has_the_settings_of_the_loss_and_of_another_loss() -> None:
         wanted = change(RECIPES[name], settings)
         assert wanted != RECIPES[name]
         assert made_by(command_of(wanted, DATA, "model")) == wanted, settings
+
+
+def test_grains_of_ones_own_stand_in_the_command() -> None:
+    for name, text in (("csq", "order:16,family:32,species:64"), ("default", "a:16,b:32,look:64"), ("csq", "thing:48")):
+        wanted = change(with_grains(RECIPES[name], read_grains(text)), ["epochs=3", "seed=8"])
+        assert made_by(command_of(wanted, DATA, "model")) == wanted
 
 
 def test_a_recipe_that_no_command_makes_has_none() -> None:

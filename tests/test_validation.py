@@ -81,4 +81,5 @@ def test_levels_that_teach_nothing_are_told() -> None:
     assert unused_levels(5, []) == ""
     told = unused_levels(3, ["kind", "thing"])
     assert "kind learns level 2, thing learns level 3; level 1, the coarsest, teaches nothing" in told
-    assert "thing learns level 4; levels 1 to 3, the coarsest, teach nothing" in unused_levels(4, ["thing"])
+    assert "b learns level 4; levels 1 to 2, the coarsest, teach nothing" in unused_levels(4, ["a", "b"])
+    assert unused_levels(4, ["thing"]) == ""

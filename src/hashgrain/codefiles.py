@@ -71,6 +71,36 @@ def save_codes(
         raise CodesError(f"cannot write {target}: {error.strerror}") from None
 
 
+def bit_strings(codes: Codes) -> list[str]:
+    """Each code as zeros and ones, bit 0 first."""
+    return ["".join(map(str, row)) for row in codes.bits().tolist()]
+
+
+def save_bits(path: str | Path, codes: Codes, *, paths: Sequence[str] | None = None) -> None:
+    """Write zeros and ones, whole or not at all: .npy (n, bits), .txt a code a line, .csv with the paths."""
+    target = Path(path)
+    file = CodeFile(codes, paths)
+    content = _for_suffix(target, {".npy": _npy_bits, ".txt": _txt_bits, ".csv": _csv_bits})(file)
+    try:
+        write_atomically(target, content)
+    except OSError as error:
+        raise CodesError(f"cannot write {target}: {error.strerror}") from None
+
+
+def _npy_bits(file: CodeFile) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, file.codes.bits())
+    return buffer.getvalue()
+
+
+def _txt_bits(file: CodeFile) -> bytes:
+    return "".join(f"{bits}\n" for bits in bit_strings(file.codes)).encode()
+
+
+def _csv_bits(file: CodeFile) -> bytes:
+    return _csv_bytes(file, bit_strings(file.codes))
+
+
 def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
     """Read codes. A .npy file does not tell its grains: give them, or the whole width is one grain, `look`."""
     source = Path(path)
@@ -186,14 +216,14 @@ def _read_parquet(content: bytes, grains: Grains | None) -> CodeFile:
     return CodeFile(Codes.from_bytes(rows, own), paths, facts.get("digest"), ids)
 
 
-def _csv_bytes(file: CodeFile) -> bytes:
+def _csv_bytes(file: CodeFile, codes: Sequence[str] | None = None) -> bytes:
     """A table a spreadsheet opens: a header, then a row for each code, in UTF-8."""
     columns: dict[str, Sequence[Any]] = {}
     if file.ids is not None:
         columns["id"] = file.ids
     if file.paths is not None:
         columns["path"] = file.paths
-    columns["code"] = [row.tobytes().hex() for row in file.codes.to_bytes()]
+    columns["code"] = codes or [row.tobytes().hex() for row in file.codes.to_bytes()]
     for name in dict.fromkeys(name for row in file.facts or () for name in row):
         columns[name] = [row.get(name) for row in file.facts or ()]
     text = io.StringIO(newline="")

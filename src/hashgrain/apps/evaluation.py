@@ -206,7 +206,7 @@ def _rows(
     labels = manifest.labels()
     asked = Asked(labels[manifest.queries], labels[manifest.database])
     outputs = described.outputs[at[manifest.queries]], described.outputs[at[manifest.database]]
-    levels = level_names(labels)
+    levels = level_names(labels, [grain for grain in encoder.grains if grain in encoder.bundle.labels])
 
     def cases() -> Iterator[Case]:
         yield from model_cases(asked, encoder.bundle.name, outputs, encoder.grains, widths, plan.asymmetric)

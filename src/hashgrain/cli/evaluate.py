@@ -139,12 +139,15 @@ def _print_result(folder: Path, result: Any) -> None:
         say(told_of(result.learned_from))
     wanted = (main, "mAP@1000 hash", "P@10", "P@10 at most", "R-precision")
     shown = [name for name in wanted if all(name in row.figures for row in result.rows)]
+    levels = [name for name in result.rows[0].figures if ": mAP@" in name]  # those above the class, coarse to fine
+    shown += [name for name in levels if all(name in row.figures for row in result.rows)]
     columns = ["method", *dict.fromkeys(shown), "worst to best order of ties"]
     rows = []
     for row in result.rows:
         figures = [f"{row.figures[name].value:.4f}" for name in dict.fromkeys(shown)]
         first = row.figures[main]
-        rows.append([row.name, *figures, f"{first.worst:.4f} to {first.best:.4f}"])
+        called = f"{row.name}: {row.grain}" if row.grain else row.name
+        rows.append([called, *figures, f"{first.worst:.4f} to {first.best:.4f}"])
     print_table(f"{result.protocol['name']}, seed {result.protocol['seed']}", columns, rows, [None] * len(rows))
     print_line(f"{folder / 'report.html'}")
 

@@ -58,6 +58,24 @@ def search(
         int | None,
         typer.Option("--within", help="Keep hits with at most this many differing bits at the grain."),
     ] = None,
+    coarse_to_fine: Annotated[
+        bool,
+        typer.Option("--coarse-to-fine", help="First a shortlist at the coarsest grain, then in order of --grain."),
+    ] = False,
+    shortlist: Annotated[
+        int | None, typer.Option("--shortlist", help="How long it is, and those tied with the last. (default: 1000)")
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option("--recall", help="Or long enough for this share of the nearest, tried with items: 0.99."),
+    ] = None,
+    stages: Annotated[
+        str | None,
+        typer.Option("--stages", help="Several shortlists, coarse to fine, such as kind:1000,thing:100."),
+    ] = None,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Grains are codes of their own: compare the bits that each adds.")
+    ] = False,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -83,9 +101,13 @@ def search(
     With --text, hits are ordered by score, which stands where the word stands otherwise; how the words were read is
     said on stderr, and with --json under "text", beside "hits".
 
+    With --coarse-to-fine or --stages, what no shortlist holds is not found. --explain says how many each kept, and how
+    far away the last of them is.
+
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
     from hashgrain.cli.queries import ask_several, asked_with
+    from hashgrain.cli.stages import staged
     from hashgrain.library import Found, Library
 
     if (query is not None and item is not None) or (query is None and item is None and text is None):
@@ -107,6 +129,9 @@ def search(
         if explain and not_self:
             raise typer.BadParameter("--explain is of a search as it is, without --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
+        options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
+        if also and ("stages" in options or separate):
+            raise typer.BadParameter("--coarse-to-fine, --stages and --separate ask one library, without --also")
         if also or folder or not_self:
             answers, refused = ask_several(opened, asked, max_pixels, not_self, options)
         else:
@@ -126,7 +151,8 @@ def search(
     if form == "table" and not any(found for _, found in answers):
         say("nothing found", quiet)
     if account:
-        complain(account.told())
+        for line in account.told().splitlines():
+            complain(line)
     return (PARTLY if answers else FAILED) if refused else 0
 
 

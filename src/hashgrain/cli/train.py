@@ -33,6 +33,17 @@ def train(
     protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of that draw.")] = 0,
     recipe: Annotated[str, typer.Option("--recipe", help="As `hashgrain recipes` lists them.")] = "default",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
+    grains: Annotated[
+        str,
+        typer.Option("--grains", help="Grains of your own, coarse to fine: order:16,family:32,species:64,look:128."),
+    ] = "",
+    targets: Annotated[
+        Path | None,
+        typer.Option("--targets", help="A code of zeros and ones for each picture, .npy (n, bits), instead of labels."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, hub, or random.")
+    ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: learning_rate=0.001. Repeatable."),
@@ -71,12 +82,13 @@ def train(
             raise _not_of_photo()
         return _photo(data, out, run or Path("runs") / PHOTO, as_json, quiet)
     if recipe == ADAPT:
-        if bits or seeds > 1 or label_noise is not None:
+        if bits or grains or targets or weights or seeds > 1 or label_noise is not None:
             raise _not_of_adapt()
         part = _part(data, protocol, manifest, protocol_seed, quiet)
         return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], part, as_json, quiet)
-    noise = [] if label_noise is None else [f"label_noise={label_noise}"]
-    chosen = _chosen(recipe, bits, [*(settings or []), *noise])
+    named = {"label_noise": label_noise, "targets": targets, "weights": weights or None}
+    more = [f"{name}={value}" for name, value in named.items() if value is not None]
+    chosen = _chosen(recipe, bits, [*(settings or []), *more], grains)
     part = _part(data, protocol, manifest, protocol_seed, quiet)
     made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, part, quiet)
     if not made:
@@ -145,8 +157,8 @@ def _not_of_adapt() -> Exception:
     from hashgrain.errors import TrainingError
 
     return TrainingError(
-        "recipe adapt takes no --bits, --seeds or --label-noise: it keeps the grains of the model it adapts, and a seed"
-        " is set by --set seed=2"
+        "recipe adapt takes no --bits, --grains, --targets, --weights, --seeds or --label-noise: it keeps the grains of"
+        " the model it adapts, and a seed is set by --set seed=2"
     )
 
 
@@ -241,7 +253,7 @@ def _has_torch() -> bool:
     return True
 
 
-def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:
+def _chosen(name: str, bits: str, settings: list[str], grains: str = "") -> Recipe:
     from difflib import get_close_matches
 
     from hashgrain.errors import TrainingError
@@ -251,13 +263,22 @@ def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:
     if name not in RECIPES:
         near = get_close_matches(name, [*RECIPES, ADAPT, PHOTO]) or [*RECIPES, ADAPT, PHOTO]
         raise TrainingError(f"no recipe {name!r}; there is {', '.join(near)}; `hashgrain recipes` lists them all")
-    recipe = change(RECIPES[name], settings)
+    if grains and bits:
+        raise TrainingError("--grains names the widths already: leave --bits out")
+    recipe = change(_with_grains(RECIPES[name], grains), settings)
     if not bits:
         return recipe
     try:
         return with_bits(recipe, [int(part) for part in bits.split(",")])
     except ValueError:
         raise TrainingError(f"--bits {bits}: whole numbers joined by commas, please") from None
+
+
+def _with_grains(recipe: Recipe, grains: str) -> Recipe:
+    """First of all changes: what others say of the recipe must fit its grains."""
+    from hashgrain.learn.own_grains import read_grains, with_grains
+
+    return with_grains(recipe, read_grains(grains)) if grains else recipe
 
 
 def _seeded(recipe: Recipe, seeds: int, run: Path, out: Path) -> list[tuple[Recipe, Path, Path]]:

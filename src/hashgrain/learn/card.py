@@ -19,7 +19,7 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str =
     """Plain facts of one run. What it is good for, and what it must not be used for, only its makers can add."""
     network = recipe.network
     grains = " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in recipe.grains.items())
-    began = network.weights or "random weights"
+    began = "random weights" if network.weights in ("", "random") else network.weights
     lines = [
         f"# Model card: {recipe.name}",
         "",

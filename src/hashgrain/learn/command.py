@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hashgrain.errors import TrainingError
+from hashgrain.learn.own_grains import with_grains
 from hashgrain.learn.recipe import Recipe, change, changeable, with_bits
 from hashgrain.learn.recipes import RECIPES
 
@@ -16,14 +17,17 @@ def command_of(recipe: Recipe, data: Mapping[str, Any], out: str) -> str:
     known = RECIPES.get(recipe.name)
     if known is None:
         return ""
-    settings = _settings(known, recipe)
     bits = list(recipe.grains.values())
     try:
+        widths = ["--bits", ",".join(map(str, bits))] if known.grains != recipe.grains else []
+        if list(known.grains) != list(recipe.grains):
+            known = with_grains(known, recipe.grains)
+            widths = ["--grains", ",".join(f"{name}:{width}" for name, width in recipe.grains.items())]
+        settings = _settings(known, recipe)
         if with_bits(change(known, settings), bits) != recipe:
             return ""
     except TrainingError:
         return ""
-    widths = ["--bits", ",".join(map(str, bits))] if known.grains != recipe.grains else []
     return joined(recipe.name, data, out, [*widths, *(part for each in settings for part in ("--set", each))])
 
 

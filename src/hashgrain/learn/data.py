@@ -107,6 +107,8 @@ def load_labelled(
     part: str | None = "train",
     unlabelled: Unlabelled = "refuse",
     only: TrainingPart | None = None,
+    every_level: bool = False,
+    targets: Sequence[str] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Labelled:
@@ -114,18 +116,21 @@ def load_labelled(
 
     Of a path of d classes, grain i of g has the first d - g + i + 1, joined by /; a path shorter than that repeats its
     coarsest. A set of labels is the set of every grain. Columns named as the grains go before both. Without grains
-    no label is asked for.
+    no label is asked for. With `every_level` a path shorter than the grains is an error, and so is a set.
+    `targets` are labels for each picture in order, of one grain, instead of those it has.
 
     Of parts, `train` takes pictures of that part and those of none; None takes all. `only` takes the training part of
     a protocol instead. Pictures that cannot be opened are left out and told of in `refused`. Pictures are read twice:
     for their hashes and labels, then to decode those the `cache` does not hold.
     """
-    keep = unlabelled == "keep" or not grains
+    keep = unlabelled == "keep" or not grains or targets is not None
     part = None if only else part
     found = _read(_of_part(place, grains, part, keep), only)
     if not found.pictures:
         raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
-    rows = _rows(found.pictures, grains, keep)
+    if every_level:
+        _check_levels(found.pictures, grains, place)
+    rows = _rows(found.pictures, grains, keep) if targets is None else _targets(targets, found, place)
     levels = _levels(rows, grains, place)  # what is wrong with labels is told before an hour of decoding
 
     def opened() -> Iterator[NDArray[np.uint8] | str]:
@@ -351,6 +356,31 @@ def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool
             in_sets = picture.labels is not None
         rows.append(row)
     return rows
+
+
+def _targets(targets: Sequence[str], found: _Found, place: str | Path) -> list[tuple[_Several, ...]]:
+    """The target of each picture that could be read."""
+    total = len(found.pictures) + len(found.left_out)
+    if len(targets) != total:
+        raise TrainingError(
+            f"{len(targets)} targets for the {total} pictures of {place}: a row each, in the same order"
+        )
+    return [((target,),) for place, target in enumerate(targets) if place not in found.left_out]
+
+
+def _check_levels(pictures: Sequence[LabelledPicture], grains: Sequence[str], place: str | Path) -> None:
+    """Every picture has a class for each grain, by its path or by columns."""
+    named, few = ", ".join(grains), "put pictures deeper, or name fewer grains"
+    for picture in pictures:
+        if picture.grains or len(grains) < 2:
+            continue
+        if picture.labels is not None:
+            raise TrainingError(f"{place} has sets of labels, which have no levels, and {named} take {len(grains)}")
+        if picture.path and len(picture.path) < len(grains):
+            raise TrainingError(
+                f"{picture.name} of {place} has {len(picture.path)} levels ({'/'.join(picture.path)}), and {named} take"
+                f" {len(grains)}: {few}"
+            )
 
 
 def _labels(picture: LabelledPicture, grains: Sequence[str], by_column: bool) -> tuple[_Several, ...]:

@@ -36,7 +36,7 @@ def notices(labelled: Labelled, held: Labelled, grains: Sequence[str], place: Pa
 
 def unused_levels(depth: int, grains: Sequence[str]) -> str:
     """Which levels of the labels no grain learns, where there are more levels than grains."""
-    if not grains or depth <= len(grains):
+    if len(grains) < 2 or depth <= len(grains):  # a recipe of one grain is chosen for one level
         return ""
     unused = depth - len(grains)
     levels = "level 1" if unused == 1 else f"levels 1 to {unused}"

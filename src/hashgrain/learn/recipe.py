@@ -29,7 +29,7 @@ class Phase:
 @dataclass(frozen=True)
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
-    weights: str = ""  # to begin with: a .safetensors file, or "hub" where there is a network; none: at random
+    weights: str = ""  # to begin with: a .safetensors file, "hub" where there is a network, or "random", as none is
     trained: Trained = "all"  # head: the backbone stays, its features are kept
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
@@ -49,6 +49,7 @@ class Aim:
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
     similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
+    targets: str = ""  # an .npy file with a code of zeros and ones for each picture, instead of labels
     classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
     classifier_smoothing: float = 0.0  # the part of its targets that all classes share
     soft_targets: float = 0.0  # of it too: a temperature, at which classes like the label get some of its share
@@ -114,6 +115,7 @@ class Recipe:
     cached_views: int = 1  # of each picture, where features are computed once: the first is the picture as it is
     sampling: Sampling = "shuffled"
     same_labels: bool = False  # every labelled grain has those of the finest
+    every_level: bool = False  # every labelled grain has a level of its own; else the coarsest may serve several
     pruned: float = 0.0  # share of the inner channels of residual blocks that are taken out at the end, and
     pruned_epochs: float = 4.0  # for how long the rest is trained on
     hasher: str = ""  # of hashgrain.hashers, fitted on the features: no gradient, no epochs
@@ -204,6 +206,8 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
     if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
         yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
+    if aim.targets and (aim.loss != "code_regression" or len(recipe.labelled) != 1):
+        yield "targets are what one grain regresses to: --recipe label-codes, or another with one grain"
     if aim.pseudo_labels and recipe.sampling != "shuffled":
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):

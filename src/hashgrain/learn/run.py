@@ -19,6 +19,7 @@ from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
 from hashgrain.learn.backbones.lora import merge_lora
 from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
+from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weights_for
 from hashgrain.learn.card import write_card
 from hashgrain.learn.data import Labelled, load_labelled
 from hashgrain.learn.export import calibrated, export, parity_of, to_onnx
@@ -33,9 +34,10 @@ from hashgrain.learn.part import TrainingPart, check_labels
 from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Phase, Recipe
 from hashgrain.learn.splits import hold_out, mislabel
+from hashgrain.learn.targets import bits_right, names_of, read_targets
 from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
-from hashgrain.learn.validation import outputs_of, validate
+from hashgrain.learn.validation import distance_correlation, outputs_of, validate
 
 Say = Callable[[str], None]
 IMPORTANCE_FROM = 512  # pictures that tell which channels matter
@@ -57,12 +59,16 @@ def train_bundle(
         say = _silent
     check_writable(out)
     check_labels(part, bool(recipe.labelled), recipe.name)
+    check_begins(recipe)
+    if told := begins_told(recipe):
+        say(told)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
     with process.main_process_first():  # the others find what it decoded
         training, held, facts = _pictures(recipe, data, run, say, part)
     if part and process.is_main_process:
         say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
+    facts |= begins_facts(recipe)
     if recipe.hasher:
         bundle, parity = _hashed(recipe, backbone, training, held, run, say), "its bits are the hasher's"
         facts["validation"] = validate(Encoder(bundle).outputs(held.inputs), held, recipe.grains)
@@ -72,6 +78,13 @@ def train_bundle(
             return None
         facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
         bundle, parity = _exported(recipe, network, held, facts)
+    if not recipe.labelled:
+        facts["validation"]["distance correlation"] = distance_correlation(
+            *Encoder(bundle).outputs_and_features(held.inputs)
+        )
+    if recipe.aim.targets:
+        bundle = dataclasses.replace(bundle, labels={})  # a target is no class that anybody asks for
+        facts["validation"] |= _bits_right(bundle, held)
     seen = Seen.of(training.contents.tolist()).described()
     bundle = dataclasses.replace(bundle, training={**bundle.training, **facts, KEY: seen})
     bundle.write(out)
@@ -121,7 +134,7 @@ def build_backbone(recipe: Recipe) -> Backbone:
     return build(
         how.backbone,
         size=recipe.size,
-        weights=how.weights,
+        weights=weights_for(recipe),
         channels=how.channels,
         blocks=how.blocks,
         width=how.width,
@@ -168,6 +181,8 @@ def _pictures(
         grains,
         unlabelled="keep" if recipe.aim.pseudo_labels else "refuse",
         only=part,
+        every_level=recipe.every_level,
+        targets=_targets(recipe),
         cache=run / "pictures",
     )
     if recipe.same_labels:
@@ -175,8 +190,9 @@ def _pictures(
         labelled = dataclasses.replace(labelled, levels=dict.fromkeys(recipe.labelled, labels))
     for name in labelled.refused:
         say(f"refused: {name}")
-    training, held = hold_out(labelled, recipe.held_out)
-    for notice in notices(labelled, held, grains, data):
+    _tell_of_targets(recipe, labelled, data, say)
+    training, held = hold_out(labelled, recipe.held_out, share=bool(recipe.aim.targets))
+    for notice in () if recipe.aim.targets else notices(labelled, held, grains, data):
         say(f"warning: {notice}")
     if len(held) < 2:
         raise TrainingError(
@@ -205,6 +221,29 @@ def _pictures(
         "torch": torch.__version__.partition("+")[0],
     }
     return training, held, facts
+
+
+def _targets(recipe: Recipe) -> list[str] | None:
+    if not recipe.aim.targets:
+        return None
+    return names_of(read_targets(recipe.aim.targets, recipe.grains.bits))
+
+
+def _tell_of_targets(recipe: Recipe, labelled: Labelled, data: Path, say: Say) -> None:
+    """Zeros and ones that were meant as target codes look like sets of labels."""
+    if recipe.aim.loss != "code_regression" or recipe.aim.targets:
+        return
+    for labels in labelled.levels.values():
+        if not labels.single and recipe.grains.bits // 2 < len(labels.names) <= recipe.grains.bits:
+            say(
+                f"warning: the labels of {data} are read as sets of {len(labels.names)} labels; if they are target"
+                " codes, a row of bits for each picture: --targets labels.npy"
+            )
+
+
+def _bits_right(bundle: Bundle, held: Labelled) -> dict[str, float]:
+    (labels,) = held.levels.values()
+    return {"bits right": bits_right(Encoder(bundle).outputs(held.inputs), labels.names, labels.only())}
 
 
 def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say) -> Bundle:

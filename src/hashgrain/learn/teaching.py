@@ -17,6 +17,7 @@ from hashgrain.learn.hierarchy import parents_of
 from hashgrain.learn.knowledge import semantic_centres, similarities_of_classes
 from hashgrain.learn.onnx_torch import read_graph, run_graph
 from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.targets import codes_of
 
 
 class Teacher:
@@ -54,6 +55,8 @@ def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, T
     """(classes, bits) of -1 and +1 at each labelled grain; where classes have one parent, beginning with its centre."""
     grains = list(recipe.labelled)
     bits = [recipe.grains[grain] for grain in grains]
+    if recipe.aim.targets:
+        return {grain: codes_of(levels[grain].names) for grain in grains}
     if recipe.aim.semantic_centres:
         if len(grains) != 1:
             raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")

@@ -16,6 +16,7 @@ from hashgrain.evaluate import Paths, Sets, average_precision, code_health, most
 from hashgrain.learn.data import GrainLabels, Labelled
 
 QUERIES = 2_000  # of the held-out pictures at most; the others are searched
+PAIRED = 1_000  # of them, each with each, for the correlation of distances
 COLLAPSED = 0.2  # of a bit's entropy on average: below it most pictures have the same code
 Outputs = NDArray[np.float32]
 
@@ -71,6 +72,19 @@ def validate(outputs: Outputs, held: Labelled, grains: Grains) -> dict[str, floa
             found[f"{grain} mAP at most"] = most
     health = code_health(codes)[grains.finest]
     return found | {"entropy": round(health.mean_entropy, 4), "dead bits": health.dead_bits}
+
+
+def distance_correlation(outputs: Outputs, features: Outputs) -> float:
+    """How well distances of codes follow those of features, over all pairs: 1 where they grow together."""
+    some = np.random.default_rng(0).permutation(len(outputs))[:PAIRED]
+    bits, seen = np.where(outputs[some] >= 0, 1.0, -1.0), features[some].astype(np.float64)
+    apart = bits.shape[1] - bits @ bits.T
+    squares = (seen**2).sum(axis=1)
+    far = np.sqrt(np.maximum(0, squares[:, None] + squares - 2 * seen @ seen.T))
+    once = np.triu_indices(len(some), 1)
+    if len(once[0]) < 2 or not np.ptp(apart[once]) or not np.ptp(far[once]):
+        return 0.0
+    return round(float(np.corrcoef(apart[once], far[once])[0, 1]), 4)
 
 
 def score(found: Mapping[str, float]) -> float:

@@ -233,14 +233,20 @@ class Library:
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        stages: Sequence[tuple[str, int | float]] | None = None,
+        separate: bool = False,
     ) -> list[Hit]:
         """The nearest pictures, exactly: by distance at `grain`, then over the whole code, then id.
 
         `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out
         of its own answer). `where` keeps the items a filter holds for; `within` those at most so far away.
         With `text`, what pictures show in words, alone or beside a picture: by how well their codes agree.
+        `stages` are shortlists that are taken first, coarse to fine: [("kind", 1000)] orders by `grain` the 1,000
+        items nearest at kind, and those tied with the last; [("kind", 0.99)] as many as hold 99 % of the k nearest of
+        a sample of items. With `separate`, grains are codes of their own: each is compared by the bits that it adds.
         """
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
+        options |= {"stages": stages, "separate": separate}
         return self.explain(query, text=text, max_pixels=max_pixels, **options).hits
 
     def explain(
@@ -254,12 +260,13 @@ class Library:
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        stages: Sequence[tuple[str, int | float]] | None = None,
+        separate: bool = False,
     ) -> Explained:
         """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
         if query is None and text is None:
             raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
-        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
-        self.grains.width(question.grain)
+        question = self._question(k, grain, where, within, threads, stages, separate)
         itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
         clock = Clock()
         words = None if text is None else self.words(text)
@@ -270,8 +277,12 @@ class Library:
             if code is None and query is not None:
                 code = self._stored(snapshot, int(query))
             if words is not None:
+                if question.stages or question.separate:
+                    raise QueryError("a text is asked of all pictures at once, without stages and separate codes")
                 return (words if code is None else words.beside(code)).ask(snapshot, question, clock, itself)
             assert code is not None
+            if question.stages or question.separate:
+                return self._in_stages(snapshot, code, question, clock, itself)
             more = int(itself is not None)
             (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
             told = hits(snapshot, code, found, question, self.bundle, itself)
@@ -289,16 +300,20 @@ class Library:
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        stages: Sequence[tuple[str, int | float]] | None = None,
+        separate: bool = False,
     ) -> list[list[Hit]]:
         """An answer for each query, in order, at a fraction of the cost of asking one by one.
 
         Queries are pictures or codes, as for `search`; the first that cannot be used is an error.
         """
-        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
+        question = self._question(k, grain, where, within, threads, stages, separate)
         codes = [self._code_of(query, max_pixels) for query in queries]
         if not codes:
             return []
         with self.store.snapshot() as snapshot:
+            if question.stages or question.separate:
+                return [self._in_stages(snapshot, code, question, Clock()).hits for code in codes]
             found = ask(snapshot, self.indexes.ready(snapshot), Codes.concatenate(codes), question, Clock())
             pairs = zip(codes, found, strict=True)
             return [hits(snapshot, code, each, question, self.bundle) for code, each in pairs]
@@ -415,6 +430,33 @@ class Library:
             "unreadable files": len(self.store.refusals()),
             "kept out": len(self.store.exclusions()),
         }
+
+    def _question(
+        self,
+        k: int | None,
+        grain: str | None,
+        where: str | Mapping[str, Any] | None,
+        within: int | None,
+        threads: int | None,
+        stages: Sequence[tuple[str, int | float]] | None,
+        separate: bool,
+    ) -> Question:
+        grain = grain or self.grains.finest
+        self.grains.width(grain)
+        if not stages:
+            return Question(check_k(k), grain, where, within, threads, (), separate)
+        from hashgrain.search.stages import check_stages
+
+        return Question(
+            check_k(k), grain, where, within, threads, check_stages(stages, grain, self.grains, separate), separate
+        )
+
+    def _in_stages(
+        self, snapshot: Snapshot, code: Codes, question: Question, clock: Clock, itself: int | None = None
+    ) -> Explained:
+        from hashgrain.library.staging import ask_in_stages
+
+        return ask_in_stages(snapshot, self.indexes.ready(snapshot), code, question, self.bundle, clock, itself)
 
     def _code_of(self, query: Any, max_pixels: int) -> Codes:
         if isinstance(query, Codes):
