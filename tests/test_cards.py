@@ -87,7 +87,8 @@ def command_on(card: Path) -> str:
 
 def test_the_command_of_a_card_rebuilds_the_same_digest(hashgrain: Run, tmp_path: Path) -> None:
     draw_folder(tmp_path / "pictures", each=8)
-    settings = ("epochs=2", "size=32", "batch=16", "held_out=2", "learning_rate=0.004", "seed=5", "loss=dpn")
+    network = ("trained=head", "backbone=bundle:small", "hidden=32")
+    settings = (*network, "epochs=2", "batch=16", "held_out=2", "learning_rate=0.004", "seed=5", "loss=dpn")
     sets = [part for setting in settings for part in ("--set", setting)]
     options = "--data pictures --out my-model --recipe csq --protocol folder --bits 16"
     trained = hashgrain("train", *options.split(), *sets)
