@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
-from hashgrain.codes import Grains
+from hashgrain.codes import Codes, Grains
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data import GrainLabels, Labelled
+from hashgrain.learn.export import calibrate, missing_words, strangers_wanted
 from hashgrain.learn.notices import notices, under_two_classes, unused_levels
 from hashgrain.learn.validation import QUERIES, validate
 
@@ -83,3 +84,28 @@ def test_levels_that_teach_nothing_are_told() -> None:
     assert "kind learns level 2, thing learns level 3; level 1, the coarsest, teaches nothing" in told
     assert "b learns level 4; levels 1 to 2, the coarsest, teach nothing" in unused_levels(4, ["a", "b"])
     assert unused_levels(4, ["thing"]) == ""
+
+
+def test_a_word_is_said_only_where_enough_pairs_say_how_often_it_is_wrong() -> None:
+    def words(each: int, classes: int, strangers: int = 0) -> dict[str, int]:
+        held = labelled([i // each for i in range(each * classes)])
+        codes = Codes.from_outputs(perfect(held), GRAINS)
+        others = np.random.default_rng(1).normal(size=(strangers, 64)).astype(np.float32)
+        told = calibrate(codes, held, Codes.from_outputs(others, GRAINS) if strangers else None)
+        missing = [line.split("*")[1] for line in missing_words(told, held, GRAINS)]
+        assert missing == [word for word in ("same", "near", "related") if word not in told]
+        return {word: threshold.distance for word, threshold in told.items()}
+
+    assert words(5, 3) == {}  # 75 pairs of different classes
+    assert set(words(5, 5)) == {"related"}  # 250
+    assert set(words(20, 5)) == {"near", "related"}  # 4,000 and 4,950 in all
+    assert set(words(20, 5, strangers=2_951)) == {"same", "near", "related"}  # and 295,100 across: 300,000 with those
+    assert set(words(20, 5, strangers=2_950)) == {"near", "related"}
+
+
+def test_as_many_pictures_learned_from_are_encoded_as_it_takes_and_no_more() -> None:
+    assert strangers_wanted(100, 5_000) == 0  # 2,951 are more than are worth it
+    assert strangers_wanted(200, 5_000) == 1_401
+    assert strangers_wanted(200, 1_000) == 0  # there are too few: no use
+    assert strangers_wanted(800, 5_000) == 0  # enough by themselves
+    assert strangers_wanted(0, 5_000) == 0

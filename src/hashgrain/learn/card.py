@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,15 @@ from hashgrain.learn.command import command_of
 from hashgrain.learn.recipe import Recipe
 
 
-def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str) -> None:
-    write_atomically(path, model_card(recipe, facts, parity, path.parent.name).encode("utf-8", "backslashreplace"))
+def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str, reasons: Sequence[str] = ()) -> None:
+    """`reasons` say why a plain word is never told."""
+    text = model_card(recipe, facts, parity, path.parent.name, reasons)
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str = "") -> str:
+def model_card(
+    recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str = "", reasons: Sequence[str] = ()
+) -> str:
     """Plain facts of one run. What it is good for, and what it must not be used for, only its makers can add."""
     network = recipe.network
     grains = " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in recipe.grains.items())
@@ -54,7 +58,8 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str =
             "|---|---|",
             *(f"| {name} | {value:g} |" for name, value in facts["validation"].items()),
         ]
-    return "\n".join([*lines, "", "## Limits", "", LIMITS, ""])
+    why = [f"- {reason[:1].upper()}{reason[1:]}." for reason in reasons]
+    return "\n".join([*lines, "", "## Limits", "", LIMITS, *([""] if why else []), *why, ""])
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -98,5 +103,6 @@ KEPT_OUT = (
 )
 LIMITS = (
     "Measured on pictures like those it was trained on. On others the codes mean less. The words *same*, *near* and"
-    " *related* were calibrated on the pictures kept out. It is no lock, and must not be used to identify people."
+    " *related* are told as far as pictures kept out say how often they are wrong. It is no lock, and must not be used"
+    " to identify people."
 )

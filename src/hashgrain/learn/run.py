@@ -22,7 +22,7 @@ from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
 from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weights_for
 from hashgrain.learn.card import write_card
 from hashgrain.learn.data import Labelled, load_labelled
-from hashgrain.learn.export import calibrated, export, parity_of, to_onnx
+from hashgrain.learn.export import calibrated, export, missing_words, parity_of, to_onnx
 from hashgrain.learn.graph_heads import with_hasher
 from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
 from hashgrain.learn.inputs import Pictures
@@ -77,7 +77,7 @@ def train_bundle(
         if not process.is_main_process:
             return None
         facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
-        bundle, parity = _exported(recipe, network, held, facts)
+        bundle, parity = _exported(recipe, network, training, held, facts)
     if not recipe.labelled:
         facts["validation"]["distance correlation"] = distance_correlation(
             *Encoder(bundle).outputs_and_features(held.inputs)
@@ -88,7 +88,10 @@ def train_bundle(
     seen = Seen.of(training.contents.tolist()).described()
     bundle = dataclasses.replace(bundle, training={**bundle.training, **facts, KEY: seen})
     bundle.write(out)
-    write_card(out / "card.md", recipe, facts, parity)
+    reasons = missing_words(bundle.words, held, recipe.grains)
+    write_card(out / "card.md", recipe, facts, parity, reasons)
+    for reason in reasons:
+        say(reason)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
@@ -258,10 +261,13 @@ def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labell
     else:
         bare = HashNetwork(backbone, HashHead(backbone.width, 1)).eval()
         graph = Bundle(recipe.name, to_onnx(bare, recipe.size), recipe.grains, (recipe.size, recipe.size))
-    return calibrated(with_hasher(graph, hasher, recipe.grains, recipe.name, held.inputs[:64]), held)
+    made = with_hasher(graph, hasher, recipe.grains, recipe.name, held.inputs[:64])
+    return calibrated(made, held, training.inputs)
 
 
-def _exported(recipe: Recipe, network: HashNetwork, held: Labelled, facts: dict[str, Any]) -> tuple[Bundle, str]:
+def _exported(
+    recipe: Recipe, network: HashNetwork, training: Labelled, held: Labelled, facts: dict[str, Any]
+) -> tuple[Bundle, str]:
     """From torch; or, where the backbone is a graph already, that graph with the trained head behind it."""
     if isinstance(network.backbone, OnnxBackbone):
         assert isinstance(network.head, HashHead)
@@ -270,8 +276,8 @@ def _exported(recipe: Recipe, network: HashNetwork, held: Labelled, facts: dict[
             _graph_of(recipe, network.backbone), last, recipe.grains, recipe.name, held.inputs[:64], dense=dense
         )
         bundle = dataclasses.replace(made, training={**made.training, **facts})
-        return calibrated(bundle, held), str(parity_of(network, bundle, held.inputs))
-    bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, held, facts)
+        return calibrated(bundle, held, training.inputs), str(parity_of(network, bundle, held.inputs))
+    bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, held, facts, training.inputs)
     return bundle, str(parity)
 
 
