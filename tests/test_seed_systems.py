@@ -16,8 +16,11 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder, Library  # noqa: E402
+from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
+from hashgrain.learn.data import load_labelled  # noqa: E402
 from hashgrain.learn.network import HashHead  # noqa: E402
+from hashgrain.learn.objective import Objective  # noqa: E402
 from hashgrain.learn.recipe import change  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
 from hashgrain.learn.run import build_backbone, build_head  # noqa: E402
@@ -167,3 +170,36 @@ def test_alexnet_has_its_embedding_layer_and_all_of_it_learns() -> None:
     first = next(backbone.parameters())
     assert first.grad is not None
     assert float(first.grad.abs().max()) > 0
+
+
+def test_separate_codes_are_taught_measured_and_searched_by_their_own_bits(drawn: Path, here: Path) -> None:
+    done = train(drawn, "coarse-fine", "separate=yes", "epochs=12", "learning_rate=0.01")
+    assert done.exit_code == 0, done.output
+    assert "search --coarse-to-fine --separate" in done.stderr
+    assert hashgrain("add", "some.hg", drawn, "--model", "model", "-q").exit_code == 0
+    asked = ("search", "some.hg", "--id", 1, "-k", 5, "--coarse-to-fine", "--separate", "--shortlist", 20, "--json")
+    hits = json.loads(hashgrain(*asked).stdout)
+    assert right_of(hits, 2) > 0.7
+    assert all(hit["distance"] == hit["distances"]["thing"] - hit["distances"]["kind"] for hit in hits)
+
+
+def test_the_loss_of_a_separate_code_sees_its_own_bits_alone(drawn: Path) -> None:
+    data = load_labelled(drawn, 32, ["kind", "thing"])
+    recipe = change(RECIPES["coarse-fine"], ["separate=yes"])
+    objective = Objective(recipe, data.levels, 4)
+    outputs = torch.randn(6, 48, generator=torch.Generator().manual_seed(0))
+    truths = {grain: torch.from_numpy(labels.hot(np.arange(6) * 9)) for grain, labels in data.levels.items()}
+    _, parts = objective(outputs, torch.zeros(6, 4), truths)
+    other = torch.cat([outputs[:, :16].flip(0), outputs[:, 16:]], dim=1)
+    _, after = objective(other, torch.zeros(6, 4), truths)
+    assert float(after["thing"]) == float(parts["thing"])
+    assert float(after["kind"]) != float(parts["kind"])
+    fine = objective.losses["thing"]
+    expected = (torch.sigmoid(outputs[:, 16:]) - truths["thing"] @ fine.codes).square().mean()
+    assert float(parts["thing"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_separate_codes_do_not_go_with_what_binds_prefixes() -> None:
+    for recipe, change_ in (("coarse-fine", "cascade_weight=1"), ("coarse-fine", "nesting=even"), ("default", "")):
+        with pytest.raises(TrainingError, match="separate codes are of recipes without"):
+            change(RECIPES[recipe], [each for each in (change_, "separate=yes") if each])

@@ -36,7 +36,7 @@ from hashgrain.evaluate.labels import Labels
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.outside import OutsideCodes
 from hashgrain.evaluate.overlap import Overlap
-from hashgrain.evaluate.protocols import CROPPED, PROTOCOLS, Protocol, protocol
+from hashgrain.evaluate.protocols import CROPPED, Protocol, about, protocol
 from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
 from hashgrain.evaluate.splitting import Pool, pool_of, read_pool, split
 from hashgrain.labelled import labelled_pictures
@@ -99,15 +99,8 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
             *_lost(rows),
         ]
         warnings = [*manifest.warnings, *notes]
-        about = PROTOCOLS[name].about if name in PROTOCOLS else ""
-        result = Result(
-            described_protocol(manifest, about),
-            rows,
-            warnings,
-            now(),
-            made_by=made_by,
-            learned_from=overlap,
-        )
+        facts = described_protocol(manifest, about(name))
+        result = Result(facts, rows, warnings, now(), made_by=made_by, learned_from=overlap)
         own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"][-1]
         outputs, grains = described.outputs[:, : own.bits], Grains(look=widths[-1])
         queries, database = (

@@ -15,7 +15,7 @@ from typing import Any
 
 from hashgrain.errors import EvaluationError, TrainingError
 from hashgrain.evaluate.manifest import Manifest
-from hashgrain.evaluate.protocols import PROTOCOLS, protocol
+from hashgrain.evaluate.protocols import expanded, protocol
 from hashgrain.evaluate.splitting import classes_of, openable_pool, split
 from hashgrain.labelled import LabelledPicture, labelled_pictures
 
@@ -130,8 +130,13 @@ def training_part(data: Path, name: str, manifest: Path | None, seed: int, say: 
 
 def check_labels(part: TrainingPart | None, uses_labels: bool, recipe: str) -> None:
     """Some protocols are for methods without labels: figures of others are not comparable with those published."""
-    known = PROTOCOLS.get(str(part.manifest.rules["protocol"])) if part else None
-    if known and known.unlabelled and uses_labels:
+    if part is None or not uses_labels:
+        return
+    try:
+        known = protocol(str(part.manifest.rules["protocol"]))
+    except EvaluationError:  # one of somebody else's, in a file
+        return
+    if known.unlabelled:
         raise TrainingError(
             f"protocol {known.name} is for methods that learn from no label, and recipe {recipe} learns from labels:"
             " take a recipe without labels, or another protocol (hashgrain protocols)"
@@ -139,7 +144,7 @@ def check_labels(part: TrainingPart | None, uses_labels: bool, recipe: str) -> N
 
 
 def _drawn(data: Path, name: str, seed: int, say: Say) -> Manifest:
-    chosen = protocol(name)
+    chosen = protocol(expanded(name)[0])  # those of one base learn from the same pictures, whatever asks
     say(f"reading the pictures of {data} to draw {name}, seed {seed}")
     pool, refused = openable_pool(labelled_pictures(data))
     if refused:

@@ -30,6 +30,9 @@ class Phase:
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
     weights: str = ""  # to begin with: a .safetensors file, "hub" where there is a network, or "random", as none is
+    mean: str = ""  # of the colors, where weights or an ONNX file were trained with others than their own: 0.5,0.5,0.5
+    std: str = ""  # of these
+    layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it
     trained: Trained = "all"  # head: the backbone stays, its features are kept
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
@@ -46,6 +49,7 @@ class Aim:
 
     loss: str  # of `hashgrain.learn.losses.LOSSES`; at every labelled grain, with that grain's own labels
     settings: Mapping[str, float] = field(default_factory=dict)  # of the loss
+    separate: bool = False  # each grain's loss sees the bits that the grain adds, not the prefix
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
     similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
@@ -206,6 +210,8 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
     if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
         yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
+    if aim.separate and (recipe.tuning or aim.nesting != "sum" or aim.cascade_weight):
+        yield "separate codes are of recipes without a last step, with nesting=sum and cascade_weight=0"
     if aim.targets and (aim.loss != "code_regression" or len(recipe.labelled) != 1):
         yield "targets are what one grain regresses to: --recipe label-codes, or another with one grain"
     if aim.pseudo_labels and recipe.sampling != "shuffled":

@@ -196,7 +196,7 @@ METHODS = (
         "no labels: distances of codes follow distances of the features of a model you have (after BRE, 2009)",
         grains=Grains(look=64),
         labelled=(),
-        # On 4,000 pictures kept features correlate .74 with such codes, .61 with ITQ's; making bits more even costs.
+        # Neither balanced bits nor quantization: both cost correlation with the features.
         aim=Aim("feature_distances"),
         schedule=Schedule((Phase(60, 64),), batch=512, learning_rate=1e-3, weight_decay=1e-3),
         network=Network("bundle:small", trained="head", normalise=False),

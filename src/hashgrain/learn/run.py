@@ -22,6 +22,7 @@ from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
 from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weights_for
 from hashgrain.learn.card import write_card
 from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.encoders.preprocessing import typed_colors
 from hashgrain.learn.export import calibrated, export, missing_words, parity_of, to_onnx
 from hashgrain.learn.graph_heads import with_hasher
 from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
@@ -76,7 +77,8 @@ def train_bundle(
         network = train_network(recipe, backbone, training, held, run, say, checkpoint_seconds)
         if not process.is_main_process:
             return None
-        facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
+        outputs = outputs_of(network, held.inputs, recipe.size)[0]
+        facts["validation"] = validate(outputs, held, recipe.grains, separate=recipe.aim.separate)
         bundle, parity = _exported(recipe, network, training, held, facts)
     if not recipe.labelled:
         facts["validation"]["distance correlation"] = distance_correlation(
@@ -93,6 +95,8 @@ def train_bundle(
     for reason in reasons:
         say(reason)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
+    if recipe.aim.separate:
+        say("its grains are codes of their own: hashgrain search --coarse-to-fine --separate")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
@@ -142,6 +146,9 @@ def build_backbone(recipe: Recipe) -> Backbone:
         blocks=how.blocks,
         width=how.width,
         depths=depths,
+        mean=typed_colors(how.mean, "mean") if how.mean else None,
+        std=typed_colors(how.std, "std") if how.std else None,
+        layout=how.layout,
     )
 
 

@@ -51,6 +51,11 @@ class Teacher:
         return run_graph(self.graph, views.permute(0, 2, 3, 1) * 255).float()
 
 
+def begin_of(widths: Mapping[str, int]) -> dict[str, int]:
+    """Where the bits begin that each grain adds to the one before it."""
+    return dict(zip(widths, [0, *widths.values()], strict=False))
+
+
 def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, Tensor]:
     """(classes, bits) of -1 and +1 at each labelled grain; where classes have one parent, beginning with its centre."""
     grains = list(recipe.labelled)
@@ -62,6 +67,12 @@ def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, T
             raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")
         likeness = similarities_of_classes(levels[grains[0]].names, recipe.aim.similarity)
         return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed).tensor()}
+    if recipe.aim.separate:
+        begins = begin_of(recipe.grains)
+        return {
+            grain: class_centres(len(levels[grain].names), recipe.grains[grain] - begins[grain], recipe.seed).tensor()
+            for grain in grains
+        }
     nested = all(levels[grain].single for grain in grains)
     parents = list(parents_of({grain: levels[grain] for grain in grains}).values()) if nested else []
     if not nested or any((parent < 0).any() for parent in parents):

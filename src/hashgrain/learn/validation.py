@@ -51,17 +51,19 @@ def relevance(labels: GrainLabels) -> Paths | Sets:
     return sets_of([row[row >= 0].tolist() for row in labels.ids], len(labels.names))
 
 
-def validate(outputs: Outputs, held: Labelled, grains: Grains) -> dict[str, float]:
+def validate(outputs: Outputs, held: Labelled, grains: Grains, *, separate: bool = False) -> dict[str, float]:
     """Expected precision among the 10 nearest and mAP at each labelled grain, beside the most that they can be where
-    too few pictures are kept out, and the health of the bits."""
+    too few pictures are kept out, and the health of the bits. Of `separate` codes, by the bits that a grain adds."""
     if len(held) < 2:
         return {}
     codes = Codes.from_outputs(outputs, grains)
     chosen = np.random.default_rng(0).permutation(len(held))
     queries, database = np.split(chosen, [min(QUERIES, len(held) // 2)])
     found: dict[str, float] = {}
+    begins = dict(zip(grains, [0, *grains.values()] if separate else [0] * len(grains), strict=False))
     for grain, labels in held.levels.items():
-        prefix, truth = codes.at(grain), relevance(labels)
+        own = outputs[:, begins[grain] : grains[grain]]
+        prefix, truth = Codes.from_outputs(own, Grains({grain: own.shape[1]})), relevance(labels)
         counts = tally(prefix[queries], prefix[database], truth[queries], truth[database])
         found[f"{grain} P@10"] = round(float(precision(counts, 10).mean()), 4)
         most = round(float(most_precision(counts, 10).mean()), 4)
