@@ -128,10 +128,9 @@ def test_another_loss_leaves_the_settings_of_the_one_before_behind() -> None:
     assert change(RECIPES["default"], ["loss=csq"]).aim.settings.keys() <= settings_of("csq").keys()
 
 
-def test_a_setting_given_twice_is_refused() -> None:
-    with pytest.raises(TrainingError, match="seed is set twice, to 3 and to 4"):
-        change(RECIPES["csq"], ["seed=3", "epochs=1", "seed=4"])
-    assert change(RECIPES["csq"], ["seed=3", "seed=3"]).seed == 3
+def test_of_a_setting_given_twice_the_later_one_counts() -> None:
+    assert change(RECIPES["csq"], ["seed=3", "epochs=1", "seed=4"]) == change(RECIPES["csq"], ["epochs=1", "seed=4"])
+    assert change(RECIPES["csq"], ["size=96", "size=48"]) == change(RECIPES["csq"], ["size=48"])
 
 
 def test_no_setting_has_two_meanings() -> None:

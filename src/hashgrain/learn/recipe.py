@@ -240,15 +240,14 @@ def with_bits(recipe: Recipe, bits: Sequence[int]) -> Recipe:
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """A recipe with some of its values changed: `["seed=3", "learning_rate=0.001", "margin=0.2"]`, in any order.
 
-    A name is looked for among the settings of the loss that the recipe then has, in the recipe, and in its parts.
+    Of a name that is given twice the later value counts. A name is looked for among the settings of the loss that the
+    recipe then has, in the recipe, and in its parts.
     """
     texts: dict[str, tuple[str, str]] = {}  # of each name: its value as text, and the setting as it was given
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise TrainingError(f"--set {setting}: it takes NAME=VALUE")
-        if texts.get(name, (text,))[0] != text:
-            raise TrainingError(f"--set {setting}: {name} is set twice, to {texts[name][0]} and to {text}; set it once")
         texts[name] = text, setting
     return _changed(recipe, texts)
 
