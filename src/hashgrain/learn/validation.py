@@ -17,6 +17,7 @@ from hashgrain.learn.data import GrainLabels, Labelled
 
 QUERIES = 2_000  # of the held-out pictures at most; the others are searched
 PAIRED = 1_000  # of them, each with each, for the correlation of distances
+AT_MOST = " at most"  # what perfect codes would reach
 COLLAPSED = 0.2  # of a bit's entropy on average: below it most pictures have the same code
 Outputs = NDArray[np.float32]
 
@@ -68,10 +69,10 @@ def validate(outputs: Outputs, held: Labelled, grains: Grains, *, separate: bool
         found[f"{grain} P@10"] = round(float(precision(counts, 10).mean()), 4)
         most = round(float(most_precision(counts, 10).mean()), 4)
         if most < 1:  # few pictures of each class are kept out
-            found[f"{grain} P@10 at most"] = most
+            found[f"{grain} P@10{AT_MOST}"] = most
         found[f"{grain} mAP"] = round(float(average_precision(counts).mean()), 4)
         if (most := round(float((counts.relevant > 0).mean()), 4)) < 1:  # some have nothing to find
-            found[f"{grain} mAP at most"] = most
+            found[f"{grain} mAP{AT_MOST}"] = most
     health = code_health(codes)[grains.finest]
     return found | {"entropy": round(health.mean_entropy, 4), "dead bits": health.dead_bits}
 
