@@ -39,9 +39,8 @@ def main() -> None:
     known = bits_of(photos)
     edits = [bits_of([change(photo) for photo in photos[:EDITED]]) for change in MILD.values()]
     apart = np.concatenate([(edit != known[:EDITED]).sum(axis=1) for edit in edits])
-    print(
-        f"{len(apart)} edits: median {np.median(apart):g} of {known.shape[1]} bits differ, {(apart == 0).mean():.1%} none"
-    )
+    median, none = np.median(apart), (apart == 0).mean()
+    print(f"{len(apart)} edits: median {median:g} of {known.shape[1]} bits differ, of {none:.1%} none")
     for width in BANDS:
         found = np.mean([np.diagonal(bands_equal(edit, known[:EDITED], width)).mean() for edit in edits])
         others = bands_equal(known, known, width) & ~np.eye(len(known), dtype=np.bool_)
