@@ -35,7 +35,7 @@ from hashgrain.evaluate.described import Described, describe
 from hashgrain.evaluate.labels import Labels
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.outside import OutsideCodes
-from hashgrain.evaluate.protocols import CROPPED, PROTOCOLS, Protocol, protocol
+from hashgrain.evaluate.protocols import CROPPED, Protocol, about, protocol
 from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
 from hashgrain.evaluate.splitting import Pool, pool_of, read_pool, split
 from hashgrain.labelled import labelled_pictures
@@ -87,8 +87,7 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
         rows = list(_rows(encoder, described, manifest, at, widths, plan, known, say))
         notes = [*_learnt_from(seen, manifest), *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
         warnings = [*manifest.warnings, *notes]
-        about = PROTOCOLS[name].about if name in PROTOCOLS else ""
-        result = Result(described_protocol(manifest, about), rows, warnings, now(), made_by=made_by)
+        result = Result(described_protocol(manifest, about(name)), rows, warnings, now(), made_by=made_by)
         own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"][-1]
         outputs, grains = described.outputs[:, : own.bits], Grains(look=widths[-1])
         queries, database = (

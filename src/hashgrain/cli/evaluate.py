@@ -58,6 +58,7 @@ def evaluate(
     from hashgrain.apps.evaluation import Plan
     from hashgrain.errors import EvaluationError
     from hashgrain.evaluate.outside import is_codes
+    from hashgrain.evaluate.protocols import expanded
     from hashgrain.evaluate.results import Result
 
     if is_codes(Path(target)):
@@ -71,7 +72,7 @@ def evaluate(
         raise EvaluationError("a --manifest is of one protocol already: give one or the other")
     else:
         plan = Plan(
-            protocols=protocol or ["folder"],
+            protocols=[each for name in protocol or ["folder"] for each in expanded(name)],
             seeds=_numbers(seeds, "--seeds", int),
             manifest=manifest,
             widths=_numbers(bits, "--bits", int),

@@ -38,6 +38,13 @@ def search(
         typer.Argument(metavar="QUERY", help="A picture, or a folder of them; - reads a picture from stdin."),
     ] = None,
     item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", metavar="ITEM", help="Ask with the code of an item: its path or id."),
+    ] = None,
+    codes: Annotated[
+        Path | None, typer.Option("--codes", help="Ask with each code of a .npy, .hgc or .parquet file.")
+    ] = None,
     text: Annotated[
         str | None,
         typer.Option("--text", help='Ask with words: "a dog in the snow", alone or with a picture.'),
@@ -106,22 +113,21 @@ def search(
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
-    from hashgrain.cli.queries import ask_several, asked_with
+    from hashgrain.cli.queries import ask_codes, ask_several, asked_with, item_of
     from hashgrain.cli.stages import staged
     from hashgrain.library import Found, Library
 
-    if (query is not None and item is not None) or (query is None and item is None and text is None):
-        raise typer.BadParameter("give a picture, or --id of an item, or --text", param_hint="QUERY")
-    if text is not None and (also or not_self):
-        raise typer.BadParameter("--text asks one library, without --also and --not-self")
+    _one_question(query, item, like, codes, text)
+    if (text is not None or codes is not None) and (also or not_self):
+        raise typer.BadParameter("--text and --codes ask one library, without --also and --not-self")
     form = _form(print0, as_json, as_jsonl)
     refused, explained = 0, None
     with ExitStack() as stack:
         opened = [stack.enter_context(Library.open(path)) for path in (library, *(also or []))]
         grains = opened[0].grains
         grain = grains.finest if grain is None else grains.named(grain)
-        asked = asked_with(query, item, opened[0])
-        folder = isinstance(asked, Path) and asked.is_dir()
+        asked = item_of(like, opened[0]) if like is not None else asked_with(query, item, opened[0])
+        folder = codes is not None or (isinstance(asked, Path) and asked.is_dir())
         if text is not None and folder:
             raise typer.BadParameter("--text goes with one picture, or none", param_hint="QUERY")
         if (html or show or explain) and (also or folder):
@@ -132,7 +138,9 @@ def search(
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
             raise typer.BadParameter("--coarse-to-fine, --stages and --separate ask one library, without --also")
-        if also or folder or not_self:
+        if codes is not None:
+            answers = ask_codes(opened[0], codes, options)
+        elif also or folder or not_self:
             answers, refused = ask_several(opened, asked, max_pixels, not_self, options)
         else:
             explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
@@ -154,6 +162,14 @@ def search(
         for line in account.told().splitlines():
             complain(line)
     return (PARTLY if answers else FAILED) if refused else 0
+
+
+def _one_question(query: object, item: object, like: object, codes: object, text: object) -> None:
+    given = sum(each is not None for each in (query, item, like, codes))
+    if given > 1 or (not given and text is None) or (codes is not None and text is not None):
+        raise typer.BadParameter(
+            "give one of these: a picture, --id or --like of an item, --codes, or --text", param_hint="QUERY"
+        )
 
 
 def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:

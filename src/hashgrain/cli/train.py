@@ -72,7 +72,7 @@ def train(
         return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], as_json, quiet)
     named = {"label_noise": label_noise, "targets": targets, "weights": weights or None}
     more = [f"{name}={value}" for name, value in named.items() if value is not None]
-    chosen = _chosen(recipe, bits, [*(settings or []), *more], grains)
+    chosen = chosen_recipe(recipe, bits, [*(settings or []), *more], grains)
     made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, quiet)
     if not made:
         return 0
@@ -181,7 +181,7 @@ def recipes(
         return 0
     if name == ADAPT:
         return _print_recipe(name, ABOUT_ADAPT, "those of the model", changeable_of_adapt(), as_json)
-    recipe = _chosen(name, "", [])
+    recipe = chosen_recipe(name, "", [])
     if not _has_torch():
         say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
@@ -215,7 +215,7 @@ def _has_torch() -> bool:
     return True
 
 
-def _chosen(name: str, bits: str, settings: list[str], grains: str = "") -> Recipe:
+def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -> Recipe:
     from difflib import get_close_matches
 
     from hashgrain.errors import TrainingError

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codefiles import load_codes
-from hashgrain.codes import MAX_BITS, Codes, Grains
+from hashgrain.codefiles import codes_of, load_codes, looks_unpacked
+from hashgrain.codes import Codes, Grains
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, as_labels
 
@@ -84,7 +84,7 @@ def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
     (file,) = found
     if file.suffix == ".npy":
         table = _array(file)
-        if table.dtype == np.uint8 and table.ndim == 2 and _unpacked(table):
+        if looks_unpacked(table):
             raise EvaluationError(
                 f"{file}: uint8 is packed bits, eight a byte, but every byte is 0 or 1; save one value a bit as bool"
             )
@@ -103,29 +103,10 @@ def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
 
 def as_codes(table: NDArray[Any], *, name: str) -> Codes:
     """Codes from an array in any of the usual forms."""
-    if table.ndim != 2 or not table.size:
-        raise EvaluationError(
-            f"{name}: codes are a table with a row a picture, not {table.dtype} of shape {table.shape}"
-        )
     try:
-        if table.dtype == np.uint8:
-            return Codes.from_bytes(table, Grains(look=8 * table.shape[1]))
-        if table.dtype.kind not in "bif":
-            raise EvaluationError(f"{name}: {table.dtype} is no code; save uint8 (packed), bool, int8 or float32")
-        if table.shape[1] > MAX_BITS:
-            raise EvaluationError(f"{name}: {table.shape[1]} bits, more than {MAX_BITS}")
-        if table.dtype.kind == "f" and not np.isfinite(table).all():
-            row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
-            raise EvaluationError(f"{name}: row {row} holds values that are not numbers (NaN or infinite)")
-        on = table > 0 if not (table < 0).any() and np.isin(table, (0, 1)).all() else table >= 0
-        return Codes.from_bits(on, Grains(look=table.shape[1]))
+        return codes_of(table)
     except CodesError as error:
         raise EvaluationError(f"{name}: {error}") from None
-
-
-def _unpacked(table: NDArray[np.uint8]) -> bool:
-    """Whether the bytes are bits that nobody packed: of so many bytes that packed ones would not look like that."""
-    return table.shape[1] >= 8 and int(table.max(initial=0)) == 1
 
 
 def _array(path: Path) -> NDArray[Any]:

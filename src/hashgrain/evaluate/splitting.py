@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.manifest import Index, Manifest
+from hashgrain.evaluate.open_sets import cut
 from hashgrain.evaluate.protocols import Protocol, Take
 from hashgrain.labelled import LabelledPicture
 
@@ -74,6 +75,10 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     """Draw queries, training pictures and database as the protocol says."""
     if seed < 0:
         raise EvaluationError(f"a seed of {seed}: it is 0 or more")
+    if protocol.asks:
+        members = pool.members()
+        seen, _ = _seen(members, protocol, seed, len(pool.names))
+        return cut(split(pool, replace(protocol, unseen=0, asks=None), seed), protocol, seen)
     if pool.in_sets != (protocol.relevance == "shares a label") and protocol.counts:
         raise EvaluationError(
             f"{protocol.name} takes {'sets of labels' if not pool.in_sets else 'one class a picture'}"
@@ -172,9 +177,22 @@ def _take(
             if len(rows) < count:
                 raise EvaluationError(f"{protocol} takes {count} {what} of each class; {name} has {len(rows)}")
             taken[rows[:count]] = True
+    elif take.tail is not None:
+        rank = np.argsort(order)
+        for own, count in _long_tail({name: own[free[own]] for name, own in members.items()}, take.tail):
+            taken[own[np.argsort(rank[own])][:count]] = True
     else:
         taken = free
     return taken
+
+
+def _long_tail(members: Mapping[str, Index], factor: float) -> Iterator[tuple[Index, int]]:
+    """The pictures of each class, and how many of them stay: ever fewer, in the order of the names of the classes."""
+    names = sorted((name for name, own in members.items() if len(own)), key=lambda name: name.split("/")[::-1])
+    most = max((len(members[name]) for name in names), default=0)
+    for place, name in enumerate(names):
+        count = int(most * factor ** (-place / max(1, len(names) - 1)))
+        yield members[name], max(1, min(count, len(members[name])))
 
 
 def _check_counts(protocol: Protocol, counts: Mapping[str, int]) -> None:

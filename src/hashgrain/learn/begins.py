@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 from hashgrain.errors import TrainingError
@@ -47,10 +46,12 @@ def begins_facts(recipe: Recipe) -> dict[str, Any]:
     """What a bundle records of them: random, hub, or the name of the file and its SHA-256."""
     if not _is_drawn(recipe):
         return {}
+    from hashgrain.learn.backbones.pth import named  # torch with it
+
     file = weights_for(recipe)
     if not file or file == HUB:
         return {"weights": {"from": file or RANDOM}}
-    path, digest = Path(file).expanduser(), hashlib.sha256()
+    path, digest = named(file)[0], hashlib.sha256()
     with path.open("rb") as opened:
         while some := opened.read(1 << 20):
             digest.update(some)

@@ -191,23 +191,30 @@ def list_labelled(place: str | Path, grains: Sequence[str], *, part: str | None 
     return Listed(place, names, np.array(found.contents), levels, found.refused, again)
 
 
-def load_features(place: str | Path, grains: Sequence[str]) -> Labelled:
+def load_features(
+    place: str | Path,
+    grains: Sequence[str],
+    *,
+    features: str | Path = "features.npy",
+    labels: str | Path = "labels.npy",
+) -> Labelled:
     """features.npy, (n, width) numbers, and labels.npy: (n,) classes, (n, depth) classes from the root down, or
     (n, classes) zeros and ones. Without grains no labels are asked for."""
     folder = Path(place).expanduser()
-    table = open_array(folder / "features.npy")
+    numbers, classes = folder / features, folder / labels
+    table = open_array(numbers)
     if table.ndim != 2 or table.dtype.kind not in "fiu" or 0 in table.shape:
-        raise TrainingError(f"{folder / 'features.npy'}: {table.dtype} of shape {table.shape}; features are (n, width)")
+        raise TrainingError(f"{numbers}: {table.dtype} of shape {table.shape}; features are (n, width)")
     with np.errstate(over="ignore"):  # what is too large for float32 is told below
         inputs = np.array(table, np.float32, order="C")
     wrong = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
     if len(wrong):
-        raise TrainingError(f"{folder / 'features.npy'}, row {wrong[0]}: NaN or infinite; leave such rows out")
+        raise TrainingError(f"{numbers}, row {wrong[0]}: NaN or infinite; leave such rows out")
     contents = np.array([hashlib.sha256(row.astype("<f4", copy=False).data).hexdigest() for row in inputs])
     if not grains:
         return Labelled(inputs, {}, contents)
-    of_row = array_labels(folder / "labels.npy", len(inputs))
-    items = [LabelledPicture(f"labels.npy, row {i}", bytes, "", *of_row(i)) for i in range(len(inputs))]
+    of_row = array_labels(classes, len(inputs))
+    items = [LabelledPicture(f"{classes.name}, row {i}", bytes, "", *of_row(i)) for i in range(len(inputs))]
     return Labelled(inputs, _levels(_rows(items, grains, keep=False), grains, folder), contents)
 
 

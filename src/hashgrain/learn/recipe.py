@@ -30,6 +30,9 @@ class Phase:
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
     weights: str = ""  # to begin with: a .safetensors file, "hub" where there is a network, or "random", as none is
+    mean: str = ""  # of the colors, where weights or an ONNX file were trained with others than their own: 0.5,0.5,0.5
+    std: str = ""  # of these
+    layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it
     trained: Trained = "all"  # head: the backbone stays, its features are kept
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)

@@ -22,6 +22,7 @@ from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
 from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weights_for
 from hashgrain.learn.card import write_card
 from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.encoders.preprocessing import typed_colors
 from hashgrain.learn.export import calibrated, export, parity_of, to_onnx
 from hashgrain.learn.graph_heads import with_hasher
 from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
@@ -130,6 +131,9 @@ def build_backbone(recipe: Recipe) -> Backbone:
         blocks=how.blocks,
         width=how.width,
         depths=depths,
+        mean=typed_colors(how.mean, "mean") if how.mean else None,
+        std=typed_colors(how.std, "std") if how.std else None,
+        layout=how.layout,
     )
 
 

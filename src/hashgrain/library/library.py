@@ -19,7 +19,7 @@ from hashgrain.encoder import Bundle, Encoder
 from hashgrain.engines import IndexPlan, Shelf
 from hashgrain.errors import HashgrainError, LibraryError, QueryError
 from hashgrain.images.cost import DEFAULT_MAX_PIXELS
-from hashgrain.library import models
+from hashgrain.library import codes_only, models
 from hashgrain.library.asking import Clock, Explained, Question, ask, hits
 from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
@@ -27,7 +27,10 @@ from hashgrain.search import Hit, check_k
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from hashgrain.encoder.text_encoder import TextEncoder
+    from hashgrain.library.importing import ImportReport
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
     from hashgrain.library.wording import Worded
@@ -52,7 +55,10 @@ class Library:
         """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
         bundle = bundle_of(encoder)
         store = Store.create(
-            Path(path).expanduser(), grains=bundle.grains, digest=bundle.code_digest, prepare=bundle.write_inside
+            Path(path).expanduser(),
+            grains=bundle.grains,
+            digest=bundle.code_digest,
+            prepare=lambda folder: codes_only.write(bundle, folder),
         )
         try:
             library = cls(store, bundle)
@@ -105,6 +111,7 @@ class Library:
     @cached_property
     def encoder(self) -> Encoder:
         """The model of this library, loaded on first use: searching by id or code does not need it."""
+        codes_only.need_model(self.bundle, self.path)
         return Encoder(self.bundle)
 
     @cached_property
@@ -171,6 +178,30 @@ class Library:
             max_pixels=max_pixels,
             progress=progress,
         )
+        self._index_soon()
+        return report
+
+    def import_codes(
+        self,
+        codes: Codes | ArrayLike,
+        paths: Sequence[str | Path],
+        *,
+        replace: bool = False,
+        look: bool = True,
+        meta: Mapping[str, Any] | None = None,
+    ) -> ImportReport:
+        """Add codes that another program made, each under its path: all of them, or none.
+
+        An array is uint8 of packed bits, or a value a bit; that it is of this library's model is for the caller to
+        know. A path may be any text; of one that is a file, unless `look` is off, size, content and the picture's
+        facts are kept, too. Items that are there get their new codes with `replace`, and are an error without.
+        """
+        from hashgrain.codefiles import codes_of
+        from hashgrain.library.importing import import_codes
+
+        given = codes if isinstance(codes, Codes) else codes_of(np.asarray(codes), self.grains)
+        named = [os.fspath(path) for path in paths]
+        report = import_codes(self.store, given, named, replace=replace, look=look, meta=meta)
         self._index_soon()
         return report
 
@@ -355,6 +386,7 @@ class Library:
         """A phrase as it is asked with: `phrase`, how it was read, its real-valued `outputs`, and its `code`."""
         from hashgrain.library import wording  # the dictionary is loaded when it is used
 
+        codes_only.need_model(self.bundle, self.path)
         if self.bundle.text_tower is None:
             return wording.worded(self.bundle, text)
         return wording.sentence(self.text_encoder, text)
@@ -463,9 +495,9 @@ class Library:
             if query.grains != self.grains or len(query) != 1:
                 raise QueryError(f"a query is one code with {self.grains}, not {query!r}")
             return query
-        if isinstance(query, (str, os.PathLike)) and not Path(query).exists():
+        if isinstance(query, (str, os.PathLike)) and (not self.bundle.onnx or not Path(query).exists()):
             known = self.store.known(os.path.abspath(query)) or self.store.known(str(query))
-            if known:  # the file is gone, its code is not
+            if known:  # the file is gone, or cannot be encoded here; its code is there
                 with self.store.snapshot() as snapshot:
                     return self._stored(snapshot, known.id)
         ((_, result),) = self.encoder.encode_each([(None, query)], max_pixels=max_pixels)
