@@ -215,7 +215,7 @@ SYSTEMS = {
     "label-codes": ["size=64", "epochs=1", "backbone=timm:resnet18"],
     "coarse-fine": ["epochs=2"],
     "triplet": ["size=64", "epochs=1", "batch=32"],
-    "resnet-lsh": ["size=64", "backbone=timm:resnet18"],
+    "resnet-lsh": ["size=64", "backbone=timm:resnet18", "weights=random"],
     "levels": ["size=64", "epochs=2"],
 }
 
