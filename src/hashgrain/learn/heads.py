@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hashgrain.codes import Grains
 from hashgrain.learn.backbones import Backbone
 from hashgrain.learn.backbones.zoo import FeaturesBackbone
+from hashgrain.learn.class_confusion import learnt_similarities
 from hashgrain.learn.data import Labelled
 from hashgrain.learn.features import cached_features
 from hashgrain.learn.inputs import Features
@@ -108,6 +109,8 @@ def train_head(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashHead:
     """A head on features (views, n, width) of the pictures of `data`; `held` has features as its inputs."""
+    if recipe.aim.similarity == "learnt":
+        recipe = _with_learnt_similarity(recipe, views[0], data, run)
     torch.manual_seed(recipe.seed)
     width = views.shape[-1]
     head = HashHead(
@@ -125,6 +128,15 @@ def train_head(
     assert isinstance(found, HashHead)
     found.settle(plain)
     return found
+
+
+def _with_learnt_similarity(recipe: Recipe, features: NDArray[np.float32], data: Labelled, run: Path) -> Recipe:
+    """The recipe with the file of what the features say of the classes: the first stage of SHC."""
+    run.mkdir(parents=True, exist_ok=True)
+    file = run / "similarity.npy"
+    if not file.exists():
+        np.save(file, learnt_similarities(torch.from_numpy(features), data.levels[recipe.labelled[-1]]))
+    return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, similarity=str(file)))
 
 
 def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:

@@ -15,7 +15,7 @@ from hashgrain.learn.choices import Augmentation, Trained
 
 Nesting = Literal["sum", "even", "dominant"]
 Quantisation = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
-Sampling = Literal["shuffled", "balanced", "hierarchical"]
+Sampling = Literal["shuffled", "balanced", "square_root", "hierarchical"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Aim:
     settings: Mapping[str, float] = field(default_factory=dict)  # of the loss
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
-    similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
+    center_distance: float = 0.5  # the least of these: the share of what a code can keep for certain
+    similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of
+    # the hierarchy; or "learnt": how a linear classifier of the features mistakes them, with trained=head
     classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
     classifier_smoothing: float = 0.0  # the part of its targets that all classes share
     soft_targets: float = 0.0  # of it too: a temperature, at which classes like the label get some of its share
@@ -150,6 +152,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "mixup": (schedule.mixup, 0),
         "clip": (schedule.clip, 0),
         "soft_targets": (aim.soft_targets, 0),
+        "center_distance": (aim.center_distance, 0),
         "weight_decay": (schedule.weight_decay, 0),
         "width": (network.width, 1),
         "hidden": (min(network.hidden, default=1), 1),
@@ -204,6 +207,8 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
     if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
         yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
+    if aim.similarity == "learnt" and not (head and recipe.labelled):
+        yield "similarity=learnt is learnt from features: --set trained=head, or name an .npy file"
     if aim.pseudo_labels and recipe.sampling != "shuffled":
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):

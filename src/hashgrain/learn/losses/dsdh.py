@@ -35,15 +35,17 @@ class DsdhLoss(Loss):
         classification: float = 1.0,
         quantisation: float = 55.0,
         ridge: float = 0.1,
+        odds: float | None = None,
     ) -> None:
         super().__init__(bits, classes)
         self.classification, self.quantisation, self.ridge = classification, quantisation, ridge
+        self.odds = odds
         self.register_buffer("products", torch.zeros(bits, bits))
         self.register_buffer("answers", torch.zeros(bits, classes))
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         alike = same(truth).to(outputs.dtype)
-        likelihood = mean_over(disagreement(inner_products(outputs), alike), pairs(outputs))
+        likelihood = mean_over(disagreement(inner_products(outputs, self.odds), alike), pairs(outputs))
         known = truth.any(dim=1).to(outputs.dtype)
         labels, weights = truth.to(outputs.dtype), self.classifier().to(outputs.dtype)
         codes = self.discrete_codes(outputs.detach(), labels, known, weights)
