@@ -1,4 +1,4 @@
-"""Every method with labels on frozen features: the table of docs/results/methods.md, and rows for cifar10.md.
+"""Every method on frozen features: the table of docs/results/methods.md, and rows for cifar10.md.
 
     python benchmarks/methods.py [CACHE]
 
@@ -41,7 +41,7 @@ from hashgrain.labelled import labelled_pictures
 from hashgrain.learn.adapt.kept import KeptRows
 from hashgrain.learn.data import GrainLabels, Labelled
 from hashgrain.learn.heads import follow, head_training, settled_head
-from hashgrain.learn.losses import SUPERVISED
+from hashgrain.learn.losses import TWO_VIEWS
 from hashgrain.learn.losses.adsh import AdshLoss
 from hashgrain.learn.recipe import Network, Phase, Recipe, Schedule
 from hashgrain.learn.recipes import METHODS, RECIPES
@@ -56,6 +56,7 @@ WIDTHS, CHOOSING, UNSEEN_BITS = (16, 64), 32, 64
 SEEDS = (0, 1, 2)
 STEPS, BATCH, BATCH_OF_TRIPLETS = 400, 256, 64
 RATES = (0.0005, 0.002, 0.008)
+RATE = 0.001  # of methods without labels
 TRIPLETS = ("triplet", "dtsh")
 FLOOR = "PCA + rotation"
 PROTOCOL = "cifar10-1"
@@ -65,18 +66,20 @@ Index = NDArray[np.int64]
 
 
 def methods() -> dict[str, Recipe]:
-    """The recipes that learn from labels of one level, by themselves."""
+    """The recipes of one loss and one level, those that learn from labels first."""
     known = [*METHODS, RECIPES["triplet"], RECIPES["label-codes"]]
-    return {recipe.name: recipe for recipe in known if recipe.aim.loss in SUPERVISED and len(recipe.grains) == 1}
+    known = [recipe for recipe in known if len(recipe.grains) == 1 and recipe.aim.loss not in TWO_VIEWS]
+    return {recipe.name: recipe for recipe in sorted(known, key=lambda recipe: not recipe.labelled)}
 
 
 def recipe_of(known: Recipe, bits: int, seed: int, rate: float, pictures: int) -> Recipe:
     """The product's own recipe of the method, for a head on given features."""
     batch = BATCH_OF_TRIPLETS if known.aim.loss in TRIPLETS else BATCH
+    hidden = () if known.labelled else known.network.hidden
     return dataclasses.replace(
         known,
-        grains=Grains(thing=bits),
-        network=Network("features", trained="head", normalise=known.network.normalise),
+        grains=Grains(thing=bits) if known.labelled else Grains(look=bits),
+        network=Network("features", trained="head", hidden=hidden, normalise=known.network.normalise),
         schedule=Schedule((Phase(STEPS * batch / pictures, 1),), batch=batch, learning_rate=rate, weight_decay=1e-3),
         seed=seed + 1,
     )
@@ -144,7 +147,9 @@ class Bench:
     def trained(self, recipe: Recipe, data: Labelled) -> tuple[Callable[[Vectors], Codes], float, Training]:
         """What encodes features, the mAP on the tenth that was kept out, and the training itself."""
         learnt, held = hold_out(data, max(1, len(data) // 10 // len(data.levels["thing"].names)))
-        nothing = held.take(np.arange(0))
+        if not recipe.labelled:
+            learnt = dataclasses.replace(learnt, levels={})
+        nothing = dataclasses.replace(learnt, inputs=held.inputs[:0], contents=held.contents[:0], levels={})
         with tempfile.TemporaryDirectory() as run:
             work = head_training(recipe, learnt.inputs[None], learnt, nothing, Path(run))
             follow(work, lambda text: None, 1e9)
@@ -155,7 +160,7 @@ class Bench:
             found: Vectors = head(torch.from_numpy(features)).numpy()
             return found
 
-        quality = score(validate(outputs(held.inputs), held, recipe.grains))
+        quality = score(validate(outputs(held.inputs), held, recipe.grains)) if recipe.labelled else 0.0
         return lambda features: Codes.from_outputs(outputs(features), recipe.grains), quality, work
 
 
@@ -164,6 +169,8 @@ def chosen_rates(bench: Bench) -> dict[str, float]:
     data, file = bench.training(), RUNS / f"rates-{bench.model}.json"
     found: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
     for name, known in methods().items():
+        if not known.labelled:
+            continue
         for rate in RATES:
             if str(rate) not in found.setdefault(name, {}):
                 recipe = recipe_of(known, CHOOSING, 0, rate, len(data))
@@ -187,10 +194,10 @@ def seen_rows(bench: Bench, rates: dict[str, float]) -> Iterator[Row]:
 
     for name, known in methods().items():
         for bits in WIDTHS:
-            encode, _, work = bench.trained(recipe_of(known, bits, bench.seed, rates[name], len(data)), data)
+            encode, _, work = bench.trained(recipe_of(known, bits, bench.seed, rates.get(name, RATE), len(data)), data)
             codes = encode(queries), encode(database)
             yield measured(asked.by_codes(f"{name} on {bench.model}", "codes", *codes, seeded=True))
-            loss = work.plain.objective.losses["thing"]
+            loss = next(iter(work.plain.objective.losses.values()))
             if isinstance(loss, AdshLoss):
                 learnt = learnt_codes(bench, codes[1], loss, work.data)
                 yield measured(asked.by_codes(f"{name}, learnt codes on {bench.model}", "codes", codes[0], learnt))
@@ -222,7 +229,7 @@ def unseen_figures(bench: Bench, rates: dict[str, float]) -> dict[str, float]:
         print(bench.model, bench.seed, name, "unseen@all", found[name], flush=True)
 
     for name, known in methods().items():
-        encode, _, _ = bench.trained(recipe_of(known, UNSEEN_BITS, bench.seed, rates[name], len(data)), data)
+        encode, _, _ = bench.trained(recipe_of(known, UNSEEN_BITS, bench.seed, rates.get(name, RATE), len(data)), data)
         measured(name, (encode(queries), encode(database)))
     floor = references_of(data.inputs, bench.seed)
     measured(FLOOR, (floor(queries), floor(database)))
@@ -262,6 +269,7 @@ def summary(model: str) -> str:
         for name, value in json.loads((folder / "unseen.json").read_text())["mAP@ALL"].items():
             unseen.setdefault(name, []).append(value)
     heads = {name: "normalized" if recipe.network.normalise else "plain" for name, recipe in methods().items()}
+    heads = {name: heads[name] + ("" if methods()[name].labelled else ", no labels") for name in heads}
     short, long = WIDTHS
     names = sorted({name for name, bits in seen if bits == long}, key=lambda name: -np.mean(seen[name, long]))
     rows = []
@@ -281,7 +289,7 @@ def doubts(seen: dict[tuple[str, int | None], list[float]]) -> str:
     """What should not be: a longer code that is worse by more than the spread, a method below the floor."""
     short, long = WIDTHS
     wrong = []
-    for name in methods():
+    for name in (name for name, recipe in methods().items() if recipe.labelled):
         worse = np.mean(seen[name, short]) - np.mean(seen[name, long])
         if worse > np.std(seen[name, short], ddof=1) + np.std(seen[name, long], ddof=1):
             wrong.append(f"{name} is worse at {long} bits than at {short}")

@@ -11,10 +11,10 @@ from hashgrain.learn.data import GrainLabels
 from hashgrain.learn.losses.classification import label_cross_entropy
 
 DECAY = 1e-3
-RATE = 0.01
+RATE = 0.02
 
 
-def learnt_similarities(features: Tensor, labels: GrainLabels, *, steps: int = 200) -> NDArray[np.float64]:
+def learnt_similarities(features: Tensor, labels: GrainLabels, *, steps: int = 100) -> NDArray[np.float64]:
     """(classes, classes) how often a linear classifier of the features mistakes one class for another (SHC, 2025).
 
     Of the pictures of a class the mean over softmax of the scores of the other classes, the own one left out; the mean

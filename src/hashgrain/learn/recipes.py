@@ -151,7 +151,7 @@ def _of_loss(
     plain: bool = False,
     balanced: bool = False,
     labels: bool = True,
-    aim: Mapping[str, float] | None = None,
+    settings: Mapping[str, float] | None = None,
 ) -> Recipe:
     """One loss, by itself, on our own network: what to compare methods with. With a `plain` head outputs are as long
     as they like, else each bit is normalized; which one says the paper, or held-out pictures where it does not."""
@@ -160,7 +160,7 @@ def _of_loss(
         about,
         grains=Grains(thing=64) if labels else Grains(look=64),
         labelled=("thing",) if labels else (),
-        aim=Aim(loss, aim or {}),
+        aim=Aim(loss, settings or {}),
         schedule=Schedule((Phase(30, 64),)),
         network=Network(normalise=not plain),
         views=2 if loss in TWO_VIEWS else 1,
@@ -170,29 +170,33 @@ def _of_loss(
     )
 
 
-_MDS = "minimal-distance-separated centers (2023): softmax over centers, alike pairs together"
+_BY_WIDTH = {"odds": 4.0}  # products that do not grow with the bits, chosen on pictures held out
 METHODS = (
     _of_loss("contrastive", "pairs: alike ones close, others a margin of bits apart; normalized head"),
     _of_loss("n_pair", "one alike picture against all others of the batch (2016); normalized head", balanced=True),
     _of_loss("supervised_contrast", "every picture of the label against all others (2020); normalized head"),
     _of_loss("distance_preserving", "distances of codes follow the likeness of label sets; normalized head"),
     _of_loss("dsh", "deep supervised hashing (2016): contrast of real codes near 1 and -1; plain head", plain=True),
-    _of_loss("dpsh", "deep pairwise-supervised hashing (2016): likelihood of pairs; plain head", plain=True),
-    _of_loss("dhn", "deep hashing network (2016): likelihood of pairs, log cosh; plain head", plain=True),
+    _of_loss("dpsh", "pairwise-supervised (2016): likelihood of pairs; plain head", plain=True, settings=_BY_WIDTH),
+    _of_loss("dhn", "deep hashing network (2016): pairs, log cosh; plain head", plain=True, settings=_BY_WIDTH),
     _of_loss("hashnet", "HashNet (2017): weighted likelihood, tanh that sharpens in training; plain head", plain=True),
     _of_loss("dch", "deep Cauchy hashing (2018): alike pictures within a small radius; plain head", plain=True),
-    _of_loss("dtsh", "triplet-supervised (2016): likelihood of triplets; plain head", plain=True, balanced=True),
+    replace(
+        _of_loss("dtsh", "triplet-supervised (2016): likelihood of triplets; plain head", plain=True),
+        aim=Aim("dtsh", _BY_WIDTH),
+        sampling="balanced",
+    ),
     _of_loss("idhn", "improved deep hashing (2019): how many labels pictures share counts; plain head", plain=True),
     _of_loss("greedy_hash", "GreedyHash (2018): a classifier of the signs, straight through; plain head", plain=True),
     _of_loss("csq", "central similarity (2020): centers from a Hadamard matrix; plain head", plain=True),
     _of_loss("dpn", "deep polarized network (2020): a margin about zero, centers; plain head", plain=True),
     _of_loss("ortho_hash", "OrthoHash (2021): cosine to fixed centers, with a margin; normalized head"),
-    _of_loss("dsdh", "deep supervised discrete hashing (2017): codes a classifier can use; plain head", plain=True),
+    _of_loss("dsdh", "discrete (2017): codes a linear classifier can use; plain head", plain=True, settings=_BY_WIDTH),
     _of_loss("mihash", "MIHash (2017): what distances tell about likeness; plain head", plain=True),
-    _of_loss("adsh", "asymmetric (2018): codes of the training pictures learnt themselves; plain head", plain=True),
+    _of_loss("adsh", "asymmetric (2018): codes of the training pictures learnt themselves; normalized head"),
     _of_loss("dfh", "deep Fisher hashing (2019): pairs with a margin, bits near class centers; plain head", plain=True),
     _of_loss("hyp2", "HyP2 (2022): learnt proxies, pairs that share no label; plain head", plain=True),
-    _of_loss("mds", f"{_MDS}; normalized head"),
+    _of_loss("mds", "minimal-distance-separated centers (2023), alike pictures together; plain head", plain=True),
     Recipe(
         "shc",
         "semantic centers (2025): as alike as a classifier of a model's features mistakes classes; plain head",
