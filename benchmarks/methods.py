@@ -280,7 +280,8 @@ def summary(model: str) -> str:
         rows.append([name, heads.get(name.partition(",")[0], ""), *cells, f"{np.mean(gains):+.3f}", beside])
     for name, bits in seen:
         if bits not in WIDTHS:
-            rows.append([name, "", "", spread(seen[name, bits]), "", ""])
+            told = f"{name}, {bits} bits" if bits else name
+            rows.append([told, "", "", spread(seen[name, bits]), "", ""])
     columns = ["method", "head", *(f"{bits} bits" for bits in WIDTHS), "gain", f"unseen@all, {UNSEEN_BITS} bits"]
     return table(columns, rows) + "\n\n" + doubts(seen)
 

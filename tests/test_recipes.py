@@ -307,5 +307,8 @@ def test_products_of_pairs_do_not_grow_with_the_bits() -> None:
         assert long.item() == pytest.approx(short.item(), rel=1e-5), loss
         short, long = (LOSSES[loss](bits, 3)(outputs.repeat(1, bits // 16), labels) for bits in (16, 32))
         assert long.item() != pytest.approx(short.item(), rel=1e-2), loss
+    discrete = {bits: LOSSES["dsdh"](bits, 3, odds=4.0, classification=0.0) for bits in (16, 32)}
+    short, long = (loss(outputs.repeat(1, bits // 16), labels).item() for bits, loss in discrete.items())
+    assert long == pytest.approx(short, rel=1e-5)
     published = LOSSES["dpsh"](16, 3)(outputs, labels).item()
     assert published == pytest.approx(LOSSES["dpsh"](16, 3, odds=8.0)(outputs, labels).item())

@@ -118,7 +118,7 @@ def reference_cases(
     for bits in widths:
         if bits <= references.most_directions(fitted):
             yield hashed("PCA + rotation", references.pca_rotation(fitted, bits, manifest.seed), features)
-    if which == "usual" or described.histograms is None:
+    if which == "usual":
         return
     for bits in widths:
         if bits <= references.most_directions(fitted):
@@ -128,6 +128,8 @@ def reference_cases(
             compared = ProductQuantizer.fit(unit[train], bits, manifest.seed).to_compare(unit[queries], unit[database])
             yield asked.by_vectors("product quantizer", "reference", "asymmetric", *compared, bits)
     colours = described.histograms
+    if colours is None:
+        return
     yield asked.by_vectors("colour histogram, cosine", "reference", "cosine", colours[queries], colours[database])
     for bits in widths:
         if bits <= references.most_directions(colours[train]):

@@ -196,7 +196,10 @@ METHODS = (
     _of_loss("adsh", "asymmetric (2018): codes of the training pictures learnt themselves; normalized head"),
     _of_loss("dfh", "deep Fisher hashing (2019): pairs with a margin, bits near class centers; plain head", plain=True),
     _of_loss("hyp2", "HyP2 (2022): learnt proxies, pairs that share no label; plain head", plain=True),
-    _of_loss("mds", "minimal-distance-separated centers (2023), alike pictures together; plain head", plain=True),
+    replace(
+        _of_loss("mds", "minimal-distance-separated centers (2023), alike pictures together; plain head", plain=True),
+        aim=Aim("mds", {"pairs": 0.1}),  # of 1, long codes are worse than short ones
+    ),
     Recipe(
         "shc",
         "semantic centers (2025): as alike as a classifier of a model's features mistakes classes; plain head",
