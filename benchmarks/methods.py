@@ -52,6 +52,7 @@ from report import HERE, need_data, table, write_section
 
 MODELS = ("photo", "small")
 RUNS = HERE / "runs" / "cifar10"
+PAGE = HERE.parent / "docs" / "results" / "methods.md"
 WIDTHS, CHOOSING, UNSEEN_BITS = (16, 64), 32, 64
 SEEDS = (0, 1, 2)
 STEPS, BATCH, BATCH_OF_TRIPLETS = 400, 256, 64
@@ -317,8 +318,11 @@ def main() -> None:
         " linear layer on frozen features. *unseen@all*: queries of three classes that were not learnt from, in the"
         " database of all ten. Discussed in [docs/results/methods.md](../docs/results/methods.md).\n"
     )
-    for model in MODELS:
-        text += f"\n### On the features of `{model}`\n\n{summary(model)}\n"
+    tables = "".join(f"### On the features of `{model}`\n\n{summary(model)}\n\n" for model in MODELS)
+    text += f"\n{tables}"
+    start, end = (f"<!-- benchmarks/methods.py: {where} here -->\n" for where in ("from", "to"))
+    before, _, rest = PAGE.read_text().partition(start)
+    PAGE.write_text(f"{before}{start}\n{tables.replace('### ', '## ')}{end}{rest.partition(end)[2]}")
     write_section("b-methods", "Methods on the same features", "python benchmarks/methods.py", text)
 
 
