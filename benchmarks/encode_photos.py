@@ -1,4 +1,7 @@
-"""160 photographs to codes: decoding alone, the network alone, both overlapped, and a torch loop beside."""
+"""160 photographs to codes: decoding alone, the network alone, both overlapped, and a torch loop beside.
+
+python encode_photos.py [photo|small]
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,11 +22,13 @@ from hashgrain import Encoder
 from hashgrain.images import DecodePool, decode_workers
 from report import median_seconds, need_data, table, write_section
 
-REPEAT = 16  # the folder is gone through this often in one run, so that starting up does not count
+# The folder is gone through this often in one run, so that starting up does not count.
+REPEATS = {"photo": 4, "small": 16}
+PEERS = {"photo": "tf_efficientnet_lite0", "small": "mobilenetv3_small_100"}  # names of timm
 
 
-def contents() -> list[bytes]:
-    return [path.read_bytes() for path in sorted(need_data().glob("photos/*.jpg"))] * REPEAT
+def contents(repeat: int) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(need_data().glob("photos/*.jpg"))] * repeat
 
 
 def resident(pid: int) -> int:
@@ -38,7 +44,7 @@ def resident(pid: int) -> int:
     return total
 
 
-def peak_memory_of_command() -> float:
+def peak_memory_of_command(model: str) -> float:
     """Peak of the whole command `hashgrain encode photos`, its workers included, in MB."""
     command = [
         sys.executable,
@@ -46,10 +52,11 @@ def peak_memory_of_command() -> float:
         "hashgrain",
         "encode",
         str(need_data() / "photos"),
+        "--model",
+        model,
         "--out",
-        os.devnull + ".npy",
+        str(Path(tempfile.gettempdir()) / f"peak-{os.getpid()}.npy"),
     ]
-    command[-1] = str(Path("/tmp") / f"peak-{os.getpid()}.npy")
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0
     while child.poll() is None:
@@ -60,15 +67,15 @@ def peak_memory_of_command() -> float:
     return peak / 1e6
 
 
-def torch_loop(files: list[bytes]) -> float:
-    """The usual loop: Pillow in two loader threads, MobileNetV3-small at 224 px in torch, batches of 32."""
+def torch_loop(files: list[bytes], architecture: str) -> float:
+    """The usual loop: Pillow in loader processes, a network of timm at 224 px in torch, batches of 32."""
     import io
 
     import timm
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
-    net = timm.create_model("mobilenetv3_small_100", pretrained=False, num_classes=0).eval()
+    net = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
 
     class Files(torch.utils.data.Dataset):  # type: ignore[misc]
         def __len__(self) -> int:
@@ -89,10 +96,10 @@ def torch_loop(files: list[bytes]) -> float:
 
 
 def main() -> None:
-    files = contents()
+    model = sys.argv[1] if len(sys.argv) > 1 else "photo"
+    files = contents(REPEATS[model])
     n, workers, cores = len(files), decode_workers(), os.cpu_count() or 1
-    threads = max(1, cores - workers)
-    encoder = Encoder.load("small")
+    encoder, narrow = Encoder.load(model), Encoder.load(model, threads=cores - workers or 1)
 
     def numbered() -> Iterator[tuple[int, bytes]]:
         return enumerate(files)
@@ -102,31 +109,32 @@ def main() -> None:
         decode = median_seconds(lambda: [None for _ in pool.decode(numbered())])
     with DecodePool(encoder.bundle.size, workers=cores) as pool:
         decode_all = median_seconds(lambda: [None for _ in pool.decode(numbered())])
-    infer = median_seconds(lambda: encoder.codes(pixels))
-    wide = Encoder.load(threads=cores)
-    infer_all = median_seconds(lambda: wide.codes(pixels))
+    infer = median_seconds(lambda: narrow.codes(pixels))
+    infer_all = median_seconds(lambda: encoder.codes(pixels))
     both = median_seconds(lambda: [None for _ in encoder.encode_each(numbered(), workers=workers)])
     few = files[: 160 * 4]
-    peer = torch_loop(few) * n / len(few)
-    slower = max(decode, infer)
+    peer = torch_loop(few, PEERS[model]) * n / len(few)
     rows = [
-        ["decoding alone", f"{workers} worker process(es)", f"{n / decode:.0f}"],
-        ["network alone", f"{threads} thread(s)", f"{n / infer:.0f}"],
-        ["**both, overlapped**", f"{workers} worker(s) and {threads} thread(s)", f"**{n / both:.0f}**"],
-        ["decoding alone, every core", f"{cores} worker processes", f"{n / decode_all:.0f}"],
-        ["network alone, every core", f"{cores} threads", f"{n / infer_all:.0f}"],
-        ["torch loop, MobileNetV3-small at 224 px", f"{workers} loader(s) and {cores} threads", f"{n / peer:.0f}"],
+        [f"decoding alone, {workers} process(es)", f"{n / decode:.0f}"],
+        [f"network alone, {cores - workers or 1} thread(s)", f"{n / infer:.0f}"],
+        [f"**both, overlapped: {workers} decoding process(es) and {cores} threads**", f"**{n / both:.0f}**"],
+        [f"decoding alone, {cores} processes", f"{n / decode_all:.0f}"],
+        [f"network alone, {cores} threads", f"{n / infer_all:.0f}"],
+        [f"torch loop, {PEERS[model]} at 224 px, {workers} loader(s) and {cores} threads", f"{n / peer:.0f}"],
     ]
     text = (
-        f"160 photographs, {REPEAT} times over to make starting workers count little; medians, pictures/s.\n\n"
-        + table(["stage", "with", "pictures/s"], rows)
-        + f"\n\n- Overlapped against the slower stage, each with its cores of the pipeline: **{slower / both:.2f}**."
+        f"160 photographs, {REPEATS[model]} times over to make starting workers count little; medians.\n\n"
+        + table(["stage", "pictures/s"], rows)
+        + f"\n\n- Overlapped against the slower stage, decoding and network each with half of the cores:"
+        f" **{max(decode, infer) / both:.2f}**; each with every core: {max(decode_all, infer_all) / both:.2f}."
         f"\n- Against the most that all cores could do, the work of both stages shared out evenly:"
         f" {(decode_all + infer_all) / both:.2f}."
         f"\n- Against the torch loop: **{peer / both:.1f}x**."
-        f"\n- Peak memory of `hashgrain encode photos`, worker processes included: {peak_memory_of_command():.0f} MB."
+        f"\n- Peak memory of `hashgrain encode photos`, worker processes included:"
+        f" {peak_memory_of_command(model):.0f} MB."
     )
-    write_section("2-encode", "Encoding photographs", "python benchmarks/encode_photos.py", text)
+    name = {"photo": "2-encode", "small": "2-encode-small"}[model]
+    write_section(name, f"Encoding photographs, `{model}`", f"python benchmarks/encode_photos.py {model}", text)
 
 
 if __name__ == "__main__":

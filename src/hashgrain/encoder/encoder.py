@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hashgrain import images as pictures
 from hashgrain.codes import Codes, Grains
 from hashgrain.encoder.bundle import Bundle, check_bundle, is_shipped
-from hashgrain.encoder.session import BATCH, open_session, run, run_within_limits
+from hashgrain.encoder.session import batch_of, open_session, run, run_within_limits
 from hashgrain.errors import ImageError
 from hashgrain.images.cost import DEFAULT_MAX_PIXELS
 
@@ -31,14 +31,16 @@ class Encoder:
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         self.bundle = bundle
         self._run_batch = run
+        self._batch = batch_of(bundle.size)
         if not is_shipped(bundle):
             from hashgrain.encoder.trial import check_by_trial  # for strangers only
 
             check_bundle(bundle, text=False)
             check_by_trial(bundle)
             self._run_batch = run_within_limits
-        # The cores that decode_workers() leaves: with more, network and decoders only take turns.
-        threads = threads or max(1, (os.cpu_count() or 1) - pictures.decode_workers())
+        # Every core, though decoders run beside it: threads do not spin while they wait, and the network is
+        # most of the work.
+        threads = threads or os.cpu_count() or 1
         self._session = open_session(bundle.onnx, bundle.name, bundle.grains.bits, threads)
 
     @classmethod
@@ -90,7 +92,7 @@ class Encoder:
         """
         stream = iter(_listed(images))
         parts = []
-        while batch := list(itertools.islice(stream, BATCH)):
+        while batch := list(itertools.islice(stream, self._batch)):
             pixels = np.stack([pictures.open_picture(each, size=self.bundle.size).pixels for each in batch])
             parts.append(self._run(pixels, ["features"])[0])
         empty = np.empty((0, *self.bundle.size[::-1], 3), np.uint8)
@@ -119,7 +121,7 @@ class Encoder:
         self, opened: Iterable[tuple[T, pictures.Picture | ImageError]]
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         stream = iter(opened)
-        while batch := list(itertools.islice(stream, BATCH)):
+        while batch := list(itertools.islice(stream, self._batch)):
             pixels = [picture.pixels for _, picture in batch if isinstance(picture, pictures.Picture)]
             codes = iter(self.codes(np.stack(pixels))) if pixels else iter(())
             for token, picture in batch:
@@ -131,8 +133,8 @@ class Encoder:
             raise ImageError(
                 f"the model takes uint8 pictures (n, {height}, {width}, 3), not {pixels.dtype} {pixels.shape}"
             )
-        starts = range(0, max(1, len(pixels)), BATCH)  # an empty batch runs too, and gives the right shapes
-        batches = (pixels[start : start + BATCH] for start in starts)
+        starts = range(0, max(1, len(pixels)), self._batch)  # an empty batch runs too, and gives the right shapes
+        batches = (pixels[start : start + self._batch] for start in starts)
         parts = [self._run_batch(self._session, self.bundle.name, names, batch) for batch in batches]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 

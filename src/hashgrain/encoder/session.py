@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 BATCH = 32  # small enough to stay in cache, large enough to hide the cost of a call: measured flat from 16 to 64
 # A graph of a stranger is run on batches of these lengths only, each of which was tried: shorter ones are filled up.
 TRIED = (1, 2, 4, 8, 16, BATCH)
+PIXELS_A_BATCH = 1 << 19  # eight pictures of 224 px: a batch of 32 takes 300 MB more and is no faster
 RUN_SECONDS = 300.0  # for one batch; what took seconds in its trial may be slower on a busy machine
 Arrays = list[NDArray[np.float32]]
 Ids = NDArray[np.int64]
+
+
+def batch_of(size: tuple[int, int]) -> int:
+    """How many pictures of this size to run at once: a power of two, as those that were tried."""
+    fitting = max(1, min(BATCH, PIXELS_A_BATCH // (size[0] * size[1])))
+    return 1 << (fitting.bit_length() - 1)
 
 
 def open_any_session(onnx: bytes, whose: str, threads: int) -> onnxruntime.InferenceSession:
