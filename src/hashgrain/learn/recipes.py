@@ -210,7 +210,7 @@ METHODS = (
         network=Network("bundle:small", trained="head", normalise=False),
         held_out=20,
     ),
-    _of_loss("crh", "center-reassigned (2026): classes choose their words while training; normalized head"),
+    _of_loss("crh", "center-reassigned (2026): classes choose words while training; plain head", plain=True),
     replace(
         _of_loss("shdh", "hierarchical (2018): a segment a level, coarse ones weigh more; normalized head"),
         grains=Grains(kind=32, thing=64),
