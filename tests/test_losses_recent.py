@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("accelerate", reason="needs the train extra")
 
 from torch import Tensor  # noqa: E402
 
+from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.centres import class_centres, gilbert_varshamov  # noqa: E402
+from hashgrain.learn.data import GrainLabels, Labelled  # noqa: E402
 from hashgrain.learn.losses.adsh import AdshLoss  # noqa: E402
 from hashgrain.learn.losses.crh import CrhLoss, head_width  # noqa: E402
 from hashgrain.learn.losses.dfh import DfhLoss, moved_centres  # noqa: E402
@@ -26,6 +31,9 @@ from hashgrain.learn.losses.mihash import MiHashLoss  # noqa: E402
 from hashgrain.learn.losses.relaxed import pairs, relaxed_hamming, same, signs  # noqa: E402
 from hashgrain.learn.losses.sdc import SdcLoss, calibration  # noqa: E402
 from hashgrain.learn.losses.shdh import ShdhLoss, level_weights  # noqa: E402
+from hashgrain.learn.recipe import Network, Phase, Schedule  # noqa: E402
+from hashgrain.learn.recipes import RECIPES  # noqa: E402
+from hashgrain.learn.train import Training  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -491,3 +499,40 @@ def test_the_codes_of_the_database_are_found_bit_by_bit() -> None:
 def test_adsh_asked_outside_of_training_knows_of_no_other_pictures() -> None:
     loss = AdshLoss(BITS, CLASSES)
     assert torch.isfinite(loss(outputs_like(3), hot_of([[0], [1], [0]])))
+
+
+@pytest.mark.parametrize("name", ["adsh", "crh", "dfh", "shc", "logit-adjusted"])
+def test_a_run_cut_short_goes_on_to_the_same_head(name: str, tmp_path: Path) -> None:
+    """What a loss remembers of earlier batches stands in the checkpoint."""
+    from hashgrain.learn.heads import head_training, settled_head
+
+    torch.set_num_threads(1)
+    dice = np.random.default_rng(0)
+    ids = dice.integers(0, 4, 64).astype(np.int32)[:, None]
+    features = (np.eye(4, 10)[ids[:, 0]] + dice.normal(0, 0.5, (64, 10))).astype(np.float32)
+    contents = np.array([f"{i:064x}" for i in range(64)])
+    data = Labelled(features, {"thing": GrainLabels(("a", "b", "c", "d"), ids)}, contents)
+    recipe = dataclasses.replace(
+        RECIPES[name],
+        grains=Grains(thing=16),
+        network=Network("features", trained="head", normalise=RECIPES[name].network.normalise),
+        schedule=Schedule((Phase(10, 1),), batch=16, learning_rate=0.01),
+    )
+
+    def work(run: str) -> Training:
+        return head_training(recipe, features[None], data, data.take(np.arange(0)), tmp_path / run)
+
+    whole, cut = work("whole"), work("cut")
+    list(whole.steps(1e9))
+    for at in cut.steps(0.0):  # a checkpoint after every step
+        if at.step >= 21:
+            break
+    resumed = work("cut")
+    assert 20 <= resumed.step < len(resumed.sizes)
+    list(resumed.steps(1e9))
+    for one, other in zip(
+        settled_head(whole).state_dict().values(), settled_head(resumed).state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    states = (each.plain.objective.state_dict() for each in (whole, resumed))
+    assert all(torch.equal(one, other) for one, other in zip(*(state.values() for state in states), strict=True))
