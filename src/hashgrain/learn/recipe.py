@@ -205,10 +205,10 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "a teacher looks at pictures, and trained=head at kept features; train more than the head"
     if aim.soft_targets and not aim.classifier_weight:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
-    if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
-        yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
     if aim.similarity == "learnt" and not (head and recipe.labelled):
         yield "similarity=learnt is learnt from features: --set trained=head, or name an .npy file"
+    if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
+        yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
     if aim.pseudo_labels and recipe.sampling != "shuffled":
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):
