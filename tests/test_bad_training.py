@@ -208,6 +208,8 @@ def test_bits_and_methods_that_cannot_be_had_are_refused_with_those_that_can(
         ("trained=heads", ["'heads'", "head"]),
         ("sampling=balancd", ["balancd", "balanced"]),
         ("nesting=dominnt", ["dominnt", "dominant"]),
+        ("similarity=learnt", ["trained=head", ".npy"]),
+        ("center_distance=-1", ["center_distance", "0 or more"]),
         ("weights=hub", ["published nowhere", ".safetensors"]),
         ("teacher=nowhere", ["nowhere", "model.onnx"]),
         ("teacher=default", ["default", "grains", "the same"]),

@@ -62,8 +62,16 @@ def rows_by_name(result: Result) -> dict[str, Any]:
 def test_a_run_has_the_model_at_every_width_and_every_reference(runs: Path) -> None:
     rows = rows_by_name(Result.read(runs / "small-folder-seed0"))
     model = [f"small, {bits} bits{how}" for bits in WIDTHS for how in ("", ", asymmetric")]
-    by_width = ("PCA + rotation", "ITQ", "LSH", "colour histogram, PCA + rotation", "perceptual hash")
+    by_width = (
+        "PCA + rotation",
+        "ITQ",
+        "LSH",
+        "product quantizer",
+        "colour histogram, PCA + rotation",
+        "perceptual hash",
+    )
     references = [f"{name}, {bits} bits" for bits in WIDTHS for name in by_width]
+    references += [f"product quantizer, {bits} bits, asymmetric" for bits in WIDTHS]
     cosines = ["features, float cosine", "colour histogram, cosine"]
     classifiers = ["classifier as code, 15 bits", "classifier as code, 40% of its labels wrong, 15 bits"]
     assert set(rows) == {*model, *references, *cosines, *classifiers}

@@ -15,7 +15,7 @@ from hashgrain.learn.choices import Augmentation, Trained
 
 Nesting = Literal["sum", "even", "dominant"]
 Quantisation = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
-Sampling = Literal["shuffled", "balanced", "hierarchical"]
+Sampling = Literal["shuffled", "balanced", "square_root", "hierarchical"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class Aim:
     separate: bool = False  # each grain's loss sees the bits that the grain adds, not the prefix
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
-    similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
+    center_distance: float = 0.5  # the least of these: the share of what a code can keep for certain
+    similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of
+    # the hierarchy; or "learnt": how a linear classifier of the features mistakes them, with trained=head
     targets: str = ""  # an .npy file with a code of zeros and ones for each picture, instead of labels
     classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
     classifier_smoothing: float = 0.0  # the part of its targets that all classes share
@@ -156,6 +158,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "mixup": (schedule.mixup, 0),
         "clip": (schedule.clip, 0),
         "soft_targets": (aim.soft_targets, 0),
+        "center_distance": (aim.center_distance, 0),
         "weight_decay": (schedule.weight_decay, 0),
         "width": (network.width, 1),
         "hidden": (min(network.hidden, default=1), 1),
@@ -208,6 +211,8 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "a teacher looks at pictures, and trained=head at kept features; train more than the head"
     if aim.soft_targets and not aim.classifier_weight:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
+    if aim.similarity == "learnt" and not (head and recipe.labelled):
+        yield "similarity=learnt is learnt from features: --set trained=head, or name an .npy file"
     if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
         yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
     if aim.separate and (recipe.tuning or aim.nesting != "sum" or aim.cascade_weight):
