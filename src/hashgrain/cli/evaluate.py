@@ -41,6 +41,9 @@ def evaluate(
     label_noise: Annotated[
         str, typer.Option("--label-noise", help="Also the classifier with these shares of its labels wrong: 0.2,0.4.")
     ] = "",
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Also ask with pictures that the model learned from.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Where the runs go, a folder each.")] = Path("runs/evaluate"),
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,7 +51,8 @@ def evaluate(
     """Measure retrieval: mAP in every convention with its tie bounds, precision, recall, the health of the bits.
 
     A model is measured on labelled pictures, beside reference methods on its own features. Each run is a folder:
-    result.json, report.html to look at, and the manifest that says which pictures were asked and searched.
+    result.json, report.html to look at, and the manifest that says which pictures were asked and searched. Queries that
+    the model learned from, by the record in its bundle, are refused.
 
     Codes of another program are a folder with queries.npy and database.npy (or .parquet), in the order of --manifest,
     or with query_labels.npy and database_labels.npy. With --data as well, their page shows example queries.
@@ -78,6 +82,7 @@ def evaluate(
             references=references,  # type: ignore[arg-type]
             asymmetric=asymmetric,
             label_noise=_numbers(label_noise, "--label-noise", float),
+            allow_seen=allow_seen,
         )
         folders = _measure_model(target, data, plan, out, quiet)
     results = [Result.read(folder) for folder in folders]
@@ -114,10 +119,13 @@ def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -
 
 def _print_result(folder: Path, result: Any) -> None:
     from hashgrain.evaluate.comparison import main_figure
+    from hashgrain.evaluate.overlap import told_of
 
     main = main_figure(result.protocol)
     for warning in result.warnings:
         say(f"warning: {warning}")
+    if any(row.kind == "model" for row in result.rows):
+        say(told_of(result.learned_from))
     shown = [name for name in (main, "mAP@1000 hash", "P@10") if all(name in row.figures for row in result.rows)]
     columns = ["method", *dict.fromkeys(shown), "worst to best order of ties"]
     rows = []

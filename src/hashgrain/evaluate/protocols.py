@@ -55,6 +55,7 @@ class Protocol:
     transform: str = AS_MODEL
     pool: str | None = None  # the part that all but the queries come from, where it is one
     keeps_unlabelled: bool = False  # pictures whose set of labels is empty
+    unlabelled: bool = False  # labels are never learned from
     unseen: float = 0  # this share of the classes is kept from training, and only it is asked for and searched
     counts: Mapping[str, int] = field(default_factory=dict)  # what must be there and come out
     manifests: Mapping[int, str] = field(default_factory=dict)  # digest by seed, on the pictures we know
@@ -67,6 +68,7 @@ class Protocol:
         rules = {"cut-off": cutoff, "convention": self.convention, "relevant": self.relevance}
         numbers = ", ".join(f"{count:,} {what}" for what, count in self.counts.items()) or "as many as there are"
         more = {"kept from training": f"{self.unseen:.0%} of the classes"} if self.unseen else {}
+        more |= {"labels": "never learned from"} if self.unlabelled else {}
         head: dict[str, object] = {"protocol": f"{self.name}, version {self.version}", "about": self.about}
         return head | taken | more | rules | {"counts": numbers, "pictures": self.transform}
 
@@ -121,6 +123,7 @@ _ALL = (
         "train",
         cutoff=1000,
         transform=SMALL,
+        unlabelled=True,
         counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
         manifests={0: "214e581fef9bacbe5ea3a11a7926f506744edb35841c97e590d461ffb32fb04c"},
     ),
@@ -132,6 +135,7 @@ _ALL = (
         "all but queries",
         cutoff=1000,
         transform=SMALL,
+        unlabelled=True,
         counts=_CIFAR,
         manifests={0: "c64c23412864a63f12ab2de10aa1b25f7b42268a041f1b7ae7535ef89ebf4b00"},
     ),
@@ -261,6 +265,20 @@ _ALL = (
         "train",
     ),
     Protocol(
+        "parts",
+        "any labelled pictures in the parts train and test: test asks, train is learnt from and searched",
+        Take(part="test"),
+        Take(part="train"),
+        "train",
+    ),
+    Protocol(
+        "parts-val",
+        "as parts, where it is the part val that asks",
+        Take(part="val"),
+        Take(part="train"),
+        "train",
+    ),
+    Protocol(
         "folder-unseen",
         "any labelled pictures: 3 in 10 classes are kept from training, and only they are asked for and searched",
         Take(share=0.1),
@@ -269,6 +287,7 @@ _ALL = (
         unseen=0.3,
     ),
 )
+PARTED = {"test": "parts", "val": "parts-val"}  # what asks with a part that a publisher set apart
 PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 

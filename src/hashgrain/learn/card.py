@@ -62,9 +62,17 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str) -> str:
 def _data(data: Mapping[str, Any]) -> str:
     wrong = f" {data['mislabelled']:,} labels were made wrong on purpose." if data["mislabelled"] else ""
     return (
-        f"{data['pictures']:,} pictures of `{data['folder']}` were learnt from, {data['held_out']:,} were kept out to"
+        f"{data['pictures']:,} pictures of `{data['folder']}`{part_of(data)} were"
+        f" learnt from, {data['held_out']:,} were kept out to"
         f" choose and to calibrate; {data['refused']:,} could not be opened and were left out.{wrong}"
     )
+
+
+def part_of(data: Mapping[str, Any]) -> str:
+    """Which part of the pictures, where a protocol says."""
+    if "manifest" not in data:
+        return ""
+    return f" of the training part of {data['protocol']}, seed {data['seed']} (manifest {data['manifest'][:12]}),"
 
 
 def _command(recipe: Recipe, facts: Mapping[str, Any]) -> str:

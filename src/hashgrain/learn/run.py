@@ -26,10 +26,13 @@ from hashgrain.learn.graph_heads import with_hasher
 from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
 from hashgrain.learn.inputs import Pictures
 from hashgrain.learn.network import HashHead, HashNetwork
+from hashgrain.learn.notices import notices
 from hashgrain.learn.objective import check_aim
+from hashgrain.learn.part import FILE as MANIFEST
+from hashgrain.learn.part import TrainingPart, check_labels
 from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Phase, Recipe
-from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
+from hashgrain.learn.splits import hold_out, mislabel
 from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
 from hashgrain.learn.validation import outputs_of, validate
@@ -39,18 +42,27 @@ IMPORTANCE_FROM = 512  # pictures that tell which channels matter
 
 
 def train_bundle(
-    recipe: Recipe, data: Path, out: Path, run: Path, say: Say, checkpoint_seconds: float = CHECKPOINT_SECONDS
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    run: Path,
+    say: Say,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    part: TrainingPart | None = None,
 ) -> dict[str, Any] | None:
-    """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run; of several processes
-    the first one writes, and the others return None."""
+    """Train (or go on with) a recipe, on the pictures of `part` alone where there is one, and write the bundle to
+    `out`. Returns the facts of the run; of several processes the first one writes, and the others return None."""
     process = this_process()
     if not process.is_main_process:
         say = _silent
     check_writable(out)
+    check_labels(part, bool(recipe.labelled), recipe.name)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
     with process.main_process_first():  # the others find what it decoded
-        training, held, facts = _pictures(recipe, data, run, say)
+        training, held, facts = _pictures(recipe, data, run, say, part)
+    if part and process.is_main_process:
+        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     if recipe.hasher:
         bundle, parity = _hashed(recipe, backbone, training, held, run, say), "its bits are the hasher's"
         facts["validation"] = validate(Encoder(bundle).outputs(held.inputs), held, recipe.grains)
@@ -145,7 +157,9 @@ def _pruned(
     return work.finished()
 
 
-def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled, Labelled, dict[str, Any]]:
+def _pictures(
+    recipe: Recipe, data: Path, run: Path, say: Say, part: TrainingPart | None
+) -> tuple[Labelled, Labelled, dict[str, Any]]:
     say(f"reading the pictures of {data}")
     grains = recipe.labelled[-1:] if recipe.same_labels else recipe.labelled
     labelled = load_labelled(
@@ -153,6 +167,7 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         recipe.size,
         grains,
         unlabelled="keep" if recipe.aim.pseudo_labels else "refuse",
+        only=part,
         cache=run / "pictures",
     )
     if recipe.same_labels:
@@ -160,10 +175,9 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         labelled = dataclasses.replace(labelled, levels=dict.fromkeys(recipe.labelled, labels))
     for name in labelled.refused:
         say(f"refused: {name}")
-    if lonely := lonely_classes(labelled):
-        named = ", ".join(lonely[:5])
-        say(f"warning: {len(lonely)} classes of one picture, so no figure says how well they are learnt: {named}")
     training, held = hold_out(labelled, recipe.held_out)
+    for notice in notices(labelled, held, grains, data):
+        say(f"warning: {notice}")
     if len(held) < 2:
         raise TrainingError(
             f"{len(labelled)} pictures of {data} leave {len(held)} for validation; bring more, or set held_out= higher"
@@ -185,6 +199,7 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
             "held_out": len(held),
             "refused": len(labelled.refused),
             "mislabelled": flipped,
+            **(part.facts() if part else {}),
         },
         "hashgrain": __version__,
         "torch": torch.__version__.partition("+")[0],

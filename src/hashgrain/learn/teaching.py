@@ -12,7 +12,8 @@ from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
 from hashgrain.learn.centres import class_centres, nested_centres
-from hashgrain.learn.data import GrainLabels, parents_of
+from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.hierarchy import parents_of
 from hashgrain.learn.knowledge import semantic_centres, similarities_of_classes
 from hashgrain.learn.onnx_torch import read_graph, run_graph
 from hashgrain.learn.recipe import Recipe

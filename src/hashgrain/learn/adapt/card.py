@@ -8,6 +8,7 @@ from typing import Any
 
 from hashgrain.encoder import Bundle
 from hashgrain.files import write_atomically
+from hashgrain.learn.card import part_of
 
 UNKNOWN = "not told by the model"
 SOURCE = "source"  # what `model make` tells of the network it took
@@ -34,7 +35,7 @@ def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> s
     lines = [
         f"# Model card: {made.name}",
         "",
-        f"`{base.name}` ({base.code_digest[:12]}), taught {classes} of `{data['folder']}`.",
+        f"`{base.name}` ({base.code_digest[:12]}), taught {classes} of `{data['folder']}`{part_of(data).rstrip(',')}.",
         "",
         "| | |",
         "|---|---|",

@@ -38,6 +38,8 @@ from hashgrain.learn.adapt.words import (
 )
 from hashgrain.learn.data import Listed
 from hashgrain.learn.export import prototypes
+from hashgrain.learn.part import FILE as MANIFEST
+from hashgrain.learn.part import TrainingPart, check_labels
 from hashgrain.learn.run import check_writable
 from hashgrain.learn.validation import relevance
 from hashgrain.models.text import KEY as TEXT
@@ -47,12 +49,18 @@ ADAPTED = "-adapted"
 LEAST_HELD = 40  # pictures kept out, of which near copies are made: fewer make no pairs enough
 
 
-def adapt_bundle(recipe: Adaptation, data: Path, out: Path, run: Path, say: Say) -> dict[str, Any]:
-    """Adapt a model to the labelled pictures of `data`, and write the bundle to `out`. Features are kept in `run`."""
+def adapt_bundle(
+    recipe: Adaptation, data: Path, out: Path, run: Path, say: Say, part: TrainingPart | None = None
+) -> dict[str, Any]:
+    """Adapt a model to the labelled pictures of `data`, of `part` alone where there is one, and write the bundle to
+    `out`. Features are kept in `run`."""
     check_writable(out)
+    check_labels(part, True, NAME)
     base = Encoder.load(recipe.bundle)
     say(f"reading the pictures of {data}")
-    listed = list_pictures(data, base.grains)
+    listed = list_pictures(data, base.grains, part)
+    if part:
+        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     check_enough(choose(listed, np.ones(len(listed), np.bool_), 0), data)  # before an hour of decoding
     kept = KeptRows(base, run / "features", say)
     refused = _compute(kept, listed, say)
@@ -66,6 +74,7 @@ def adapt_bundle(recipe: Adaptation, data: Path, out: Path, run: Path, say: Say)
     for line in warnings_of(chosen, listed):
         say(f"warning: {line}")
     facts = _facts(recipe, base.bundle, data, chosen, len(refused) + len(listed.refused))
+    facts["data"] |= part.facts() if part else {}
     say(_plan(chosen))
     return _adapted(recipe, base, kept, listed, chosen, facts, out, say)
 
