@@ -24,13 +24,14 @@ from hashgrain.images import Facts, facts_of
 from hashgrain.images.formats import MAX_BYTES
 from hashgrain.library.codes_only import bit_order_of, codes_only, has_model
 from hashgrain.library.noting import check_meta, merged, sound_details
-from hashgrain.store import CATALOGUE, New, Replaced, Store
+from hashgrain.store import CATALOGUE, Item, New, Replaced, Store
 from hashgrain.store.items import encode_path
 
 if TYPE_CHECKING:
     from hashgrain.library.library import Library
 
 UNKNOWN = Facts(0, 0, "", None)  # of an item without a file, or whose file is no picture
+FEW = 100  # paths that are looked for one by one
 MAX_LIST_BYTES = 1 << 30
 UNPACKED = "uint8 is packed bits, eight a byte, but every byte is 0 or 1; save one value a bit as bool"
 Change = New | Replaced
@@ -110,9 +111,15 @@ def import_codes(
         raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}")
     named = _checked_paths(paths, len(codes), look)
     notes = check_meta(meta)
-    batch: list[Change] = []
-    for path, word in zip(named, codes.words, strict=True):
-        batch.append(_change(store, path, word, notes, replace=replace, look=look))
+    known = _known(store, named)
+    if known and not replace:
+        raise LibraryError(
+            f"{min(known)} is in {store.path} already; nothing was imported. To give what is there its new code, say so"
+            " (--replace)"
+        )
+    batch = [
+        _change(known.get(path), path, word, notes, look=look) for path, word in zip(named, codes.words, strict=True)
+    ]
     store.commit(batch)
     back = set(named).intersection(store.exclusions())
     if back:
@@ -231,15 +238,7 @@ def _checked_paths(paths: Sequence[str], codes: int, look: bool) -> list[str]:
     return list(named)
 
 
-def _change(
-    store: Store, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], *, replace: bool, look: bool
-) -> Change:
-    known = store.known(path)
-    if known is not None and not replace:
-        raise LibraryError(
-            f"{path} is in {store.path} already; nothing was imported. To give what is there its new code, say so"
-            " (--replace)"
-        )
+def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], *, look: bool) -> Change:
     content, stamp, facts = _seen(path) if look else (None, None, UNKNOWN)
     fields: dict[str, Any] = {
         "path": path,
@@ -249,7 +248,7 @@ def _change(
         "height": facts.height,
         "format": facts.format,
         "taken": facts.taken,
-        "details": sound_details(facts.details, path),
+        "details": sound_details(facts.details, path) if facts.details else {},
         "code": code,
     }
     if known is None:
@@ -258,6 +257,16 @@ def _change(
     if reason is not None:
         raise LibraryError(f"{path}: {reason}")
     return Replaced(id=known.id, **fields, meta=merged_meta)
+
+
+def _known(store: Store, paths: Sequence[str]) -> dict[str, Item]:
+    """The items of these paths that are there; one pass over a library costs less than a look for each."""
+    if len(paths) <= FEW:
+        found = {path: store.known(path) for path in paths}
+        return {path: item for path, item in found.items() if item is not None}
+    wanted = set(paths)
+    with store.snapshot() as snapshot:
+        return {item.path: item for item in snapshot.paths() if item.path in wanted}
 
 
 def _seen(path: str) -> tuple[str | None, tuple[int, int] | None, Facts]:
