@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -108,6 +109,31 @@ def test_settings_change_what_they_name() -> None:
     assert {"seed", "scale", "margin", "batch", "trained", "smallest_crop"} <= set(changeable(recipe))
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("default", ["backbone=bundle:default", "trained=head", "held_out=3"]),  # one without the other is refused
+        ("csq", ["loss=ortho_hash", "margin=0.5", "seed=4"]),  # which the loss before has not
+        ("dpsh", ["loss=csq", "weight_decay=0.1", "epochs=3"]),
+        ("default", ["size=96", "epochs=12", "batch=32"]),
+        ("csq", ["soft_targets=0.3", "classifier_weight=1", "similarity=x.npy"]),
+    ],
+)
+def test_settings_may_stand_in_any_order(name: str, settings: list[str]) -> None:
+    made = [change(RECIPES[name], order) for order in itertools.permutations(settings)]
+    assert all(each == made[0] for each in made)
+    assert made[0] != RECIPES[name]
+
+
+def test_another_loss_leaves_the_settings_of_the_one_before_behind() -> None:
+    assert change(RECIPES["default"], ["loss=csq"]).aim.settings.keys() <= settings_of("csq").keys()
+
+
+def test_of_a_setting_given_twice_the_later_one_counts() -> None:
+    assert change(RECIPES["csq"], ["seed=3", "epochs=1", "seed=4"]) == change(RECIPES["csq"], ["epochs=1", "seed=4"])
+    assert change(RECIPES["csq"], ["size=96", "size=48"]) == change(RECIPES["csq"], ["size=48"])
+
+
 def test_no_setting_has_two_meanings() -> None:
     recipe = RECIPES["default"]
     names = [
@@ -190,7 +216,7 @@ SYSTEMS = {
     "label-codes": ["size=64", "epochs=1", "backbone=timm:resnet18"],
     "coarse-fine": ["epochs=2"],
     "triplet": ["size=64", "epochs=1", "batch=32"],
-    "resnet-lsh": ["size=64", "backbone=timm:resnet18"],
+    "resnet-lsh": ["size=64", "backbone=timm:resnet18", "weights=random"],
     "levels": ["size=64", "epochs=2"],
 }
 

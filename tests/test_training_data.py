@@ -14,7 +14,8 @@ import pytest
 from conftest import make_picture
 from hashgrain.errors import SourceError, TrainingError
 from hashgrain.learn import cache
-from hashgrain.learn.data import GrainLabels, Labelled, data_digest, load_features, load_labelled, parents_of
+from hashgrain.learn.data import GrainLabels, Labelled, data_digest, load_features, load_labelled
+from hashgrain.learn.hierarchy import parents_of
 from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
 from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
 

@@ -23,6 +23,7 @@ from hashgrain.evaluate.results import Row, row_of
 
 References = Literal["usual", "all", "none"]
 Vectors = NDArray[np.float32]
+USUAL = ("kind", "thing")  # their levels are called as publishers do: superclass and class
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,9 @@ def measured_row(case: Case, rules: Mapping[str, Any], seed: int, levels: Sequen
     )
 
 
-def level_names(labels: Labels) -> list[str]:
-    """The levels above the last."""
+def level_names(labels: Labels, grains: Sequence[str] = ()) -> list[str]:
+    """The levels above the last: called as the grains that labels teach, where the model has one for each level."""
     depth = labels.ids.shape[1] if isinstance(labels, Paths) else 1
+    if len(grains) == depth and tuple(grains) != USUAL:
+        return list(grains)[:-1]
     return ["superclass"] if depth == 2 else [f"level {level}" for level in range(1, depth)]

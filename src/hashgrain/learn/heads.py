@@ -21,6 +21,7 @@ from hashgrain.learn.network import HashHead, HashNetwork, LayeredHead
 from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Recipe
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Progress, Training
+from hashgrain.learn.validation import AT_MOST
 
 Say = Callable[[str], None]
 LEAST_STEPS = 300  # of the last step. On 1,000 pictures its 30 epochs are 30 steps, after which a head is half-baked
@@ -169,7 +170,8 @@ def follow(work: Training, say: Say, checkpoint_seconds: float) -> None:
 def told(at: Progress) -> str:
     """One line about where a training stands."""
     left = at.seconds / max(1, at.step) * (at.steps - at.step)
-    found = "".join(f", {name} {value:.3g}" for name, value in (at.validation or {}).items())
+    figures = {name: value for name, value in (at.validation or {}).items() if not name.endswith(AT_MOST)}
+    found = "".join(f", {name} {value:.3g}" for name, value in figures.items())  # what they could be never changes
     warning = f"; warning: {at.warning}" if at.warning else ""
     return (
         f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s,"

