@@ -66,7 +66,6 @@ def test_a_run_has_the_model_at_every_width_and_every_reference(runs: Path) -> N
         "PCA + rotation",
         "ITQ",
         "LSH",
-        "product quantizer",
         "colour histogram, PCA + rotation",
         "perceptual hash",
     )
