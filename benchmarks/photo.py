@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from hashgrain.hashers import ITQ, PCARotation
 from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.fit import GRAINS, Head, classifier_of, fitted
 from hashgrain.learn.photo.graph import HeadNumbers
+from hashgrain.learn.photo.head import Classifier
 from hashgrain.learn.photo.make import WEIGHTS, check_nothing_reported, held_out
 from hashgrain.learn.photo.pictures import (
     cifar,
@@ -42,7 +44,6 @@ from report import need_data, table, write_section
 SEEDS = (0, 1, 2)
 BROAD = {"household", "animals/mammals", "plants", "clothes", "sports", "military", "vehicles"}
 RESAMPLES = 10_000
-FITTED = ("weight", "bias", "layout_weight", "layout_bias")  # the numbers of a head that depend on its seed
 Numbers = NDArray[np.float64]
 Distances = Callable[[NDArray[np.int64]], Numbers]  # between the pictures of these rows
 
@@ -83,16 +84,12 @@ class Bench:
 
     def _head(self, seed: int, weights: bytes) -> Head:
         """Seed 0 is the model in the package; others are fitted once, and kept like the features."""
-        classifier = classifier_of(weights)
-        parts = (classifier.kinds, classifier.looks, classifier.directions)
         if seed == 0:
             return shipped_head(weights)
-        path = self.cache.folder / f"head-{seed}.npz"
+        path, classifier = self.cache.folder / f"head-{seed}.npz", classifier_of(weights)
         if not path.exists():
-            numbers = fitted(self.sets, classifier, seed).numbers
-            np.savez(path, **{name: getattr(numbers, name) for name in ("mean", *FITTED)})
-        kept = np.load(path)
-        return Head(HeadNumbers(kept["mean"], *parts, *(kept[name] for name in FITTED)), classifier)
+            np.savez(path, **vars(fitted(self.sets, classifier, seed).numbers))
+        return head_of(HeadNumbers(**np.load(path)), classifier)
 
     def kept(self, name: str) -> Traits:
         """Of a set that was described before."""
@@ -107,12 +104,25 @@ class Bench:
 
 def shipped_head(weights: bytes) -> Head:
     """The head of the model in the package, out of its graph."""
-    classifier = classifier_of(weights)
     held = onnx.load_from_string(Bundle.read("photo").onnx).graph.initializer
     of = {each.name: numpy_helper.to_array(each).astype(np.float32) for each in held}
-    parts = (classifier.kinds, classifier.looks, classifier.directions)
-    fitted_numbers = (of[name] for name in ("head.w.half", "head.b", "layout.w", "layout.b"))
-    return Head(HeadNumbers(of["mean.root"], *parts, *fitted_numbers), classifier)
+    names = (
+        "mean.root",
+        "kinds.half",
+        "looks.half",
+        "directions.half",
+        "head.w.half",
+        "head.b",
+        "layout.w",
+        "layout.b",
+    )
+    return head_of(HeadNumbers(*(of[name] for name in names)), classifier_of(weights))
+
+
+def head_of(numbers: HeadNumbers, classifier: Classifier) -> Head:
+    """With the tables that it was fitted with: another number of threads may give other signs of their columns."""
+    tables = {"kinds": numbers.kinds, "looks": numbers.looks, "directions": numbers.directions}
+    return Head(numbers, replace(classifier, **tables))
 
 
 def hamming(codes: Codes) -> Distances:
