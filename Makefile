@@ -41,8 +41,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.train $(VENV)/.bench  ## every figure in benchmarks/RESULTS.md
 	$(VENV)/bin/python benchmarks/run_all.py
 
+# On one thread, since sums of floats depend on how many share them, and with them some bits of the head.
 model: $(VENV)/.train  ## make the default model anew: its head, its part of the graph, its calibration
-	$(RUN) hashgrain train --data "$(HASHGRAIN_DATA)" --recipe photo --out runs/photo-model
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) hashgrain train --data "$(HASHGRAIN_DATA)" --recipe photo --out runs/photo-model
 	cp runs/photo-model/model.json runs/photo-model/graph.part runs/photo-model/graph.json src/hashgrain/models/photo/
 
 model-small: $(VENV)/.train  ## train the small model anew, from random weights

@@ -21,7 +21,7 @@ from hashgrain.encoder import Bundle
 from hashgrain.evaluate import average_precision, precision, tallies_of_vectors, tally
 from hashgrain.evaluate.near_copies import CHANGES, MILD
 from hashgrain.hashers import ITQ, PCARotation
-from hashgrain.learn.photo.features import FeatureCache
+from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.fit import GRAINS, Head, classifier_of, fitted
 from hashgrain.learn.photo.graph import HeadNumbers
 from hashgrain.learn.photo.make import WEIGHTS, check_nothing_reported, held_out
@@ -42,6 +42,7 @@ from report import need_data, table, write_section
 SEEDS = (0, 1, 2)
 BROAD = {"household", "animals/mammals", "plants", "clothes", "sports", "military", "vehicles"}
 RESAMPLES = 10_000
+FITTED = ("weight", "bias", "layout_weight", "layout_bias")  # the numbers of a head that depend on its seed
 Numbers = NDArray[np.float64]
 Distances = Callable[[NDArray[np.int64]], Numbers]  # between the pictures of these rows
 
@@ -50,8 +51,9 @@ class Described:
     """A set of pictures in every form that a row of a table needs."""
 
     def __init__(self, name: str, pictures: Callable[[], Iterable[Image.Image | bytes]], to: Bench) -> None:
-        self.features = to.cache.of(name, pictures)
-        self.photo = [head.codes(self.features) for head in to.heads]
+        self.traits = to.cache.traits(name, pictures)
+        self.features = self.traits.features
+        self.photo = [head.codes(self.traits) for head in to.heads]
         self.small = to.small_codes(name, pictures)
         self.pictures = pictures
 
@@ -74,7 +76,7 @@ class Bench:
         self.heads = [self._head(seed, weights) for seed in SEEDS]
         self.small = Encoder.load("small")
         self.fitted = {
-            f"{kind.__name__}, {bits} bits": kind(bits, seed=0).fit(self.sets.pictures)
+            f"{kind.__name__}, {bits} bits": kind(bits, seed=0).fit(self.sets.pictures.features)
             for kind in (ITQ, PCARotation)
             for bits in GRAINS.values()
         }
@@ -88,9 +90,13 @@ class Bench:
         path = self.cache.folder / f"head-{seed}.npz"
         if not path.exists():
             numbers = fitted(self.sets, classifier, seed).numbers
-            np.savez(path, mean=numbers.mean, weight=numbers.weight, bias=numbers.bias)
+            np.savez(path, **{name: getattr(numbers, name) for name in ("mean", *FITTED)})
         kept = np.load(path)
-        return Head(HeadNumbers(kept["mean"], *parts, kept["weight"], kept["bias"]), classifier)
+        return Head(HeadNumbers(kept["mean"], *parts, *(kept[name] for name in FITTED)), classifier)
+
+    def kept(self, name: str) -> Traits:
+        """Of a set that was described before."""
+        return self.cache.traits(name, lambda: iter(()))
 
     def small_codes(self, name: str, pictures: Callable[[], Iterable[Image.Image | bytes]]) -> Codes:
         path = self.cache.folder / f"{name}.small.npy"
@@ -105,7 +111,8 @@ def shipped_head(weights: bytes) -> Head:
     held = onnx.load_from_string(Bundle.read("photo").onnx).graph.initializer
     of = {each.name: numpy_helper.to_array(each).astype(np.float32) for each in held}
     parts = (classifier.kinds, classifier.looks, classifier.directions)
-    return Head(HeadNumbers(of["mean.root"], *parts, of["head.w.half"], of["head.b"]), classifier)
+    fitted_numbers = (of[name] for name in ("head.w.half", "head.b", "layout.w", "layout.b"))
+    return Head(HeadNumbers(of["mean.root"], *parts, *fitted_numbers), classifier)
 
 
 def hamming(codes: Codes) -> Distances:
@@ -263,18 +270,18 @@ def on_near_copies(bench: Bench) -> str:
     whole = Described("all photographs", lambda: (shot.content for shot in shots), bench)
     # Nothing made of the photographs is among the others: it would be a right answer counted as wrong.
     views, collages = (
-        bench.cache.of("views of stamps", lambda: stamp_views(bench.data)),
-        bench.cache.of("collages of stamps", lambda: stamp_collages(bench.data)),
+        bench.cache.traits("views of stamps", lambda: stamp_views(bench.data)),
+        bench.cache.traits("collages of stamps", lambda: stamp_collages(bench.data)),
     )
-    others = np.concatenate([views, collages, *small_pictures(bench)])
-    look = [(head.codes(whole.features), head.codes(others)) for head in bench.heads]
-    floats = unit(whole.features), unit(others)
+    others = Traits.joined(views, collages, *small_pictures(bench))
+    look = [(head.codes(whole.traits), head.codes(others)) for head in bench.heads]
+    floats = unit(whole.features), unit(others.features)
     hashed = {edge: perceptual_codes([shot.open() for shot in shots], edge) for edge in (8, 16)}
     rows = []
     for name, change in CHANGES.items():
-        edited = bench.cache.of(f"photographs, {name}", lambda c=change: (c(shot.open()) for shot in shots))
+        edited = bench.cache.traits(f"photographs, {name}", lambda c=change: (c(shot.open()) for shot in shots))
         found = [recall(head.codes(edited), *sides) for head, sides in zip(bench.heads, look, strict=True)]
-        cosines = unit(edited) @ np.concatenate(floats).T
+        cosines = unit(edited.features) @ np.concatenate(floats).T
         own = np.diag(cosines[:, : len(shots)])[:, None]
         plain = float(((cosines > own + 1e-7).sum(axis=1) == 0).mean())
         images = [change(shot.open()) for shot in shots]
@@ -290,14 +297,14 @@ def on_near_copies(bench: Bench) -> str:
     return head + about + table(columns, rows)
 
 
-def small_pictures(bench: Bench) -> list[NDArray[np.float32]]:
-    """Every set of small pictures that has features by now, and 40,000 more of Tiny ImageNet."""
+def small_pictures(bench: Bench) -> list[Traits]:
+    """Every set of small pictures that has traits by now, and 40,000 more of Tiny ImageNet."""
     rest = tiny_imagenet(bench.data, "rest")
     order = np.random.default_rng(1).permutation(len(rest))[SMALL : SMALL + 40_000]
-    more = bench.cache.of("tiny others", lambda: (rest[i].content for i in order))
+    more = bench.cache.traits("tiny others", lambda: (rest[i].content for i in order))
     names = ("small", "tiny kept", "tiny val", "cifar database")
-    held = bench.cache.of("small held out", lambda: (shot.content for shot in held_out(bench.data)))
-    return [more, held, *(np.load(bench.cache.folder / f"{name}.npy").astype(np.float32) for name in names)]
+    held = bench.cache.traits("small held out", lambda: (shot.content for shot in held_out(bench.data)))
+    return [more, held, *(bench.kept(name) for name in names)]
 
 
 def on_words_said(bench: Bench) -> str:
@@ -305,21 +312,21 @@ def on_words_said(bench: Bench) -> str:
     most = Bundle.read("photo").calibration["look"].words["same"]
     head = bench.heads[0]
     sets = {"photographs": photographs(bench.data), "stamps": stamps(bench.data)}
-    features = {name: bench.cache.of(f"all {name}", lambda: iter(())) for name in sets}
+    traits = {name: bench.kept(f"all {name}") for name in sets}
     reported = {name: np.array([shot.reported for shot in shots]) for name, shots in sets.items()}
     drawn = np.array([shot.facts["drawn"] for shot in sets["stamps"]])
-    stamped, photographed = head.codes(features["stamps"]), head.codes(features["photographs"])
+    stamped, photographed = head.codes(traits["stamps"]), head.codes(traits["photographs"])
     sharp = np.concatenate([photographed.words[reported["photographs"]], stamped.words[reported["stamps"] & ~drawn]])
     every = np.concatenate([sharp, stamped.words[reported["stamps"] & drawn]])
     rows = [
-        wrongly("pairs of `val`", head.codes(bench.cache.of("tiny val", lambda: iter(()))).words, most),
+        wrongly("pairs of `val`", head.codes(bench.kept("tiny val")).words, most),
         wrongly("pairs of photographs of the reporting halves", sharp, most),
         wrongly("the same with drawings, letters among them", every, most),
     ]
     asked_rows = reported["photographs"]
     right = []
     for name in MILD:
-        edited = head.codes(bench.cache.of(f"photographs, {name}", lambda: iter(())))
+        edited = head.codes(bench.kept(f"photographs, {name}"))
         apart = np.bitwise_count(edited.words ^ photographed.words).sum(axis=1)[asked_rows]
         right.append([name, f"{(apart <= most).mean():.3f}"])
     mean = np.mean([float(row[1]) for row in right])

@@ -20,7 +20,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from hashgrain import Codes, Encoder
 from hashgrain.images import open_picture
-from hashgrain.learn.photo.features import FeatureCache
+from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.fit import GRAINS
 from hashgrain.learn.photo.graph import backbone_model
 from hashgrain.learn.photo.make import SIZE, WEIGHTS, held_out
@@ -83,15 +83,16 @@ def main() -> None:
     labels = {
         grain: np.array([str(s.facts[f]) for s in shots]) for grain, f in (("kind", "superclass"), ("thing", "label"))
     }
-    plain = cache.of("small held out", lambda: (shot.content for shot in held))[:COMPARED]
+    known = cache.traits("small held out", lambda: (shot.content for shot in held))[:COMPARED]
+    plain = known.features
     pixels = np.stack([open_picture(shot.content, size=(SIZE, SIZE)).pixels for shot in shots])
     sharp = [open_picture(shot.content, size=(SIZE, SIZE)).pixels for shot in sharp_pictures(data)[:CALIBRATED_ON]]
     rows = []
 
     def add(name: str, features: NDArray[np.float32], took: float) -> None:
         cosine = (features * plain).sum(axis=1) / np.linalg.norm(features, axis=1) / np.linalg.norm(plain, axis=1)
-        codes = head.codes(features)
-        differing = np.bitwise_count(codes.words ^ head.codes(plain).words).sum(axis=1).mean()
+        codes = head.codes(Traits(features, known.layouts))
+        differing = np.bitwise_count(codes.words ^ head.codes(known).words).sum(axis=1).mean()
         scores = [f"{found(codes, labels[grain], grain):.3f}" for grain in labels]
         rows.append([name, f"{cosine.mean():.4f}", f"{differing:.1f} of {GRAINS.bits}", *scores, f"{took:.1f}"])
 

@@ -89,6 +89,9 @@ def stand_in(protocol: str) -> Pool:
         return _in_sets(122_218, 80, empty=1_069)
     if protocol.startswith("mirflickr-"):
         return _in_sets(24_000, int(protocol[-2:]), empty=1_000)
+    if protocol in ("parts", "parts-val"):
+        asking = "test" if protocol == "parts" else "val"
+        return _in_classes({"train": [40, 25, 7], asking: [5, 6, 1]}, [(f"class {i}",) for i in range(3)])
     assert protocol in ("folder", "folder-unseen"), f"{protocol} of {list(PROTOCOLS)} has no stand-in yet: add one"
     return _in_classes({"": [40, 25, 12, 100, 7, 1, 60]}, [(f"class {i}",) for i in range(7)])
 

@@ -60,7 +60,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trained(deep: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("trained"))
-        done = hashgrain("train", "--data", deep, "--out", "model", "--recipe", "csq", "--grains", OWN, *SETS, "-q")
+        asked = ("--out", "model", "--recipe", "csq", "--grains", OWN, "--protocol", "folder", *SETS, "-q")
+        done = hashgrain("train", "--data", deep, *asked)
         assert done.exit_code == 0, done.output
         yield Path.cwd()
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from conftest import Run, fill, make_picture
 from hashgrain import Encoder, Library
 from hashgrain.encoder import Bundle
 from hashgrain.encoder.bundle import SHIPPED, shipped_names
+from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError
 from hashgrain.models import weights
 from hashgrain.models.assembly import assemble, assembled, is_assembled
@@ -150,6 +152,20 @@ def test_the_graph_takes_pictures_of_128_to_512_pixels(no_cache: Path) -> None:
         assert features.shape == (2, 1280)
         assert cells.shape == (2, 1280, -(-height // 32), -(-width // 32))
         assert np.allclose(cells.mean(axis=(2, 3)), features, atol=1e-5)
+
+
+def test_the_graph_is_one_that_would_be_taken_from_a_stranger() -> None:
+    check_graph(Bundle.read("photo").onnx, "photo", bits=256)
+
+
+def test_a_blurred_picture_keeps_the_bits_of_its_layout() -> None:
+    encoder = Encoder.load("photo")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    pictures = [Image.fromarray(each).resize((300, 200)) for each in pixels]
+    blurred = [picture.filter(ImageFilter.GaussianBlur(3)) for picture in pictures]
+    own, moved = (encoder.encode(each).bits()[:, -48:].astype(int) for each in (pictures, blurred))
+    apart = np.abs(own[:, None] - own[None]).sum(axis=2)[np.triu_indices(6, 1)]
+    assert np.abs(own - moved).sum(axis=1).max() < apart.min() / 2
 
 
 def test_a_library_is_searched_after_its_package_is_gone(

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+
+from conftest import make_picture
+from hashgrain.evaluate.near_copies import MILD
 
 torch = pytest.importorskip("torch", reason="making models needs hashgrain[train]")
 pytest.importorskip("onnx", reason="making models needs hashgrain[train]")
@@ -17,10 +21,13 @@ pytest.importorskip("onnx", reason="making models needs hashgrain[train]")
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.distill import Material, Settings, distill  # noqa: E402
 from hashgrain.learn.photo.calibrate import Pairs, chances, falling, largest_within  # noqa: E402
+from hashgrain.learn.photo.features import Traits  # noqa: E402
+from hashgrain.learn.photo.graph import layout_model  # noqa: E402
 from hashgrain.learn.photo.head import Classifier, class_embedding, reflected, unit  # noqa: E402
+from hashgrain.learn.photo.layout import WIDTH  # noqa: E402
 from hashgrain.learn.photo.torch_file import tensors_of  # noqa: E402
 from hashgrain.learn.photo.tree import lin_similarity, shipped  # noqa: E402
-from hashgrain.learn.steady import steady_bits  # noqa: E402
+from hashgrain.learn.steady import Analysis, steady_bits  # noqa: E402
 from hashgrain.models.weights import computed  # noqa: E402
 
 pytestmark = [pytest.mark.train]
@@ -36,8 +43,8 @@ def test_nothing_reported_on_is_fitted_on(data: Path) -> None:
     reported = sorted(reported_contents(data))
     assert len(reported) > 70_000
     (seen,) = seen_by(Bundle.read("photo").training)
-    nothing = [np.empty((0, 1280), np.float32)] * 5
-    sets = FittingSets(*nothing, np.empty(0, np.int64), ["0" * 64, reported[0]])
+    nothing = Traits(np.empty((0, 1280), np.float32), np.empty((0, WIDTH), np.float32))
+    sets = FittingSets(*[nothing] * 5, np.empty(0, np.int64), ["0" * 64, reported[0]])
     with pytest.raises(TrainingError, match="1 pictures that are reported on"):
         check_nothing_reported(sets, data)
     assert seen.holds(reported).mean() < 3 * seen.false_yes + 1e-3 / len(reported) ** 0.5
@@ -128,6 +135,57 @@ def test_a_reflected_picture_is_of_the_class_it_was_reflected_onto() -> None:
     assert (after.argmax(axis=1) == wanted).mean() > (first == wanted).mean() + 0.3
 
 
+def layouts_of(pixels: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(layout_model(), providers=["CPUExecutionProvider"])
+    found: np.ndarray = session.run(["features"], {"pixels": pixels})[0]
+    return found
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (128, 512), (161, 333)])
+def test_the_layout_is_the_lowest_frequencies_of_each_color(height: int, width: int) -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (2, height, width, 3), np.uint8)
+    pixels[:, : height // 3, width // 2 :, 0] //= 4
+    planes = np.moveaxis(pixels / 127.5 - 1, 3, 1)
+    y = planes[:, 0] * 0.299 + planes[:, 1] * 0.587 + planes[:, 2] * 0.114
+    blue, red = (planes[:, 2] - y) / 1.772, (planes[:, 0] - y) / 1.402
+
+    def waves(length: int, count: int) -> np.ndarray:
+        middles = (np.arange(length) + 0.5) / length
+        return np.array([np.cos(np.pi * u * middles) * (2**0.5 if u else 1) / length for u in range(count)])
+
+    def low(plane: np.ndarray, count: int) -> np.ndarray:
+        found = waves(height, count) @ plane @ waves(width, count).T
+        found[..., 1::2] = np.abs(found[..., 1::2])
+        return found.reshape(len(plane), -1)
+
+    bright, color = low(y, 8)[:, 1:], np.concatenate([low(blue, 2), low(red, 2)], axis=1)
+    scaled = [
+        part / (np.linalg.norm(part, axis=1, keepdims=True) + flat) for part, flat in ((bright, 0.04), (color, 0.16))
+    ]
+    assert np.allclose(layouts_of(pixels), np.concatenate(scaled, axis=1), atol=1e-5)
+
+
+def test_a_mirror_leaves_the_layout_and_so_do_blur_and_compression_nearly() -> None:
+    images = [make_picture(seed, (224, 224)) for seed in range(8)]
+
+    def layouts(changed: list[Image.Image]) -> np.ndarray:
+        return layouts_of(np.stack([np.asarray(image) for image in changed]))
+
+    own = layouts(images)
+    assert np.allclose(layouts([MILD["mirror"](image) for image in images]), own, atol=1e-5)
+    apart = np.linalg.norm(own[:, None] - own[None], axis=2)[np.triu_indices(8, 1)]
+    for name in ("blur", "JPEG quality 10", "resize to 25 %", "color shift"):
+        moved = np.linalg.norm(layouts([MILD[name](image).resize((224, 224)) for image in images]) - own, axis=1)
+        assert moved.max() < apart.min() / 2, name
+
+
+def test_a_picture_that_shows_nothing_has_a_layout_of_nothing() -> None:
+    plain = layouts_of(np.full((1, 128, 128, 3), 128, np.uint8))
+    assert np.abs(plain).max() < 1e-4
+
+
 def test_steady_bits_keep_what_edits_leave_of_pictures_never_seen() -> None:
     random = np.random.default_rng(2)
     width = 100
@@ -138,7 +196,7 @@ def test_steady_bits_keep_what_edits_leave_of_pictures_never_seen() -> None:
         return pictures, (pictures + random.normal(size=(count, width)) * strength).astype(np.float32)
 
     known, edited = pictures_and_edits(400)
-    steady = steady_bits(known, known, edited, 64, seed=0)
+    steady = steady_bits(known, known, edited, 64, 0, Analysis(80))
     new, changed = pictures_and_edits(300)
 
     def found(weight: np.ndarray, bias: np.ndarray) -> float:
@@ -156,7 +214,7 @@ def test_steady_bits_are_the_same_each_time_and_others_for_another_seed() -> Non
     random = np.random.default_rng(3)
     known = random.normal(size=(90, 20)).astype(np.float32)
     edited = (known + 0.1 * random.normal(size=known.shape)).astype(np.float32)
-    first, again, other = (steady_bits(known, known, edited, 32, seed=seed) for seed in (5, 5, 6))
+    first, again, other = (steady_bits(known, known, edited, 32, seed, Analysis(20)) for seed in (5, 5, 6))
     assert np.array_equal(first.weight, again.weight)
     assert np.array_equal(first.bias, again.bias)
     assert not np.array_equal(first.weight, other.weight)

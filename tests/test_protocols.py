@@ -75,6 +75,8 @@ PARTS = {
     "cifar10-unsup-I": ("test", "train"),
     "cifar10-cib": ("test", "train"),
     "cifar100-h": ("test", "train"),
+    "parts": ("test", "train"),
+    "parts-val": ("val", "train"),
     "cifar100-lt-50": ("test", "train"),
     "cub": ("test", "train"),
     "imagenet100": ("val", "train"),
@@ -96,7 +98,7 @@ def told(manifest: Manifest) -> dict[str, Counter[tuple[str, tuple[str, ...]]]]:
 
 
 def test_every_protocol_of_the_registry_is_checked_here() -> None:
-    assert set(PUBLISHED) | {"folder", "folder-unseen"} == set(PROTOCOLS)
+    assert set(PUBLISHED) | {"folder", "folder-unseen", "parts", "parts-val"} == set(PROTOCOLS)
     assert all(name == each.name and each.about and each.version == 1 for name, each in PROTOCOLS.items())
 
 
@@ -136,6 +138,31 @@ def test_queries_and_database_come_from_the_parts_they_should(name: str) -> None
     asked, searched = PARTS[name]
     assert set(parts[manifest.queries].tolist()) == {asked}
     assert set(parts[manifest.train].tolist()) == set(parts[manifest.database].tolist()) == {searched}
+
+
+@pytest.mark.parametrize("name", ["folder", "folder-unseen"])
+def test_a_protocol_of_any_pictures_never_pools_train_and_test(name: str) -> None:
+    """What a publisher keeps for asking must not be learned from, and the other way round."""
+    with pytest.raises(EvaluationError, match=r"parts test and train, .* take --protocol parts,"):
+        split(stand_in("parts"), protocol(name))
+    with pytest.raises(EvaluationError, match=r"parts train and val, .* take --protocol parts-val,"):
+        split(stand_in("parts-val"), protocol(name))
+    one = stand_in("parts")
+    alone = some_of(one, np.flatnonzero(one.parts == "train"))
+    assert len(split(alone, protocol(name)).queries) > 0
+    mixed = replace(one, parts=np.where(one.parts == "test", "test", ""))
+    with pytest.raises(EvaluationError, match="parts test and train"):
+        split(mixed, protocol(name))
+
+
+def test_the_same_contents_under_two_classes_are_told() -> None:
+    pool = stand_in("folder")
+    hashes = [pool.hashes[0], pool.hashes[0], *pool.hashes[2:-1], pool.hashes[0]]
+    warnings = split(replace(pool, hashes=hashes), protocol("folder")).warnings
+    (told,) = [note for note in warnings if "two classes" in note]
+    assert told.startswith("1 pictures stand under two classes")
+    assert told.endswith("class 0 and class 6")
+    assert not any("two classes" in note for note in drawn("folder").warnings)
 
 
 def test_cifar10_pools_both_parts_before_it_draws() -> None:

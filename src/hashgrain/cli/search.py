@@ -55,7 +55,9 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
     grain: Annotated[
         str | None,
-        typer.Option("--grain", "-g", help="How fine to look: kind, thing or look. (default: the finest)"),
+        typer.Option(
+            "--grain", "-g", help="How fine to look, by a grain of the model: kind, thing, look. (default: the finest)"
+        ),
     ] = None,
     where: Annotated[
         str | None,

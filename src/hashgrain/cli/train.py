@@ -10,6 +10,7 @@ import typer
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
 
 if TYPE_CHECKING:
+    from hashgrain.learn.part import TrainingPart
     from hashgrain.learn.recipe import Recipe
 
 PHOTO = "photo"  # the recipe of the default model; `--data` is then the folder of all its sets
@@ -23,6 +24,13 @@ def train(
         typer.Option("--data", help="Labelled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Where the bundle goes.")],
+    protocol: Annotated[
+        str, typer.Option("--protocol", "-p", help="Learn from its training part alone: see `hashgrain protocols`.")
+    ] = "",
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="The same of a split that was drawn before.")
+    ] = None,
+    protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of that draw.")] = 0,
     recipe: Annotated[str, typer.Option("--recipe", help="As `hashgrain recipes` lists them.")] = "default",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
     grains: Annotated[
@@ -34,14 +42,15 @@ def train(
         typer.Option("--targets", help="A code of zeros and ones for each picture, .npy (n, bits), instead of labels."),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, hub, or random.")
+        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, pip, hub, or random.")
     ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: learning_rate=0.001. Repeatable."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Folder of checkpoint, log and curves. (default: runs/RECIPE)")
+        Path | None,
+        typer.Option("--run", "--run-folder", help="Folder of checkpoint, log and curves. (default: runs/RECIPE)"),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Train so many times; OUT gets the best on held-out pictures.")
@@ -59,21 +68,29 @@ def train(
     """Train a model by a recipe and write its bundle. Run it again after a stop: it goes on where it was.
 
     Needs the extra: pip install 'hashgrain[train]'. `hashgrain recipes` lists the recipes, `hashgrain recipes NAME`
-    all that can be changed of one. Several GPUs, or several processes: torchrun --nproc-per-node 2 -m hashgrain train
+    all that can be changed of one. To measure on pictures that the model has not seen, learn from the training part of
+    a protocol, and evaluate by the same one.
 
-    Example: hashgrain train --data pictures/ --out my-model --recipe quick
+    Several GPUs, or several processes: torchrun --nproc-per-node 2 -m hashgrain train ... There, name the folder of the
+    run with --run-folder: torchrun takes --run for an option of its own.
+
+    Example: hashgrain train --data pictures/ --out my-model --recipe quick --protocol folder
     """
     need_torch()
     if recipe == PHOTO:
+        if protocol or manifest:
+            raise _not_of_photo()
         return _photo(data, out, run or Path("runs") / PHOTO, as_json, quiet)
     if recipe == ADAPT:
         if bits or grains or targets or weights or seeds > 1 or label_noise is not None:
             raise _not_of_adapt()
-        return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], as_json, quiet)
+        part = _part(data, protocol, manifest, protocol_seed, quiet)
+        return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], part, as_json, quiet)
     named = {"label_noise": label_noise, "targets": targets, "weights": weights or None}
     more = [f"{name}={value}" for name, value in named.items() if value is not None]
     chosen = chosen_recipe(recipe, bits, [*(settings or []), *more], grains)
-    made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, quiet)
+    part = _part(data, protocol, manifest, protocol_seed, quiet)
+    made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, part, quiet)
     if not made:
         return 0
     facts = _best_of(made, out) if seeds > 1 else made[0]
@@ -84,6 +101,12 @@ def train(
         print_row(name, f"{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
     print_line(str(out))
     return 0
+
+
+def _part(data: Path, protocol: str, manifest: Path | None, seed: int, quiet: bool) -> TrainingPart | None:
+    from hashgrain.learn.part import training_part
+
+    return training_part(data, protocol, manifest, seed, lambda text: say(text, quiet))
 
 
 def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
@@ -101,13 +124,15 @@ def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
     return 0
 
 
-def _adapt(data: Path, out: Path, run: Path, settings: list[str], as_json: bool, quiet: bool) -> int:
+def _adapt(
+    data: Path, out: Path, run: Path, settings: list[str], part: TrainingPart | None, as_json: bool, quiet: bool
+) -> int:
     """A new head on a model there is, which keeps what it knows."""
     from hashgrain.learn.adapt.make import adapt_bundle
     from hashgrain.learn.adapt.settings import changed
 
     try:
-        facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet))
+        facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet), part)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
     if as_json:
@@ -117,6 +142,15 @@ def _adapt(data: Path, out: Path, run: Path, settings: list[str], as_json: bool,
         print_row(name, f"{value:g}")
     print_line(str(out))
     return 0
+
+
+def _not_of_photo() -> Exception:
+    from hashgrain.errors import TrainingError
+
+    return TrainingError(
+        f"recipe {PHOTO} is fitted on sets of its own and takes no --protocol or --manifest; `--recipe {ADAPT}` learns"
+        " from the training part of a protocol"
+    )
 
 
 def _not_of_adapt() -> Exception:
@@ -129,7 +163,11 @@ def _not_of_adapt() -> Exception:
 
 
 def _trained(
-    runs: list[tuple[Recipe, Path, Path]], data: Path, checkpoint_minutes: float, quiet: bool
+    runs: list[tuple[Recipe, Path, Path]],
+    data: Path,
+    checkpoint_minutes: float,
+    part: TrainingPart | None,
+    quiet: bool,
 ) -> list[dict[str, Any]]:
     """The facts of each run; none where this is not the first of several processes."""
     from hashgrain.apps.curves import write_curves
@@ -139,7 +177,7 @@ def _trained(
     made = []
     try:
         for one, place, where in runs:
-            facts = train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes)
+            facts = train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes, part)
             if facts is not None:
                 made.append(facts)
                 write_curves(place)

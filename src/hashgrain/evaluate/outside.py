@@ -24,8 +24,18 @@ class OutsideCodes:
     queries: Codes
     database: Codes
     outputs: NDArray[np.float32] | None  # of the queries, where they are real-valued
-    wanted: Labels | None  # where the folder has query_labels.npy and database_labels.npy
+    wanted: Labels | None  # where the folder has queries_labels.npy and database_labels.npy
     labels: Labels | None
+
+    def at(self, bits: int) -> OutsideCodes:
+        """The first so many bits of each code."""
+        if bits == self.queries.grains.bits:
+            return self
+        queries, database = (
+            Codes.from_bits(side.bits()[:, :bits], Grains(look=bits)) for side in (self.queries, self.database)
+        )
+        outputs = None if self.outputs is None else self.outputs[:, :bits]
+        return OutsideCodes(queries, database, outputs, self.wanted, self.labels)
 
     def facts(self) -> dict[str, Any]:
         """The protocol of codes that bring their own labels: what makes two of them comparable is those labels."""
@@ -64,15 +74,25 @@ def read_outside(folder: str | Path) -> OutsideCodes:
     (queries, outputs), (database, _) = (_side(where, side) for side in SIDES)
     if queries.grains.bits != database.grains.bits:
         raise EvaluationError(f"{where}: queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
-    wanted, labels = _labels(where / "query_labels.npy"), _labels(where / "database_labels.npy")
+    files = _label_file(where, "queries", "query"), _label_file(where, "database")
+    wanted, labels = (_labels(file) for file in files)
     if (wanted is None) != (labels is None):
         raise EvaluationError(
-            f"{where} has labels for one side only: query_labels.npy and database_labels.npy go together"
+            f"{where} has labels for one side only: queries_labels.npy and database_labels.npy go together"
         )
-    for found, codes, name in ((wanted, queries, "query"), (labels, database, "database")):
+    for found, codes, file in ((wanted, queries, files[0]), (labels, database, files[1])):
         if found is not None and len(found) != len(codes):
-            raise EvaluationError(f"{where / name}_labels.npy has {len(found)} labels for {len(codes)} codes")
+            raise EvaluationError(f"{file} has {len(found)} labels for {len(codes)} codes")
     return OutsideCodes(queries, database, outputs, wanted, labels)
+
+
+def _label_file(folder: Path, *sides: str) -> Path:
+    """As `hashgrain protocols --features` names it; `query_labels.npy` is an older name."""
+    files = [folder / f"{side}_labels.npy" for side in sides]
+    there = [file for file in files if file.exists()]
+    if len(there) > 1:
+        raise EvaluationError(f"{folder} has labels of the queries twice, {' and '.join(file.name for file in there)}")
+    return (there or files)[0]
 
 
 def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:

@@ -60,6 +60,7 @@ class Protocol:
     transform: str = AS_MODEL
     pool: str | None = None  # the part that all but the queries come from, where it is one
     keeps_unlabelled: bool = False  # pictures whose set of labels is empty
+    unlabelled: bool = False  # labels are never learned from
     unseen: float = 0  # this share of the classes is kept from training, and only it is asked for and searched
     asks: Side | None = None  # of a base protocol: which classes ask, where some are kept from training
     searches: Side | None = None
@@ -74,6 +75,7 @@ class Protocol:
         rules = {"cut-off": cutoff, "convention": self.convention, "relevant": self.relevance}
         numbers = ", ".join(f"{count:,} {what}" for what, count in self.counts.items()) or "as many as there are"
         more = {"kept from training": f"{self.unseen:.0%} of the classes"} if self.unseen else {}
+        more |= {"labels": "never learned from"} if self.unlabelled else {}
         if self.asks:
             more |= {"classes that ask": self.asks, "classes that are searched": str(self.searches)}
         head: dict[str, object] = {"protocol": f"{self.name}, version {self.version}", "about": self.about}
@@ -88,6 +90,7 @@ FINE_GRAINED = (
     ("cars", "Stanford Cars", 8_041, 8_144, 196),
     ("nabirds", "NABirds, graded by its hierarchy", 24_633, 23_929, 555),
 )
+PARTED = {"test": "parts", "val": "parts-val"}  # what asks with a part that a publisher set apart
 _FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000, "pictures": 25_000}
 
 
@@ -96,6 +99,11 @@ def _by_parts(name: str, what: str, queries: int, train: int, classes: int) -> P
     about = f"{what}: the official test part asks, the official training part is learnt from and searched"
     parts = Take(part="test"), Take(part="train")
     return Protocol(name, about, *parts, "train", transform=CROPPED, counts=counts)
+
+
+def _parts(name: str, part: str) -> Protocol:
+    about = f"any labelled pictures in parts: {part} asks, train is learnt from and searched"
+    return Protocol(name, about, Take(part=part), Take(part="train"), "train")
 
 
 def _long_tail(classes: int, factor: int) -> Protocol:
@@ -159,6 +167,7 @@ _ALL = (
         "train",
         cutoff=1000,
         transform=SMALL,
+        unlabelled=True,
         counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
         manifests={0: "214e581fef9bacbe5ea3a11a7926f506744edb35841c97e590d461ffb32fb04c"},
     ),
@@ -170,6 +179,7 @@ _ALL = (
         "all but queries",
         cutoff=1000,
         transform=SMALL,
+        unlabelled=True,
         counts=_CIFAR,
         manifests={0: "c64c23412864a63f12ab2de10aa1b25f7b42268a041f1b7ae7535ef89ebf4b00"},
     ),
@@ -346,6 +356,7 @@ _ALL = (
         Take(),
         "train",
     ),
+    *(_parts(name, part) for part, name in PARTED.items()),
     Protocol(
         "folder-unseen",
         "any labelled pictures: 3 in 10 classes are kept from training, and only they are asked for and searched",

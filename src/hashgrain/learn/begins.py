@@ -8,12 +8,12 @@ from typing import Any
 from hashgrain.errors import TrainingError
 from hashgrain.learn.recipe import Recipe
 
-RANDOM, HUB = "random", "hub"
+RANDOM, HUB, PIP = "random", "hub", "pip"
 DRAWN = ("compact", "timm", "torchvision")  # backbones whose weights are random unless they are brought
 
 
 def weights_for(recipe: Recipe) -> str:
-    """As backbones take it: a file, "hub", or nothing for random ones."""
+    """As backbones take it: a file, "hub", "pip", or nothing for random ones."""
     return "" if recipe.network.weights == RANDOM else recipe.network.weights
 
 
@@ -24,8 +24,8 @@ def check_begins(recipe: Recipe) -> None:
     if frozen and not network.weights and _is_drawn(recipe):
         raise TrainingError(
             f"recipe {recipe.name} trains nothing of its backbone {network.backbone}, whose weights would be random and"
-            " its features noise: bring weights, --weights FILE.safetensors or hub, or take a model you have, --set"
-            " trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
+            " its features noise: bring weights, --weights FILE.safetensors, pip or hub, or take a model you have, "
+            "--set trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
         )
 
 
@@ -36,6 +36,8 @@ def begins_told(recipe: Recipe) -> str:
         return ""
     if network.weights == HUB:
         return f"backbone {network.backbone} begins with its published weights, from the hub"
+    if network.weights == PIP:
+        return f"backbone {network.backbone} begins with the weights that a pip package brings"
     if weights_for(recipe):
         return f"backbone {network.backbone} begins with the weights of {network.weights}"
     rest = "they stay as they are" if recipe.hasher or network.trained == "head" else "it learns from nothing"
@@ -43,13 +45,13 @@ def begins_told(recipe: Recipe) -> str:
 
 
 def begins_facts(recipe: Recipe) -> dict[str, Any]:
-    """What a bundle records of them: random, hub, or the name of the file and its SHA-256."""
+    """What a bundle records of them: random, hub, pip, or the name of the file and its SHA-256."""
     if not _is_drawn(recipe):
         return {}
     from hashgrain.learn.backbones.pth import named  # torch with it
 
     file = weights_for(recipe)
-    if not file or file == HUB:
+    if not file or file in (HUB, PIP):
         return {"weights": {"from": file or RANDOM}}
     path, digest = named(file)[0], hashlib.sha256()
     with path.open("rb") as opened:

@@ -23,15 +23,18 @@ from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weig
 from hashgrain.learn.card import write_card
 from hashgrain.learn.data import Labelled, load_labelled
 from hashgrain.learn.encoders.preprocessing import typed_colors
-from hashgrain.learn.export import calibrated, export, parity_of, to_onnx
+from hashgrain.learn.export import calibrated, export, missing_words, parity_of, to_onnx
 from hashgrain.learn.graph_heads import with_hasher
 from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
 from hashgrain.learn.inputs import Pictures
 from hashgrain.learn.network import HashHead, HashNetwork
+from hashgrain.learn.notices import notices
 from hashgrain.learn.objective import check_aim
+from hashgrain.learn.part import FILE as MANIFEST
+from hashgrain.learn.part import TrainingPart, check_labels
 from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Phase, Recipe
-from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
+from hashgrain.learn.splits import hold_out, mislabel
 from hashgrain.learn.targets import bits_right, names_of, read_targets
 from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
@@ -42,21 +45,30 @@ IMPORTANCE_FROM = 512  # pictures that tell which channels matter
 
 
 def train_bundle(
-    recipe: Recipe, data: Path, out: Path, run: Path, say: Say, checkpoint_seconds: float = CHECKPOINT_SECONDS
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    run: Path,
+    say: Say,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    part: TrainingPart | None = None,
 ) -> dict[str, Any] | None:
-    """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run; of several processes
-    the first one writes, and the others return None."""
+    """Train (or go on with) a recipe, on the pictures of `part` alone where there is one, and write the bundle to
+    `out`. Returns the facts of the run; of several processes the first one writes, and the others return None."""
     process = this_process()
     if not process.is_main_process:
         say = _silent
     check_writable(out)
+    check_labels(part, bool(recipe.labelled), recipe.name)
     check_begins(recipe)
     if told := begins_told(recipe):
         say(told)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
     with process.main_process_first():  # the others find what it decoded
-        training, held, facts = _pictures(recipe, data, run, say)
+        training, held, facts = _pictures(recipe, data, run, say, part)
+    if part and process.is_main_process:
+        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     facts |= begins_facts(recipe)
     if recipe.hasher:
         bundle, parity = _hashed(recipe, backbone, training, held, run, say), "its bits are the hasher's"
@@ -67,7 +79,7 @@ def train_bundle(
             return None
         outputs = outputs_of(network, held.inputs, recipe.size)[0]
         facts["validation"] = validate(outputs, held, recipe.grains, separate=recipe.aim.separate)
-        bundle, parity = _exported(recipe, network, held, facts)
+        bundle, parity = _exported(recipe, network, training, held, facts)
     if not recipe.labelled:
         facts["validation"]["distance correlation"] = distance_correlation(
             *Encoder(bundle).outputs_and_features(held.inputs)
@@ -78,7 +90,10 @@ def train_bundle(
     seen = Seen.of(training.contents.tolist()).described()
     bundle = dataclasses.replace(bundle, training={**bundle.training, **facts, KEY: seen})
     bundle.write(out)
-    write_card(out / "card.md", recipe, facts, parity)
+    reasons = missing_words(bundle.words, held, recipe.grains)
+    write_card(out / "card.md", recipe, facts, parity, reasons)
+    for reason in reasons:
+        say(reason)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     if recipe.aim.separate:
         say("its grains are codes of their own: hashgrain search --coarse-to-fine --separate")
@@ -165,7 +180,9 @@ def _pruned(
     return work.finished()
 
 
-def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled, Labelled, dict[str, Any]]:
+def _pictures(
+    recipe: Recipe, data: Path, run: Path, say: Say, part: TrainingPart | None
+) -> tuple[Labelled, Labelled, dict[str, Any]]:
     say(f"reading the pictures of {data}")
     grains = recipe.labelled[-1:] if recipe.same_labels else recipe.labelled
     labelled = load_labelled(
@@ -173,6 +190,7 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         recipe.size,
         grains,
         unlabelled="keep" if recipe.aim.pseudo_labels else "refuse",
+        only=part,
         every_level=recipe.every_level,
         targets=_targets(recipe),
         cache=run / "pictures",
@@ -183,10 +201,9 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
     for name in labelled.refused:
         say(f"refused: {name}")
     _tell_of_targets(recipe, labelled, data, say)
-    if lonely := [] if recipe.aim.targets else lonely_classes(labelled):
-        named = ", ".join(lonely[:5])
-        say(f"warning: {len(lonely)} classes of one picture, so no figure says how well they are learnt: {named}")
     training, held = hold_out(labelled, recipe.held_out, share=bool(recipe.aim.targets))
+    for notice in () if recipe.aim.targets else notices(labelled, held, grains, data):
+        say(f"warning: {notice}")
     if len(held) < 2:
         raise TrainingError(
             f"{len(labelled)} pictures of {data} leave {len(held)} for validation; bring more, or set held_out= higher"
@@ -208,6 +225,7 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
             "held_out": len(held),
             "refused": len(labelled.refused),
             "mislabelled": flipped,
+            **(part.facts() if part else {}),
         },
         "hashgrain": __version__,
         "torch": torch.__version__.partition("+")[0],
@@ -250,10 +268,13 @@ def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labell
     else:
         bare = HashNetwork(backbone, HashHead(backbone.width, 1)).eval()
         graph = Bundle(recipe.name, to_onnx(bare, recipe.size), recipe.grains, (recipe.size, recipe.size))
-    return calibrated(with_hasher(graph, hasher, recipe.grains, recipe.name, held.inputs[:64]), held)
+    made = with_hasher(graph, hasher, recipe.grains, recipe.name, held.inputs[:64])
+    return calibrated(made, held, training.inputs)
 
 
-def _exported(recipe: Recipe, network: HashNetwork, held: Labelled, facts: dict[str, Any]) -> tuple[Bundle, str]:
+def _exported(
+    recipe: Recipe, network: HashNetwork, training: Labelled, held: Labelled, facts: dict[str, Any]
+) -> tuple[Bundle, str]:
     """From torch; or, where the backbone is a graph already, that graph with the trained head behind it."""
     if isinstance(network.backbone, OnnxBackbone):
         assert isinstance(network.head, HashHead)
@@ -262,8 +283,8 @@ def _exported(recipe: Recipe, network: HashNetwork, held: Labelled, facts: dict[
             _graph_of(recipe, network.backbone), last, recipe.grains, recipe.name, held.inputs[:64], dense=dense
         )
         bundle = dataclasses.replace(made, training={**made.training, **facts})
-        return calibrated(bundle, held), str(parity_of(network, bundle, held.inputs))
-    bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, held, facts)
+        return calibrated(bundle, held, training.inputs), str(parity_of(network, bundle, held.inputs))
+    bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, held, facts, training.inputs)
     return bundle, str(parity)
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate import flip_labels
-from hashgrain.learn.data import GrainLabels, Labelled, parents_of
+from hashgrain.learn.data import GrainLabels, Labelled
+from hashgrain.learn.hierarchy import parents_of
 
 UNLABELLED_SHARE = 0.1  # held out where there is no class to hold out of
 

@@ -14,9 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Features = NDArray[np.float32]
-KEPT = 384  # directions
-SHRINKAGE = 3.0  # of the covariance of edits, in units of its mean variance: it is estimated from few pictures
-WHITENING = 0.5  # 0 leaves each direction the spread that it has, 1 makes all alike
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """How directions are found, and how many."""
+
+    kept: int  # the best ones
+    shrinkage: float = 3.0  # of the covariance of edits, in units of its mean variance: for where pictures are few
+    whitening: float = 1.0  # 0 leaves each direction the spread that it has, 1 makes all alike
 
 
 @dataclass(frozen=True)
@@ -27,18 +33,20 @@ class Steady:
     bias: Features
 
 
-def steady_bits(pictures: Features, originals: Features, edited: Features, bits: int, seed: int) -> Steady:
+def steady_bits(
+    pictures: Features, originals: Features, edited: Features, bits: int, seed: int, how: Analysis
+) -> Steady:
     """`pictures` say how different pictures differ, `edited` (each a copy of the row of `originals`) what edits do."""
     mean = pictures.mean(axis=0)
     between, within = covariance(pictures - mean), covariance(edited - originals)
     width = len(within)
-    kept = min(KEPT, width)
-    shrunk = within + SHRINKAGE * np.trace(within) / width * np.eye(width)
+    kept = min(how.kept, width)
+    shrunk = within + how.shrinkage * np.trace(within) / width * np.eye(width)
     root = np.linalg.cholesky(shrunk)
     inner = np.linalg.solve(root, np.linalg.solve(root, between).T)  # in the coordinates where edits are a sphere
     values, vectors = np.linalg.eigh((inner + inner.T) / 2)
     directions = np.linalg.solve(root.T, vectors[:, -kept:])
-    directions /= np.sqrt(np.maximum(values[-kept:], 1e-12)) ** WHITENING
+    directions /= np.sqrt(np.maximum(values[-kept:], 1e-12)) ** how.whitening
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(max(kept, bits), max(kept, bits))))[0]
     weight = (directions @ rotation[:kept, :bits]).T
     weight *= 1 / np.sqrt(np.square((pictures - mean) @ weight.T).mean())

@@ -11,8 +11,9 @@ from torch import Tensor
 from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
-from hashgrain.learn.centres import class_centres, nested_centres
-from hashgrain.learn.data import GrainLabels, parents_of
+from hashgrain.learn.centres import class_centres, gilbert_varshamov, nested_centres
+from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.hierarchy import parents_of
 from hashgrain.learn.knowledge import semantic_centres, similarities_of_classes
 from hashgrain.learn.onnx_torch import read_graph, run_graph
 from hashgrain.learn.recipe import Recipe
@@ -65,7 +66,8 @@ def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, T
         if len(grains) != 1:
             raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")
         likeness = similarities_of_classes(levels[grains[0]].names, recipe.aim.similarity)
-        return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed).tensor()}
+        least = max(1, int(recipe.aim.center_distance * gilbert_varshamov(len(likeness), bits[0])))
+        return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed, least=least).tensor()}
     if recipe.aim.separate:
         begins = begin_of(recipe.grains)
         return {

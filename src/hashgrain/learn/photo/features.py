@@ -1,19 +1,51 @@
-"""Features of pictures under the pretrained backbone, computed once and kept: fitting a head then takes seconds."""
+"""What is known of training pictures, computed once and kept: fitting a head then takes seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hashgrain.learn.kept_features import Features as Features
-from hashgrain.learn.kept_features import KeptFeatures
-from hashgrain.learn.photo.graph import backbone_model
+from hashgrain.learn.kept_features import KeptFeatures, Pictures
+from hashgrain.learn.photo.graph import backbone_model, layout_model
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Of pictures, a row each: their features under the backbone, and how they are laid out."""
+
+    features: Features
+    layouts: Features
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Traits:
+        return Traits(self.features[rows], self.layouts[rows])
+
+    @classmethod
+    def joined(cls, *parts: Traits) -> Traits:
+        return cls(*(np.concatenate([getattr(each, of) for each in parts]) for of in ("features", "layouts")))
+
+    def repeated(self, times: int) -> Traits:
+        return Traits(np.tile(self.features, (times, 1)), np.tile(self.layouts, (times, 1)))
 
 
 class FeatureCache(KeptFeatures):
-    """Those of EfficientNet-Lite, from the bytes of its weights."""
+    """Those of EfficientNet-Lite, from the bytes of its weights, and the layouts of the same pictures."""
 
     def __init__(
         self, folder: Path, weights: bytes, size: int = 224, threads: int = 2, say: Callable[[str], None] = print
     ) -> None:
-        super().__init__(folder, backbone_model(weights), (size, size), threads=threads, say=say)
+        edges = (size, size)
+        super().__init__(folder, backbone_model(weights), edges, threads=threads, say=say)
+        self.layouts = KeptFeatures(folder, layout_model(), edges, threads=threads, say=say, kept_as=np.float32)
+
+    def traits(self, name: str, pictures: Callable[[], Pictures]) -> Traits:
+        """Of a set, whose pictures must be the same at every call."""
+        return Traits(self.of(name, pictures), self.layouts.of(name, pictures))

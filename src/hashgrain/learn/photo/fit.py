@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.learn.distill import Material, Settings, distill
-from hashgrain.learn.photo.features import Features
+from hashgrain.learn.photo.features import Features, Traits
 from hashgrain.learn.photo.graph import HeadNumbers
 from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflected, root_of, teachers_of
 from hashgrain.learn.photo.sets import FittingSets
 from hashgrain.learn.photo.torch_file import tensors_of
-from hashgrain.learn.steady import Steady, steady_bits
+from hashgrain.learn.steady import Analysis, Steady, steady_bits
 
 GRAINS = Grains({"kind": 48, "thing": 96, "look": 256})
-ALIKE = GRAINS["thing"]  # bits that say what a picture is like; the rest say which one it is
+ALIKE = GRAINS["thing"]  # bits that say what a picture is like; the rest say which one it is:
+LAID_OUT = 48  # of these by its layout, the others by its features
+OF_FEATURES, OF_LAYOUTS = Analysis(kept=192), Analysis(kept=48, shrinkage=1e-3)
 DISTILLED = Settings(teacher_temperatures=(0.1, 0.1), code_temperatures=(0.2, 0.15))
 
 
@@ -28,21 +30,22 @@ class Head:
     numbers: HeadNumbers
     classifier: Classifier
 
-    def outputs(self, features: Features) -> Features:
-        inputs = inputs_of(features, self.numbers.mean, self.classifier)
-        found: Features = inputs @ self.numbers.weight.T + self.numbers.bias
-        return found
+    def outputs(self, traits: Traits) -> Features:
+        n = self.numbers
+        seen = inputs_of(traits.features, n.mean, self.classifier) @ n.weight.T + n.bias
+        return np.concatenate([seen, traits.layouts @ n.layout_weight.T + n.layout_bias], axis=1)
 
-    def codes(self, features: Features) -> Codes:
-        return Codes.from_outputs(self.outputs(features), GRAINS)
+    def codes(self, traits: Traits) -> Codes:
+        return Codes.from_outputs(self.outputs(traits), GRAINS)
 
-    def telling_apart(self, steady: Steady) -> Head:
-        """The same head with other bits for which picture it is: they look at the features alone."""
-        others = np.zeros((len(steady.weight), self.numbers.weight.shape[1] - steady.weight.shape[1]), np.float32)
-        rows = halved(np.concatenate([steady.weight, others], axis=1))
-        weight = np.concatenate([self.numbers.weight[:ALIKE], rows])
-        bias = np.concatenate([self.numbers.bias[:ALIKE], steady.bias])
-        return replace(self, numbers=replace(self.numbers, weight=weight, bias=bias))
+    def telling_apart(self, features: Steady, layouts: Steady) -> Head:
+        """The same head with other bits for which picture it is: they look at the features alone, or at the layout."""
+        old = self.numbers
+        others = np.zeros((len(features.weight), old.weight.shape[1] - features.weight.shape[1]), np.float32)
+        rows = halved(np.concatenate([features.weight, others], axis=1))
+        weight, bias = np.concatenate([old.weight[:ALIKE], rows]), np.concatenate([old.bias[:ALIKE], features.bias])
+        laid_out = {"layout_weight": layouts.weight, "layout_bias": layouts.bias}
+        return replace(self, numbers=replace(old, weight=weight, bias=bias, **laid_out))
 
 
 def halved(weight: Features) -> Features:
@@ -66,21 +69,30 @@ def classifier_of(weights: bytes) -> Classifier:
 def fitted(sets: FittingSets, classifier: Classifier, seed: int, settings: Settings = DISTILLED) -> Head:
     """The head of one seed."""
     mean = mean_root(sets.roots)
-    classes = np.random.default_rng(seed).integers(0, len(classifier.weight), len(sets.pictures))
-    pictures = np.concatenate([sets.pictures, reflected(sets.pictures, classes, classifier)])
+    known = sets.pictures.features
+    classes = np.random.default_rng(seed).integers(0, len(classifier.weight), len(known))
+    pictures = np.concatenate([known, reflected(known, classes, classifier)])
     nothing = np.empty((0, 0), np.float32)
     inputs, teachers = inputs_of(pictures, mean, classifier), teachers_of(pictures, mean, classifier)
     bits = [width for width in GRAINS.values() if width <= ALIKE]
     layer = distill(Material(inputs, teachers, nothing, nothing), bits, seed, settings)
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
     parts = (classifier.kinds, classifier.looks, classifier.directions)
-    alike = Head(HeadNumbers(mean, *parts, halved(weight), bias), classifier)
-    return alike.telling_apart(steady_of(sets, np.ones(len(sets.whole), bool), seed))
+    alike = Head(HeadNumbers(mean, *parts, halved(weight), bias, nothing, np.empty(0, np.float32)), classifier)
+    return alike.telling_apart(*steady_of(sets, np.ones(len(sets.whole), bool), seed))
 
 
-def steady_of(sets: FittingSets, used: NDArray[np.bool_], seed: int) -> Steady:
-    """Fitted on the small pictures and on those of the sharp ones that are `used`."""
+def steady_of(sets: FittingSets, used: NDArray[np.bool_], seed: int) -> tuple[Steady, Steady]:
+    """Of features and of layouts, fitted on the small pictures and on those of the sharp ones that are `used`."""
     mean, rows = mean_root(sets.roots), used[sets.source]
-    originals = root_of(sets.originals[rows], mean)
-    pictures = np.concatenate([root_of(sets.small, mean), np.unique(originals, axis=0)])
-    return steady_bits(pictures, originals, root_of(sets.edited[rows], mean), GRAINS.bits - ALIKE, seed)
+    originals, edited = sets.originals[rows], sets.edited[rows]
+    _, different = np.unique(originals.features, axis=0, return_index=True)
+    pictures = Traits.joined(sets.small, originals[different])
+
+    def root(traits: Traits) -> Features:
+        return root_of(traits.features, mean)
+
+    sides = root(pictures), root(originals), root(edited)
+    features = steady_bits(*sides, GRAINS.bits - ALIKE - LAID_OUT, seed, OF_FEATURES)
+    laid_out = pictures.layouts, originals.layouts, edited.layouts
+    return features, steady_bits(*laid_out, LAID_OUT, seed, OF_LAYOUTS)

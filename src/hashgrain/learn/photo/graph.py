@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from hashgrain.learn.photo.layout import WIDTH, layout
 from hashgrain.learn.photo.torch_file import Record, tensors_of
 from hashgrain.models.weights import WeightsFile, computed
 
@@ -136,6 +137,13 @@ def backbone_model(weights: bytes, dtype: str = FLOAT) -> bytes:
     return bytes(model_of(b, shapes).SerializeToString())
 
 
+def layout_model() -> bytes:
+    """The layout of pictures alone, under the name of features, to compute those of training pictures with."""
+    b = GraphBuilder(b"", {})
+    b.node("Identity", [layout(b, normalized_pixels(b))], "features")
+    return bytes(model_of(b, {"features": ["batch", WIDTH]}).SerializeToString())
+
+
 def cut(model: bytes, b: GraphBuilder, file: WeightsFile) -> tuple[bytes, str]:
     """Our part of the graph, and what tells how the rest comes back."""
     pieces: list[bytes] = []
@@ -162,12 +170,14 @@ class HeadNumbers:
     kinds: NDArray[np.float32]  # (1000, 256), as in head.Classifier
     looks: NDArray[np.float32]
     directions: NDArray[np.float32]
-    weight: NDArray[np.float32]  # (bits, inputs)
+    weight: NDArray[np.float32]  # (bits, inputs), of the bits that look at what the backbone makes of a picture
     bias: NDArray[np.float32]
+    layout_weight: NDArray[np.float32]  # (bits, layout.WIDTH), of the others
+    layout_bias: NDArray[np.float32]
 
 
 def head(b: GraphBuilder, numbers: HeadNumbers) -> None:
-    """From `features` to `outputs`: head.inputs_of as a graph, and the one linear layer."""
+    """From `features` to `outputs`: head.inputs_of as a graph, and a linear layer of these and one of the layout."""
     logits = b.node(
         "Gemm",
         [
@@ -191,7 +201,10 @@ def head(b: GraphBuilder, numbers: HeadNumbers) -> None:
     parts = [_unit(b, name, "inputs." + name) for name in (root, *embedded.values())]
     inputs = b.node("Concat", parts, "inputs", axis=1)
     weight = b.constant("head.w", numbers.weight, HALF)
-    b.node("Gemm", [inputs, weight, b.constant("head.b", numbers.bias)], "outputs", transB=1)
+    seen = b.node("Gemm", [inputs, weight, b.constant("head.b", numbers.bias)], "outputs.seen", transB=1)
+    laid = b.constant("layout.w", numbers.layout_weight), b.constant("layout.b", numbers.layout_bias)
+    placed = b.node("Gemm", [layout(b, "normalized"), *laid], "outputs.placed", transB=1)
+    b.node("Concat", [seen, placed], "outputs", axis=1)
 
 
 def _unit(b: GraphBuilder, name: str, output: str) -> str:
@@ -204,7 +217,7 @@ def photo_model(weights: bytes, numbers: HeadNumbers) -> tuple[bytes, GraphBuild
     b = GraphBuilder(weights, {each.name: each for each in tensors_of(weights)})
     features(b, HALF)
     head(b, numbers)
-    width, bits = b.records["_fc.weight"].shape[1], len(numbers.bias)
+    width, bits = b.records["_fc.weight"].shape[1], len(numbers.bias) + len(numbers.layout_bias)
     shapes: dict[str, list[int | str]] = {
         "outputs": ["batch", bits],
         "features": ["batch", width],

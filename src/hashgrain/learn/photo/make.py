@@ -16,7 +16,7 @@ from hashgrain.errors import TrainingError
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.files import write_atomically
 from hashgrain.learn.photo.calibrate import Pairs, by_labels, calibration, distances_between, every_pair
-from hashgrain.learn.photo.features import FeatureCache, Features
+from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.fit import GRAINS, Head, classifier_of, fitted, steady_of
 from hashgrain.learn.photo.graph import cut, photo_model
 from hashgrain.learn.photo.head import reflected
@@ -74,16 +74,18 @@ def make_photo(data: Path, out: Path, run: Path, say: Say, seed: int = 0) -> dic
     return {"folder": str(out), "onnx_sha256": bundle.onnx_sha256, "pictures": len(sets.contents), "seed": seed}
 
 
-def class_text(head: Head, pictures: Features) -> dict[str, Any]:
+def class_text(head: Head, pictures: Traits) -> dict[str, Any]:
     """What words are read with: a row of numbers for each class of ImageNet, fitted on pictures as they are and as
     pictures of other classes would be, so that every class is among them."""
     random = np.random.default_rng(0)
     classes = len(head.classifier.weight)
     others = [
-        reflected(pictures, random.integers(0, classes, len(pictures)), head.classifier) for _ in range(REFLECTIONS)
+        reflected(pictures.features, random.integers(0, classes, len(pictures)), head.classifier)
+        for _ in range(REFLECTIONS)
     ]
-    shown = np.concatenate([pictures, *others])
-    return describe_table(class_rows(head.codes(shown).bits(), head.classifier.chances(shown, COOLED)))
+    shown = np.concatenate([pictures.features, *others])
+    traits = Traits(shown, np.tile(pictures.layouts, (1 + REFLECTIONS, 1)))
+    return describe_table(class_rows(head.codes(traits).bits(), head.classifier.chances(shown, COOLED)))
 
 
 def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, seed: int) -> dict[str, Calibration]:
@@ -93,24 +95,24 @@ def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, s
     each time without half of the sharp pictures, which are then looked at with them.
     """
     sharp = sharp_pictures(data)
-    whole = cache.of("sharp", lambda: (shot.content for shot in sharp))
+    whole = cache.traits("sharp", lambda: (shot.content for shot in sharp))
     edits = [
-        cache.of(f"sharp, {name}", lambda change=change: (change(shot.open()) for shot in sharp))  # type: ignore[misc]
+        cache.traits(f"sharp, {name}", lambda change=change: (change(shot.open()) for shot in sharp))  # type: ignore[misc]
         for name, change in MILD.items()
     ]
     small = held_out(data)
-    features = cache.of("small held out", lambda: (shot.content for shot in small))
+    traits = cache.traits("small held out", lambda: (shot.content for shot in small))
     labels = {grain: np.array([str(shot.facts[fact]) for shot in small]) for grain, fact in LABELS.items()}
     side = np.arange(len(sharp)) % 2 == 0
     together, apart = [], []
     for unseen in (side, ~side):
-        fold = head.telling_apart(steady_of(sets, ~unseen, seed))
+        fold = head.telling_apart(*steady_of(sets, ~unseen, seed))
         codes = fold.codes(whole[unseen])
         together += [distances_between(codes, fold.codes(each[unseen])) for each in edits]
-        apart += [every_pair(codes), every_pair(fold.codes(features))]
+        apart += [every_pair(codes), every_pair(fold.codes(traits))]
     strangers = np.concatenate(apart)
     found = {"look": calibration("look", GRAINS["look"], strangers, Pairs(np.concatenate(together), strangers))}
-    codes, sharp_codes = head.codes(features), head.codes(whole)
+    codes, sharp_codes = head.codes(traits), head.codes(whole)
     for grain, of_grain in labels.items():
         different = np.concatenate([every_pair(each.at(grain)) for each in (sharp_codes, codes)])
         pairs = by_labels({"small": codes}, {"small": of_grain}, grain, 10)

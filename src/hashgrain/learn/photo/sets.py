@@ -1,4 +1,4 @@
-"""The sets of pictures that `photo` is fitted on, as features. None of them is ever reported on."""
+"""The sets of pictures that `photo` is fitted on, and what is known of them. None of them is ever reported on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashgrain.learn.photo.features import FeatureCache, Features
+from hashgrain.learn.photo.features import FeatureCache, Features, Traits
 from hashgrain.learn.photo.pictures import Shot, photographs, random_crop, stamps, tiny_imagenet, view
 
 SMALL = 10_000  # pictures of Tiny ImageNet, of those not kept out
@@ -23,18 +23,18 @@ PIECE_VIEWS = (31, 32, 33)  # seeds of the edited views of each piece
 class FittingSets:
     """What the head is fitted on, without labels."""
 
-    pictures: Features
-    whole: Features  # of these the sharp ones, uncut; their mean is taken together with that of the small ones
-    small: Features
-    originals: Features  # sharp pictures and pieces of them, and
-    edited: Features  # an edited view of each
+    pictures: Traits
+    whole: Traits  # of these the sharp ones, uncut; their mean is taken together with that of the small ones
+    small: Traits
+    originals: Traits  # sharp pictures and pieces of them, and
+    edited: Traits  # an edited view of each
     source: NDArray[np.int64]  # the row of `whole` that each of the originals comes from
     contents: list[str]  # the SHA-256 of every picture that entered
 
     @property
     def roots(self) -> Features:
         """The pictures whose mean is taken."""
-        return np.concatenate([self.small, self.whole])
+        return np.concatenate([self.small.features, self.whole.features])
 
 
 def fitting_sets(cache: FeatureCache, data: Path) -> FittingSets:
@@ -42,19 +42,19 @@ def fitting_sets(cache: FeatureCache, data: Path) -> FittingSets:
     rest = tiny_imagenet(data, "rest")
     order = np.random.default_rng(1).permutation(len(rest))
     chosen = [rest[i] for i in order[:SMALL]]
-    small = cache.of("small", lambda: (shot.content for shot in chosen))
-    whole = cache.of("sharp", lambda: (shot.content for shot in sharp))
-    views = cache.of("sharp views", lambda: _views(sharp))
-    pieces = cache.of("pieces", lambda: _pieces(sharp))
-    cut = [cache.of(f"piece views {seed}", lambda seed=seed: _piece_views(sharp, seed)) for seed in PIECE_VIEWS]  # type: ignore[misc]
+    small = cache.traits("small", lambda: (shot.content for shot in chosen))
+    whole = cache.traits("sharp", lambda: (shot.content for shot in sharp))
+    views = cache.traits("sharp views", lambda: _views(sharp))
+    pieces = cache.traits("pieces", lambda: _pieces(sharp))
+    cut = [cache.traits(f"piece views {seed}", lambda seed=seed: _piece_views(sharp, seed)) for seed in PIECE_VIEWS]  # type: ignore[misc]
     half = len(sharp) * VIEWS // 2
     times = VIEWS + PIECES * len(PIECE_VIEWS)
     return FittingSets(
-        pictures=np.concatenate([small, whole, views[:half], pieces]),
+        pictures=Traits.joined(small, whole, views[:half], pieces),
         whole=whole,
         small=small,
-        originals=np.concatenate([np.tile(whole, (VIEWS, 1)), np.tile(pieces, (len(PIECE_VIEWS), 1))]),
-        edited=np.concatenate([views, *cut]),
+        originals=Traits.joined(whole.repeated(VIEWS), pieces.repeated(len(PIECE_VIEWS))),
+        edited=Traits.joined(views, *cut),
         source=np.tile(np.arange(len(sharp)), times),
         contents=sorted({shot.sha256 for shot in [*sharp, *chosen]}),
     )
