@@ -157,22 +157,31 @@ def test_a_model_of_keras_becomes_a_library(keras: Any, tmp_path: Path, monkeypa
 
 
 @needs_keras
-def test_models_that_are_no_backbone_are_refused(keras: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason", "asked"),
+    [
+        ("two inputs", "takes 2 inputs, and a backbone takes pictures", {}),
+        ("two outputs", "gives 2 outputs: say whose features", {}),
+        ("rows", r"it takes \(None, 7\)", {}),
+        ("small", "takes pictures of 32x32 px, not of 48", {"size": 48}),
+        ("small", "it has no layer 'none'; the last ones are", {"layer": "layer=none"}),
+    ],
+)
+def test_models_that_are_no_backbone_are_refused(
+    keras: Any, tmp_path: Path, kind: str, reason: str, asked: dict[str, Any]
+) -> None:
     layers = keras.layers
     first, second, row = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3)), keras.Input((7,))
     pooled = layers.GlobalAveragePooling2D()
     models = {
-        "takes 2 inputs, and a backbone takes": keras.Model([first, second], pooled(layers.Add()([first, second]))),
-        "gives 2 outputs: say whose features": keras.Model(first, [pooled(first), first]),
-        r"it takes \(None, 7\)": keras.Model(row, layers.Dense(3)(row)),
-        r"takes pictures of 32x32 px, not of 48": small(keras),
-    }  # fmt: skip
-    for reason, model in models.items():
-        model.save(tmp_path / "m.keras")
-        with pytest.raises(TrainingError, match=reason):
-            taken(tmp_path / "m.keras", size=48 if "48" in reason else None)
-    with pytest.raises(TrainingError, match="it has no layer 'none'; the last ones are"):
-        taken(tmp_path / "m.keras", "layer=none")
+        "two inputs": lambda: keras.Model([first, second], pooled(layers.Add()([first, second]))),
+        "two outputs": lambda: keras.Model(first, [pooled(first), first]),
+        "rows": lambda: keras.Model(row, layers.Dense(3)(row)),
+        "small": lambda: small(keras),
+    }
+    models[kind]().save(tmp_path / "m.keras")
+    with pytest.raises(TrainingError, match=reason):
+        taken(tmp_path / "m.keras", *filter(None, [asked.get("layer")]), size=asked.get("size"))
 
 
 @needs_keras
