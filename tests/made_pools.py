@@ -63,10 +63,35 @@ def stand_in(protocol: str) -> Pool:
         return _in_classes({"train": uneven, "val": [50] * 100}, [(f"n{i:08}",) for i in range(100)])
     if protocol == "nuswide_21":
         return _in_sets(195_834, 21)
+    if protocol in ("nuswide_21_m", "nuswide_81_m"):
+        asked, learnt, others, labels = {"2": (2_100, 10_500, 40_000, 21), "8": (5_000, 10_000, 208_496, 81)}[
+            protocol[8]
+        ]
+        whole = _in_sets(asked + learnt + others, labels)
+        # As in the published lists: what is learnt from stands among what is searched, too.
+        places = [*range(asked + learnt), *range(asked, asked + learnt + others)]
+        parts = ["test"] * asked + ["train"] * learnt + ["database"] * (learnt + others)
+        return dataclasses.replace(some_of(whole, places), parts=np.array(parts))
+    if protocol == "voc2012":
+        return _in_sets(11_540, 20)
+    if protocol.startswith("cifar100-"):
+        return stand_in("cifar100-h")
+    if protocol in ("cub", "cars", "nabirds"):
+        queries, train, classes = {"cub": (5794, 5994, 200), "cars": (8041, 8144, 196), "nabirds": (24633, 23929, 555)}[
+            protocol
+        ]
+        sizes = {
+            part: [len(each) for each in np.array_split(np.arange(n), classes)]
+            for part, n in (("train", train), ("test", queries))
+        }
+        return _in_classes(sizes, [(f"class {i:03}",) for i in range(classes)])
     if protocol == "coco":
         return _in_sets(122_218, 80, empty=1_069)
     if protocol.startswith("mirflickr-"):
         return _in_sets(24_000, int(protocol[-2:]), empty=1_000)
+    if protocol in ("parts", "parts-val"):
+        asking = "test" if protocol == "parts" else "val"
+        return _in_classes({"train": [40, 25, 7], asking: [5, 6, 1]}, [(f"class {i}",) for i in range(3)])
     assert protocol in ("folder", "folder-unseen"), f"{protocol} of {list(PROTOCOLS)} has no stand-in yet: add one"
     return _in_classes({"": [40, 25, 12, 100, 7, 1, 60]}, [(f"class {i}",) for i in range(7)])
 

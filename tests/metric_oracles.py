@@ -52,6 +52,17 @@ def precision(order: Order, k: int | None) -> float:
     return sum(1 for grade in first if grade > 0) / len(first) if first else 0.0
 
 
+def most_precision(order: Order, k: int | None) -> float:
+    """Of the best order there is."""
+    return precision(sorted(order, key=lambda grade: -grade), k)
+
+
+def r_precision(order: Order, k: int | None) -> float:
+    relevant = sum(1 for grade in order if grade > 0)
+    relevant = relevant if k is None else min(k, relevant)
+    return sum(1 for grade in order[:relevant] if grade > 0) / relevant if relevant else 0.0
+
+
 def recall(order: Order, k: int | None) -> float:
     first = order if k is None else order[:k]
     everything = sum(1 for grade in order if grade > 0)

@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the train extra")
 
 from hashgrain import Codes, Encoder, Grains, Library  # noqa: E402
-from hashgrain.encoder import Bundle  # noqa: E402
+from hashgrain.encoder import Bundle, Calibration  # noqa: E402
 from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.evaluate import average_precision, tally  # noqa: E402
@@ -31,7 +31,7 @@ from hashgrain.learn.adapt.head import AdaptedHead, fit_head  # noqa: E402
 from hashgrain.learn.adapt.kept import KeptRows  # noqa: E402
 from hashgrain.learn.adapt.make import adapt_bundle  # noqa: E402
 from hashgrain.learn.adapt.settings import Adaptation, changed  # noqa: E402
-from hashgrain.learn.adapt.words import Measured, calibrated, queries_in_words  # noqa: E402
+from hashgrain.learn.adapt.words import Measured, calibrated, calibrated_or_why, queries_in_words  # noqa: E402
 from hashgrain.learn.data import GrainLabels, load_labelled  # noqa: E402
 from hashgrain.models.text import describe_table, read_table  # noqa: E402
 
@@ -269,6 +269,45 @@ def test_words_are_said_only_where_enough_pairs_say_how_often_they_are_wrong() -
     assert told[900]["look"].chances[2] > 0.9 > 0.1 > told[900]["look"].chances[60]
 
 
+def test_few_pictures_make_no_words_and_the_card_and_the_command_say_why(tmp_path: Path) -> None:
+    """Five classes of 19 pictures: 15 kept out, whose pairs cannot tell how often a word would be wrong."""
+    for number in range(5):
+        write(tmp_path / f"data/thing {number}", *range(100 * number, 100 * number + 19))
+    lines = lines_of(QUICK, tmp_path / "data", tmp_path)
+    made = Bundle.read(tmp_path / "model")
+    assert made.calibration == {}
+    assert made.words == {}
+    why = [line for line in lines if "no words and no scores" in line]
+    assert [line.partition(" ")[0] for line in why] == list(made.grains)
+    assert "15 pictures kept out make 90 pairs of different classes, and it takes 150" in why[1]
+    assert "15 pictures kept out are too few to make near copies of" in why[2]
+    card = (tmp_path / "model/card.md").read_text()
+    assert all(f"{line[1:]}." in card for line in why)
+    with Library.create(tmp_path / "some.hg", tmp_path / "model") as library:
+        library.add(tmp_path / "data")
+        for grain in made.grains:
+            hits = library.search(tmp_path / "data/thing 0/3.png", k=95, grain=grain)
+            assert {hit.word for hit in hits} == {""}
+
+
+def test_a_word_that_is_missing_is_explained_by_the_pairs_there_are() -> None:
+    random = np.random.default_rng(0)
+    codes = Codes.from_bits(random.random((60, 128)) < 0.5, Grains(thing=64, look=128))
+    labels = GrainLabels(tuple("abcdef"), (np.arange(60) % 6)[:, None].astype(np.int32))
+    found, reasons = calibrated_or_why(Measured(codes, {"thing": labels}, codes[:0], codes[:0], []), codes.grains)
+    assert set(found["thing"].words) == {"related"}
+    assert set(found) == {"thing"}
+    assert reasons[0].startswith(
+        "thing never says same (1,770 pairs that must not be called so, of 375,000) or near (1,500 pairs"
+    )
+    assert reasons[1].startswith("look has no words and no scores: no label teaches it, and 60 pictures kept out")
+
+
+def test_a_bundle_without_words_never_says_one() -> None:
+    assert Calibration({}, (0.5,) * 3).word(0) == ""
+    assert Calibration({"related": 1}, (0.5,) * 3).word(2) == "far"
+
+
 def test_same_is_said_from_a_hundred_kept_out_of_four_thousand() -> None:
     """Each of those kept out is a stranger to all that were learned from."""
     random = np.random.default_rng(0)
@@ -391,7 +430,20 @@ def test_odd_pictures_are_told_of_and_left_out(tmp_path: Path) -> None:
     assert any("classes of fewer than 5 pictures (kittens): bring more of each" in line for line in lines)
     assert any("all of the pictures of 'kittens' are among those of 'cats' too" in line for line in lines)
     assert any(line.startswith("refused: dogs/broken.png") for line in lines)
-    assert any("no words and scores" in line for line in lines)
+    assert any("no words and no scores" in line for line in lines)
+
+
+def test_three_levels_of_labels_teach_two_grains_and_it_is_said_which(tmp_path: Path) -> None:
+    """As many grains as the model has that labels teach, and the model keeps its grains."""
+    for number, place in enumerate(("birds/ducks/teal", "birds/ducks/eider", "birds/owls/barn", "fish/carps/roach")):
+        write(tmp_path / "data" / place, *range(50 * number, 50 * number + 6))
+    (line,) = [line for line in lines_of(QUICK, tmp_path / "data", tmp_path) if "the labels have" in line]
+    assert "the labels have 3 levels, and labels teach 2 grains (kind, thing)" in line
+    assert "kind learns level 2, thing learns level 3; level 1, the coarsest, teaches nothing" in line
+    assert "an adapted model keeps its grains; other recipes take `--grains`, one" in line
+    labels = Bundle.read(tmp_path / "model").labels
+    assert set(labels["kind"]) == {"birds/ducks", "birds/owls", "fish/carps"}
+    assert set(labels["thing"]) == {"birds/ducks/teal", "birds/ducks/eider", "birds/owls/barn", "fish/carps/roach"}
 
 
 def test_a_setting_that_does_not_exist_is_refused_with_those_that_do() -> None:

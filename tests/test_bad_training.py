@@ -175,9 +175,14 @@ def test_labels_cannot_be_made_wrong_where_pictures_have_several(drawn: Path, he
         ("csq", [], "2", ["6 classes", "4 centres", "at least 3 bits"]),
         ("csq", [], "many", ["--bits many", "whole numbers"]),
         ("csq", [], "16,32", ["--bits 16,32", "thing", "give 1"]),
-        ("resnet-lsh", ["backbone=compact", "hasher=ITQ"], "256", ["PCA", "256", "take from 1 to"]),
-        ("resnet-lsh", ["backbone=compact", "hasher=PCAHash"], "256", ["PCA", "256", "take from 1 to"]),
-        ("resnet-lsh", ["backbone=compact", "hasher=ITK"], "16", ["'ITK'", "ITQ"]),
+        ("resnet-lsh", ["backbone=compact", "weights=random", "hasher=ITQ"], "256", ["PCA", "256", "take from 1 to"]),
+        (
+            "resnet-lsh",
+            ["backbone=compact", "weights=random", "hasher=PCAHash"],
+            "256",
+            ["PCA", "256", "take from 1 to"],
+        ),
+        ("resnet-lsh", ["backbone=compact", "weights=random", "hasher=ITK"], "16", ["'ITK'", "ITQ"]),
         ("csg", [], "16", ["'csg'", "csq", "hashgrain recipes"]),
     ],
 )
@@ -203,6 +208,8 @@ def test_bits_and_methods_that_cannot_be_had_are_refused_with_those_that_can(
         ("trained=heads", ["'heads'", "head"]),
         ("sampling=balancd", ["balancd", "balanced"]),
         ("nesting=dominnt", ["dominnt", "dominant"]),
+        ("similarity=learnt", ["trained=head", ".npy"]),
+        ("center_distance=-1", ["center_distance", "0 or more"]),
         ("weights=hub", ["published nowhere", ".safetensors"]),
         ("teacher=nowhere", ["nowhere", "model.onnx"]),
         ("teacher=default", ["default", "grains", "the same"]),
@@ -448,7 +455,7 @@ def test_a_class_of_one_picture_is_learnt_from_and_it_is_said(uneven: tuple[Path
 @pytest.mark.slow
 def test_pictures_of_several_labels_go_from_train_to_evaluate(drawn: Path, here: Path) -> None:
     place = listed(here / "list.csv", drawn, labels=lambda p: "|".join(thing_of(p).split("-")))
-    trained = train(place, "epochs=25", recipe="idhn", more=("--bits", "16", "--json"))
+    trained = train(place, "epochs=25", recipe="idhn", more=("--bits", "16", "--protocol", "folder", "--json"))
     assert trained.exit_code == 0, trained.stderr
     facts = json.loads(trained.stdout)
     assert "(5 things)" in trained.stderr  # two colours and three stripes, not six pairs
@@ -469,9 +476,9 @@ def test_a_pair_of_arrays_goes_from_train_to_evaluate(drawn: Path, here: Path) -
     (here / "arrays").mkdir()
     np.save("arrays/images.npy", np.stack([np.asarray(Image.open(p)) for p in pictures]))
     np.save("arrays/labels.npy", np.array([names.index(thing_of(p)) for p in pictures]))
-    trained = train(here / "arrays", more=("--bits", "16"))
+    trained = train(here / "arrays", more=("--bits", "16", "--protocol", "folder"))
     assert trained.exit_code == 0, trained.stderr
-    assert "18 pictures (6 things)" in trained.stderr
+    assert "12 pictures (6 things)" in trained.stderr
     assert set(Encoder.load("model").bundle.labels["thing"]) == set("012345")
     measured = hashgrain("evaluate", "model", "--data", "arrays", "--references", "none", "--json", "-q")
     assert measured.exit_code == 0, measured.stderr
@@ -482,7 +489,9 @@ def test_a_pair_of_arrays_goes_from_train_to_evaluate(drawn: Path, here: Path) -
 @pytest.mark.slow
 def test_several_seeds_of_a_hasher_are_made_or_refused(drawn: Path, here: Path) -> None:
     """A hasher has no validation to choose the best seed by."""
-    result = train(drawn, "backbone=compact", recipe="resnet-lsh", more=("--bits", "16", "--seeds", "2", "-q"))
+    result = train(
+        drawn, "backbone=compact", "weights=random", recipe="resnet-lsh", more=("--bits", "16", "--seeds", "2", "-q")
+    )
     if result.exit_code:
         refused(result, "--seeds")
     else:

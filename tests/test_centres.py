@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
+from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn import centres as making  # noqa: E402
 from hashgrain.learn.centres import (  # noqa: E402
@@ -20,7 +22,12 @@ from hashgrain.learn.centres import (  # noqa: E402
     shared_centres,
     tie_breaker,
 )
+from hashgrain.learn.class_confusion import learnt_similarities  # noqa: E402
+from hashgrain.learn.data import GrainLabels  # noqa: E402
 from hashgrain.learn.knowledge import semantic_centres, similarities_of_paths, soft_targets  # noqa: E402
+from hashgrain.learn.recipe import Aim  # noqa: E402
+from hashgrain.learn.recipes import RECIPES  # noqa: E402
+from hashgrain.learn.teaching import centres_of  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -238,3 +245,34 @@ def test_similarities_that_are_none_are_refused() -> None:
             semantic_centres(wrong, 8, seed=0)
     with pytest.raises(TrainingError, match="more than the 4 centres"):
         semantic_centres(np.eye(5), 2, seed=0)
+
+
+def test_classes_that_a_classifier_mistakes_are_alike() -> None:
+    """SHC: two near classes and two others, one of them of ten times as many pictures (trap: sums favor it)."""
+    dice = np.random.default_rng(0)
+    places = np.array([[0, 0, 0, 0], [1.0, 0, 0, 0], [0, 6, 0, 0], [0, 0, 0, 6]])
+    classes = np.repeat([0, 1, 2, 3], [60, 60, 60, 600])
+    features = torch.from_numpy((places[classes] + dice.normal(size=(len(classes), 4))).astype(np.float32))
+    labels = GrainLabels(("a", "b", "c", "d"), classes[:, None].astype(np.int32))
+    found = learnt_similarities(features, labels)
+    apart = ~np.eye(4, dtype=bool)
+    assert (found.diagonal() == 1).all()
+    assert np.array_equal(found, found.T)
+    assert np.abs(found[apart]).max() == pytest.approx(1)
+    assert found[apart].mean() == pytest.approx(0, abs=1e-6)
+    assert found[0, 1] == found[apart].max()
+    assert semantic_centres(found, 16, 0, least=4).correlation > 0.5
+    alone = learnt_similarities(features[:60], labels.take(np.arange(60)))  # classes that nobody saw
+    assert np.isfinite(alone).all()
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_the_least_distance_of_semantic_centers_is_settable(share: float) -> None:
+    names = tuple(f"{i // 5}/{i}" for i in range(20))
+    levels = {"thing": GrainLabels(names, np.arange(20, dtype=np.int32)[:, None])}
+    recipe = dataclasses.replace(
+        RECIPES["csq"], grains=Grains(thing=32), aim=Aim("csq", semantic_centres=True, center_distance=share)
+    )
+    signs = centres_of(recipe, levels)["thing"]
+    distances = (32 - signs @ signs.T)[~torch.eye(20, dtype=torch.bool)] / 2
+    assert distances.min() >= int(share * gilbert_varshamov(20, 32))

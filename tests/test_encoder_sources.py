@@ -363,8 +363,8 @@ def test_graphs_that_are_no_encoder_of_pictures_are_refused(tmp_path: Path) -> N
         return save_onnx(tmp_path / "bad.onnx", [node], {}, takes, {"out": (TensorProto.FLOAT, output)})
 
     floats = TensorProto.FLOAT
-    nhwc = graph({"x": (floats, ["n", SIDE, SIDE, 3])}, ["n", SIDE, SIDE, 3])
-    refuses(r"a backbone takes floats \(n, 3, s, s\) or bytes", f"onnx:{nhwc}")
+    four = graph({"x": (floats, ["n", SIDE, SIDE, 4])}, ["n", SIDE, SIDE, 4])
+    refuses(r"a backbone takes floats \(n, 3, s, s\) or \(n, s, s, 3\), or bytes", f"onnx:{four}")
     one = graph({"x": (floats, [1, 3, SIDE, SIDE])}, [1, 3, SIDE, SIDE])
     refuses("takes one picture at a time", f"onnx:{one}")
     two = graph({"x": (floats, ["n", 3, SIDE, SIDE]), "mask": (floats, ["n", 4])}, ["n", 3, SIDE, SIDE])

@@ -62,8 +62,15 @@ def rows_by_name(result: Result) -> dict[str, Any]:
 def test_a_run_has_the_model_at_every_width_and_every_reference(runs: Path) -> None:
     rows = rows_by_name(Result.read(runs / "small-folder-seed0"))
     model = [f"small, {bits} bits{how}" for bits in WIDTHS for how in ("", ", asymmetric")]
-    by_width = ("PCA + rotation", "ITQ", "LSH", "colour histogram, PCA + rotation", "perceptual hash")
+    by_width = (
+        "PCA + rotation",
+        "ITQ",
+        "LSH",
+        "colour histogram, PCA + rotation",
+        "perceptual hash",
+    )
     references = [f"{name}, {bits} bits" for bits in WIDTHS for name in by_width]
+    references += [f"product quantizer, {bits} bits, asymmetric" for bits in WIDTHS]
     cosines = ["features, float cosine", "colour histogram, cosine"]
     classifiers = ["classifier as code, 15 bits", "classifier as code, 40% of its labels wrong, 15 bits"]
     assert set(rows) == {*model, *references, *cosines, *classifiers}
@@ -108,6 +115,31 @@ def test_ties_bound_every_figure_and_curves_are_sane(runs: Path) -> None:
         if row.distance == "symmetric":
             pairs = sum(map(sum, row.curves["distances"].values()))
             assert pairs == 15 * 165
+
+
+def test_p_at_10_stands_beside_the_most_it_can_be_where_classes_are_small(
+    hashgrain: Run, run: Run, drawings: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    for picture in sorted(drawings.rglob("*.jpg")):
+        if picture.stem.endswith(tuple("0123")) and not picture.stem.endswith("10"):
+            (few / picture.parent.relative_to(drawings)).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, few / picture.relative_to(drawings))
+    done = hashgrain("evaluate", "default", "--data", few, "--bits", 16, "--references", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    manifest = Manifest.read(tmp_path / "runs/evaluate/small-folder-seed0/manifest.json.gz")
+    searched = [manifest.classes[i] for i in manifest.database.tolist()]
+    most = [min(10, searched.count(manifest.classes[i])) / 10 for i in manifest.queries.tolist()]
+    figures = result["rows"][0]["figures"]
+    assert figures["P@10 at most"]["value"] == pytest.approx(np.mean(most), abs=1e-6)
+    assert np.mean(most) < 0.6
+    assert figures["P@10"]["value"] <= figures["P@10 at most"]["value"]
+    assert figures["P@10"]["value"] < figures["R-precision"]["value"] <= 1
+    line = hashgrain("evaluate", "default", "--data", few, "--bits", 16, "--references", "none").stdout.decode()
+    assert f"{np.mean(most):.4f}" in line
+    (usual,) = json.loads(run("--bits", 16, "--references", "none", "--json", "--quiet").stdout)
+    assert "P@10 at most" not in usual["rows"][0]["figures"]  # 11 of each class are searched
 
 
 def test_a_width_that_a_reference_cannot_have_leaves_it_out(run: Run) -> None:
@@ -298,6 +330,36 @@ def test_protocols_are_listed_shown_and_drawn(hashgrain: Run, drawings: Path, tm
     assert manifest.digest in done.stdout.decode()
 
 
+def test_what_protocols_writes_is_what_evaluate_reads(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
+    """Labels of a split that features were written of go beside codes as they are called, and bits are as asked for."""
+    assert (
+        hashgrain("protocols", "folder", "--data", drawings, "--out", "split", "--features", "default").returncode == 0
+    )
+    (tmp_path / "mine").mkdir()
+    for side in ("queries", "database"):
+        np.save(tmp_path / f"mine/{side}.npy", np.load(tmp_path / f"split/{side}.npy")[:, :48] - 0.1)
+        shutil.copy(tmp_path / f"split/{side}_labels.npy", tmp_path / "mine")
+    done = hashgrain("evaluate", "mine", "--bits", "16,32", "--asymmetric", "--json")
+    assert done.returncode == 0, done.stderr
+    (own,) = json.loads(done.stdout)
+    assert [(row["bits"], row["distance"]) for row in own["rows"]] == [
+        (bits, distance) for bits in (16, 32) for distance in ("symmetric", "asymmetric")
+    ]
+    assert own["made by"]["bits"] == [16, 32]
+    for bits, row in zip((16, 32), own["rows"][::2], strict=True):
+        (tmp_path / f"cut-{bits}").mkdir()
+        for side in ("queries", "database"):
+            np.save(tmp_path / f"cut-{bits}/{side}.npy", np.load(tmp_path / f"mine/{side}.npy")[:, :bits] >= 0)
+        cut = hashgrain("evaluate", f"cut-{bits}", "--manifest", "split/manifest.json.gz", "--json")
+        (by_manifest,) = json.loads(cut.stdout)
+        assert row["figures"]["mAP@ALL hash"] == by_manifest["rows"][0]["figures"]["mAP@ALL hash"]
+    for wrong in ("49", "0,16", "16,x"):
+        refused = hashgrain("evaluate", "mine", "--bits", wrong)
+        assert refused.returncode == 1
+        assert b"--bits" in refused.stderr
+        assert b"Traceback" not in refused.stderr
+
+
 def test_the_script_of_the_docs_makes_codes_that_are_scored(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="the script uses scikit-learn")
     made = hashgrain("protocols", "folder", "--data", drawings, "--out", "split", "--features", "default")
@@ -476,9 +538,9 @@ def test_options_of_models_are_not_silently_dropped_for_codes(hashgrain: Run, tm
         np.save(tmp_path / f"codes/{name}.npy", np.eye(n, 16) > 0)
     for name, n in (("query", 4), ("database", 6)):
         np.save(tmp_path / f"codes/{name}_labels.npy", np.arange(n) % 2)
-    done = hashgrain("evaluate", "codes", "--bits", "8")
+    done = hashgrain("evaluate", "codes", "--protocol", "folder")
     assert done.returncode == 0
-    assert b"warning: --bits is of models" in done.stderr
+    assert b"warning: --protocol is of models" in done.stderr
     (tmp_path / "codes/database.npy").unlink()
     done = hashgrain("evaluate", "codes")
     assert (done.returncode, b"database.npy" in done.stderr) == (1, True)

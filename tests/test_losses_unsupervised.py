@@ -29,6 +29,7 @@ from hashgrain.learn.losses.code_distance import (  # noqa: E402
     distance_distillation,
 )
 from hashgrain.learn.losses.coding_rate import CodingRateLoss  # noqa: E402
+from hashgrain.learn.losses.feature_distances import FeatureDistancesLoss  # noqa: E402
 from hashgrain.learn.losses.greedy_hash_unsupervised import GreedyHashUnsupervisedLoss  # noqa: E402
 from hashgrain.learn.losses.instance import InstanceContrast  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
@@ -47,7 +48,14 @@ from hashgrain.learn.semi import guess_from_neighbours, guess_from_scores, guess
 pytestmark = pytest.mark.train
 
 Rows = NDArray[np.float64]
-UNSUPERVISED = (BiHalfLoss, CibHashLoss, GreedyHashUnsupervisedLoss, CodingRateLoss, NeighbourContrastLoss)
+UNSUPERVISED = (
+    BiHalfLoss,
+    CibHashLoss,
+    GreedyHashUnsupervisedLoss,
+    CodingRateLoss,
+    NeighbourContrastLoss,
+    FeatureDistancesLoss,
+)
 
 
 def away_from_zero(n: int, width: int, seed: int = 0) -> Tensor:
@@ -524,3 +532,37 @@ def test_features_that_all_point_one_way_still_have_neighbours() -> None:
     mixed = own * torch.tensor([1.0, -1.0]).repeat(8)[:, None]
     loss = NeighbourContrastLoss(4, 0, share=0.2)
     assert float(loss(own, features)) < float(loss(mixed, features)) - 0.5
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_feature_distances_is_its_formula(n: int) -> None:
+    dice = np.random.default_rng(n)
+    outputs, features = dice.normal(0, 1, (n, 6)), dice.normal(2, 1, (n, 9))
+    codes = np.tanh(outputs)
+    couples = [(i, j) for i in range(n) for j in range(n) if i != j]
+    apart = {(i, j): math.sqrt(sum((features[i] - features[j]) ** 2)) for i, j in couples}
+    middle = sum(apart.values()) / len(couples)
+    total = 0.0
+    for i, j in couples:
+        differing = (6 - sum(codes[i] * codes[j])) / 2 / 6
+        total += (differing - min(1.0, apart[i, j] / (2 * middle))) ** 2
+    loss = FeatureDistancesLoss(6, 0)
+    given = torch.from_numpy(outputs).requires_grad_()
+    assert float(loss(given, torch.from_numpy(features)).detach()) == pytest.approx(total / len(couples), rel=1e-5)
+    assert torch.autograd.gradcheck(lambda o: loss(o, torch.from_numpy(features)), given)
+
+
+def test_codes_as_far_apart_as_features_cost_least() -> None:
+    """On a line of four features, each as far from the next: codes that differ in as many bits as steps."""
+    features = torch.arange(4.0)[:, None].double()
+    steps = torch.tensor([[1.0 if i < 2 * place else -1.0 for i in range(6)] for place in range(4)]).double() * 9
+    mixed = steps[[0, 2, 1, 3]]
+    loss = FeatureDistancesLoss(6, 0)
+    assert float(loss(steps, features)) < float(loss(mixed, features)) - 0.02
+
+
+def test_features_that_are_all_the_same_are_no_trap() -> None:
+    outputs = torch.randn(5, 4, dtype=torch.double).requires_grad_()
+    FeatureDistancesLoss(4, 0)(outputs, torch.ones(5, 3).double()).backward()
+    assert outputs.grad is not None
+    assert torch.isfinite(outputs.grad).all()

@@ -41,9 +41,11 @@ from hashgrain.evaluate import (
     hit_rate_within,
     mean_average_precision,
     measure,
+    most_precision,
     ndcg,
     precision,
     precision_within,
+    r_precision,
     recall,
     recall_within,
     sets_of,
@@ -77,6 +79,7 @@ METRICS = {
         partial(average_precision, convention="min"), partial(oracles.average_precision, convention="min")
     ),
     "P": Metric(precision, oracles.precision),
+    "R-precision": Metric(r_precision, oracles.r_precision),
     "R": Metric(recall, oracles.recall),
     "hit": Metric(hit_rate, oracles.hit),
     "ACG": Metric(average_cumulative_gain, oracles.average_cumulative_gain),
@@ -114,6 +117,14 @@ def rankings(
 def cut_offs(metric: Metric, n: int) -> st.SearchStrategy[int | None]:
     numbers = st.integers(1, n + 3)
     return st.one_of(st.none(), numbers) if metric.takes_none else numbers
+
+
+@given(rankings(), st.one_of(st.none(), st.integers(1, 10)))
+def test_the_most_that_precision_can_be_is_that_of_the_best_order(queries: list[Ranking], k: int | None) -> None:
+    tally = tally_of(*queries, grades=3)
+    best = [oracles.most_precision([grade for tie in ranking for grade in tie], k) for ranking in queries]
+    np.testing.assert_allclose(most_precision(tally, k), best, atol=1e-12)
+    assert (precision(tally, k) <= most_precision(tally, k) + 1e-12).all()
 
 
 # --- against the text book ---------------------------------------------------------------------------------------

@@ -203,3 +203,26 @@ def test_a_file_of_likeness_that_cannot_be_one_is_refused(likeness: np.ndarray, 
     np.save(tmp_path / "like.npy", likeness, allow_pickle=True)
     with pytest.raises(HashgrainError, match=said):
         objective(classifier_weight=1.0, soft_targets=1.0, similarity=str(tmp_path / "like.npy"))
+
+
+def test_a_hierarchical_loss_sees_all_labelled_grains_at_once(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    from hashgrain.learn.losses.shdh import ShdhLoss
+
+    total, parts = objective(loss="shdh")(*batch, TRUTHS)
+    both = torch.cat([TRUTHS["kind"], TRUTHS["thing"]], dim=1)[:4]  # the last picture has no label
+    expected = ShdhLoss((8, 16), (2, 4))(batch[0][:4, :16], both)
+    assert total.item() == pytest.approx(expected.item())
+    assert set(parts) == {"grains"}
+
+
+def test_losses_meet_the_training_labels_and_are_told_which_pictures_come() -> None:
+    """The pictures without a label among them: rows stay those of the pictures that are seen."""
+    made = objective(loss="adsh")
+    loss = made.losses["thing"]
+    assert loss.labels.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0]]
+    shown = torch.tensor([1, 0])
+    told: list[list[int]] = []
+    loss.show = lambda rows: told.append(rows.tolist())  # type: ignore[method-assign]
+    made.show(shown)
+    made(torch.randn(2, 24).double(), torch.rand(2, WIDTH).double(), {g: t[[4, 0]] for g, t in TRUTHS.items()})
+    assert told == [[0]]

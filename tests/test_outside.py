@@ -190,7 +190,7 @@ def test_other_widths_on_the_other_side_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["query_labels", "database_labels"])
 def test_labels_of_one_side_are_refused(tmp_path: Path, name: str) -> None:
     put(tmp_path, queries=made_bits() > 0, database=made_bits() > 0, **{name: np.arange(20)})
-    with pytest.raises(EvaluationError, match=r"labels for one side only: query_labels.npy and database_labels.npy"):
+    with pytest.raises(EvaluationError, match=r"labels for one side only: queries_labels.npy and database_labels.npy"):
         read_outside(tmp_path)
 
 
@@ -237,6 +237,17 @@ def broken_files(folder: Path) -> dict[str, Path]:
     with zipfile.ZipFile(folder / "no arrays.bad", "w") as archive:
         archive.writestr("a.txt", "text")
     return {path.stem: path for path in sorted(folder.glob("*.bad"))}
+
+
+def test_labels_of_the_queries_have_the_name_of_the_side_or_the_older_one_and_not_both(tmp_path: Path) -> None:
+    put(tmp_path, queries=made_bits() > 0, database=made_bits() > 0, database_labels=np.arange(20))
+    for name in ("queries_labels", "query_labels"):
+        put(tmp_path, **{name: np.arange(20)})
+        assert read_outside(tmp_path).wanted is not None
+        (tmp_path / f"{name}.npy").unlink()
+    put(tmp_path, queries_labels=np.arange(20), query_labels=np.arange(20))
+    with pytest.raises(EvaluationError, match=r"twice, queries_labels.npy and query_labels.npy"):
+        read_outside(tmp_path)
 
 
 @pytest.mark.parametrize("side", ["queries", "database", "query_labels"])

@@ -49,6 +49,24 @@ def test_two_processes_train_one_model_and_the_first_writes_it(tmp_path: Path) -
     assert json.loads(again.stdout)["validation"] == facts["validation"]
 
 
+def test_torchrun_takes_no_option_of_train_for_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """It reads all of the command line first, and takes what begins one of its options for that."""
+    import typer
+    from torch.distributed.run import parse_args
+
+    from hashgrain.cli.app import app
+
+    options = [option for p in typer.main.get_command(app).commands["train"].params for option in p.opts]
+    assert {"--run", "--run-folder", "--manifest", "--seeds"} <= set(options)
+    for option in options:
+        line = ["--nproc-per-node", "2", "-m", "hashgrain", "train", option, "x"]
+        if option == "--run":  # known since before; the help says to write --run-folder there
+            with pytest.raises(SystemExit):
+                parse_args(line)
+            continue
+        assert parse_args(line).training_script_args == line[4:], option
+
+
 def test_what_is_wrong_is_said_by_processes_too(tmp_path: Path) -> None:
     draw_folder(tmp_path / "pictures", each=2)
     failed = shared_out(tmp_path, "--set", "backbone=timm:resnet5O")

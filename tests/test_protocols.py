@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import islice
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -14,10 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import fill
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.manifest import Manifest
-from hashgrain.evaluate.protocols import PROTOCOLS, Protocol, Take, protocol
+from hashgrain.evaluate.protocols import OPEN_SETS, PROTOCOLS, Protocol, Take, expanded, protocol
+from hashgrain.evaluate.results import Result
 from hashgrain.evaluate.splitting import Pool, split
+from in_process import hashgrain
 from made_pools import pool_of, some_of, stand_in
 
 # Queries, training pictures, database; whether the database contains the training pictures; the first so many count.
@@ -31,7 +36,21 @@ PUBLISHED = {
     "cifar10-unseen": (300, 42_000, 17_700, False, None),
     "cifar100-h": (10_000, 50_000, 50_000, True, 2500),
     "imagenet100": (5_000, 13_000, 128_503, True, 1000),
+    "cifar100-shc": (5_000, 10_000, 45_000, False, 1000),
     "nuswide_21": (2_100, 10_500, 193_734, True, 5000),
+    "nuswide_21_m": (2_100, 10_500, 50_500, True, 5000),  # its lists do not say how many are searched
+    "nuswide_81_m": (5_000, 10_000, 218_496, True, 5000),
+    "voc2012": (1_000, 4_000, 6_540, False, None),
+    "cub": (5_794, 5_994, 5_994, True, None),
+    "cars": (8_041, 8_144, 8_144, True, None),
+    "nabirds": (24_633, 23_929, 23_929, True, None),
+    # Training pictures: sums of 5000 and of 500 times factor ** (-i / (C - 1)), rounded down, over the classes.
+    "cifar10-lt-10": (10_000, 20_431, 50_000, True, None),
+    "cifar10-lt-50": (10_000, 13_996, 50_000, True, None),
+    "cifar10-lt-100": (10_000, 12_406, 50_000, True, None),
+    "cifar100-lt-10": (10_000, 19_573, 50_000, True, None),
+    "cifar100-lt-50": (10_000, 12_608, 50_000, True, None),
+    "cifar100-lt-100": (10_000, 10_847, 50_000, True, None),
     "coco": (5_000, 10_000, 117_218, True, 5000),
     "mirflickr-24": (1_000, 4_000, 20_000, False, 5000),
     "mirflickr-38": (1_000, 4_000, 20_000, False, None),
@@ -46,6 +65,7 @@ A_CLASS = {
     "cifar10-unsup-II": (100, 500),
     "cifar10-cib": (500, 500),
     "cifar100-h": (100, 500),
+    "cifar100-shc": (50, 100),
     "imagenet100": (50, 130),
     "tiny-imagenet": (25, 400),
 }
@@ -55,6 +75,10 @@ PARTS = {
     "cifar10-unsup-I": ("test", "train"),
     "cifar10-cib": ("test", "train"),
     "cifar100-h": ("test", "train"),
+    "parts": ("test", "train"),
+    "parts-val": ("val", "train"),
+    "cifar100-lt-50": ("test", "train"),
+    "cub": ("test", "train"),
     "imagenet100": ("val", "train"),
     "tiny-imagenet": ("val", "train"),
 }
@@ -74,7 +98,7 @@ def told(manifest: Manifest) -> dict[str, Counter[tuple[str, tuple[str, ...]]]]:
 
 
 def test_every_protocol_of_the_registry_is_checked_here() -> None:
-    assert set(PUBLISHED) | {"folder", "folder-unseen"} == set(PROTOCOLS)
+    assert set(PUBLISHED) | {"folder", "folder-unseen", "parts", "parts-val"} == set(PROTOCOLS)
     assert all(name == each.name and each.about and each.version == 1 for name, each in PROTOCOLS.items())
 
 
@@ -84,7 +108,8 @@ def test_the_counts_are_the_published_ones(name: str) -> None:
     queries, train, database, holds_train, cutoff = PUBLISHED[name]
     assert [len(manifest.queries), len(manifest.train), len(manifest.database)] == [queries, train, database]
     assert manifest.database_holds_train is holds_train
-    assert np.isin(manifest.train, manifest.database).all() == holds_train
+    searched = {manifest.hashes[i] for i in manifest.database.tolist()}
+    assert all(manifest.hashes[i] in searched for i in manifest.train.tolist()) == holds_train
     assert manifest.rules["cutoff"] == cutoff
 
 
@@ -113,6 +138,31 @@ def test_queries_and_database_come_from_the_parts_they_should(name: str) -> None
     asked, searched = PARTS[name]
     assert set(parts[manifest.queries].tolist()) == {asked}
     assert set(parts[manifest.train].tolist()) == set(parts[manifest.database].tolist()) == {searched}
+
+
+@pytest.mark.parametrize("name", ["folder", "folder-unseen"])
+def test_a_protocol_of_any_pictures_never_pools_train_and_test(name: str) -> None:
+    """What a publisher keeps for asking must not be learned from, and the other way round."""
+    with pytest.raises(EvaluationError, match=r"parts test and train, .* take --protocol parts,"):
+        split(stand_in("parts"), protocol(name))
+    with pytest.raises(EvaluationError, match=r"parts train and val, .* take --protocol parts-val,"):
+        split(stand_in("parts-val"), protocol(name))
+    one = stand_in("parts")
+    alone = some_of(one, np.flatnonzero(one.parts == "train"))
+    assert len(split(alone, protocol(name)).queries) > 0
+    mixed = replace(one, parts=np.where(one.parts == "test", "test", ""))
+    with pytest.raises(EvaluationError, match="parts test and train"):
+        split(mixed, protocol(name))
+
+
+def test_the_same_contents_under_two_classes_are_told() -> None:
+    pool = stand_in("folder")
+    hashes = [pool.hashes[0], pool.hashes[0], *pool.hashes[2:-1], pool.hashes[0]]
+    warnings = split(replace(pool, hashes=hashes), protocol("folder")).warnings
+    (told,) = [note for note in warnings if "two classes" in note]
+    assert told.startswith("1 pictures stand under two classes")
+    assert told.endswith("class 0 and class 6")
+    assert not any("two classes" in note for note in drawn("folder").warnings)
 
 
 def test_cifar10_pools_both_parts_before_it_draws() -> None:
@@ -177,7 +227,8 @@ def changed_pools(pool: Pool) -> Iterator[Pool]:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_another_number_of_pictures_is_refused_with_the_name_and_both_numbers(name: str) -> None:
-    for pool in changed_pools(stand_in(name)):
+    pools = list(islice(changed_pools(stand_in(name)), 2 if name == "nuswide_81_m" else None))  # a large one
+    for pool in pools[1:3] if name == "nuswide_21_m" else pools:  # whose lists do not say how many are searched
         with pytest.raises(EvaluationError, match=rf"^{re.escape(name)} has \d+ \w+, here are \d+.*`folder`") as caught:
             split(pool, protocol(name))
         there, here = map(int, re.findall(r"(?:has|are) (\d+)", str(caught.value))[:2])
@@ -237,6 +288,71 @@ def test_a_class_of_one_picture_is_warned_about_by_name() -> None:
 def test_classes_of_one_picture_alone_cannot_be_evaluated(name: str) -> None:
     with pytest.raises(EvaluationError, match=f"{name} finds no"):
         split(pool_of([(f"class {i}",) for i in range(5)]), protocol(name))
+
+
+def test_a_long_tail_keeps_the_published_numbers_of_each_class() -> None:
+    """As Cui et al. and Cao et al. cut CIFAR: in the order of the classes, n * factor ** (-i / (C - 1))."""
+    manifest = drawn("cifar10-lt-100")
+    counts = Counter(manifest.classes[i][-1] for i in manifest.train.tolist())
+    assert [counts[f"class {i}"] for i in range(10)] == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+    hundred = Counter(drawn("cifar100-lt-100").classes[i][-1] for i in drawn("cifar100-lt-100").train.tolist())
+    assert (hundred["class 000"], hundred["class 099"]) == (500, 5)
+    small = Counter(drawn("cifar100-lt-10").classes[i][-1] for i in drawn("cifar100-lt-10").train.tolist())
+    assert small["class 099"] == 50
+
+
+SIDES = {"seen": {True}, "unseen": {False}, "all": {True, False}}
+
+
+@pytest.mark.parametrize("base", ["cifar10-1", "cifar10-2", "folder"])
+def test_who_asks_and_who_is_searched_are_the_seen_and_unseen_classes_they_should_be(base: str) -> None:
+    pool = stand_in(base)
+    pool = some_of(pool, [i for i, path in enumerate(pool.classes) if base != "folder" or path[0] != "class 5"])
+    whole = split(pool, protocol(base))
+    learnt: set[tuple[str, ...]] = set()
+    train = None
+    for name in expanded(f"{base}-open"):
+        asks, searched = name.removeprefix(f"{base}-").split("@")
+        manifest = split(pool, protocol(name))
+        learnt = {manifest.classes[i] for i in manifest.train.tolist()}
+        # One model answers to all four: they learn from the same pictures, and those of the base without a class.
+        train = manifest.train if train is None else train
+        assert np.array_equal(manifest.train, train)
+        assert set(manifest.train.tolist()) <= set(whole.train.tolist())
+        for index, side, all_of in (
+            (manifest.queries, asks, whole.queries),
+            (manifest.database, searched, whole.database),
+        ):
+            assert {manifest.classes[i] in learnt for i in index.tolist()} == SIDES[side]
+            assert set(index.tolist()) <= set(all_of.tolist())
+        assert (manifest.rules["protocol"], manifest.rules["cutoff"]) == (name, whole.rules["cutoff"])
+    assert len(learnt) == (4 if base == "folder" else 7)
+    # The base is drawn as it is drawn alone: pictures that we know are known.
+    known = replace(protocol(f"{base}-unseen@all"), manifests={0: whole.digest})
+    assert not any("before" in note for note in split(pool, known).warnings)
+    everything = split(pool, protocol(f"{base}-seen@all"))
+    assert np.array_equal(everything.database, whole.database)
+
+
+def test_pictures_with_an_unseen_label_among_others_are_not_learnt_from() -> None:
+    pool = pool_of([("a",), ("a", "b"), ("b",), ("c",)] * 30, in_sets=True)
+    manifest = split(pool, protocol("folder-unseen@all"))
+    borne = {label for i in manifest.train.tolist() for label in manifest.classes[i]}
+    unseen = {"a", "b", "c"} - borne
+    assert len(unseen) == 1
+    assert all(unseen & set(manifest.classes[i]) for i in manifest.queries.tolist())
+
+
+def test_names_of_open_sets_are_those_of_known_protocols() -> None:
+    assert expanded("cifar10-1") == ["cifar10-1"]
+    assert expanded("none-open") == ["none-open"]
+    for name in ("none-unseen@all", "cifar10-1-unseen@some", "cifar10-unseen-unseen@all", "folder-unseen@seen"):
+        with pytest.raises(EvaluationError, match="no protocol"):
+            protocol(name)
+    with pytest.raises(EvaluationError, match="classes are too few"):
+        split(pool_of([("cat",)] * 20), protocol("folder-unseen@all"))
+    facts = protocol("cifar10-1-unseen@all").facts()
+    assert (facts["classes that ask"], facts["classes that are searched"]) == ("unseen", "all")
 
 
 def test_unseen_classes_take_two_classes() -> None:
@@ -316,3 +432,15 @@ def test_more_pictures_of_other_classes_leave_the_draw_of_a_class_as_it_was() ->
     few = split(pool_of([("cat",)] * 40), each)
     more = split(pool_of([("cat",)] * 40 + [("dog",)] * 40), each)
     assert set(few.queries.tolist()) == {i for i in more.queries.tolist() if i < 40}
+
+
+def test_one_name_on_the_command_line_measures_all_four_sides(tmp_path: Path) -> None:
+    for kind in range(4):
+        fill(tmp_path / f"pictures/kind{kind}", 3, start=10 * kind)
+    out = tmp_path / "runs"
+    how = ("--data", tmp_path / "pictures", "--bits", "16", "--references", "none", "--out", out, "-q")
+    done = hashgrain("evaluate", "small", *how, "-p", "folder-open")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(run.name for run in out.iterdir()) == sorted(f"small-folder-{sides}-seed0" for sides in OPEN_SETS)
+    told = [Result.read(run).protocol for run in sorted(out.iterdir())]
+    assert {(each["queries"], each["database"]) for each in told} == {(3, 6), (3, 8), (1, 2), (1, 8)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -25,7 +26,7 @@ from hashgrain.learn.inputs import Pictures  # noqa: E402
 from hashgrain.learn.losses import LOSSES, TWO_VIEWS, UNSUPERVISED  # noqa: E402
 from hashgrain.learn.network import HashNetwork  # noqa: E402
 from hashgrain.learn.recipe import Phase, Recipe, change, changeable, settings_of, with_bits  # noqa: E402
-from hashgrain.learn.recipes import RECIPES  # noqa: E402
+from hashgrain.learn.recipes import METHODS, RECIPES  # noqa: E402
 from hashgrain.learn.run import build_backbone  # noqa: E402
 from hashgrain.learn.train import Training  # noqa: E402
 
@@ -70,6 +71,7 @@ def test_a_recipe_learns_one_batch_by_heart(recipe: Recipe, folder: Path, tmp_pa
             recipe.schedule, phases=(Phase(60 * recipe.views, 32),), batch=24, learning_rate=2e-3, warm_up=0.0
         ),
         augmentation=Augmentation.none(),
+        aim=dataclasses.replace(recipe.aim, similarity=""),
         sampling="shuffled",
         tuning=None,
     )
@@ -105,6 +107,31 @@ def test_settings_change_what_they_name() -> None:
         with pytest.raises(TrainingError, match="--set"):
             change(recipe, [wrong])
     assert {"seed", "scale", "margin", "batch", "trained", "smallest_crop"} <= set(changeable(recipe))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("default", ["backbone=bundle:default", "trained=head", "held_out=3"]),  # one without the other is refused
+        ("csq", ["loss=ortho_hash", "margin=0.5", "seed=4"]),  # which the loss before has not
+        ("dpsh", ["loss=csq", "weight_decay=0.1", "epochs=3"]),
+        ("default", ["size=96", "epochs=12", "batch=32"]),
+        ("csq", ["soft_targets=0.3", "classifier_weight=1", "similarity=x.npy"]),
+    ],
+)
+def test_settings_may_stand_in_any_order(name: str, settings: list[str]) -> None:
+    made = [change(RECIPES[name], order) for order in itertools.permutations(settings)]
+    assert all(each == made[0] for each in made)
+    assert made[0] != RECIPES[name]
+
+
+def test_another_loss_leaves_the_settings_of_the_one_before_behind() -> None:
+    assert change(RECIPES["default"], ["loss=csq"]).aim.settings.keys() <= settings_of("csq").keys()
+
+
+def test_of_a_setting_given_twice_the_later_one_counts() -> None:
+    assert change(RECIPES["csq"], ["seed=3", "epochs=1", "seed=4"]) == change(RECIPES["csq"], ["epochs=1", "seed=4"])
+    assert change(RECIPES["csq"], ["size=96", "size=48"]) == change(RECIPES["csq"], ["size=48"])
 
 
 def test_no_setting_has_two_meanings() -> None:
@@ -189,7 +216,7 @@ SYSTEMS = {
     "label-codes": ["size=64", "epochs=1", "backbone=timm:resnet18"],
     "coarse-fine": ["epochs=2"],
     "triplet": ["size=64", "epochs=1", "batch=32"],
-    "resnet-lsh": ["size=64", "backbone=timm:resnet18"],
+    "resnet-lsh": ["size=64", "backbone=timm:resnet18", "weights=random"],
     "levels": ["size=64", "epochs=2"],
 }
 
@@ -282,3 +309,32 @@ def test_one_class_only_cannot_be_trained(hashgrain: Run, folder: Path) -> None:
     one = hashgrain("train", "--data", folder / "warm/warm-wide", "--out", "model", "--recipe", "quick")
     assert one.returncode == 1
     assert b"Traceback" not in one.stderr
+
+
+def test_a_method_says_which_head_it_takes_and_takes_the_one_it_says() -> None:
+    """Published with free outputs: a head that normalizes each bit spoils losses of inner products."""
+    for recipe in METHODS:
+        if recipe.labelled:
+            head = "normalized" if recipe.network.normalise else "plain"
+            assert recipe.about.endswith(f"; {head} head"), recipe.name
+    plain = {recipe.name for recipe in METHODS if not recipe.network.normalise}
+    assert {"dsh", "dpsh", "dhn", "hashnet", "dch", "dtsh", "idhn", "greedy-hash", "csq", "dpn", "dsdh"} <= plain
+    assert not {"ortho-hash", "distance-preserving"} & plain
+
+
+def test_products_of_pairs_do_not_grow_with_the_bits() -> None:
+    """Codes twice as long, each bit there twice, are as likely alike: trap of 1 / 2 at any width."""
+    for name in ("dpsh", "dhn", "dsdh", "dtsh"):
+        assert RECIPES[name].aim.settings["odds"] == 4
+    outputs = torch.randn(6, 16, generator=torch.Generator().manual_seed(0))
+    labels = torch.eye(3).repeat(2, 1)
+    for loss in ("dpsh", "dhn", "dtsh", "dfh"):
+        short, long = (LOSSES[loss](bits, 3, odds=4.0)(outputs.repeat(1, bits // 16), labels) for bits in (16, 32))
+        assert long.item() == pytest.approx(short.item(), rel=1e-5), loss
+        short, long = (LOSSES[loss](bits, 3)(outputs.repeat(1, bits // 16), labels) for bits in (16, 32))
+        assert long.item() != pytest.approx(short.item(), rel=1e-2), loss
+    discrete = {bits: LOSSES["dsdh"](bits, 3, odds=4.0, classification=0.0) for bits in (16, 32)}
+    short, long = (loss(outputs.repeat(1, bits // 16), labels).item() for bits, loss in discrete.items())
+    assert long == pytest.approx(short, rel=1e-5)
+    published = LOSSES["dpsh"](16, 3)(outputs, labels).item()
+    assert published == pytest.approx(LOSSES["dpsh"](16, 3, odds=8.0)(outputs, labels).item())

@@ -15,6 +15,7 @@ from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate import Paths, references, sets_of
 from hashgrain.evaluate.cases import reference_cases
 from hashgrain.evaluate.described import Described
+from hashgrain.evaluate.product_quantizer import ProductQuantizer
 from hashgrain.evaluate.protocols import protocol
 from hashgrain.evaluate.references import (
     Hash,
@@ -271,3 +272,38 @@ def test_good_features_come_back_as_they_are() -> None:
 def test_unit_rows_have_length_one_and_nothing_stays_nothing() -> None:
     rows = unit(np.array([[3, 4], [0, 0], [1e-3, 0]], np.float32))
     assert np.allclose(rows, [[0.6, 0.8], [0, 0], [1, 0]])
+
+
+# --- a product quantizer
+
+
+def test_a_product_quantizer_ranks_by_the_distance_from_what_is_kept() -> None:
+    """Part by part the nearest word; trap: products alone prefer the longer of two vectors."""
+    features, queries = made_features(), made_features(20, seed=1)
+    fitted = ProductQuantizer.fit(features, 24, 0)
+    assert fitted.encode(features).shape == (400, 3)
+    kept = np.zeros_like(features)
+    for i, row in enumerate(features):
+        for part, words in zip(np.array_split(np.arange(24), 3), fitted.words, strict=True):
+            kept[i, part] = min(words, key=lambda word: float(((row[part] - word) ** 2).sum()))
+    asked, searched = fitted.to_compare(queries, features)
+    distances = ((queries[:, None] - kept[None]) ** 2).sum(axis=2)
+    expected = (queries**2).sum(axis=1)[:, None] - asked @ searched.T
+    np.testing.assert_allclose(distances, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_more_bytes_lose_less_and_a_seed_gives_the_same_words() -> None:
+    features = made_features(600)
+    errors = []
+    for bits in (8, 16, 64, 192):
+        fitted = ProductQuantizer.fit(features, bits, 0)
+        errors.append(float(((fitted.decode(fitted.encode(features)) - features) ** 2).mean()))
+        again = ProductQuantizer.fit(features, bits, 0)
+        assert all(np.array_equal(a, b) for a, b in zip(fitted.words, again.words, strict=True))
+    assert errors == sorted(errors, reverse=True)
+    assert len(fitted.encode(features[:0])) == 0
+    for bits in (0, 12, 200):
+        with pytest.raises(EvaluationError, match="it takes a byte for each part"):
+            ProductQuantizer.fit(features, bits, 0)
+    few = ProductQuantizer.fit(features[:5], 8, 0)  # fewer vectors than words: each is kept
+    np.testing.assert_allclose(few.decode(few.encode(features[:5])), features[:5], atol=1e-5)

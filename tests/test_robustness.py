@@ -107,7 +107,8 @@ def test_a_model_is_trained_on_wrong_labels_and_judged_by_right_ones(
     tmp_path: Path, hashgrain: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="needs the train extra")
-    from hashgrain.learn.data import load_labelled, parents_of
+    from hashgrain.learn.data import load_labelled
+    from hashgrain.learn.hierarchy import parents_of
     from hashgrain.learn.recipes import RECIPES
     from hashgrain.learn.run import train_bundle
     from hashgrain.learn.splits import hold_out, mislabel

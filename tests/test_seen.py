@@ -1,4 +1,4 @@
-"""A bundle says which pictures its model learnt from, and `evaluate` warns where it is asked about those."""
+"""A bundle says which pictures its model learned from, and `evaluate` refuses to ask with those."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from hashgrain.apps.evaluation import Plan, evaluate_model
 from hashgrain.apps.scenes import write_scenes
 from hashgrain.encoder import Bundle, seen
 from hashgrain.encoder.seen import KEY, Seen, seen_by
-from hashgrain.errors import BundleError
+from hashgrain.errors import BundleError, EvaluationError
 from hashgrain.evaluate.manifest import Manifest
+from hashgrain.evaluate.overlap import Overlap
 from hashgrain.evaluate.results import Result
 
 
@@ -114,40 +115,93 @@ def model_that_learnt_from(files: list[Path], folder: Path) -> Path:
     return dataclasses.replace(default, training={**default.training, KEY: record}).write(folder)
 
 
-def warnings_of(model: Path | str, drawings: Path, out: Path) -> list[str]:
-    plan = Plan(references="none")
+def measured(model: Path | str, drawings: Path, out: Path, **options: Any) -> Result:
+    plan = Plan(references="none", **options)
     (folder,) = evaluate_model(Encoder.load(model), drawings, plan, out, lambda text: None, lambda done: None)
-    return [text for text in Result.read(folder).warnings if "learnt" in text]
+    return Result.read(folder)
 
 
-def test_evaluate_on_the_pictures_a_model_learnt_from_warns_with_the_count(drawings: Path, tmp_path: Path) -> None:
-    """Issue line C7."""
-    files = sorted(drawings.rglob("*.jpg")) or sorted(path for path in drawings.rglob("*") if path.is_file())
-    (warning,) = warnings_of(model_that_learnt_from(files, tmp_path / "all"), drawings, tmp_path / "runs")
-    manifest = Manifest.read(next((tmp_path / "runs").rglob("manifest.json.gz")))
-    queries, database = len(manifest.queries), len(manifest.database)
-    assert f"{queries:,} of the {queries:,} queries (100.0%)" in warning
-    assert f"{database:,} of the {database:,} pictures of the database (100.0%)" in warning
+def learned_warnings(result: Result) -> list[str]:
+    return [text for text in result.warnings if "learned" in text]
 
 
-def test_the_warning_counts_only_what_was_learnt_from(drawings: Path, tmp_path: Path) -> None:
-    assert warnings_of("default", drawings, tmp_path / "first") == []
-    manifest = Manifest.read(next((tmp_path / "first").rglob("manifest.json.gz")))
+def split_of(runs: Path) -> Manifest:
+    return Manifest.read(next(runs.rglob("manifest.json.gz")))
+
+
+def pictures_of(drawings: Path) -> list[Path]:
+    return [path for path in drawings.rglob("*") if path.is_file()]
+
+
+def test_queries_that_the_model_learned_from_are_refused_and_allowed_by_name(
+    hashgrain: Run, drawings: Path, tmp_path: Path
+) -> None:
+    model = model_that_learnt_from(pictures_of(drawings), tmp_path / "model")
+    command = ("evaluate", model, "--data", drawings, "--references", "none", "--out", tmp_path / "runs")
+    refused = hashgrain(*command)
+    assert refused.returncode == 1
+    assert refused.stdout == b""
+    (line,) = refused.stderr.decode().splitlines()  # before any picture is encoded
+    assert "learned from 15 of the 15 queries (100.0%) and 45 of the 45 pictures of the database (100.0%)" in line
+    assert "hashgrain train --protocol NAME" in line
+    assert line.endswith("--allow-seen")
+    assert not list((tmp_path / "runs").rglob("result.json"))
+
+    allowed = hashgrain(*command, "--allow-seen", "--json")
+    assert allowed.returncode == 0, allowed.stderr.decode()
+    (result,) = json.loads(allowed.stdout)
+    assert result["learned from"] == {"queries": 15, "of_queries": 15, "database": 45, "of_database": 45, "beyond": 0}
+    assert any("do not tell how it does on pictures new to it" in text for text in result["warnings"])
+    page = next((tmp_path / "runs").rglob("report.html")).read_text()
+    assert "<b>15</b> of 15 queries" in page
+
+    again = hashgrain(*command)  # the run that stands is no way around it
+    assert again.returncode == 1
+    assert b"--allow-seen" in again.stderr
+
+
+def test_a_few_queries_that_were_learned_from_are_refused_too(drawings: Path, tmp_path: Path) -> None:
+    measured("default", drawings, tmp_path / "first")
+    manifest = split_of(tmp_path / "first")
+    model = model_that_learnt_from([drawings / manifest.names[manifest.queries[0]]], tmp_path / "model")
+    with pytest.raises(EvaluationError, match=r"learned from 1 of the 15 queries \(6.7%\) and 0 of the 45"):
+        measured(model, drawings, tmp_path / "second")
+    with pytest.raises(EvaluationError, match="learned from 1 of the 15 queries"):
+        measured(model, drawings, tmp_path / "third", manifest=next((tmp_path / "first").rglob("manifest.json.gz")))
+
+
+def test_a_database_that_was_learned_from_is_stated_and_only_what_goes_beyond_the_protocol_is_warned_of(
+    drawings: Path, tmp_path: Path
+) -> None:
+    measured("default", drawings, tmp_path / "first")
+    manifest = split_of(tmp_path / "first")
     some = [drawings / manifest.names[i] for i in manifest.database[:3]]
     assert {manifest.hashes[i] for i in manifest.queries}.isdisjoint(manifest.hashes[i] for i in manifest.database[:3])
-    (warning,) = warnings_of(model_that_learnt_from(some, tmp_path / "some"), drawings, tmp_path / "second")
-    assert "queries" not in warning
-    assert f"3 of the {len(manifest.database):,} pictures of the database" in warning
-    others = tmp_path / "others"
-    others.mkdir()
-    (others / "other").write_bytes(b"none of them")
-    model = model_that_learnt_from([others / "other"], tmp_path / "none")
-    assert warnings_of(model, drawings, tmp_path / "third") == []
+    result = measured(model_that_learnt_from(some, tmp_path / "some"), drawings, tmp_path / "second")
+    assert result.learned_from == Overlap(0, 15, 3, 45, 0)
+    assert learned_warnings(result) == []
+    manifest = dataclasses.replace(manifest, train=manifest.train[2:])  # of which the third is still one
+    file = manifest.write(tmp_path / "fewer.json.gz")
+    result = measured(tmp_path / "some", drawings, tmp_path / "third", manifest=file)
+    assert result.learned_from == Overlap(0, 15, 3, 45, 2)
+    (warning,) = learned_warnings(result)
+    assert "2 of the 45 pictures of the database that are not of the protocol's training part" in warning
 
 
-def test_the_command_prints_the_warning(hashgrain: Run, drawings: Path, tmp_path: Path) -> None:
-    files = [path for path in drawings.rglob("*") if path.is_file()]
-    model = model_that_learnt_from(files, tmp_path / "model")
-    done = hashgrain("evaluate", model, "--data", drawings, "--references", "none", "--out", tmp_path / "runs")
-    assert done.returncode == 0, done.stderr.decode()
-    assert b"warning: the model learnt from" in done.stderr
+def test_other_pictures_are_no_reason_to_refuse_and_a_model_without_a_record_is_said_to_have_none(
+    hashgrain: Run, drawings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_bytes(b"none of them")
+    model = model_that_learnt_from([tmp_path / "other"], tmp_path / "none")
+    for which, said in ((model, b"learned from 0 of the 15 queries (0.0%) and 0 of the 45"), ("small", b"no record")):
+        done = hashgrain("evaluate", which, "--data", drawings, "--references", "none", "--bits", 16)
+        assert done.returncode == 0, done.stderr.decode()
+        assert said in done.stderr
+        assert b"warning: the model learned" not in done.stderr
+
+
+def test_a_result_whose_counts_are_damaged_is_an_error_of_ours() -> None:
+    assert Overlap.read(None) is None
+    for odd in ({"queries": 1}, {**Overlap(0, 1, 0, 1, 0).described(), "queries": "many"}):
+        with pytest.raises(EvaluationError, match="damaged"):
+            Overlap.read(odd)

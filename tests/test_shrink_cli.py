@@ -195,3 +195,39 @@ def test_models_that_cannot_be_joined_are_named(made: Made, here: Path) -> None:
     refused(hashgrain("join", made.model, "--pictures", made.photos, "--out", "out"), "two models")
     refused(hashgrain("join", made.model, made.other, "--pictures", made.photos, "--out", "out"), "grains")
     refused(hashgrain("join", made.model, "nowhere", "--pictures", made.photos, "--out", "out"), "nowhere")
+
+
+def test_codes_side_by_side_are_those_of_each_model_and_searched_apart(made: Made, here: Path) -> None:
+    """Two models whose bits mean nothing to each other, from `join` to an answer of the first, then the second."""
+    result = hashgrain("join", made.model, made.other, "--side-by-side", "coarse,fine", "--out", "both", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["grains"] == {"coarse": 32, "fine": 64}
+    pixels = np.stack([np.asarray(make_picture(i, (SIZE, SIZE))) for i in range(6)])
+    parts = [Encoder.load(model).outputs(pixels) >= 0 for model in (made.model, made.other)]
+    both = Encoder.load("both")
+    assert np.array_equal(both.codes(pixels).bits(), np.concatenate(parts, axis=1))
+    assert both.bundle.training["side by side"][1]["digest"] == Encoder.load(made.other).digest
+    assert hashgrain("add", "some.hg", made.photos, "--model", "both", "-q").exit_code == 0
+    asked = ("search", "some.hg", "--id", 1, "-k", 23, "--json")
+    fine = json.loads(hashgrain(*asked, "--coarse-to-fine", "--separate").stdout)
+    every = json.loads(hashgrain(*asked).stdout)
+    own = {hit["id"]: hit["distances"]["fine"] - hit["distances"]["coarse"] for hit in every}
+    assert [hit["distance"] for hit in fine] == sorted(own.values())
+    assert all(hit["distance"] == own[hit["id"]] for hit in fine)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("coarse", "a name each: 1 for 2"), ("fine,fine", "the same name"), ("coarse,fine one", "not a plain word")],
+)
+def test_names_that_do_not_fit_are_refused(names: str, said: str, made: Made, here: Path) -> None:
+    refused(hashgrain("join", made.model, made.other, "--side-by-side", names, "--out", "out"), said)
+
+
+def test_models_of_other_picture_sizes_do_not_stand_side_by_side(made: Made, here: Path) -> None:
+    said = "both must take the same"
+    refused(hashgrain("join", made.model, "small", "--side-by-side", "a,b", "--out", "out"), said)
+
+
+def test_joining_by_the_mean_asks_for_pictures(made: Made, here: Path) -> None:
+    refused(hashgrain("join", made.model, made.model, "--out", "out"), "--pictures FOLDER")

@@ -29,7 +29,7 @@ SETTINGS = {
     "label-codes": ["size=64", "epochs=6", "backbone=timm:resnet18"],
     "coarse-fine": ["epochs=12"],
     "triplet": ["size=64", "epochs=8", "learning_rate=0.0003"],
-    "resnet-lsh": ["size=64", "backbone=timm:resnet18"],
+    "resnet-lsh": ["size=64", "backbone=timm:resnet18", "weights=random"],
     "levels": ["size=64", "epochs=8"],
 }
 

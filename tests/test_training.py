@@ -402,7 +402,7 @@ def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path
     assert facts["validation"]["thing P@10"] > 0.15  # 4 of a thing are in the half that is searched
     encoder = Encoder.load(tmp_path / "model")
     assert encoder.grains == recipe.grains
-    assert list(encoder.bundle.words) == ["same", "near", "related"]
+    assert list(encoder.bundle.words) == ["related"]  # 48 pictures kept out do not tell of the others
     assert set(encoder.bundle.labels["thing"]) == {
         f"{k}/{k}-{t}" for k in ("warm", "cold") for t in ("wide", "middle", "narrow")
     }
@@ -412,10 +412,13 @@ def test_what_is_trained_tells_things_apart_and_exports_bit_for_bit(folder: Path
     assert record.pictures == record.holds(load_labelled(folder, 32, ("kind", "thing")).contents.tolist()).sum() == 72
     card = (tmp_path / "model/card.md").read_text()
     assert "72 pictures" in card
+    assert "- *same* is never said: 1,128 pairs of the 48 pictures kept out" in card
     assert f"| kind P@10 | {facts['validation']['kind P@10']:g} |" in card
     known = dataclasses.replace(RECIPES["csq"], grains=Grains(thing=48), size=32, held_out=7)
-    named = {"hashgrain": "1", "torch": "2", "data": facts["data"]}
-    assert "`hashgrain train --recipe csq --bits 48 --set size=32 --set held_out=7`" in model_card(known, named, "")
+    named = {"hashgrain": "1", "torch": "2", "data": {**facts["data"], "folder": "pictures"}}
+    known = dataclasses.replace(known, schedule=dataclasses.replace(known.schedule, phases=(Phase(30, 32),)))
+    options = "--data pictures --out mine --recipe csq --bits 48 --set size=32 --set held_out=7"
+    assert f"`hashgrain train {options}`" in model_card(known, named, "", "mine")
     assert any("min to go" in line for line in said)
     again: list[str] = []
     train_bundle(recipe, folder, tmp_path / "again", tmp_path / "run", again.append)

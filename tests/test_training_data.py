@@ -14,8 +14,9 @@ import pytest
 from conftest import make_picture
 from hashgrain.errors import SourceError, TrainingError
 from hashgrain.learn import cache
-from hashgrain.learn.data import GrainLabels, Labelled, data_digest, load_features, load_labelled, parents_of
-from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled
+from hashgrain.learn.data import GrainLabels, Labelled, data_digest, load_features, load_labelled
+from hashgrain.learn.hierarchy import parents_of
+from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
 from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
 
 GRAINS = ("kind", "thing")
@@ -543,3 +544,22 @@ def test_batches_that_cannot_be_made_are_refused() -> None:
         class_balanced(made_labels([[], []]), 2, 1, 0, 0)
     with pytest.raises(TrainingError, match="no picture has labels at both"):
         hierarchical(labels, made_labels([[]] * 4), 2, 1, 1, 0, 0)
+
+
+def test_square_root_batches_show_rare_classes_more_and_frequent_ones_less() -> None:
+    """As often as the root of their pictures: of 900, 100 and 4 pictures, 30 to 10 to 2."""
+    labels = GrainLabels(("many", "some", "few"), np.repeat([0, 1, 2], [900, 100, 4])[:, None].astype(np.int32))
+    counts = np.zeros(3)
+    for epoch in range(60):
+        batches = square_root(labels, 32, 1, epoch)
+        assert len(batches) == 1004 // 32
+        for rows in batches:
+            assert len(rows) == len(set(rows.tolist())) == 32  # trap: drawn with replacement, a picture is its own like
+            counts += np.bincount(labels.ids[rows, 0], minlength=3)
+    np.testing.assert_allclose(counts / counts.sum(), np.array([30, 10, 2]) / 42, atol=0.01)
+    first = [rows.tolist() for rows in square_root(labels, 32, 1, 0)]
+    assert [rows.tolist() for rows in square_root(labels, 32, 1, 0)] == first
+    few = labels.take(np.arange(898, 904))
+    assert sorted(square_root(few, 6, 0, 0)[0].tolist()) == [0, 1, 2, 3, 4, 5]
+    some = GrainLabels(("a", "b"), np.array([[0], [-1], [1], [0]], np.int32))
+    assert 1 not in np.concatenate(square_root(some, 2, 0, 0))

@@ -16,12 +16,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes, Grains
+from hashgrain.codes import MAX_BITS, Codes, Grains
 from hashgrain.errors import CodesError
 from hashgrain.files import write_atomically
 
@@ -31,6 +31,7 @@ MAX_HEADER = 1 << 20
 PREFIX = 12  # bytes of magic, version and length of the header
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 Way = TypeVar("Way")
+BitOrder = Literal["little", "big"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,36 @@ def save_codes(
         raise CodesError(f"cannot write {target}: {error.strerror}") from None
 
 
+def bit_strings(codes: Codes) -> list[str]:
+    """Each code as zeros and ones, bit 0 first."""
+    return ["".join(map(str, row)) for row in codes.bits().tolist()]
+
+
+def save_bits(path: str | Path, codes: Codes, *, paths: Sequence[str] | None = None) -> None:
+    """Write zeros and ones, whole or not at all: .npy (n, bits), .txt a code a line, .csv with the paths."""
+    target = Path(path)
+    file = CodeFile(codes, paths)
+    content = _for_suffix(target, {".npy": _npy_bits, ".txt": _txt_bits, ".csv": _csv_bits})(file)
+    try:
+        write_atomically(target, content)
+    except OSError as error:
+        raise CodesError(f"cannot write {target}: {error.strerror}") from None
+
+
+def _npy_bits(file: CodeFile) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, file.codes.bits())
+    return buffer.getvalue()
+
+
+def _txt_bits(file: CodeFile) -> bytes:
+    return "".join(f"{bits}\n" for bits in bit_strings(file.codes)).encode()
+
+
+def _csv_bits(file: CodeFile) -> bytes:
+    return _csv_bytes(file, bit_strings(file.codes))
+
+
 def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
     """Read codes. A .npy file does not tell its grains: give them, or the whole width is one grain, `look`."""
     source = Path(path)
@@ -86,6 +117,35 @@ def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
         raise CodesError(f"{source}: {error}") from None
     except Exception as error:  # json, numpy and pyarrow raise a dozen unrelated classes for damaged files
         raise CodesError(f"{source} is not a file of codes we can read ({error})") from None
+
+
+def codes_of(table: NDArray[Any], grains: Grains | None = None, *, bit_order: BitOrder = "little") -> Codes:
+    """Codes from an array in any of the usual forms, a row a code.
+
+    uint8 is packed bits, eight a byte, the first bit the lowest of its byte, or the highest with `bit_order="big"`, as
+    `numpy.packbits` has it; anything else is one value a bit: booleans, 0 and 1, -1 and +1, or real numbers, where 0
+    and above is a one. Without `grains` the whole width is one grain, `look`.
+    """
+    if table.ndim != 2 or not table.size:
+        raise CodesError(f"codes are a table with a row a picture, not {table.dtype} of shape {table.shape}")
+    if table.dtype == np.uint8:
+        if bit_order == "big":
+            table = np.packbits(np.unpackbits(table, axis=1), axis=1, bitorder="little")
+        return Codes.from_bytes(table, grains or Grains(look=8 * table.shape[1]))
+    if table.dtype.kind not in "bif":
+        raise CodesError(f"{table.dtype} is no code; save uint8 (packed), bool, int8 or float32")
+    if table.shape[1] > MAX_BITS:
+        raise CodesError(f"{table.shape[1]} bits, more than {MAX_BITS}")
+    if table.dtype.kind == "f" and not np.isfinite(table).all():
+        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+        raise CodesError(f"row {row} holds values that are not numbers (NaN or infinite)")
+    on = table > 0 if not (table < 0).any() and np.isin(table, (0, 1)).all() else table >= 0
+    return Codes.from_bits(on, grains or Grains(look=table.shape[1]))
+
+
+def looks_unpacked(table: NDArray[Any]) -> bool:
+    """Whether the bytes are bits that nobody packed: of so many bytes that packed ones would not look like that."""
+    return table.dtype == np.uint8 and table.ndim == 2 and table.shape[1] >= 8 and int(table.max(initial=0)) == 1
 
 
 def _for_suffix(path: Path, ways: Mapping[str, Way]) -> Way:
@@ -186,14 +246,14 @@ def _read_parquet(content: bytes, grains: Grains | None) -> CodeFile:
     return CodeFile(Codes.from_bytes(rows, own), paths, facts.get("digest"), ids)
 
 
-def _csv_bytes(file: CodeFile) -> bytes:
+def _csv_bytes(file: CodeFile, codes: Sequence[str] | None = None) -> bytes:
     """A table a spreadsheet opens: a header, then a row for each code, in UTF-8."""
     columns: dict[str, Sequence[Any]] = {}
     if file.ids is not None:
         columns["id"] = file.ids
     if file.paths is not None:
         columns["path"] = file.paths
-    columns["code"] = [row.tobytes().hex() for row in file.codes.to_bytes()]
+    columns["code"] = codes or [row.tobytes().hex() for row in file.codes.to_bytes()]
     for name in dict.fromkeys(name for row in file.facts or () for name in row):
         columns[name] = [row.get(name) for row in file.facts or ()]
     text = io.StringIO(newline="")

@@ -7,11 +7,14 @@ file of numbers, references for `evaluate`, or the last layer of a model (`learn
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
+import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import TrainingError
+from hashgrain.files import write_atomically
 
 FORMAT = 1
 Rows = NDArray[np.float32]
@@ -191,12 +195,107 @@ class SpectralHash(Hasher):
         return Projection(mean, directions[:, component] * frequency, -low[component] * frequency, wave=True)
 
 
+@dataclass(frozen=True, eq=False)
+class FeatureHead:
+    """What turns features into codes: one layer or several, with a ReLU between two, and the grains of the codes.
+
+    A hasher that was fitted is one, and so is a head that `hashgrain features train` trained on labels.
+    """
+
+    grains: Grains
+    layers: Sequence[Projection]
+    method: str
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how it was made, for people
+
+    def __post_init__(self) -> None:
+        widths = [layer.directions.shape for layer in self.layers]
+        fits = all(before[1] == after[0] for before, after in pairwise(widths))
+        if not widths or not fits or widths[-1][1] != self.grains.bits:
+            raise TrainingError(f"layers of {widths} make no codes of {self.grains.bits} bits; train the head again")
+
+    @property
+    def width(self) -> int:
+        """Of the features it takes."""
+        return len(self.layers[0].mean)
+
+    @property
+    def digest(self) -> str:
+        """Equal digests mean equal codes for equal features, but for rounding where an output is 0."""
+        found = hashlib.sha256(json.dumps(dict(self.grains)).encode())
+        for layer in self.layers:
+            parts = (layer.mean.astype("<f4"), layer.directions.astype("<f8"), layer.offset.astype("<f8"))
+            found.update(f"{layer.directions.shape} {layer.wave}".encode() + b"".join(part.tobytes() for part in parts))
+        return found.hexdigest()
+
+    def transform(self, features: ArrayLike) -> Numbers:
+        """The real-valued outputs, whose signs are the bits."""
+        rows = as_features(features)
+        if rows.shape[1] != self.width:
+            raise TrainingError(
+                f"these features have {rows.shape[1]} values a row, this head was fitted on {self.width}; give it"
+                " features of the same model"
+            )
+        values: NDArray[Any] = rows
+        for layer in self.layers[:-1]:
+            values = np.maximum(layer.outputs(values), 0)
+        return self.layers[-1].outputs(values)
+
+    def codes(self, features: ArrayLike) -> Codes:
+        return Codes.from_outputs(self.transform(features), self.grains)
+
+    def save(self, path: str | Path) -> None:
+        """Write numpy's .npz, whole or not at all; `load_head` reads it."""
+        told = {"grains": dict(self.grains), "facts": dict(self.facts), "layers": len(self.layers)}
+        arrays = {
+            f"{name}{number}": value
+            for number, layer in enumerate(self.layers)
+            for name, value in dataclasses.asdict(layer).items()
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, format=FORMAT, method=self.method, head=json.dumps(told), **arrays)
+        try:
+            write_atomically(path, buffer.getvalue())
+        except OSError as error:
+            raise TrainingError(f"cannot write {path}: {error.strerror}") from None
+
+
 HASHERS: Mapping[str, type[Hasher]] = {kind.__name__: kind for kind in (LSH, PCAHash, PCARotation, ITQ, SpectralHash)}
+
+
+def load_head(path: str | Path) -> FeatureHead:
+    """A head that `hashgrain features train` wrote, or any hasher that was saved: arrays only, nothing is run."""
+    source = Path(path)
+    arrays = _arrays(source)
+    if "head" not in arrays:
+        hasher = load_hasher(source)
+        return FeatureHead(Grains(look=hasher.bits), [hasher.projection], type(hasher).__name__)
+    try:
+        told = json.loads(str(arrays["head"]))
+        layers = [_projection(arrays, str(number)) for number in range(int(told["layers"]))]
+        return FeatureHead(Grains(told["grains"]), layers, str(arrays["method"]), told["facts"])
+    except Exception as error:  # as below
+        raise TrainingError(f"{source} is not a saved head ({error}); train it again") from None
 
 
 def load_hasher(path: str | Path) -> Hasher:
     """A fitted hasher that `save` wrote: arrays only, nothing in the file is run."""
     source = Path(path)
+    arrays = _arrays(source)
+    try:
+        kind = HASHERS[str(arrays["method"])]
+        hasher = kind(**{setting.name: int(arrays[setting.name]) for setting in dataclasses.fields(kind)})
+        fitted = _projection(arrays)
+        if fitted.directions.shape[1] != hasher.bits:
+            raise ValueError(f"{fitted.directions.shape[1]} directions for {hasher.bits} bits")
+    except TrainingError:
+        raise
+    except Exception as error:  # whatever odd arrays raise
+        raise TrainingError(f"{source} is not a saved hasher ({error}); fit it and save it again") from None
+    hasher._fitted = fitted
+    return hasher
+
+
+def _arrays(source: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(source, allow_pickle=False) as file:
             arrays = dict(file)
@@ -204,24 +303,22 @@ def load_hasher(path: str | Path) -> Hasher:
             raise TrainingError(
                 f"{source} has format {arrays['format']}, this HashGrain reads up to {FORMAT}: upgrade hashgrain"
             )
-        kind = HASHERS[str(arrays["method"])]
-        hasher = kind(**{setting.name: int(arrays[setting.name]) for setting in dataclasses.fields(kind)})
-        fitted = Projection(
-            np.asarray(arrays["mean"], np.float32),
-            np.asarray(arrays["directions"], np.float64),
-            np.asarray(arrays["offset"], np.float64),
-            bool(arrays["wave"]),
-        )
-        if fitted.directions.shape[1] != hasher.bits:
-            raise ValueError(f"{fitted.directions.shape[1]} directions for {hasher.bits} bits")
     except TrainingError:
         raise
     except OSError as error:
         raise TrainingError(f"cannot read {source}: {error.strerror or error}") from None
     except Exception as error:  # numpy and zipfile raise a dozen unrelated classes for damaged files
         raise TrainingError(f"{source} is not a saved hasher ({error}); fit it and save it again") from None
-    hasher._fitted = fitted
-    return hasher
+    return arrays
+
+
+def _projection(arrays: Mapping[str, NDArray[Any]], number: str = "") -> Projection:
+    return Projection(
+        np.asarray(arrays[f"mean{number}"], np.float32),
+        np.asarray(arrays[f"directions{number}"], np.float64),
+        np.asarray(arrays[f"offset{number}"], np.float64),
+        bool(arrays[f"wave{number}"]),
+    )
 
 
 def as_features(values: ArrayLike, name: str = "features") -> Rows:

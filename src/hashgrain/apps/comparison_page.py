@@ -11,7 +11,17 @@ from typing import Any
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.comparison import Group, Method, difference, main_figure, share_a_run
 
-COLUMNS = ("mAP@ALL hash", "mAP@1000 hash", "mAP@1000 hash-skip", "mAP@1000 ir", "mAP@1000 min", "P@10", "P within 2")
+COLUMNS = (
+    "mAP@ALL hash",
+    "mAP@1000 hash",
+    "mAP@1000 hash-skip",
+    "mAP@1000 ir",
+    "mAP@1000 min",
+    "P@10",
+    "P@10 at most",
+    "R-precision",
+    "P within 2",
+)
 VISIBLE = 0.0005  # bounds closer than that are not printed
 NOISE = (
     "± is the standard deviation over the runs (seeds of the split and of the method). The small range is what the"

@@ -35,12 +35,14 @@ from hashgrain.evaluate.described import Described, describe
 from hashgrain.evaluate.labels import Labels
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.outside import OutsideCodes
-from hashgrain.evaluate.protocols import CROPPED, PROTOCOLS, Protocol, protocol
+from hashgrain.evaluate.overlap import Overlap
+from hashgrain.evaluate.protocols import CROPPED, Protocol, about, protocol
 from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
 from hashgrain.evaluate.splitting import Pool, pool_of, read_pool, split
 from hashgrain.labelled import labelled_pictures
 
 MANIFEST, PAGE = "manifest.json.gz", "report.html"
+SURE = 0.5  # share of the queries: a picture that cannot be opened shifts a draw by one or two, not by half
 MOST_REFUSED = 5  # pictures that could not be opened, named in a warning
 Say = Callable[[str], None]
 Progress = Callable[[int], None]
@@ -58,6 +60,7 @@ class Plan:
     references: References = "usual"
     asymmetric: bool = False
     label_noise: Sequence[float] = ()
+    allow_seen: bool = False  # queries that the model learned from
 
 
 def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say, progress: Progress) -> list[Path]:
@@ -69,7 +72,8 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
     folders = [out / f"{model}-{name}-seed{seed}" for name, seed in _runs(plan)]
     _check_protocols(plan, data)
     _make_folder(out)
-    if all(_is_finished(folder, made_by) for folder in folders) and _are_of(folders, plan, data):
+    _refuse_early(seen, plan, data, encoder.bundle.name)
+    if all(_is_finished(folder, made_by, plan, seen) for folder in folders) and _are_of(folders, plan, data):
         say("every run stands finished; name another folder with --out to measure again")
         return folders
     say(f"encoding the pictures of {data}")
@@ -77,18 +81,26 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
     described = describe(encoder, labelled_pictures(data), hash_widths=hash_widths, progress=progress)
     known: Known = {}
     for folder, (name, manifest) in zip(folders, _manifests(plan, described.pool), strict=True):
-        if _is_finished(folder, made_by) and Result.read(folder).manifest == manifest.digest:
+        if _is_finished(folder, made_by, plan, seen) and Result.read(folder).manifest == manifest.digest:
             say(f"{folder} stands finished")
             continue
         if (folder / FILE).is_file():
             say(f"{folder} holds a run of other pictures, another model or other options; this one takes its place")
         say(f"{name}, seed {manifest.seed}: {_counts(manifest)}")
         at = manifest.locate(described.pool.hashes, described.pool.names, described.refused)
+        overlap = Overlap.of(seen, manifest)
+        if overlap and not plan.allow_seen:
+            overlap.refuse_queries(encoder.bundle.name)
         rows = list(_rows(encoder, described, manifest, at, widths, plan, known, say))
-        notes = [*_learnt_from(seen, manifest), *_crop(encoder, manifest), *_refusals(described), *_lost(rows)]
+        notes = [
+            *(overlap.warnings() if overlap else ()),
+            *_crop(encoder, manifest),
+            *_refusals(described),
+            *_lost(rows),
+        ]
         warnings = [*manifest.warnings, *notes]
-        about = PROTOCOLS[name].about if name in PROTOCOLS else ""
-        result = Result(described_protocol(manifest, about), rows, warnings, now(), made_by=made_by)
+        facts = described_protocol(manifest, about(name))
+        result = Result(facts, rows, warnings, now(), made_by=made_by, learned_from=overlap)
         own = [row for row in rows if row.kind == "model" and row.distance == "symmetric"][-1]
         outputs, grains = described.outputs[:, : own.bits], Grains(look=widths[-1])
         queries, database = (
@@ -107,31 +119,39 @@ def evaluate_codes(
     out: Path,
     say: Say,
     *,
+    widths: Sequence[int] = (),
     asymmetric: bool = False,
     data: Path | None = None,
 ) -> Path:
-    """Score codes that another program made, in the order of the manifest, or with labels of their own. With a manifest
-    and its pictures, the page shows queries that went well and badly."""
+    """Score codes that another program made, in the order of the manifest, or with labels of their own; with `widths`,
+    by the first so many bits of each. With a manifest and its pictures, the page shows queries that went well and
+    badly."""
     wanted, labels, facts = _truths(codes, manifest)
     asked = Asked(wanted, labels)
+    if asymmetric and codes.outputs is None:
+        raise EvaluationError(f"{name}: --asymmetric takes real-valued queries; these are bits")
     bits = codes.queries.grains.bits
-    cases = [asked.by_codes(name, "codes", codes.queries, codes.database)]
-    if asymmetric:
-        if codes.outputs is None:
-            raise EvaluationError(f"{name}: --asymmetric takes real-valued queries; these are bits")
-        database = signs(codes.database)
-        cases.append(asked.by_vectors(name, "codes", "asymmetric", codes.outputs, database, bits))
+    if widths and not 1 <= min(widths) <= max(widths) <= bits:
+        raise EvaluationError(
+            f"--bits {','.join(map(str, widths))}: {name} has codes of {bits} bits; ask for 1 to {bits}"
+        )
     rows = []
-    for case in cases:
-        say(f"measuring {case.title}")
-        rows.append(measured_row(case, facts, int(facts["seed"]), level_names(labels)))
+    for width in sorted(set(widths)) or [bits]:
+        part = codes.at(width)
+        cases = [asked.by_codes(name, "codes", part.queries, part.database)]
+        if asymmetric and part.outputs is not None:
+            cases.append(asked.by_vectors(name, "codes", "asymmetric", part.outputs, signs(part.database), width))
+        for case in cases:
+            say(f"measuring {case.title}")
+            rows.append(measured_row(case, facts, int(facts["seed"]), level_names(labels)))
     warnings = [*(manifest.warnings if manifest else ()), *_lost(rows)]
-    result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": bits})
+    result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": sorted(set(widths)) or bits})
     examples: Sequence[Example] = ()
     if manifest and data:
         pool = read_pool(labelled_pictures(data))
         names = [pool.names[place] for place in manifest.locate(pool.hashes, pool.names).tolist()]
-        picked = pick_examples(rows[0], manifest, codes.queries, codes.database)
+        widest = [row for row in rows if row.distance == "symmetric"][-1]
+        picked = pick_examples(widest, manifest, part.queries, part.database)
         examples = shown_examples(picked, manifest, names, data)
     write_run(out, result, manifest, examples)
     return out
@@ -179,7 +199,7 @@ def _rows(
     labels = manifest.labels()
     asked = Asked(labels[manifest.queries], labels[manifest.database])
     outputs = described.outputs[at[manifest.queries]], described.outputs[at[manifest.database]]
-    levels = level_names(labels)
+    levels = level_names(labels, [grain for grain in encoder.grains if grain in encoder.bundle.labels])
 
     def cases() -> Iterator[Case]:
         yield from model_cases(asked, encoder.bundle.name, outputs, encoder.grains, widths, plan.asymmetric)
@@ -246,10 +266,13 @@ def _made_by(encoder: Encoder, plan: Plan, widths: Sequence[int]) -> dict[str, A
     }
 
 
-def _is_finished(folder: Path, made_by: Mapping[str, Any]) -> bool:
+def _is_finished(folder: Path, made_by: Mapping[str, Any], plan: Plan, seen: Sequence[Seen]) -> bool:
     if not (folder / FILE).is_file():
         return False
     result = Result.read(folder)
+    overlap = result.learned_from
+    if bool(overlap) != bool(seen) or (overlap and overlap.queries and not plan.allow_seen):
+        return False
     return result.hashgrain == __version__ and dict(result.made_by) == dict(made_by)
 
 
@@ -277,18 +300,18 @@ def _counts(manifest: Manifest) -> str:
     return ", ".join(f"{len(index):,} {name}" for name, index in manifest.splits.items())
 
 
-def _learnt_from(seen: Sequence[Seen], manifest: Manifest) -> list[str]:
-    """Whether pictures that ask or are searched are among those the model learnt from, by its own record of them."""
-    told = []
-    for what, index in (("queries", manifest.queries), ("pictures of the database", manifest.database)):
-        contents = [manifest.hashes[i] for i in index.tolist()]
-        known = int(np.any([each.holds(contents) for each in seen], axis=0).sum()) if seen else 0
-        by_chance = len(contents) * sum(each.false_yes for each in seen)
-        if known > by_chance + 3 * by_chance**0.5:
-            told.append(f"{known:,} of the {len(contents):,} {what} ({known / len(contents):.1%})")
-    if not told:
-        return []
-    return [f"the model learnt from {' and '.join(told)}: the figures do not tell how it does on pictures new to it"]
+def _refuse_early(seen: Sequence[Seen], plan: Plan, data: Path, model: str) -> None:
+    """Before an hour of encoding, where the split can be had without it, or leaves no doubt."""
+    if plan.allow_seen or not seen:
+        return
+    try:
+        pool = Pool([], [], np.empty(0, np.str_), [], False) if plan.manifest else read_pool(labelled_pictures(data))
+        found = [Overlap.of(seen, manifest) for _, manifest in _manifests(plan, pool)]
+    except EvaluationError:  # one that cannot be read is left out below
+        return
+    for overlap in found:
+        if overlap and (plan.manifest or overlap.queries > overlap.of_queries * SURE):
+            overlap.refuse_queries(model)
 
 
 def _crop(encoder: Encoder, manifest: Manifest) -> list[str]:
@@ -328,7 +351,7 @@ def _truths(codes: OutsideCodes, manifest: Manifest | None) -> tuple[Labels, Lab
         return labels[manifest.queries], labels[manifest.database], facts
     if codes.wanted is None or codes.labels is None:
         raise EvaluationError(
-            "codes take labels: give --manifest, or put query_labels.npy and database_labels.npy beside them"
+            "codes take labels: give --manifest, or put queries_labels.npy and database_labels.npy beside them"
         )
     return codes.wanted, codes.labels, codes.facts()
 

@@ -101,6 +101,7 @@ def _facts(result: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
             text(f"{protocol.get('name', '–')}, version {protocol.get('version', '–')}"),
             text(f"seed {protocol.get('seed', '–')}"),
         ),
+        ("The model learned from", *_learned_from(result)),
         ("Manifest", f'<code title="{text(manifest)}">{text(manifest[:12])}{"…" * (len(manifest) > 12)}</code>', ""),
     ]
     entries = "".join(
@@ -109,6 +110,17 @@ def _facts(result: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
     )
     made = text(f"Made {result.get('created', 'at an unknown time')} with HashGrain {result.get('hashgrain', '?')}.")
     return f'<dl class="facts">{entries}</dl><p class="soft small">{made}</p>'
+
+
+def _learned_from(result: Mapping[str, Any]) -> tuple[str, str]:
+    """Which of the pictures the model has seen, as far as its bundle tells."""
+    learned = result.get("learned from")
+    if not isinstance(learned, Mapping):
+        return "not recorded", ""
+    queries, database = (
+        f"<b>{number(learned.get(what))}</b> of {number(learned.get(f'of_{what}'))}" for what in ("queries", "database")
+    )
+    return f"{queries} queries", f"{database} pictures of the database"
 
 
 def _figures(rows: Sequence[Row]) -> str:

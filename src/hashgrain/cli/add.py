@@ -30,7 +30,9 @@ def add(
     library: LibraryPath,
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Files, folders, globs, .tar or .parquet files; - reads a list."),
+        typer.Argument(
+            metavar="SOURCE...", help="Files, folders, globs, .tar, .parquet or .npy files; - reads a list."
+        ),
     ],
     ignore: Annotated[
         list[str] | None,

@@ -23,6 +23,8 @@ from hashgrain.cli import (
     encode,
     evaluate,
     export,
+    features,
+    import_codes,
     index,
     info,
     meta,
@@ -89,6 +91,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "models": models.models,
     "encode": encode.encode,
     "export": export.export,
+    "import": import_codes.import_codes,
     "doctor": doctor.doctor,
     "demo": demo.demo,
     "train": train.train,
@@ -146,6 +149,10 @@ _making = typer.Typer(no_args_is_help=True, help="Make a model out of any pretra
 _making.command("make", help=_help(model.make))(_ending(model.make))
 _making.command("show", help=_help(model.show))(_ending(model.show))
 app.add_typer(_making, name="model")
+_features = typer.Typer(no_args_is_help=True, help="Codes of features that another program made.")
+_features.command("train", help=_help(features.train))(_ending(features.train))
+_features.command("encode", help=_help(features.encode))(_ending(features.encode))
+app.add_typer(_features, name="features")
 
 
 @_benches.callback()

@@ -17,9 +17,12 @@ def encode(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="What `hashgrain add` takes.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write .hgc, .npy, .parquet or .csv; else JSON lines on stdout."),
+        typer.Option("--out", "-o", help="Write .hgc, .npy, .parquet, .csv or .txt; else JSON lines on stdout."),
     ] = None,
     model: Model = "default",
+    form: Annotated[
+        str, typer.Option("--format", help="hex, or bits: zeros and ones, bit 0 first; an .npy is then (n, bits).")
+    ] = "hex",
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
     max_pixels: MaxPixels = 400_000_000,
     as_json: Json = False,
@@ -27,16 +30,21 @@ def encode(
 ) -> int:
     """Turn pictures into codes, for other programs.
 
+    A bit is 1 where the output is 0 or more: where its sigmoid is 0.5 or more. With --format bits they are written as
+    zeros and ones: as text in JSON, in .csv and in .txt (a code a line), as an array in .npy.
+
     Example: hashgrain encode photos/ --out photos.parquet
     """
     import numpy as np
 
-    from hashgrain.codefiles import save_codes
+    from hashgrain.codefiles import save_bits, save_codes
     from hashgrain.codes import Codes
     from hashgrain.encoder import Encoder
     from hashgrain.images import decode_workers
     from hashgrain.library import encode_sources
 
+    if form not in ("hex", "bits"):
+        raise typer.BadParameter(f"--format {form}: hex or bits")
     encoder = Encoder.load(model)
     paths, words, refused = [], [np.empty((0, encoder.grains.n_words), np.uint64)], []
     workers = decode_workers() if workers is None else workers
@@ -48,16 +56,19 @@ def encode(
                 continue
             paths.append(path)
             if out is None and not as_json:
-                print_json(_document(path, code), indent=None)
+                print_json(_document(path, code, form), indent=None)
             else:
                 words.append(code.words)
             advance(len(paths))
     codes = Codes(np.concatenate(words), encoder.grains)
     if out is not None:
-        save_codes(out, codes, paths=paths, digest=encoder.digest)
+        if form == "bits":
+            save_bits(out, codes, paths=paths)
+        else:
+            save_codes(out, codes, paths=paths, digest=encoder.digest)
         say(f"wrote {len(codes)} codes to {out}", quiet or as_json)
     if as_json and out is None:
-        print_json([_document(path, codes[[row]]) for row, path in enumerate(paths)])
+        print_json([_document(path, codes[[row]], form) for row, path in enumerate(paths)])
     elif as_json:
         print_json({"file": str(out), "codes": len(codes), "refused": refused})
     if refused:
@@ -65,5 +76,7 @@ def encode(
     return 0
 
 
-def _document(path: str, code: Codes) -> dict[str, str]:
-    return {"path": path, "code": code.to_bytes().tobytes().hex()}
+def _document(path: str, code: Codes, form: str) -> dict[str, str]:
+    from hashgrain.codefiles import bit_strings
+
+    return {"path": path, "code": bit_strings(code)[0] if form == "bits" else code.to_bytes().tobytes().hex()}

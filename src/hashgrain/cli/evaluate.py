@@ -31,7 +31,9 @@ def evaluate(
     manifest: Annotated[
         Path | None, typer.Option("--manifest", help="A split that was drawn before, instead of a protocol.")
     ] = None,
-    bits: Annotated[str, typer.Option("--bits", help="Widths, such as 16,32,64. (default: the model's grains)")] = "",
+    bits: Annotated[
+        str, typer.Option("--bits", help="Widths, such as 16,32,64. (default: the model's grains, or whole codes)")
+    ] = "",
     references: Annotated[
         str, typer.Option("--references", help="Methods to stand beside it: usual, all or none.")
     ] = "usual",
@@ -41,6 +43,9 @@ def evaluate(
     label_noise: Annotated[
         str, typer.Option("--label-noise", help="Also the classifier with these shares of its labels wrong: 0.2,0.4.")
     ] = "",
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Also ask with pictures that the model learned from.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Where the runs go, a folder each.")] = Path("runs/evaluate"),
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,36 +53,41 @@ def evaluate(
     """Measure retrieval: mAP in every convention with its tie bounds, precision, recall, the health of the bits.
 
     A model is measured on labelled pictures, beside reference methods on its own features. Each run is a folder:
-    result.json, report.html to look at, and the manifest that says which pictures were asked and searched.
+    result.json, report.html to look at, and the manifest that says which pictures were asked and searched. Queries that
+    the model learned from, by the record in its bundle, are refused.
 
     Codes of another program are a folder with queries.npy and database.npy (or .parquet), in the order of --manifest,
-    or with query_labels.npy and database_labels.npy. With --data as well, their page shows example queries.
+    or with queries_labels.npy and database_labels.npy. --bits measures their first so many bits. With --data as well,
+    their page shows example queries.
 
     Example: hashgrain evaluate default --data pictures/ --bits 16,32,64
     """
     from hashgrain.apps.evaluation import Plan
     from hashgrain.errors import EvaluationError
     from hashgrain.evaluate.outside import is_codes
+    from hashgrain.evaluate.protocols import expanded
     from hashgrain.evaluate.results import Result
 
     if is_codes(Path(target)):
-        for option, value in {"--protocol": protocol, "--bits": bits, "--label-noise": label_noise}.items():
+        for option, value in {"--protocol": protocol, "--label-noise": label_noise}.items():
             if value:
                 say(f"warning: {option} is of models; codes are measured as they are")
-        folders = [_measure_codes(Path(target), manifest, data, asymmetric, out, quiet)]
+        widths = _numbers(bits, "--bits", int)
+        folders = [_measure_codes(Path(target), manifest, data, widths, asymmetric, out, quiet)]
     elif data is None:
         raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
     elif manifest and protocol:
         raise EvaluationError("a --manifest is of one protocol already: give one or the other")
     else:
         plan = Plan(
-            protocols=protocol or ["folder"],
+            protocols=[each for name in protocol or ["folder"] for each in expanded(name)],
             seeds=_numbers(seeds, "--seeds", int),
             manifest=manifest,
             widths=_numbers(bits, "--bits", int),
             references=references,  # type: ignore[arg-type]
             asymmetric=asymmetric,
             label_noise=_numbers(label_noise, "--label-noise", float),
+            allow_seen=allow_seen,
         )
         folders = _measure_model(target, data, plan, out, quiet)
     results = [Result.read(folder) for folder in folders]
@@ -90,7 +100,13 @@ def evaluate(
 
 
 def _measure_codes(
-    codes: Path, manifest: Path | None, data: Path | None, asymmetric: bool, out: Path, quiet: bool
+    codes: Path,
+    manifest: Path | None,
+    data: Path | None,
+    widths: list[int],
+    asymmetric: bool,
+    out: Path,
+    quiet: bool,
 ) -> Path:
     from hashgrain.apps.evaluation import evaluate_codes
     from hashgrain.evaluate.manifest import Manifest
@@ -101,7 +117,8 @@ def _measure_codes(
 
     name = codes.resolve().name
     drawn = Manifest.read(manifest) if manifest else None
-    return evaluate_codes(read_outside(codes), drawn, name, out / name, tell, asymmetric=asymmetric, data=data)
+    found = read_outside(codes)
+    return evaluate_codes(found, drawn, name, out / name, tell, widths=widths, asymmetric=asymmetric, data=data)
 
 
 def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -> list[Path]:
@@ -114,17 +131,24 @@ def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -
 
 def _print_result(folder: Path, result: Any) -> None:
     from hashgrain.evaluate.comparison import main_figure
+    from hashgrain.evaluate.overlap import told_of
 
     main = main_figure(result.protocol)
     for warning in result.warnings:
         say(f"warning: {warning}")
-    shown = [name for name in (main, "mAP@1000 hash", "P@10") if all(name in row.figures for row in result.rows)]
+    if any(row.kind == "model" for row in result.rows):
+        say(told_of(result.learned_from))
+    wanted = (main, "mAP@1000 hash", "P@10", "P@10 at most", "R-precision")
+    shown = [name for name in wanted if all(name in row.figures for row in result.rows)]
+    levels = [name for name in result.rows[0].figures if ": mAP@" in name]  # those above the class, coarse to fine
+    shown += [name for name in levels if all(name in row.figures for row in result.rows)]
     columns = ["method", *dict.fromkeys(shown), "worst to best order of ties"]
     rows = []
     for row in result.rows:
         figures = [f"{row.figures[name].value:.4f}" for name in dict.fromkeys(shown)]
         first = row.figures[main]
-        rows.append([row.name, *figures, f"{first.worst:.4f} to {first.best:.4f}"])
+        called = f"{row.name}: {row.grain}" if row.grain else row.name
+        rows.append([called, *figures, f"{first.worst:.4f} to {first.best:.4f}"])
     print_table(f"{result.protocol['name']}, seed {result.protocol['seed']}", columns, rows, [None] * len(rows))
     print_line(f"{folder / 'report.html'}")
 

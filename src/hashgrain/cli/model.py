@@ -18,7 +18,7 @@ def make(
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH.",
+            help="timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH.",
         ),
     ],
     pictures: Annotated[
@@ -28,6 +28,13 @@ def make(
     size: Annotated[
         int | None,
         typer.Option("--size", min=1, max=2048, help="Edge of the picture in pixels. (default: the source's own)"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Of onnx: and keras: mean=, std= of the colors, layout=nhwc or nchw; of keras: layer=. Repeatable.",
+        ),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is not on this machine yet.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes. (default: ./NAME)")] = None,
@@ -55,7 +62,7 @@ def make(
     from hashgrain.learn.encoders.make import Order, make_model
 
     out, run = out or Path(name), run or Path("runs") / name
-    order = Order(name, source, pictures, out, run, _widths(bits), size, download, seed, limit)
+    order = Order(name, source, pictures, out, run, _widths(bits), size, download, seed, limit, tuple(settings or ()))
     try:
         facts = make_model(order, lambda text: say(text, quiet))
     except KeyboardInterrupt:

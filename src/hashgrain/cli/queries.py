@@ -34,6 +34,36 @@ def asked_with(query: str | None, item: int | None, library: Library) -> Any:
     return Path(query)
 
 
+def item_of(name: str, library: Library) -> int:
+    """The id of the item of this path or id."""
+    known = library.store.known(os.path.abspath(name)) or library.store.known(name)
+    if known is not None:
+        return known.id
+    if not name.isdecimal():
+        raise QueryError(f"nothing in {library.path} has the path {name}; --like takes the path or the id of an item")
+    return library.item(int(name)).id
+
+
+def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[tuple[str, list[Found]]]:
+    """What is found for each code of a file; queries go by their paths, or by the numbers of their rows."""
+    from hashgrain.library import Query, search_several
+    from hashgrain.library.codes_only import bit_order_of
+    from hashgrain.library.importing import read_codes
+
+    found = read_codes(file, library.grains, bit_order_of(library.bundle))
+    if found.digest is not None and found.digest != library.store.digest:
+        raise QueryError(
+            f"{file} holds codes of another model than {library.path}, and codes of two models do not compare"
+        )
+    names = [str(row) for row in range(len(found.codes))] if found.paths is None else list(found.paths)
+    answers: list[tuple[str, list[Found]]] = []
+    for start in range(0, len(names), AT_ONCE):
+        part = names[start : start + AT_ONCE]
+        queries = [Query(name, found.codes[start + row]) for row, name in enumerate(part)]
+        answers += zip(part, search_several([library], queries, **options), strict=True)
+    return answers
+
+
 def ask_several(
     libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool, options: Mapping[str, Any]
 ) -> tuple[list[tuple[str, list[Found]]], int]:

@@ -38,6 +38,13 @@ def search(
         typer.Argument(metavar="QUERY", help="A picture, or a folder of them; - reads a picture from stdin."),
     ] = None,
     item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", metavar="ITEM", help="Ask with the code of an item: its path or id."),
+    ] = None,
+    codes: Annotated[
+        Path | None, typer.Option("--codes", help="Ask with each code of a .npy, .hgc or .parquet file.")
+    ] = None,
     text: Annotated[
         str | None,
         typer.Option("--text", help='Ask with words: "a dog in the snow", alone or with a picture.'),
@@ -48,7 +55,9 @@ def search(
     k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
     grain: Annotated[
         str | None,
-        typer.Option("--grain", "-g", help="How fine to look: kind, thing or look. (default: the finest)"),
+        typer.Option(
+            "--grain", "-g", help="How fine to look, by a grain of the model: kind, thing, look. (default: the finest)"
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -58,6 +67,24 @@ def search(
         int | None,
         typer.Option("--within", help="Keep hits with at most this many differing bits at the grain."),
     ] = None,
+    coarse_to_fine: Annotated[
+        bool,
+        typer.Option("--coarse-to-fine", help="First a shortlist at the coarsest grain, then in order of --grain."),
+    ] = False,
+    shortlist: Annotated[
+        int | None, typer.Option("--shortlist", help="How long it is, and those tied with the last. (default: 1000)")
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option("--recall", help="Or long enough for this share of the nearest, tried with items: 0.99."),
+    ] = None,
+    stages: Annotated[
+        str | None,
+        typer.Option("--stages", help="Several shortlists, coarse to fine, such as kind:1000,thing:100."),
+    ] = None,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Grains are codes of their own: compare the bits that each adds.")
+    ] = False,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -83,23 +110,26 @@ def search(
     With --text, hits are ordered by score, which stands where the word stands otherwise; how the words were read is
     said on stderr, and with --json under "text", beside "hits".
 
+    With --coarse-to-fine or --stages, what no shortlist holds is not found. --explain says how many each kept, and how
+    far away the last of them is.
+
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
-    from hashgrain.cli.queries import ask_several, asked_with
+    from hashgrain.cli.queries import ask_codes, ask_several, asked_with, item_of
+    from hashgrain.cli.stages import staged
     from hashgrain.library import Found, Library
 
-    if (query is not None and item is not None) or (query is None and item is None and text is None):
-        raise typer.BadParameter("give a picture, or --id of an item, or --text", param_hint="QUERY")
-    if text is not None and (also or not_self):
-        raise typer.BadParameter("--text asks one library, without --also and --not-self")
+    _one_question(query, item, like, codes, text)
+    if (text is not None or codes is not None) and (also or not_self):
+        raise typer.BadParameter("--text and --codes ask one library, without --also and --not-self")
     form = _form(print0, as_json, as_jsonl)
     refused, explained = 0, None
     with ExitStack() as stack:
         opened = [stack.enter_context(Library.open(path)) for path in (library, *(also or []))]
         grains = opened[0].grains
         grain = grains.finest if grain is None else grains.named(grain)
-        asked = asked_with(query, item, opened[0])
-        folder = isinstance(asked, Path) and asked.is_dir()
+        asked = item_of(like, opened[0]) if like is not None else asked_with(query, item, opened[0])
+        folder = codes is not None or (isinstance(asked, Path) and asked.is_dir())
         if text is not None and folder:
             raise typer.BadParameter("--text goes with one picture, or none", param_hint="QUERY")
         if (html or show or explain) and (also or folder):
@@ -107,7 +137,12 @@ def search(
         if explain and not_self:
             raise typer.BadParameter("--explain is of a search as it is, without --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        if also or folder or not_self:
+        options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
+        if also and ("stages" in options or separate):
+            raise typer.BadParameter("--coarse-to-fine, --stages and --separate ask one library, without --also")
+        if codes is not None:
+            answers = ask_codes(opened[0], codes, options)
+        elif also or folder or not_self:
             answers, refused = ask_several(opened, asked, max_pixels, not_self, options)
         else:
             explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
@@ -126,8 +161,17 @@ def search(
     if form == "table" and not any(found for _, found in answers):
         say("nothing found", quiet)
     if account:
-        complain(account.told())
+        for line in account.told().splitlines():
+            complain(line)
     return (PARTLY if answers else FAILED) if refused else 0
+
+
+def _one_question(query: object, item: object, like: object, codes: object, text: object) -> None:
+    given = sum(each is not None for each in (query, item, like, codes))
+    if given > 1 or (not given and text is None) or (codes is not None and text is not None):
+        raise typer.BadParameter(
+            "give one of these: a picture, --id or --like of an item, --codes, or --text", param_hint="QUERY"
+        )
 
 
 def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:

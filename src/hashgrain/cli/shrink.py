@@ -65,9 +65,15 @@ def shrink(
 
 
 def join(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two bundles or more, of the same grains.")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two bundles or more.")],
     out: Annotated[Path, typer.Option("--out", help="Where the joined bundle goes.")],
-    pictures: Annotated[Path, typer.Option("--pictures", help="Pictures to see on whether their bits mean the same.")],
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="Pictures to see on whether their bits mean the same.")
+    ] = None,
+    side_by_side: Annotated[
+        str,
+        typer.Option("--side-by-side", help="Codes one after another instead, each a grain of this name: coarse,fine."),
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Run several models as one: the mean of their outputs, and all their features side by side.
@@ -75,6 +81,9 @@ def join(
     The mean makes sense where a bit means the same in every model: models trained on from one, or aimed at the same
     centres. Otherwise train a new head on the joined features: hashgrain train --set trained=head
     --set backbone=bundle:OUT
+
+    With --side-by-side, codes are not averaged but stand one after another, as coarse codes of one model and fine ones
+    of another do: hashgrain search --coarse-to-fine --separate
 
     Example: hashgrain join one two --pictures photos/ --out both
     """
@@ -87,6 +96,10 @@ def join(
     from hashgrain.learn.shrink import agreement, average
 
     bundles = [Bundle.read(model) for model in models]
+    if side_by_side:
+        return _side_by_side(bundles, side_by_side, out, as_json)
+    if pictures is None:
+        raise TrainingError("whether bits of the models mean the same is seen on pictures: --pictures FOLDER")
     joined = average(bundles)
     pixels = _pixels(bundles[0], pictures)
     alike = {
@@ -101,6 +114,21 @@ def join(
         least = min(bits.values())
         said = "" if least > 0.6 else ": that is chance; train a new head on the joined features"
         print_row(name, f"{least:.0%} of the bits of {models[0]}{said}")
+    return 0
+
+
+def _side_by_side(bundles: list[Bundle], names: str, out: Path, as_json: bool) -> int:
+    from hashgrain.learn.shrink import side_by_side
+
+    joined = side_by_side(bundles, [name.strip() for name in names.split(",")])
+    joined.write(out)
+    if as_json:
+        facts = {"bundle": str(out), "digest": joined.digest, "bytes": len(joined.onnx), "grains": dict(joined.grains)}
+        print_json(facts)
+        return 0
+    print_line(f"{out}: {len(joined.onnx) / 1e6:.1f} MB")
+    for (grain, end), bundle in zip(joined.grains.items(), bundles, strict=True):
+        print_row(grain, f"the {bundle.grains.bits} bits of {bundle.name}, up to bit {end}")
     return 0
 
 

@@ -10,6 +10,7 @@ import typer
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
 
 if TYPE_CHECKING:
+    from hashgrain.learn.part import TrainingPart
     from hashgrain.learn.recipe import Recipe
 
 PHOTO = "photo"  # the recipe of the default model; `--data` is then the folder of all its sets
@@ -23,14 +24,33 @@ def train(
         typer.Option("--data", help="Labelled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Where the bundle goes.")],
+    protocol: Annotated[
+        str, typer.Option("--protocol", "-p", help="Learn from its training part alone: see `hashgrain protocols`.")
+    ] = "",
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="The same of a split that was drawn before.")
+    ] = None,
+    protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of that draw.")] = 0,
     recipe: Annotated[str, typer.Option("--recipe", help="As `hashgrain recipes` lists them.")] = "default",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
+    grains: Annotated[
+        str,
+        typer.Option("--grains", help="Grains of your own, coarse to fine: order:16,family:32,species:64,look:128."),
+    ] = "",
+    targets: Annotated[
+        Path | None,
+        typer.Option("--targets", help="A code of zeros and ones for each picture, .npy (n, bits), instead of labels."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, pip, hub, or random.")
+    ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change a value of the recipe: learning_rate=0.001. Repeatable."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Folder of checkpoint, log and curves. (default: runs/RECIPE)")
+        Path | None,
+        typer.Option("--run", "--run-folder", help="Folder of checkpoint, log and curves. (default: runs/RECIPE)"),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Train so many times; OUT gets the best on held-out pictures.")
@@ -48,21 +68,29 @@ def train(
     """Train a model by a recipe and write its bundle. Run it again after a stop: it goes on where it was.
 
     Needs the extra: pip install 'hashgrain[train]'. `hashgrain recipes` lists the recipes, `hashgrain recipes NAME`
-    all that can be changed of one. Several GPUs, or several processes: torchrun --nproc-per-node 2 -m hashgrain train
+    all that can be changed of one. To measure on pictures that the model has not seen, learn from the training part of
+    a protocol, and evaluate by the same one.
 
-    Example: hashgrain train --data pictures/ --out my-model --recipe quick
+    Several GPUs, or several processes: torchrun --nproc-per-node 2 -m hashgrain train ... There, name the folder of the
+    run with --run-folder: torchrun takes --run for an option of its own.
+
+    Example: hashgrain train --data pictures/ --out my-model --recipe quick --protocol folder
     """
     need_torch()
     if recipe == PHOTO:
+        if protocol or manifest:
+            raise _not_of_photo()
         return _photo(data, out, run or Path("runs") / PHOTO, as_json, quiet)
     if recipe == ADAPT:
-        if bits or seeds > 1 or label_noise is not None:
+        if bits or grains or targets or weights or seeds > 1 or label_noise is not None:
             raise _not_of_adapt()
-        return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], as_json, quiet)
-    chosen = _chosen(
-        recipe, bits, [*(settings or []), *([] if label_noise is None else [f"label_noise={label_noise}"])]
-    )
-    made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, quiet)
+        part = _part(data, protocol, manifest, protocol_seed, quiet)
+        return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], part, as_json, quiet)
+    named = {"label_noise": label_noise, "targets": targets, "weights": weights or None}
+    more = [f"{name}={value}" for name, value in named.items() if value is not None]
+    chosen = chosen_recipe(recipe, bits, [*(settings or []), *more], grains)
+    part = _part(data, protocol, manifest, protocol_seed, quiet)
+    made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, part, quiet)
     if not made:
         return 0
     facts = _best_of(made, out) if seeds > 1 else made[0]
@@ -73,6 +101,12 @@ def train(
         print_row(name, f"{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))
     print_line(str(out))
     return 0
+
+
+def _part(data: Path, protocol: str, manifest: Path | None, seed: int, quiet: bool) -> TrainingPart | None:
+    from hashgrain.learn.part import training_part
+
+    return training_part(data, protocol, manifest, seed, lambda text: say(text, quiet))
 
 
 def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
@@ -90,13 +124,15 @@ def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
     return 0
 
 
-def _adapt(data: Path, out: Path, run: Path, settings: list[str], as_json: bool, quiet: bool) -> int:
+def _adapt(
+    data: Path, out: Path, run: Path, settings: list[str], part: TrainingPart | None, as_json: bool, quiet: bool
+) -> int:
     """A new head on a model there is, which keeps what it knows."""
     from hashgrain.learn.adapt.make import adapt_bundle
     from hashgrain.learn.adapt.settings import changed
 
     try:
-        facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet))
+        facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet), part)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
     if as_json:
@@ -108,17 +144,30 @@ def _adapt(data: Path, out: Path, run: Path, settings: list[str], as_json: bool,
     return 0
 
 
+def _not_of_photo() -> Exception:
+    from hashgrain.errors import TrainingError
+
+    return TrainingError(
+        f"recipe {PHOTO} is fitted on sets of its own and takes no --protocol or --manifest; `--recipe {ADAPT}` learns"
+        " from the training part of a protocol"
+    )
+
+
 def _not_of_adapt() -> Exception:
     from hashgrain.errors import TrainingError
 
     return TrainingError(
-        "recipe adapt takes no --bits, --seeds or --label-noise: it keeps the grains of the model it adapts, and a seed"
-        " is set by --set seed=2"
+        "recipe adapt takes no --bits, --grains, --targets, --weights, --seeds or --label-noise: it keeps the grains of"
+        " the model it adapts, and a seed is set by --set seed=2"
     )
 
 
 def _trained(
-    runs: list[tuple[Recipe, Path, Path]], data: Path, checkpoint_minutes: float, quiet: bool
+    runs: list[tuple[Recipe, Path, Path]],
+    data: Path,
+    checkpoint_minutes: float,
+    part: TrainingPart | None,
+    quiet: bool,
 ) -> list[dict[str, Any]]:
     """The facts of each run; none where this is not the first of several processes."""
     from hashgrain.apps.curves import write_curves
@@ -128,7 +177,7 @@ def _trained(
     made = []
     try:
         for one, place, where in runs:
-            facts = train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes)
+            facts = train_bundle(one, data, where, place, lambda text: say(text, quiet), 60 * checkpoint_minutes, part)
             if facts is not None:
                 made.append(facts)
                 write_curves(place)
@@ -170,7 +219,7 @@ def recipes(
         return 0
     if name == ADAPT:
         return _print_recipe(name, ABOUT_ADAPT, "those of the model", changeable_of_adapt(), as_json)
-    recipe = _chosen(name, "", [])
+    recipe = chosen_recipe(name, "", [])
     if not _has_torch():
         say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
@@ -204,7 +253,7 @@ def _has_torch() -> bool:
     return True
 
 
-def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:
+def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -> Recipe:
     from difflib import get_close_matches
 
     from hashgrain.errors import TrainingError
@@ -214,13 +263,22 @@ def _chosen(name: str, bits: str, settings: list[str]) -> Recipe:
     if name not in RECIPES:
         near = get_close_matches(name, [*RECIPES, ADAPT, PHOTO]) or [*RECIPES, ADAPT, PHOTO]
         raise TrainingError(f"no recipe {name!r}; there is {', '.join(near)}; `hashgrain recipes` lists them all")
-    recipe = change(RECIPES[name], settings)
+    if grains and bits:
+        raise TrainingError("--grains names the widths already: leave --bits out")
+    recipe = change(_with_grains(RECIPES[name], grains), settings)
     if not bits:
         return recipe
     try:
         return with_bits(recipe, [int(part) for part in bits.split(",")])
     except ValueError:
         raise TrainingError(f"--bits {bits}: whole numbers joined by commas, please") from None
+
+
+def _with_grains(recipe: Recipe, grains: str) -> Recipe:
+    """First of all changes: what others say of the recipe must fit its grains."""
+    from hashgrain.learn.own_grains import read_grains, with_grains
+
+    return with_grains(recipe, read_grains(grains)) if grains else recipe
 
 
 def _seeded(recipe: Recipe, seeds: int, run: Path, out: Path) -> list[tuple[Recipe, Path, Path]]:

@@ -55,7 +55,8 @@ class Calibration:
     chances: tuple[float, ...]
 
     def word(self, distance: int) -> str:
-        return next((word for word, most in self.words.items() if distance <= most), "far")
+        """Nothing where there are no words: "far" is one, too."""
+        return next((word for word, most in self.words.items() if distance <= most), "far" if self.words else "")
 
     def described(self) -> dict[str, Any]:
         return {"words": dict(self.words), "chances": list(self.chances)}

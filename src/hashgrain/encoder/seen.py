@@ -89,7 +89,7 @@ def seen_by(training: Mapping[str, Any]) -> list[Seen]:
 
 
 def _records(training: Any) -> Iterator[Any]:
-    """Of the model itself, of the backbone it stands on, and so on down, and of the models it is the average of."""
+    """Of the model itself, of the backbone it stands on, and so on down, and of the models it was joined from."""
     left = [training]
     while left:
         one = left.pop()
@@ -99,7 +99,8 @@ def _records(training: Any) -> Iterator[Any]:
             yield one[KEY]
         backbone = one.get("backbone")
         left += [backbone["training"]] if isinstance(backbone, dict) and "training" in backbone else []
-        left += one["average of"] if isinstance(one.get("average of"), list) else []
+        for joined in ("average of", "side by side"):
+            left += one[joined] if isinstance(one.get(joined), list) else []
 
 
 def _places(contents: Iterable[str], hashes: int, bits: int) -> Iterator[NDArray[np.int64]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.codes import Words
 from hashgrain.hamming import Rows, Run, gather, packed
 
 # Rows are gathered, which costs about as much as scanning 64 of them, or marked in a mask that the kernels read.
@@ -22,6 +23,14 @@ def keep(parts: Sequence[Rows], where: NDArray[np.int64], questions: int = 1) ->
     if kept <= min(MOST_GATHERED, min(MOST, FEW * questions) * rows):
         return [gather(parts, places)] if parts else []
     return [_marked(part, at) for part, at in zip(parts, places, strict=True)]
+
+
+def picked(parts: Sequence[Rows], where: NDArray[np.int64]) -> tuple[NDArray[np.int64], Words]:
+    """The ids of `where`, sorted, that are there and alive, and their codes (n, n_words), as the rows stand."""
+    if not parts:
+        return np.empty(0, np.int64), np.empty((0, 1), np.uint64)
+    found = gather(parts, [_places(part, where) for part in parts])
+    return found.ids, np.stack(found.planes, axis=1)
 
 
 def _places(part: Rows, where: NDArray[np.int64]) -> NDArray[np.int64]:

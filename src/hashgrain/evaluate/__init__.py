@@ -31,7 +31,9 @@ from hashgrain.evaluate.ranking import Convention as Convention
 from hashgrain.evaluate.ranking import average_precision as average_precision
 from hashgrain.evaluate.ranking import average_precision_bounds as average_precision_bounds
 from hashgrain.evaluate.ranking import hit_rate as hit_rate
+from hashgrain.evaluate.ranking import most_precision as most_precision
 from hashgrain.evaluate.ranking import precision as precision
+from hashgrain.evaluate.ranking import r_precision as r_precision
 from hashgrain.evaluate.ranking import recall as recall
 from hashgrain.evaluate.within import average_precision_within as average_precision_within
 from hashgrain.evaluate.within import hit_rate_within as hit_rate_within

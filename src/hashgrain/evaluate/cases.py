@@ -18,10 +18,12 @@ from hashgrain.evaluate.label_noise import flip_labels
 from hashgrain.evaluate.labels import Labels, Paths
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.measure import Distance, measure
+from hashgrain.evaluate.product_quantizer import ProductQuantizer
 from hashgrain.evaluate.results import Row, row_of
 
 References = Literal["usual", "all", "none"]
 Vectors = NDArray[np.float32]
+USUAL = ("kind", "thing")  # their levels are called as publishers do: superclass and class
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +119,18 @@ def reference_cases(
     for bits in widths:
         if bits <= references.most_directions(fitted):
             yield hashed("PCA + rotation", references.pca_rotation(fitted, bits, manifest.seed), features)
-    if which == "usual" or described.histograms is None:
+    if which == "usual":
         return
     for bits in widths:
         if bits <= references.most_directions(fitted):
             yield hashed("ITQ", references.itq(fitted, bits, manifest.seed), features)
         yield hashed("LSH", references.lsh(fitted, bits, manifest.seed), features)
+        if bits % 8 == 0:
+            compared = ProductQuantizer.fit(unit[train], bits, manifest.seed).to_compare(unit[queries], unit[database])
+            yield asked.by_vectors("product quantizer", "reference", "asymmetric", *compared, bits)
     colours = described.histograms
+    if colours is None:
+        return
     yield asked.by_vectors("colour histogram, cosine", "reference", "cosine", colours[queries], colours[database])
     for bits in widths:
         if bits <= references.most_directions(colours[train]):
@@ -150,7 +157,9 @@ def measured_row(case: Case, rules: Mapping[str, Any], seed: int, levels: Sequen
     )
 
 
-def level_names(labels: Labels) -> list[str]:
-    """The levels above the last."""
+def level_names(labels: Labels, grains: Sequence[str] = ()) -> list[str]:
+    """The levels above the last: called as the grains that labels teach, where the model has one for each level."""
     depth = labels.ids.shape[1] if isinstance(labels, Paths) else 1
+    if len(grains) == depth and tuple(grains) != USUAL:
+        return list(grains)[:-1]
     return ["superclass"] if depth == 2 else [f"level {level}" for level in range(1, depth)]

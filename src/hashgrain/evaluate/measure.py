@@ -19,11 +19,23 @@ from hashgrain.evaluate.graded import (
     weighted_average_precision,
 )
 from hashgrain.evaluate.means import Figure, Precisions, mean
-from hashgrain.evaluate.ranking import CONVENTIONS, Convention, Ranking, cumulated, hit_rate, precision, recall
+from hashgrain.evaluate.ranking import (
+    CONVENTIONS,
+    Convention,
+    Ranking,
+    cumulated,
+    hit_rate,
+    most_precision,
+    precision,
+    r_precision,
+    recall,
+)
 from hashgrain.evaluate.within import average_precision_within, hit_rate_within, precision_within, recall_within
 
 RADIUS = 2  # the ball that hash tables look into, and that papers report
 RANKS = (1, 10, 100, 1000)
+CAPPED_AT = 10  # classes of few pictures cap this one
+MOST = f"P@{CAPPED_AT} at most"
 GRADED_AT = 100
 HIERARCHICAL_AT = 2500
 MOST_RANKS = 60  # points of a curve
@@ -87,6 +99,9 @@ def measure(
                 gathered.add(f"P@{k}", precision(ranking))
                 gathered.add(f"R@{k}", recall(ranking))
                 gathered.add(f"hit@{k}", hit_rate(ranking))
+                if k == CAPPED_AT:
+                    gathered.add(MOST, most_precision(ranking))
+        gathered.add("R-precision", r_precision(tally))
         if tally.graded.shape[1] > 2:
             _add_graded(gathered, tally, cutoff, levels)
         if distance == "symmetric":
@@ -103,6 +118,8 @@ def measure(
     figures |= {name: mean(values) for name, values in columns.items()}
     lost = columns["without relevant"]
     del figures["without relevant"]
+    if MOST in figures and figures[MOST].value == 1:
+        del figures[MOST]
     own = next(each.values for each in joined.values() if each.convention == convention)
     return Measured(figures, _curves(gathered.sums, len(lost), ranks), own, int(lost.sum()))
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codefiles import load_codes
-from hashgrain.codes import MAX_BITS, Codes, Grains
+from hashgrain.codefiles import codes_of, load_codes, looks_unpacked
+from hashgrain.codes import Codes, Grains
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, as_labels
 
@@ -24,8 +24,18 @@ class OutsideCodes:
     queries: Codes
     database: Codes
     outputs: NDArray[np.float32] | None  # of the queries, where they are real-valued
-    wanted: Labels | None  # where the folder has query_labels.npy and database_labels.npy
+    wanted: Labels | None  # where the folder has queries_labels.npy and database_labels.npy
     labels: Labels | None
+
+    def at(self, bits: int) -> OutsideCodes:
+        """The first so many bits of each code."""
+        if bits == self.queries.grains.bits:
+            return self
+        queries, database = (
+            Codes.from_bits(side.bits()[:, :bits], Grains(look=bits)) for side in (self.queries, self.database)
+        )
+        outputs = None if self.outputs is None else self.outputs[:, :bits]
+        return OutsideCodes(queries, database, outputs, self.wanted, self.labels)
 
     def facts(self) -> dict[str, Any]:
         """The protocol of codes that bring their own labels: what makes two of them comparable is those labels."""
@@ -64,15 +74,25 @@ def read_outside(folder: str | Path) -> OutsideCodes:
     (queries, outputs), (database, _) = (_side(where, side) for side in SIDES)
     if queries.grains.bits != database.grains.bits:
         raise EvaluationError(f"{where}: queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
-    wanted, labels = _labels(where / "query_labels.npy"), _labels(where / "database_labels.npy")
+    files = _label_file(where, "queries", "query"), _label_file(where, "database")
+    wanted, labels = (_labels(file) for file in files)
     if (wanted is None) != (labels is None):
         raise EvaluationError(
-            f"{where} has labels for one side only: query_labels.npy and database_labels.npy go together"
+            f"{where} has labels for one side only: queries_labels.npy and database_labels.npy go together"
         )
-    for found, codes, name in ((wanted, queries, "query"), (labels, database, "database")):
+    for found, codes, file in ((wanted, queries, files[0]), (labels, database, files[1])):
         if found is not None and len(found) != len(codes):
-            raise EvaluationError(f"{where / name}_labels.npy has {len(found)} labels for {len(codes)} codes")
+            raise EvaluationError(f"{file} has {len(found)} labels for {len(codes)} codes")
     return OutsideCodes(queries, database, outputs, wanted, labels)
+
+
+def _label_file(folder: Path, *sides: str) -> Path:
+    """As `hashgrain protocols --features` names it; `query_labels.npy` is an older name."""
+    files = [folder / f"{side}_labels.npy" for side in sides]
+    there = [file for file in files if file.exists()]
+    if len(there) > 1:
+        raise EvaluationError(f"{folder} has labels of the queries twice, {' and '.join(file.name for file in there)}")
+    return (there or files)[0]
 
 
 def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
@@ -84,7 +104,7 @@ def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
     (file,) = found
     if file.suffix == ".npy":
         table = _array(file)
-        if table.dtype == np.uint8 and table.ndim == 2 and _unpacked(table):
+        if looks_unpacked(table):
             raise EvaluationError(
                 f"{file}: uint8 is packed bits, eight a byte, but every byte is 0 or 1; save one value a bit as bool"
             )
@@ -103,29 +123,10 @@ def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
 
 def as_codes(table: NDArray[Any], *, name: str) -> Codes:
     """Codes from an array in any of the usual forms."""
-    if table.ndim != 2 or not table.size:
-        raise EvaluationError(
-            f"{name}: codes are a table with a row a picture, not {table.dtype} of shape {table.shape}"
-        )
     try:
-        if table.dtype == np.uint8:
-            return Codes.from_bytes(table, Grains(look=8 * table.shape[1]))
-        if table.dtype.kind not in "bif":
-            raise EvaluationError(f"{name}: {table.dtype} is no code; save uint8 (packed), bool, int8 or float32")
-        if table.shape[1] > MAX_BITS:
-            raise EvaluationError(f"{name}: {table.shape[1]} bits, more than {MAX_BITS}")
-        if table.dtype.kind == "f" and not np.isfinite(table).all():
-            row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
-            raise EvaluationError(f"{name}: row {row} holds values that are not numbers (NaN or infinite)")
-        on = table > 0 if not (table < 0).any() and np.isin(table, (0, 1)).all() else table >= 0
-        return Codes.from_bits(on, Grains(look=table.shape[1]))
+        return codes_of(table)
     except CodesError as error:
         raise EvaluationError(f"{name}: {error}") from None
-
-
-def _unpacked(table: NDArray[np.uint8]) -> bool:
-    """Whether the bytes are bits that nobody packed: of so many bytes that packed ones would not look like that."""
-    return table.shape[1] >= 8 and int(table.max(initial=0)) == 1
 
 
 def _array(path: Path) -> NDArray[Any]:

@@ -7,7 +7,7 @@ figures of two versions are not comparable.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hashgrain.errors import EvaluationError
@@ -15,6 +15,10 @@ from hashgrain.evaluate.ranking import Convention
 
 Relevance = Literal["same class", "shares a label"]
 Database = Literal["all but queries", "all but queries and train", "train"]
+Side = Literal["seen", "unseen", "all"]
+
+UNSEEN = 0.3
+OPEN_SETS = ("seen@seen", "seen@all", "unseen@unseen", "unseen@all")  # what asks @ what is searched
 
 CROPPED = "resize the shorter edge to 256, crop 224 from the middle, ImageNet mean and deviation"
 SMALL = "the picture as it is (32 x 32), scaled to what the model takes, no crop"
@@ -30,9 +34,10 @@ class Take:
     total: int | None = None
     share: float | None = None
     part: str | None = None
+    tail: float | None = None  # of the largest class all, of the others ever fewer: of the last a share of 1 / tail
 
     def words(self) -> str:
-        count = "all"
+        count = "all" if self.tail is None else f"a long tail of {self.tail:g} to 1"
         if self.total is not None:
             count = f"{self.total:,}"
         elif self.per_class is not None:
@@ -55,7 +60,10 @@ class Protocol:
     transform: str = AS_MODEL
     pool: str | None = None  # the part that all but the queries come from, where it is one
     keeps_unlabelled: bool = False  # pictures whose set of labels is empty
+    unlabelled: bool = False  # labels are never learned from
     unseen: float = 0  # this share of the classes is kept from training, and only it is asked for and searched
+    asks: Side | None = None  # of a base protocol: which classes ask, where some are kept from training
+    searches: Side | None = None
     counts: Mapping[str, int] = field(default_factory=dict)  # what must be there and come out
     manifests: Mapping[int, str] = field(default_factory=dict)  # digest by seed, on the pictures we know
     version: int = 1
@@ -67,13 +75,51 @@ class Protocol:
         rules = {"cut-off": cutoff, "convention": self.convention, "relevant": self.relevance}
         numbers = ", ".join(f"{count:,} {what}" for what, count in self.counts.items()) or "as many as there are"
         more = {"kept from training": f"{self.unseen:.0%} of the classes"} if self.unseen else {}
+        more |= {"labels": "never learned from"} if self.unlabelled else {}
+        if self.asks:
+            more |= {"classes that ask": self.asks, "classes that are searched": str(self.searches)}
         head: dict[str, object] = {"protocol": f"{self.name}, version {self.version}", "about": self.about}
         return head | taken | more | rules | {"counts": numbers, "pictures": self.transform}
 
 
 _CIFAR = {"queries": 1_000, "train": 5_000, "database": 59_000, "classes": 10, "pictures": 60_000}
 _NUS = {"queries": 2_100, "train": 10_500, "database": 193_734, "classes": 21, "pictures": 195_834}
+# Fine-grained sets, by their official parts: queries, training pictures, classes.
+FINE_GRAINED = (
+    ("cub", "the birds of CUB-200-2011", 5_794, 5_994, 200),
+    ("cars", "Stanford Cars", 8_041, 8_144, 196),
+    ("nabirds", "NABirds, graded by its hierarchy", 24_633, 23_929, 555),
+)
+PARTED = {"test": "parts", "val": "parts-val"}  # what asks with a part that a publisher set apart
 _FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000, "pictures": 25_000}
+
+
+def _by_parts(name: str, what: str, queries: int, train: int, classes: int) -> Protocol:
+    counts = {"queries": queries, "train": train, "database": train, "classes": classes, "pictures": queries + train}
+    about = f"{what}: the official test part asks, the official training part is learnt from and searched"
+    parts = Take(part="test"), Take(part="train")
+    return Protocol(name, about, *parts, "train", transform=CROPPED, counts=counts)
+
+
+def _parts(name: str, part: str) -> Protocol:
+    about = f"any labelled pictures in parts: {part} asks, train is learnt from and searched"
+    return Protocol(name, about, Take(part=part), Take(part="train"), "train")
+
+
+def _long_tail(classes: int, factor: int) -> Protocol:
+    """Of class i of C, in the order of their names, n * factor ** (-i / (C - 1)) training pictures are kept."""
+    return Protocol(
+        f"cifar{classes}-lt-{factor}",
+        f"the official test part asks; of the official training part a long tail is learnt from, {factor} times as many"
+        " pictures of the largest class as of the smallest, and all of it is searched",
+        Take(part="test"),
+        Take(part="train", tail=factor),
+        "all but queries",
+        transform=SMALL,
+        pool="train",
+        counts={"queries": 10_000, "database": 50_000, "classes": classes, "pictures": 60_000},
+    )
+
 
 _ALL = (
     Protocol(
@@ -121,6 +167,7 @@ _ALL = (
         "train",
         cutoff=1000,
         transform=SMALL,
+        unlabelled=True,
         counts=_CIFAR | {"queries": 10_000, "train": 50_000, "database": 50_000},
         manifests={0: "214e581fef9bacbe5ea3a11a7926f506744edb35841c97e590d461ffb32fb04c"},
     ),
@@ -132,6 +179,7 @@ _ALL = (
         "all but queries",
         cutoff=1000,
         transform=SMALL,
+        unlabelled=True,
         counts=_CIFAR,
         manifests={0: "c64c23412864a63f12ab2de10aa1b25f7b42268a041f1b7ae7535ef89ebf4b00"},
     ),
@@ -178,6 +226,19 @@ _ALL = (
         },
     ),
     Protocol(
+        "cifar100-shc",
+        "50 queries and 100 training pictures of each of 100 classes of the pooled 60,000; the database leaves the"
+        " training pictures out (SHC)",
+        Take(per_class=50),
+        Take(per_class=100),
+        "all but queries and train",
+        cutoff=1000,
+        transform=SMALL,
+        counts={"queries": 5_000, "train": 10_000, "database": 45_000, "classes": 100, "pictures": 60_000},
+    ),
+    *(_long_tail(classes, factor) for classes in (10, 100) for factor in (10, 50, 100)),
+    *(_by_parts(*row) for row in FINE_GRAINED),
+    Protocol(
         "imagenet100",
         "100 classes of ImageNet: 50 validation pictures of each ask, 130 of each are learnt from, the rest of the"
         " training part is searched (HashNet)",
@@ -200,6 +261,41 @@ _ALL = (
         relevance="shares a label",
         transform=CROPPED,
         counts=_NUS,
+    ),
+    Protocol(
+        "nuswide_21_m",
+        "the pictures of the 21 commonest concepts in HashNet's set of NUS-WIDE, by published lists (CSQ)",
+        Take(part="test"),
+        Take(part="train"),
+        "all but queries",
+        cutoff=5000,
+        relevance="shares a label",
+        transform=CROPPED,
+        pool="database",
+        counts={"queries": 2_100, "train": 10_500, "classes": 21},
+    ),
+    Protocol(
+        "nuswide_81_m",
+        "HashNet's set of NUS-WIDE, 223,496 pictures of 81 concepts, by its lists",
+        Take(part="test"),
+        Take(part="train"),
+        "all but queries",
+        cutoff=5000,
+        relevance="shares a label",
+        transform=CROPPED,
+        pool="database",
+        counts={"queries": 5_000, "train": 10_000, "database": 218_496, "classes": 81},
+    ),
+    Protocol(
+        "voc2012",
+        "the 11,540 labelled pictures of Pascal VOC 2012: 1,000 ask, 4,000 are learnt from, the rest is searched"
+        " (DeepHash-pytorch)",
+        Take(total=1_000),
+        Take(total=4_000),
+        "all but queries and train",
+        relevance="shares a label",
+        transform=CROPPED,
+        counts={"queries": 1_000, "train": 4_000, "database": 6_540, "classes": 20, "pictures": 11_540},
     ),
     Protocol(
         "coco",
@@ -260,6 +356,7 @@ _ALL = (
         Take(),
         "train",
     ),
+    *(_parts(name, part) for part, name in PARTED.items()),
     Protocol(
         "folder-unseen",
         "any labelled pictures: 3 in 10 classes are kept from training, and only they are asked for and searched",
@@ -273,7 +370,27 @@ PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in _AL
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of that name, or an error that lists them."""
+    """The protocol of that name, or of a base protocol and what asks what in it; or an error that lists them."""
+    base, _, sides = name.rpartition("-")
+    if sides in OPEN_SETS and base in PROTOCOLS and not PROTOCOLS[base].unseen:
+        asks, _, searches = sides.partition("@")
+        about = f"{base} with 3 in 10 classes kept from training: {asks} classes ask, {searches} are searched"
+        kept = {"unseen": UNSEEN, "asks": asks, "searches": searches}
+        return replace(PROTOCOLS[base], name=name, about=about, **kept)  # type: ignore[arg-type]
     if name not in PROTOCOLS:
         raise EvaluationError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def about(name: str) -> str:
+    """What a protocol is, in a sentence; nothing of one that is not known here."""
+    try:
+        return protocol(name).about
+    except EvaluationError:
+        return ""
+
+
+def expanded(name: str) -> list[str]:
+    """The protocols that a name on the command line stands for: NAME-open is all four of who asks @ who is searched."""
+    base = name.removesuffix("-open")
+    return [f"{base}-{sides}" for sides in OPEN_SETS] if base != name and base in PROTOCOLS else [name]

@@ -134,6 +134,24 @@ def precision(ranking: Tally | Ranking, k: int | None = None) -> Floats:
     return np.asarray(r.found / max(1, r.tally.database if r.k is None else min(r.k, r.tally.database)))
 
 
+def most_precision(ranking: Tally | Ranking, k: int | None = None) -> Floats:
+    """The most that `precision` can be: less than 1 where fewer than k items are relevant."""
+    r = _ranking(ranking, k)
+    places = max(1, r.tally.database if r.k is None else min(r.k, r.tally.database))
+    return np.asarray(np.minimum(r.tally.relevant, places) / places)
+
+
+def r_precision(ranking: Tally | Ranking, k: int | None = None) -> Floats:
+    """The precision of the first R, where R is how many are relevant: 1 is in reach of every query that has any. `k`
+    caps R."""
+    tally = _ranking(ranking, k).tally
+    relevant = tally.relevant if k is None else np.minimum(tally.relevant, positive(k))
+    ends, sums = (np.cumsum(each, axis=1) for each in (tally.all, tally.good))
+    rows = zip(relevant, ends, sums, strict=True)
+    found = [float(np.interp(at, np.r_[0, end], np.r_[0, total])) for at, end, total in rows]  # even inside a tie
+    return np.asarray(found, np.float64) / np.maximum(1, relevant)
+
+
 def recall(ranking: Tally | Ranking, k: int | None = None) -> Floats:
     """The share of all relevant items that stand among the first k; 0 where there are none."""
     r = _ranking(ranking, k)

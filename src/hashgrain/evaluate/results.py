@@ -20,6 +20,7 @@ from hashgrain.evaluate.health import Health
 from hashgrain.evaluate.manifest import RULES, Manifest
 from hashgrain.evaluate.means import Figure
 from hashgrain.evaluate.measure import Curves, Distance, Measured
+from hashgrain.evaluate.overlap import Overlap
 
 FORMAT = 1
 FILE, PER_QUERY = "result.json", "per_query.npz"
@@ -64,6 +65,7 @@ class Result:
     created: str = ""
     made_by: Mapping[str, Any] = field(default_factory=dict)  # the model and what it was asked for
     hashgrain: str = __version__
+    learned_from: Overlap | None = None  # how many queries and pictures searched; None where the model does not tell
 
     @property
     def manifest(self) -> str:
@@ -78,6 +80,7 @@ class Result:
             rows.append(plain | {"curves": row.curves, "health": row.health, "without_relevant": row.without_relevant})
         head: dict[str, Any] = {"format": FORMAT, "hashgrain": self.hashgrain, "created": self.created}
         head["made by"] = dict(self.made_by)
+        head["learned from"] = self.learned_from.described() if self.learned_from else None
         return head | {"protocol": dict(self.protocol), "warnings": list(self.warnings), "rows": rows}
 
     def write(self, folder: str | Path) -> Path:
@@ -107,7 +110,9 @@ class Result:
             rows = [_row(row, values) for row, values in zip(described["rows"], per_query, strict=True)]
             protocol = _told(described["protocol"], _PROTOCOL)
             head = _told(described, {"warnings": list, "created": str, "made by": dict, "hashgrain": str})
-            return cls(protocol, rows, *(head[name] for name in ("warnings", "created", "made by", "hashgrain")))
+            learned = Overlap.read(described.get("learned from"))  # which results were written without once
+            warnings, created, made_by = (head[name] for name in ("warnings", "created", "made by"))
+            return cls(protocol, rows, warnings, created, made_by, head["hashgrain"], learned)
         except OSError as error:
             raise EvaluationError(f"cannot read the result {file} ({error.strerror})") from None
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.errors import EvaluationError
+from hashgrain.errors import EvaluationError, ImageError
 from hashgrain.evaluate.manifest import Index, Manifest
-from hashgrain.evaluate.protocols import Protocol, Take
-from hashgrain.labelled import LabelledPicture
+from hashgrain.evaluate.open_sets import cut
+from hashgrain.evaluate.protocols import PARTED, Protocol, Take
+from hashgrain.images import open_picture
+from hashgrain.labelled import LabelledPicture, same_part
 
 Mask = NDArray[np.bool_]
 MOST_NOTES = 5  # classes that a warning is about one by one
+AT_ONCE = 256  # pictures read together
+SMALL = (32, 32)  # pixels: decoding to these is quickest, and fails where decoding to others would
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +61,37 @@ def read_pool(pictures: Iterable[LabelledPicture], progress: Callable[[int], Non
     return pool_of(found, hashes)
 
 
+def openable_pool(pictures: Iterable[LabelledPicture]) -> tuple[Pool, dict[str, str]]:
+    """The pool that a model is evaluated on: without pictures that cannot be opened, which come with the reason."""
+    found, hashes = [], []
+    refused: dict[str, str] = {}
+    stream = iter(pictures)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        while batch := list(itertools.islice(stream, AT_ONCE)):
+            for picture, (content, why) in zip(batch, threads.map(_opened, batch), strict=True):
+                if why:
+                    refused[picture.name] = why
+                    continue
+                found.append(replace(picture, read=bytes))
+                hashes.append(content)
+    return pool_of(found, hashes), refused
+
+
+def _opened(picture: LabelledPicture) -> tuple[str, str]:
+    """(hash of its content, nothing), or (nothing, why it cannot be opened)."""
+    try:
+        content = picture.read()
+        open_picture(content, size=SMALL, name=picture.name)
+    except (ImageError, OSError, ValueError) as error:  # ValueError: a NUL byte in its path
+        return "", str(error) or type(error).__name__
+    return hashlib.sha256(content).hexdigest(), ""
+
+
+def classes_of(picture: LabelledPicture) -> tuple[str, ...]:
+    """Its classes from the root down, or its set of labels in order."""
+    return picture.path if picture.labels is None else tuple(sorted(set(picture.labels)))
+
+
 def pool_of(pictures: Sequence[LabelledPicture], hashes: Sequence[str]) -> Pool:
     """Pictures whose contents are known."""
     if not pictures:
@@ -65,8 +103,8 @@ def pool_of(pictures: Sequence[LabelledPicture], hashes: Sequence[str]) -> Pool:
             f"{pictures[odd].name} is labelled otherwise than the pictures before it: all have a set of labels, or all"
             " have as many classes from the root down"
         )
-    classes = [picture.path if picture.labels is None else tuple(sorted(set(picture.labels))) for picture in pictures]
-    parts = np.array([picture.part for picture in pictures])
+    classes = [classes_of(picture) for picture in pictures]
+    parts = np.array([same_part(picture.part) for picture in pictures])
     return Pool([picture.name for picture in pictures], list(hashes), parts, classes, kinds[0] == 0)
 
 
@@ -74,12 +112,20 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     """Draw queries, training pictures and database as the protocol says."""
     if seed < 0:
         raise EvaluationError(f"a seed of {seed}: it is 0 or more")
+    if protocol.asks:
+        members = pool.members()
+        seen, _ = _seen(members, protocol, seed, len(pool.names))
+        name = protocol.name.removesuffix(f"-{protocol.asks}@{protocol.searches}")
+        base = replace(protocol, name=name, unseen=0, asks=None, searches=None)
+        return cut(split(pool, base, seed), protocol, seen)
     if pool.in_sets != (protocol.relevance == "shares a label") and protocol.counts:
         raise EvaluationError(
             f"{protocol.name} takes {'sets of labels' if not pool.in_sets else 'one class a picture'}"
         )
+    _check_parts(pool, protocol)
     members = pool.members()
     left_out, notes = _unlabelled(pool, protocol)
+    notes += _under_two_classes(pool)
     seen, unseen = _seen(members, protocol, seed, len(pool.names))
     usable = ~left_out
     there = {"pictures": int(usable.sum()), "classes": len(members)}
@@ -106,6 +152,35 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     drawn = (found["queries"], found["train"], found["database"])
     manifest = Manifest(rules, seed, pool.names, pool.hashes, pool.classes, pool.in_sets, *drawn)
     return replace(manifest, warnings=notes + _warnings(manifest, protocol, members))
+
+
+def _check_parts(pool: Pool, protocol: Protocol) -> None:
+    """A protocol that draws from all pictures alike would ask with pictures that others learn from."""
+    if protocol.counts or protocol.queries.part or protocol.train.part:
+        return
+    parts = sorted({part or "train" for part in pool.parts.tolist()})  # pictures of no part are learned from
+    if len(parts) > 1:
+        asking = next((f"--protocol {name}" for part, name in PARTED.items() if part in parts), "one part alone")
+        raise EvaluationError(
+            f"{protocol.name} draws from all pictures alike, and here they stand in the parts {' and '.join(parts)},"
+            f" which are not to be mixed: take {asking}, or name the folder (or list) of one part with --data"
+        )
+
+
+def _under_two_classes(pool: Pool) -> list[str]:
+    """The same contents under two classes: each is a wrong answer to the other."""
+    if pool.in_sets:
+        return []
+    classes: dict[str, set[str]] = defaultdict(set)
+    for content, path in zip(pool.hashes, pool.classes, strict=True):
+        classes[content].add("/".join(path))
+    twice = [" and ".join(sorted(found)) for found in classes.values() if len(found) > 1]
+    if not twice:
+        return []
+    pairs = sorted(set(twice))
+    more = f" and {len(pairs) - MOST_NOTES} more" if len(pairs) > MOST_NOTES else ""
+    told = f"{'; '.join(pairs[:MOST_NOTES])}{more}"
+    return [f"{len(twice)} pictures stand under two classes, each a wrong answer to the other: {told}"]
 
 
 def _order(pool: Pool, seed: int) -> NDArray[np.int64]:
@@ -172,9 +247,22 @@ def _take(
             if len(rows) < count:
                 raise EvaluationError(f"{protocol} takes {count} {what} of each class; {name} has {len(rows)}")
             taken[rows[:count]] = True
+    elif take.tail is not None:
+        rank = np.argsort(order)
+        for own, count in _long_tail({name: own[free[own]] for name, own in members.items()}, take.tail):
+            taken[own[np.argsort(rank[own])][:count]] = True
     else:
         taken = free
     return taken
+
+
+def _long_tail(members: Mapping[str, Index], factor: float) -> Iterator[tuple[Index, int]]:
+    """The pictures of each class, and how many of them stay: ever fewer, in the order of the names of the classes."""
+    names = sorted((name for name, own in members.items() if len(own)), key=lambda name: name.split("/")[::-1])
+    most = max((len(members[name]) for name in names), default=0)
+    for place, name in enumerate(names):
+        count = int(most * factor ** (-place / max(1, len(names) - 1)))
+        yield members[name], max(1, min(count, len(members[name])))
 
 
 def _check_counts(protocol: Protocol, counts: Mapping[str, int]) -> None:

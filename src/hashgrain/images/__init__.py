@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hashgrain.images.cost import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
     from hashgrain.images.decode import Facts as Facts
     from hashgrain.images.decode import Picture as Picture
+    from hashgrain.images.decode import facts_of as facts_of
     from hashgrain.images.decode import open_picture as open_picture
     from hashgrain.images.formats import FORMATS as FORMATS
     from hashgrain.images.thumbnails import thumbnail as thumbnail
@@ -25,6 +26,7 @@ _HOMES = {
     "Facts": "decode",
     "Picture": "decode",
     "decode_workers": "workers",
+    "facts_of": "decode",
     "open_picture": "decode",
     "thumbnail": "thumbnails",
 }

@@ -119,6 +119,18 @@ def open_picture(
     return Picture(pixels, opened.facts)
 
 
+def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
+    """What the header of a picture's file says; none of its pixels is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _opened(data, max_pixels, budget(max_pixels), name).facts
+    except ImageError:
+        raise
+    except HOSTILE as error:
+        raise ImageError(f"{name}: {_plainly(error)}") from None
+
+
 def read_file(path: str) -> bytes:
     """The bytes of a regular file of at most MAX_BYTES, or a refusal that says why."""
     try:

@@ -1,11 +1,8 @@
-"""Pictures as numpy arrays: images.npy and labels.npy, and test_images.npy and test_labels.npy if there is a test part.
-
-Arrays are mapped, not loaded, and never unpickled.
-"""
+"""Pictures as numpy arrays: images.npy (or data.npy) and labels.npy, and test_images.npy and test_labels.npy if there
+is a test part."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,34 +10,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hashgrain.errors import SourceError
 from hashgrain.labelled.picture import LabelledPicture, Wanted
+from hashgrain.sources.arrays import as_file, open_pictures
+from hashgrain.sources.arrays import open_array as open_array
 
-IMAGES, LABELS = "images.npy", "labels.npy"
+IMAGES, LABELS = ("images.npy", "data.npy"), "labels.npy"
 Labels = tuple[tuple[str, ...], tuple[str, ...] | None]  # a path of classes, or a set of labels
 
 
 def is_arrays(folder: Path) -> bool:
-    return (folder / IMAGES).exists()
+    return _images_of(folder) is not None
 
 
 def array_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    has_test = (folder / f"test_{IMAGES}").exists()
-    yield from _pair(folder / IMAGES, folder / LABELS, "train" if has_test else "", wanted)
+    images = _images_of(folder) or IMAGES[0]
+    test, test_labels = folder / f"test_{images}", folder / f"test_{LABELS}"
+    has_test = test.exists() and (test_labels.exists() or wanted.unlabelled)  # else it is there to be encoded
+    yield from _pair(folder / images, folder / LABELS, "train" if has_test else "", wanted)
     if has_test:
-        yield from _pair(folder / f"test_{IMAGES}", folder / f"test_{LABELS}", "test", wanted)
+        yield from _pair(test, test_labels, "test", wanted)
 
 
-def open_array(file: Path) -> NDArray[Any]:
-    """Mapped for reading. Arrays of Python objects are refused: to read them is to run what they say."""
-    try:
-        return np.lib.format.open_memmap(file, mode="r")
-    except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror or error}") from None
-    except Exception as error:  # a header made to be wrong raises what Python's parser and numpy's shapes raise
-        raise SourceError(f"{file} is damaged, or not an array we read ({error})") from None
+def _images_of(folder: Path) -> str | None:
+    return next((name for name in IMAGES if (folder / name).exists()), None)
 
 
 def array_labels(file: Path, n: int) -> Callable[[int], Labels]:
@@ -80,12 +74,7 @@ def _path(values: list[Any]) -> tuple[str, ...]:
 
 
 def _pair(images: Path, labels: Path, part: str, wanted: Wanted) -> Iterator[LabelledPicture]:
-    pixels = open_array(images)
-    if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 3)):
-        raise SourceError(
-            f"{images}: {pixels.dtype} of shape {pixels.shape}; pictures are uint8 (n, height, width, 3) or"
-            " (n, height, width)"
-        )
+    pixels = open_pictures(images)
     if wanted.unlabelled and not labels.exists():
         found: Callable[[int], Labels] = lambda i: ((), None)  # noqa: E731
     else:
@@ -94,11 +83,4 @@ def _pair(images: Path, labels: Path, part: str, wanted: Wanted) -> Iterator[Lab
         path, several = found(i)
         if not path and several is None and not wanted.unlabelled:
             raise SourceError(f"{labels}, row {i}: no label; a class is a number from 0 up, or a text")
-        yield LabelledPicture(f"{images.name}#{i}", partial(_as_file, pixels, i), part, path, several)
-
-
-def _as_file(pixels: NDArray[np.uint8], i: int) -> bytes:
-    """One picture as a BMP file: every picture is read as the bytes of a file, and BMP keeps each pixel as it is."""
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels[i])).save(file, "BMP")
-    return file.getvalue()
+        yield LabelledPicture(f"{images.name}#{i}", partial(as_file, pixels, i), part, path, several)

@@ -14,7 +14,9 @@ from hashgrain.errors import SourceError
 from hashgrain.labelled.arrays import array_pictures, is_arrays
 from hashgrain.labelled.datasets import dataset_pictures, is_dataset
 from hashgrain.labelled.folders import folder_pictures
+from hashgrain.labelled.layouts import layout_of
 from hashgrain.labelled.lists import is_list, list_pictures, lists_in
+from hashgrain.labelled.path_lists import path_list_pictures, path_lists_in
 from hashgrain.labelled.picture import LabelledPicture, Wanted
 from hashgrain.labelled.shards import is_shard, shard_pictures, shards_in
 from hashgrain.labelled.tables import is_table, table_pictures, tables_in
@@ -24,7 +26,8 @@ def labelled_pictures(
     place: str | Path, *, grains: Sequence[str] = (), unlabelled: bool = False
 ) -> Iterator[LabelledPicture]:
     """The pictures of a folder of folders, of a list (.csv, .jsonl), a table (.parquet), a shard (.tar), of a folder
-    of these, of images.npy and labels.npy, or of a dataset that Hugging Face's `save_to_disk` wrote.
+    of these, of images.npy and labels.npy, of a dataset that Hugging Face's `save_to_disk` wrote, of the lists that
+    papers on hashing hand around, or of Pascal VOC, CUB-200-2011, NABirds or Stanford Cars as they are published.
 
     `grains` are columns (or JSON keys) to take labels from by name. With `unlabelled`, pictures that have no label
     come as well, instead of an error.
@@ -57,6 +60,11 @@ def _of_folder(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     elif lists := lists_in(folder):
         for file in lists:
             yield from list_pictures(file, wanted)
+    elif layout := layout_of(folder):
+        yield from layout(folder, wanted)
+    elif path_lists := path_lists_in(folder):
+        for file in path_lists:
+            yield from path_list_pictures(file, wanted)
     elif shards := shards_in(folder):
         for shard in shards:
             yield from shard_pictures(shard, wanted)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hashgrain.learn.recipe import Recipe, changeable
-from hashgrain.learn.recipes import RECIPES
+from hashgrain.files import write_atomically
+from hashgrain.learn.command import command_of
+from hashgrain.learn.recipe import Recipe
 
 
-def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(model_card(recipe, facts, parity), encoding="utf-8")
-    os.replace(part, path)
+def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str, reasons: Sequence[str] = ()) -> None:
+    """`reasons` say why a plain word is never told."""
+    text = model_card(recipe, facts, parity, path.parent.name, reasons)
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str) -> str:
+def model_card(
+    recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str = "", reasons: Sequence[str] = ()
+) -> str:
     """Plain facts of one run. What it is good for, and what it must not be used for, only its makers can add."""
     network = recipe.network
     grains = " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in recipe.grains.items())
-    began = network.weights or "random weights"
+    began = "random weights" if network.weights in ("", "random") else network.weights
     lines = [
         f"# Model card: {recipe.name}",
         "",
@@ -41,7 +43,7 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str) -> str:
         "",
         "## Recipe",
         "",
-        _command(recipe, facts),
+        _command(recipe, facts, out),
     ]
     if not recipe.hasher:
         lines += ["", _schedule(recipe)]
@@ -50,38 +52,39 @@ def model_card(recipe: Recipe, facts: Mapping[str, Any], parity: str) -> str:
             "",
             "## Figures",
             "",
-            "Pictures kept out of training, some asked against the others; expectation over the order of ties.",
+            KEPT_OUT,
             "",
             "| figure | value |",
             "|---|---|",
             *(f"| {name} | {value:g} |" for name, value in facts["validation"].items()),
         ]
-    return "\n".join([*lines, "", "## Limits", "", LIMITS, ""])
+    why = [f"- {reason[:1].upper()}{reason[1:]}." for reason in reasons]
+    return "\n".join([*lines, "", "## Limits", "", LIMITS, *([""] if why else []), *why, ""])
 
 
 def _data(data: Mapping[str, Any]) -> str:
     wrong = f" {data['mislabelled']:,} labels were made wrong on purpose." if data["mislabelled"] else ""
     return (
-        f"{data['pictures']:,} pictures of `{data['folder']}` were learnt from, {data['held_out']:,} were kept out to"
+        f"{data['pictures']:,} pictures of `{data['folder']}`{part_of(data)} were"
+        f" learnt from, {data['held_out']:,} were kept out to"
         f" choose and to calibrate; {data['refused']:,} could not be opened and were left out.{wrong}"
     )
 
 
-def _command(recipe: Recipe, facts: Mapping[str, Any]) -> str:
-    """The command that makes it again: the recipe's name, and what was changed of it."""
-    known = RECIPES.get(recipe.name)
-    before = {} if known is None else changeable(known)
-    sets = [
-        f" --set {name}={_said(v)}" for name, v in changeable(recipe).items() if name in before and before[name] != v
-    ]
-    bits = ",".join(map(str, recipe.grains.values()))
-    widths = f" --bits {bits}" if known is not None and known.grains != recipe.grains else ""
+def part_of(data: Mapping[str, Any]) -> str:
+    """Which part of the pictures, where a protocol says."""
+    if "manifest" not in data:
+        return ""
+    return f" of the training part of {data['protocol']}, seed {data['seed']} (manifest {data['manifest'][:12]}),"
+
+
+def _command(recipe: Recipe, facts: Mapping[str, Any], out: str) -> str:
+    """The command that makes it again, to the same digest on the same kind of machine."""
     made = f"with HashGrain {facts['hashgrain']} and torch {facts['torch']}"
-    return f"`hashgrain train --recipe {recipe.name}{widths}{''.join(sets)}`, seed {recipe.seed}, {made}."
-
-
-def _said(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    command = command_of(recipe, facts["data"], out)
+    if not command:
+        return f"Made in Python, {made}, seed {recipe.seed}; `training.recipe` of model.json holds the whole recipe."
+    return f"`{command}`, {made}."
 
 
 def _schedule(recipe: Recipe) -> str:
@@ -94,7 +97,12 @@ def _schedule(recipe: Recipe) -> str:
     )
 
 
+KEPT_OUT = (
+    "Pictures kept out of training, some asked against the others; expectation over the order of ties. *At most* is"
+    " what perfect codes would reach with as few pictures of each class."
+)
 LIMITS = (
     "Measured on pictures like those it was trained on. On others the codes mean less. The words *same*, *near* and"
-    " *related* were calibrated on the pictures kept out. It is no lock, and must not be used to identify people."
+    " *related* are told as far as pictures kept out say how often they are wrong. It is no lock, and must not be used"
+    " to identify people."
 )

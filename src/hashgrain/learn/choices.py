@@ -7,7 +7,7 @@ from typing import Literal
 
 Trained = Literal["head", "last", "lora", "all"]
 TWO_VIEWS = frozenset(("cib_hash", "coding_rate"))
-ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised"))  # they compare one half of a batch with the other
+ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised", "sdc"))  # they compare one half of a batch with the other
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from hashgrain.images import open_picture
 from hashgrain.labelled import LabelledPicture, labelled_pictures, same_part
 from hashgrain.labelled.arrays import array_labels, open_array
 from hashgrain.learn.cache import decode_in_memory, decode_once
+from hashgrain.learn.part import TrainingPart
 
 AT_ONCE = 256  # pictures read before the first of them is used
 Rows = NDArray[np.int64] | NDArray[np.bool_]
@@ -87,6 +88,7 @@ class Labelled:
     levels: Mapping[str, GrainLabels]  # coarse to fine
     contents: NDArray[np.str_]  # sha256 of each file (or of each row of features): what splits go by
     refused: Sequence[str] = ()  # pictures that could not be opened, and why
+    depth: int = 0  # classes in the longest path; 0 where labels are sets, columns or arrays of features
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -104,6 +106,9 @@ def load_labelled(
     *,
     part: str | None = "train",
     unlabelled: Unlabelled = "refuse",
+    only: TrainingPart | None = None,
+    every_level: bool = False,
+    targets: Sequence[str] | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Labelled:
@@ -111,17 +116,21 @@ def load_labelled(
 
     Of a path of d classes, grain i of g has the first d - g + i + 1, joined by /; a path shorter than that repeats its
     coarsest. A set of labels is the set of every grain. Columns named as the grains go before both. Without grains
-    no label is asked for.
+    no label is asked for. With `every_level` a path shorter than the grains is an error, and so is a set.
+    `targets` are labels for each picture in order, of one grain, instead of those it has.
 
-    Of parts, `train` takes pictures of that part and those of none; None takes all. Pictures that cannot be opened
-    are left out and told of in `refused`. Pictures are read twice: for their hashes and labels, then to decode those
-    the `cache` does not hold.
+    Of parts, `train` takes pictures of that part and those of none; None takes all. `only` takes the training part of
+    a protocol instead. Pictures that cannot be opened are left out and told of in `refused`. Pictures are read twice:
+    for their hashes and labels, then to decode those the `cache` does not hold.
     """
-    keep = unlabelled == "keep" or not grains
-    found = _read(_of_part(place, grains, part, keep))
+    keep = unlabelled == "keep" or not grains or targets is not None
+    part = None if only else part
+    found = _read(_of_part(place, grains, part, keep), only)
     if not found.pictures:
         raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
-    rows = _rows(found.pictures, grains, keep)
+    if every_level:
+        _check_levels(found.pictures, grains, place)
+    rows = _rows(found.pictures, grains, keep) if targets is None else _targets(targets, found, place)
     levels = _levels(rows, grains, place)  # what is wrong with labels is told before an hour of decoding
 
     def opened() -> Iterator[NDArray[np.uint8] | str]:
@@ -137,7 +146,8 @@ def load_labelled(
     kept = [i for i in range(len(rows)) if i not in decoded.refused]
     if decoded.refused:
         levels = _levels([rows[i] for i in kept], grains, place)
-    return Labelled(decoded.pixels, levels, np.array([found.contents[i] for i in kept]), [*found.refused, *why])
+    contents = np.array([found.contents[i] for i in kept])
+    return Labelled(decoded.pixels, levels, contents, [*found.refused, *why], _depth(found.pictures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +159,8 @@ class Listed:
     contents: NDArray[np.str_]
     levels: Mapping[str, GrainLabels]  # a picture without a label has none
     refused: Sequence[str]
-    _again: Callable[[], Iterator[LabelledPicture]]  # those that could be read
+    depth: int  # classes in the longest path; 0 where labels are sets or columns
+    _again: Callable[[], Iterator[LabelledPicture]]  # those that are taken
 
     def __len__(self) -> int:
         return len(self.names)
@@ -171,62 +182,49 @@ class Listed:
                 yield content, data
 
 
-def list_labelled(place: str | Path, grains: Sequence[str], *, part: str | None = "train") -> Listed:
+def list_labelled(
+    place: str | Path, grains: Sequence[str], *, part: str | None = "train", only: TrainingPart | None = None
+) -> Listed:
     """What `load_labelled` reads, and none of it decoded. Pictures without a label come too."""
-    found = _read(_of_part(place, grains, part, True))
+    part = None if only else part
+    found = _read(_of_part(place, grains, part, True), only)
     if not found.pictures:
         raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
     levels = _levels(_rows(found.pictures, grains, True), grains, place)
 
     def again() -> Iterator[LabelledPicture]:
         everything = enumerate(_of_part(place, grains, part, True))
-        return (picture for number, picture in everything if number not in found.unreadable)
+        return (picture for number, picture in everything if number not in found.left_out)
 
     names = [picture.name for picture in found.pictures]
-    return Listed(place, names, np.array(found.contents), levels, found.refused, again)
+    return Listed(place, names, np.array(found.contents), levels, found.refused, _depth(found.pictures), again)
 
 
-def load_features(place: str | Path, grains: Sequence[str]) -> Labelled:
+def load_features(
+    place: str | Path,
+    grains: Sequence[str],
+    *,
+    features: str | Path = "features.npy",
+    labels: str | Path = "labels.npy",
+) -> Labelled:
     """features.npy, (n, width) numbers, and labels.npy: (n,) classes, (n, depth) classes from the root down, or
     (n, classes) zeros and ones. Without grains no labels are asked for."""
     folder = Path(place).expanduser()
-    table = open_array(folder / "features.npy")
+    numbers, classes = folder / features, folder / labels
+    table = open_array(numbers)
     if table.ndim != 2 or table.dtype.kind not in "fiu" or 0 in table.shape:
-        raise TrainingError(f"{folder / 'features.npy'}: {table.dtype} of shape {table.shape}; features are (n, width)")
+        raise TrainingError(f"{numbers}: {table.dtype} of shape {table.shape}; features are (n, width)")
     with np.errstate(over="ignore"):  # what is too large for float32 is told below
         inputs = np.array(table, np.float32, order="C")
     wrong = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
     if len(wrong):
-        raise TrainingError(f"{folder / 'features.npy'}, row {wrong[0]}: NaN or infinite; leave such rows out")
+        raise TrainingError(f"{numbers}, row {wrong[0]}: NaN or infinite; leave such rows out")
     contents = np.array([hashlib.sha256(row.astype("<f4", copy=False).data).hexdigest() for row in inputs])
     if not grains:
         return Labelled(inputs, {}, contents)
-    of_row = array_labels(folder / "labels.npy", len(inputs))
-    items = [LabelledPicture(f"labels.npy, row {i}", bytes, "", *of_row(i)) for i in range(len(inputs))]
+    of_row = array_labels(classes, len(inputs))
+    items = [LabelledPicture(f"{classes.name}, row {i}", bytes, "", *of_row(i)) for i in range(len(inputs))]
     return Labelled(inputs, _levels(_rows(items, grains, keep=False), grains, folder), contents)
-
-
-def parents_of(levels: Mapping[str, GrainLabels]) -> dict[str, NDArray[np.int64]]:
-    """For each grain but the coarsest: the class one grain up of each of its classes, -1 where no picture tells."""
-    found = {}
-    for (above, coarse), (grain, fine) in itertools.pairwise(levels.items()):
-        if coarse.names == fine.names and np.array_equal(coarse.ids, fine.ids):
-            found[grain] = np.arange(len(fine.names))  # sets of labels are the same at every grain
-            continue
-        kind, thing = coarse.only(), fine.only()
-        both = (kind >= 0) & (thing >= 0)
-        kind, thing = kind[both], thing[both]
-        parent = np.full(len(fine.names), -1, np.int64)
-        parent[thing] = kind
-        odd = np.flatnonzero(parent[thing] != kind)
-        if len(odd):
-            name, one, other = thing[odd[0]], kind[odd[0]], parent[thing[odd[0]]]
-            raise TrainingError(
-                f"{fine.names[name]!r} stands under two classes of {above}, {coarse.names[one]!r} and"
-                f" {coarse.names[other]!r}; give each {grain} one {above}"
-            )
-        found[grain] = parent
-    return found
 
 
 def data_digest(data: Labelled) -> str:
@@ -243,10 +241,10 @@ def data_digest(data: Labelled) -> str:
 class _Found:
     """What the first reading tells of each picture."""
 
-    pictures: Sequence[LabelledPicture]  # those that could be read, without their contents
+    pictures: Sequence[LabelledPicture]  # those that are taken, without their contents
     contents: Sequence[str]
-    unreadable: frozenset[int]  # places of the others among all
-    refused: Sequence[str]
+    left_out: frozenset[int]  # places of the others among all
+    refused: Sequence[str]  # those that could not be read, and why
 
 
 def _of_part(place: str | Path, grains: Sequence[str], part: str | None, keep: bool) -> Iterator[LabelledPicture]:
@@ -273,16 +271,21 @@ def _in_threads(
             yield from zip(batch, pool.map(work, batch), strict=True)
 
 
-def _read(pictures: Iterable[LabelledPicture]) -> _Found:
-    kept, contents, refused, unreadable = [], [], [], set()
+def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Found:
+    kept, contents, refused, left_out = [], [], [], set()
+    choice = only.choice() if only else None
     for place, (picture, (content, why)) in enumerate(_in_threads(pictures, _hashed)):
-        if why:
-            unreadable.add(place)
+        if choice and not choice.takes(picture, content):
+            left_out.add(place)
+        elif why:
+            left_out.add(place)
             refused.append(f"{picture.name}: {why}")
         else:
             kept.append(dataclasses.replace(picture, read=bytes))
             contents.append(content)
-    return _Found(kept, contents, frozenset(unreadable), refused)
+    if choice:
+        choice.check()
+    return _Found(kept, contents, frozenset(left_out), refused)
 
 
 def _hashed(picture: LabelledPicture) -> tuple[str, str]:
@@ -319,7 +322,7 @@ def _opened(
         except ImageError as error:
             return known, str(error).removeprefix(": ")
 
-    readable = (picture for i, picture in enumerate(pictures) if i not in found.unreadable)
+    readable = (picture for i, picture in enumerate(pictures) if i not in found.left_out)
     expected = zip(found.pictures, found.contents, strict=True)
     for done, (picture, (content, pixels)) in enumerate(_in_threads(readable, work), 1):
         before = next(expected, None)
@@ -330,6 +333,10 @@ def _opened(
             progress(done, len(found.pictures))
     if next(expected, None) is not None:
         raise _changed(place)
+
+
+def _depth(pictures: Sequence[LabelledPicture]) -> int:
+    return max((len(picture.path) for picture in pictures if not picture.grains), default=0)
 
 
 def _changed(place: str | Path) -> TrainingError:
@@ -356,6 +363,31 @@ def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool
             in_sets = picture.labels is not None
         rows.append(row)
     return rows
+
+
+def _targets(targets: Sequence[str], found: _Found, place: str | Path) -> list[tuple[_Several, ...]]:
+    """The target of each picture that could be read."""
+    total = len(found.pictures) + len(found.left_out)
+    if len(targets) != total:
+        raise TrainingError(
+            f"{len(targets)} targets for the {total} pictures of {place}: a row each, in the same order"
+        )
+    return [((target,),) for place, target in enumerate(targets) if place not in found.left_out]
+
+
+def _check_levels(pictures: Sequence[LabelledPicture], grains: Sequence[str], place: str | Path) -> None:
+    """Every picture has a class for each grain, by its path or by columns."""
+    named, few = ", ".join(grains), "put pictures deeper, or name fewer grains"
+    for picture in pictures:
+        if picture.grains or len(grains) < 2:
+            continue
+        if picture.labels is not None:
+            raise TrainingError(f"{place} has sets of labels, which have no levels, and {named} take {len(grains)}")
+        if picture.path and len(picture.path) < len(grains):
+            raise TrainingError(
+                f"{picture.name} of {place} has {len(picture.path)} levels ({'/'.join(picture.path)}), and {named} take"
+                f" {len(grains)}: {few}"
+            )
 
 
 def _labels(picture: LabelledPicture, grains: Sequence[str], by_column: bool) -> tuple[_Several, ...]:

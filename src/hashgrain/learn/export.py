@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,8 @@ OPSET = 18
 PAIRS = 2_000_000  # random pairs of pictures the words are calibrated on
 # How often a word may be said of two pictures that do not deserve it.
 FALSE_ALARMS = {"same": 1e-5, "near": 1e-3, "related": 2e-2}
+ENOUGH = 3  # over the share of false alarms: so many pairs tell of it
+MOST_STRANGERS = 2_000  # pictures learned from that are encoded for it
 ROUNDING = 1e-3  # of outputs, which are of the order of 1
 
 
@@ -106,12 +109,18 @@ def _stripped(graph: bytes) -> bytes:
 
 
 def export(
-    network: HashNetwork, name: str, grains: Grains, size: int, held: Labelled, training: Mapping[str, Any]
+    network: HashNetwork,
+    name: str,
+    grains: Grains,
+    size: int,
+    held: Labelled,
+    training: Mapping[str, Any],
+    others: NDArray[np.uint8] | None = None,
 ) -> tuple[Bundle, Parity]:
     """The bundle, calibrated on pictures held out of training, and its parity with the network on them."""
     bare = Bundle(name, to_onnx(network, size), grains, (size, size), training=training)
     parity = parity_of(network, bare, held.inputs)
-    return calibrated(bare, held), parity
+    return calibrated(bare, held, others), parity
 
 
 def parity_of(network: HashNetwork, bundle: Bundle, pixels: NDArray[np.uint8]) -> Parity:
@@ -131,34 +140,78 @@ def parity_of(network: HashNetwork, bundle: Bundle, pixels: NDArray[np.uint8]) -
     return parity
 
 
-def calibrated(bundle: Bundle, held: Labelled) -> Bundle:
-    """The bundle with words and prototypes from pictures it was not trained on; its codes stay what they are."""
-    outputs = Encoder(bundle).outputs(held.inputs)
+def calibrated(bundle: Bundle, held: Labelled, others: NDArray[np.uint8] | None = None) -> Bundle:
+    """The bundle with words and prototypes from pictures it was not trained on; its codes stay what they are. Of
+    `others`, pictures it was trained on, as many are taken as make pairs enough with those."""
+    encoder = Encoder(bundle)
+    outputs = encoder.outputs(held.inputs)
     codes = Codes.from_outputs(outputs, bundle.grains)
     labels = {grain: prototypes(outputs, labels, bundle.grains.up_to(grain)) for grain, labels in held.levels.items()}
-    return replace(bundle, words=calibrate(codes, held), labels=labels, calibration={})
+    wanted = strangers_wanted(len(held), 0 if others is None else len(others))
+    strangers = encoder.codes(others[:wanted]) if others is not None and wanted else None
+    return replace(bundle, words=calibrate(codes, held, strangers), labels=labels, calibration={})
 
 
-def calibrate(codes: Codes, held: Labelled) -> dict[str, Threshold]:
+def strangers_wanted(held: int, others: int) -> int:
+    """How many pictures are to be paired with those held out, so that *same* can be told; 0 where that is no use."""
+    missing = ENOUGH / FALSE_ALARMS["same"] - held * (held - 1) / 2
+    wanted = math.ceil(missing / max(1, held))
+    return wanted if 0 < wanted <= min(others, MOST_STRANGERS) else 0
+
+
+def calibrate(codes: Codes, held: Labelled, strangers: Codes | None = None) -> dict[str, Threshold]:
     """The largest distance at which each word is wrong no more often than FALSE_ALARMS allows.
 
     `same` is wrong of any two pictures, `near` of two that share no label at the finest labelled grain, `related` of
-    two that share none at the coarsest. Without labels there is only `same`.
+    two that share none at the coarsest. Without labels there is only `same`. A word that too few pairs can judge is
+    left out: 3 / p of them, none wrong, bound the share by p (the rule of three).
     """
-    generator = np.random.default_rng(0)
-    left, right = generator.integers(0, len(codes), (2, PAIRS))
-    undeserving = {"same": (codes.grains.finest, held.contents[left] != held.contents[right])}
-    if held.levels:
-        coarsest, *_, finest = [*held.levels, *held.levels]
-        undeserving["near"] = finest, ~share_label(held.levels[finest], left, right)
-        undeserving["related"] = coarsest, ~share_label(held.levels[coarsest], left, right)
+    left, right = pairs_of(len(codes))
     words = {}
-    for word, (grain, wrong) in undeserving.items():
+    for word, (grain, wrong) in undeserving(held, codes.grains, left, right).items():
         prefix = codes.at(grain).words
         distances = np.bitwise_count(prefix[left[wrong]] ^ prefix[right[wrong]]).sum(axis=1)
+        if word == "same" and strangers is not None:
+            others = strangers.at(grain).words
+            across = [np.bitwise_count(others ^ row).sum(axis=1) for row in prefix]
+            distances = np.concatenate([distances, *across])
+        if len(distances) < ENOUGH / FALSE_ALARMS[word]:
+            continue
         share = np.cumsum(np.bincount(distances, minlength=codes.grains[grain] + 1)) / max(1, len(distances))
         words[word] = Threshold(grain, max(0, int(np.searchsorted(share, FALSE_ALARMS[word], side="right")) - 1))
     return words
+
+
+def pairs_of(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of so many pictures, or some at random."""
+    if count * (count - 1) // 2 <= PAIRS:
+        left, right = np.triu_indices(count, 1)
+        return left, right
+    left, right = np.random.default_rng(0).integers(0, count, (2, PAIRS))
+    return left, right
+
+
+def undeserving(
+    held: Labelled, grains: Grains, left: NDArray[np.int64], right: NDArray[np.int64]
+) -> dict[str, tuple[str, NDArray[np.bool_]]]:
+    """For each word the grain it is told at, and which pairs do not deserve it."""
+    found = {"same": (grains.finest, np.asarray(held.contents[left] != held.contents[right]))}
+    if held.levels:
+        coarsest, *_, finest = [*held.levels, *held.levels]
+        found["near"] = finest, ~share_label(held.levels[finest], left, right)
+        found["related"] = coarsest, ~share_label(held.levels[coarsest], left, right)
+    return found
+
+
+def missing_words(words: Mapping[str, Threshold], held: Labelled, grains: Grains) -> list[str]:
+    """Why a word is left out, a line for each."""
+    left, right = pairs_of(len(held))
+    return [
+        f"*{word}* is never said: {int(wrong.sum()):,} pairs of the {len(held):,} pictures kept out must not be called"
+        f" so, and to know how often they would be takes {ENOUGH / FALSE_ALARMS[word]:,.0f}"
+        for word, (_, wrong) in undeserving(held, grains, left, right).items()
+        if word not in words
+    ]
 
 
 def share_label(labels: GrainLabels, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:

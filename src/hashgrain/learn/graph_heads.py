@@ -117,6 +117,7 @@ class Given:
     before: int = 0  # tokens that stand before those of the patches
     grid: tuple[int, int] | None = None  # rows and columns of patches; None: the output is a map already
     rank: int = 0  # of the output as it came; 0: as the graph declares it, which it need not
+    last: bool = False  # maps are (n, height, width, channels)
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class Planes:
 
     mean: Sequence[float]
     std: Sequence[float]
+    last: bool = False  # (n, height, width, 3) instead
 
 
 def from_pixels(
@@ -192,12 +194,15 @@ def _normalizing(planes: Planes) -> tuple[list[Any], list[Any]]:
     """From `pixels` to `pixels.normal`: nodes, and the numbers they need."""
     from onnx import TensorProto, helper, numpy_helper
 
-    shift, scale = (np.array(each, np.float32).reshape(1, 3, 1, 1) for each in (planes.mean, planes.std))
+    shape = (1, 1, 1, 3) if planes.last else (1, 3, 1, 1)
+    shift, scale = (np.array(each, np.float32).reshape(shape) for each in (planes.mean, planes.std))
     constants = {"pixels.most": np.float32(255), "pixels.mean": shift, "pixels.std": scale}
     nodes = [
         helper.make_node("Cast", ["pixels"], ["pixels.float"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["pixels.float", "pixels.most"], ["pixels.unit"]),
-        helper.make_node("Transpose", ["pixels.unit"], ["pixels.planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Identity", ["pixels.unit"], ["pixels.planes"])
+        if planes.last
+        else helper.make_node("Transpose", ["pixels.unit"], ["pixels.planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Sub", ["pixels.planes", "pixels.mean"], ["pixels.centred"]),
         helper.make_node("Div", ["pixels.centred", "pixels.std"], ["pixels.normal"]),
     ]
@@ -208,8 +213,15 @@ def _taking(given: Given, rank: int) -> tuple[list[Any], list[Any]]:
     """From the graph's outputs to `features` and `map`: nodes, and the numbers they need."""
     from onnx import helper, numpy_helper
 
-    value, nodes, numbers = f"given.{given.output}", [], {}
+    value, numbers = f"given.{given.output}", {}
+    nodes: list[Any] = []
     patches = f"given.{given.cells}"
+    if given.last and rank == 4:
+        nodes.append(helper.make_node("Transpose", [value], ["map.first"], perm=[0, 3, 1, 2]))
+        value = "map.first"
+    if given.last and given.cells and not given.grid:
+        nodes.append(helper.make_node("Transpose", [patches], ["cells.first"], perm=[0, 3, 1, 2]))
+        patches = "cells.first"
     if given.before or given.token == "first":
         numbers = {
             f"tokens.{name}": np.array([number])

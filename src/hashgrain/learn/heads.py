@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hashgrain.codes import Grains
 from hashgrain.learn.backbones import Backbone
 from hashgrain.learn.backbones.zoo import FeaturesBackbone
+from hashgrain.learn.class_confusion import learnt_similarities
 from hashgrain.learn.data import Labelled
 from hashgrain.learn.features import cached_features
 from hashgrain.learn.inputs import Features
@@ -20,6 +21,7 @@ from hashgrain.learn.network import HashHead, HashNetwork, LayeredHead
 from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Recipe
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Progress, Training
+from hashgrain.learn.validation import AT_MOST
 
 Say = Callable[[str], None]
 LEAST_STEPS = 300  # of the last step. On 1,000 pictures its 30 epochs are 30 steps, after which a head is half-baked
@@ -108,23 +110,38 @@ def train_head(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashHead:
     """A head on features (views, n, width) of the pictures of `data`; `held` has features as its inputs."""
-    torch.manual_seed(recipe.seed)
-    width = views.shape[-1]
-    head = HashHead(
-        width,
-        recipe.grains.bits,
-        recipe.network.hidden,
-        normalise=recipe.network.normalise,
-        dropout=recipe.network.dropout,
-    )
-    plain = torch.from_numpy(views[0])
-    head.standardise(plain)
-    work = Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, Features(views), held, run)
+    work = head_training(recipe, views, data, held, run)
     follow(work, say, checkpoint_seconds)
+    return settled_head(work)
+
+
+def head_training(recipe: Recipe, views: NDArray[np.float32], data: Labelled, held: Labelled, run: Path) -> Training:
+    """The same before its first step: for who wants to look at its loss afterwards."""
+    if recipe.aim.similarity == "learnt":
+        recipe = _with_learnt_similarity(recipe, views[0], data, run)
+    torch.manual_seed(recipe.seed)
+    width, network = views.shape[-1], recipe.network
+    bits = recipe.grains.bits
+    head = HashHead(width, bits, network.hidden, normalise=network.normalise, dropout=network.dropout)
+    head.standardise(torch.from_numpy(views[0]))
+    return Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, Features(views), held, run)
+
+
+def settled_head(work: Training) -> HashHead:
+    """The head of a training that is over, its thresholds those of all training pictures."""
     found = work.finished().head
     assert isinstance(found, HashHead)
-    found.settle(plain)
+    found.settle(torch.from_numpy(work.inputs.plain))
     return found
+
+
+def _with_learnt_similarity(recipe: Recipe, features: NDArray[np.float32], data: Labelled, run: Path) -> Recipe:
+    """The recipe with the file of what the features say of the classes: the first stage of SHC."""
+    run.mkdir(parents=True, exist_ok=True)
+    file = run / "similarity.npy"
+    if not file.exists():
+        np.save(file, learnt_similarities(torch.from_numpy(features), data.levels[recipe.labelled[-1]]))
+    return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, similarity=str(file)))
 
 
 def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
@@ -153,7 +170,8 @@ def follow(work: Training, say: Say, checkpoint_seconds: float) -> None:
 def told(at: Progress) -> str:
     """One line about where a training stands."""
     left = at.seconds / max(1, at.step) * (at.steps - at.step)
-    found = "".join(f", {name} {value:.3g}" for name, value in (at.validation or {}).items())
+    figures = {name: value for name, value in (at.validation or {}).items() if not name.endswith(AT_MOST)}
+    found = "".join(f", {name} {value:.3g}" for name, value in figures.items())  # what they could be never changes
     warning = f"; warning: {at.warning}" if at.warning else ""
     return (
         f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s,"

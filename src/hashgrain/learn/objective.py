@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data import GrainLabels
 from hashgrain.learn.knowledge import similarities_of_classes, soft_targets
-from hashgrain.learn.losses import CENTRED, LOSSES, ONE_VIEW, TWO_VIEWS, UNSUPERVISED, InstanceContrast, Loss
+from hashgrain.learn.losses import (
+    CENTRED,
+    HIERARCHICAL,
+    LOSSES,
+    ONE_VIEW,
+    TWO_VIEWS,
+    UNSUPERVISED,
+    InstanceContrast,
+    Loss,
+)
 from hashgrain.learn.losses.balance import balance, decorrelation
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.code_distance import code_distance
 from hashgrain.learn.losses.quantisation import QUANTISATIONS
 from hashgrain.learn.nesting import long_to_short, nested_loss, prefix_losses
 from hashgrain.learn.recipe import Recipe
-from hashgrain.learn.teaching import centres_of
+from hashgrain.learn.teaching import begin_of, centres_of
 
 Truths = Mapping[str, Tensor]  # grain to (n, classes) zeros and ones
 
@@ -31,8 +41,13 @@ class Objective(nn.Module):
         check_aim(recipe)
         self.recipe = recipe
         self.unsupervised = recipe.aim.loss in UNSUPERVISED
+        self.rows: Tensor | None = None  # of the pictures of this batch
         grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
+        self.together = recipe.aim.loss in HIERARCHICAL
         self.losses = nn.ModuleDict(_losses(recipe, levels, grains))
+        for grain, loss in self.losses.items():
+            if isinstance(loss, Loss) and type(loss).meet is not Loss.meet:
+                loss.meet(torch.from_numpy(levels[grain].hot(np.arange(len(levels[grain].ids)))))
         self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss has a say in
         self.look = InstanceContrast(recipe.aim.instance_temperature)
         self.classifier: nn.Linear | None = None
@@ -45,9 +60,12 @@ class Objective(nn.Module):
                 self.register_buffer("likeness", likeness, persistent=False)
 
     def advance(self, share: float) -> None:
-        for loss in self.losses.values():
-            assert isinstance(loss, Loss)
+        for loss in self._each():
             loss.advance(share)
+
+    def show(self, rows: Tensor) -> None:
+        """Which training pictures come next."""
+        self.rows = rows
 
     def forward(
         self, outputs: Tensor, features: Tensor, truths: Truths, taught: Tensor | None = None
@@ -62,6 +80,8 @@ class Objective(nn.Module):
     def _of_grains(self, outputs: Tensor, features: Tensor, truths: Truths) -> tuple[Tensor, dict[str, Tensor]]:
         """The recipe's loss at every grain. What has no label teaches it nothing: it is not "unlike everything"."""
         aim, widths = self.recipe.aim, self._widths()
+        if self.together:
+            widths = {grain: self.recipe.grains[grain] for grain in self.recipe.labelled}
         if not widths:
             return outputs.sum() * 0, {}
         if self.unsupervised:
@@ -71,14 +91,22 @@ class Objective(nn.Module):
             if not known.any():
                 return outputs.sum() * 0, {}
             seen, truths = outputs[known], {grain: truths[grain][known] for grain in widths}
+            if self.rows is not None and len(self.rows) == len(known):
+                for loss in self._each():
+                    loss.show(self.rows[known.to(self.rows.device)])
         losses: dict[str, Loss] = {name: loss for name, loss in self.losses.items() if isinstance(loss, Loss)}
+        if self.together:
+            finest = next(iter(losses))
+            total = losses[finest](seen[:, : widths[finest]], torch.cat(list(truths.values()), dim=1))
+            return total, {"grains": total.detach()}
         if aim.nesting == "dominant":
             total = nested_loss(losses, seen, truths, widths)
             return total, {"grains": total.detach()}
         if aim.nesting == "even":
             found = prefix_losses(losses, seen, truths, widths)
         else:
-            found = {grain: loss(seen[:, : widths[grain]], truths[grain]) for grain, loss in losses.items()}
+            begins = begin_of(widths) if aim.separate else dict.fromkeys(widths, 0)
+            found = {g: loss(seen[:, begins[g] : widths[g]], truths[g]) for g, loss in losses.items()}
         finest = next(reversed(found))
         total = torch.stack(
             [loss * (1.0 if grain == finest else aim.coarse_weight) for grain, loss in found.items()]
@@ -117,6 +145,9 @@ class Objective(nn.Module):
             asked = soft_targets(asked, self.likeness, aim.soft_targets)
         return label_cross_entropy(self.classifier(features[known]), asked, aim.classifier_smoothing)
 
+    def _each(self) -> list[Loss]:
+        return [loss for loss in self.losses.values() if isinstance(loss, Loss)]
+
     def _widths(self) -> dict[str, int]:
         return {grain: self.recipe.grains[grain] for grain in self.losses}
 
@@ -136,24 +167,28 @@ def check_aim(recipe: Recipe) -> None:
 
 
 def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:
-    make: Any = LOSSES[recipe.aim.loss]
     found: dict[str, Loss] = {}
+    if recipe.aim.loss in HIERARCHICAL:
+        widths, sizes = [recipe.grains[grain] for grain in grains], [len(levels[grain].names) for grain in grains]
+        return {grains[-1]: _made(recipe, widths, sizes)}
     name = CENTRED.get(recipe.aim.loss, "")
     centres = centres_of(recipe, levels) if name else {}
+    begins = begin_of(recipe.grains) if recipe.aim.separate else {}
     for grain in grains:
-        bits = recipe.grains[grain]
+        bits = recipe.grains[grain] - begins.get(grain, 0)
         classes = len(levels[grain].names) if grain in levels else 0
-        settings = dict(recipe.aim.settings)
-        try:
-            if grain in centres:
-                found[grain] = make(
-                    bits,
-                    classes,
-                    **{name: centres[grain] if name == "centres" else (centres[grain] + 1) / 2},
-                    **settings,
-                )
-            else:
-                found[grain] = make(bits, classes, **settings)
-        except TypeError as error:
-            raise TrainingError(f"loss {recipe.aim.loss} cannot be made with {settings} ({error})") from None
+        given = {}
+        if grain in centres:
+            given = {name: centres[grain] if name == "centres" else (centres[grain] + 1) / 2}
+        found[grain] = _made(recipe, bits, classes, **given)
     return found
+
+
+def _made(recipe: Recipe, bits: int | list[int], classes: int | list[int], **given: Tensor) -> Loss:
+    make: Any = LOSSES[recipe.aim.loss]
+    settings = dict(recipe.aim.settings)
+    try:
+        loss: Loss = make(bits, classes, **given, **settings)
+    except TypeError as error:
+        raise TrainingError(f"loss {recipe.aim.loss} cannot be made with {settings} ({error})") from None
+    return loss

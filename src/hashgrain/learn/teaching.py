@@ -11,11 +11,13 @@ from torch import Tensor
 from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
-from hashgrain.learn.centres import class_centres, nested_centres
-from hashgrain.learn.data import GrainLabels, parents_of
+from hashgrain.learn.centres import class_centres, gilbert_varshamov, nested_centres
+from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.hierarchy import parents_of
 from hashgrain.learn.knowledge import semantic_centres, similarities_of_classes
 from hashgrain.learn.onnx_torch import read_graph, run_graph
 from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.targets import codes_of
 
 
 class Teacher:
@@ -49,15 +51,29 @@ class Teacher:
         return run_graph(self.graph, views.permute(0, 2, 3, 1) * 255).float()
 
 
+def begin_of(widths: Mapping[str, int]) -> dict[str, int]:
+    """Where the bits begin that each grain adds to the one before it."""
+    return dict(zip(widths, [0, *widths.values()], strict=False))
+
+
 def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, Tensor]:
     """(classes, bits) of -1 and +1 at each labelled grain; where classes have one parent, beginning with its centre."""
     grains = list(recipe.labelled)
     bits = [recipe.grains[grain] for grain in grains]
+    if recipe.aim.targets:
+        return {grain: codes_of(levels[grain].names) for grain in grains}
     if recipe.aim.semantic_centres:
         if len(grains) != 1:
             raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")
         likeness = similarities_of_classes(levels[grains[0]].names, recipe.aim.similarity)
-        return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed).tensor()}
+        least = max(1, int(recipe.aim.center_distance * gilbert_varshamov(len(likeness), bits[0])))
+        return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed, least=least).tensor()}
+    if recipe.aim.separate:
+        begins = begin_of(recipe.grains)
+        return {
+            grain: class_centres(len(levels[grain].names), recipe.grains[grain] - begins[grain], recipe.seed).tensor()
+            for grain in grains
+        }
     nested = all(levels[grain].single for grain in grains)
     parents = list(parents_of({grain: levels[grain] for grain in grains}).values()) if nested else []
     if not nested or any((parent < 0).any() for parent in parents):

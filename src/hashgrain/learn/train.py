@@ -29,7 +29,7 @@ from hashgrain.learn.objective import Objective
 from hashgrain.learn.precision import best_precision
 from hashgrain.learn.processes import several, this_process
 from hashgrain.learn.recipe import Recipe, Schedule
-from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled
+from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
 from hashgrain.learn.semi import guessed_levels
 from hashgrain.learn.teaching import Teacher
 from hashgrain.learn.validation import has_collapsed, outputs_of, score, validate
@@ -200,6 +200,7 @@ class Training:
             truths = {g: self._hot(g, rows).repeat(recipe.views, 1) for g in recipe.labelled}
             if recipe.schedule.mixup:
                 inputs, truths = mixed(inputs, truths, recipe.views, recipe.schedule.mixup, generator)
+            self.plain.objective.show(torch.from_numpy(rows).repeat(recipe.views))
             with self.accelerator.autocast():
                 taught = self.teacher(inputs) if self.teacher else None
             last = i == len(pieces) - 1
@@ -244,7 +245,7 @@ class Training:
             outputs, _ = outputs_of(self.kept, self.held.inputs, size, precision=self.precision)
             if not np.isfinite(outputs).all():
                 raise self._broken("an output is not a number any more after")
-            found = validate(outputs, self.held, self.recipe.grains)
+            found = validate(outputs, self.held, self.recipe.grains, separate=self.recipe.aim.separate)
         if self.accelerator.num_processes > 1:  # all must come to the same conclusion
             shared = [found]
             broadcast_object_list(shared)
@@ -338,6 +339,8 @@ def batches_of(recipe: Recipe, data: Labelled, epoch: int) -> list[NDArray[np.in
     batch, labels = recipe.schedule.batch, [data.levels[grain] for grain in recipe.labelled]
     if recipe.sampling == "shuffled" or not labels:
         return shuffled(len(data), batch, recipe.seed, epoch)
+    if recipe.sampling == "square_root":
+        return square_root(labels[-1], batch, recipe.seed, epoch)
     if recipe.sampling == "balanced" or len(labels) == 1:
         return class_balanced(labels[-1], batch, min(PER_CLASS, batch), recipe.seed, epoch)
     return hierarchical(labels[0], labels[-1], batch, 2, min(PER_CLASS, batch // 2), recipe.seed, epoch)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.evaluate import Paths, Sets, average_precision, code_health, precision, sets_of, tally
+from hashgrain.evaluate import Paths, Sets, average_precision, code_health, most_precision, precision, sets_of, tally
 from hashgrain.learn.data import GrainLabels, Labelled
 
 QUERIES = 2_000  # of the held-out pictures at most; the others are searched
+PAIRED = 1_000  # of them, each with each, for the correlation of distances
+AT_MOST = " at most"  # what perfect codes would reach
 COLLAPSED = 0.2  # of a bit's entropy on average: below it most pictures have the same code
 Outputs = NDArray[np.float32]
 
@@ -50,21 +52,42 @@ def relevance(labels: GrainLabels) -> Paths | Sets:
     return sets_of([row[row >= 0].tolist() for row in labels.ids], len(labels.names))
 
 
-def validate(outputs: Outputs, held: Labelled, grains: Grains) -> dict[str, float]:
-    """Expected precision among the 10 nearest and mAP at each labelled grain, and the health of the bits."""
+def validate(outputs: Outputs, held: Labelled, grains: Grains, *, separate: bool = False) -> dict[str, float]:
+    """Expected precision among the 10 nearest and mAP at each labelled grain, beside the most that they can be where
+    too few pictures are kept out, and the health of the bits. Of `separate` codes, by the bits that a grain adds."""
     if len(held) < 2:
         return {}
     codes = Codes.from_outputs(outputs, grains)
     chosen = np.random.default_rng(0).permutation(len(held))
     queries, database = np.split(chosen, [min(QUERIES, len(held) // 2)])
     found: dict[str, float] = {}
+    begins = dict(zip(grains, [0, *grains.values()] if separate else [0] * len(grains), strict=False))
     for grain, labels in held.levels.items():
-        prefix, truth = codes.at(grain), relevance(labels)
+        own = outputs[:, begins[grain] : grains[grain]]
+        prefix, truth = Codes.from_outputs(own, Grains({grain: own.shape[1]})), relevance(labels)
         counts = tally(prefix[queries], prefix[database], truth[queries], truth[database])
         found[f"{grain} P@10"] = round(float(precision(counts, 10).mean()), 4)
+        most = round(float(most_precision(counts, 10).mean()), 4)
+        if most < 1:  # few pictures of each class are kept out
+            found[f"{grain} P@10{AT_MOST}"] = most
         found[f"{grain} mAP"] = round(float(average_precision(counts).mean()), 4)
+        if (most := round(float((counts.relevant > 0).mean()), 4)) < 1:  # some have nothing to find
+            found[f"{grain} mAP{AT_MOST}"] = most
     health = code_health(codes)[grains.finest]
     return found | {"entropy": round(health.mean_entropy, 4), "dead bits": health.dead_bits}
+
+
+def distance_correlation(outputs: Outputs, features: Outputs) -> float:
+    """How well distances of codes follow those of features, over all pairs: 1 where they grow together."""
+    some = np.random.default_rng(0).permutation(len(outputs))[:PAIRED]
+    bits, seen = np.where(outputs[some] >= 0, 1.0, -1.0), features[some].astype(np.float64)
+    apart = bits.shape[1] - bits @ bits.T
+    squares = (seen**2).sum(axis=1)
+    far = np.sqrt(np.maximum(0, squares[:, None] + squares - 2 * seen @ seen.T))
+    once = np.triu_indices(len(some), 1)
+    if len(once[0]) < 2 or not np.ptp(apart[once]) or not np.ptp(far[once]):
+        return 0.0
+    return round(float(np.corrcoef(apart[once], far[once])[0, 1]), 4)
 
 
 def score(found: Mapping[str, float]) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
 from hashgrain.encoder import Bundle
@@ -20,6 +21,7 @@ from hashgrain.store import Snapshot
 if TYPE_CHECKING:
     from hashgrain.models.phrases import Phrase
     from hashgrain.models.sentences import Sentence
+    from hashgrain.search.stages import Shortlist, Stage
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Question:
     where: str | Mapping[str, Any] | None
     within: int | None
     threads: int | None
+    stages: tuple[Stage, ...] = ()  # shortlists before it, coarse to fine
+    separate: bool = False  # whether each grain is compared by the bits that it adds
 
     def __post_init__(self) -> None:
         whole = isinstance(self.within, (int, np.integer)) and not isinstance(self.within, bool)
@@ -48,9 +52,11 @@ class Explained:
     total: int  # how many are within the distance asked for, or were found
     seconds: Mapping[str, float]  # encode, open, filter, search, fetch
     phrase: Phrase | Sentence | None = None  # how the words of the question were read
+    shortlists: tuple[Shortlist, ...] = ()  # one a stage
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        stages = {"stages": [shortlist.as_dict() for shortlist in self.shortlists]} if self.shortlists else {}
+        return stages | {
             "path": self.cost.path,
             "compared": self.cost.rows,
             "of": self.items,
@@ -60,10 +66,11 @@ class Explained:
         }
 
     def told(self) -> str:
-        """The account in one line."""
+        """The account: a line for each shortlist, then one for the whole."""
         times = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in self.seconds.items())
         part = f"compared {self.cost.rows:,} of {self.items:,} codes ({self.cost.bytes / 1e6:.1f} MB)"
-        return f"found by {self.cost.path}: {part}; {times}"
+        found = f"found by {self.cost.path}: {part}; {times}"
+        return "\n".join([*(shortlist.told() for shortlist in self.shortlists), found])
 
 
 class Clock:
@@ -85,17 +92,37 @@ def ask(
     """The neighbours of each code; `more` of them than the question asks for."""
     kept = None if question.where is None else snapshot.select(question.where)
     clock.stop("filter")
+    return ask_among(snapshot, indexes, codes, question, kept, clock, more)
+
+
+def ask_among(
+    snapshot: Snapshot,
+    indexes: Sequence[Index],
+    codes: Codes,
+    question: Question,
+    kept: NDArray[np.int64] | None,
+    clock: Clock,
+    more: int = 0,
+) -> list[Neighbours]:
+    """The same among the items whose ids, sorted, are `kept`; None for all."""
     engine = EmbeddedEngine(snapshot.segments, codes.grains, indexes, question.threads)
     wanted = question.k + more
     if question.within is None:
-        found = engine.nearest(codes, wanted, grain=question.grain, where=kept)
+        found = engine.nearest(codes, wanted, grain=question.grain, where=kept, weights=_weights(codes, question))
     else:
         found = engine.within(codes, question.within, grain=question.grain, where=kept, cap=wanted)
     snapshot.check_segments()
     if any(index.cut() for index in indexes):  # answers without it are the same
-        return ask(snapshot, [index for index in indexes if not index.cut()], codes, question, clock, more)
+        return ask_among(snapshot, [index for index in indexes if not index.cut()], codes, question, kept, clock, more)
     clock.stop("search")
     return found
+
+
+def _weights(codes: Codes, question: Question) -> Mapping[str, float] | None:
+    """Of separate codes the grain's own bits count, and those before it do not."""
+    if not question.separate:
+        return None
+    return {name: float(name == question.grain) for name in codes.grains.up_to(question.grain)}
 
 
 def hits(

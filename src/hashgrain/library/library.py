@@ -19,7 +19,7 @@ from hashgrain.encoder import Bundle, Encoder
 from hashgrain.engines import IndexPlan, Shelf
 from hashgrain.errors import HashgrainError, LibraryError, QueryError
 from hashgrain.images.cost import DEFAULT_MAX_PIXELS
-from hashgrain.library import models
+from hashgrain.library import codes_only, models
 from hashgrain.library.asking import Clock, Explained, Question, ask, hits
 from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
@@ -27,7 +27,10 @@ from hashgrain.search import Hit, check_k
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from hashgrain.encoder.text_encoder import TextEncoder
+    from hashgrain.library.importing import ImportReport
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
     from hashgrain.library.wording import Worded
@@ -52,7 +55,10 @@ class Library:
         """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
         bundle = bundle_of(encoder)
         store = Store.create(
-            Path(path).expanduser(), grains=bundle.grains, digest=bundle.code_digest, prepare=bundle.write_inside
+            Path(path).expanduser(),
+            grains=bundle.grains,
+            digest=bundle.code_digest,
+            prepare=lambda folder: codes_only.write(bundle, folder),
         )
         try:
             library = cls(store, bundle)
@@ -105,6 +111,7 @@ class Library:
     @cached_property
     def encoder(self) -> Encoder:
         """The model of this library, loaded on first use: searching by id or code does not need it."""
+        codes_only.need_model(self.bundle, self.path)
         return Encoder(self.bundle)
 
     @cached_property
@@ -174,6 +181,30 @@ class Library:
         self._index_soon()
         return report
 
+    def import_codes(
+        self,
+        codes: Codes | ArrayLike,
+        paths: Sequence[str | Path],
+        *,
+        replace: bool = False,
+        look: bool = True,
+        meta: Mapping[str, Any] | None = None,
+    ) -> ImportReport:
+        """Add codes that another program made, each under its path: all of them, or none.
+
+        An array is uint8 of packed bits, or a value a bit; that it is of this library's model is for the caller to
+        know. A path may be any text; of one that is a file, unless `look` is off, size, content and the picture's
+        facts are kept, too. Items that are there get their new codes with `replace`, and are an error without.
+        """
+        from hashgrain.codefiles import codes_of
+        from hashgrain.library.importing import import_codes
+
+        given = codes if isinstance(codes, Codes) else codes_of(np.asarray(codes), self.grains)
+        named = [os.fspath(path) for path in paths]
+        report = import_codes(self.store, given, named, replace=replace, look=look, meta=meta)
+        self._index_soon()
+        return report
+
     def update(
         self, *, prune: bool = False, even_most: bool = False, retry: bool = False, progress: Progress | None = None
     ) -> tuple[AddReport, list[Item]]:
@@ -233,14 +264,20 @@ class Library:
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        stages: Sequence[tuple[str, int | float]] | None = None,
+        separate: bool = False,
     ) -> list[Hit]:
         """The nearest pictures, exactly: by distance at `grain`, then over the whole code, then id.
 
         `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out
         of its own answer). `where` keeps the items a filter holds for; `within` those at most so far away.
         With `text`, what pictures show in words, alone or beside a picture: by how well their codes agree.
+        `stages` are shortlists that are taken first, coarse to fine: [("kind", 1000)] orders by `grain` the 1,000
+        items nearest at kind, and those tied with the last; [("kind", 0.99)] as many as hold 99 % of the k nearest of
+        a sample of items. With `separate`, grains are codes of their own: each is compared by the bits that it adds.
         """
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
+        options |= {"stages": stages, "separate": separate}
         return self.explain(query, text=text, max_pixels=max_pixels, **options).hits
 
     def explain(
@@ -254,12 +291,13 @@ class Library:
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        stages: Sequence[tuple[str, int | float]] | None = None,
+        separate: bool = False,
     ) -> Explained:
         """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
         if query is None and text is None:
             raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
-        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
-        self.grains.width(question.grain)
+        question = self._question(k, grain, where, within, threads, stages, separate)
         itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
         clock = Clock()
         words = None if text is None else self.words(text)
@@ -270,8 +308,12 @@ class Library:
             if code is None and query is not None:
                 code = self._stored(snapshot, int(query))
             if words is not None:
+                if question.stages or question.separate:
+                    raise QueryError("a text is asked of all pictures at once, without stages and separate codes")
                 return (words if code is None else words.beside(code)).ask(snapshot, question, clock, itself)
             assert code is not None
+            if question.stages or question.separate:
+                return self._in_stages(snapshot, code, question, clock, itself)
             more = int(itself is not None)
             (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
             told = hits(snapshot, code, found, question, self.bundle, itself)
@@ -289,16 +331,20 @@ class Library:
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        stages: Sequence[tuple[str, int | float]] | None = None,
+        separate: bool = False,
     ) -> list[list[Hit]]:
         """An answer for each query, in order, at a fraction of the cost of asking one by one.
 
         Queries are pictures or codes, as for `search`; the first that cannot be used is an error.
         """
-        question = Question(check_k(k), grain or self.grains.finest, where, within, threads)
+        question = self._question(k, grain, where, within, threads, stages, separate)
         codes = [self._code_of(query, max_pixels) for query in queries]
         if not codes:
             return []
         with self.store.snapshot() as snapshot:
+            if question.stages or question.separate:
+                return [self._in_stages(snapshot, code, question, Clock()).hits for code in codes]
             found = ask(snapshot, self.indexes.ready(snapshot), Codes.concatenate(codes), question, Clock())
             pairs = zip(codes, found, strict=True)
             return [hits(snapshot, code, each, question, self.bundle) for code, each in pairs]
@@ -340,6 +386,7 @@ class Library:
         """A phrase as it is asked with: `phrase`, how it was read, its real-valued `outputs`, and its `code`."""
         from hashgrain.library import wording  # the dictionary is loaded when it is used
 
+        codes_only.need_model(self.bundle, self.path)
         if self.bundle.text_tower is None:
             return wording.worded(self.bundle, text)
         return wording.sentence(self.text_encoder, text)
@@ -416,14 +463,41 @@ class Library:
             "kept out": len(self.store.exclusions()),
         }
 
+    def _question(
+        self,
+        k: int | None,
+        grain: str | None,
+        where: str | Mapping[str, Any] | None,
+        within: int | None,
+        threads: int | None,
+        stages: Sequence[tuple[str, int | float]] | None,
+        separate: bool,
+    ) -> Question:
+        grain = grain or self.grains.finest
+        self.grains.width(grain)
+        if not stages:
+            return Question(check_k(k), grain, where, within, threads, (), separate)
+        from hashgrain.search.stages import check_stages
+
+        return Question(
+            check_k(k), grain, where, within, threads, check_stages(stages, grain, self.grains, separate), separate
+        )
+
+    def _in_stages(
+        self, snapshot: Snapshot, code: Codes, question: Question, clock: Clock, itself: int | None = None
+    ) -> Explained:
+        from hashgrain.library.staging import ask_in_stages
+
+        return ask_in_stages(snapshot, self.indexes.ready(snapshot), code, question, self.bundle, clock, itself)
+
     def _code_of(self, query: Any, max_pixels: int) -> Codes:
         if isinstance(query, Codes):
             if query.grains != self.grains or len(query) != 1:
                 raise QueryError(f"a query is one code with {self.grains}, not {query!r}")
             return query
-        if isinstance(query, (str, os.PathLike)) and not Path(query).exists():
+        if isinstance(query, (str, os.PathLike)) and (not self.bundle.onnx or not Path(query).exists()):
             known = self.store.known(os.path.abspath(query)) or self.store.known(str(query))
-            if known:  # the file is gone, its code is not
+            if known:  # the file is gone, or cannot be encoded here; its code is there
                 with self.store.snapshot() as snapshot:
                     return self._stored(snapshot, known.id)
         ((_, result),) = self.encoder.encode_each([(None, query)], max_pixels=max_pixels)

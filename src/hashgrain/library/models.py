@@ -13,6 +13,7 @@ from hashgrain import inside
 from hashgrain.encoder import Bundle
 from hashgrain.encoder.bundle import shipped_with
 from hashgrain.errors import BundleError, LibraryError
+from hashgrain.library import codes_only
 from hashgrain.store import Problem, Store
 
 FOLDER, NEXT = "model", "model.next"
@@ -29,6 +30,9 @@ def own_bundle(store: Store) -> Bundle:
         else:
             if bundle.code_digest == store.digest:
                 return bundle
+    outside = _codes_only(store)
+    if outside is not None:
+        return outside
     packaged = _packaged(store.digest)
     if packaged is None:
         raise LibraryError(
@@ -62,7 +66,7 @@ def settle(store: Store) -> None:
 
 def mend(store: Store) -> None:
     """Put a sound copy of the model where there is none, if the package has it."""
-    packaged = _packaged_for(store)
+    packaged = None if _codes_only(store) is not None else _packaged_for(store)
     if packaged is not None and not _copy_is_sound(store):
         packaged.write_inside(store.path, FOLDER)
 
@@ -73,6 +77,8 @@ def problems(store: Store) -> list[Problem]:
         with suppress(BundleError):
             if Bundle.read_inside(store.path, folder).code_digest == store.digest:
                 return []
+    if _codes_only(store) is not None:
+        return []
     reason = f"is not the model of this library ({store.digest[:8]}…)"
     try:
         Bundle.read_inside(store.path)
@@ -82,6 +88,14 @@ def problems(store: Store) -> list[Problem]:
         return [Problem(str(store.path / FOLDER), reason, f"hashgrain rebuild {store.path}")]
     remedy = f"put the bundle back, or encode anew: hashgrain rebuild {store.path} --model BUNDLE"
     return [Problem(str(store.path / FOLDER), reason, remedy)]
+
+
+def _codes_only(store: Store) -> Bundle | None:
+    """What stands for the model of a library that never had one."""
+    with suppress(BundleError):
+        found = codes_only.read(store.path)
+        return found if found is not None and found.code_digest == store.digest else None
+    return None
 
 
 def _copy_is_sound(store: Store) -> bool:

@@ -83,7 +83,7 @@ def stamp_inside(path: str) -> Stamp | None:
     A plain file is refused by what finds it only where the system does not let it be read.
     """
     file = file_of(path)
-    if file == path and not path.lower().endswith((".tar", ".gz", ".tgz", ".parquet")):
+    if file == path and not path.lower().endswith((".tar", ".gz", ".tgz", ".parquet", ".npy")):
         return None
     try:
         found = os.stat(file)

@@ -47,10 +47,13 @@ def search_several(
     where: str | Mapping[str, Any] | None = None,
     within: int | None = None,
     threads: int | None = None,
+    stages: Sequence[tuple[str, int | float]] | None = None,
+    separate: bool = False,
 ) -> list[list[Found]]:
     """For each query the nearest of all libraries, without what is the query itself.
 
     In one order: by distance at the grain, then over the whole code, then the order of the libraries, then id.
+    `stages` are shortlists in each library by itself, in which the query's own items take a place.
     """
     refuse_mixed(libraries)
     wanted = check_k(k)
@@ -65,6 +68,8 @@ def search_several(
             where=where,
             within=within,
             threads=threads,
+            stages=stages,
+            separate=separate,
         )
         for answer, hits, without in zip(answers, found, left_out, strict=True):
             kept = [hit for hit in hits if hit.id not in without][:wanted]

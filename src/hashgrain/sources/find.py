@@ -12,6 +12,8 @@ from hashgrain.errors import SourceError
 from hashgrain.files import open_regular
 from hashgrain.images.formats import START, looks_like_a_picture
 from hashgrain.sources.archives import ARCHIVES, archive_sources
+from hashgrain.sources.arrays import SUFFIX as ARRAY
+from hashgrain.sources.arrays import array_sources
 from hashgrain.sources.ignoring import IGNORE_FILE, is_ignored, read_patterns
 from hashgrain.sources.passed import count_passed
 from hashgrain.sources.source import SUFFIXES, file_source
@@ -26,8 +28,8 @@ CATALOGUE = "catalogue.sqlite"  # a folder with this file is a library of ours, 
 def find(sources: Any, *, ignore: Sequence[str] = (), passed: Passed | None = None) -> Iterator[Source | Refused]:
     """The pictures of one source or of many.
 
-    A source is a file, a folder, a glob, an archive (.tar), a table (.parquet), a picture (PIL image, array,
-    bytes), or (name, picture) or (name, picture, metadata). A missing path is an error at once, before
+    A source is a file, a folder, a glob, an archive (.tar), a table (.parquet), an array file (.npy), a picture (PIL
+    image, array, bytes), or (name, picture) or (name, picture, metadata). A missing path is an error at once, before
     anything is read. `passed` is filled with how many files of each suffix were passed over ("" for none).
     """
     listed = [sources] if _is_one(sources) else sources
@@ -106,6 +108,8 @@ def _from_path(path: str, ignore: Sequence[str], passed: Passed | None) -> Itera
         yield from archive_sources(path, passed)
     elif path.lower().endswith(".parquet"):
         yield from table_sources(path)
+    elif path.lower().endswith(ARRAY):
+        yield from array_sources(path)
     else:
         yield file_source(path, status)
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from hashgrain.errors import ImageError
 from hashgrain.sources.archives import ARCHIVES, read_member
+from hashgrain.sources.arrays import SUFFIX as ARRAY
+from hashgrain.sources.arrays import read_array_row
 from hashgrain.sources.source import Source, file_source, read_capped
 from hashgrain.sources.tables import read_row
 
@@ -39,7 +41,7 @@ def file_of(path: str) -> str:
 
 
 def _parted(path: str) -> tuple[str, str, str]:
-    """(file, "!" and member of an archive | "#" and row of a table | "" and nothing)."""
+    """(file, "!" and member of an archive | "#" and row of a table or an array | "" and nothing)."""
     archive, bang, member = path.partition("!")
     while bang:
         if archive.lower().endswith(ARCHIVES):
@@ -47,7 +49,7 @@ def _parted(path: str) -> tuple[str, str, str]:
         more, bang, member = member.partition("!")
         archive += "!" + more
     table, hash_sign, row = path.rpartition("#")
-    if table.lower().endswith(".parquet") and row.isdigit():
+    if table.lower().endswith((".parquet", ARRAY)) and row.isdigit():
         return table, hash_sign, row
     return path, "", ""
 
@@ -57,7 +59,8 @@ def _read(path: str) -> bytes:
     if sign == "!":
         return read_member(file, place)
     if sign == "#":
-        return read_row(file, int(place))
+        read = read_array_row if file.lower().endswith(ARRAY) else read_row
+        return read(file, int(place))
     if not os.path.isabs(path):
         raise ImageError(f"{path}: was given as an object, and cannot be read again")
     return read_capped(path)

@@ -17,7 +17,8 @@ from hashgrain.images.formats import SUFFIXES as SUFFIXES
 class Source:
     """A picture under its name in a library.
 
-    `path` is the absolute path of a file; `/x/a.tar!b/1.jpg` in an archive; `/x/t.parquet#17` in a table.
+    `path` is the absolute path of a file; `/x/a.tar!b/1.jpg` in an archive; `/x/t.parquet#17` in a table or an
+    array (`/x/data.npy#17`).
     `stamp` is (size, mtime_ns) where there is a file: the same stamp means the same content.
     """
 

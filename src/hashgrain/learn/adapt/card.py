@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hashgrain.encoder import Bundle
+from hashgrain.encoder.bundle import is_shipped
 from hashgrain.files import write_atomically
+from hashgrain.learn.adapt.settings import BUNDLE, NAME, changeable
+from hashgrain.learn.card import part_of
+from hashgrain.learn.command import joined, said
 
 UNKNOWN = "not told by the model"
 SOURCE = "source"  # what `model make` tells of the network it took
@@ -23,18 +27,24 @@ def license_of(base: Bundle) -> str:
     return UNKNOWN
 
 
-def write_card(path: Path, base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> None:
-    write_atomically(path, card(base, made, facts, parity).encode())
+def write_card(
+    path: Path, base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str, reasons: Sequence[str] = ()
+) -> None:
+    write_atomically(
+        path, card(base, made, facts, parity, path.parent.name, reasons).encode("utf-8", "backslashreplace")
+    )
 
 
-def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> str:
+def card(
+    base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str, out: str = "", reasons: Sequence[str] = ()
+) -> str:
     data, grains = facts["data"], " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in made.grains.items())
     classes = ", ".join(f"{count} {grain}s" for grain, count in data["classes"].items())
     changed = {name: value for name, value in facts["recipe"].items() if name != "name"}
     lines = [
         f"# Model card: {made.name}",
         "",
-        f"`{base.name}` ({base.code_digest[:12]}), taught {classes} of `{data['folder']}`.",
+        f"`{base.name}` ({base.code_digest[:12]}), taught {classes} of `{data['folder']}`{part_of(data).rstrip(',')}.",
         "",
         "| | |",
         "|---|---|",
@@ -44,6 +54,8 @@ def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> s
         f"| settings | {', '.join(f'{name} {value}' for name, value in changed.items())} |",
         f"| made by | HashGrain {facts['hashgrain']}, torch {facts['torch']}; {parity} |",
         "",
+        f"`{_command(base, facts, out)}` makes it again.",
+        "",
         "## License",
         "",
         _license(base),
@@ -52,12 +64,31 @@ def card(base: Bundle, made: Bundle, facts: Mapping[str, Any], parity: str) -> s
         "",
         *_figures(facts["validation"]),
         "",
+        *_words(made, reasons),
         "## Limits",
         "",
         "Measured on pictures like those it was taught. It is no lock, and must not be used to identify people.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _words(made: Bundle, reasons: Sequence[str]) -> Iterator[str]:
+    """What it says of distances, and why it says no more."""
+    yield from ("## Words", "")
+    for grain, each in made.calibration.items():
+        words = ", ".join(f"*{word}* up to {most}" for word, most in each.words.items())
+        yield f"- `{grain}` says {words}, else *far*."
+    yield from (f"- {reason[:1].upper()}{reason[1:]}." for reason in reasons)
+    yield ""
+
+
+def _command(base: Bundle, facts: Mapping[str, Any], out: str) -> str:
+    """A model of the package is named: which one is the default can be changed."""
+    values = {name: value for name, value in facts["recipe"].items() if changeable().get(name, value) != value}
+    if is_shipped(base):
+        values = {"backbone": f"{BUNDLE}{base.name}", **{n: v for n, v in values.items() if n != "backbone"}}
+    return joined(NAME, facts["data"], out, [part for n, v in values.items() for part in ("--set", f"{n}={said(v)}")])
 
 
 def _license(base: Bundle) -> str:

@@ -31,13 +31,15 @@ from hashgrain.learn.adapt.words import (
     EDITED,
     EDITS_VERSION,
     Measured,
-    calibrated,
+    calibrated_or_why,
     edits_of,
     queries_in_words,
     reads_words,
 )
 from hashgrain.learn.data import Listed
 from hashgrain.learn.export import prototypes
+from hashgrain.learn.part import FILE as MANIFEST
+from hashgrain.learn.part import TrainingPart, check_labels
 from hashgrain.learn.run import check_writable
 from hashgrain.learn.validation import relevance
 from hashgrain.models.text import KEY as TEXT
@@ -47,12 +49,18 @@ ADAPTED = "-adapted"
 LEAST_HELD = 40  # pictures kept out, of which near copies are made: fewer make no pairs enough
 
 
-def adapt_bundle(recipe: Adaptation, data: Path, out: Path, run: Path, say: Say) -> dict[str, Any]:
-    """Adapt a model to the labelled pictures of `data`, and write the bundle to `out`. Features are kept in `run`."""
+def adapt_bundle(
+    recipe: Adaptation, data: Path, out: Path, run: Path, say: Say, part: TrainingPart | None = None
+) -> dict[str, Any]:
+    """Adapt a model to the labelled pictures of `data`, of `part` alone where there is one, and write the bundle to
+    `out`. Features are kept in `run`."""
     check_writable(out)
+    check_labels(part, True, NAME)
     base = Encoder.load(recipe.bundle)
     say(f"reading the pictures of {data}")
-    listed = list_pictures(data, base.grains)
+    listed = list_pictures(data, base.grains, part)
+    if part:
+        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     check_enough(choose(listed, np.ones(len(listed), np.bool_), 0), data)  # before an hour of decoding
     kept = KeptRows(base, run / "features", say)
     refused = _compute(kept, listed, say)
@@ -66,6 +74,7 @@ def adapt_bundle(recipe: Adaptation, data: Path, out: Path, run: Path, say: Say)
     for line in warnings_of(chosen, listed):
         say(f"warning: {line}")
     facts = _facts(recipe, base.bundle, data, chosen, len(refused) + len(listed.refused))
+    facts["data"] |= part.facts() if part else {}
     say(_plan(chosen))
     return _adapted(recipe, base, kept, listed, chosen, facts, out, say)
 
@@ -94,6 +103,7 @@ def _adapted(
         _codes(head, kept, whole),
         [_codes(head, kept, keys) for keys in edits],
     )
+    calibration, reasons = calibrated_or_why(measured, grains)
     words = queries_in_words(base.bundle, before, after)
     bundle = Bundle(
         f"{base.bundle.name.removesuffix(ADAPTED)}{ADAPTED}",
@@ -104,12 +114,13 @@ def _adapted(
         training={**facts, SEEN: Seen.of(chosen.contents[~chosen.held].tolist()).described()},
         fit=base.bundle.fit,
         others={"about": _about(base.bundle, facts), **words},
-        calibration=calibrated(measured, grains),
+        calibration=calibration,
     )
     parity = check_parity(bundle, base, head)
     bundle.write(out)
-    write_card(out / "card.md", base.bundle, bundle, facts, parity)
-    for line in _told(base.bundle, bundle):
+    reasons += _lost(base.bundle, bundle)
+    write_card(out / "card.md", base.bundle, bundle, facts, parity, reasons)
+    for line in reasons:
         say(line)
     say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
@@ -203,16 +214,11 @@ def _plan(chosen: Chosen) -> str:
     return f"adapting to {len(chosen) - kept_out:,} pictures ({counts}); {told}"
 
 
-def _told(base: Bundle, made: Bundle) -> Iterator[str]:
-    """What the model before had and this one has not."""
-    missing = [grain for grain in base.grains if grain not in made.calibration]
-    if missing and (base.calibration or base.words):
-        yield f"no words and scores at {', '.join(missing)}: too few pairs of pictures kept out, or no labels, to tell"
-    for grain, each in made.calibration.items():
-        if fewer := [word for word in ("same", "near") if word not in each.words]:
-            yield f"{grain} never says {' or '.join(fewer)}: that takes more pictures kept out"
-    if reads_words(base) and TEXT not in made.others:
-        yield f"{base.name!r} reads phrases in a way that cannot be adapted: this model is not searched by words"
+def _lost(base: Bundle, made: Bundle) -> list[str]:
+    """What the model before reads and this one does not."""
+    if not reads_words(base) or TEXT in made.others:
+        return []
+    return [f"{base.name!r} reads phrases in a way that cannot be adapted: this model is not searched by words"]
 
 
 def _about(base: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:

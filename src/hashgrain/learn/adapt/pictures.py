@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from hashgrain.codes import Grains
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data import GrainLabels, Listed, list_labelled
+from hashgrain.learn.notices import unused_levels
+from hashgrain.learn.part import TrainingPart
 
 SHARE = 5  # one picture of so many of a class is kept out at most
 FEW = 5  # pictures of a class: of fewer, none is kept out
@@ -39,9 +41,9 @@ def taught_grains(grains: Grains) -> tuple[str, ...]:
     return tuple(grains)[:-1] or tuple(grains)
 
 
-def list_pictures(place: Path, grains: Grains) -> Listed:
+def list_pictures(place: Path, grains: Grains, only: TrainingPart | None = None) -> Listed:
     """The pictures of a place with the levels that their labels tell: kinds that are the things again are left out."""
-    listed = list_labelled(place, taught_grains(grains))
+    listed = list_labelled(place, taught_grains(grains), only=only)
     levels: dict[str, GrainLabels] = {}
     for grain, labels in reversed(list(listed.levels.items())):
         same = any(np.array_equal(labels.ids, finer.ids) for finer in levels.values())
@@ -91,6 +93,8 @@ def warnings_of(chosen: Chosen, listed: Listed) -> Iterator[str]:
     counts = _counts(labels)
     if few := [labels.names[i] for i in np.flatnonzero(counts < FEW)]:
         yield f"classes of fewer than {FEW} pictures ({_some(few)}): bring more of each"
+    if told := unused_levels(listed.depth, list(chosen.levels)):
+        yield f"{told}: an adapted model keeps its grains; other recipes take `--grains`, one for each level"
     if unlabelled := int((~labels.known).sum()):
         yield f"{unlabelled:,} pictures without a label: they teach only what the model knows already"
     if not list(listed.levels.values())[-1].single:

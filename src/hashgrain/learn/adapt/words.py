@@ -44,20 +44,44 @@ class Measured:
 
 def calibrated(measured: Measured, grains: Grains) -> dict[str, Calibration]:
     """Of each grain that labels teach, and of the finest, as far as there are pairs enough."""
-    found = {}
+    return calibrated_or_why(measured, grains)[0]
+
+
+def calibrated_or_why(measured: Measured, grains: Grains) -> tuple[dict[str, Calibration], list[str]]:
+    """The same, and why a word is missing, a line for each grain where one is."""
+    found, reasons = {}, []
     for grain in grains:
         pairs = _pairs(measured, grain, grains)
-        if pairs is None or len(pairs.apart) < ENOUGH / FALSE_ALARMS["related"] or not len(pairs.together):
+        if why := _why_none(measured, grain, pairs):
+            reasons.append(f"{grain} has no words and no scores: {why}")
             continue
+        assert pairs is not None
         strangers = _strangers(measured, grain)
         words: dict[str, int] = {}
+        missing = []
         for word, share in FALSE_ALARMS.items():
             wrong = strangers if word == "same" else pairs.apart
             if len(wrong) >= ENOUGH / share:
                 most = largest_within(wrong, grains[grain], share)
                 words[word] = max(most, *words.values()) if words else most
+            else:
+                missing.append(f"{word} ({len(wrong):,} pairs that must not be called so, of {ENOUGH / share:,.0f})")
         found[grain] = Calibration(words, chances(pairs, grains[grain]))
-    return found
+        if missing:
+            reasons.append(f"{grain} never says {' or '.join(missing)}: that takes more pictures kept out")
+    return found, reasons
+
+
+def _why_none(measured: Measured, grain: str, pairs: Pairs | None) -> str:
+    """Why nothing is said of distances at a grain; nothing where something is."""
+    held = len(measured.held)
+    if pairs is None:
+        unlabelled = "no label teaches it, and " if grain not in measured.levels else ""
+        return f"{unlabelled}{held} pictures kept out are too few to make near copies of"
+    least = round(ENOUGH / FALSE_ALARMS["related"])
+    if len(pairs.apart) < least:
+        return f"{held} pictures kept out make {len(pairs.apart):,} pairs of different classes, and it takes {least:,}"
+    return "" if len(pairs.together) else f"no two of the {held} pictures kept out belong together"
 
 
 def _pairs(measured: Measured, grain: str, grains: Grains) -> Pairs | None:

@@ -8,10 +8,11 @@ features there.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError, TrainingError
 from hashgrain.files import read_regular
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
+from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
 from hashgrain.learn.graph_heads import Given, Planes, from_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
 
@@ -31,20 +33,18 @@ if TYPE_CHECKING:
 NAME = "features"  # the output that is taken where there are several
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """What a model takes: bytes (n, s, s, 3), or floats (n, 3, s, s) that are normalised by mean and std."""
-
-    name: str
-    bytes: bool
-    one_by_one: bool  # exported for batches of one picture
-
-
 class OnnxBackbone(Backbone):
     """The features that an ONNX model gives, frozen; a map (n, width, h, w) is averaged."""
 
     def __init__(
-        self, content: bytes, where: str, *, size: int, mean: Colours = IMAGENET_MEAN, std: Colours = IMAGENET_STD
+        self,
+        content: bytes,
+        where: str,
+        *,
+        size: int,
+        mean: Colours = IMAGENET_MEAN,
+        std: Colours = IMAGENET_STD,
+        layout: str = "",
     ) -> None:
         super().__init__(0, mean, std)
         try:
@@ -54,7 +54,7 @@ class OnnxBackbone(Backbone):
         self.graph_digest = hashlib.sha256(content).hexdigest()
         self.content = content
         self._session = _Session(content, where)
-        self._takes = takes_pixels(self._session.run, where, size)
+        self._takes = takes_pixels(self._session.run, where, size, layout, partial(self._session.runs, size=size))
         self._output = _output(self._session.run, where)
         self._graph: Graph | None = None
         self._rank = 0  # of the output, which the graph need not declare
@@ -80,17 +80,19 @@ class OnnxBackbone(Backbone):
         """The graph as a bundle without a head: pictures in bytes in, features out."""
         if self._takes.one_by_one:
             raise TrainingError(f"{name}: the graph takes one picture at a time; export it for batches of any length")
-        planes = None if self._takes.bytes else Planes(self.mean.flatten().tolist(), self.std.flatten().tolist())
-        given = Given(self._output, self.width, rank=self._rank)
+        last = self._takes.last
+        planes = None if self._takes.bytes else Planes(self.mean.flatten().tolist(), self.std.flatten().tolist(), last)
+        given = Given(self._output, self.width, rank=self._rank, last=last)
         graph = from_pixels(self.content, self._takes.name, given, (size, size), planes)
         return Bundle(name, graph, grains, (size, size))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        taken = (pixels.permute(0, 2, 3, 1) * 255) if self._takes.bytes else self.normalised(pixels)
+        taken = (pixels * 255) if self._takes.bytes else self.normalised(pixels)
+        taken = taken.permute(0, 2, 3, 1) if self._takes.bytes or self._takes.last else taken
         batches = torch.split(taken, 1) if self._takes.one_by_one else (taken,)
         features = torch.cat([self._run(batch) for batch in batches])
         self._rank = features.ndim
-        return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+        return features.mean(dim=(1, 2) if self._takes.last else (2, 3)) if features.ndim == 4 else features
 
     def _run(self, taken: Tensor) -> Tensor:
         if self._graph is not None and (taken.requires_grad or taken.device.type != "cpu"):
@@ -103,7 +105,7 @@ class OnnxBackbone(Backbone):
         return torch.from_numpy(features).to(taken.device)
 
 
-def onnx_backbone(file: str | Path, *, size: int, mean: Colours, std: Colours) -> OnnxBackbone:
+def onnx_backbone(file: str | Path, *, size: int, mean: Colours, std: Colours, layout: str = "") -> OnnxBackbone:
     path = Path(file).expanduser()
     if path.is_dir():
         raise TrainingError(f"{path} is a folder; give the .onnx file, or bundle:{path} for a model bundle")
@@ -111,7 +113,7 @@ def onnx_backbone(file: str | Path, *, size: int, mean: Colours, std: Colours) -
         content = read_regular(path, MAX_ONNX_BYTES)
     except OSError as error:
         raise TrainingError(f"cannot read {path} ({error.strerror}); onnx:FILE takes an ONNX model") from None
-    return OnnxBackbone(content, str(path), size=size, mean=mean, std=std)
+    return OnnxBackbone(content, str(path), size=size, mean=mean, std=std, layout=layout)
 
 
 def bundle_backbone(folder: str | Path, *, size: int) -> OnnxBackbone:
@@ -137,30 +139,17 @@ class _Session:
         except Exception as error:  # as above
             raise TrainingError(f"{where} is not an ONNX model that can be loaded: {_first_line(error)}") from None
 
+    def runs(self, pixels: Pixels, size: int) -> bool:
+        """Whether the model works in this layout."""
+        kind = np.uint8 if pixels.bytes else np.float32
+        try:
+            self.run.run(None, {pixels.name: np.zeros((1, *pixels.shape(size)), kind)})
+        except Exception:  # as above
+            return False
+        return True
+
     def __deepcopy__(self, memo: dict[int, Any]) -> _Session:
         return self
-
-
-def takes_pixels(session: Any, where: str, size: int) -> Pixels:
-    """What a model takes, or an error where it is no picture of that size."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        shapes = ", ".join(f"{node.name} {node.shape}" for node in inputs) or "nothing"
-        raise TrainingError(f"{where} takes {shapes}; a backbone takes pictures, four axes, and nothing else")
-    (node,) = inputs
-    batch, *edges = node.shape
-    takes_bytes = node.type == "tensor(uint8)"
-    channels = edges.pop(2 if takes_bytes else 0)
-    of_colours = channels == 3 or not (isinstance(channels, int) or 3 in edges)  # an axis left open is no number
-    if node.type not in ("tensor(uint8)", "tensor(float)") or not of_colours:
-        raise TrainingError(
-            f"{where} takes {node.type} {node.shape}; a backbone takes floats (n, 3, s, s) or bytes (n, s, s, 3)"
-        )
-    if any(isinstance(edge, int) and edge != size for edge in edges):
-        raise TrainingError(f"{where} takes pictures of {edges[0]}x{edges[1]} px, not of {size}: set size={edges[0]}")
-    if isinstance(batch, int) and batch != 1:
-        raise TrainingError(f"{where} takes {batch} pictures at a time; export it for batches of any length")
-    return Pixels(node.name, takes_bytes, batch == 1)
 
 
 def _output(session: onnxruntime.InferenceSession, where: str) -> str:

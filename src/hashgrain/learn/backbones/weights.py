@@ -1,6 +1,7 @@
-"""Weights from a file: safetensors only, checked against the network before anything is put into it.
+"""Weights from a file: safetensors, checked against the network before anything is put into it.
 
-A pickle (.pt, .pth, .bin) can run any code as it is opened, so none is. A safetensors file is a header and numbers;
+A pickle (.pt, .pth, .bin) can run any code as it is opened, so none is: of files of a known origin the numbers are read
+without opening it as such (pth.py). A safetensors file is a header and numbers;
 its library checks that the header is bounded, that the numbers fill the file and that none overlap.
 """
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
+from hashgrain.learn.backbones.pth import named, read_pth
 
 MAX_BYTES = 8 << 30
 PICKLES = frozenset((".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar"))
@@ -20,14 +22,17 @@ PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 SHOWN = 3  # names of tensors in a message
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Every tensor of a .safetensors file, by name."""
+def read_weights(path: str | Path, published: Collection[str] = ()) -> dict[str, Tensor]:
+    """Every tensor of a .safetensors file, by name; and of a .pth file whose origin is known, by its SHA-256 behind a
+    `#`, or by one that begins as one of those `published` with the network."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    file = Path(path).expanduser()
+    file, digest = named(path)
     if not file.is_file():
         raise TrainingError(f"no weights at {file}: give a .safetensors file, or 'hub' to download them")
+    if file.suffix.lower() in (".pth", ".pt"):
+        return _checked(read_pth(file, digest, published), file)
     refuse_pickle(file)
     try:
         size = file.stat().st_size
@@ -39,6 +44,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         weights = load_file(file)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{file} is not a safetensors file, or a damaged one ({error}); get it again") from None
+    return _checked(weights, file)
+
+
+def _checked(weights: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
     broken = [name for name, weight in weights.items() if weight.is_floating_point() and not _finite(weight)]
     if broken:
         raise TrainingError(f"{file} holds weights that are not numbers: {_some(broken)}; get it again")

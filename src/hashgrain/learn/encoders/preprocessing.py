@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hashgrain.encoder.description import MAX_INPUT_EDGE
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Colours
+from hashgrain.learn.backbones.taken_pixels import check_layout
 
 CLIP_MEAN: Colours = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Colours = (0.26862954, 0.26130258, 0.27577711)
@@ -38,6 +39,43 @@ class Preprocessing:
             "resized": "whole, squashed to the size, bilinear",
             "resized by the source": self.resized,
         }
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person says of a network that does not say it: `--set mean=0.5 --set std=1/255 --set layout=nhwc`."""
+
+    mean: Colours | None = None
+    std: Colours | None = None
+    layout: str = ""
+    layer: str = ""  # of a Keras model, whose output is taken
+
+    @classmethod
+    def of(cls, settings: Sequence[str]) -> Wishes:
+        told = cls()
+        for setting in settings:
+            name, equals, text = setting.partition("=")
+            if not equals or name not in ("mean", "std", "layout", "layer"):
+                raise TrainingError(f"--set {setting}: it takes mean=, std= or layout=, and layer= of keras:FILE")
+            value: Any = typed_colors(text, name) if name in ("mean", "std") else text
+            if name == "layout":
+                check_layout(text)
+            told = replace(told, **{name: value})
+        return told
+
+    def over(self, way: Preprocessing) -> Preprocessing:
+        return replace(way, mean=self.mean or way.mean, std=self.std or way.std)
+
+
+def typed_colors(text: str, name: str) -> Colours:
+    """Three numbers for red, green and blue of 0 to 1, or one for all: 0.485,0.456,0.406; 1/255 is a number."""
+    try:
+        parts = [
+            float(over) / float(under or 1) for over, _, under in (part.partition("/") for part in text.split(","))
+        ]
+    except (ValueError, ZeroDivisionError):
+        raise TrainingError(f"{name}={text}: it takes three numbers joined by commas, or one for all colors") from None
+    return colors(parts * 3 if len(parts) == 1 else parts, name)
 
 
 def from_timm(facts: Mapping[str, Any]) -> Preprocessing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,38 @@ from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.hub import COMMIT, network_allowed, repository, repository_files
 from hashgrain.learn.encoders.layouts import ONNX, OPEN_CLIP, TIMM, layout_of
 from hashgrain.learn.encoders.network import Network
+from hashgrain.learn.encoders.preprocessing import Wishes
 
 Say = Callable[[str], None]
-KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, or folder:PATH"
-HERE = ("onnx", "folder")  # on this machine, whole: nothing of them is fetched
+KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH"
+NO_WISHES = Wishes()
+WISHED = ("onnx", "keras")  # sources that may not say how they want pictures prepared
+HERE = ("onnx", "keras", "folder")  # on this machine, whole: nothing of them is fetched
 # Descriptions that may name code of the repository itself.
 MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
-def network_of(source: str, size: int | None, download: bool, say: Say) -> Network:
-    """The network that SOURCE names, with its lock."""
+def network_of(source: str, size: int | None, download: bool, say: Say, wishes: Wishes = NO_WISHES) -> Network:
+    """The network that SOURCE names, with its lock. Wishes are of files that do not say how pictures are prepared."""
     kind, _, wanted = source.partition(":")
-    readers = {"timm": _timm, "hf": _repository, "openclip": _open_clip, "onnx": _file, "folder": _folder}
+    readers: dict[str, Callable[[str, int | None, bool, Say], Network]] = {
+        "timm": _timm,
+        "hf": _repository,
+        "openclip": _open_clip,
+        "onnx": partial(_file, wishes=wishes),
+        "folder": _folder,
+        "keras": partial(_keras, wishes=wishes),
+    }
     if kind not in readers or not wanted:
         raise TrainingError(f"--from {source}: it takes {KINDS}")
     if size is not None and not 1 <= size <= MAX_INPUT_EDGE:
         raise TrainingError(f"--size {size}: it takes 1 to {MAX_INPUT_EDGE}")
+    if wishes != NO_WISHES and kind not in WISHED:
+        raise TrainingError(
+            f"--set mean=, std= and layout= are of onnx:FILE and keras:FILE; {source} says by itself what it takes"
+        )
+    if wishes.layer and kind != "keras":
+        raise TrainingError(f"--set layer={wishes.layer} is of keras:FILE; of {source} name the output 'features'")
     try:
         with network_allowed(download and kind not in HERE):
             found = readers[kind](wanted, size, download, say)
@@ -49,8 +66,14 @@ def _path(wanted: str) -> Path:
         raise TrainingError(f"{wanted}: no such user, or one without a home; write the whole path") from None
 
 
-def _file(wanted: str, size: int | None, download: bool, say: Say) -> Network:
-    return onnx_source.from_file(_path(wanted), size)
+def _file(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
+    return onnx_source.from_file(_path(wanted), size, wishes)
+
+
+def _keras(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
+    from hashgrain.learn.encoders.keras_source import from_keras
+
+    return from_keras(_path(wanted), size, wishes)
 
 
 def _folder(wanted: str, size: int | None, download: bool, say: Say) -> Network:

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 
 from hashgrain.learn.choices import ONE_VIEW as ONE_VIEW
 from hashgrain.learn.choices import TWO_VIEWS as TWO_VIEWS
+from hashgrain.learn.losses.adsh import AdshLoss
 from hashgrain.learn.losses.bi_half import BiHalfLoss
 from hashgrain.learn.losses.cib_hash import CibHashLoss
 from hashgrain.learn.losses.code_regression import CodeRegressionLoss
 from hashgrain.learn.losses.coding_rate import CodingRateLoss
 from hashgrain.learn.losses.contrastive import ContrastiveLoss
+from hashgrain.learn.losses.crh import CrhLoss
 from hashgrain.learn.losses.csq import CsqLoss
 from hashgrain.learn.losses.dch import DchLoss
+from hashgrain.learn.losses.dfh import DfhLoss
 from hashgrain.learn.losses.dhn import DhnLoss
 from hashgrain.learn.losses.distance_preserving import DistancePreservingLoss
 from hashgrain.learn.losses.dpn import DpnLoss
@@ -18,15 +21,22 @@ from hashgrain.learn.losses.dpsh import DpshLoss
 from hashgrain.learn.losses.dsdh import DsdhLoss
 from hashgrain.learn.losses.dsh import DshLoss
 from hashgrain.learn.losses.dtsh import DtshLoss
+from hashgrain.learn.losses.feature_distances import FeatureDistancesLoss
 from hashgrain.learn.losses.greedy_hash import GreedyHashLoss
 from hashgrain.learn.losses.greedy_hash_unsupervised import GreedyHashUnsupervisedLoss
 from hashgrain.learn.losses.hashnet import HashNetLoss
+from hashgrain.learn.losses.hyp2 import Hyp2Loss
 from hashgrain.learn.losses.idhn import IdhnLoss
 from hashgrain.learn.losses.instance import InstanceContrast as InstanceContrast
+from hashgrain.learn.losses.logit_adjusted import LogitAdjustedLoss
 from hashgrain.learn.losses.loss import Loss as Loss
+from hashgrain.learn.losses.mds import MdsLoss
+from hashgrain.learn.losses.mihash import MiHashLoss
 from hashgrain.learn.losses.n_pair import NPairLoss
 from hashgrain.learn.losses.neighbour_contrast import NeighbourContrastLoss
 from hashgrain.learn.losses.ortho_hash import OrthoHashLoss
+from hashgrain.learn.losses.sdc import SdcLoss
+from hashgrain.learn.losses.shdh import ShdhLoss
 from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss
 from hashgrain.learn.losses.triplet import TripletLoss
 
@@ -49,6 +59,14 @@ SUPERVISED: Mapping[str, type[Loss]] = {
     "dpn": DpnLoss,
     "ortho_hash": OrthoHashLoss,
     "dsdh": DsdhLoss,
+    "mihash": MiHashLoss,
+    "adsh": AdshLoss,
+    "dfh": DfhLoss,
+    "hyp2": Hyp2Loss,
+    "mds": MdsLoss,
+    "crh": CrhLoss,
+    "shdh": ShdhLoss,
+    "logit_adjusted": LogitAdjustedLoss,
 }
 UNSUPERVISED: Mapping[str, type[Loss]] = {
     "bi_half": BiHalfLoss,
@@ -56,7 +74,17 @@ UNSUPERVISED: Mapping[str, type[Loss]] = {
     "greedy_hash_unsupervised": GreedyHashUnsupervisedLoss,
     "coding_rate": CodingRateLoss,
     "neighbour_contrast": NeighbourContrastLoss,
+    "feature_distances": FeatureDistancesLoss,
+    "sdc": SdcLoss,
 }
 LOSSES: Mapping[str, type[Loss]] = {**SUPERVISED, **UNSUPERVISED}
 # Losses that are made of codes of the classes, and what they call them.
-CENTRED: Mapping[str, str] = {"csq": "centres", "dpn": "centres", "ortho_hash": "centres", "code_regression": "codes"}
+CENTRED: Mapping[str, str] = {
+    "csq": "centres",
+    "dpn": "centres",
+    "ortho_hash": "centres",
+    "mds": "centres",
+    "logit_adjusted": "centres",
+    "code_regression": "codes",
+}
+HIERARCHICAL = frozenset(("shdh",))  # one loss of all labelled grains together, instead of one for each

@@ -15,10 +15,10 @@ class DpshLoss(Loss):
     The paper tunes the weight of quantisation for each data set; 0.1 on means is the toolboxes' choice.
     """
 
-    def __init__(self, bits: int, classes: int, *, quantisation: float = 0.1) -> None:
+    def __init__(self, bits: int, classes: int, *, odds: float | None = None, quantisation: float = 0.1) -> None:
         super().__init__(bits, classes)
-        self.quantisation = quantisation
+        self.odds, self.quantisation = odds, quantisation
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        likelihood = mean_over(disagreement(inner_products(outputs), same(truth)), pairs(outputs))
+        likelihood = mean_over(disagreement(inner_products(outputs, self.odds), same(truth)), pairs(outputs))
         return likelihood + self.quantisation * (outputs - signs(outputs)).square().mean()

@@ -10,6 +10,7 @@ from hashgrain.learn.losses.relaxed import disagreement, inner_products, mean_ov
 
 PICTURES = 5_000  # of the training set over which the paper sums: its weights are those of sums over so many
 SWEEPS = 10  # of the bits
+BITS = 16  # for which the weight of quantisation is meant, where it is not to grow with them
 
 
 class DsdhLoss(Loss):
@@ -21,7 +22,9 @@ class DsdhLoss(Loss):
     theta = <u_i, u_j> / 2. B is found by cyclic coordinate descent; at the minimum the gradient of all of it to u, the
     classification included, is that of quantisation * |B - u|^2, which published code leaves out. W is the ridge
     regression of labels on the bits of about the last 5,000 pictures; nothing of it is left to an optimiser.
-    Pictures without labels have no say in W and just their own signs for B.
+    Pictures without labels have no say in W and just their own signs for B. With `odds`, theta is odds / bits times the
+    product and quantisation is multiplied by 16 / bits: as published both grow with the bits, and what is asked of long
+    codes most is to be bits.
     """
 
     products: Tensor  # (bits, bits) B^T B of the pictures seen
@@ -35,15 +38,19 @@ class DsdhLoss(Loss):
         classification: float = 1.0,
         quantisation: float = 55.0,
         ridge: float = 0.1,
+        odds: float | None = None,
     ) -> None:
         super().__init__(bits, classes)
         self.classification, self.quantisation, self.ridge = classification, quantisation, ridge
+        self.odds = odds
+        if odds is not None:
+            self.quantisation *= BITS / bits
         self.register_buffer("products", torch.zeros(bits, bits))
         self.register_buffer("answers", torch.zeros(bits, classes))
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         alike = same(truth).to(outputs.dtype)
-        likelihood = mean_over(disagreement(inner_products(outputs), alike), pairs(outputs))
+        likelihood = mean_over(disagreement(inner_products(outputs, self.odds), alike), pairs(outputs))
         known = truth.any(dim=1).to(outputs.dtype)
         labels, weights = truth.to(outputs.dtype), self.classifier().to(outputs.dtype)
         codes = self.discrete_codes(outputs.detach(), labels, known, weights)

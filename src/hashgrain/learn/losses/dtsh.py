@@ -17,14 +17,22 @@ class DtshLoss(Loss):
     mean of each anchor's mean, and takes a picture for its own positive.
     """
 
-    def __init__(self, bits: int, classes: int, *, margin: float | None = None, quantisation: float = 1.0) -> None:
+    def __init__(
+        self,
+        bits: int,
+        classes: int,
+        *,
+        margin: float | None = None,
+        quantisation: float = 1.0,
+        odds: float | None = None,
+    ) -> None:
         super().__init__(bits, classes)
-        self.margin = bits / 2 if margin is None else margin
-        self.quantisation = quantisation
+        self.margin = margin if margin is not None else bits / 2 if odds is None else odds
+        self.quantisation, self.odds = quantisation, odds
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         anchor, positive, negative = triplets(same(truth))
-        log_odds = inner_products(outputs)
+        log_odds = inner_products(outputs, self.odds)
         lead = log_odds[anchor, positive] - log_odds[anchor, negative] - self.margin
         likelihood = F.softplus(-lead).sum() / max(len(lead), 1)
         return likelihood + self.quantisation * (outputs - signs(outputs)).square().mean()

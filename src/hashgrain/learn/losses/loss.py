@@ -25,3 +25,9 @@ class Loss(nn.Module, ABC):
 
     def advance(self, share: float) -> None:
         """Called with the share of training that is done, 0 to 1, before each step. Continuation methods use it."""
+
+    def meet(self, truth: Tensor) -> None:
+        """Called once before training with the labels of all training pictures, (pictures, classes)."""
+
+    def show(self, rows: Tensor) -> None:
+        """Called before each batch with the numbers of the training pictures whose outputs come next."""

@@ -38,6 +38,11 @@ class OrthoHashLoss(Loss):
         self.register_buffer("centres", centres_for(centres, classes, bits, seed))
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        directions = F.normalize(outputs, dim=1, eps=SHORTEST)
-        cosines = directions @ F.normalize(self.centres, dim=1).to(outputs.dtype).T
+        cosines = cosines_to(self.centres, outputs)
         return label_cross_entropy(self.scale * (cosines - self.margin * truth), truth, self.label_smoothing)
+
+
+def cosines_to(centres: Tensor, outputs: Tensor) -> Tensor:
+    """(n, classes) of the outputs to the centers."""
+    directions = F.normalize(outputs, dim=1, eps=SHORTEST)
+    return directions @ F.normalize(centres, dim=1).to(outputs.dtype).T

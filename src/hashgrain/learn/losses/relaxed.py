@@ -48,9 +48,10 @@ def mean_over(values: Tensor, counted: Tensor) -> Tensor:
     return (values * counted).sum() / counted.sum().clamp(min=1)
 
 
-def inner_products(outputs: Tensor) -> Tensor:
-    """(n, n) half the inner products: the log-odds that two pictures are alike, in pairwise likelihoods."""
-    return outputs @ outputs.T / 2
+def inner_products(outputs: Tensor, odds: float | None = None) -> Tensor:
+    """(n, n) the log-odds that two pictures are alike, in pairwise likelihoods: half the inner products as published,
+    or `odds` / bits of them, whose range does not grow with the bits."""
+    return outputs @ outputs.T * (0.5 if odds is None else odds / outputs.shape[1])
 
 
 def disagreement(log_odds: Tensor, alike: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """What unpickling would have called, and did not here."""
 
     function: str
@@ -42,9 +42,9 @@ def tensors_of(content: bytes) -> list[Record]:
     """The tensors of a state dict, in its order."""
     file = io.BytesIO(content)
     for _ in range(3):
-        _read_pickle(file)
-    state = _read_pickle(file)
-    keys = _read_pickle(file)
+        read_pickle(file)
+    state = read_pickle(file)
+    keys = read_pickle(file)
     starts, at = {}, file.tell()
     if not isinstance(keys, list) or not isinstance(state, list):
         raise TrainingError("this is no file of weights in PyTorch's old format")
@@ -65,7 +65,7 @@ def tensors_of(content: bytes) -> list[Record]:
     ]
 
 
-def _read_pickle(file: io.BytesIO) -> Any:
+def read_pickle(file: io.BytesIO) -> Any:
     """What the next pickle holds, with calls left as they are; a dict is a list of pairs."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
@@ -102,7 +102,7 @@ def _read_pickle(file: io.BytesIO) -> Any:
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
             ordered = isinstance(function, str) and function.endswith("OrderedDict")
-            stack.append([] if ordered else _Call(function, arguments))
+            stack.append([] if ordered else Call(function, arguments))
         elif name == "BINPERSID":
             pass  # (storage, type, key, place, size, ...), as it is
         elif name == "NONE":

@@ -4,6 +4,7 @@ from hashgrain.learn.shrink.agreement import Agreement as Agreement
 from hashgrain.learn.shrink.agreement import agreement as agreement
 from hashgrain.learn.shrink.ensemble import average as average
 from hashgrain.learn.shrink.ensemble import majority as majority
+from hashgrain.learn.shrink.ensemble import side_by_side as side_by_side
 from hashgrain.learn.shrink.half import halve as halve
 from hashgrain.learn.shrink.int8 import quantise as quantise
 from hashgrain.learn.shrink.prune import Importance as Importance

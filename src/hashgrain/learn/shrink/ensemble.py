@@ -1,22 +1,23 @@
-"""Several models as one: their outputs averaged in one graph, or their codes put to the vote.
+"""Several models as one: their outputs averaged or side by side in one graph, or their codes put to the vote.
 
-Either makes sense only where bit j means the same in every model. Checkpoints of one run do, and what was shrunk or
-trained on from one of them, and runs that aim at the same centres as long as no head was tuned afterwards. Runs with
-other seeds have other centres, and heads learned by contrast have bits in an order of their own: their votes are noise.
-`agreement` tells: models whose bits mean the same agree in far more than half of them.
+Average and vote make sense only where bit j means the same in every model. Checkpoints of one run do, and what was
+shrunk or trained on from one of them, and runs that aim at the same centres as long as no head was tuned afterwards.
+Runs with other seeds have other centres, and heads learned by contrast have bits in an order of their own: their votes
+are noise. `agreement` tells: models whose bits mean the same agree in far more than half of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper
 
-from hashgrain.codes import Codes
+from hashgrain.codes import Codes, Grains
 from hashgrain.encoder import Bundle
 from hashgrain.encoder.seen import KEY
 from hashgrain.errors import TrainingError
@@ -29,6 +30,37 @@ def average(bundles: Sequence[Bundle]) -> Bundle:
     say. It costs what all of them cost. Words and labels are left out: the distances are others, calibrate anew.
     """
     first = _alike(bundles)
+    onnx = _joined(bundles, "Mean", first.grains.bits)
+    training = {"average of": [_named(bundle) for bundle in bundles]}
+    return Bundle(f"average of {len(bundles)}", onnx, first.grains, first.size, training=training)
+
+
+def side_by_side(bundles: Sequence[Bundle], names: Sequence[str]) -> Bundle:
+    """One bundle that runs every model and gives their codes one after another: a grain each, of these names.
+
+    Bits need not mean the same in two models. A grain is a prefix all the same, of all codes up to its own; whoever
+    asks for `separate` compares its own alone. Words and labels are left out.
+    """
+    if len(bundles) < 2 or len(names) != len(bundles):
+        raise TrainingError(
+            f"codes side by side are of two models or more, with a name each: {len(names)} for {len(bundles)}"
+        )
+    first = bundles[0]
+    for other in bundles[1:]:
+        if other.size != first.size:
+            raise TrainingError(
+                f"{first.name} takes pictures of {first.size} and {other.name} of {other.size}: both must take the same"
+            )
+    ends = accumulate(bundle.grains.bits for bundle in bundles)
+    if len(set(names)) < len(names):
+        raise TrainingError(f"two of the grains {', '.join(names)} have the same name; name each once")
+    grains = Grains(dict(zip(names, ends, strict=True)))
+    training = {"side by side": [_named(bundle) for bundle in bundles]}
+    return Bundle(" and ".join(names), _joined(bundles, "Concat", grains.bits), grains, first.size, training=training)
+
+
+def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits: int) -> bytes:
+    """One graph with the outputs of all, averaged or one after another, and all features side by side."""
     models = [onnx.load_from_string(bundle.onnx) for bundle in bundles]
     opsets = _opsets(models)
     nodes, initialisers = [], []
@@ -43,29 +75,26 @@ def average(bundles: Sequence[Bundle]) -> Bundle:
         nodes += prefixed.graph.node
         initialisers += prefixed.graph.initializer
     outputs, features = ([f"model{i}.{name}" for i in range(len(models))] for name in ("outputs", "features"))
+    along: dict[str, Any] = {"axis": 1} if operator == "Concat" else {}
     nodes += [
-        helper.make_node("Mean", outputs, ["outputs"], "average"),
+        helper.make_node(operator, outputs, ["outputs"], "together", **along),
         helper.make_node("Concat", features, ["features"], "features", axis=1),
     ]
     width = sum(_width(model, "features") for model in models)
     gives = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
-        for name, size in (("outputs", first.grains.bits), ("features", width))
+        for name, size in (("outputs", bits), ("features", width))
     ]
-    graph = helper.make_graph(nodes, "average", list(models[0].graph.input), gives, initialisers)
+    graph = helper.make_graph(nodes, "together", list(models[0].graph.input), gives, initialisers)
     whole = helper.make_model(graph, opset_imports=opsets, ir_version=max(model.ir_version for model in models))
-    return Bundle(
-        name=f"average of {len(bundles)}",
-        onnx=bytes(whole.SerializeToString()),
-        grains=first.grains,
-        size=first.size,
-        training={"average of": [_named(bundle) for bundle in bundles]},
-    )
+    return bytes(whole.SerializeToString())
 
 
 def _named(bundle: Bundle) -> dict[str, Any]:
     """What it is, and what it learnt from."""
-    kept = {key: bundle.training[key] for key in (KEY, "backbone", "average of") if key in bundle.training}
+    kept = {
+        key: bundle.training[key] for key in (KEY, "backbone", "average of", "side by side") if key in bundle.training
+    }
     return {"name": bundle.name, "digest": bundle.code_digest, **kept}
 
 

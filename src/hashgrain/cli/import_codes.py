@@ -1,0 +1,77 @@
+"""`hashgrain import`: bring the codes of another program into a library."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line
+from hashgrain.cli.values import grains_of, key_value
+
+
+def import_codes(
+    library: LibraryPath,
+    codes: Annotated[Path, typer.Argument(metavar="CODES", help="A .npy, .hgc or .parquet file of codes.")],
+    paths: Annotated[
+        Path | None, typer.Option("--paths", help="A file with a path a line, in the order of the codes.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model that made the codes: with it pictures can ask, too.")
+    ] = None,
+    made_by: Annotated[
+        str | None, typer.Option("--made-by", help="A name for what made them, where that is no model of ours.")
+    ] = None,
+    grains: Annotated[
+        str | None, typer.Option("--grains", help="Prefixes to search by: kind:16,look:64. (default: look, all bits)")
+    ] = None,
+    bit_order: Annotated[
+        Literal["little", "big"] | None,
+        typer.Option("--bit-order", help="Of packed bits: which one of a byte comes first. (default: little)"),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Give items that are there already their new code.")
+    ] = False,
+    no_files: Annotated[bool, typer.Option("--no-files", help="Do not look at the files that paths name.")] = False,
+    meta: Annotated[
+        list[str] | None, typer.Option("--meta", help="key=value to keep with each item. Repeatable.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Bring codes that another program made into LIBRARY, which is made if it is not there.
+
+    All codes get in, or none. In a .npy, uint8 is packed bits, eight a byte; anything else is one value a bit:
+    booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one. A path may be any text that names an
+    item. Of a file that is there, size, content and what its picture says of itself are kept, too.
+
+    A library made without --model is asked with its items (--like) and with codes (--codes). Codes of two models do not
+    mix: those of a file that names another are refused.
+
+    Example: hashgrain import photos.hg codes.npy --paths paths.txt
+    """
+    from hashgrain.library.importing import Import, import_file
+
+    if model is not None and made_by is not None:
+        raise typer.BadParameter("--model and --made-by both say what made the codes; give one", param_hint="--made-by")
+    order = Import(
+        codes,
+        paths,
+        model,
+        made_by,
+        None if grains is None else grains_of(grains),
+        bit_order,
+        replace,
+        not no_files,
+        dict(key_value(pair, "--meta") for pair in meta or []),
+    )
+    report, total = import_file(library, order)
+    if as_json:
+        print_json({**dataclasses.asdict(report), "library": str(library), "items": total})
+    elif not quiet:
+        changed = f", {report.replaced} replaced" if report.replaced else ""
+        print_line(f"{report.added} codes added{changed}, {report.files} of files that are there.")
+        print_line(f"{library} holds {total} items.")
+    return 0

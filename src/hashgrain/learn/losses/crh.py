@@ -1,0 +1,108 @@
+"""Center-reassigned hashing: classes move to the words of a codebook that their pictures' bits are nearest to."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.centres import class_centres
+from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.losses.ortho_hash import cosines_to
+from hashgrain.learn.losses.quantisation import quantisation as to_bits
+from hashgrain.learn.losses.relaxed import signs
+
+MOST_WORDS = 2.0  # of the codebook, a class
+
+
+class CrhLoss(Loss):
+    """Codebook-centric deep hashing (CRH: Yin et al., AAAI 2026).
+
+    Cross-entropy over scale * (cos(u, center_c) - margin * [c is a label]), the labels of a picture sharing 1,
+    + quantisation * mean (|tanh u| - 1)^2.
+    The code falls into `heads` parts of equal width, each with a codebook of 2 * classes words. A center is one word
+    from each. `stages` times in training, part by part and in random order, each class takes the free word with the
+    least mean |sign(u) - word|^2 over the pictures it was seen with since, each picture counting 1 / its labels. So
+    classes whose pictures are alike come to lie close. Parts are as narrow as they can be with words for all: 2^width
+    words or more. A class that was not seen keeps its word.
+    """
+
+    codebook: Tensor  # (heads, words, width)
+    chosen: Tensor  # (heads, classes)
+    sums: Tensor  # (classes, bits) of the signs seen
+    done: Tensor  # stages
+
+    def __init__(
+        self,
+        bits: int,
+        classes: int,
+        *,
+        heads: int = 0,
+        scale: float = 8.0,
+        margin: float = 0.2,
+        quantisation: float = 0.1,
+        stages: int = 20,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(bits, classes)
+        self.scale, self.margin, self.quantisation, self.stages, self.seed = scale, margin, quantisation, stages, seed
+        width = head_width(bits, classes, heads)
+        words = min(round(MOST_WORDS * classes), 2**width)
+        books = [class_centres(words, width, seed + head).tensor() for head in range(bits // width)]
+        self.register_buffer("codebook", torch.stack(books))
+        self.register_buffer("chosen", torch.arange(classes).repeat(bits // width, 1))
+        self.register_buffer("sums", torch.zeros(classes, bits))
+        self.register_buffer("done", torch.zeros((), dtype=torch.long))
+
+    @property
+    def centres(self) -> Tensor:
+        """(classes, bits) as they are now."""
+        heads = torch.arange(len(self.codebook), device=self.chosen.device)[:, None]
+        return self.codebook[heads, self.chosen].transpose(0, 1).flatten(1)
+
+    def advance(self, share: float) -> None:
+        due = math.floor(share * self.stages)
+        if due > int(self.done):
+            self.reassign()
+            self.done.fill_(due)
+
+    @torch.no_grad()
+    def reassign(self) -> None:
+        """Of codes and words of -1 and +1 the least squared distance is the greatest product."""
+        seen = self.sums.abs().sum(dim=1) > 0
+        dice = np.random.default_rng((self.seed, int(self.done)))
+        parts = self.sums.reshape(self.classes, len(self.codebook), -1)
+        for head, words in enumerate(self.codebook):
+            wishes = (parts[:, head] @ words.T).cpu()
+            free = torch.ones(len(words), dtype=torch.bool)
+            free[self.chosen[head][~seen].cpu()] = False
+            for own in dice.permutation(seen.nonzero().flatten().tolist()):
+                best = int(torch.where(free, wishes[own], torch.tensor(-torch.inf)).argmax())
+                self.chosen[head, own] = best
+                free[best] = False
+        self.sums.zero_()
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        if self.training:
+            shares = truth / truth.sum(dim=1, keepdim=True).clamp(min=1)
+            self.sums.add_((shares.to(outputs.dtype).T @ signs(outputs)).to(self.sums.dtype))
+        cosines = cosines_to(self.centres, outputs)
+        classified = label_cross_entropy(self.scale * (cosines - self.margin * truth), truth)
+        return classified + self.quantisation * to_bits(torch.tanh(outputs))
+
+
+def head_width(bits: int, classes: int, heads: int) -> int:
+    """The width of each part of the code: what `heads` says, or the least divisor of the bits with words enough."""
+    fit = [width for width in range(1, bits + 1) if bits % width == 0 and 2**width >= MOST_WORDS * classes]
+    if heads:
+        fit = [width for width in range(1, bits + 1) if width * heads == bits and 2**width >= classes]
+    if not fit and not heads and 2**bits >= classes:
+        return bits
+    if not fit:
+        more = f" in {heads} heads, which divide the bits and have 2^(bits / heads) words" if heads else ""
+        raise TrainingError(f"{classes} classes cannot be told apart by each part of {bits} bits{more}")
+    return fit[0]

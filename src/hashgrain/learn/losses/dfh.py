@@ -1,0 +1,63 @@
+"""Deep Fisher hashing: pairs a margin apart, and bits that lie close to binary centers of their classes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.losses.relaxed import inner_products, mean_over, pairs, same, signs
+
+
+class DfhLoss(Loss):
+    """Push for quantization: deep Fisher hashing (DFH: Li et al., BMVC 2019), batch by batch.
+
+    mean over pairs of log(1 + exp(margin - t)) for alike ones, log(1 + exp(margin + t)) for others, t = <u_i, u_j> / 2,
+    + quantisation * mean of (b - u)^2.
+    b = sign(center_pull * sum of the centers of the labels + u): the bits of a picture, drawn to its classes.
+    Each center is a word c in {-1, +1}, found bit by bit: what is best of |b - sum of c|^2 over the pictures, and
+    separation * sum over other classes of <c, c'>, given the other centers. A class that the batch lacks keeps its
+    center. b and c are targets: the gradient to u is of the pairs and of (b - u)^2. The weights are those of the
+    authors' code.
+    """
+
+    centres: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        classes: int,
+        *,
+        margin: float = 3.0,
+        center_pull: float = 0.1,
+        separation: float = 1.0,
+        quantisation: float = 0.5,
+        odds: float | None = None,
+    ) -> None:
+        super().__init__(bits, classes)
+        self.margin, self.center_pull, self.separation = margin, center_pull, separation
+        self.quantisation, self.odds = quantisation, odds
+        self.register_buffer("centres", torch.zeros(classes, bits))  # no class pulls before it was seen
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        alike, log_odds = same(truth), inner_products(outputs, self.odds)
+        likelihood = F.softplus(self.margin + torch.where(alike, -log_odds, log_odds))
+        codes = signs(self.center_pull * truth.to(outputs.dtype) @ self.centres.to(outputs.dtype) + outputs)
+        if self.training:
+            self.centres.copy_(moved_centres(self.centres.to(outputs.dtype), codes, truth, self.separation))
+        return mean_over(likelihood, pairs(outputs)) + self.quantisation * (codes - outputs).square().mean()
+
+
+@torch.no_grad()
+def moved_centres(centres: Tensor, codes: Tensor, truth: Tensor, separation: float) -> Tensor:
+    """One class after the other: sign(sum of its pictures' bits - what their other labels explain - separation * the
+    sum of the other centers)."""
+    moved, labels = centres.clone(), truth.to(centres.dtype)
+    together = labels.T @ labels
+    asked = labels.T @ codes
+    for own in labels.any(dim=0).nonzero().flatten().tolist():
+        weights = together[own] + separation
+        weights[own] = 0
+        moved[own] = signs(asked[own] - weights @ moved)
+    return moved

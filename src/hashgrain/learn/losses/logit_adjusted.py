@@ -1,0 +1,47 @@
+"""Classes of unequal size: rare ones get a head start."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hashgrain.learn.centres import centres_for
+from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.losses.ortho_hash import cosines_to
+
+
+class LogitAdjustedLoss(Loss):
+    """Cosines to fixed centers, adjusted to how frequent the classes are (Menon et al., ICLR 2021, on OrthoHash's).
+
+    Cross-entropy over scale * cos(u, center_c) + strength * log(share of class c), the labels of a picture sharing 1.
+    The shares are those of the training pictures' labels. A frequent class has the higher score before its picture is
+    looked at, so what is learnt from the picture need not say how frequent it is; codes are made without that part.
+    Where all classes are as frequent it is OrthoHash without its margin. A class without a picture counts as one.
+    """
+
+    centres: Tensor
+    log_shares: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        classes: int,
+        *,
+        centres: Tensor | None = None,
+        scale: float = 8.0,
+        strength: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(bits, classes)
+        self.scale, self.strength = scale, strength
+        self.register_buffer("centres", centres_for(centres, classes, bits, seed))
+        self.register_buffer("log_shares", torch.zeros(classes))
+
+    def meet(self, truth: Tensor) -> None:
+        counts = truth.sum(dim=0).clamp(min=1)
+        self.log_shares.copy_((counts / counts.sum()).log())
+
+    def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        scores = self.scale * cosines_to(self.centres, outputs) + self.strength * self.log_shares.to(outputs.dtype)
+        return label_cross_entropy(scores, truth)

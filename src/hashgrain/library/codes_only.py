@@ -1,0 +1,112 @@
+"""A library without a model: codes that another program made. It is asked with its items and with codes.
+
+What such a library knows of its codes stands in `model/codes.json`, where a copy of the model stands otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from hashgrain import files, inside
+from hashgrain.codefiles import BitOrder
+from hashgrain.codes import Grains
+from hashgrain.encoder import Bundle, description
+from hashgrain.encoder.bundle import FOLDER
+from hashgrain.errors import BundleError, CodesError, LibraryError
+
+FILE = "codes.json"
+FORMAT = 1
+BIT_ORDER = "bit_order"
+MAX_BYTES = 1 << 16
+UNNAMED = "codes of another program"
+
+
+def codes_only(
+    grains: Grains, *, made_by: str | None = None, digest: str | None = None, bit_order: BitOrder = "little"
+) -> Bundle:
+    """What stands for the model where there is none.
+
+    Codes compare where their digests are equal: `digest` is that of a model which is known and not here; codes
+    `made_by` one program under one name share theirs; nobody knows what else was made like codes without a name.
+    `bit_order` is that of the packed bits in the program's files, which queries come in, too.
+    """
+    if made_by is not None and not 1 <= len(made_by) <= description.MAX_NAME:
+        raise LibraryError(
+            f"what made the codes is named in 1 to {description.MAX_NAME} characters, not {len(made_by)}"
+        )
+    name = made_by or (UNNAMED if digest is None else f"model {digest[:8]}…, which is not here")
+    if digest is None:
+        told = ["codes of another program", made_by or secrets.token_hex(16), dict(grains)]
+        digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return _bundle(name, grains, digest, bit_order)
+
+
+def bit_order_of(bundle: Bundle) -> BitOrder:
+    return "big" if bundle.others.get(BIT_ORDER) == "big" else "little"
+
+
+def has_model(bundle: Bundle) -> bool:
+    return bool(bundle.onnx)
+
+
+def need_model(bundle: Bundle, library: Path) -> None:
+    """Refuse what takes a model, where there is none."""
+    if not has_model(bundle):
+        raise LibraryError(
+            f"{library} has no model, only {bundle.name}: a picture cannot be encoded here. Ask with an item or with"
+            f" codes; or encode its pictures with a model: hashgrain rebuild {library} --model BUNDLE"
+        )
+
+
+def write(bundle: Bundle, library: Path) -> None:
+    """Put into the library what it keeps of its model, or of its codes."""
+    if has_model(bundle):
+        bundle.write_inside(library)
+        return
+    told = {
+        "format": FORMAT,
+        "name": bundle.name,
+        "grains": dict(bundle.grains),
+        "code_digest": bundle.code_digest,
+        BIT_ORDER: bit_order_of(bundle),
+    }
+    inside.make_folder(library, FOLDER)
+    inside.write(library, FOLDER, FILE, data=(json.dumps(told, indent=1) + "\n").encode())
+    inside.sync_names(library, FOLDER)
+    inside.sync_names(library)
+
+
+def read(library: Path) -> Bundle | None:
+    """What stands for the model, where the library says so."""
+    path = library / FOLDER / FILE
+    try:
+        told = description.parse(inside.read(library, FOLDER, FILE, cap=MAX_BYTES), path)
+    except FileNotFoundError:
+        return None
+    except (inside.LinkError, files.NotRegularError, files.TooLargeError, OSError) as error:
+        raise BundleError(f"cannot read {path} ({error.strerror or error})") from None
+    return _checked(told, path)
+
+
+def _checked(told: dict[str, Any], path: Path) -> Bundle:
+    version, name, digest, grains = (told.get(key) for key in ("format", "name", "code_digest", "grains"))
+    if not isinstance(version, int) or version > FORMAT:
+        raise BundleError(f"{path} has format {version!r:.40}, this HashGrain reads up to {FORMAT}: upgrade hashgrain")
+    named = isinstance(name, str) and 1 <= len(name) <= description.MAX_NAME
+    if not named or not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise BundleError(f"{path} does not say what made the codes")
+    try:
+        return _bundle(str(name), Grains(grains), digest, "big" if told.get(BIT_ORDER) == "big" else "little")
+    except (CodesError, TypeError, ValueError) as error:
+        raise BundleError(f"{path} names no grains ({str(error)[:100]})") from None
+
+
+def _bundle(name: str, grains: Grains, digest: str, bit_order: BitOrder) -> Bundle:
+    bundle = Bundle(name, b"", grains, (0, 0), others={BIT_ORDER: bit_order})
+    bundle.__dict__["code_digest"] = digest  # there is no graph that it could be of
+    return bundle

@@ -1,0 +1,288 @@
+"""Codes that another program made become items of a library: all of them in one commit, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codefiles import BitOrder, CodeFile, codes_of, load_codes, looks_unpacked
+from hashgrain.codes import Codes, Grains
+from hashgrain.encoder import Bundle
+from hashgrain.encoder.bundle import shipped_with
+from hashgrain.errors import CodesError, ImageError, LibraryError
+from hashgrain.files import read_regular, sync_folder
+from hashgrain.images import Facts, facts_of
+from hashgrain.images.formats import MAX_BYTES
+from hashgrain.library.codes_only import bit_order_of, codes_only, has_model
+from hashgrain.library.noting import check_meta, merged, sound_details
+from hashgrain.store import CATALOGUE, Item, New, Replaced, Store
+from hashgrain.store.items import encode_path
+
+if TYPE_CHECKING:
+    from hashgrain.library.library import Library
+
+UNKNOWN = Facts(0, 0, "", None)  # of an item without a file, or whose file is no picture
+FEW = 100  # paths that are looked for one by one
+MAX_LIST_BYTES = 1 << 30
+UNPACKED = "uint8 is packed bits, eight a byte, but every byte is 0 or 1; save one value a bit as bool"
+Change = New | Replaced
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of the codes."""
+
+    added: int
+    replaced: int
+    files: int  # items whose path is a file that is there: they have its size, and its picture's facts
+
+    @property
+    def codes(self) -> int:
+        return self.added + self.replaced
+
+
+@dataclass(frozen=True)
+class Import:
+    """A file of codes, and all that is said of them. `paths` is a file with a line a code, where the codes' file has
+    none; `model` the bundle that made them, or else `made_by` the name of what did."""
+
+    codes: Path
+    paths: Path | None = None
+    model: str | Path | None = None
+    made_by: str | None = None
+    grains: Grains | None = None
+    bit_order: BitOrder | None = None  # that of the codes before, or little
+    replace: bool = False
+    look: bool = True
+    meta: Mapping[str, Any] | None = None
+
+
+def import_file(library: Path, order: Import) -> tuple[ImportReport, int]:
+    """Add a file of codes to a library, or make one of it. What is wrong is told before anything is written, and a new
+    library gets its name when all of it is there. Returns the report, and how many items there are now."""
+    from hashgrain.library.library import Library, bundle_of
+
+    target = Path(os.path.abspath(library.expanduser()))
+    model = None if order.model is None else bundle_of(order.model)
+    how: dict[str, Any] = {"replace": order.replace, "look": order.look, "meta": order.meta}
+    if (target / CATALOGUE).exists():
+        with Library.open(target, "w") as opened:
+            own = _same_grains(order, opened.grains, f"{target} has")
+            file = read_codes(order.codes, own, order.bit_order or bit_order_of(opened.bundle))
+            _refuse_other(order, model, file, opened)
+            return opened.import_codes(file.codes, _paths(order, file), **how), len(opened)
+    grains = order.grains if model is None else _same_grains(order, model.grains, f"model {model.name!r} has")
+    file = read_codes(order.codes, grains, order.bit_order or "little")
+    paths = _paths(order, file)
+    _checked_paths(paths, len(file.codes), order.look)
+    check_meta(order.meta)
+    aside = _place_beside(target)
+    try:
+        with Library.create(aside, _bundle(order, model, file)) as fresh:
+            report = fresh.import_codes(file.codes, paths, **how)
+        os.rename(aside, target)
+        sync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return report, report.codes
+
+
+def import_codes(
+    store: Store,
+    codes: Codes,
+    paths: Sequence[str],
+    *,
+    replace: bool = False,
+    look: bool = True,
+    meta: Mapping[str, Any] | None = None,
+) -> ImportReport:
+    """Add the codes under their paths in one commit. An item that is there gets its new code with `replace` only."""
+    if codes.grains != store.grains:
+        raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}")
+    named = _checked_paths(paths, len(codes), look)
+    notes = check_meta(meta)
+    known = _known(store, named)
+    if known and not replace:
+        raise LibraryError(
+            f"{min(known)} is in {store.path} already; nothing was imported. To give what is there its new code, say so"
+            " (--replace)"
+        )
+    batch = [
+        _change(known.get(path), path, word, notes, look=look) for path, word in zip(named, codes.words, strict=True)
+    ]
+    store.commit(batch)
+    back = set(named).intersection(store.exclusions())
+    if back:
+        store.include(back)
+    added = sum(isinstance(change, New) for change in batch)
+    return ImportReport(added, len(batch) - added, sum(change.stamp is not None for change in batch))
+
+
+def read_codes(path: Path, grains: Grains | None, bit_order: BitOrder = "little") -> CodeFile:
+    """The codes of a file; a .npy may hold packed bits, or a value a bit."""
+    if path.suffix.lower() != ".npy":
+        return load_codes(path, grains=grains)
+    try:
+        with path.open("rb") as opened:
+            table: NDArray[Any] = np.asarray(np.lib.format.read_array(opened, allow_pickle=False))
+        if looks_unpacked(table):
+            raise CodesError(UNPACKED)
+        return CodeFile(codes_of(table, grains, bit_order=bit_order))
+    except OSError as error:
+        raise CodesError(f"cannot read {path}: {error.strerror or error}") from None
+    except CodesError as error:
+        raise CodesError(f"{path}: {error}") from None
+    except (ValueError, EOFError, MemoryError) as error:
+        raise CodesError(f"{path} is not a .npy file of plain numbers ({error})") from None
+
+
+def read_paths(file: Path) -> list[str]:
+    """A path a line, byte for byte; a line end may be missing at the end."""
+    try:
+        content = read_regular(file, MAX_LIST_BYTES)
+    except OSError as error:
+        raise LibraryError(f"cannot read the paths in {file} ({error.strerror or error})") from None
+    lines = content.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n") if content else []
+    return [os.fsdecode(line) for line in lines]
+
+
+def _paths(order: Import, file: CodeFile) -> Sequence[str]:
+    if order.paths is not None:
+        return read_paths(order.paths)
+    if file.paths is None:
+        raise LibraryError(
+            f"{order.codes} holds codes and no paths: say whose they are, in a file with a path a line, in the order of"
+            " the codes (--paths)"
+        )
+    return file.paths
+
+
+def _same_grains(order: Import, grains: Grains, whose: str) -> Grains:
+    if order.grains is not None and order.grains != grains:
+        raise LibraryError(f"{whose} {grains}, not {order.grains}")
+    return grains
+
+
+def _bundle(order: Import, model: Bundle | None, file: CodeFile) -> Bundle:
+    """What a new library keeps: the model, where it is at hand, or what is known of it."""
+    if model is None and file.digest is not None:
+        model = shipped_with(file.digest)
+    if model is None:
+        own = order.bit_order or "little"
+        return codes_only(file.codes.grains, made_by=order.made_by, digest=file.digest, bit_order=own)
+    if file.digest not in (None, model.code_digest):
+        raise _of_two_models(order.codes, str(file.digest), f"model {model.name!r}", model.code_digest)
+    return model
+
+
+def _refuse_other(order: Import, model: Bundle | None, file: CodeFile, library: Library) -> None:
+    """Codes of two models do not mix. Where a file does not say what made it, the one who imports it has to."""
+    own = library.bundle
+    if file.digest is not None and file.digest != own.code_digest:
+        raise _of_two_models(order.codes, file.digest, str(library.path), own.code_digest)
+    if model is not None and model.code_digest != own.code_digest:
+        raise _of_two_models(f"--model {model.name}", model.code_digest, str(library.path), own.code_digest)
+    if order.made_by is not None and codes_only(own.grains, made_by=order.made_by).code_digest != own.code_digest:
+        raise LibraryError(f"{library.path} has codes of {own.name!r}, not of {order.made_by!r}: they do not mix")
+    if has_model(own) and file.digest is None and model is None:
+        raise LibraryError(
+            f"{order.codes} does not say which model made its codes, and {library.path} has those of {own.name!r}. If"
+            " they are of that model, say so with --model; codes of two models do not mix"
+        )
+
+
+def _of_two_models(codes: object, digest: str, whose: str, own: str) -> LibraryError:
+    return LibraryError(
+        f"{codes} is of the codes {digest[:8]}…, and {whose} of {own[:8]}…: codes of two models do not mix. Import them"
+        " into a library of their own"
+    )
+
+
+def _place_beside(target: Path) -> Path:
+    if target.exists():
+        try:
+            target.rmdir()
+        except OSError:
+            raise LibraryError(f"{target} is there and is no library; give a new name for one") from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.name}.importing-{secrets.token_hex(4)}")
+
+
+def _checked_paths(paths: Sequence[str], codes: int, look: bool) -> list[str]:
+    """The paths as they are kept: that of a file in full, as `add` keeps it, and any other text as it is."""
+    if len(paths) != codes:
+        raise LibraryError(f"{codes} codes take as many paths, not {len(paths)}")
+    if not codes:
+        raise LibraryError("there are no codes to import")
+    named: dict[str, int] = {}
+    for line, path in enumerate(paths, 1):
+        if not path:
+            raise LibraryError(f"path {line} of {codes} is empty; each code takes one")
+        encode_path(path)
+        full = os.path.abspath(path) if look and os.path.isfile(path) else path
+        if full in named:
+            raise LibraryError(
+                f"{path} is the path of two codes, {named[full]} and {line}: an item has one. Leave one of them out"
+            )
+        named[full] = line
+    return list(named)
+
+
+def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], *, look: bool) -> Change:
+    content, stamp, facts = _seen(path) if look else (None, None, UNKNOWN)
+    fields: dict[str, Any] = {
+        "path": path,
+        "content": content or _content_without_file(path),
+        "stamp": stamp,
+        "width": facts.width,
+        "height": facts.height,
+        "format": facts.format,
+        "taken": facts.taken,
+        "details": sound_details(facts.details, path) if facts.details else {},
+        "code": code,
+    }
+    if known is None:
+        return New(**fields, meta=meta)
+    merged_meta, reason = merged(known.meta, {}, meta, path)
+    if reason is not None:
+        raise LibraryError(f"{path}: {reason}")
+    return Replaced(id=known.id, **fields, meta=merged_meta)
+
+
+def _known(store: Store, paths: Sequence[str]) -> dict[str, Item]:
+    """The items of these paths that are there; one pass over a library costs less than a look for each."""
+    if len(paths) <= FEW:
+        found = {path: store.known(path) for path in paths}
+        return {path: item for path, item in found.items() if item is not None}
+    wanted = set(paths)
+    with store.snapshot() as snapshot:
+        return {item.path: item for item in snapshot.paths() if item.path in wanted}
+
+
+def _seen(path: str) -> tuple[str | None, tuple[int, int] | None, Facts]:
+    """Content, size and time, and what a picture says of itself, where the path is a file that can be read."""
+    try:
+        status = os.stat(path)
+        data = read_regular(path, MAX_BYTES)
+    except (OSError, ValueError):
+        return None, None, UNKNOWN
+    try:
+        facts = facts_of(data, name=path)
+    except ImageError:
+        facts = UNKNOWN
+    return hashlib.sha256(data).hexdigest(), (status.st_size, status.st_mtime_ns), facts
+
+
+def _content_without_file(path: str) -> str:
+    """Of nobody else: items with equal contents are taken for copies of one another."""
+    return hashlib.sha256(b"no file of a picture\0" + encode_path(path)).hexdigest()
