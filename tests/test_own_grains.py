@@ -19,6 +19,8 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Library  # noqa: E402
 from hashgrain.codes import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
+from hashgrain.learn.data import GrainLabels  # noqa: E402
+from hashgrain.learn.objective import Objective  # noqa: E402
 from hashgrain.learn.own_grains import read_grains, with_grains  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
 
@@ -114,6 +116,18 @@ def test_the_last_grain_of_a_recipe_that_learns_it_without_labels_stays_so() -> 
     assert not with_grains(RECIPES["levels"], read_grains("a:8,b:16")).every_level  # one label for all
     with pytest.raises(TrainingError, match="2 grains or more"):
         with_grains(RECIPES["default"], read_grains("look:128"))
+
+
+def test_a_grain_may_be_called_as_a_part_of_torch_is() -> None:
+    recipe = with_grains(RECIPES["csq"], read_grains("half:8,type:16"))
+    levels = {grain: GrainLabels(("a", "b"), np.zeros((4, 1), np.int32)) for grain in recipe.labelled}
+    objective = Objective(recipe, levels, 4)
+    assert list(objective.losses) == ["half", "type"]
+    total, parts = objective(
+        torch.randn(4, 16), torch.randn(4, 4), {grain: torch.eye(2)[[0, 1, 0, 1]] for grain in levels}
+    )
+    assert torch.isfinite(total)
+    assert set(parts) >= {"half", "type"}
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,11 @@ class Objective(nn.Module):
         self.rows: Tensor | None = None  # of the pictures of this batch
         grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
         self.together = recipe.aim.loss in HIERARCHICAL
-        self.losses = nn.ModuleDict(_losses(recipe, levels, grains))
-        for grain, loss in self.losses.items():
-            if isinstance(loss, Loss) and type(loss).meet is not Loss.meet:
+        losses = _losses(recipe, levels, grains)
+        # A module may not be called as torch calls its own parts, and a grain may: half, type, float.
+        self.modules_of_grains = nn.ModuleDict({f"at {grain}": loss for grain, loss in losses.items()})
+        for grain, loss in losses.items():
+            if type(loss).meet is not Loss.meet:
                 loss.meet(torch.from_numpy(levels[grain].hot(np.arange(len(levels[grain].ids)))))
         self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss has a say in
         self.look = InstanceContrast(recipe.aim.instance_temperature)
@@ -94,7 +96,7 @@ class Objective(nn.Module):
             if self.rows is not None and len(self.rows) == len(known):
                 for loss in self._each():
                     loss.show(self.rows[known.to(self.rows.device)])
-        losses: dict[str, Loss] = {name: loss for name, loss in self.losses.items() if isinstance(loss, Loss)}
+        losses = self.losses
         if self.together:
             finest = next(iter(losses))
             total = losses[finest](seen[:, : widths[finest]], torch.cat(list(truths.values()), dim=1))
@@ -145,8 +147,14 @@ class Objective(nn.Module):
             asked = soft_targets(asked, self.likeness, aim.soft_targets)
         return label_cross_entropy(self.classifier(features[known]), asked, aim.classifier_smoothing)
 
+    @property
+    def losses(self) -> dict[str, Loss]:
+        """Of each grain that is taught, coarse to fine."""
+        named = self.modules_of_grains.items()
+        return {name.removeprefix("at "): loss for name, loss in named if isinstance(loss, Loss)}
+
     def _each(self) -> list[Loss]:
-        return [loss for loss in self.losses.values() if isinstance(loss, Loss)]
+        return list(self.losses.values())
 
     def _widths(self) -> dict[str, int]:
         return {grain: self.recipe.grains[grain] for grain in self.losses}
