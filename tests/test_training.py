@@ -243,7 +243,7 @@ def test_everything_the_objective_holds_is_trained(split: tuple[Labelled, Labell
     work = training(recipe, split, tmp_path)
     before = {name: weights.clone() for name, weights in work.plain.named_parameters()}
     list(work.steps(1000))
-    assert any(name.startswith("objective.losses.thing") for name in before)
+    assert any(name.startswith("objective.modules_of_grains.at thing") for name in before)
     assert any(name.startswith("objective.classifier") for name in before)
     unmoved = [name for name, weights in work.plain.named_parameters() if torch.equal(weights, before[name])]
     assert unmoved == []
