@@ -80,8 +80,8 @@ class Overlap:
         if self.queries:
             raise EvaluationError(
                 f"{self.told()}: figures on queries that {model!r}, or a model it is made of, learned from do not tell"
-                " how it does on new pictures. Train by the protocol (hashgrain train --protocol NAME, or --manifest FILE) and evaluate by"
-                " the same, measure on other pictures, or measure all the same with --allow-seen"
+                " how it does on new pictures. Train by the protocol (hashgrain train --protocol NAME, or --manifest"
+                " FILE) and evaluate by the same, measure on other pictures, or measure all the same with --allow-seen"
             )
 
 
