@@ -237,7 +237,7 @@ def test_items_that_are_there_take_new_codes_only_when_told_to(tmp_path: Path) -
 def test_many_paths_are_known_as_few_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = made(tmp_path)
     codes, paths = put(tmp_path, ~BITS, [*NAMES[:3], *(f"new {i}" for i in range(37))])
-    monkeypatch.setattr("hashgrain.library.importing.FEW", 5)
+    monkeypatch.setattr("hashgrain.library.adding_codes.FEW", 5)
     with pytest.raises(LibraryError, match=r"0.jpg is in .* already; nothing was imported"):
         import_file(library, Import(codes, paths))
     report, total = import_file(library, Import(codes, paths, replace=True))

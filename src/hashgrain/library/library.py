@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from hashgrain.encoder.text_encoder import TextEncoder
-    from hashgrain.library.importing import ImportReport
+    from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
     from hashgrain.library.wording import Worded
@@ -197,7 +197,7 @@ class Library:
         facts are kept, too. Items that are there get their new codes with `replace`, and are an error without.
         """
         from hashgrain.codefiles import codes_of
-        from hashgrain.library.importing import import_codes
+        from hashgrain.library.adding_codes import import_codes
 
         given = codes if isinstance(codes, Codes) else codes_of(np.asarray(codes), self.grains)
         named = [os.fspath(path) for path in paths]

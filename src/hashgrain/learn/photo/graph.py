@@ -4,63 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from hashgrain.learn.photo.builder import FLOAT, HALF, GraphBuilder
 from hashgrain.learn.photo.layout import WIDTH, layout
-from hashgrain.learn.photo.torch_file import Record, tensors_of
-from hashgrain.models.weights import WeightsFile, computed
+from hashgrain.learn.photo.torch_file import tensors_of
+from hashgrain.models.weights import WeightsFile
 
 OPSET, IR_VERSION = 17, 8
 STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of the first block of each stage
-HALF, FLOAT = "<f2", "<f4"
-TYPES = {HALF: TensorProto.FLOAT16, FLOAT: TensorProto.FLOAT}
-Hole = tuple[str, str, dict[str, Any]]  # kind, dtype, records
-
-
-@dataclass
-class GraphBuilder:
-    """Nodes and numbers in the order they are needed. Numbers are kept in half precision and computed with in full."""
-
-    weights: bytes
-    records: Mapping[str, Record]
-    nodes: list[Any] = field(default_factory=list)
-    numbers: list[Any] = field(default_factory=list)
-    holes: dict[str, Hole] = field(default_factory=dict)
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, values: NDArray[Any], dtype: str = FLOAT) -> str:
-        """Numbers of our own, which stay in our part of the graph."""
-        return self._number(name, values, dtype)
-
-    def indices(self, name: str, values: list[int]) -> str:
-        self.numbers.append(helper.make_tensor(name, TensorProto.INT64, [len(values)], values))
-        return name
-
-    def pretrained(self, name: str, kind: str, dtype: str, **tensors: str) -> str:
-        """Numbers computed from tensors of the pretrained file, which are cut out of our part."""
-        records = {role: self.records[tensor] for role, tensor in tensors.items()}
-        placed = {role: [each.offset, list(each.shape), list(each.strides)] for role, each in records.items()}
-        values = computed(self.weights, kind, placed)
-        self.holes[name] = (kind, dtype, placed)
-        return self._number(name, values, dtype)
-
-    def _number(self, name: str, values: NDArray[Any], dtype: str) -> str:
-        stored = name if dtype == FLOAT else f"{name}.half"
-        raw = np.ascontiguousarray(values).astype(dtype).tobytes()
-        self.numbers.append(helper.make_tensor(stored, TYPES[dtype], values.shape, raw, raw=True))
-        if dtype == HALF:
-            self.node("Cast", [stored], name, to=TensorProto.FLOAT)
-        if name in self.holes and stored != name:
-            self.holes[stored] = self.holes.pop(name)
-        return name
 
 
 def normalized_pixels(b: GraphBuilder) -> str:

@@ -8,13 +8,10 @@ changes are taken without it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from hashgrain.learn.photo.graph import GraphBuilder
+from hashgrain.learn.photo.builder import GraphBuilder
 
 FREQUENCIES = 8  # of brightness in each direction; its mean is left out
 COLOR_FREQUENCIES = 2  # of each of the two differences of color

@@ -1,0 +1,139 @@
+"""Codes that come without pictures become items of a library: all of them in one commit, or none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes
+from hashgrain.errors import ImageError, LibraryError
+from hashgrain.files import read_regular
+from hashgrain.images import Facts, facts_of
+from hashgrain.images.formats import MAX_BYTES
+from hashgrain.library.noting import check_meta, merged, sound_details
+from hashgrain.store import Item, New, Replaced, Store
+from hashgrain.store.items import encode_path
+
+UNKNOWN = Facts(0, 0, "", None)  # of an item without a file, or whose file is no picture
+FEW = 100  # paths that are looked for one by one
+Change = New | Replaced
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of the codes."""
+
+    added: int
+    replaced: int
+    files: int  # items whose path is a file that is there: they have its size, and its picture's facts
+
+    @property
+    def codes(self) -> int:
+        return self.added + self.replaced
+
+
+def import_codes(
+    store: Store,
+    codes: Codes,
+    paths: Sequence[str],
+    *,
+    replace: bool = False,
+    look: bool = True,
+    meta: Mapping[str, Any] | None = None,
+) -> ImportReport:
+    """Add the codes under their paths in one commit. An item that is there gets its new code with `replace` only."""
+    if codes.grains != store.grains:
+        raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}")
+    named = checked_paths(paths, len(codes), look)
+    notes = check_meta(meta)
+    known = _known(store, named)
+    if known and not replace:
+        raise LibraryError(
+            f"{min(known)} is in {store.path} already; nothing was imported. To give what is there its new code, say so"
+            " (--replace)"
+        )
+    batch = [
+        _change(known.get(path), path, word, notes, look=look) for path, word in zip(named, codes.words, strict=True)
+    ]
+    store.commit(batch)
+    back = set(named).intersection(store.exclusions())
+    if back:
+        store.include(back)
+    added = sum(isinstance(change, New) for change in batch)
+    return ImportReport(added, len(batch) - added, sum(change.stamp is not None for change in batch))
+
+
+def checked_paths(paths: Sequence[str], codes: int, look: bool) -> list[str]:
+    """The paths as they are kept: that of a file in full, as `add` keeps it, and any other text as it is."""
+    if len(paths) != codes:
+        raise LibraryError(f"{codes} codes take as many paths, not {len(paths)}")
+    if not codes:
+        raise LibraryError("there are no codes to import")
+    named: dict[str, int] = {}
+    for line, path in enumerate(paths, 1):
+        if not path:
+            raise LibraryError(f"path {line} of {codes} is empty; each code takes one")
+        encode_path(path)
+        full = os.path.abspath(path) if look and os.path.isfile(path) else path
+        if full in named:
+            raise LibraryError(
+                f"{path} is the path of two codes, {named[full]} and {line}: an item has one. Leave one of them out"
+            )
+        named[full] = line
+    return list(named)
+
+
+def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], *, look: bool) -> Change:
+    content, stamp, facts = _seen(path) if look else (None, None, UNKNOWN)
+    fields: dict[str, Any] = {
+        "path": path,
+        "content": content or _content_without_file(path),
+        "stamp": stamp,
+        "width": facts.width,
+        "height": facts.height,
+        "format": facts.format,
+        "taken": facts.taken,
+        "details": sound_details(facts.details, path) if facts.details else {},
+        "code": code,
+    }
+    if known is None:
+        return New(**fields, meta=meta)
+    merged_meta, reason = merged(known.meta, {}, meta, path)
+    if reason is not None:
+        raise LibraryError(f"{path}: {reason}")
+    return Replaced(id=known.id, **fields, meta=merged_meta)
+
+
+def _known(store: Store, paths: Sequence[str]) -> dict[str, Item]:
+    """The items of these paths that are there; one pass over a library costs less than a look for each."""
+    if len(paths) <= FEW:
+        found = {path: store.known(path) for path in paths}
+        return {path: item for path, item in found.items() if item is not None}
+    wanted = set(paths)
+    with store.snapshot() as snapshot:
+        return {item.path: item for item in snapshot.paths() if item.path in wanted}
+
+
+def _seen(path: str) -> tuple[str | None, tuple[int, int] | None, Facts]:
+    """Content, size and time, and what a picture says of itself, where the path is a file that can be read."""
+    try:
+        status = os.stat(path)
+        data = read_regular(path, MAX_BYTES)
+    except (OSError, ValueError):
+        return None, None, UNKNOWN
+    try:
+        facts = facts_of(data, name=path)
+    except ImageError:
+        facts = UNKNOWN
+    return hashlib.sha256(data).hexdigest(), (status.st_size, status.st_mtime_ns), facts
+
+
+def _content_without_file(path: str) -> str:
+    """Of nobody else: items with equal contents are taken for copies of one another."""
+    return hashlib.sha256(b"no file of a picture\0" + encode_path(path)).hexdigest()
