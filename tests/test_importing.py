@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -368,3 +371,35 @@ def test_python_takes_arrays_and_paths_and_brings_back_what_was_removed(tmp_path
             library.import_codes(BITS[:1], ["x"])
         with pytest.raises(QueryError):
             library.search(Codes.from_bits(BITS[:1], Grains(a=64)))
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [("digest", "zz"), ("digest", 5), ("digest", [1]), ("paths", [1, 2]), ("paths", "ab"), ("paths", ["a"])],
+)
+def test_codes_whose_file_says_what_cannot_be_are_refused(tmp_path: Path, part: str, wrong: Any) -> None:
+    file = tmp_path / "c.hgc"
+    save_codes(file, Codes.from_bits(np.eye(2, 64), Grains(look=64)), paths=["a", "b"], digest="0" * 64)
+    content = file.read_bytes()
+    start = content.index(b"{")
+    header, end = json.JSONDecoder().raw_decode(content[start:].decode("latin-1"))
+    payload = content[start + end :]
+    if part == "digest":
+        header["digest"] = wrong
+    else:
+        payload = payload[:16] + json.dumps(wrong).encode()
+        header["sha256"] = hashlib.sha256(payload).hexdigest()
+    described = json.dumps(header).encode()
+    file.write_bytes(content[: start - 4] + struct.pack("<I", len(described)) + described + payload)
+    with pytest.raises(CodesError, match="is damaged"):
+        import_file(tmp_path / "l.hg", Import(file))
+    assert not (tmp_path / "l.hg").exists()
+
+
+def test_an_array_whose_header_is_made_to_be_wrong_is_refused(tmp_path: Path) -> None:
+    for number, header in enumerate(("{'descr': '|u1', 'fortran_order': False, 'shape': (9**99, 2)}", "(((")):
+        text = header.ljust(117).encode() + b"\n"
+        (tmp_path / f"{number}.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
+        (tmp_path / "p.txt").write_text("a\n")
+        with pytest.raises(CodesError, match=r"is not a \.npy file of plain numbers"):
+            import_file(tmp_path / "l.hg", Import(tmp_path / f"{number}.npy", tmp_path / "p.txt"))

@@ -223,6 +223,11 @@ def described(**layer: Any) -> dict[str, bytes]:
     "layer",
     [
         {"module": "keras.layers", "class_name": "Lambda", "config": {}},
+        {"module": "keras", "class_name": "layers.Lambda", "config": {}},  # Keras would find it under this name, too
+        {"module": "keras", "class_name": "function", "config": "utils.plot_model"},
+        {"module": "builtins", "class_name": "function", "config": {}},
+        {"module": [], "class_name": "Dense", "config": {}},
+        {"module": "keras.layers", "class_name": 5, "config": {}},
         {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp/x"}},
         {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {}},
         {"module": None, "class_name": "MyLayer", "config": {}, "registered_name": "mine>MyLayer"},

@@ -221,3 +221,12 @@ def test_small_copies_are_not_taken_for_the_published_sets(tmp_path: Path) -> No
         assert layout_of(folder) is not None
         with pytest.raises(EvaluationError, match=f"{name} has .* here are"):
             split(read_pool(labelled_pictures(folder)), protocol(name))
+
+
+@pytest.mark.parametrize("place", ["../../outside.jpg", "/etc/hostname"])
+def test_a_list_that_names_a_file_outside_of_its_folder_is_refused(tmp_path: Path, place: str) -> None:
+    folder = cub(tmp_path / "cub")
+    lines = (folder / "images.txt").read_text().splitlines()
+    write(folder / "images.txt", f"{lines[0].split()[0]} {place}", *lines[1:])
+    with pytest.raises(SourceError, match="which is not in it"):
+        list(labelled_pictures(folder))

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -184,7 +185,24 @@ def _read_hgc(content: bytes, grains: Grains | None) -> CodeFile:
         raise CodesError(f"holds {own}, not {grains}")
     size = int(header["count"]) * own.n_words * 8
     rows = np.frombuffer(payload[:size], np.uint8).reshape(int(header["count"]), own.n_words * 8)
-    return CodeFile(Codes.from_bytes(rows, own), json.loads(payload[size:]), header["digest"])
+    codes, paths = Codes.from_bytes(rows, own), json.loads(payload[size:])
+    return CodeFile(codes, _checked_paths(paths, len(codes)), _checked_digest(header["digest"]))
+
+
+def _checked_digest(digest: Any) -> str | None:
+    if digest is not None and not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise CodesError("is damaged: the digest of what made its codes is none")
+    return digest
+
+
+def _checked_paths(paths: Any, count: int) -> list[str] | None:
+    if paths is None:
+        return None
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise CodesError("is damaged: its paths are not texts")
+    if len(paths) != count:
+        raise CodesError(f"is damaged: it holds {count} codes and {len(paths)} paths")
+    return paths
 
 
 def _npy_bytes(file: CodeFile) -> bytes:
@@ -243,7 +261,7 @@ def _read_parquet(content: bytes, grains: Grains | None) -> CodeFile:
         values = table.column("path").to_pylist()
         paths = [v if isinstance(v, str) else v.decode("utf-8", "surrogateescape") for v in values]
     ids = table.column("id").to_pylist() if "id" in table.column_names else None
-    return CodeFile(Codes.from_bytes(rows, own), paths, facts.get("digest"), ids)
+    return CodeFile(Codes.from_bytes(rows, own), paths, _checked_digest(facts.get("digest")), ids)
 
 
 def _csv_bytes(file: CodeFile, codes: Sequence[str] | None = None) -> bytes:

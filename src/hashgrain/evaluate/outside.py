@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hashgrain.codefiles import codes_of, load_codes, looks_unpacked
 from hashgrain.codes import Codes, Grains
+from hashgrain.encoder.session import first_line
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, as_labels
 
@@ -135,8 +136,8 @@ def _array(path: Path) -> NDArray[Any]:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except OSError as error:
         raise EvaluationError(f"cannot read {path} ({error.strerror or error})") from None
-    except (ValueError, EOFError, MemoryError) as error:
-        raise EvaluationError(f"{path} is not a .npy file of plain numbers ({error})") from None
+    except Exception as error:  # a header made to be wrong raises anything
+        raise EvaluationError(f"{path} is not a .npy file of plain numbers ({first_line(error)})") from None
 
 
 def _labels(path: Path) -> Labels | None:

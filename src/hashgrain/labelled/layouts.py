@@ -85,6 +85,8 @@ def _picture(
     labels: tuple[str, ...] | None = None,
     box: Box | None = None,
 ) -> LabelledPicture:
+    if not file.is_relative_to(folder) or ".." in file.parts[len(folder.parts) :]:
+        raise SourceError(f"{folder}: a list of it names {file}, which is not in it; unpack it again")
     return LabelledPicture(str(file.relative_to(folder)), partial(read_capped, str(file)), part, path, labels, box=box)
 
 

@@ -17,6 +17,7 @@ from hashgrain.codefiles import BitOrder, CodeFile, codes_of, load_codes, looks_
 from hashgrain.codes import Grains
 from hashgrain.encoder import Bundle
 from hashgrain.encoder.bundle import shipped_with
+from hashgrain.encoder.session import first_line
 from hashgrain.errors import CodesError, LibraryError
 from hashgrain.files import read_regular, sync_folder
 from hashgrain.library.adding_codes import ImportReport, checked_paths
@@ -92,8 +93,8 @@ def read_codes(path: Path, grains: Grains | None, bit_order: BitOrder = "little"
         raise CodesError(f"cannot read {path}: {error.strerror or error}") from None
     except CodesError as error:
         raise CodesError(f"{path}: {error}") from None
-    except (ValueError, EOFError, MemoryError) as error:
-        raise CodesError(f"{path} is not a .npy file of plain numbers ({error})") from None
+    except Exception as error:  # a header made to be wrong raises anything
+        raise CodesError(f"{path} is not a .npy file of plain numbers ({first_line(error)})") from None
 
 
 def read_paths(file: Path) -> list[str]:

@@ -94,7 +94,8 @@ def _codes_only(store: Store) -> Bundle | None:
     """What stands for the model of a library that never had one."""
     with suppress(BundleError):
         found = codes_only.read(store.path)
-        return found if found is not None and found.code_digest == store.digest else None
+        sound = found is not None and found.code_digest == store.digest and found.grains == store.grains
+        return found if sound else None
     return None
 
 

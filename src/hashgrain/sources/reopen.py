@@ -49,7 +49,7 @@ def _parted(path: str) -> tuple[str, str, str]:
         more, bang, member = member.partition("!")
         archive += "!" + more
     table, hash_sign, row = path.rpartition("#")
-    if table.lower().endswith((".parquet", ARRAY)) and row.isdigit():
+    if table.lower().endswith((".parquet", ARRAY)) and row.isdecimal() and row.isascii():
         return table, hash_sign, row
     return path, "", ""
 

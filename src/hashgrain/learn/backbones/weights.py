@@ -7,6 +7,7 @@ its library checks that the header is bounded, that the numbers fill the file an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -40,11 +41,21 @@ def read_weights(path: str | Path, published: Collection[str] = ()) -> dict[str,
         raise TrainingError(f"cannot read {file} ({error.strerror})") from None
     if size > MAX_BYTES:
         raise TrainingError(f"{file} is larger than {MAX_BYTES >> 30} GB, more than weights may be")
+    if digest and (own := _sha256(file)) != digest:
+        raise TrainingError(f"{file} has the SHA-256 {own}, not {digest}: it is another file, or a damaged one")
     try:
         weights = load_file(file)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{file} is not a safetensors file, or a damaged one ({error}); get it again") from None
     return _checked(weights, file)
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while some := opened.read(1 << 20):
+            digest.update(some)
+    return digest.hexdigest()
 
 
 def _checked(weights: dict[str, Tensor], file: Path) -> dict[str, Tensor]:

@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from hashgrain.encoder.bundle import MAX_ONNX_BYTES
@@ -99,7 +101,7 @@ def _check(content: bytes, where: str) -> None:
             if names[CONFIG].file_size > MAX_CONFIG_BYTES:
                 raise TrainingError(f"{where} describes more layers than any model has")
             config = json.loads(opened.read(CONFIG))
-    except (zipfile.BadZipFile, ValueError, RecursionError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError) as error:  # RuntimeError: encrypted
         raise TrainingError(
             f"{where} is not a .keras file, or a damaged one ({error}); save the model again, as .keras"
         ) from None
@@ -117,11 +119,14 @@ def _check(content: bytes, where: str) -> None:
 
 def _check_part(part: dict[str, Any], where: str) -> None:
     name, module = part.get("class_name"), part.get("module")
-    if name is None or (name.startswith("__") and "module" not in part):  # a tensor, a number: no class
-        return
-    if name == "function" and module == "builtins" and part.get("config") in FUNCTIONS:
-        return
-    own = module in OWN or str(module).startswith(OPERATIONS)
+    if name is None or (isinstance(name, str) and name.startswith("__") and "module" not in part):
+        return  # a tensor, a number: no class
+    texts = isinstance(name, str) and isinstance(module, (str, NoneType))
+    if name == "function":
+        config = part.get("config")
+        own = texts and module == "builtins" and isinstance(config, str) and config in FUNCTIONS
+    else:  # Keras looks for MODULE.NAME, so a name with a dot in it would be found somewhere else
+        own = texts and "." not in name and (module in OWN or str(module).startswith(OPERATIONS))
     if not own or name in REFUSED:
         raise TrainingError(
             f"{where} has {name!r:.80} of {module!r:.80} in it, which is no layer of Keras' own: such code is not run."
