@@ -26,6 +26,7 @@ from hashgrain.learn.photo.torch_file import Call, read_pickle, tensors_of
 
 MAX_BYTES = 8 << 30
 MAX_PICKLE_BYTES = 64 << 20
+SHARED = 4  # times the file that tensors may take, where several share their numbers
 STORAGES = {
     "FloatStorage": torch.float32,
     "HalfStorage": torch.float16,
@@ -88,12 +89,18 @@ def _of_zip(content: bytes) -> dict[str, Tensor]:
             raise TrainingError("it describes more tensors than any network has")
         state = _state(read_pickle(io.BytesIO(opened.read(data[0]))))
         stored: dict[str, Tensor] = {}
-        found = {}
+        found: dict[str, Tensor] = {}
+        taken = 0
         for name, call in state.items():
             (_, storage, key, *_), start, shape, strides, *_ = call.arguments
+            if not isinstance(storage, str) or not isinstance(key, str):
+                raise TrainingError(f"{name} does not say where its numbers are")
             if key not in stored:
                 stored[key] = _numbers(opened.read(f"{folder}data/{key}"), storage)
             found[name] = _strided(name, stored[key], start, shape, strides)
+            taken += found[name].nbytes
+            if taken > SHARED * len(content):
+                raise TrainingError("its tensors take many times the numbers that it holds")
         return found
 
 
@@ -142,10 +149,10 @@ def _pairs(value: Any) -> dict[str, Any]:
     return {name: each for name, each in value if isinstance(name, str)}
 
 
-def _numbers(raw: bytes, storage: Any) -> Tensor:
-    kind = STORAGES.get(str(storage).rsplit(" ", 1)[-1])
+def _numbers(raw: bytes, storage: str) -> Tensor:
+    kind = STORAGES.get(storage.rsplit(" ", 1)[-1])
     if kind is None:
-        raise TrainingError(f"it has numbers of a kind that is not read here ({str(storage)[:80]})")
+        raise TrainingError(f"it has numbers of a kind that is not read here ({storage[:80]})")
     return torch.frombuffer(bytearray(raw), dtype=kind) if raw else torch.empty(0, dtype=kind)
 
 
