@@ -188,9 +188,9 @@ def test_files_that_are_missing_or_none_are_named(tmp_path: Path, here: None) ->
         ("folder", codes, "--paths", paths): "is there and is no library",
         ("a.hg", codes, "--paths", paths, "--model", "none"): "no model bundle at none",
         ("a.hg", codes, "--paths", paths, "--meta", "odd"): "is not key=value",
-        ("a.hg", codes, "--paths", paths, "--grains", "look:64,kind:16"): "more bits than the one before",
+        ("a.hg", codes, "--paths", paths, "--grains", "look:64,kind:16"): "each wider than the one before",
         ("a.hg", codes, "--paths", paths, "--grains", "kind:16,kind:64"): "a name of its own",
-        ("a.hg", codes, "--paths", paths, "--grains", "64"): "is not NAME:BITS",
+        ("a.hg", codes, "--paths", paths, "--grains", "64"): "'64' is no grain",
         ("a.hg", codes, "--paths", paths, "--model", "small", "--made-by", "x"): "give one",
     }.items():
         done = hashgrain("import", *arguments)

@@ -8,6 +8,7 @@ Bits past the width of the code are zero.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,29 @@ class Grains(Mapping[str, int]):
 
 def words_for(bits: int) -> int:
     return (bits + 63) // 64
+
+
+def grains_of(text: str) -> Grains:
+    """`order:16,family:32,species:64`: names and widths, coarse to fine."""
+    pairs = [_pair(part) for part in text.split(",")]
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise CodesError(f"{twice!r} is named twice; each grain has a name of its own")
+    for (coarse, narrow), (fine, wide) in pairwise(pairs):
+        if wide <= narrow:
+            raise CodesError(
+                f"{fine} has {wide} bits and {coarse} before it {narrow}; name grains coarse to fine, each wider than"
+                " the one before"
+            )
+    return Grains(dict(pairs))
+
+
+def _pair(part: str) -> tuple[str, int]:
+    name, _, bits = (piece.strip() for piece in part.partition(":"))
+    if not name or not (bits.isascii() and bits.isdigit()):
+        raise CodesError(f"{part.strip()!r} is no grain; a name and its bits, as in order:16,family:32,species:64")
+    return name, int(bits)
 
 
 def prefix_mask(bits: int, n_words: int) -> Words:

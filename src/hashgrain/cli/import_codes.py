@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line
-from hashgrain.cli.values import grains_of, key_value
+from hashgrain.cli.values import key_value
+
+if TYPE_CHECKING:
+    from hashgrain.codes import Grains
 
 
 def import_codes(
@@ -61,7 +64,7 @@ def import_codes(
         paths,
         model,
         made_by,
-        None if grains is None else grains_of(grains),
+        None if grains is None else _grains(grains),
         bit_order,
         replace,
         not no_files,
@@ -75,3 +78,13 @@ def import_codes(
         print_line(f"{report.added} codes added{changed}, {report.files} of files that are there.")
         print_line(f"{library} holds {total} items.")
     return 0
+
+
+def _grains(text: str) -> Grains:
+    from hashgrain.codes import grains_of
+    from hashgrain.errors import CodesError
+
+    try:
+        return grains_of(text)
+    except CodesError as error:
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint="--grains") from None
