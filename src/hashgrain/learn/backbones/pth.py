@@ -67,7 +67,7 @@ def read_pth(file: Path, digest: str, published: Collection[str]) -> dict[str, T
             " its publisher, and its numbers are read, no more; or convert it to safetensors where you trust it"
         )
     try:
-        return _of_zip(content) if content[:4] == b"PK\x03\x04" else _of_pickles(content)
+        return _of_zip(content) if content[:4] == b"PK\x03\x04" else tensors_of_pickles(content)
     except TrainingError as error:
         raise TrainingError(f"{file}: {error}") from None
     except Exception as error:  # a file made to be wrong raises anything
@@ -104,7 +104,7 @@ def _of_zip(content: bytes) -> dict[str, Tensor]:
         return found
 
 
-def _of_pickles(content: bytes) -> dict[str, Tensor]:
+def tensors_of_pickles(content: bytes) -> dict[str, Tensor]:
     """The older format, as `photo.torch_file` finds its tensors."""
     found = {}
     for record in tensors_of(content):

@@ -41,7 +41,7 @@ def read_weights(path: str | Path, published: Collection[str] = ()) -> dict[str,
         raise TrainingError(f"cannot read {file} ({error.strerror})") from None
     if size > MAX_BYTES:
         raise TrainingError(f"{file} is larger than {MAX_BYTES >> 30} GB, more than weights may be")
-    if digest and (own := _sha256(file)) != digest:
+    if digest and (own := sha256_of(file)) != digest:
         raise TrainingError(f"{file} has the SHA-256 {own}, not {digest}: it is another file, or a damaged one")
     try:
         weights = load_file(file)
@@ -50,7 +50,7 @@ def read_weights(path: str | Path, published: Collection[str] = ()) -> dict[str,
     return _checked(weights, file)
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as opened:
         while some := opened.read(1 << 20):

@@ -19,11 +19,11 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
 from hashgrain.learn.backbones.compact import CompactBackbone
 from hashgrain.learn.backbones.onnx_backbone import bundle_backbone, onnx_backbone
-from hashgrain.learn.backbones.packaged import PIP, packaged_weights
+from hashgrain.learn.backbones.packaged import packaged_weights
 from hashgrain.learn.backbones.taken_pixels import check_layout
 from hashgrain.learn.backbones.weights import fits, put_weights, read_weights
+from hashgrain.learn.choices import HUB, PIP
 
-HUB = "hub"
 SUM = re.compile(r"-([0-9a-f]{8,})\.pth$")  # the beginning of the SHA-256, in the addresses of torchvision's weights
 KINDS = ("compact", "timm:NAME", "torchvision:NAME", "onnx:FILE", "bundle:FOLDER", "features")
 CLASSIFIERS = ("fc", "classifier", "heads", "head")  # what torchvision calls them

@@ -118,7 +118,7 @@ def read_pickle(file: io.BytesIO) -> Any:
 
 def _gather(stack: list[Any], name: str) -> None:
     """Take what was pushed since the last mark, as a tuple, as items, or as pairs."""
-    mark = len(stack) - 1 - stack[::-1].index(NOTHING)
+    mark = next(place for place in range(len(stack) - 1, -1, -1) if stack[place] is NOTHING)
     items = stack[mark + 1 :]
     del stack[mark:]
     if name == "TUPLE":
