@@ -104,8 +104,7 @@ def test_stanford_cars_gives_the_classes_of_its_matlab_lists(tmp_path: Path) -> 
             picture(tmp_path / f"cars_{part}" / row[-1], i)
         home = tmp_path / "devkit" / ("cars_train_annos.mat" if part == "train" else "cars_test_annos_withlabels.mat")
         home.parent.mkdir(exist_ok=True)
-        # An array of one would be read as the thing itself, as the files of the publisher never have it.
-        io.savemat(home, {"annotations": np.array([rows * (2 // len(rows))], kinds)})
+        io.savemat(home, {"annotations": np.array([rows], kinds)})
     meta = np.empty((1, 2), object)
     meta[0] = ["AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012"]
     io.savemat(tmp_path / "devkit/cars_meta.mat", {"class_names": meta})
@@ -114,7 +113,14 @@ def test_stanford_cars_gives_the_classes_of_its_matlab_lists(tmp_path: Path) -> 
         ("cars_train/00001.jpg", "train", ("Ram C_V Cargo Van Minivan 2012",)),
         ("cars_train/00002.jpg", "train", ("AM General Hummer SUV 2000",)),
     ]
-    assert (found[0].box, found[2].part) == ((1, 2, 9, 8), "test")
+    assert (found[0].box, found[2].part, len(found)) == ((1, 2, 9, 8), "test", 3)
+    for table in ({"annotations": np.arange(3.0)}, {"annotations": np.array([[(1, 2)]], kinds[:2])}):
+        io.savemat(tmp_path / "devkit/cars_train_annos.mat", table)
+        with pytest.raises(SourceError, match="a picture without a file, a class or a box"):
+            list(labelled_pictures(tmp_path))
+    io.savemat(tmp_path / "devkit/cars_train_annos.mat", {"other": np.arange(3.0)})
+    with pytest.raises(SourceError, match="is damaged, or not Matlab's"):
+        list(labelled_pictures(tmp_path))
     (tmp_path / "devkit/cars_test_annos_withlabels.mat").unlink()
     with pytest.raises(SourceError, match="the classes of the test pictures are not known"):
         list(labelled_pictures(tmp_path))
@@ -163,6 +169,16 @@ def test_lists_with_a_number_give_a_class(tmp_path: Path) -> None:
     write(tmp_path / "test.txt", "a.jpg 17")
     write(tmp_path / "database.txt", "a.jpg 3", "")
     assert [(each.path, each.part) for each in labelled_pictures(tmp_path)] == [(("17",), "test"), (("3",), "database")]
+
+
+def test_of_a_path_all_is_kept_but_the_marks(tmp_path: Path) -> None:
+    picture(tmp_path / "a  1 x 0.jpg", 0)
+    write(tmp_path / "test.txt", "a  1 x 0.jpg 1 0")
+    write(tmp_path / "database.txt", "a  1 x 0.jpg\t0  1 ")
+    assert [(each.name, each.labels) for each in labelled_pictures(tmp_path)] == [
+        ("a  1 x 0.jpg", ("0",)),
+        ("a  1 x 0.jpg", ("1",)),
+    ]
 
 
 def test_a_line_of_another_kind_is_named(tmp_path: Path) -> None:

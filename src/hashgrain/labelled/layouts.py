@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hashgrain.errors import SourceError
 from hashgrain.labelled.picture import Box, LabelledPicture, Wanted
 from hashgrain.sources.source import read_capped
@@ -65,15 +67,23 @@ def car_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     tests = [folder / name for name in CARS_TEST if (folder / name).is_file()]
     if not tests:
         raise SourceError(f"{folder} has no {CARS_TEST[0]}: without it the classes of the test pictures are not known")
-    names = [str(name) for name in _matlab(folder / "devkit/cars_meta.mat")["class_names"]]
+    names = [str(name) for name in _matlab(folder / "devkit/cars_meta.mat", "class_names")]
     for part, file in (("train", folder / CARS), ("test", tests[0])):
-        for row in _matlab(file)["annotations"]:
-            number = int(row["class"])
+        for row in _matlab(file, "annotations"):
+            number, image, box = _annotated(row, file)
             if not 1 <= number <= len(names):
                 raise SourceError(f"{file}: class {number}, but cars_meta.mat names {len(names)}")
-            box = tuple(float(row[f"bbox_{corner}"]) for corner in ("x1", "y1", "x2", "y2"))
             path = (names[number - 1].replace("/", "_"),)  # `Ram C/V Cargo Van` is one class
-            yield _picture(folder, folder / f"cars_{part}" / str(row["fname"]), part, path, box=box)  # type: ignore[arg-type]
+            yield _picture(folder, folder / f"cars_{part}" / image, part, path, box=box)
+
+
+def _annotated(row: Any, file: Path) -> tuple[int, str, Box]:
+    """Class, file and box of a picture."""
+    try:
+        x1, y1, x2, y2 = (float(row[f"bbox_{corner}"]) for corner in ("x1", "y1", "x2", "y2"))
+        return int(row["class"]), str(row["fname"]), (x1, y1, x2, y2)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise SourceError(f"{file}: a picture without a file, a class or a box ({error})") from None
 
 
 def _picture(
@@ -139,7 +149,8 @@ def _paths(folder: Path, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]
     return {number: path + path[-1:] * (depth - len(path)) for number, path in paths.items()}
 
 
-def _matlab(file: Path) -> Any:
+def _matlab(file: Path, table: str) -> Any:
+    """The rows of a table, one by one."""
     try:
         from scipy.io import loadmat
     except ImportError:
@@ -148,7 +159,7 @@ def _matlab(file: Path) -> Any:
             " train/CLASS/ and test/CLASS/"
         ) from None
     try:
-        return loadmat(file, squeeze_me=True)
+        return np.atleast_1d(loadmat(file, squeeze_me=True)[table])
     except OSError as error:
         raise SourceError(f"cannot read {file}: {error.strerror or error}") from None
     except Exception as error:  # scipy raises a dozen unrelated classes for a damaged file

@@ -6,7 +6,6 @@ A picture that is learnt from and searched stands in two lists, and comes twice,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ from hashgrain.labelled.picture import LabelledPicture, Wanted
 from hashgrain.sources.source import read_capped
 
 PARTS = {"query.txt": "test", "test.txt": "test", "train.txt": "train", "database.txt": "database"}
-LINE = re.compile(r"(\S.*?)((?:\s+[01]){2,}|\s+\d+)\s*")
 START = 4096  # bytes that tell whether a file is such a list
 
 
@@ -34,18 +32,17 @@ def path_list_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
-                fits = LINE.fullmatch(line)
-                marks = fits[2].split() if fits else []
+                name, marks = _parted(line)
                 columns = columns or len(marks)
-                if not fits or len(marks) != columns:
+                if not marks or len(marks) != columns:
                     raise SourceError(
                         f"{file}, line {number}: a path and then {columns or 'as many'} zeros and ones, or the"
                         " number of a class, as in the lines before"
                     )
                 labels = tuple(str(i) for i, mark in enumerate(marks) if mark == "1") if columns > 1 else None
                 path = (marks[0],) if labels is None else ()
-                read = partial(read_capped, str(file.parent / fits[1]))
-                yield LabelledPicture(fits[1], read, PARTS[file.name], path, labels)
+                read = partial(read_capped, str(file.parent / name))
+                yield LabelledPicture(name, read, PARTS[file.name], path, labels)
     except OSError as error:
         raise SourceError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -58,4 +55,14 @@ def _is_path_list(file: Path) -> bool:
             first = opened.read(START).split(b"\n", 1)[0]
     except OSError:
         return False
-    return LINE.fullmatch(first.decode("utf-8", "replace")) is not None
+    return bool(_parted(first.decode("utf-8", "replace"))[1])
+
+
+def _parted(line: str) -> tuple[str, list[str]]:
+    """A path, which may hold blanks, and the marks behind it: zeros and ones, or one number; none on other lines."""
+    words = line.split()
+    count = next((place for place, word in enumerate(reversed(words[1:])) if word not in ("0", "1")), len(words) - 1)
+    if count < 2:
+        count = int(len(words) > 1 and words[-1].isascii() and words[-1].isdigit())
+    path, *marks = line.strip().rsplit(maxsplit=count) if count > 0 else [line.strip()]
+    return path, marks
