@@ -31,7 +31,7 @@ from hashgrain.learn.adapt.head import AdaptedHead, fit_head  # noqa: E402
 from hashgrain.learn.adapt.kept import KeptRows  # noqa: E402
 from hashgrain.learn.adapt.make import adapt_bundle  # noqa: E402
 from hashgrain.learn.adapt.settings import Adaptation, changed  # noqa: E402
-from hashgrain.learn.adapt.words import Measured, calibrated, calibrated_or_why, queries_in_words  # noqa: E402
+from hashgrain.learn.adapt.words import Measured, calibrated, queries_in_words  # noqa: E402
 from hashgrain.learn.data import GrainLabels, load_labelled  # noqa: E402
 from hashgrain.models.text import describe_table, read_table  # noqa: E402
 
@@ -261,7 +261,7 @@ def test_words_are_said_only_where_enough_pairs_say_how_often_they_are_wrong() -
         labels = GrainLabels(tuple(map(str, range(20))), ids[:, None].astype(np.int32))
         return Measured(codes, {"thing": labels}, codes[:0], codes, edits)
 
-    told = {count: calibrated(measured(count), grains) for count in (10, 40, 100, 900)}
+    told = {count: calibrated(measured(count), grains)[0] for count in (10, 40, 100, 900)}
     assert told[10] == {}
     assert set(told[40]["thing"].words) == {"related"}
     assert set(told[100]["thing"].words) == {"near", "related"}
@@ -294,7 +294,7 @@ def test_a_word_that_is_missing_is_explained_by_the_pairs_there_are() -> None:
     random = np.random.default_rng(0)
     codes = Codes.from_bits(random.random((60, 128)) < 0.5, Grains(thing=64, look=128))
     labels = GrainLabels(tuple("abcdef"), (np.arange(60) % 6)[:, None].astype(np.int32))
-    found, reasons = calibrated_or_why(Measured(codes, {"thing": labels}, codes[:0], codes[:0], []), codes.grains)
+    found, reasons = calibrated(Measured(codes, {"thing": labels}, codes[:0], codes[:0], []), codes.grains)
     assert set(found["thing"].words) == {"related"}
     assert set(found) == {"thing"}
     assert reasons[0].startswith(
@@ -317,7 +317,7 @@ def test_same_is_said_from_a_hundred_kept_out_of_four_thousand() -> None:
     def words(held: int, others: int) -> dict[str, set[str]]:
         labels = GrainLabels(tuple("abcdefghij"), (np.arange(held) % 10)[:, None].astype(np.int32))
         measured = Measured(codes[:held], {"thing": labels}, codes[100 : 100 + others], codes[:40], [codes[:40]])
-        return {grain: set(each.words) for grain, each in calibrated(measured, grains).items()}
+        return {grain: set(each.words) for grain, each in calibrated(measured, grains)[0].items()}
 
     assert words(100, 3_900) == {grain: {"same", "near", "related"} for grain in grains}
     assert words(85, 900) == {grain: {"near", "related"} for grain in grains}

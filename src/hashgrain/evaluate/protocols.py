@@ -101,6 +101,22 @@ def _by_parts(name: str, what: str, queries: int, train: int, classes: int) -> P
     return Protocol(name, about, *parts, "train", transform=CROPPED, counts=counts)
 
 
+def _by_lists(name: str, about: str, counts: Mapping[str, int]) -> Protocol:
+    """Of NUS-WIDE, by lists of queries, training pictures and pictures to search."""
+    return Protocol(
+        name,
+        about,
+        Take(part="test"),
+        Take(part="train"),
+        "all but queries",
+        cutoff=5000,
+        relevance="shares a label",
+        transform=CROPPED,
+        pool="database",
+        counts=counts,
+    )
+
+
 def _parts(name: str, part: str) -> Protocol:
     about = f"any labelled pictures in parts: {part} asks, train is learnt from and searched"
     return Protocol(name, about, Take(part=part), Take(part="train"), "train")
@@ -262,29 +278,15 @@ _ALL = (
         transform=CROPPED,
         counts=_NUS,
     ),
-    Protocol(
+    _by_lists(
         "nuswide_21_m",
         "the pictures of the 21 commonest concepts in HashNet's set of NUS-WIDE, by published lists (CSQ)",
-        Take(part="test"),
-        Take(part="train"),
-        "all but queries",
-        cutoff=5000,
-        relevance="shares a label",
-        transform=CROPPED,
-        pool="database",
-        counts={"queries": 2_100, "train": 10_500, "classes": 21},
+        {"queries": 2_100, "train": 10_500, "classes": 21},
     ),
-    Protocol(
+    _by_lists(
         "nuswide_81_m",
         "HashNet's set of NUS-WIDE, 223,496 pictures of 81 concepts, by its lists",
-        Take(part="test"),
-        Take(part="train"),
-        "all but queries",
-        cutoff=5000,
-        relevance="shares a label",
-        transform=CROPPED,
-        pool="database",
-        counts={"queries": 5_000, "train": 10_000, "database": 218_496, "classes": 81},
+        {"queries": 5_000, "train": 10_000, "database": 218_496, "classes": 81},
     ),
     Protocol(
         "voc2012",

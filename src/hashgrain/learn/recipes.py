@@ -195,10 +195,12 @@ METHODS = (
     _of_loss("dhn", "deep hashing network (2016): pairs, log cosh; plain head", plain=True, settings=_BY_WIDTH),
     _of_loss("hashnet", "HashNet (2017): weighted likelihood, tanh that sharpens in training; plain head", plain=True),
     _of_loss("dch", "deep Cauchy hashing (2018): alike pictures within a small radius; plain head", plain=True),
-    replace(
-        _of_loss("dtsh", "triplet-supervised (2016): likelihood of triplets; plain head", plain=True),
-        aim=Aim("dtsh", _BY_WIDTH),
-        sampling="balanced",
+    _of_loss(
+        "dtsh",
+        "triplet-supervised (2016): likelihood of triplets; plain head",
+        plain=True,
+        balanced=True,
+        settings=_BY_WIDTH,
     ),
     _of_loss("idhn", "improved deep hashing (2019): how many labels pictures share counts; plain head", plain=True),
     _of_loss("greedy_hash", "GreedyHash (2018): a classifier of the signs, straight through; plain head", plain=True),
@@ -210,9 +212,11 @@ METHODS = (
     _of_loss("adsh", "asymmetric (2018): codes of the training pictures learnt themselves; normalized head"),
     _of_loss("dfh", "deep Fisher hashing (2019): pairs with a margin, bits near class centers; plain head", plain=True),
     _of_loss("hyp2", "HyP2 (2022): learnt proxies, pairs that share no label; plain head", plain=True),
-    replace(
-        _of_loss("mds", "minimal-distance-separated centers (2023), alike pictures together; plain head", plain=True),
-        aim=Aim("mds", {"pairs": 0.1}),  # of 1, long codes are worse than short ones
+    _of_loss(
+        "mds",
+        "minimal-distance-separated centers (2023), alike pictures together; plain head",
+        plain=True,
+        settings={"pairs": 0.1},  # of 1, long codes are worse than short ones
     ),
     Recipe(
         "shc",

@@ -31,7 +31,7 @@ from hashgrain.learn.adapt.words import (
     EDITED,
     EDITS_VERSION,
     Measured,
-    calibrated_or_why,
+    calibrated,
     edits_of,
     queries_in_words,
     reads_words,
@@ -103,7 +103,7 @@ def _adapted(
         _codes(head, kept, whole),
         [_codes(head, kept, keys) for keys in edits],
     )
-    calibration, reasons = calibrated_or_why(measured, grains)
+    calibration, reasons = calibrated(measured, grains)
     words = queries_in_words(base.bundle, before, after)
     bundle = Bundle(
         f"{base.bundle.name.removesuffix(ADAPTED)}{ADAPTED}",

@@ -42,13 +42,9 @@ class Measured:
     edits: Sequence[Codes]  # each of all the pictures of `whole`
 
 
-def calibrated(measured: Measured, grains: Grains) -> dict[str, Calibration]:
-    """Of each grain that labels teach, and of the finest, as far as there are pairs enough."""
-    return calibrated_or_why(measured, grains)[0]
-
-
-def calibrated_or_why(measured: Measured, grains: Grains) -> tuple[dict[str, Calibration], list[str]]:
-    """The same, and why a word is missing, a line for each grain where one is."""
+def calibrated(measured: Measured, grains: Grains) -> tuple[dict[str, Calibration], list[str]]:
+    """Of each grain that labels teach, and of the finest, as far as there are pairs enough; and why a word is missing,
+    a line for each grain where one is."""
     found, reasons = {}, []
     for grain in grains:
         pairs = _pairs(measured, grain, grains)
