@@ -31,7 +31,7 @@ CACHED = ("photo", "photo_integers", "adapt", "model_make")  # each keeps featur
 CACHE = HERE.parent / "runs" / "benchmarks"
 
 commands = [[name] for name in (*NAMES, *(f"search/{name}" for name in SEARCH))]
-commands += [["judged", "score"], *([name, str(CACHE)] for name in CACHED)]
+commands += [["encode_photos", "small"], ["judged", "score"], *([name, str(CACHE)] for name in CACHED)]
 for name, *options in commands:
     print(f"--- {name}", flush=True)
     subprocess.run([sys.executable, HERE / f"{name}.py", *options], check=True)

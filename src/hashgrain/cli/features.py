@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
+from hashgrain.cli.output import Json, Quiet, print_json, print_line, say
 
 DEFAULT = "csq"
 
@@ -47,7 +47,7 @@ def train(
         if recipe or labels or grains:
             raise typer.BadParameter("a hasher takes no --recipe, --labels or --grains", param_hint="--hasher")
         return _fit(hasher, features, bits, settings or [], out, as_json)
-    from hashgrain.cli.train import chosen_recipe, need_torch
+    from hashgrain.cli.train import chosen_recipe, need_torch, print_made
 
     need_torch()
     from hashgrain.learn.feature_head import train_on_features
@@ -55,13 +55,7 @@ def train(
     chosen = chosen_recipe(recipe or DEFAULT, bits, settings or [], grains)
     tell = lambda text: say(text, quiet)  # noqa: E731
     facts = train_on_features(chosen, features, labels, out, run or Path("runs/features"), tell)
-    if as_json:
-        print_json(facts)
-        return 0
-    for name, value in facts["validation"].items():
-        print_row(name, f"{value:g}")
-    print_line(str(out))
-    return 0
+    return print_made(facts, out, as_json)
 
 
 def encode(

@@ -93,7 +93,11 @@ def train(
     made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, part, quiet)
     if not made:
         return 0
-    facts = _best_of(made, out) if seeds > 1 else made[0]
+    return print_made(_best_of(made, out) if seeds > 1 else made[0], out, as_json)
+
+
+def print_made(facts: dict[str, Any], out: Path, as_json: bool) -> int:
+    """What was made, how good it is on what was held out, and where it is."""
     if as_json:
         print_json(facts)
         return 0
@@ -117,11 +121,7 @@ def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
         facts = make_photo(data, out, run, lambda text: say(text, quiet))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
-    if as_json:
-        print_json(facts)
-    else:
-        print_line(str(out))
-    return 0
+    return print_made(facts, out, as_json)
 
 
 def _adapt(
@@ -135,13 +135,7 @@ def _adapt(
         facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet), part)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
-    if as_json:
-        print_json(facts)
-        return 0
-    for name, value in facts["validation"].items():
-        print_row(name, f"{value:g}")
-    print_line(str(out))
-    return 0
+    return print_made(facts, out, as_json)
 
 
 def _not_of_photo() -> Exception:
