@@ -391,7 +391,7 @@ def test_codes_whose_file_says_what_cannot_be_are_refused(tmp_path: Path, part: 
         header["sha256"] = hashlib.sha256(payload).hexdigest()
     described = json.dumps(header).encode()
     file.write_bytes(content[: start - 4] + struct.pack("<I", len(described)) + described + payload)
-    with pytest.raises(CodesError, match="is damaged"):
+    with pytest.raises(HashgrainError, match=r"is damaged|'zz' is no digest of a model"):
         import_file(tmp_path / "l.hg", Import(file))
     assert not (tmp_path / "l.hg").exists()
 

@@ -23,6 +23,7 @@ FILE = "codes.json"
 FORMAT = 1
 BIT_ORDER = "bit_order"
 MAX_BYTES = 1 << 16
+DIGEST = re.compile("[0-9a-f]{64}")
 UNNAMED = "codes of another program"
 
 
@@ -39,6 +40,8 @@ def codes_only(
         raise LibraryError(
             f"what made the codes is named in 1 to {description.MAX_NAME} characters, not {len(made_by)}"
         )
+    if digest is not None and not DIGEST.fullmatch(digest):
+        raise LibraryError(f"{digest[:80]!r} is no digest of a model; a SHA-256 has 64 digits, of 0 to 9 and a to f")
     name = made_by or (UNNAMED if digest is None else f"model {digest[:8]}…, which is not here")
     if digest is None:
         told = ["codes of another program", made_by or secrets.token_hex(16), dict(grains)]
@@ -98,7 +101,7 @@ def _checked(told: dict[str, Any], path: Path) -> Bundle:
     if not isinstance(version, int) or version > FORMAT:
         raise BundleError(f"{path} has format {version!r:.40}, this HashGrain reads up to {FORMAT}: upgrade hashgrain")
     named = isinstance(name, str) and 1 <= len(name) <= description.MAX_NAME
-    if not named or not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+    if not named or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise BundleError(f"{path} does not say what made the codes")
     try:
         return _bundle(str(name), Grains(grains), digest, "big" if told.get(BIT_ORDER) == "big" else "little")
