@@ -24,6 +24,7 @@ NAMES = (
     "evaluation",
     "methods",
     "cifar10",
+    "seeds",
     "robustness",
     "drills",
 )

@@ -30,7 +30,7 @@ from PIL import Image
 from hashgrain.codefiles import load_codes
 from hashgrain.codes import Codes
 from hashgrain.evaluate import average_precision, tally
-from report import need_data, table
+from report import need_data, table, write_section
 
 PHOTO = ("trained=head", "backbone=bundle:photo", "size=224")
 LEAST = 8  # stamps of a group that is a class
@@ -108,12 +108,14 @@ def stamps() -> dict[str, list[Shot]]:
 
 
 def lay_out(name: str, shots: dict[str, list[Shot]], top: Path, held_out: int) -> Data:
-    """Folders kind/kind-thing/number.png, and arrays with a target code for each picture."""
+    """To learn from, folders kind/kind-thing/; to ask and search, one folder each, in no order of classes, since of
+    pictures at the same distance those added first come first; and arrays with a target code for each picture."""
     for part, some in shots.items():
-        for number, (kind, thing, content) in enumerate(some):
-            place = top / part / kind / f"{kind}-{thing}"
+        for kind, thing, content in some:
+            place = top / part / kind / f"{kind}-{thing}" if part == "learn" else top / part
             place.mkdir(parents=True, exist_ok=True)
-            Image.open(io.BytesIO(content)).convert("RGB").save(place / f"{number}.png")
+            name = f"{hashlib.sha256(content).hexdigest()}.{kind}-{thing}.png"
+            Image.open(io.BytesIO(content)).convert("RGB").save(place / name)
     arrays = top / "arrays"
     arrays.mkdir()
     things = sorted({(kind, thing) for kind, thing, _ in shots["learn"]})
@@ -169,7 +171,7 @@ def encoded(folder: Path, out: Path) -> tuple[Codes, list[str]]:
 
 
 def thing_of(path: str) -> str:
-    return Path(path).parent.name
+    return Path(path).stem.partition(".")[2]
 
 
 def main() -> None:
@@ -194,7 +196,10 @@ def main() -> None:
                 out.mkdir()
                 rows.append(measure(system, data, out))
                 print(rows[-1], file=sys.stderr, flush=True)
-    print(table(["system", "command", "data", "training", "mAP@ALL", "P@10", "searched"], rows))
+    text = table(["system", "command", "data", "training", "mAP@ALL", "P@10", "searched"], rows)
+    print(text)
+    if len(sys.argv) == 1:  # as run_all has it; a part of the table is not to take the place of the whole
+        write_section("b-seeds", "The five seed systems", "python benchmarks/seeds.py", f"{__doc__}\n{text}")
 
 
 if __name__ == "__main__":

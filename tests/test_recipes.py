@@ -99,6 +99,7 @@ def test_settings_change_what_they_name() -> None:
     assert change(recipe, ["trained=head", "backbone=bundle:default"]).network == dataclasses.replace(
         recipe.network, trained="head", backbone="bundle:default"
     )
+    assert change(RECIPES["pretrained"], ["trained_stages=2", "trained=last"]).network.trained_stages == 2
     halved = change(recipe, ["epochs=24"])
     assert sum(phase.epochs for phase in halved.schedule.phases) == pytest.approx(24)
     smaller = change(RECIPES["triplet"], ["size=64"])

@@ -22,12 +22,13 @@ from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn import checkpoint  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
+from hashgrain.learn.choices import Trained  # noqa: E402
 from hashgrain.learn.data import GrainLabels, Labelled, load_labelled  # noqa: E402
 from hashgrain.learn.heads import LEAST_STEPS, build_head, last_steps, long_enough, train_head  # noqa: E402
 from hashgrain.learn.inputs import Features, Pictures  # noqa: E402
 from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule  # noqa: E402
-from hashgrain.learn.run import build_backbone, train_bundle  # noqa: E402
+from hashgrain.learn.run import build_backbone, train_bundle, train_network  # noqa: E402
 from hashgrain.learn.splits import hold_out  # noqa: E402
 from hashgrain.learn.train import Learner, Progress, Training, learning_rate, mixed, parameter_groups, plan  # noqa: E402
 from hashgrain.learn.validation import outputs_of  # noqa: E402
@@ -83,6 +84,30 @@ def steps(recipe: Recipe, split: tuple[Labelled, Labelled], run: Path, stop: int
         if stop and at.step >= stop:
             break
     return said
+
+
+def test_only_the_last_stages_are_trained(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    network = dataclasses.replace(TINY.network, trained="last", trained_stages=2)
+    recipe = dataclasses.replace(SHORT, network=network)
+    before = build_backbone(recipe)
+    made = train_network(recipe, build_backbone(recipe), *split, tmp_path, lambda text: None)
+    moved = [not torch.equal(*each) for each in zip(before.parameters(), made.backbone.parameters(), strict=True)]
+    stages = [len(stage) for stage in before.stages()]
+    assert not any(moved[: -sum(stages[-2:])])
+    assert all(moved[-sum(stages[-2:]) :])
+    assert len(stages) > 2
+
+
+@pytest.mark.parametrize(
+    ("trained", "stages", "said"),
+    [
+        ("all", 2, "--set trained=last"),
+        ("last", 0, "trained_stages is 0, and must be 1 or more"),
+    ],
+)
+def test_stages_that_cannot_be_trained_are_refused(trained: Trained, stages: int, said: str) -> None:
+    with pytest.raises(TrainingError, match=said):
+        dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, trained=trained, trained_stages=stages))
 
 
 def test_a_resumed_run_takes_the_very_same_steps(

@@ -8,7 +8,7 @@ from typing import Any
 
 from hashgrain.files import write_atomically
 from hashgrain.learn.command import command_of
-from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.recipe import Network, Recipe
 
 
 def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str, reasons: Sequence[str] = ()) -> None:
@@ -33,7 +33,7 @@ def model_card(
         "|---|---|",
         f"| takes | RGB pictures, the whole picture squashed to {recipe.size} x {recipe.size} |",
         f"| gives | codes of {recipe.grains.bits} bits: {grains} |",
-        f"| network | {network.backbone}, begun from {began}; trained: {network.trained} |",
+        f"| network | {network.backbone}, begun from {began}; trained: {_trained(network)} |",
         f"| head | {recipe.hasher or ' and '.join([*map(str, network.hidden), 'one linear layer'])} |",
         f"| export | ONNX; {parity} |",
         "",
@@ -60,6 +60,10 @@ def model_card(
         ]
     why = [f"- {reason[:1].upper()}{reason[1:]}." for reason in reasons]
     return "\n".join([*lines, "", "## Limits", "", LIMITS, *([""] if why else []), *why, ""])
+
+
+def _trained(network: Network) -> str:
+    return f"the last {network.trained_stages} stages" if network.trained_stages > 1 else network.trained
 
 
 def _data(data: Mapping[str, Any]) -> str:

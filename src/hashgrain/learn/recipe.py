@@ -34,7 +34,8 @@ class Network:
     mean: str = ""  # of the colors, where weights or an ONNX file were trained with others than their own: 0.5,0.5,0.5
     std: str = ""  # of these
     layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it
-    trained: Trained = "all"  # head: the backbone stays, its features are kept
+    trained: Trained = "all"  # head: the backbone stays, its features are kept; last: its last stages
+    trained_stages: int = 1  # how many these are
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
     width: int = 384
@@ -162,6 +163,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "center_distance": (aim.center_distance, 0),
         "weight_decay": (schedule.weight_decay, 0),
         "width": (network.width, 1),
+        "trained_stages": (network.trained_stages, 1),
         "hidden": (min(network.hidden, default=1), 1),
         "channels": (min(network.channels, default=1), 1),
     }
@@ -224,6 +226,8 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):
         yield "pruned is of the compact backbone with trained=all"
+    if network.trained_stages > 1 and network.trained != "last":
+        yield "trained_stages are of the end of a backbone: --set trained=last"
     if recipe.label_noise and not recipe.labelled:
         yield "label_noise is of labels, and this recipe has none"
 

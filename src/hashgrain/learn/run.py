@@ -120,7 +120,7 @@ def train_network(
     if recipe.network.trained == "head":
         head = head_on_features(recipe, backbone, training, held, run, say, checkpoint_seconds)
         return HashNetwork(backbone, head).eval()
-    set_trained(backbone, recipe.network.trained)
+    set_trained(backbone, recipe.network.trained, stages=recipe.network.trained_stages)
     network = HashNetwork(backbone, build_head(recipe, backbone))
     work = Training(network, recipe, training, Pictures(training.inputs, recipe.augmentation), held, run)
     follow(work, say, checkpoint_seconds)
