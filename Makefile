@@ -78,7 +78,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(VENV)/.train: $(VENV)/.dev
 	$(LISTED) -r requirements/train.txt
-	$(ITSELF) -e ".[openclip]"
+	$(ITSELF) -e ".[keras,openclip]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.core

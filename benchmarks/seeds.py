@@ -114,8 +114,8 @@ def lay_out(name: str, shots: dict[str, list[Shot]], top: Path, held_out: int) -
         for kind, thing, content in some:
             place = top / part / kind / f"{kind}-{thing}" if part == "learn" else top / part
             place.mkdir(parents=True, exist_ok=True)
-            name = f"{hashlib.sha256(content).hexdigest()}.{kind}-{thing}.png"
-            Image.open(io.BytesIO(content)).convert("RGB").save(place / name)
+            file = f"{hashlib.sha256(content).hexdigest()}.{kind}-{thing}.png"
+            Image.open(io.BytesIO(content)).convert("RGB").save(place / file)
     arrays = top / "arrays"
     arrays.mkdir()
     things = sorted({(kind, thing) for kind, thing, _ in shots["learn"]})

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
-EXTRAS = {"core": "", "dev": "dev", "train": "openclip", "bench": "bench", "docs": "docs", "serve": "serve"}
+EXTRAS = {"core": "", "dev": "dev", "train": "keras,openclip", "bench": "bench", "docs": "docs", "serve": "serve"}
 # Some machines have builds of their own of torch and what comes with it; no list of hashes would hold on those.
 UNHASHED = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -60,7 +60,7 @@ def requirements_of(name: str, extras: frozenset[str]) -> Iterator[tuple[str, fr
 
 def closure(extra: str, pins: dict[str, str]) -> set[str]:
     """The pinned packages that HashGrain with this extra asks for, directly and not."""
-    seen, left = set(), [("hashgrain", frozenset([extra] if extra else []))]
+    seen, left = set(), [("hashgrain", frozenset(extra.split(",")) - {""})]
     while left:
         entry = left.pop()
         if entry in seen:
