@@ -333,18 +333,18 @@ def test_what_stands_for_the_model_is_checked(tmp_path: Path) -> None:
     file = library / "model/codes.json"
     sound = file.read_bytes()
     told = json.loads(sound)
-    for broken in (
-        b"",
-        b"[]",
-        json.dumps(told | {"format": 9}).encode(),
-        json.dumps(told | {"code_digest": "ab" * 32}).encode(),
-        json.dumps(told | {"grains": {"look": 10**9}}).encode(),
-        json.dumps(told | {"name": 3}).encode(),
+    for broken, why in (
+        (b"", "codes.json"),
+        (b"[]", "codes.json"),
+        (json.dumps(told | {"format": 9}).encode(), "has format 9"),
+        (json.dumps(told | {"code_digest": "ab" * 32}).encode(), "is of other codes than those of this library"),
+        (json.dumps(told | {"grains": {"look": 10**9}}).encode(), "names no grains"),
+        (json.dumps(told | {"name": 3}).encode(), "does not say what made the codes"),
     ):
         file.write_bytes(broken)
-        with pytest.raises(LibraryError, match="its model cannot be used"):
+        with pytest.raises(LibraryError, match=f"its model cannot be used .*{why}"):
             Library.open(library)
-        assert verify_library(library)
+        assert why in verify_library(library)[0].reason
     file.unlink()
     file.symlink_to(tmp_path / "codes.json")
     (tmp_path / "codes.json").write_bytes(sound)

@@ -30,13 +30,13 @@ def own_bundle(store: Store) -> Bundle:
         else:
             if bundle.code_digest == store.digest:
                 return bundle
-    outside = _codes_only(store)
+    outside, wrong = _codes_only(store)
     if outside is not None:
         return outside
     packaged = _packaged(store.digest)
     if packaged is None:
         raise LibraryError(
-            f"{store.path}: its model cannot be used ({problem}). Put the bundle {store.digest[:8]}… back at"
+            f"{store.path}: its model cannot be used ({wrong or problem}). Put the bundle {store.digest[:8]}… back at"
             f" {store.path / FOLDER}, or encode its pictures anew: hashgrain rebuild {store.path} --model BUNDLE"
         )
     return packaged
@@ -66,7 +66,7 @@ def settle(store: Store) -> None:
 
 def mend(store: Store) -> None:
     """Put a sound copy of the model where there is none, if the package has it."""
-    packaged = None if _codes_only(store) is not None else _packaged_for(store)
+    packaged = None if _codes_only(store)[0] is not None else _packaged_for(store)
     if packaged is not None and not _copy_is_sound(store):
         packaged.write_inside(store.path, FOLDER)
 
@@ -77,26 +77,31 @@ def problems(store: Store) -> list[Problem]:
         with suppress(BundleError):
             if Bundle.read_inside(store.path, folder).code_digest == store.digest:
                 return []
-    if _codes_only(store) is not None:
+    outside, wrong = _codes_only(store)
+    if outside is not None:
         return []
     reason = f"is not the model of this library ({store.digest[:8]}…)"
     try:
         Bundle.read_inside(store.path)
     except BundleError as error:
-        reason = str(error)
+        reason = wrong or str(error)
     if _packaged_for(store) is not None:
         return [Problem(str(store.path / FOLDER), reason, f"hashgrain rebuild {store.path}")]
     remedy = f"put the bundle back, or encode anew: hashgrain rebuild {store.path} --model BUNDLE"
     return [Problem(str(store.path / FOLDER), reason, remedy)]
 
 
-def _codes_only(store: Store) -> Bundle | None:
-    """What stands for the model of a library that never had one."""
-    with suppress(BundleError):
+def _codes_only(store: Store) -> tuple[Bundle | None, str]:
+    """What stands for the model of a library that never had one; and where that cannot be used, why not."""
+    try:
         found = codes_only.read(store.path)
-        sound = found is not None and found.code_digest == store.digest and found.grains == store.grains
-        return found if sound else None
-    return None
+    except BundleError as error:
+        return None, str(error)
+    if found is None:
+        return None, ""
+    if found.code_digest != store.digest or found.grains != store.grains:
+        return None, f"{store.path / FOLDER / codes_only.FILE} is of other codes than those of this library"
+    return found, ""
 
 
 def _copy_is_sound(store: Store) -> bool:
