@@ -117,7 +117,11 @@ def test_a_hasher_is_fitted_without_labels_and_without_torch(files: Path) -> Non
         (("--labels", "train_labels.npy", "--recipe", "none"), "no recipe 'none'"),
         (("--hasher", "none"), "there is no hasher 'none'"),
         (("--hasher", "ITQ", "--labels", "train_labels.npy"), "a hasher takes no"),
-        (("--hasher", "ITQ", "--set", "odd=1"), "ITQ takes whole numbers for bits, seed, iterations, not odd=1"),
+        (
+            ("--hasher", "ITQ", "--set", "odd=1"),
+            "whole numbers of up to nine digits for bits, seed, iterations, not odd=1",
+        ),
+        (("--hasher", "ITQ", "--set", f"seed={'9' * 30}"), "not seed=999"),
         (("--hasher", "ITQ", "--bits", "99"), "gives no 99 directions"),
     ],
 )

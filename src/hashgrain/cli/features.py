@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, say
 
 DEFAULT = "csq"
+WHOLE = re.compile("[0-9]{1,9}")
 
 
 def train(
@@ -101,9 +103,11 @@ def _fit(name: str, features: Path, bits: str, settings: list[str], out: Path, a
         raise TrainingError(f"there is no hasher {name!r}; there are {', '.join(HASHERS)}")
     told = {"bits": bits or "64"} | dict(setting.partition("=")[::2] for setting in settings)
     known = HASHERS[name].__dataclass_fields__
-    odd = [setting for setting, value in told.items() if setting not in known or not value.isdecimal()]
+    odd = [setting for setting, value in told.items() if setting not in known or not WHOLE.fullmatch(value)]
     if odd:
-        raise TrainingError(f"{name} takes whole numbers for {', '.join(known)}, not {odd[0]}={told[odd[0]]}")
+        raise TrainingError(
+            f"{name} takes whole numbers of up to nine digits for {', '.join(known)}, not {odd[0]}={told[odd[0]]:.40}"
+        )
     make: Any = HASHERS[name]
     make(**{setting: int(value) for setting, value in told.items()}).fit(open_array(features)).save(out)
     made = load_head(out)
