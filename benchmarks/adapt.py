@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain import Codes, Encoder
-from hashgrain.encoder import Bundle
 from hashgrain.evaluate import average_precision, precision, tallies_of_vectors, tally
 from hashgrain.evaluate.near_copies import MILD, recall_at_1
 from hashgrain.learn.adapt.head import AdaptedHead, fit_head
 from hashgrain.learn.adapt.kept import KeptRows
 from hashgrain.learn.adapt.settings import Adaptation
 from hashgrain.learn.adapt.words import queries_in_words
-from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.photo.head import unit
 from hashgrain.learn.photo.pictures import (
     Shot,
@@ -38,6 +37,7 @@ from hashgrain.learn.photo.pictures import (
     stamps,
     tiny_imagenet,
 )
+from hashgrain.models import Bundle
 from hashgrain.models.phrases import read_phrase
 from hashgrain.models.text import read_table, text_code
 from photo import in_groups

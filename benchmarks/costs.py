@@ -11,10 +11,10 @@ from statistics import median
 from time import perf_counter
 
 from hashgrain import Encoder
-from hashgrain.encoder import Bundle
 from hashgrain.evaluate import precision, tally
-from hashgrain.learn.data import Labelled, load_labelled
-from hashgrain.learn.splits import hold_out
+from hashgrain.learn.data.labelled import Labelled, load_labelled
+from hashgrain.learn.data.splits import hold_out
+from hashgrain.models import Bundle
 from report import HERE, need_data, table, write_section
 
 GRAINS = ("kind", "thing")

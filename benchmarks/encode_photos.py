@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from hashgrain import Encoder
-from hashgrain.images import DecodePool, decode_workers
+from hashgrain.media import DecodePool, decode_workers
 from report import median_seconds, need_data, table, write_section
 
 # The folder is gone through this often in one run, so that starting up does not count.

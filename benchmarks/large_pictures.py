@@ -24,8 +24,8 @@ KINDS = {
 OPEN = """
 import io, sys, time
 from PIL import Image
-from hashgrain.images import open_picture, thumbnail
-from hashgrain.images.cost import decoding_bytes
+from hashgrain.media import open_picture, thumbnail
+from hashgrain.media.cost import decoding_bytes
 data = open(sys.argv[1], "rb").read()
 image = Image.open(io.BytesIO(data))
 image.draft("RGB", (128, 128))

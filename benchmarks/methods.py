@@ -36,18 +36,18 @@ from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.protocols import PROTOCOLS
 from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
 from hashgrain.evaluate.splitting import pool_of, split
-from hashgrain.images import open_picture
 from hashgrain.labelled import labelled_pictures
 from hashgrain.learn.adapt.kept import KeptRows
-from hashgrain.learn.data import GrainLabels, Labelled
-from hashgrain.learn.heads import follow, head_training, settled_head
+from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.splits import hold_out
 from hashgrain.learn.losses import TWO_VIEWS
 from hashgrain.learn.losses.adsh import AdshLoss
 from hashgrain.learn.recipe import Network, Phase, Recipe, Schedule
 from hashgrain.learn.recipes import METHODS, RECIPES
-from hashgrain.learn.splits import hold_out
-from hashgrain.learn.train import Training
-from hashgrain.learn.validation import score, validate
+from hashgrain.learn.training.heads import follow, head_training, settled_head
+from hashgrain.learn.training.loop import Training
+from hashgrain.learn.training.validation import score, validate
+from hashgrain.media import open_picture
 from report import HERE, need_data, table, write_section
 
 MODELS = ("photo", "small")

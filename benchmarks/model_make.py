@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from hashgrain import Codes
 from hashgrain.evaluate.near_copies import MILD, recall_at_1
 from hashgrain.hashers import ITQ, PCARotation
+from hashgrain.learn.data.kept_features import KeptFeatures
 from hashgrain.learn.encoders.fitting import Head, Sets, features_of, fit, unit
 from hashgrain.learn.encoders.make import BITS, LIMIT, grains_of
 from hashgrain.learn.encoders.pictures import shots_of
 from hashgrain.learn.encoders.sources import network_of
-from hashgrain.learn.kept_features import KeptFeatures
 from hashgrain.learn.photo.graph import backbone_model
 from hashgrain.learn.photo.make import WEIGHTS
 from hashgrain.learn.photo.pictures import photographs, stamps, tiny_imagenet

@@ -14,7 +14,7 @@ from report import need_data, table, write_section
 
 
 def main() -> None:
-    from hashgrain.learn.data import load_labelled
+    from hashgrain.learn.data.labelled import load_labelled
 
     data = need_data()
     photos = [ImageOps.exif_transpose(Image.open(path)).convert("RGB") for path in sorted(data.glob("photos/*.jpg"))]

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from hashgrain import Codes, Encoder, Grains
 from hashgrain.evaluate import Paths, average_precision, ndcg, precision, tally
 from hashgrain.learn.backbones import build
-from hashgrain.learn.data import Labelled, load_labelled
-from hashgrain.learn.heads import train_head
-from hashgrain.learn.inputs import Features
-from hashgrain.learn.network import HashHead, HashNetwork
+from hashgrain.learn.data.inputs import Features
+from hashgrain.learn.data.labelled import Labelled, load_labelled
+from hashgrain.learn.data.splits import hold_out
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule
-from hashgrain.learn.splits import hold_out
-from hashgrain.learn.train import Training
+from hashgrain.learn.training.heads import train_head
+from hashgrain.learn.training.loop import Training
+from hashgrain.learn.training.network import HashHead, HashNetwork
 from report import HERE, need_data, table, write_section
 
 WIDTHS = {"short": 16, "medium": 32, "long": 64, "longest": 128}

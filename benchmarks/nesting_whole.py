@@ -20,12 +20,12 @@ import torch
 
 from hashgrain import Codes, Grains
 from hashgrain.evaluate import average_precision, precision, tally
-from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.data.labelled import Labelled, load_labelled
+from hashgrain.learn.data.splits import hold_out
 from hashgrain.learn.recipe import Phase, Recipe
 from hashgrain.learn.recipes import RECIPES
 from hashgrain.learn.run import build_backbone, train_network
-from hashgrain.learn.splits import hold_out
-from hashgrain.learn.validation import outputs_of
+from hashgrain.learn.training.validation import outputs_of
 from report import HERE, need_data, table, write_section
 
 SIZE, EPOCHS = 32, 8

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 
 from hashgrain import Encoder
 from hashgrain.evaluate import average_precision, precision, tally
-from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.data.labelled import Labelled, load_labelled
 from report import need_data, table, write_section
 
 EACH, SEEDS = 100, (1, 2, 3)

@@ -18,7 +18,6 @@ from PIL import Image
 from scipy.stats import chi2
 
 from hashgrain import Codes, Encoder
-from hashgrain.encoder import Bundle
 from hashgrain.evaluate import average_precision, precision, tallies_of_vectors, tally
 from hashgrain.evaluate.near_copies import CHANGES, MILD
 from hashgrain.hashers import ITQ, PCARotation
@@ -37,6 +36,7 @@ from hashgrain.learn.photo.pictures import (
     view,
 )
 from hashgrain.learn.photo.sets import SMALL, fitting_sets
+from hashgrain.models import Bundle
 from hashgrain.models.weights import read_weights
 from references import histogram_and_hog, perceptual_codes, unit
 from report import need_data, table, write_section
@@ -59,7 +59,7 @@ class Described:
         self.pictures = pictures
 
     def plain(self, size: int) -> NDArray[np.uint8]:
-        from hashgrain.images import open_picture
+        from hashgrain.media import open_picture
 
         return np.stack([open_picture(each, size=(size, size)).pixels for each in self.pictures()])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from hashgrain.encoder import Bundle
+from hashgrain.models import Bundle
 from report import median_seconds, need_data, table, write_section
 
 PICTURES, RUNS = 80, 3

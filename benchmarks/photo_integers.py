@@ -19,12 +19,12 @@ from onnxruntime.quantization.calibrate import CalibrationDataReader
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from hashgrain import Codes, Encoder
-from hashgrain.images import open_picture
 from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.fit import GRAINS
 from hashgrain.learn.photo.graph import backbone_model
 from hashgrain.learn.photo.make import SIZE, WEIGHTS, held_out
 from hashgrain.learn.photo.sets import sharp_pictures
+from hashgrain.media import open_picture
 from hashgrain.models.weights import read_weights
 from photo import shipped_head
 from report import need_data, table, write_section

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from hashgrain import Codes, Encoder
 from hashgrain.evaluate import average_precision, code_health, precision, tallies_of_vectors, tally
-from hashgrain.learn.data import Labelled, load_labelled
-from hashgrain.learn.splits import hold_out
+from hashgrain.learn.data.labelled import Labelled, load_labelled
+from hashgrain.learn.data.splits import hold_out
 from references import PcaRotation, histogram_and_hog, perceptual_codes, unit
 from report import need_data, table, write_section
 

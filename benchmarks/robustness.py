@@ -11,8 +11,8 @@ import numpy as np
 
 from hashgrain import Encoder
 from hashgrain.learn.attack import Attack, attack_report
-from hashgrain.learn.data import load_labelled
-from hashgrain.learn.splits import hold_out
+from hashgrain.learn.data.labelled import load_labelled
+from hashgrain.learn.data.splits import hold_out
 from report import need_data, table, write_section
 
 GRAINS = ("kind", "thing")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from costs import cost_table
-from hashgrain.encoder import Bundle
+from hashgrain.models import Bundle
 from report import HERE, need_data, write_section
 
 MADE = HERE / "runs" / "smaller"

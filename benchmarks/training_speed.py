@@ -13,15 +13,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from hashgrain.learn.data import GrainLabels, Labelled, load_labelled
-from hashgrain.learn.heads import build_head, train_head
-from hashgrain.learn.inputs import Pictures
-from hashgrain.learn.network import HashNetwork
-from hashgrain.learn.precision import best_precision
+from hashgrain.learn.data.inputs import Pictures
+from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled
 from hashgrain.learn.recipe import Aim, Phase
 from hashgrain.learn.recipes import RECIPES
 from hashgrain.learn.run import build_backbone
-from hashgrain.learn.train import Training
+from hashgrain.learn.training.heads import build_head, train_head
+from hashgrain.learn.training.loop import Training
+from hashgrain.learn.training.network import HashNetwork
+from hashgrain.learn.training.precision import best_precision
 from report import HERE, median_seconds, need_data, table, write_section
 
 BATCH, SIZE, STEPS, ROUNDS = 256, 64, 8, 3

@@ -21,9 +21,9 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from hashgrain import Encoder
-from hashgrain.encoder import Bundle
-from hashgrain.images import open_picture
-from hashgrain.learn.shrink import agreement, halve, quantise
+from hashgrain.graphs import agreement, halve, quantise
+from hashgrain.media import open_picture
+from hashgrain.models import Bundle
 from report import HERE, need_data, table, write_section
 
 CALIBRATION, PICTURES, ROUNDS = 256, 1_000, 15

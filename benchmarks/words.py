@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain import Codes, Encoder
-from hashgrain.encoder import Bundle
+from hashgrain.models import Bundle
 from hashgrain.models.chinese import PACKAGE
 from hashgrain.models.dictionary import TABLES, dictionary
 from hashgrain.models.phrases import Phrase, read_phrase

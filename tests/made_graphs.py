@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 from hashgrain import Grains
-from hashgrain.encoder import Bundle
+from hashgrain.models import Bundle
 
 SIDE = 4
 FLOAT, UINT8, INT64 = 1, 2, 7

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.encoder import TextTower
+from hashgrain.models import TextTower
 from made_graphs import FLOAT, INT64, inner, integers, model, node, tensor, value, whole
 
 LENGTH = 8

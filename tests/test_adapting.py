@@ -20,8 +20,6 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the train extra")
 
 from hashgrain import Codes, Encoder, Grains, Library  # noqa: E402
-from hashgrain.encoder import Bundle, Calibration  # noqa: E402
-from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.evaluate import average_precision, tally  # noqa: E402
 from hashgrain.learn.adapt import kept as kept_module  # noqa: E402
@@ -32,7 +30,9 @@ from hashgrain.learn.adapt.kept import KeptRows  # noqa: E402
 from hashgrain.learn.adapt.make import adapt_bundle  # noqa: E402
 from hashgrain.learn.adapt.settings import Adaptation, changed  # noqa: E402
 from hashgrain.learn.adapt.words import Measured, calibrated, queries_in_words  # noqa: E402
-from hashgrain.learn.data import GrainLabels, load_labelled  # noqa: E402
+from hashgrain.learn.data.labelled import GrainLabels, load_labelled  # noqa: E402
+from hashgrain.models import Bundle, Calibration  # noqa: E402
+from hashgrain.models.seen import seen_by  # noqa: E402
 from hashgrain.models.text import describe_table, read_table  # noqa: E402
 
 pytestmark = pytest.mark.train

@@ -14,8 +14,8 @@ import pytest
 from conftest import make_picture
 from hashgrain.apps.demo import PHRASES, run_demo
 from hashgrain.apps.drawings import KINDS
-from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.apps.scenes import scenes, write_scenes
+from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
 
 NASTY = "<script>alert(1)</script>\"' &\udcff.jpg"
 

@@ -9,7 +9,7 @@ from conftest import make_picture
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from hashgrain.learn.augment import Augmentation, random_views  # noqa: E402
+from hashgrain.learn.data.augment import Augmentation, random_views  # noqa: E402
 
 pytestmark = pytest.mark.train
 

@@ -28,8 +28,8 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn import checkpoint  # noqa: E402
-from hashgrain.learn.train import Training  # noqa: E402
+from hashgrain.learn.training import checkpoint  # noqa: E402
+from hashgrain.learn.training.loop import Training  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -318,7 +318,7 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_bundle(
 ) -> None:
     """The older bundle at --out, or none: never a new graph beside an old description."""
     from hashgrain import inside
-    from hashgrain.encoder import Bundle
+    from hashgrain.models import Bundle
 
     write = inside.write
 
@@ -352,8 +352,8 @@ def test_a_run_of_another_recipe_is_left_alone(drawn: Path, here: Path) -> None:
 @pytest.mark.parametrize("held", [False, True], ids=["learnt from", "kept out"])
 def test_labels_that_change_before_a_run_goes_on_stop_it(held: bool, drawn: Path, here: Path) -> None:
     """Also those of pictures kept for validation: the best so far was found by the old ones."""
-    from hashgrain.learn.data import load_labelled
-    from hashgrain.learn.splits import held_rows
+    from hashgrain.learn.data.labelled import load_labelled
+    from hashgrain.learn.data.splits import held_rows
 
     wrong: set[Path] = set()
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from hashgrain import Encoder, files, inside
-from hashgrain.encoder import Bundle, TextTower, Threshold, description
-from hashgrain.encoder import bundle as bundles
 from hashgrain.errors import BundleError
+from hashgrain.models import Bundle, TextTower, Threshold, description
+from hashgrain.models import bundle as bundles
 from made_graphs import bundle_of, node, plain_graph, with_step
 
 DEFAULT_DIGEST = "5120bb28915109b70761645225a3f268ef59052f149a926efe0905610b2eecf2"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from conftest import fill
 from hashgrain import Library
-from hashgrain.encoder import Bundle, Calibration
 from hashgrain.errors import BundleError
-from hashgrain.search.answers import never_closer
+from hashgrain.models import Bundle, Calibration
+from hashgrain.search.hits import never_closer
 
 CLOSENESS = ["same", "near", "related", "far"]
 

@@ -20,7 +20,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain.learn.command import command_of
-from hashgrain.learn.own_grains import read_grains, with_grains
+from hashgrain.learn.data.own_grains import read_grains, with_grains
 from hashgrain.learn.recipe import Recipe, change, with_bits
 from hashgrain.learn.recipes import RECIPES
 

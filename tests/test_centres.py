@@ -13,8 +13,12 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn import centres as making  # noqa: E402
-from hashgrain.learn.centres import (  # noqa: E402
+from hashgrain.learn.data.class_confusion import learnt_similarities  # noqa: E402
+from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
+from hashgrain.learn.recipe import Aim  # noqa: E402
+from hashgrain.learn.recipes import RECIPES  # noqa: E402
+from hashgrain.learn.training import centres as making  # noqa: E402
+from hashgrain.learn.training.centres import (  # noqa: E402
     class_centres,
     gilbert_varshamov,
     minimum_distance,
@@ -22,12 +26,8 @@ from hashgrain.learn.centres import (  # noqa: E402
     shared_centres,
     tie_breaker,
 )
-from hashgrain.learn.class_confusion import learnt_similarities  # noqa: E402
-from hashgrain.learn.data import GrainLabels  # noqa: E402
-from hashgrain.learn.knowledge import semantic_centres, similarities_of_paths, soft_targets  # noqa: E402
-from hashgrain.learn.recipe import Aim  # noqa: E402
-from hashgrain.learn.recipes import RECIPES  # noqa: E402
-from hashgrain.learn.teaching import centres_of  # noqa: E402
+from hashgrain.learn.training.knowledge import semantic_centres, similarities_of_paths, soft_targets  # noqa: E402
+from hashgrain.learn.training.teaching import centres_of  # noqa: E402
 
 pytestmark = pytest.mark.train
 

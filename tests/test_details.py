@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from conftest import make_picture
-from hashgrain.images import DecodePool, Picture, open_picture
+from hashgrain.media import DecodePool, Picture, open_picture
 
 NAMESPACES = (
     'xmlns:x="adobe:ns:meta/" xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'

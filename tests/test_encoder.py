@@ -8,8 +8,8 @@ import pytest
 
 from conftest import make_picture
 from hashgrain import Codes, Encoder, Grains
-from hashgrain.encoder import Bundle
 from hashgrain.errors import BundleError, ImageError
+from hashgrain.models import Bundle
 
 
 @pytest.fixture(scope="module")

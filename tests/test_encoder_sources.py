@@ -36,9 +36,9 @@ pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("timm", reason="needs the train extra")
 pytestmark = pytest.mark.train
 
-from hashgrain.encoder.graph_check import check_graph  # noqa: E402
 from hashgrain.learn.encoders.network import Network  # noqa: E402
 from hashgrain.learn.encoders.sources import network_of  # noqa: E402
+from hashgrain.models.graph_check import check_graph  # noqa: E402
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DINO = "vit_small_patch14_reg4_dinov2"

@@ -46,7 +46,7 @@ def run(hashgrain: Run, drawings: Path) -> Run:
 def runs(drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds with every reference method, made once."""
     from hashgrain.apps.evaluation import Plan, evaluate_model
-    from hashgrain.encoder import Encoder
+    from hashgrain.models import Encoder
 
     out = tmp_path_factory.mktemp("runs")
     plan = Plan(seeds=(0, 1), widths=WIDTHS, references="all", asymmetric=True, label_noise=(0.4,))
@@ -163,7 +163,7 @@ def test_a_finished_run_is_not_made_again(run: Run, tmp_path: Path) -> None:
 
 def test_a_bundle_cannot_choose_where_its_run_goes(drawings: Path, tmp_path: Path) -> None:
     from hashgrain.apps.evaluation import Plan, evaluate_model
-    from hashgrain.encoder import Bundle, Encoder
+    from hashgrain.models import Bundle, Encoder
 
     named = replace(Bundle.read("default"), name="../../away/../x y")
     plan = Plan(widths=(16,), references="none")
@@ -278,7 +278,7 @@ def test_runs_are_compared_with_spreads_and_noise(hashgrain: Run, runs: Path) ->
 
 def test_the_pages_of_results_are_what_their_facts_make() -> None:
     """Nothing on them is typed by hand."""
-    from hashgrain.apps.comparison_page import comparison_page
+    from hashgrain.report.comparison_page import comparison_page
 
     kept = sorted((ROOT / "docs/results").glob("*.json"))
     assert kept

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from hashgrain import Encoder
-from hashgrain.encoder import Bundle, graph_check, protobuf, session, trial
-from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError
+from hashgrain.models import Bundle, graph_check, protobuf, session, trial
+from hashgrain.models.graph_check import check_graph
 from made_graphs import (
     AXES,
     ENDS,
@@ -404,12 +404,12 @@ def test_a_trial_ends_with_its_parent(tmp_path: Path) -> None:
     """The child reads its graph for ever; when the parent is killed, it sees the pipe end."""
     pid = tmp_path / "pid"
     endless = (
-        "import os, sys, time; sys.path.insert(0, sys.argv[1]); import hashgrain.encoder.trial as trial;"
+        "import os, sys, time; sys.path.insert(0, sys.argv[1]); import hashgrain.models.trial as trial;"
         f"trial._limit_process = lambda _: open({str(pid)!r}, 'w').write(str(os.getpid()));"
         "trial._run = lambda *_: time.sleep(60); trial.serve(sys.argv[2])"
     )
     script = (
-        "from hashgrain.encoder import trial; from made_graphs import bundle_of, plain_graph;"
+        "from hashgrain.models import trial; from made_graphs import bundle_of, plain_graph;"
         f"trial.BOOTSTRAP = {endless!r}; trial.check_by_trial(bundle_of(plain_graph(), 'endless'))"
     )
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(trial.__file__).parents[2])])

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from conftest import make_picture
 from hashgrain import Codes, Encoder, Grains
-from hashgrain.encoder import Bundle
 from hashgrain.errors import CodesError, HashgrainError, TrainingError
 from hashgrain.hashers import (
     HASHERS,
@@ -30,6 +29,7 @@ from hashgrain.hashers import (
     as_features,
     load_hasher,
 )
+from hashgrain.models import Bundle
 from test_rooms import HEAVY, loaded_after
 
 Rows = NDArray[np.float32]
@@ -435,7 +435,7 @@ def backbone(*, kind: int = 1, outputs: tuple[str, ...] = ("features",), inner: 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_model_with_a_hasher_gives_the_codes_of_the_hasher(kind: type[Hasher], encoder: Encoder) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
-    from hashgrain.learn.graph_heads import with_hasher
+    from hashgrain.graphs.heads import with_hasher
 
     _, features = encoder.outputs_and_features(pictures())
     hasher, grains = kind(32).fit(features), Grains(thing=8, look=32)
@@ -460,7 +460,7 @@ def test_a_model_with_a_hasher_gives_the_codes_of_the_hasher(kind: type[Hasher],
 @pytest.mark.train
 def test_the_new_bundle_is_written_and_read_and_says_where_it_comes_from(encoder: Encoder, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="needs the train extra")
-    from hashgrain.learn.graph_heads import with_hasher
+    from hashgrain.graphs.heads import with_hasher
 
     _, features = encoder.outputs_and_features(pictures())
     made = with_hasher(encoder.bundle, ITQ(16, seed=5).fit(features), Grains(look=16), "hashed", pictures(4))
@@ -473,7 +473,7 @@ def test_the_new_bundle_is_written_and_read_and_says_where_it_comes_from(encoder
 @pytest.mark.train
 def test_a_head_put_on_a_head_takes_its_place(encoder: Encoder) -> None:
     pytest.importorskip("onnx", reason="needs the train extra")
-    from hashgrain.learn.graph_heads import append_head
+    from hashgrain.graphs.heads import append_head
 
     _, features = encoder.outputs_and_features(pictures())
     spectral, itq = SpectralHash(24).fit(features).projection, ITQ(16).fit(features).projection
@@ -484,7 +484,7 @@ def test_a_head_put_on_a_head_takes_its_place(encoder: Encoder) -> None:
 @pytest.mark.parametrize("wave", [False, True])
 def test_any_affine_head_goes_on_a_backbone_that_has_none(wave: bool) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
-    from hashgrain.learn.graph_heads import with_hasher
+    from hashgrain.graphs.heads import with_hasher
 
     weights, bias = np.array([[1.0, 0, -1, 2], [0, 1, 1, 2], [0, 0, 0, 2]]) / 40, np.array([0.5, -0.5, 0, 1])
     head = Projection(np.array([1, 2, 3], np.float32), weights, bias, wave)
@@ -506,7 +506,7 @@ def test_any_affine_head_goes_on_a_backbone_that_has_none(wave: bool) -> None:
 @pytest.mark.train
 def test_weights_that_only_a_branch_inside_reads_are_kept() -> None:
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
-    from hashgrain.learn.graph_heads import append_head
+    from hashgrain.graphs.heads import append_head
 
     model = onnx.load_from_string(backbone())
     helper = onnx.helper
@@ -536,7 +536,7 @@ def test_weights_that_only_a_branch_inside_reads_are_kept() -> None:
 @pytest.mark.train
 def test_what_cannot_be_a_model_is_refused_with_the_reason() -> None:
     pytest.importorskip("onnx", reason="needs the train extra")
-    from hashgrain.learn.graph_heads import with_hasher
+    from hashgrain.graphs.heads import with_hasher
 
     def refuses(reason: str, graph: bytes, bits: int = 3, shown: int = 4, head: Any = None) -> None:
         head = head or PCAHash(3).fit(made_features(width=3))
@@ -558,7 +558,7 @@ def test_what_cannot_be_a_model_is_refused_with_the_reason() -> None:
 @pytest.mark.train
 def test_a_graph_that_computes_something_else_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx", reason="needs the train extra")
-    from hashgrain.learn import graph_heads
+    from hashgrain.graphs import heads as graph_heads
 
     hasher = PCAHash(3).fit(made_features(width=3))
     append = graph_heads.append_head
@@ -574,4 +574,4 @@ def test_a_graph_that_computes_something_else_is_found_out(monkeypatch: pytest.M
 
 
 def test_putting_heads_on_graphs_takes_no_torch() -> None:
-    assert "torch" not in loaded_after("import hashgrain.learn.graph_heads")
+    assert "torch" not in loaded_after("import hashgrain.graphs.heads")

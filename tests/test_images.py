@@ -21,7 +21,7 @@ from PIL import Image
 
 from conftest import make_picture
 from hashgrain.errors import ImageError
-from hashgrain.images import DecodePool, Picture, open_picture, thumbnail
+from hashgrain.media import DecodePool, Picture, open_picture, thumbnail
 
 FORMATS = {
     "jpeg": {"quality": 92},
@@ -310,7 +310,7 @@ def test_leaving_early_leaves_no_process_behind() -> None:
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from hashgrain.images import DecodePool\n"
+        "import sys, time; from hashgrain.media import DecodePool\n"
         "pool = DecodePool((16, 16), workers=1)\n"
         "list(pool.decode([(0, b'x')])); print(pool._workers[0].process.pid, flush=True); time.sleep(60)"
     )
@@ -328,7 +328,7 @@ def test_a_file_in_the_working_folder_cannot_pose_as_a_library(tmp_path: Path) -
     (tmp_path / "numpy.py").write_text("raise SystemExit('imported the wrong numpy')")
     script = (
         "import sys; sys.path.remove('')\n"
-        "from hashgrain.images import DecodePool, Picture\n"
+        "from hashgrain.media import DecodePool, Picture\n"
         "with DecodePool((16, 16), workers=1) as pool:\n"
         "    ((_, result),) = pool.decode([(0, open('a.jpg', 'rb').read())])\n"
         "assert isinstance(result, Picture), result"
@@ -342,7 +342,7 @@ def test_a_script_without_a_main_guard_is_not_run_again_by_workers(tmp_path: Pat
     make_picture(1).save(tmp_path / "a.jpg")
     (tmp_path / "script.py").write_text(
         "print('started')\n"
-        "from hashgrain.images import DecodePool\n"
+        "from hashgrain.media import DecodePool\n"
         "pool = DecodePool((16, 16), workers=2)\n"
         "print(len(list(pool.decode([(i, open('a.jpg', 'rb').read()) for i in range(9)]))))\n"
         "pool.close()\n"

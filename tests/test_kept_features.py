@@ -14,8 +14,8 @@ from PIL import Image
 
 from hashgrain import files
 from hashgrain.errors import TrainingError
-from hashgrain.learn import kept_features
-from hashgrain.learn.kept_features import KeptFeatures
+from hashgrain.learn.data import kept_features
+from hashgrain.learn.data.kept_features import KeptFeatures
 from made_networks import save_onnx
 
 pytest.importorskip("onnx", reason="needs the train extra")

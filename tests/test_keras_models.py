@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from conftest import fill
 from hashgrain import Encoder, Grains, Library
-from hashgrain.encoder import Bundle
 from hashgrain.errors import TrainingError
 from hashgrain.hashers import ITQ
+from hashgrain.models import Bundle
 from in_process import hashgrain
 
 pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the train extra")
 pytestmark = pytest.mark.train
 
+from hashgrain.graphs.heads import with_hasher  # noqa: E402
 from hashgrain.learn.encoders.network import Network  # noqa: E402
 from hashgrain.learn.encoders.preprocessing import Wishes  # noqa: E402
 from hashgrain.learn.encoders.sources import network_of  # noqa: E402
-from hashgrain.learn.graph_heads import with_hasher  # noqa: E402
 
 SIZE = 32
 needs_keras = pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="needs the keras extra")

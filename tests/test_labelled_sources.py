@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from hashgrain.errors import ImageError, SourceError
-from hashgrain.images import open_picture
 from hashgrain.labelled import LabelledPicture, labelled_pictures
 from hashgrain.labelled.arrays import array_labels
+from hashgrain.media import open_picture
 
 
 def found(place: Path, **asked: Any) -> list[LabelledPicture]:

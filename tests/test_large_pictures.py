@@ -11,7 +11,7 @@ from PIL import Image
 
 from conftest import make_picture
 from hashgrain.errors import ImageError
-from hashgrain.images import DEFAULT_MAX_PIXELS, DecodePool, Picture, cost, open_picture, thumbnail
+from hashgrain.media import DEFAULT_MAX_PIXELS, DecodePool, Picture, cost, open_picture, thumbnail
 
 SIZE = (2_000, 1_500)
 MEGABYTE = 1 << 20
@@ -93,7 +93,7 @@ def test_pictures_of_odd_kinds_look_the_same_converted_in_bands(monkeypatch: pyt
         "P": palette,
     }
     whole = {kind: open_picture(image).pixels.tobytes() for kind, image in kinds.items()}
-    monkeypatch.setattr("hashgrain.images.decode.BAND", 500)
+    monkeypatch.setattr("hashgrain.media.image.BAND", 500)
     for kind, image in kinds.items():
         assert open_picture(image).pixels.tobytes() == whole[kind], kind
     palette.info["transparency"] = 3

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from conftest import fill
 from hashgrain import Encoder
 from hashgrain.errors import TrainingError
-from hashgrain.images import open_picture
+from hashgrain.media import open_picture
 from in_process import hashgrain
 from made_networks import numbers, save_onnx
 

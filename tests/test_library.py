@@ -250,7 +250,7 @@ def test_a_reader_cannot_write(library: Library, pictures: Path) -> None:
 
 def test_rebuilding_with_another_model_encodes_again(library: Library, tmp_path: Path) -> None:
     from hashgrain.codes import Grains
-    from hashgrain.encoder import Bundle
+    from hashgrain.models import Bundle
 
     old = library.bundle
     other = Bundle("other", old.onnx, Grains(coarse=16, fine=128), old.size)  # same graph, other meaning: other digest

@@ -17,9 +17,9 @@ import pytest
 from conftest import Run, fill
 from hashgrain import Library
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle
 from hashgrain.errors import LibraryError
 from hashgrain.library import rebuild_with
+from hashgrain.models import Bundle
 
 KEPT = b"what is outside"
 
@@ -223,7 +223,7 @@ def test_a_new_library_has_its_model_before_it_has_its_name(tmp_path: Path, othe
     script = """
     import os, signal, sys
     from hashgrain import Library
-    from hashgrain.encoder import Bundle
+    from hashgrain.models import Bundle
     bundle, write, step = Bundle.read(sys.argv[2]), Bundle.write_inside, int(sys.argv[3])
     def dying(self, library, folder="model"):
         if step == 0:

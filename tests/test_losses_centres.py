@@ -14,7 +14,6 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from torch import Tensor  # noqa: E402
 
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.centres import class_centres, tie_breaker  # noqa: E402
 from hashgrain.learn.losses import dsdh  # noqa: E402
 from hashgrain.learn.losses.csq import CsqLoss  # noqa: E402
 from hashgrain.learn.losses.distance_preserving import DistancePreservingLoss  # noqa: E402
@@ -23,6 +22,7 @@ from hashgrain.learn.losses.dsdh import DsdhLoss  # noqa: E402
 from hashgrain.learn.losses.greedy_hash import GreedyHashLoss  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
 from hashgrain.learn.losses.ortho_hash import OrthoHashLoss  # noqa: E402
+from hashgrain.learn.training.centres import class_centres, tie_breaker  # noqa: E402
 
 pytestmark = pytest.mark.train
 

@@ -18,8 +18,7 @@ from torch import Tensor  # noqa: E402
 
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.centres import class_centres, gilbert_varshamov  # noqa: E402
-from hashgrain.learn.data import GrainLabels, Labelled  # noqa: E402
+from hashgrain.learn.data.labelled import GrainLabels, Labelled  # noqa: E402
 from hashgrain.learn.losses.adsh import AdshLoss  # noqa: E402
 from hashgrain.learn.losses.crh import CrhLoss, head_width  # noqa: E402
 from hashgrain.learn.losses.dfh import DfhLoss, moved_centres  # noqa: E402
@@ -33,7 +32,8 @@ from hashgrain.learn.losses.sdc import SdcLoss, calibration  # noqa: E402
 from hashgrain.learn.losses.shdh import ShdhLoss, level_weights  # noqa: E402
 from hashgrain.learn.recipe import Network, Phase, Schedule  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
-from hashgrain.learn.train import Training  # noqa: E402
+from hashgrain.learn.training.centres import class_centres, gilbert_varshamov  # noqa: E402
+from hashgrain.learn.training.loop import Training  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -504,7 +504,7 @@ def test_adsh_asked_outside_of_training_knows_of_no_other_pictures() -> None:
 @pytest.mark.parametrize("name", ["adsh", "crh", "dfh", "shc", "logit-adjusted"])
 def test_a_run_cut_short_goes_on_to_the_same_head(name: str, tmp_path: Path) -> None:
     """What a loss remembers of earlier batches stands in the checkpoint."""
-    from hashgrain.learn.heads import head_training, settled_head
+    from hashgrain.learn.training.heads import head_training, settled_head
 
     torch.set_num_threads(1)
     dice = np.random.default_rng(0)

@@ -19,7 +19,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from torch import Tensor  # noqa: E402
 
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.data import GrainLabels  # noqa: E402
+from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
+from hashgrain.learn.data.semi import guess_from_neighbours, guess_from_scores, guessed_levels  # noqa: E402
 from hashgrain.learn.losses.balance import balance, decorrelation  # noqa: E402
 from hashgrain.learn.losses.bi_half import BiHalfLoss, half_and_half  # noqa: E402
 from hashgrain.learn.losses.cib_hash import CibHashLoss, divergence  # noqa: E402
@@ -43,7 +44,6 @@ from hashgrain.learn.losses.quantisation import (  # noqa: E402
     scaled_quantisation,
 )
 from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss  # noqa: E402
-from hashgrain.learn.semi import guess_from_neighbours, guess_from_scores, guessed_levels  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -454,7 +454,7 @@ def test_what_cannot_be_scores_is_refused() -> None:
 
 @pytest.mark.parametrize("single", [True, False])
 def test_neighbours_vote_by_hamming_distance(single: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashgrain.learn.semi.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("hashgrain.learn.data.semi.ROWS_AT_ONCE", 7)
     dice = np.random.default_rng(4)
     outputs, labelled = dice.normal(size=(20, 6)), dice.normal(size=(30, 6))
     hot = (dice.random((30, 4)) < 0.4).astype(np.float32)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from hashgrain import Library
-from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
+from hashgrain.models import Bundle, Encoder
 from made_networks import COLORS, SIDE, onnx_pair, open_clip_folder, save_onnx, vision_onnx
 
 pytest.importorskip("torch", reason="needs the train extra")
@@ -95,8 +95,8 @@ def test_the_same_pictures_and_seed_give_the_same_bundle(shown: Path, tmp_path: 
 def test_a_stopped_run_goes_on_with_the_features_it_has(
     shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from hashgrain.learn.data.kept_features import KeptFeatures
     from hashgrain.learn.encoders import make
-    from hashgrain.learn.kept_features import KeptFeatures
 
     monkeypatch.setattr(make, "CHUNK", 16)
     source = f"onnx:{vision_onnx(tmp_path / 'net.onnx')}"
@@ -238,9 +238,9 @@ def test_an_order_that_cannot_be_is_refused_before_anything_is_read(shown: Path,
 def test_what_no_bundle_could_hold_is_refused_before_features_are_computed(
     shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hashgrain.encoder import bundle as bundles
-    from hashgrain.encoder import description
     from hashgrain.errors import BundleError
+    from hashgrain.models import bundle as bundles
+    from hashgrain.models import description
 
     source = f"onnx:{vision_onnx(tmp_path / 'net.onnx')}"
     refuses("--size 2049: it takes 1 to 2,048 pixels", "onnx:/nowhere", shown, tmp_path, size=2049)

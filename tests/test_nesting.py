@@ -17,7 +17,7 @@ from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.losses.bi_half import BiHalfLoss  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
 from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss  # noqa: E402
-from hashgrain.learn.nesting import long_to_short, nested_gradient, nested_loss, prefix_losses  # noqa: E402
+from hashgrain.learn.training.nesting import long_to_short, nested_gradient, nested_loss, prefix_losses  # noqa: E402
 
 pytestmark = pytest.mark.train
 

@@ -14,9 +14,9 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import HashgrainError  # noqa: E402
-from hashgrain.learn.data import GrainLabels  # noqa: E402
-from hashgrain.learn.objective import Objective  # noqa: E402
+from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
 from hashgrain.learn.recipe import Aim, Phase, Quantisation, Recipe, Schedule  # noqa: E402
+from hashgrain.learn.training.objective import Objective  # noqa: E402
 
 pytestmark = pytest.mark.train
 

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from conftest import make_picture  # noqa: E402
 from hashgrain import Encoder  # noqa: E402
-from hashgrain.encoder import Bundle  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.onnx_torch import OPERATIONS, read_graph, run_graph  # noqa: E402
+from hashgrain.models import Bundle  # noqa: E402
 
 pytestmark = pytest.mark.train
 

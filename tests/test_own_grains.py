@@ -19,10 +19,10 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Library  # noqa: E402
 from hashgrain.codes import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.data import GrainLabels  # noqa: E402
-from hashgrain.learn.objective import Objective  # noqa: E402
-from hashgrain.learn.own_grains import read_grains, with_grains  # noqa: E402
+from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
+from hashgrain.learn.data.own_grains import read_grains, with_grains  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
+from hashgrain.learn.training.objective import Objective  # noqa: E402
 
 pytestmark = pytest.mark.train
 OWN = "order:8,family:16,species:32"

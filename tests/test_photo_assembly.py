@@ -16,12 +16,11 @@ from PIL import Image, ImageFilter
 
 from conftest import Run, fill, make_picture
 from hashgrain import Encoder, Library
-from hashgrain.encoder import Bundle
-from hashgrain.encoder.bundle import SHIPPED, shipped_names
-from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError
-from hashgrain.models import weights
+from hashgrain.models import Bundle, weights
 from hashgrain.models.assembly import assemble, assembled, is_assembled
+from hashgrain.models.bundle import SHIPPED, shipped_names
+from hashgrain.models.graph_check import check_graph
 
 PHOTO = SHIPPED / "photo"
 TOLD = json.loads((PHOTO / "graph.json").read_text())
@@ -105,7 +104,7 @@ def test_weights_cut_short_grown_or_of_another_name_are_refused(no_cache: Path, 
 
 
 def test_the_weights_are_never_imported(no_cache: Path) -> None:
-    code = "import sys; from hashgrain.encoder import Bundle; Bundle.read('photo'); print(*sys.modules)"
+    code = "import sys; from hashgrain.models import Bundle; Bundle.read('photo'); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {TOLD["weights"]["module"], "torch"} & set(loaded)
 
@@ -127,7 +126,7 @@ def test_without_a_place_to_keep_it_the_model_works(tmp_path: Path, monkeypatch:
 
 def test_without_a_home_folder_the_model_works(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "XDG_CACHE_HOME")}
-    code = "from hashgrain.encoder import Bundle; print(Bundle.read('photo').onnx_sha256)"
+    code = "from hashgrain.models import Bundle; print(Bundle.read('photo').onnx_sha256)"
     # HOME of a user whom no table knows: there is none.
     environment["HOME"] = ""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
@@ -135,7 +134,7 @@ def test_without_a_home_folder_the_model_works(tmp_path: Path) -> None:
 
 
 def test_eight_processes_at_once_get_the_same_graph(no_cache: Path) -> None:
-    code = "from hashgrain.encoder import Bundle; print(Bundle.read('photo').onnx_sha256)"
+    code = "from hashgrain.models import Bundle; print(Bundle.read('photo').onnx_sha256)"
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(8)]
     assert {process.communicate()[0].strip() for process in running} == {SHA256}
     assert [path.suffix for path in (no_cache / "hashgrain" / "models").iterdir()] == [".onnx"]

@@ -27,7 +27,7 @@ from hashgrain.learn.photo.head import Classifier, class_embedding, reflected, u
 from hashgrain.learn.photo.layout import WIDTH  # noqa: E402
 from hashgrain.learn.photo.torch_file import tensors_of  # noqa: E402
 from hashgrain.learn.photo.tree import lin_similarity, shipped  # noqa: E402
-from hashgrain.learn.steady import Analysis, steady_bits  # noqa: E402
+from hashgrain.learn.training.steady import Analysis, steady_bits  # noqa: E402
 from hashgrain.models.weights import computed  # noqa: E402
 
 pytestmark = [pytest.mark.train]
@@ -35,10 +35,10 @@ pytestmark = [pytest.mark.train]
 
 @pytest.mark.data
 def test_nothing_reported_on_is_fitted_on(data: Path) -> None:
-    from hashgrain.encoder import Bundle
-    from hashgrain.encoder.seen import seen_by
     from hashgrain.learn.photo.make import check_nothing_reported, reported_contents
     from hashgrain.learn.photo.sets import FittingSets
+    from hashgrain.models import Bundle
+    from hashgrain.models.seen import seen_by
 
     reported = sorted(reported_contents(data))
     assert len(reported) > 70_000
@@ -52,9 +52,9 @@ def test_nothing_reported_on_is_fitted_on(data: Path) -> None:
 
 @pytest.mark.data
 def test_the_pictures_that_are_fitted_on_are_those_the_model_names(data: Path) -> None:
-    from hashgrain.encoder import Bundle
-    from hashgrain.encoder.seen import seen_by
     from hashgrain.learn.photo.sets import sharp_pictures
+    from hashgrain.models import Bundle
+    from hashgrain.models.seen import seen_by
 
     (seen,) = seen_by(Bundle.read("photo").training)
     assert seen.holds([shot.sha256 for shot in sharp_pictures(data)]).all()

@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder
-from hashgrain.learn.data import load_labelled
+from hashgrain.learn.data.labelled import load_labelled
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 TRAIN = ["train", "--data", "pictures", "--out", "model", "--recipe", "quick", "--json"]

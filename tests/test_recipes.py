@@ -19,16 +19,16 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder, Grains, Library  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.augment import Augmentation  # noqa: E402
-from hashgrain.learn.data import Labelled, load_labelled  # noqa: E402
-from hashgrain.learn.heads import build_head  # noqa: E402
-from hashgrain.learn.inputs import Pictures  # noqa: E402
+from hashgrain.learn.data.augment import Augmentation  # noqa: E402
+from hashgrain.learn.data.inputs import Pictures  # noqa: E402
+from hashgrain.learn.data.labelled import Labelled, load_labelled  # noqa: E402
 from hashgrain.learn.losses import LOSSES, TWO_VIEWS, UNSUPERVISED  # noqa: E402
-from hashgrain.learn.network import HashNetwork  # noqa: E402
 from hashgrain.learn.recipe import Phase, Recipe, change, changeable, settings_of, with_bits  # noqa: E402
 from hashgrain.learn.recipes import METHODS, RECIPES  # noqa: E402
 from hashgrain.learn.run import build_backbone  # noqa: E402
-from hashgrain.learn.train import Training  # noqa: E402
+from hashgrain.learn.training.heads import build_head  # noqa: E402
+from hashgrain.learn.training.loop import Training  # noqa: E402
+from hashgrain.learn.training.network import HashNetwork  # noqa: E402
 
 pytestmark = pytest.mark.train
 TRAINED = [recipe for recipe in RECIPES.values() if not recipe.hasher]
@@ -251,7 +251,7 @@ def test_bits_of_three_depths_are_three_prefixes(folder: Path) -> None:
 
 
 def test_a_teacher_is_imitated_and_must_have_the_same_grains(folder: Path, tmp_path: Path) -> None:
-    from hashgrain.learn.teaching import Teacher
+    from hashgrain.learn.training.teaching import Teacher
 
     teacher = Teacher("default", Encoder.load().grains)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -291,8 +291,8 @@ def test_a_head_alone_of_a_recipe_with_a_last_step_is_that_last_step(
 
 @pytest.mark.parametrize("hidden", [(), (24, 16)])
 def test_a_head_behind_a_bundle_is_the_head_that_was_trained(hidden: tuple[int, ...]) -> None:
-    from hashgrain.learn.graph_heads import with_hasher
-    from hashgrain.learn.network import HashHead
+    from hashgrain.graphs.heads import with_hasher
+    from hashgrain.learn.training.network import HashHead
 
     encoder = Encoder.load()
     pixels = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)

@@ -83,7 +83,7 @@ def test_what_is_not_the_fault_of_the_file_is_not_remembered(
     library: Library, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hashgrain.errors import ImageError
-    from hashgrain.images import workers
+    from hashgrain.media import workers
 
     heic = pictures / "phone.heic"
     heic.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from conftest import make_picture
-from hashgrain.apps.bit_maps import bit_strip, heat_map, heat_scale
-from hashgrain.apps.charts import LOOKS, Series, histogram_chart, line_chart
-from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
-from hashgrain.apps.report_page import Example, report_page
-from hashgrain.apps.report_table import in_order, looks, row_names
 from hashgrain.apps.scenes import scenes
+from hashgrain.report.bit_maps import bit_strip, heat_map, heat_scale
+from hashgrain.report.charts import LOOKS, Series, histogram_chart, line_chart
+from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
+from hashgrain.report.report_page import Example, report_page
+from hashgrain.report.report_table import in_order, looks, row_names
 from made_result import made_result, made_row
 
 NASTY = "</style></svg><script>alert(1)</script><b>\"' &\udcff\x00\x1b.jpg"

@@ -17,10 +17,10 @@ from PIL import Image
 from conftest import Run, fill, make_picture
 from hashgrain import Codes, Encoder, Grains
 from hashgrain.apps.scenes import scenes
-from hashgrain.encoder import Bundle
 from hashgrain.errors import CodesError, ImageError, TrainingError
 from hashgrain.evaluate import Finding, check_model, flip_labels, near_copy_recall
 from hashgrain.evaluate.near_copies import CHANGES, recall_at_1
+from hashgrain.models import Bundle
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +107,11 @@ def test_a_model_is_trained_on_wrong_labels_and_judged_by_right_ones(
     tmp_path: Path, hashgrain: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="needs the train extra")
-    from hashgrain.learn.data import load_labelled
-    from hashgrain.learn.hierarchy import parents_of
+    from hashgrain.learn.data.hierarchy import parents_of
+    from hashgrain.learn.data.labelled import load_labelled
+    from hashgrain.learn.data.splits import hold_out, mislabel
     from hashgrain.learn.recipes import RECIPES
     from hashgrain.learn.run import train_bundle
-    from hashgrain.learn.splits import hold_out, mislabel
 
     for thing, start in (("a/one", 0), ("a/two", 100), ("b/three", 200)):
         fill(tmp_path / "labelled" / thing, 16, start=start)

@@ -1,37 +1,43 @@
 """The plan of the house holds: which room imports which, and what importing costs."""
 
 import ast
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 SRC = Path(__file__).parent.parent / "src" / "hashgrain"
-# Top to bottom: a room may import the rooms above it, and nothing else.
-ROOMS = (
-    "errors",
-    "files",
-    "inside",
-    "codes",
-    "codefiles",
-    "hashers",
-    "images",
-    "sources",
-    "labelled",
-    "models",
-    "encoder",
-    "hamming",
-    "store",
-    "engines",
-    "search",
-    "library",
-    "evaluate",
-    "learn",
-    "apps",
-    "server",
-    "cli",
-)
+# Bottom to top: what each room may import, besides `errors` and itself.
+ROOMS = {
+    "errors": "",
+    "files": "",
+    "inside": "files",
+    "codes": "",
+    "codefiles": "codes files",
+    "hashers": "codes files",
+    "media": "files",
+    "sources": "files media",
+    "labelled": "sources",
+    "models": "codes files inside media",
+    "graphs": "codes hashers models",
+    "hamming": "codes inside",
+    "store": "codes files hamming inside",
+    "engines": "codes hamming inside store",
+    "search": "codes engines hamming models store",
+    "library": "codefiles codes engines files inside media models search sources store",
+    "evaluate": "codefiles codes hamming hashers labelled media models",
+    "report": "codes evaluate labelled media",
+    "learn": "codes evaluate files graphs hashers labelled media models",  # the only room with torch
+    "apps": "codes engines evaluate hamming labelled library media models report search sources store",
+    "server": "apps library",
+    "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
+    " search sources store",
+    "__init__": "codes library models search",
+    "__main__": "cli",
+}
 HEAVY = ("torch", "onnxruntime", "numba", "pyarrow")
 
 
@@ -44,24 +50,45 @@ def imported_rooms(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute here"
-            names = [node.module or ""]
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:
             continue
         found |= {name.split(".")[1] for name in names if name.startswith("hashgrain.")}
-    return found
+    return found & {room_of(path) for path in modules()}
 
 
-def modules() -> list[Path]:
-    return [path for path in SRC.rglob("*.py") if path.parent != SRC or room_of(path) in ROOMS]
+@cache
+def modules() -> tuple[Path, ...]:
+    return tuple(SRC.rglob("*.py"))
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert {room_of(path) for path in modules()} <= set(ROOMS)
+
+
+def test_no_arrow_leads_up() -> None:
+    order = list(ROOMS)
+    for room, row in ROOMS.items():
+        assert {order.index(each) for each in row.split()} <= set(range(order.index(room))), room
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SRC)))
-def test_a_room_imports_only_rooms_above_it(path: Path) -> None:
+def test_a_room_imports_only_the_rooms_of_its_row(path: Path) -> None:
     room = room_of(path)
-    allowed = set(ROOMS[: ROOMS.index(room) + 1])
-    assert imported_rooms(path) <= allowed
+    assert imported_rooms(path) <= {room, "errors", *ROOMS[room].split()}
+
+
+def test_what_no_room_imports_is_not_in_its_row() -> None:
+    imported = {room: set().union(*(imported_rooms(p) for p in modules() if room_of(p) == room)) for room in ROOMS}
+    built = {room for room in ROOMS if room in {room_of(path) for path in modules()}}
+    assert {room: set(ROOMS[room].split()) - imported[room] for room in built} == {room: set() for room in built}
+
+
+def test_only_learn_imports_torch_and_the_command_line_asks_for_it() -> None:
+    importers = {room_of(path) for path in modules() if re.search(r"^\s*(import|from) torch\b", path.read_text(), re.M)}
+    assert importers == {"learn", "cli"}
 
 
 def test_nothing_that_searches_imports_learn() -> None:
@@ -86,7 +113,7 @@ def test_opening_a_library_class_loads_no_training_and_no_runtime() -> None:
 def test_the_dictionary_is_loaded_by_who_asks_with_words() -> None:
     opened = "from hashgrain import Library, Encoder, Codes; import hashgrain.library.library"
     assert not {name for name in loaded_after(opened) if name.startswith("hashgrain.models.") and "dict" in name}
-    assert "hashgrain.library.wording" not in loaded_after(opened)
+    assert "hashgrain.search.wording" not in loaded_after(opened)
 
 
 def test_every_public_name_can_be_imported() -> None:

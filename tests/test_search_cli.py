@@ -13,7 +13,7 @@ import pytest
 from conftest import Run, fill, make_picture
 from hashgrain import Library
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle
+from hashgrain.models import Bundle
 
 
 @pytest.fixture(scope="module")

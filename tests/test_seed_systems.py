@@ -18,13 +18,13 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Library  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
-from hashgrain.learn.data import load_labelled  # noqa: E402
-from hashgrain.learn.network import HashHead  # noqa: E402
-from hashgrain.learn.objective import Objective  # noqa: E402
+from hashgrain.learn.data.labelled import load_labelled  # noqa: E402
 from hashgrain.learn.recipe import change  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
 from hashgrain.learn.run import build_backbone, build_head  # noqa: E402
-from hashgrain.learn.validation import distance_correlation  # noqa: E402
+from hashgrain.learn.training.network import HashHead  # noqa: E402
+from hashgrain.learn.training.objective import Objective  # noqa: E402
+from hashgrain.learn.training.validation import distance_correlation  # noqa: E402
 
 pytestmark = pytest.mark.train
 TINY = ["size=32", "batch=16", "held_out=3", "channels=8,16,32", "blocks=0,1,0", "width=32"]

@@ -15,12 +15,12 @@ from conftest import Run
 from hashgrain import Encoder
 from hashgrain.apps.evaluation import Plan, evaluate_model
 from hashgrain.apps.scenes import write_scenes
-from hashgrain.encoder import Bundle, seen
-from hashgrain.encoder.seen import KEY, Seen, seen_by
 from hashgrain.errors import BundleError, EvaluationError
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.overlap import Overlap
 from hashgrain.evaluate.results import Result
+from hashgrain.models import Bundle, seen
+from hashgrain.models.seen import KEY, Seen, seen_by
 
 
 def contents(start: int, end: int) -> list[str]:

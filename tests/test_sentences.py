@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from conftest import Run, fill, make_picture
 from hashgrain import Encoder, Library
-from hashgrain.encoder import Bundle, TextTower, tokens
-from hashgrain.encoder.text_encoder import TextEncoder
 from hashgrain.errors import BundleError, QueryError
 from hashgrain.evaluate import check_model
+from hashgrain.models import Bundle, TextTower, tokens
 from hashgrain.models.dictionary import CLASSES
 from hashgrain.models.text import describe_table
+from hashgrain.models.text_encoder import TextEncoder
 from made_graphs import bundle_of, integers, node, plain_graph, whole
 from made_towers import (
     LENGTH,
@@ -454,6 +454,4 @@ def test_searching_by_pictures_loads_neither_tower_nor_tokenizer(path: Path) -> 
         "print(*sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
-    assert not {"hashgrain.encoder.tokens", "hashgrain.encoder.text_encoder", "tokenizers"} & set(
-        printed.stdout.split()
-    )
+    assert not {"hashgrain.models.tokens", "hashgrain.models.text_encoder", "tokenizers"} & set(printed.stdout.split())

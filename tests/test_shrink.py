@@ -22,25 +22,21 @@ onnx = pytest.importorskip("onnx", reason="needs the train extra")
 from onnx import numpy_helper  # noqa: E402
 
 from hashgrain import Codes, Encoder, Grains  # noqa: E402
-from hashgrain.encoder import Bundle  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
+from hashgrain.graphs import agreement, average, halve, majority, quantise  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
 from hashgrain.learn.export import to_onnx  # noqa: E402
-from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
-from hashgrain.learn.shrink import (  # noqa: E402
+from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
+from hashgrain.learn.training.prune import (  # noqa: E402
     Importance,
     Kept,
-    agreement,
-    average,
     by_scale,
     by_taylor,
     by_weight,
     choose,
-    halve,
-    majority,
     prune,
-    quantise,
 )
+from hashgrain.models import Bundle  # noqa: E402
 
 pytestmark = pytest.mark.train
 

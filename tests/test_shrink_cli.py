@@ -19,10 +19,10 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the train extra")
 
 from hashgrain import Encoder, Grains, inside  # noqa: E402
-from hashgrain.encoder import Bundle  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
 from hashgrain.learn.export import to_onnx  # noqa: E402
-from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
+from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
+from hashgrain.models import Bundle  # noqa: E402
 
 pytestmark = pytest.mark.train
 

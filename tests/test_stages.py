@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from conftest import Run, fill
 from hashgrain import Codes, Grains, Library
-from hashgrain.encoder import Bundle
 from hashgrain.errors import CodesError, HashgrainError, QueryError
+from hashgrain.models import Bundle
 from hashgrain.search.stages import SAMPLE, length_for
 from hashgrain.store import New, catalogue, disk
 

@@ -15,9 +15,9 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder
 from hashgrain.evaluate import precision, tally
-from hashgrain.images import open_picture
 from hashgrain.labelled import labelled_pictures
 from hashgrain.learn.recipes import RECIPES
+from hashgrain.media import open_picture
 
 pytestmark = [pytest.mark.train, pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(300)]
 THINGS = {"lemon": 0, "bell pepper": 0, "coral reef": 1, "seashore": 1}  # and the kind of each

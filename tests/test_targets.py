@@ -16,10 +16,10 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder, Library  # noqa: E402
-from hashgrain.learn.data import load_labelled  # noqa: E402
+from hashgrain.learn.data.labelled import load_labelled  # noqa: E402
+from hashgrain.learn.data.targets import bits_right, codes_of, names_of, read_targets  # noqa: E402
 from hashgrain.learn.losses.code_regression import CodeRegressionLoss  # noqa: E402
-from hashgrain.learn.targets import bits_right, codes_of, names_of, read_targets  # noqa: E402
-from hashgrain.learn.teaching import centres_of  # noqa: E402
+from hashgrain.learn.training.teaching import centres_of  # noqa: E402
 
 pytestmark = pytest.mark.train
 BITS = 16

@@ -19,12 +19,12 @@ import pytest
 
 from conftest import Run, fill
 from hashgrain import Library, inside
-from hashgrain.encoder import Bundle, TextTower, trial
-from hashgrain.encoder import bundle as bundles
-from hashgrain.encoder.bundle import check_bundle
-from hashgrain.encoder.graph_check import IDS, check_graph
 from hashgrain.errors import BundleError, QueryError
 from hashgrain.library import rebuild, rebuild_with, verify_library
+from hashgrain.models import Bundle, TextTower, trial
+from hashgrain.models import bundle as bundles
+from hashgrain.models.bundle import check_bundle
+from hashgrain.models.graph_check import IDS, check_graph
 from made_graphs import FLOAT, INT64, bundle_of, elsewhere, floats, integers, node, plain_graph, value, whole, with_step
 from made_towers import (
     LENGTH,
@@ -553,7 +553,7 @@ def test_without_the_package_one_line_says_what_to_install(
 
 def test_a_smaller_model_keeps_its_tower() -> None:
     pytest.importorskip("onnx", reason="making models smaller takes the extra `train`")
-    half: Callable[..., Bundle] = pytest.importorskip("hashgrain.learn.shrink.half").halve
+    half: Callable[..., Bundle] = pytest.importorskip("hashgrain.graphs.half").halve
     weights = floats_of("eye", np.eye(3, dtype=np.float32))
     onnx = with_step(node("MatMul", ["colors", "eye"], ["result"]), tensors=[weights])
     float_model = replace(small(), onnx=onnx)

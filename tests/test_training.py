@@ -18,20 +18,20 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Encoder, Grains  # noqa: E402
-from hashgrain.encoder.seen import seen_by  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn import checkpoint  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
-from hashgrain.learn.choices import Trained  # noqa: E402
-from hashgrain.learn.data import GrainLabels, Labelled, load_labelled  # noqa: E402
-from hashgrain.learn.heads import LEAST_STEPS, build_head, last_steps, long_enough, train_head  # noqa: E402
-from hashgrain.learn.inputs import Features, Pictures  # noqa: E402
-from hashgrain.learn.network import HashHead, HashNetwork  # noqa: E402
+from hashgrain.learn.data.choices import Trained  # noqa: E402
+from hashgrain.learn.data.inputs import Features, Pictures  # noqa: E402
+from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled  # noqa: E402
+from hashgrain.learn.data.splits import hold_out  # noqa: E402
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule  # noqa: E402
 from hashgrain.learn.run import build_backbone, train_bundle, train_network  # noqa: E402
-from hashgrain.learn.splits import hold_out  # noqa: E402
-from hashgrain.learn.train import Learner, Progress, Training, learning_rate, mixed, parameter_groups, plan  # noqa: E402
-from hashgrain.learn.validation import outputs_of  # noqa: E402
+from hashgrain.learn.training import checkpoint  # noqa: E402
+from hashgrain.learn.training.heads import LEAST_STEPS, build_head, last_steps, long_enough, train_head  # noqa: E402
+from hashgrain.learn.training.loop import Learner, Progress, Training, learning_rate, mixed, parameter_groups, plan  # noqa: E402
+from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
+from hashgrain.learn.training.validation import outputs_of  # noqa: E402
+from hashgrain.models.seen import seen_by  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -119,7 +119,7 @@ def test_a_resumed_run_takes_the_very_same_steps(
         schedule=dataclasses.replace(SHORT.schedule, averaging=0.9, mixup=0.4),
     )
     torch.set_num_threads(1)
-    monkeypatch.setattr("hashgrain.learn.train.REPORT", 1)
+    monkeypatch.setattr("hashgrain.learn.training.loop.REPORT", 1)
     steps(recipe, split, tmp_path / "whole")
     steps(recipe, split, tmp_path / "stopped", stop=5)
     steps(recipe, split, tmp_path / "stopped")
@@ -169,7 +169,7 @@ def test_a_run_is_not_gone_on_with_when_the_likeness_of_classes_has_changed(
 def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_batch(
     split: tuple[Labelled, Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hashgrain.learn.train.REPORT", 1)
+    monkeypatch.setattr("hashgrain.learn.training.loop.REPORT", 1)
     steps(SHORT, split, tmp_path, stop=2)
     good = (tmp_path / checkpoint.FILE).read_bytes()
     work = training(SHORT, split, tmp_path)
@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_batch(
 def test_a_full_disk_leaves_the_last_checkpoint(
     split: tuple[Labelled, Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hashgrain.learn.train.REPORT", 1)
+    monkeypatch.setattr("hashgrain.learn.training.loop.REPORT", 1)
     steps(SHORT, split, tmp_path, stop=2)
     good = (tmp_path / checkpoint.FILE).read_bytes()
 
@@ -242,7 +242,7 @@ def test_training_stops_early_and_keeps_the_best(split: tuple[Labelled, Labelled
     assert said[-1].step < said[-1].steps
     assert len(scores) - 1 - int(np.argmax(scores)) == 2
     best = work.finished()
-    from hashgrain.learn.validation import score, validate
+    from hashgrain.learn.training.validation import score, validate
 
     found = validate(outputs_of(best, split[1].inputs, 32, precision=work.precision)[0], split[1], TINY.grains)
     assert score(found) == pytest.approx(max(scores), abs=1e-3)

@@ -13,11 +13,11 @@ import pytest
 
 from conftest import make_picture
 from hashgrain.errors import SourceError, TrainingError
-from hashgrain.learn import cache
-from hashgrain.learn.data import GrainLabels, Labelled, data_digest, load_features, load_labelled
-from hashgrain.learn.hierarchy import parents_of
-from hashgrain.learn.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
-from hashgrain.learn.splits import hold_out, lonely_classes, mislabel
+from hashgrain.learn.data import cache
+from hashgrain.learn.data.hierarchy import parents_of
+from hashgrain.learn.data.labelled import GrainLabels, Labelled, data_digest, load_features, load_labelled
+from hashgrain.learn.data.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
+from hashgrain.learn.data.splits import hold_out, lonely_classes, mislabel
 
 GRAINS = ("kind", "thing")
 
@@ -327,7 +327,7 @@ def test_a_digest_changes_with_contents_labels_and_order() -> None:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Everything that is decoded."""
-    from hashgrain.learn import data
+    from hashgrain.learn.data import labelled as data
 
     seen: list[str] = []
     real = data.open_picture
@@ -428,7 +428,7 @@ def test_a_cache_that_cannot_be_written_is_told_with_its_folder(tmp_path: Path) 
 
 
 def test_pictures_that_change_while_they_are_read_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hashgrain.learn import data
+    from hashgrain.learn.data import labelled as data
 
     place = folder_of(tmp_path / "data", "a/1.png", "b/2.png")
     real = data._levels

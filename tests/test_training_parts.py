@@ -18,15 +18,15 @@ from labelled_folder import draw_folder
 pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
-from hashgrain.encoder import Bundle
-from hashgrain.encoder.seen import seen_by
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.protocols import protocol
 from hashgrain.evaluate.splitting import read_pool, split
 from hashgrain.labelled import labelled_pictures
-from hashgrain.learn.data import list_labelled, load_labelled
-from hashgrain.learn.part import TrainingPart, check_labels, training_part
+from hashgrain.learn.data.labelled import list_labelled, load_labelled
+from hashgrain.learn.data.part import TrainingPart, check_labels, training_part
+from hashgrain.models import Bundle
+from hashgrain.models.seen import seen_by
 
 pytestmark = pytest.mark.train
 TRAIN = ("train", "--data", "pictures", "--out", "model", "--recipe", "csq", "--quiet")

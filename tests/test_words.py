@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from conftest import Run, fill
 from hashgrain import Encoder, Library
 from hashgrain.codes import Codes
-from hashgrain.encoder import Bundle
 from hashgrain.errors import BundleError, CodesError, QueryError
 from hashgrain.hamming import agreeing, native, rows_of
+from hashgrain.models import Bundle
 from hashgrain.models.phrases import read_phrase
 from hashgrain.models.text import describe_table, read_table, text_code
 

@@ -13,7 +13,7 @@ import pytest
 
 from conftest import make_picture
 from hashgrain.errors import WorkerError
-from hashgrain.images import DecodePool, Picture, processes
+from hashgrain.media import DecodePool, Picture, processes
 from test_images import as_bytes
 
 PICTURE = as_bytes(make_picture(1), "jpeg")
@@ -72,7 +72,7 @@ def test_the_command_tells_of_workers_that_cannot_start_and_refuses_no_picture(t
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can end a process with its parent")
 def test_a_worker_that_hangs_in_a_decoder_ends_when_its_parent_is_killed() -> None:
     script = (
-        "import sys, time; from hashgrain.images import DecodePool\n"
+        "import sys, time; from hashgrain.media import DecodePool\n"
         "pool = DecodePool((16, 16), workers=2)\n"
         "list(pool.decode([(i, b'x') for i in range(20)]))\n"
         "print(*[w.process.pid for w in pool._workers if w.process], flush=True); time.sleep(60)"
@@ -91,6 +91,6 @@ def test_a_worker_that_hangs_in_a_decoder_ends_when_its_parent_is_killed() -> No
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can end a process with its parent")
 def test_a_worker_whose_parent_was_gone_before_it_asked_ends_at_once() -> None:
     here = str(Path(processes.__file__).parent.parent.parent)
-    code = processes.BOOTSTRAP.format(module="hashgrain.images.workers")
+    code = processes.BOOTSTRAP.format(module="hashgrain.media.workers")
     command = [sys.executable, "-c", code, here, "1" if os.getpid() != 1 else "2", "{}"]
     assert subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 1

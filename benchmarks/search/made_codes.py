@@ -88,7 +88,7 @@ def real_outputs() -> dict[str, NDArray[np.float32]]:
 
 def _encode_all() -> dict[str, NDArray[np.float32]]:
     from hashgrain import Encoder
-    from hashgrain.learn.data import load_labelled
+    from hashgrain.learn.data.labelled import load_labelled
 
     folder, encoder = need_data() / "tiny-imagenet-200", Encoder.load("small")
     rng = np.random.default_rng(5)

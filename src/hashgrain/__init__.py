@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hashgrain.codes import Codes as Codes
     from hashgrain.codes import Grains as Grains
-    from hashgrain.encoder import Encoder as Encoder
     from hashgrain.errors import HashgrainError as HashgrainError
     from hashgrain.library import AddReport as AddReport
     from hashgrain.library import Library as Library
+    from hashgrain.models import Encoder as Encoder
     from hashgrain.search import Hit as Hit
 
 __version__ = "0.1.0"
@@ -29,7 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AddReport": "library",
     "Codes": "codes",
-    "Encoder": "encoder",
+    "Encoder": "models",
     "Grains": "codes",
     "HashgrainError": "errors",
     "Hit": "search",

@@ -1,7 +1,7 @@
 """Codes of features you already have, without a network: the shallow hashers, fitted in seconds by numpy.
 
 Each has scikit-learn's shape: `ITQ(64).fit(train).codes(rows)`. What it fitted is plain arrays, a `Projection`: a
-file of numbers, references for `evaluate`, or the last layer of a model (`learn/graph_heads.py`).
+file of numbers, references for `evaluate`, or the last layer of a model (`graphs/heads.py`).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def make_bundle(draw: random.Random, folder: Path) -> str:
 
 def read_bundle(folder: Path) -> None:
     """What `add --model` does with a bundle, up to the codes."""
-    from hashgrain.encoder import Bundle, Encoder
+    from hashgrain.models import Bundle, Encoder
 
     bundle = Bundle.read(folder / "bundle")
     encoder = Encoder(bundle, threads=1)
@@ -207,7 +207,7 @@ def _description(draw: random.Random, onnx: bytes) -> dict[str, Any]:
 
 def _redigest(described: dict[str, Any], onnx: bytes) -> None:
     """The digests its author would name: they prove that a bundle is whole, not that it means well."""
-    from hashgrain.encoder import description
+    from hashgrain.models import description
 
     described["onnx_sha256"] = hashlib.sha256(onnx).hexdigest()
     with suppress(Exception):  # of what is no model at all, the codes have no digest

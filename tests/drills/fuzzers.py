@@ -63,7 +63,7 @@ class Broken(Exception):  # noqa: N818
 def read_sources(place: Path) -> None:
     """What `add` does with an archive or a table, up to the pixels. Refused where no picture is in it."""
     from hashgrain.errors import ImageError, SourceError
-    from hashgrain.images import open_picture
+    from hashgrain.media import open_picture
     from hashgrain.sources import Refused, find
 
     pictures = 0

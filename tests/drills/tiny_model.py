@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle, Threshold
+from hashgrain.models import Bundle, Threshold
 
 EDGE, FEATURES, BITS = 8, 24, 128
 FLOAT, UINT8, INT64 = 1, 2, 7  # ONNX's numbers of types

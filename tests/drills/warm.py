@@ -66,7 +66,7 @@ def _serve(module: str, arguments: tuple[str, ...], reading: int, writing: int) 
 def fork_readers() -> None:
     """From here on the product's reading processes are forked."""
     try:
-        from hashgrain.images import processes
+        from hashgrain.media import processes
     except ImportError:
         return
     cold, started = processes.start, 0

@@ -37,7 +37,7 @@ WARM = (
     "hashgrain.codefiles",
     "hashgrain.apps.answer_page",
     "hashgrain.apps.model_checkup",
-    "hashgrain.images.workers",
+    "hashgrain.media.workers",
     "hashgrain.sources",
     "hashgrain.store",
 )

@@ -1,1 +1,1 @@
-"""Small uses of a library: the demo, pages of results, the checkup."""
+"""Small uses of a library: the demo, the checkup, benchmarks of your own library."""

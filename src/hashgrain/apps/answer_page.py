@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.errors import ImageError
-from hashgrain.images import thumbnail
 from hashgrain.library import Library
+from hashgrain.media import thumbnail
+from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.search import Hit
 
 

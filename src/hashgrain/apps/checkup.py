@@ -21,7 +21,7 @@ def check_machine() -> dict[str, Any]:
     """Versions, and whether the model in the package really encodes a picture."""
     import numpy as np
 
-    from hashgrain.encoder import Encoder
+    from hashgrain.models import Encoder
 
     try:
         width, height = (encoder := Encoder.load()).bundle.size

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hashgrain.apps.answer_page import page_hit
-from hashgrain.apps.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.apps.scenes import write_scenes
 from hashgrain.errors import LibraryError, QueryError
 from hashgrain.library import Library
 from hashgrain.library.report import Progress
+from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.search import Hit
 from hashgrain.store import Item
 

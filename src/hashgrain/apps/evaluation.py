@@ -15,11 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain import __version__
-from hashgrain.apps.examples import pick_examples, shown_examples
-from hashgrain.apps.report_page import Example, report_page
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder import Encoder
-from hashgrain.encoder.seen import Seen, seen_by
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.cases import (
     Asked,
@@ -40,6 +36,10 @@ from hashgrain.evaluate.protocols import CROPPED, Protocol, about, protocol
 from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, now
 from hashgrain.evaluate.splitting import Pool, pool_of, read_pool, split
 from hashgrain.labelled import labelled_pictures
+from hashgrain.models import Encoder
+from hashgrain.models.seen import Seen, seen_by
+from hashgrain.report.examples import pick_examples, shown_examples
+from hashgrain.report.report_page import Example, report_page
 
 MANIFEST, PAGE = "manifest.json.gz", "report.html"
 SURE = 0.5  # share of the queries: a picture that cannot be opened shifts a draw by one or two, not by half

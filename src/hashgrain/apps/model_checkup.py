@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from hashgrain.apps.scenes import scenes
-from hashgrain.encoder import Encoder
 from hashgrain.errors import BundleError, ImageError, SourceError
 from hashgrain.evaluate import Finding
-from hashgrain.images import open_picture
+from hashgrain.media import open_picture
+from hashgrain.models import Encoder
 from hashgrain.sources import Refused, find
 
 LOOKS = 8  # of each of the 15 things drawn where no pictures are given: 120 pictures

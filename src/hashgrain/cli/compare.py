@@ -31,10 +31,10 @@ def compare(
 
     Example: hashgrain compare runs/evaluate/*
     """
-    from hashgrain.apps.comparison_page import comparison_facts, comparison_page
     from hashgrain.errors import EvaluationError
     from hashgrain.evaluate.comparison import group, incomparable
     from hashgrain.evaluate.results import Result
+    from hashgrain.report.comparison_page import comparison_facts, comparison_page
 
     if out is not None and out.suffix == ".json":
         raise EvaluationError(f"--out {out}: the page is Markdown, and its facts go to .json beside it; name it .md")

@@ -39,9 +39,9 @@ def encode(
 
     from hashgrain.codefiles import save_bits, save_codes
     from hashgrain.codes import Codes
-    from hashgrain.encoder import Encoder
-    from hashgrain.images import decode_workers
     from hashgrain.library import encode_sources
+    from hashgrain.media import decode_workers
+    from hashgrain.models import Encoder
 
     if form not in ("hex", "bits"):
         raise typer.BadParameter(f"--format {form}: hex or bits")

@@ -123,7 +123,7 @@ def _measure_codes(
 
 def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -> list[Path]:
     from hashgrain.apps.evaluation import evaluate_model
-    from hashgrain.encoder import Encoder
+    from hashgrain.models import Encoder
 
     with progress_bar("encoding", None, quiet) as progress:
         return evaluate_model(Encoder.load(model), data, plan, out, lambda text: say(text, quiet), progress)

@@ -52,7 +52,7 @@ def train(
     from hashgrain.cli.train import chosen_recipe, need_torch, print_made
 
     need_torch()
-    from hashgrain.learn.feature_head import train_on_features
+    from hashgrain.learn.training.feature_head import train_on_features
 
     chosen = chosen_recipe(recipe or DEFAULT, bits, settings or [], grains)
     tell = lambda text: say(text, quiet)  # noqa: E731

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from hashgrain.apps.page import file_address
 from hashgrain.cli.output import print_json, print_paths, print_table
+from hashgrain.report.page import file_address
 
 if TYPE_CHECKING:
     from hashgrain.library import Found

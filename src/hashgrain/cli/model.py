@@ -86,7 +86,7 @@ def show(
 
     Example: hashgrain model show dino
     """
-    from hashgrain.encoder import Bundle
+    from hashgrain.models import Bundle
 
     bundle = Bundle.read(model)
     source = bundle.others.get("source")

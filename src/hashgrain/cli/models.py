@@ -14,7 +14,7 @@ def models(as_json: Json = False) -> int:
 
     Example: hashgrain models
     """
-    from hashgrain.encoder.bundle import shipped_names
+    from hashgrain.models.bundle import shipped_names
 
     found = [_facts(name) for name in shipped_names()]
     if as_json:
@@ -38,7 +38,7 @@ def models(as_json: Json = False) -> int:
 
 
 def _facts(name: str) -> dict[str, Any]:
-    from hashgrain.encoder import Bundle
+    from hashgrain.models import Bundle
 
     bundle = Bundle.read(name)
     about = bundle.others.get("about")

@@ -45,9 +45,9 @@ def protocols(
     if out is None:
         raise EvaluationError("say where the manifest goes with --out")
     from hashgrain.apps.evaluation import MANIFEST, export_features
-    from hashgrain.encoder import Encoder
     from hashgrain.evaluate.splitting import read_pool, split
     from hashgrain.labelled import labelled_pictures
+    from hashgrain.models import Encoder
 
     with progress_bar("encoding" if features else "reading", None, False) as progress:
         if features:

@@ -111,8 +111,8 @@ def _queries_below(
 ) -> Iterator[Query | tuple[str, str]]:
     """A query for each picture in a folder; what cannot be opened comes as its path and the reason."""
     from hashgrain.codes import Codes
-    from hashgrain.images import decode_workers
     from hashgrain.library import Query, encode_sources, items_of_query
+    from hashgrain.media import decode_workers
 
     encoder = libraries[0].encoder
     for path, code in encode_sources(encoder, [folder], workers=decode_workers(), max_pixels=max_pixels):

@@ -25,8 +25,8 @@ from hashgrain.cli.output import (
 
 if TYPE_CHECKING:
     from hashgrain.library import Library
-    from hashgrain.library.asking import Explained
     from hashgrain.search import Hit
+    from hashgrain.search.run import Explained
 
 PARTLY, FAILED = 3, 1
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hashgrain.encoder import Bundle
+    from hashgrain.models import Bundle
 
 MOST = 1000  # pictures that a model is compared on, and calibrated by
 
@@ -40,13 +40,13 @@ def shrink(
 
     Example: hashgrain shrink my-model --int8 --pictures photos/ --out my-model-int8
     """
-    from hashgrain.encoder import Bundle
     from hashgrain.errors import TrainingError
+    from hashgrain.models import Bundle
 
     need_torch()
     if int8 == half:
         raise TrainingError("say how to shrink it: --int8 or --half")
-    from hashgrain.learn.shrink import agreement, halve, quantise
+    from hashgrain.graphs import agreement, halve, quantise
 
     large = Bundle.read(model)
     pixels = _pixels(large, pictures)
@@ -87,13 +87,13 @@ def join(
 
     Example: hashgrain join one two --pictures photos/ --out both
     """
-    from hashgrain.encoder import Bundle
     from hashgrain.errors import TrainingError
+    from hashgrain.models import Bundle
 
     need_torch()
     if len(models) < 2:
         raise TrainingError("joining takes two models or more")
-    from hashgrain.learn.shrink import agreement, average
+    from hashgrain.graphs import agreement, average
 
     bundles = [Bundle.read(model) for model in models]
     if side_by_side:
@@ -118,7 +118,7 @@ def join(
 
 
 def _side_by_side(bundles: list[Bundle], names: str, out: Path, as_json: bool) -> int:
-    from hashgrain.learn.shrink import side_by_side
+    from hashgrain.graphs import side_by_side
 
     joined = side_by_side(bundles, [name.strip() for name in names.split(",")])
     joined.write(out)
@@ -138,8 +138,8 @@ def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
     import numpy as np
 
     from hashgrain.errors import ImageError, SourceError
-    from hashgrain.images import open_picture
     from hashgrain.labelled import labelled_pictures, same_part
+    from hashgrain.media import open_picture
 
     every = list(labelled_pictures(folder, unlabelled=True))
     found = [picture for picture in every if same_part(picture.part) in ("", "train")] or every

@@ -10,7 +10,7 @@ import typer
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
 
 if TYPE_CHECKING:
-    from hashgrain.learn.part import TrainingPart
+    from hashgrain.learn.data.part import TrainingPart
     from hashgrain.learn.recipe import Recipe
 
 PHOTO = "photo"  # the recipe of the default model; `--data` is then the folder of all its sets
@@ -108,7 +108,7 @@ def print_made(facts: dict[str, Any], out: Path, as_json: bool) -> int:
 
 
 def _part(data: Path, protocol: str, manifest: Path | None, seed: int, quiet: bool) -> TrainingPart | None:
-    from hashgrain.learn.part import training_part
+    from hashgrain.learn.data.part import training_part
 
     return training_part(data, protocol, manifest, seed, lambda text: say(text, quiet))
 
@@ -164,9 +164,9 @@ def _trained(
     quiet: bool,
 ) -> list[dict[str, Any]]:
     """The facts of each run; none where this is not the first of several processes."""
-    from hashgrain.apps.curves import write_curves
-    from hashgrain.learn.processes import leave
     from hashgrain.learn.run import train_bundle
+    from hashgrain.learn.training.processes import leave
+    from hashgrain.report.curves import write_curves
 
     made = []
     try:
@@ -270,7 +270,7 @@ def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -
 
 def _with_grains(recipe: Recipe, grains: str) -> Recipe:
     """First of all changes: what others say of the recipe must fit its grains."""
-    from hashgrain.learn.own_grains import read_grains, with_grains
+    from hashgrain.learn.data.own_grains import read_grains, with_grains
 
     return with_grains(recipe, read_grains(grains)) if grains else recipe
 
@@ -290,7 +290,7 @@ def _best_of(made: list[dict[str, Any]], out: Path) -> dict[str, Any]:
     import shutil
     from statistics import mean, stdev
 
-    from hashgrain.learn.validation import score
+    from hashgrain.learn.training.validation import score
 
     best = max(made, key=lambda facts: score(facts["validation"]))
     shutil.copytree(best["bundle"], out, dirs_exist_ok=True)

@@ -13,8 +13,8 @@ from hashgrain.cli.output import Json, print_json, print_line
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from hashgrain.encoder import Encoder
     from hashgrain.evaluate import Finding
+    from hashgrain.models import Encoder
 
 SAID = {True: "ok", False: "WRONG", None: "told"}
 
@@ -38,7 +38,7 @@ def verify(
     Example: hashgrain verify my-model --pictures photos/
     """
     from hashgrain.apps.model_checkup import is_bundle
-    from hashgrain.encoder.bundle import shipped_folder
+    from hashgrain.models.bundle import shipped_folder
 
     if not target.exists() and shipped_folder(str(target)) is not None:
         return _verify_model(str(target), pictures, as_json)

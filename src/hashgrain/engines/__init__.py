@@ -3,6 +3,6 @@
 from hashgrain.engines.embedded import EmbeddedEngine as EmbeddedEngine
 from hashgrain.engines.filters import keep as keep
 from hashgrain.engines.filters import picked as picked
+from hashgrain.engines.index_manager import IndexManager as IndexManager
+from hashgrain.engines.index_manager import IndexPlan as IndexPlan
 from hashgrain.engines.protocol import Engine as Engine
-from hashgrain.engines.shelf import IndexPlan as IndexPlan
-from hashgrain.engines.shelf import Shelf as Shelf

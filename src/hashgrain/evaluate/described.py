@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.encoder import Encoder
 from hashgrain.errors import EvaluationError, ImageError
 from hashgrain.evaluate.references import colour_histogram, has_perceptual_hash, perceptual_hash
 from hashgrain.evaluate.splitting import Pool, pool_of
-from hashgrain.images import open_picture
 from hashgrain.labelled import LabelledPicture
+from hashgrain.media import open_picture
+from hashgrain.models import Encoder
 
 PICTURES_AT_ONCE = 256
 Vectors = NDArray[np.float32]

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain.codes import Codes
-from hashgrain.encoder import Bundle, Encoder
-from hashgrain.encoder.text_encoder import TextEncoder
 from hashgrain.errors import BundleError, CodesError, ImageError, QueryError
 from hashgrain.evaluate.health import code_health
 from hashgrain.evaluate.near_copies import near_copy_recall
-from hashgrain.images import open_picture
+from hashgrain.media import open_picture
+from hashgrain.models import Bundle, Encoder
+from hashgrain.models.text_encoder import TextEncoder
 
 FEWEST = 32  # distinct pictures below which the use of bits is not judged: an even bit may be dead among a few
 MOST_DEAD = 0.05  # share of bits

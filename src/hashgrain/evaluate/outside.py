@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from hashgrain.codefiles import codes_of, load_codes, looks_unpacked
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder.session import first_line
 from hashgrain.errors import CodesError, EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, as_labels
+from hashgrain.models.session import first_line
 
 SIDES = ("queries", "database")
 SUFFIXES = (".npy", ".parquet", ".hgc")

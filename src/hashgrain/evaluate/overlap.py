@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from hashgrain.encoder.seen import Seen
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.manifest import Index, Manifest
+from hashgrain.models.seen import Seen
 
 NOT_RECORDED = "the model has no record of the pictures it learned from: whether the queries are new to it is not known"
 

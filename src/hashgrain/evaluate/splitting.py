@@ -17,8 +17,8 @@ from hashgrain.errors import EvaluationError, ImageError
 from hashgrain.evaluate.manifest import Index, Manifest
 from hashgrain.evaluate.open_sets import cut
 from hashgrain.evaluate.protocols import PARTED, Protocol, Take
-from hashgrain.images import open_picture
 from hashgrain.labelled import LabelledPicture, same_part
+from hashgrain.media import open_picture
 
 Mask = NDArray[np.bool_]
 MOST_NOTES = 5  # classes that a warning is about one by one

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hashgrain.codes import Codes
-from hashgrain.encoder import Encoder
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.evaluate import average_precision, flip_labels, tally
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
+from hashgrain.models import Encoder
 
 BATCH = 32  # pictures attacked at a time: the network's activations of all of them are kept for the gradient
 Pictures = NDArray[np.uint8]  # (n, height, width, 3), of the model's input size

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.own_grains import with_grains
+from hashgrain.learn.data.own_grains import with_grains
 from hashgrain.learn.recipe import Recipe, change, changeable, with_bits
 from hashgrain.learn.recipes import RECIPES
 

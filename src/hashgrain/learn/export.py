@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder import Bundle, Encoder, Threshold
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data import GrainLabels, Labelled
-from hashgrain.learn.network import HashNetwork
-from hashgrain.learn.validation import outputs_of
+from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.training.network import HashNetwork
+from hashgrain.learn.training.validation import outputs_of
+from hashgrain.models import Bundle, Encoder, Threshold
 
 OPSET = 18
 PAIRS = 2_000_000  # random pairs of pictures the words are calibrated on

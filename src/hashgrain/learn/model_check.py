@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashgrain.encoder import Encoder
 from hashgrain.evaluate import Finding
 from hashgrain.learn.attack import Attack, Pictures, attack_pictures, mean_distance, random_noise
+from hashgrain.models import Encoder
 
 
 def check_attack(encoder: Encoder, pictures: Pictures, how: Attack | None = None) -> Finding:

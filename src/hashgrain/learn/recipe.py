@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, TrainingError
-from hashgrain.learn.choices import Augmentation, Trained
+from hashgrain.learn.data.choices import Augmentation, Trained
 
 Nesting = Literal["sum", "even", "dominant"]
 Quantisation = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]

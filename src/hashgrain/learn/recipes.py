@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hashgrain.codes import Grains
-from hashgrain.learn.choices import TWO_VIEWS, Augmentation
+from hashgrain.learn.data.choices import TWO_VIEWS, Augmentation
 from hashgrain.learn.recipe import Aim, HeadTuning, Network, Phase, Recipe, Schedule
 
 NESTED = Grains(short=16, medium=32, long=64, longest=128)

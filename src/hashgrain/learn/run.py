@@ -12,33 +12,33 @@ import numpy as np
 import torch
 
 from hashgrain import __version__
-from hashgrain.encoder import Bundle, Encoder
-from hashgrain.encoder.seen import KEY, Seen
 from hashgrain.errors import TrainingError
+from hashgrain.graphs.heads import with_hasher
 from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
 from hashgrain.learn.backbones.lora import merge_lora
 from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
-from hashgrain.learn.begins import begins_facts, begins_told, check_begins, weights_for
 from hashgrain.learn.card import write_card
-from hashgrain.learn.data import Labelled, load_labelled
+from hashgrain.learn.data.inputs import Pictures
+from hashgrain.learn.data.labelled import Labelled, load_labelled
+from hashgrain.learn.data.notices import notices
+from hashgrain.learn.data.part import FILE as MANIFEST
+from hashgrain.learn.data.part import TrainingPart, check_labels
+from hashgrain.learn.data.splits import hold_out, mislabel
+from hashgrain.learn.data.targets import bits_right, names_of, read_targets
 from hashgrain.learn.encoders.preprocessing import typed_colors
 from hashgrain.learn.export import calibrated, export, missing_words, parity_of, to_onnx
-from hashgrain.learn.graph_heads import with_hasher
-from hashgrain.learn.heads import build_head, features_of, follow, head_on_features, tuned_head
-from hashgrain.learn.inputs import Pictures
-from hashgrain.learn.network import HashHead, HashNetwork
-from hashgrain.learn.notices import notices
-from hashgrain.learn.objective import check_aim
-from hashgrain.learn.part import FILE as MANIFEST
-from hashgrain.learn.part import TrainingPart, check_labels
-from hashgrain.learn.processes import this_process
 from hashgrain.learn.recipe import Phase, Recipe
-from hashgrain.learn.splits import hold_out, mislabel
-from hashgrain.learn.targets import bits_right, names_of, read_targets
-from hashgrain.learn.teaching import Teacher
-from hashgrain.learn.train import CHECKPOINT_SECONDS, Training
-from hashgrain.learn.validation import distance_correlation, outputs_of, validate
+from hashgrain.learn.training.begins import begins_facts, begins_told, check_begins, weights_for
+from hashgrain.learn.training.heads import build_head, features_of, follow, head_on_features, tuned_head
+from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Training
+from hashgrain.learn.training.network import HashHead, HashNetwork
+from hashgrain.learn.training.objective import check_aim
+from hashgrain.learn.training.processes import this_process
+from hashgrain.learn.training.teaching import Teacher
+from hashgrain.learn.training.validation import distance_correlation, outputs_of, validate
+from hashgrain.models import Bundle, Encoder
+from hashgrain.models.seen import KEY, Seen
 
 Say = Callable[[str], None]
 IMPORTANCE_FROM = 512  # pictures that tell which channels matter
@@ -162,7 +162,7 @@ def _pruned(
     checkpoint_seconds: float,
 ) -> HashNetwork:
     """The network without the channels that matter least, trained on for a while at its last size and a lower rate."""
-    from hashgrain.learn.shrink.prune import by_taylor, choose, prune
+    from hashgrain.learn.training.prune import by_taylor, choose, prune
 
     some = np.random.default_rng(recipe.seed).permutation(len(training))[:IMPORTANCE_FROM]
     smaller = prune(network, choose(by_taylor(network, training.inputs[np.sort(some)]), 1 - recipe.pruned))
@@ -313,7 +313,7 @@ def _check_plan(recipe: Recipe, backbone: Backbone) -> None:
     if recipe.network.backbone == "features":
         raise TrainingError(
             "features that are given have no pictures, which a bundle takes; train a head on them in Python, with"
-            " hashgrain.learn.heads.train_head, or fit one of hashgrain.hashers"
+            " hashgrain.learn.training.heads.train_head, or fit one of hashgrain.hashers"
         )
     phases = recipe.schedule.phases if recipe.network.trained != "head" else ()  # kept features are of one size
     for size in sorted({recipe.size, *(phase.size for phase in phases)}):

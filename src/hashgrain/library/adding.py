@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from hashgrain.encoder import Encoder
 from hashgrain.errors import ImageError, LibraryError
-from hashgrain.images import DecodePool, Facts, Picture
 from hashgrain.library.noting import check_meta, differ, merged, sound_details
 from hashgrain.library.reading import is_gone, read, reason_of
 from hashgrain.library.remembering import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.library.report import AddReport, Progress
+from hashgrain.media import DecodePool, Facts, Picture
+from hashgrain.models import Encoder
 from hashgrain.sources import Refused, Source, find
 from hashgrain.store import Item, Moved, New, Noted, Replaced, Store, Touched
 from hashgrain.store.items import encode_path

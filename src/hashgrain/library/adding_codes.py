@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes
 from hashgrain.errors import ImageError, LibraryError
 from hashgrain.files import read_regular
-from hashgrain.images import Facts, facts_of
-from hashgrain.images.formats import MAX_BYTES
 from hashgrain.library.noting import check_meta, merged, sound_details
+from hashgrain.media import Facts, facts_of
+from hashgrain.media.formats import MAX_BYTES
 from hashgrain.store import Item, New, Replaced, Store
 from hashgrain.store.items import encode_path
 

@@ -15,9 +15,9 @@ from typing import Any
 from hashgrain import files, inside
 from hashgrain.codefiles import BitOrder
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle, description
-from hashgrain.encoder.bundle import FOLDER
 from hashgrain.errors import BundleError, CodesError, LibraryError
+from hashgrain.models import Bundle, description
+from hashgrain.models.bundle import FOLDER
 
 FILE = "codes.json"
 FORMAT = 1

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from hashgrain.codefiles import BitOrder, CodeFile, codes_of, load_codes, looks_unpacked
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle
-from hashgrain.encoder.bundle import shipped_with
-from hashgrain.encoder.session import first_line
 from hashgrain.errors import CodesError, LibraryError
 from hashgrain.files import read_regular, sync_folder
 from hashgrain.library.adding_codes import ImportReport, checked_paths
 from hashgrain.library.codes_only import bit_order_of, codes_only, has_model
 from hashgrain.library.noting import check_meta
+from hashgrain.models import Bundle
+from hashgrain.models.bundle import shipped_with
+from hashgrain.models.session import first_line
 from hashgrain.store import CATALOGUE
 
 if TYPE_CHECKING:

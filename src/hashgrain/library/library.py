@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hashgrain import images
+from hashgrain import media
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder import Bundle, Encoder
-from hashgrain.engines import IndexPlan, Shelf
+from hashgrain.engines import IndexManager, IndexPlan
 from hashgrain.errors import HashgrainError, LibraryError, QueryError
-from hashgrain.images.cost import DEFAULT_MAX_PIXELS
 from hashgrain.library import codes_only, models
-from hashgrain.library.asking import Clock, Explained, Question, ask, hits
 from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
+from hashgrain.media.cost import DEFAULT_MAX_PIXELS
+from hashgrain.models import Bundle, Encoder
 from hashgrain.search import Hit, check_k
+from hashgrain.search.run import Clock, Explained, Question, ask, hits
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from hashgrain.encoder.text_encoder import TextEncoder
     from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
-    from hashgrain.library.wording import Worded
+    from hashgrain.models.text_encoder import TextEncoder
+    from hashgrain.search.wording import Worded
     from hashgrain.sources import Refused
 
 
@@ -47,7 +47,7 @@ class Library:
         self.store = store
         self.bundle = bundle
         self._thumbnails = Thumbnails(self.path)
-        self.indexes = Shelf(self.path, self.grains)
+        self.indexes = IndexManager(self.path, self.grains)
         self._indexing: threading.Thread | None = None
 
     @classmethod
@@ -117,7 +117,7 @@ class Library:
     @cached_property
     def text_encoder(self) -> TextEncoder:
         """The text tower of this library's model, loaded on first use."""
-        from hashgrain.encoder.text_encoder import TextEncoder
+        from hashgrain.models.text_encoder import TextEncoder
 
         return TextEncoder(self.bundle)
 
@@ -174,7 +174,7 @@ class Library:
             meta=meta,
             retry=retry,
             again=again,
-            workers=images.decode_workers() if workers is None else workers,
+            workers=media.decode_workers() if workers is None else workers,
             max_pixels=max_pixels,
             progress=progress,
         )
@@ -384,7 +384,7 @@ class Library:
 
     def words(self, text: str) -> Worded:
         """A phrase as it is asked with: `phrase`, how it was read, its real-valued `outputs`, and its `code`."""
-        from hashgrain.library import wording  # the dictionary is loaded when it is used
+        from hashgrain.search import wording  # the dictionary is loaded when it is used
 
         codes_only.need_model(self.bundle, self.path)
         if self.bundle.text_tower is None:
@@ -486,7 +486,7 @@ class Library:
     def _in_stages(
         self, snapshot: Snapshot, code: Codes, question: Question, clock: Clock, itself: int | None = None
     ) -> Explained:
-        from hashgrain.library.staging import ask_in_stages
+        from hashgrain.search.staged import ask_in_stages
 
         return ask_in_stages(snapshot, self.indexes.ready(snapshot), code, question, self.bundle, clock, itself)
 

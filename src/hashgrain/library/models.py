@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashgrain import inside
-from hashgrain.encoder import Bundle
-from hashgrain.encoder.bundle import shipped_with
 from hashgrain.errors import BundleError, LibraryError
 from hashgrain.library import codes_only
+from hashgrain.models import Bundle
+from hashgrain.models.bundle import shipped_with
 from hashgrain.store import Problem, Store
 
 FOLDER, NEXT = "model", "model.next"

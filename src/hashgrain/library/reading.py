@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from hashgrain.codes import Codes
-from hashgrain.encoder import Encoder
 from hashgrain.errors import ImageError
-from hashgrain.images import Facts, open_picture
+from hashgrain.media import Facts, open_picture
+from hashgrain.models import Encoder
 from hashgrain.sources import Refused, Source, file_of, find
 
 

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import LibraryError
 from hashgrain.library import models
 from hashgrain.library.library import Library, bundle_of
 from hashgrain.library.report import AddReport, Progress
+from hashgrain.models import Bundle, Encoder
 from hashgrain.sources import reopen
 from hashgrain.store import Item, Mended, Problem, Store
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from hashgrain.errors import LibraryError
-from hashgrain.images.cost import budget
+from hashgrain.media.cost import budget
 from hashgrain.sources import file_of
 from hashgrain.store import Store
 from hashgrain.store.items import encode_path

@@ -6,7 +6,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from hashgrain import images, inside
+from hashgrain import inside, media
 from hashgrain.errors import ImageError
 from hashgrain.store import Item
 
@@ -38,7 +38,7 @@ class Thumbnails:
             source = reopen(item).load()
         except OSError as error:
             raise ImageError(f"{item.path} cannot be shown ({error.strerror or error})") from None
-        small = images.thumbnail(source, edge=edge)
+        small = media.thumbnail(source, edge=edge)
         with contextlib.suppress(OSError):
             self._keep(group, name, small)
         return small

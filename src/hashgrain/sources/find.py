@@ -10,7 +10,7 @@ from typing import Any
 
 from hashgrain.errors import SourceError
 from hashgrain.files import open_regular
-from hashgrain.images.formats import START, looks_like_a_picture
+from hashgrain.media.formats import START, looks_like_a_picture
 from hashgrain.sources.archives import ARCHIVES, archive_sources
 from hashgrain.sources.arrays import SUFFIX as ARRAY
 from hashgrain.sources.arrays import array_sources

@@ -9,8 +9,8 @@ from typing import Any
 
 from hashgrain.errors import ImageError
 from hashgrain.files import TooLargeError, read_regular
-from hashgrain.images.formats import MAX_BYTES as MAX_BYTES
-from hashgrain.images.formats import SUFFIXES as SUFFIXES
+from hashgrain.media.formats import MAX_BYTES as MAX_BYTES
+from hashgrain.media.formats import SUFFIXES as SUFFIXES
 
 
 @dataclass(frozen=True)

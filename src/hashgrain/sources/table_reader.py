@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from hashgrain.errors import SourceError
 from hashgrain.files import open_regular
-from hashgrain.images import processes
-from hashgrain.images.formats import MAX_BYTES
+from hashgrain.media import processes
+from hashgrain.media.formats import MAX_BYTES
 from hashgrain.sources.notes import MAX_NOTES
 
 COLUMNS = ("image", "bytes", "jpg", "jpeg", "png", "img", "picture", "content")

@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import Any
 
 from hashgrain.errors import ImageError, SourceError
-from hashgrain.images import processes
-from hashgrain.images.cost import physical_memory
+from hashgrain.media import processes
+from hashgrain.media.cost import physical_memory
 from hashgrain.sources.source import Refused, Source
 from hashgrain.sources.table_reader import COLUMNS as COLUMNS
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hashgrain.encoder import Bundle
-from hashgrain.encoder.bundle import is_shipped
 from hashgrain.files import write_atomically
 from hashgrain.learn.adapt.settings import BUNDLE, NAME, changeable
 from hashgrain.learn.card import part_of
 from hashgrain.learn.command import joined, said
+from hashgrain.models import Bundle
+from hashgrain.models.bundle import is_shipped
 
 UNKNOWN = "not told by the model"
 SOURCE = "source"  # what `model make` tells of the network it took

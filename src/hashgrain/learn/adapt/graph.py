@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.encoder import Bundle, Encoder
 from hashgrain.errors import TrainingError
+from hashgrain.graphs.heads import FEATURES, OUTPUTS
 from hashgrain.learn.adapt.head import AdaptedHead, Rows
-from hashgrain.learn.graph_heads import FEATURES, OUTPUTS
+from hashgrain.models import Bundle, Encoder
 
 ROUNDING = 1e-3  # of outputs, which are of the order of 1
 TRIED = 4

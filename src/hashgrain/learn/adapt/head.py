@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
 from hashgrain.learn.adapt.settings import Adaptation
-from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.photo.head import unit
 

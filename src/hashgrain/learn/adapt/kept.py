@@ -22,10 +22,10 @@ import PIL
 from numpy.typing import NDArray
 
 from hashgrain import files
-from hashgrain.encoder import Encoder
-from hashgrain.encoder.session import BATCH
 from hashgrain.errors import ImageError, TrainingError
-from hashgrain.images import DecodePool, Picture, decode_workers
+from hashgrain.media import DecodePool, Picture, decode_workers
+from hashgrain.models import Encoder
+from hashgrain.models.session import BATCH
 
 VERSION = 1
 CHUNK = 512  # pictures between two writes

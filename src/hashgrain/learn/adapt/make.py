@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 
 from hashgrain import __version__
 from hashgrain.codes import Codes
-from hashgrain.encoder import Bundle, Encoder
-from hashgrain.encoder.seen import KEY as SEEN
-from hashgrain.encoder.seen import Seen
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.evaluate import average_precision, precision, tally
 from hashgrain.evaluate.near_copies import MILD
@@ -36,12 +33,15 @@ from hashgrain.learn.adapt.words import (
     queries_in_words,
     reads_words,
 )
-from hashgrain.learn.data import Listed
+from hashgrain.learn.data.labelled import Listed
+from hashgrain.learn.data.part import FILE as MANIFEST
+from hashgrain.learn.data.part import TrainingPart, check_labels
 from hashgrain.learn.export import prototypes
-from hashgrain.learn.part import FILE as MANIFEST
-from hashgrain.learn.part import TrainingPart, check_labels
 from hashgrain.learn.run import check_writable
-from hashgrain.learn.validation import relevance
+from hashgrain.learn.training.validation import relevance
+from hashgrain.models import Bundle, Encoder
+from hashgrain.models.seen import KEY as SEEN
+from hashgrain.models.seen import Seen
 from hashgrain.models.text import KEY as TEXT
 
 Say = Callable[[str], None]

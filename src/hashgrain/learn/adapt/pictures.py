@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data import GrainLabels, Listed, list_labelled
-from hashgrain.learn.notices import unused_levels
-from hashgrain.learn.part import TrainingPart
+from hashgrain.learn.data.labelled import GrainLabels, Listed, list_labelled
+from hashgrain.learn.data.notices import unused_levels
+from hashgrain.learn.data.part import TrainingPart
 
 SHARE = 5  # one picture of so many of a class is kept out at most
 FEW = 5  # pictures of a class: of fewer, none is kept out

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder import Bundle, Calibration
 from hashgrain.evaluate.near_copies import MILD
-from hashgrain.images import open_picture
-from hashgrain.learn.data import GrainLabels
+from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.export import share_label
 from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Distances, Pairs, chances, distances_between, largest_within
+from hashgrain.media import open_picture
+from hashgrain.models import Bundle, Calibration
 from hashgrain.models.text import KEY, describe_table, read_table
 
 ENOUGH = 3  # over the share of false alarms

@@ -7,7 +7,7 @@ from typing import get_args
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import Backbone
 from hashgrain.learn.backbones.lora import add_lora
-from hashgrain.learn.choices import Trained as Trained
+from hashgrain.learn.data.choices import Trained as Trained
 
 
 def set_trained(

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle
-from hashgrain.encoder.bundle import MAX_ONNX_BYTES
-from hashgrain.encoder.graph_check import check_graph
 from hashgrain.errors import BundleError, TrainingError
 from hashgrain.files import read_regular
+from hashgrain.graphs.heads import Given, Planes, from_pixels
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
 from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
-from hashgrain.learn.graph_heads import Given, Planes, from_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
+from hashgrain.models import Bundle
+from hashgrain.models.bundle import MAX_ONNX_BYTES
+from hashgrain.models.graph_check import check_graph
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -22,7 +22,7 @@ from hashgrain.learn.backbones.onnx_backbone import bundle_backbone, onnx_backbo
 from hashgrain.learn.backbones.packaged import packaged_weights
 from hashgrain.learn.backbones.taken_pixels import check_layout
 from hashgrain.learn.backbones.weights import fits, put_weights, read_weights
-from hashgrain.learn.choices import HUB, PIP
+from hashgrain.learn.data.choices import HUB, PIP
 
 SUM = re.compile(r"-([0-9a-f]{8,})\.pth$")  # the beginning of the SHA-256, in the addresses of torchvision's weights
 KINDS = ("compact", "timm:NAME", "torchvision:NAME", "onnx:FILE", "bundle:FOLDER", "features")

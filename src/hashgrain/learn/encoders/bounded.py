@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.weights import refuse_pickle
+from hashgrain.models.session import first_line
 
 MAX_PARTS = 10_000  # layers and layers in layers; the largest of timm's list have some thousands
 MAX_NUMBER = 1 << 20  # in a description: widths, depths, words

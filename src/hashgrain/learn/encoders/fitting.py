@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.encoder import Calibration
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.hashers import ITQ, PCAHash, Projection, most_directions
+from hashgrain.learn.data.kept_features import Features, KeptFeatures
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.encoders.pictures import Shot, Shots
-from hashgrain.learn.kept_features import Features, KeptFeatures
 from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Pairs, calibration, distances_between, every_pair
 from hashgrain.learn.photo.head import unit
 from hashgrain.learn.photo.pictures import view
+from hashgrain.models import Calibration
 
 HELD = 600  # pictures kept from the fit, whose distances are told in words
 VIEWED = 1_500  # pictures seen in two edited views

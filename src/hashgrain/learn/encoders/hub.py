@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
 from hashgrain.files import write_atomically
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.layouts import ONNX, TEXT, VISION, layout_of, wanted
+from hashgrain.models.session import first_line
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")

@@ -22,13 +22,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from hashgrain.encoder.bundle import MAX_ONNX_BYTES
 from hashgrain.errors import TrainingError
 from hashgrain.files import read_regular
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.onnx_source import vision
 from hashgrain.learn.encoders.preprocessing import Wishes
+from hashgrain.models.bundle import MAX_ONNX_BYTES
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 PARTS = {CONFIG, WEIGHTS, "metadata.json"}

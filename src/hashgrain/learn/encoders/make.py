@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from hashgrain import __version__
 from hashgrain.codes import Grains
-from hashgrain.encoder import Bundle, Encoder
-from hashgrain.encoder.bundle import DESCRIPTION, GRAPH, TEXT, TOKENIZER, check_caps, shipped_names
-from hashgrain.encoder.description import MAX_INPUT_EDGE
-from hashgrain.encoder.seen import Seen
-from hashgrain.encoder.tokens import require_tokenizers
 from hashgrain.errors import CodesError, TrainingError
-from hashgrain.images import open_picture
+from hashgrain.graphs.heads import append_head
+from hashgrain.learn.data.kept_features import KeptFeatures
 from hashgrain.learn.encoders.fitting import Head, Say, Sets, calibrated, features_of, fit, least_pictures
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.pictures import Shots, shots_of
 from hashgrain.learn.encoders.preprocessing import Wishes
 from hashgrain.learn.encoders.sources import network_of
 from hashgrain.learn.encoders.text import text_side
-from hashgrain.learn.graph_heads import append_head
-from hashgrain.learn.kept_features import KeptFeatures
+from hashgrain.media import open_picture
+from hashgrain.models import Bundle, Encoder
+from hashgrain.models.bundle import DESCRIPTION, GRAPH, TEXT, TOKENIZER, check_caps, shipped_names
+from hashgrain.models.description import MAX_INPUT_EDGE
+from hashgrain.models.seen import Seen
+from hashgrain.models.tokens import require_tokenizers
 
 BITS = (32, 64, 128)
 NAMES = {1: ("look",), 2: ("thing", "look"), 3: ("kind", "thing", "look")}

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from hashgrain.encoder.bundle import MAX_ONNX_BYTES
-from hashgrain.encoder.description import MAX_ID, MAX_TOKENS
-from hashgrain.encoder.trial import BASE_MEMORY, MAX_MEMORY, PER_GRAPH_BYTE, PER_TOKEN_PAIR, try_graph
 from hashgrain.errors import BundleError, TrainingError
+from hashgrain.graphs.heads import FEATURES, text_graph
+from hashgrain.learn.data.kept_features import AT_ONCE
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.layouts import TEXT, VISION
 from hashgrain.learn.encoders.network import Network, TextNetwork
 from hashgrain.learn.encoders.onnx_source import DESCRIBED, declared_by, vision
-from hashgrain.learn.graph_heads import FEATURES, text_graph
-from hashgrain.learn.kept_features import AT_ONCE
+from hashgrain.models.bundle import MAX_ONNX_BYTES
+from hashgrain.models.description import MAX_ID, MAX_TOKENS
+from hashgrain.models.trial import BASE_MEMORY, MAX_MEMORY, PER_GRAPH_BYTE, PER_TOKEN_PAIR, try_graph
 
 TOKENIZER, TOKENIZER_CONFIG, CONFIG = "tokenizer.json", "tokenizer_config.json", "config.json"
 # Outputs of text networks that lie in one space with those of pictures, best first.

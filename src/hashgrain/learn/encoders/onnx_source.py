@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashgrain.encoder.bundle import MAX_ONNX_BYTES
-from hashgrain.encoder.graph_check import check_graph
-from hashgrain.encoder.session import TRIED, first_line
-from hashgrain.encoder.trial import try_graph
 from hashgrain.errors import BundleError, TrainingError
+from hashgrain.graphs.heads import FEATURES, MAP, Given, Planes, from_pixels
 from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
+from hashgrain.learn.data.kept_features import AT_ONCE
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.preprocessing import Preprocessing, Wishes
-from hashgrain.learn.graph_heads import FEATURES, MAP, Given, Planes, from_pixels
-from hashgrain.learn.kept_features import AT_ONCE
+from hashgrain.models.bundle import MAX_ONNX_BYTES
+from hashgrain.models.graph_check import check_graph
+from hashgrain.models.session import TRIED, first_line
+from hashgrain.models.trial import try_graph
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hashgrain.encoder.description import MAX_TOKENS
-from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
+from hashgrain.graphs.heads import FEATURES, text_graph
 from hashgrain.learn.backbones.weights import put_weights, read_weights
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.bounded import check_built, check_plain
@@ -25,7 +24,8 @@ from hashgrain.learn.encoders.network import Network, TextNetwork
 from hashgrain.learn.encoders.onnx_repository import TOKENIZER, TOKENIZER_CONFIG, pad_of
 from hashgrain.learn.encoders.onnx_source import vision
 from hashgrain.learn.export import graph_of
-from hashgrain.learn.graph_heads import FEATURES, text_graph
+from hashgrain.models.description import MAX_TOKENS
+from hashgrain.models.session import first_line
 
 FEATURE = "image embedding, in one space with text"
 

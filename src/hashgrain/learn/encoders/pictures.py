@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from hashgrain.errors import ImageError, SourceError
-from hashgrain.images import open_picture
 from hashgrain.labelled import labelled_pictures
 from hashgrain.labelled.picture import LabelledPicture
+from hashgrain.media import open_picture
 
 
 @dataclass(frozen=True)

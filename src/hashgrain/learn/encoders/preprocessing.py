@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hashgrain.encoder.description import MAX_INPUT_EDGE
 from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Colours
 from hashgrain.learn.backbones.taken_pixels import check_layout
+from hashgrain.models.description import MAX_INPUT_EDGE
 
 CLIP_MEAN: Colours = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Colours = (0.26862954, 0.26130258, 0.27577711)

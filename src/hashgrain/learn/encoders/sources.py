@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hashgrain.encoder.description import MAX_INPUT_EDGE
-from hashgrain.encoder.session import first_line
 from hashgrain.errors import HashgrainError, TrainingError
 from hashgrain.learn.encoders import onnx_source
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
@@ -17,6 +15,8 @@ from hashgrain.learn.encoders.hub import COMMIT, network_allowed, repository, re
 from hashgrain.learn.encoders.layouts import ONNX, OPEN_CLIP, TIMM, layout_of
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.preprocessing import Wishes
+from hashgrain.models.description import MAX_INPUT_EDGE
+from hashgrain.models.session import first_line
 
 Say = Callable[[str], None]
 KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.encoder import TextTower
-from hashgrain.encoder.tokens import Tokenizer
 from hashgrain.errors import TrainingError
+from hashgrain.graphs.heads import append_head, without_features
 from hashgrain.hashers import Projection
+from hashgrain.learn.data.kept_features import Features
 from hashgrain.learn.encoders.fitting import Head, check_spread
 from hashgrain.learn.encoders.network import TextNetwork
 from hashgrain.learn.encoders.onnx_source import opened
-from hashgrain.learn.graph_heads import append_head, without_features
-from hashgrain.learn.kept_features import Features
+from hashgrain.models import TextTower
 from hashgrain.models.dictionary import dictionary
+from hashgrain.models.tokens import Tokenizer
 
 EVERY = 4  # of the 1,000 things that the dictionary knows best, whose phrases have the mean
 PHRASE = "a photo of a {}"

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hashgrain.encoder.session import first_line
 from hashgrain.errors import TrainingError
+from hashgrain.graphs.heads import FEATURES, MAP
 from hashgrain.learn.backbones.zoo import timm_network
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.bounded import check_built, check_plain
@@ -18,7 +18,7 @@ from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.onnx_source import vision
 from hashgrain.learn.export import graph_of
-from hashgrain.learn.graph_heads import FEATURES, MAP
+from hashgrain.models.session import first_line
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 # What a configuration must not say of how a network is built: where else to read from.

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from hashgrain.learn.choices import ONE_VIEW as ONE_VIEW
-from hashgrain.learn.choices import TWO_VIEWS as TWO_VIEWS
+from hashgrain.learn.data.choices import ONE_VIEW as ONE_VIEW
+from hashgrain.learn.data.choices import TWO_VIEWS as TWO_VIEWS
 from hashgrain.learn.losses.adsh import AdshLoss
 from hashgrain.learn.losses.bi_half import BiHalfLoss
 from hashgrain.learn.losses.cib_hash import CibHashLoss

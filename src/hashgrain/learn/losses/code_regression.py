@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.centres import class_centres
 from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.training.centres import class_centres
 
 
 class CodeRegressionLoss(Loss):

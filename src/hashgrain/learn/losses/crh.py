@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.centres import class_centres
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import cosines_to
 from hashgrain.learn.losses.quantisation import quantisation as to_bits
 from hashgrain.learn.losses.relaxed import signs
+from hashgrain.learn.training.centres import class_centres
 
 MOST_WORDS = 2.0  # of the codebook, a class
 

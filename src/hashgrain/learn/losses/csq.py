@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hashgrain.learn.centres import centres_for, shared_centres, tie_breaker
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.quantisation import quantisation as to_bits
 from hashgrain.learn.losses.relaxed import mean_over
+from hashgrain.learn.training.centres import centres_for, shared_centres, tie_breaker
 
 
 class CsqLoss(Loss):

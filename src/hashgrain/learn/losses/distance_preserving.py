@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.knowledge import checked_similarity
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.relaxed import mean_over, pairs
+from hashgrain.learn.training.knowledge import checked_similarity
 
 
 class DistancePreservingLoss(Loss):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hashgrain.learn.centres import centres_for, shared_centres, tie_breaker
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.relaxed import mean_over
+from hashgrain.learn.training.centres import centres_for, shared_centres, tie_breaker
 
 
 class DpnLoss(Loss):

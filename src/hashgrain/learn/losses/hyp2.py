@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hashgrain.learn.centres import class_centres
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import SHORTEST
 from hashgrain.learn.losses.relaxed import mean_over, same
+from hashgrain.learn.training.centres import class_centres
 
 
 class Hyp2Loss(Loss):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hashgrain.learn.centres import centres_for
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import cosines_to
+from hashgrain.learn.training.centres import centres_for
 
 
 class LogitAdjustedLoss(Loss):

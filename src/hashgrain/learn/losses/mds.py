@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hashgrain.learn.centres import centres_for
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import SHORTEST
 from hashgrain.learn.losses.quantisation import quantisation as to_bits
 from hashgrain.learn.losses.relaxed import mean_over, pairs, same
+from hashgrain.learn.training.centres import centres_for
 
 LEAST = 1e-6  # of a probability whose logarithm is taken
 

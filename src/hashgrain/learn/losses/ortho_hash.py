@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hashgrain.learn.centres import centres_for
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.loss import Loss
+from hashgrain.learn.training.centres import centres_for
 
 SHORTEST = 1e-4  # outputs shorter than that keep their length: the direction of nothing has no finite gradient
 

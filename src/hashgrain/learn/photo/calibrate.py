@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.encoder import Calibration
+from hashgrain.models import Calibration
 
 # How often a word may be said of two pictures that do not belong together. `same` is promised for 1 in 100,000 at most,
 # of other pictures too: the rest is room for what differs between samples.

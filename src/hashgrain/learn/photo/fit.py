@@ -14,7 +14,7 @@ from hashgrain.learn.photo.graph import HeadNumbers
 from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflected, root_of, teachers_of
 from hashgrain.learn.photo.sets import FittingSets
 from hashgrain.learn.photo.torch_file import tensors_of
-from hashgrain.learn.steady import Analysis, Steady, steady_bits
+from hashgrain.learn.training.steady import Analysis, Steady, steady_bits
 
 GRAINS = Grains({"kind": 48, "thing": 96, "look": 256})
 ALIKE = GRAINS["thing"]  # bits that say what a picture is like; the rest say which one it is:

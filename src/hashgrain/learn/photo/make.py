@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from hashgrain import __version__
-from hashgrain.encoder import Bundle, Calibration
-from hashgrain.encoder.seen import Seen
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.files import write_atomically
@@ -23,7 +21,9 @@ from hashgrain.learn.photo.head import reflected
 from hashgrain.learn.photo.pictures import cifar, photographs, stamps, tiny_imagenet
 from hashgrain.learn.photo.sets import FittingSets, fitting_sets, sharp_pictures
 from hashgrain.learn.words.rows import class_rows
+from hashgrain.models import Bundle, Calibration
 from hashgrain.models.assembly import HOLES, PART
+from hashgrain.models.seen import Seen
 from hashgrain.models.text import describe_table
 from hashgrain.models.weights import WeightsFile, read_weights
 

@@ -1,0 +1,147 @@
+"""Several models as one: their outputs averaged or side by side in one graph, or their codes put to the vote.
+
+Average and vote make sense only where bit j means the same in every model. Checkpoints of one run do, and what was
+shrunk or trained on from one of them, and runs that aim at the same centres as long as no head was tuned afterwards.
+Runs with other seeds have other centres, and heads learned by contrast have bits in an order of their own: their votes
+are noise. `agreement` tells: models whose bits mean the same agree in far more than half of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper
+
+from hashgrain.codes import Codes, Grains
+from hashgrain.errors import TrainingError
+from hashgrain.models import Bundle
+from hashgrain.models.seen import KEY
+
+
+def average(bundles: Sequence[Bundle]) -> Bundle:
+    """One bundle that runs every model and gives the mean of their outputs, and all features side by side.
+
+    Our heads normalise the outputs, each bit to variance 1 over the training pictures, so every model has an equal
+    say. It costs what all of them cost. Words and labels are left out: the distances are others, calibrate anew.
+    """
+    first = _alike(bundles)
+    onnx = _joined(bundles, "Mean", first.grains.bits)
+    training = {"average of": [_named(bundle) for bundle in bundles]}
+    return Bundle(f"average of {len(bundles)}", onnx, first.grains, first.size, training=training)
+
+
+def side_by_side(bundles: Sequence[Bundle], names: Sequence[str]) -> Bundle:
+    """One bundle that runs every model and gives their codes one after another: a grain each, of these names.
+
+    Bits need not mean the same in two models. A grain is a prefix all the same, of all codes up to its own; whoever
+    asks for `separate` compares its own alone. Words and labels are left out.
+    """
+    if len(bundles) < 2 or len(names) != len(bundles):
+        raise TrainingError(
+            f"codes side by side are of two models or more, with a name each: {len(names)} for {len(bundles)}"
+        )
+    first = bundles[0]
+    for other in bundles[1:]:
+        if other.size != first.size:
+            raise TrainingError(
+                f"{first.name} takes pictures of {first.size} and {other.name} of {other.size}: both must take the same"
+            )
+    ends = accumulate(bundle.grains.bits for bundle in bundles)
+    if len(set(names)) < len(names):
+        raise TrainingError(f"two of the grains {', '.join(names)} have the same name; name each once")
+    grains = Grains(dict(zip(names, ends, strict=True)))
+    training = {"side by side": [_named(bundle) for bundle in bundles]}
+    return Bundle(" and ".join(names), _joined(bundles, "Concat", grains.bits), grains, first.size, training=training)
+
+
+def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits: int) -> bytes:
+    """One graph with the outputs of all, averaged or one after another, and all features side by side."""
+    models = [onnx.load_from_string(bundle.onnx) for bundle in bundles]
+    opsets = _opsets(models)
+    nodes, initialisers = [], []
+    for number, model in enumerate(models):
+        # The shapes the exporter noted go: names of the inputs' batch need not be the same in all.
+        del model.graph.value_info[:]
+        prefixed = compose.add_prefix(model, f"model{number}.", rename_inputs=False)
+        if prefixed.functions or any(entry.name != "pixels" for entry in prefixed.graph.input):
+            raise TrainingError(
+                f"{bundles[number].name} has inputs besides `pixels`, or functions of its own: export it anew"
+            )
+        nodes += prefixed.graph.node
+        initialisers += prefixed.graph.initializer
+    outputs, features = ([f"model{i}.{name}" for i in range(len(models))] for name in ("outputs", "features"))
+    along: dict[str, Any] = {"axis": 1} if operator == "Concat" else {}
+    nodes += [
+        helper.make_node(operator, outputs, ["outputs"], "together", **along),
+        helper.make_node("Concat", features, ["features"], "features", axis=1),
+    ]
+    width = sum(_width(model, "features") for model in models)
+    gives = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
+        for name, size in (("outputs", bits), ("features", width))
+    ]
+    graph = helper.make_graph(nodes, "together", list(models[0].graph.input), gives, initialisers)
+    whole = helper.make_model(graph, opset_imports=opsets, ir_version=max(model.ir_version for model in models))
+    return bytes(whole.SerializeToString())
+
+
+def _named(bundle: Bundle) -> dict[str, Any]:
+    """What it is, and what it learnt from."""
+    kept = {
+        key: bundle.training[key] for key in (KEY, "backbone", "average of", "side by side") if key in bundle.training
+    }
+    return {"name": bundle.name, "digest": bundle.code_digest, **kept}
+
+
+def majority(codes: Sequence[Codes], outputs: Sequence[NDArray[np.float32]] | None = None) -> Codes:
+    """Bit by bit what most models say. In a tie the sign of their summed outputs decides, or 1 where there are none."""
+    if not codes:
+        raise TrainingError("there are no codes to take the majority of; give those of one model or more")
+    grains = codes[0].grains
+    if any(part.grains != grains or len(part) != len(codes[0]) for part in codes):
+        raise TrainingError(
+            f"a majority is of codes of the same pictures and grains, not of {', '.join(map(repr, codes))}"
+        )
+    shape = (len(codes[0]), grains.bits)
+    if outputs is not None and [np.shape(part) for part in outputs] != [shape] * len(codes):
+        raise TrainingError(
+            f"the outputs that decide ties must be one array {shape} for each of the {len(codes)} models"
+        )
+    lead = 2 * sum(part.bits().astype(np.int64) for part in codes) - len(codes)
+    tied = np.ones(shape, bool) if outputs is None else np.sum(outputs, axis=0) >= 0
+    return Codes.from_bits(np.where(lead == 0, tied, lead > 0), grains)
+
+
+def _alike(bundles: Sequence[Bundle]) -> Bundle:
+    if len(bundles) < 2:
+        raise TrainingError(f"an average is of two models or more, not of {len(bundles)}")
+    first = bundles[0]
+    for other in bundles[1:]:
+        if other.grains != first.grains or other.size != first.size:
+            raise TrainingError(
+                f"{first.name} and {other.name} cannot be averaged: grains {first.grains} and {other.grains}, input"
+                f" {first.size} and {other.size}. Average models of the same grains and input size"
+            )
+    return first
+
+
+def _opsets(models: Sequence[onnx.ModelProto]) -> list[onnx.OperatorSetIdProto]:
+    versions: dict[str, int] = {}
+    for model in models:
+        for entry in model.opset_import:
+            if versions.setdefault(entry.domain, entry.version) != entry.version:
+                raise TrainingError(
+                    f"the graphs use versions {versions[entry.domain]} and {entry.version} of the ONNX operators"
+                    f" {entry.domain or 'ai.onnx'}; export the models with the same version of HashGrain"
+                )
+    return [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+
+
+def _width(model: onnx.ModelProto, name: str) -> int:
+    (output,) = (entry for entry in model.graph.output if entry.name == name)
+    return int(output.type.tensor_type.shape.dim[-1].dim_value)

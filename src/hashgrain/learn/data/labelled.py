@@ -1,0 +1,421 @@
+"""Labelled pictures for training: of one size, with labels at each grain.
+
+Where pictures come from is `hashgrain.labelled`'s business. At 64 px, 80,000 pictures take 1 GB; with a folder for a
+cache they are decoded once and mapped from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.errors import ImageError, TrainingError
+from hashgrain.labelled import LabelledPicture, labelled_pictures, same_part
+from hashgrain.labelled.arrays import array_labels, open_array
+from hashgrain.learn.data.cache import decode_in_memory, decode_once
+from hashgrain.learn.data.part import TrainingPart
+from hashgrain.media import open_picture
+
+AT_ONCE = 256  # pictures read before the first of them is used
+Rows = NDArray[np.int64] | NDArray[np.bool_]
+Progress = Callable[[int, int], None]  # pictures decoded, of how many
+Unlabelled = Literal["refuse", "keep"]
+_Several = tuple[str, ...] | None  # the labels of a picture at a grain; None where it has none
+
+
+@dataclass(frozen=True, eq=False)
+class GrainLabels:
+    """The classes of n pictures at one grain."""
+
+    names: tuple[str, ...]
+    ids: NDArray[np.int32]  # (n, m): the classes of each picture, -1 where there are no more; m = 1 where each has one
+
+    @classmethod
+    def of_hot(cls, names: tuple[str, ...], hot: NDArray[np.float32]) -> GrainLabels:
+        """From (n, classes) zeros and ones."""
+        most = max(1, int((hot > 0).sum(axis=1).max(initial=1)))
+        ids = np.full((len(hot), most), -1, np.int32)
+        rows, classes = np.nonzero(hot)
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        ids[rows, place] = classes
+        return cls(names, ids)
+
+    def hot(self, rows: Rows) -> NDArray[np.float32]:
+        """(len(rows), classes), 1 where a picture has a class."""
+        ids = self.ids[rows]
+        table = np.zeros((len(ids), len(self.names)), np.float32)
+        row, column = np.nonzero(ids >= 0)
+        table[row, ids[row, column]] = 1
+        return table
+
+    def take(self, rows: Rows) -> GrainLabels:
+        return GrainLabels(self.names, self.ids[rows])
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Pictures that have a label."""
+        return np.asarray((self.ids >= 0).any(axis=1), np.bool_)
+
+    @property
+    def single(self) -> bool:
+        """Nobody has two."""
+        return bool(((self.ids >= 0).sum(axis=1) <= 1).all())
+
+    def only(self) -> NDArray[np.int64]:
+        """The one class of each picture, -1 where it has none."""
+        if not self.single:
+            row = int(np.argmax((self.ids >= 0).sum(axis=1) > 1))
+            several = ", ".join(self.names[i] for i in self.ids[row].tolist() if i >= 0)
+            raise TrainingError(f"picture {row} has several labels ({several}), and this takes one class a picture")
+        return np.asarray(self.ids.max(axis=1, initial=-1), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """n pictures of one size, or features of n pictures, with their labels at each grain that labels teach."""
+
+    inputs: NDArray[Any]  # (n, size, size, 3) uint8 pictures, or (n, width) float32 features
+    levels: Mapping[str, GrainLabels]  # coarse to fine
+    contents: NDArray[np.str_]  # sha256 of each file (or of each row of features): what splits go by
+    refused: Sequence[str] = ()  # pictures that could not be opened, and why
+    depth: int = 0  # classes in the longest path; 0 where labels are sets, columns or arrays of features
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, rows: Rows) -> Labelled:
+        """Some of them. Their pictures are copied: mapped ones lie in memory from here on."""
+        levels = {grain: labels.take(rows) for grain, labels in self.levels.items()}
+        return Labelled(self.inputs[rows], levels, self.contents[rows])
+
+
+def load_labelled(
+    place: str | Path,
+    size: int,
+    grains: Sequence[str],
+    *,
+    part: str | None = "train",
+    unlabelled: Unlabelled = "refuse",
+    only: TrainingPart | None = None,
+    every_level: bool = False,
+    targets: Sequence[str] | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Labelled:
+    """Read everything that `labelled_pictures` finds at a place, with labels at `grains`, coarse to fine.
+
+    Of a path of d classes, grain i of g has the first d - g + i + 1, joined by /; a path shorter than that repeats its
+    coarsest. A set of labels is the set of every grain. Columns named as the grains go before both. Without grains
+    no label is asked for. With `every_level` a path shorter than the grains is an error, and so is a set.
+    `targets` are labels for each picture in order, of one grain, instead of those it has.
+
+    Of parts, `train` takes pictures of that part and those of none; None takes all. `only` takes the training part of
+    a protocol instead. Pictures that cannot be opened are left out and told of in `refused`. Pictures are read twice:
+    for their hashes and labels, then to decode those the `cache` does not hold.
+    """
+    keep = unlabelled == "keep" or not grains or targets is not None
+    part = None if only else part
+    found = _read(_of_part(place, grains, part, keep), only)
+    if not found.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
+    if every_level:
+        _check_levels(found.pictures, grains, place)
+    rows = _rows(found.pictures, grains, keep) if targets is None else _targets(targets, found, place)
+    levels = _levels(rows, grains, place)  # what is wrong with labels is told before an hour of decoding
+
+    def opened() -> Iterator[NDArray[np.uint8] | str]:
+        return _opened(_of_part(place, grains, part, keep), found, size, place, progress)
+
+    if cache is None:
+        decoded = decode_in_memory(len(found.contents), size, opened)
+    else:
+        decoded = decode_once(cache, found.contents, size, opened)
+    why = [f"{found.pictures[i].name}: {reason}" for i, reason in sorted(decoded.refused.items())]
+    if not len(decoded.pixels):
+        raise TrainingError(f"no pictures to train on in {place}; {'; '.join(why[:3])}")
+    kept = [i for i in range(len(rows)) if i not in decoded.refused]
+    if decoded.refused:
+        levels = _levels([rows[i] for i in kept], grains, place)
+    contents = np.array([found.contents[i] for i in kept])
+    return Labelled(decoded.pixels, levels, contents, [*found.refused, *why], _depth(found.pictures))
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Labelled pictures that were read once, for their hashes and labels, and are not decoded yet."""
+
+    place: str | Path
+    names: Sequence[str]
+    contents: NDArray[np.str_]
+    levels: Mapping[str, GrainLabels]  # a picture without a label has none
+    refused: Sequence[str]
+    depth: int  # classes in the longest path; 0 where labels are sets or columns
+    _again: Callable[[], Iterator[LabelledPicture]]  # those that are taken
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
+        """The content hash and the bytes of each picture with one of these hashes, once. They must be those that were
+        read before."""
+        expected = zip(self.names, self.contents.tolist(), strict=True)
+        given = set()
+        for picture in self._again():
+            name, content = next(expected, ("", ""))
+            if name != picture.name:
+                raise _changed(self.place)
+            if content in wanted and content not in given:
+                given.add(content)
+                data = _bytes_of(picture)
+                if hashlib.sha256(data).hexdigest() != content:
+                    raise _changed(self.place)
+                yield content, data
+
+
+def list_labelled(
+    place: str | Path, grains: Sequence[str], *, part: str | None = "train", only: TrainingPart | None = None
+) -> Listed:
+    """What `load_labelled` reads, and none of it decoded. Pictures without a label come too."""
+    part = None if only else part
+    found = _read(_of_part(place, grains, part, True), only)
+    if not found.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
+    levels = _levels(_rows(found.pictures, grains, True), grains, place)
+
+    def again() -> Iterator[LabelledPicture]:
+        everything = enumerate(_of_part(place, grains, part, True))
+        return (picture for number, picture in everything if number not in found.left_out)
+
+    names = [picture.name for picture in found.pictures]
+    return Listed(place, names, np.array(found.contents), levels, found.refused, _depth(found.pictures), again)
+
+
+def load_features(
+    place: str | Path,
+    grains: Sequence[str],
+    *,
+    features: str | Path = "features.npy",
+    labels: str | Path = "labels.npy",
+) -> Labelled:
+    """features.npy, (n, width) numbers, and labels.npy: (n,) classes, (n, depth) classes from the root down, or
+    (n, classes) zeros and ones. Without grains no labels are asked for."""
+    folder = Path(place).expanduser()
+    numbers, classes = folder / features, folder / labels
+    table = open_array(numbers)
+    if table.ndim != 2 or table.dtype.kind not in "fiu" or 0 in table.shape:
+        raise TrainingError(f"{numbers}: {table.dtype} of shape {table.shape}; features are (n, width)")
+    with np.errstate(over="ignore"):  # what is too large for float32 is told below
+        inputs = np.array(table, np.float32, order="C")
+    wrong = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
+    if len(wrong):
+        raise TrainingError(f"{numbers}, row {wrong[0]}: NaN or infinite; leave such rows out")
+    contents = np.array([hashlib.sha256(row.astype("<f4", copy=False).data).hexdigest() for row in inputs])
+    if not grains:
+        return Labelled(inputs, {}, contents)
+    of_row = array_labels(classes, len(inputs))
+    items = [LabelledPicture(f"{classes.name}, row {i}", bytes, "", *of_row(i)) for i in range(len(inputs))]
+    return Labelled(inputs, _levels(_rows(items, grains, keep=False), grains, folder), contents)
+
+
+def data_digest(data: Labelled) -> str:
+    """Of contents and labels, in their order: a run that is gone on with must find the very same."""
+    digest = hashlib.sha256(repr((data.inputs.shape, str(data.inputs.dtype))).encode())
+    digest.update("\n".join(data.contents.tolist()).encode())
+    for grain, labels in data.levels.items():
+        digest.update(repr((grain, labels.names, labels.ids.shape)).encode())
+        digest.update(labels.ids.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the first reading tells of each picture."""
+
+    pictures: Sequence[LabelledPicture]  # those that are taken, without their contents
+    contents: Sequence[str]
+    left_out: frozenset[int]  # places of the others among all
+    refused: Sequence[str]  # those that could not be read, and why
+
+
+def _of_part(place: str | Path, grains: Sequence[str], part: str | None, keep: bool) -> Iterator[LabelledPicture]:
+    wanted = None if part is None else {same_part(part), *([""] if same_part(part) == "train" else [])}
+    others: set[str] = set()
+    some = False
+    for picture in labelled_pictures(place, grains=grains, unlabelled=keep):
+        if wanted is None or same_part(picture.part) in wanted:
+            some = True
+            yield picture
+        else:
+            others.add(picture.part)
+    if others and not some:
+        raise TrainingError(f"{place} has no pictures of the part {part!r}; there are {', '.join(sorted(others))}")
+
+
+def _in_threads(
+    pictures: Iterable[LabelledPicture], work: Callable[[LabelledPicture], Any]
+) -> Iterator[tuple[LabelledPicture, Any]]:
+    """In order, a few at a time: a table's pictures hold their contents."""
+    stream = iter(pictures)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while batch := list(itertools.islice(stream, AT_ONCE)):
+            yield from zip(batch, pool.map(work, batch), strict=True)
+
+
+def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Found:
+    kept, contents, refused, left_out = [], [], [], set()
+    choice = only.choice() if only else None
+    for place, (picture, (content, why)) in enumerate(_in_threads(pictures, _hashed)):
+        if choice and not choice.takes(picture, content):
+            left_out.add(place)
+        elif why:
+            left_out.add(place)
+            refused.append(f"{picture.name}: {why}")
+        else:
+            kept.append(dataclasses.replace(picture, read=bytes))
+            contents.append(content)
+    if choice:
+        choice.check()
+    return _Found(kept, contents, frozenset(left_out), refused)
+
+
+def _hashed(picture: LabelledPicture) -> tuple[str, str]:
+    """(hash of its content, nothing), or (nothing, why it cannot be read)."""
+    try:
+        return hashlib.sha256(picture.read()).hexdigest(), ""
+    except ImageError as error:
+        return "", str(error).removeprefix(f"{picture.name}: ")
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in its path
+        return "", getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _bytes_of(picture: LabelledPicture) -> bytes:
+    """Nothing where it cannot be read any more."""
+    try:
+        return picture.read()
+    except (ImageError, OSError, ValueError):
+        return b""
+
+
+def _opened(
+    pictures: Iterable[LabelledPicture], found: _Found, size: int, place: str | Path, progress: Progress | None
+) -> Iterator[NDArray[np.uint8] | str]:
+    """The pictures that could be read, decoded. They must be those that were read before."""
+
+    def work(picture: LabelledPicture) -> tuple[str, NDArray[np.uint8] | str]:
+        try:
+            content = picture.read()
+        except (ImageError, OSError, ValueError):
+            return "", ""
+        known = hashlib.sha256(content).hexdigest()
+        try:
+            return known, open_picture(content, size=(size, size), name="").pixels
+        except ImageError as error:
+            return known, str(error).removeprefix(": ")
+
+    readable = (picture for i, picture in enumerate(pictures) if i not in found.left_out)
+    expected = zip(found.pictures, found.contents, strict=True)
+    for done, (picture, (content, pixels)) in enumerate(_in_threads(readable, work), 1):
+        before = next(expected, None)
+        if before is None or (picture.name, content) != (before[0].name, before[1]):
+            raise _changed(place)
+        yield pixels
+        if progress:
+            progress(done, len(found.pictures))
+    if next(expected, None) is not None:
+        raise _changed(place)
+
+
+def _depth(pictures: Sequence[LabelledPicture]) -> int:
+    return max((len(picture.path) for picture in pictures if not picture.grains), default=0)
+
+
+def _changed(place: str | Path) -> TrainingError:
+    return TrainingError(
+        f"the pictures of {place} changed while they were read; start again when they stay as they are"
+    )
+
+
+def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool) -> list[tuple[_Several, ...]]:
+    """The labels of each picture at each grain."""
+    by_column = any(picture.grains for picture in pictures)
+    in_sets: bool | None = None
+    rows = []
+    for picture in pictures:
+        row = _labels(picture, grains, by_column)
+        if None in row and not keep:
+            raise TrainingError(f"{picture.name} has no label at the grain {grains[row.index(None)]}")
+        if not by_column and row and row[0] is not None:
+            if in_sets not in (None, picture.labels is not None):
+                raise TrainingError(
+                    f"{picture.name} is labelled otherwise than the pictures before it: all have a set of labels, or"
+                    " all have classes from the root down"
+                )
+            in_sets = picture.labels is not None
+        rows.append(row)
+    return rows
+
+
+def _targets(targets: Sequence[str], found: _Found, place: str | Path) -> list[tuple[_Several, ...]]:
+    """The target of each picture that could be read."""
+    total = len(found.pictures) + len(found.left_out)
+    if len(targets) != total:
+        raise TrainingError(
+            f"{len(targets)} targets for the {total} pictures of {place}: a row each, in the same order"
+        )
+    return [((target,),) for place, target in enumerate(targets) if place not in found.left_out]
+
+
+def _check_levels(pictures: Sequence[LabelledPicture], grains: Sequence[str], place: str | Path) -> None:
+    """Every picture has a class for each grain, by its path or by columns."""
+    named, few = ", ".join(grains), "put pictures deeper, or name fewer grains"
+    for picture in pictures:
+        if picture.grains or len(grains) < 2:
+            continue
+        if picture.labels is not None:
+            raise TrainingError(f"{place} has sets of labels, which have no levels, and {named} take {len(grains)}")
+        if picture.path and len(picture.path) < len(grains):
+            raise TrainingError(
+                f"{picture.name} of {place} has {len(picture.path)} levels ({'/'.join(picture.path)}), and {named} take"
+                f" {len(grains)}: {few}"
+            )
+
+
+def _labels(picture: LabelledPicture, grains: Sequence[str], by_column: bool) -> tuple[_Several, ...]:
+    if by_column:
+        return tuple(picture.grains.get(grain) for grain in grains)
+    if picture.labels is not None:
+        return (picture.labels,) * len(grains)
+    if not picture.path:
+        return (None,) * len(grains)
+    finer = len(picture.path) - len(grains)
+    return tuple(("/".join(picture.path[: max(1, finer + i + 1)]),) for i in range(len(grains)))
+
+
+def _levels(
+    rows: Sequence[tuple[_Several, ...]], grains: Sequence[str], place: str | Path
+) -> Mapping[str, GrainLabels]:
+    levels = {grain: _grain_labels([row[i] or () for row in rows]) for i, grain in enumerate(grains)}
+    if grains and len(levels[grains[-1]].names) < 2:
+        only = "".join(levels[grains[-1]].names) or "none"
+        raise TrainingError(f"{place} holds one {grains[-1]} only ({only}); telling apart takes two")
+    return levels
+
+
+def _grain_labels(column: Sequence[Sequence[str]]) -> GrainLabels:
+    names = tuple(sorted({name for several in column for name in several}))
+    number = {name: i for i, name in enumerate(names)}
+    found = [sorted({number[name] for name in several}) for several in column]
+    ids = np.full((len(found), max([1, *map(len, found)])), -1, np.int32)
+    for row, several in zip(ids, found, strict=True):
+        row[: len(several)] = several
+    return GrainLabels(names, ids)

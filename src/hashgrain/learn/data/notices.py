@@ -1,0 +1,84 @@
+"""What a person should know of their labels before they believe the figures: warnings, each a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.splits import lonely_classes
+
+NAMED = 5  # classes that a message names
+MOST_CONTRADICTED = 0.2  # share of the pictures that may stand under two classes
+
+
+def notices(labelled: Labelled, held: Labelled, grains: Sequence[str], place: Path) -> Iterator[str]:
+    """Of pictures and labels, and of those kept for validation."""
+    if lonely := lonely_classes(labelled):
+        yield f"{len(lonely)} classes of one picture, so no figure says how well they are learnt: {_some(lonely)}"
+    if told := unused_levels(labelled.depth, grains):
+        yield told
+    for grain, labels in held.levels.items():
+        alone = held_alone(labels)
+        if alone:
+            yield (
+                f"{len(alone)} classes have one picture kept for validation ({_some(alone)}): asked, it has nothing to"
+                f" find and counts 0 in {grain} P@10 and {grain} mAP, whose `at most` says how much that is; bring more"
+                " pictures of them, or set held_out= higher"
+            )
+    if told := under_two_classes(labelled.contents, labelled.levels, place):
+        yield told
+
+
+def unused_levels(depth: int, grains: Sequence[str]) -> str:
+    """Which levels of the labels no grain learns, where there are more levels than grains."""
+    if len(grains) < 2 or depth <= len(grains):  # a recipe of one grain is chosen for one level
+        return ""
+    unused = depth - len(grains)
+    levels = "level 1" if unused == 1 else f"levels 1 to {unused}"
+    taught = ", ".join(f"{grain} learns level {unused + i + 1}" for i, grain in enumerate(grains))
+    return (
+        f"the labels have {depth} levels, and labels teach {len(grains)} grains ({', '.join(grains)}): {taught};"
+        f" {levels}, the coarsest, teach nothing"
+    ).replace("level 1, the coarsest, teach", "level 1, the coarsest, teaches")
+
+
+def held_alone(labels: GrainLabels) -> list[str]:
+    """Classes of which one picture alone is kept for validation."""
+    counts = np.bincount(labels.ids[labels.ids >= 0], minlength=len(labels.names))
+    return [labels.names[i] for i in np.flatnonzero(counts == 1)]
+
+
+def under_two_classes(contents: NDArray[np.str_], levels: Mapping[str, GrainLabels], place: Path) -> str:
+    """Says how many pictures stand under two classes, where each has one; refuses where they are many."""
+    if not levels:
+        return ""
+    labels = list(levels.values())[-1]
+    if not labels.single:
+        return ""
+    _, first, number = np.unique(contents, return_index=True, return_inverse=True)
+    ids = labels.only()
+    known = (ids >= 0) & (ids[first[number]] >= 0)
+    other = known & (ids != ids[first[number]])
+    twice = np.unique(number[other])
+    if not len(twice):
+        return ""
+    rows = np.flatnonzero(other)
+    pairs = {(labels.names[a], labels.names[b]) for a, b in zip(ids[first[number[rows]]], ids[rows], strict=True)}
+    named = sorted({" and ".join(sorted(pair)) for pair in pairs})
+    told = f"{len(twice):,} pictures stand under two classes ({_some(named)})"
+    if len(twice) > MOST_CONTRADICTED * len(first):
+        raise TrainingError(
+            f"{place}: {told}, of {len(first):,}: such labels contradict each other. Leave each picture in one class,"
+            " or give sets of labels: a .csv list with `path` and `labels` joined by |"
+        )
+    return f"{told}: labels that contradict each other; leave each in one of the two"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,174 @@
+"""Which pictures stand in which batch: row numbers for an epoch, from (seed, epoch) alone.
+
+So a run that was cut short goes on with the very same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.data.labelled import GrainLabels
+
+Rows = NDArray[np.int64]
+_Drawn = dict[int, None]  # rows of a batch, in the order they were drawn
+
+
+def shuffled(n: int, batch: int, seed: int, epoch: int) -> list[Rows]:
+    """Every row at most once; those that do not fill a batch are left for another epoch, with other luck."""
+    _check(batch, 1)
+    order = np.random.default_rng((seed, epoch)).permutation(n)
+    return [order[place * batch : (place + 1) * batch] for place in range(batches_per_epoch(n, batch))]
+
+
+def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, epoch: int) -> list[Rows]:
+    """Batches of batch / per_class classes with `per_class` pictures each, no picture twice in one batch.
+
+    Classes come round in turn, and so do the pictures of each, so a class of few is seen as often as one of many.
+    Of several labels, a picture stands for the one it was drawn for. Where a class has fewer pictures than
+    `per_class`, it gives those, and more classes fill the batch; where there are no more, they come round again.
+    Pictures without a label are never drawn.
+    """
+    _check(batch, per_class)
+    members = _members(labels)
+    dice = np.random.default_rng((seed, epoch))
+    classes, pictures = _Deck(list(members), dice), {name: _Deck(rows, dice) for name, rows in members.items()}
+
+    def some(drawn: _Drawn) -> None:
+        for name in _round(classes):
+            _draw(pictures[name], drawn, min(per_class, batch - len(drawn)))
+            if len(drawn) == batch:
+                return
+
+    return [_filled(batch, some) for _ in range(batches_per_epoch(len(labels.ids), batch))]
+
+
+def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[Rows]:
+    """Batches in which a class comes up as often as the square root of its pictures (Mahajan et al., 2018).
+
+    Between the shuffled order, where rare classes are hardly seen, and `class_balanced`, where their few pictures are
+    shown again and again. The pictures of a class come round in turn; none is twice in a batch. Of several labels, a
+    picture stands for the one it was drawn for. Pictures without a label are never drawn.
+    """
+    _check(batch, 1)
+    members = _members(labels)
+    dice = np.random.default_rng((seed, epoch))
+    roots = np.sqrt([len(rows) for rows in members.values()])
+    decks = [_Deck(rows, dice) for rows in members.values()]
+
+    def some(drawn: _Drawn) -> None:
+        for name in dice.choice(len(decks), batch - len(drawn), p=roots / roots.sum()).tolist():
+            _draw(decks[name], drawn, 1)
+        if len(drawn) < batch:  # of small classes all pictures may be in the batch: any other will do
+            for name in dice.permutation(len(decks)).tolist():
+                _draw(decks[name], drawn, batch - len(drawn))
+
+    return [_filled(batch, some) for _ in range(batches_per_epoch(len(labels.ids), batch))]
+
+
+def hierarchical(
+    coarse: GrainLabels, fine: GrainLabels, batch: int, fine_per_coarse: int, per_class: int, seed: int, epoch: int
+) -> list[Rows]:
+    """Batches of some coarse classes, `fine_per_coarse` fine classes of each, `per_class` pictures of each of those.
+
+    A batch has what every grain is to learn from: the same thing, another thing of the same kind, another kind. A
+    fine class is of every coarse class that some picture has beside it.
+    """
+    _check(batch, fine_per_coarse * per_class)
+    dice = np.random.default_rng((seed, epoch))
+    pictures = {pair: _Deck(rows, dice) for pair, rows in _pairs(coarse, fine).items()}
+    below: dict[int, list[int]] = {}
+    for above, under in pictures:
+        below.setdefault(above, []).append(under)
+    kinds, things = _Deck(list(below), dice), {above: _Deck(under, dice) for above, under in below.items()}
+
+    def some(drawn: _Drawn) -> None:
+        for above in _round(kinds):
+            for under in _round(things[above], fine_per_coarse):
+                _draw(pictures[above, under], drawn, min(per_class, batch - len(drawn)))
+            if len(drawn) == batch:
+                return
+
+    return [_filled(batch, some) for _ in range(batches_per_epoch(len(fine.ids), batch))]
+
+
+def batches_per_epoch(n: int, batch: int) -> int:
+    return max(1, n // batch)
+
+
+class _Deck:
+    """Items dealt in turn, shuffled anew each time round."""
+
+    def __init__(self, items: Sequence[int], dice: np.random.Generator) -> None:
+        self.items, self.dice = items, dice
+        self.waiting: list[int] = []
+
+    def deal(self, but: Container[int]) -> int | None:
+        """The next one that is not in `but`, which stays next; None where there is no other."""
+        for _ in range(2):
+            for place in range(len(self.waiting) - 1, -1, -1):
+                if self.waiting[place] not in but:
+                    return self.waiting.pop(place)
+            due = set(self.waiting)
+            fresh = [item for item in self.items if item not in due]
+            self.waiting = [fresh[i] for i in self.dice.permutation(len(fresh))] + self.waiting
+        return None
+
+
+def _round(deck: _Deck, most: int | None = None) -> Iterator[int]:
+    """Items until each was dealt once, or as many as are wanted."""
+    dealt: set[int] = set()
+    while most is None or len(dealt) < most:
+        item = deck.deal(dealt)
+        if item is None:
+            return
+        dealt.add(item)
+        yield item
+
+
+def _filled(batch: int, some: Callable[[_Drawn], None]) -> Rows:
+    """A batch that is full, or has every picture there is to draw."""
+    drawn: _Drawn = {}
+    before = -1
+    while before < len(drawn) < batch:
+        before = len(drawn)
+        some(drawn)
+    return np.array(list(drawn), np.int64)
+
+
+def _draw(deck: _Deck, drawn: _Drawn, count: int) -> None:
+    for _ in range(count):
+        row = deck.deal(drawn)
+        if row is None:
+            return
+        drawn[row] = None
+
+
+def _members(labels: GrainLabels) -> Mapping[int, list[int]]:
+    """The rows of each class that has any."""
+    rows, columns = np.nonzero(labels.ids >= 0)
+    found: dict[int, list[int]] = {}
+    for row, name in zip(rows.tolist(), labels.ids[rows, columns].tolist(), strict=True):
+        found.setdefault(name, []).append(row)
+    if not found:
+        raise TrainingError("no picture has a label to draw batches by; take the shuffled order")
+    return dict(sorted(found.items()))
+
+
+def _pairs(coarse: GrainLabels, fine: GrainLabels) -> Mapping[tuple[int, int], list[int]]:
+    """The rows of each fine class under each coarse one."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for row, (above, under) in enumerate(zip(coarse.ids.tolist(), fine.ids.tolist(), strict=True)):
+        for pair in ((a, b) for a in above for b in under if a >= 0 and b >= 0):
+            found.setdefault(pair, []).append(row)
+    if not found:
+        raise TrainingError("no picture has labels at both grains to draw batches by; take the shuffled order")
+    return dict(sorted(found.items()))
+
+
+def _check(batch: int, part: int) -> None:
+    if batch < 1 or part < 1 or batch % part:
+        raise TrainingError(f"batches of {batch} do not come in parts of {part}; choose a batch that is a multiple")

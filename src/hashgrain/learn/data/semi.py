@@ -1,0 +1,89 @@
+"""Labels for pictures that have none: guesses that are sure enough, fit for any supervised loss.
+
+A guess comes from the scores of a classifier, or from the labels of the nearest labelled codes. Pictures whose
+guess is not sure get a row of zeros, which no loss takes for a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.losses.relaxed import signs
+
+NEIGHBOURS = 10
+ROWS_AT_ONCE = 1024  # of the distances to all labelled pictures
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """What was guessed of n pictures: their labels, zeros where not accepted, and the share that was."""
+
+    hot: Tensor  # (n, classes)
+    accepted: float
+
+
+def guess_from_scores(scores: Tensor, *, threshold: float, single: bool) -> Guesses:
+    """Classes whose score, 0 to 1, is the threshold or more (pseudo-labels, Lee, 2013; thresholds, Sohn et al., 2020).
+
+    `single`: each picture has one class, so only the best one counts, and only where no other is as good.
+    """
+    if not 0 < threshold <= 1:
+        raise TrainingError(f"threshold {threshold}: a score never passes it, or always does; take 0 < threshold <= 1")
+    scores = scores.detach()
+    if not bool(((scores >= 0) & (scores <= 1)).all()):
+        raise TrainingError("scores of classes are not all from 0 to 1; pass them through softmax or sigmoid first")
+    sure = scores >= threshold
+    if single and scores.shape[1]:
+        best = scores == scores.amax(dim=1, keepdim=True)
+        sure = sure & best & (best.sum(dim=1, keepdim=True) == 1)
+    accepted = sure.any(dim=1).sum().item() / max(1, len(sure))
+    return Guesses(sure.to(scores.dtype), accepted)
+
+
+def guess_from_neighbours(
+    outputs: Tensor, labelled: Tensor, hot: Tensor, *, k: int, agreement: float, single: bool
+) -> Guesses:
+    """Classes that a share `agreement` or more of the k nearest labelled pictures have, near by Hamming distance.
+
+    `labelled` are the outputs of the pictures whose labels are `hot`; those without any do not vote. At equal
+    distance the earlier picture is the nearer one, as everywhere in the house.
+    """
+    if k < 1:
+        raise TrainingError(f"k = {k}: nobody would vote; take the nearest one or more")
+    known = hot.any(dim=1)
+    voters, labels = signs(labelled[known]), hot[known]
+    n_voters, bits = voters.shape
+    if not n_voters:
+        return Guesses(hot.new_zeros(len(outputs), hot.shape[1]), 0.0)
+    order = torch.arange(n_voters, device=outputs.device)
+    votes = []
+    for some in torch.split(signs(outputs), ROWS_AT_ONCE):
+        distances = ((bits - some @ voters.T) / 2).round().long()
+        nearest = (distances * n_voters + order).topk(min(k, n_voters), largest=False).indices
+        votes.append(labels[nearest].mean(dim=1))
+    return guess_from_scores(torch.cat(votes), threshold=agreement, single=single)
+
+
+def guessed_levels(
+    levels: Mapping[str, GrainLabels], outputs: Tensor, widths: Mapping[str, int], agreement: float
+) -> tuple[dict[str, GrainLabels], float]:
+    """The labels of every grain, with guesses from the codes at that grain where there are none; and the share of
+    those without that got one, at the finest grain."""
+    found, accepted = {}, 0.0
+    for grain, labels in levels.items():
+        hot = torch.from_numpy(labels.hot(np.arange(len(labels.ids))))
+        prefix = outputs[:, : widths[grain]]
+        unknown = torch.from_numpy(~labels.known)
+        guesses = guess_from_neighbours(
+            prefix[unknown], prefix, hot, k=NEIGHBOURS, agreement=agreement, single=labels.single
+        )
+        hot[unknown] = guesses.hot
+        found[grain], accepted = GrainLabels.of_hot(labels.names, hot.numpy()), guesses.accepted
+    return found, accepted

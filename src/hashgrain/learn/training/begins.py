@@ -1,0 +1,61 @@
+"""What weights a backbone begins with: said aloud, recorded, and refused where random ones would never be trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.data.choices import HUB, PIP, RANDOM
+from hashgrain.learn.recipe import Recipe
+
+DRAWN = ("compact", "timm", "torchvision")  # backbones whose weights are random unless they are brought
+
+
+def weights_for(recipe: Recipe) -> str:
+    """As backbones take it: a file, "hub", "pip", or nothing for random ones."""
+    return "" if recipe.network.weights == RANDOM else recipe.network.weights
+
+
+def check_begins(recipe: Recipe) -> None:
+    """A frozen backbone of random weights gives features of noise: only for who asks for it by name."""
+    network = recipe.network
+    frozen = bool(recipe.hasher) or network.trained == "head"
+    if frozen and not network.weights and _is_drawn(recipe):
+        raise TrainingError(
+            f"recipe {recipe.name} trains nothing of its backbone {network.backbone}, whose weights would be random and"
+            " its features noise: bring weights, --weights FILE.safetensors, pip or hub, or take a model you have,"
+            " --set trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
+        )
+
+
+def begins_told(recipe: Recipe) -> str:
+    """One line, or nothing where the backbone has weights of its own."""
+    network = recipe.network
+    if not _is_drawn(recipe):
+        return ""
+    if network.weights == HUB:
+        return f"backbone {network.backbone} begins with its published weights, from the hub"
+    if network.weights == PIP:
+        return f"backbone {network.backbone} begins with the weights that a pip package brings"
+    if weights_for(recipe):
+        return f"backbone {network.backbone} begins with the weights of {network.weights}"
+    rest = "they stay as they are" if recipe.hasher or network.trained == "head" else "it learns from nothing"
+    return f"WEIGHTS AT RANDOM: backbone {network.backbone} begins with random weights, and {rest}"
+
+
+def begins_facts(recipe: Recipe) -> dict[str, Any]:
+    """What a bundle records of them: random, hub, pip, or the name of the file and its SHA-256."""
+    if not _is_drawn(recipe):
+        return {}
+    from hashgrain.learn.backbones.pth import named  # torch with it
+    from hashgrain.learn.backbones.weights import sha256_of
+
+    file = weights_for(recipe)
+    if not file or file in (HUB, PIP):
+        return {"weights": {"from": file or RANDOM}}
+    path, _ = named(file)
+    return {"weights": {"from": path.name, "sha256": sha256_of(path)}}
+
+
+def _is_drawn(recipe: Recipe) -> bool:
+    return recipe.network.backbone.partition(":")[0] in DRAWN

@@ -1,0 +1,179 @@
+"""Heads on kept features, and the last step of a training: the same loop, in seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hashgrain.codes import Grains
+from hashgrain.learn.backbones import Backbone
+from hashgrain.learn.backbones.zoo import FeaturesBackbone
+from hashgrain.learn.data.class_confusion import learnt_similarities
+from hashgrain.learn.data.features import cached_features
+from hashgrain.learn.data.inputs import Features
+from hashgrain.learn.data.labelled import Labelled
+from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Progress, Training
+from hashgrain.learn.training.network import HashHead, HashNetwork, LayeredHead
+from hashgrain.learn.training.processes import this_process
+from hashgrain.learn.training.validation import AT_MOST
+
+Say = Callable[[str], None]
+LEAST_STEPS = 300  # of the last step. On 1,000 pictures its 30 epochs are 30 steps, after which a head is half-baked
+
+
+def head_on_features(
+    recipe: Recipe,
+    backbone: Backbone,
+    training: Labelled,
+    held: Labelled,
+    run: Path,
+    say: Say,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> HashHead:
+    views = features_of(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, say)
+    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
+    return train_head(recipe, views, training, seen, run, say, checkpoint_seconds)
+
+
+def tuned_head(
+    recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say = lambda text: None
+) -> HashHead:
+    """The last step: a new head on the backbone's features, the labelled bits and the others trained apart."""
+    assert recipe.tuning is not None
+    views = features_of(recipe, backbone, training, recipe.tuning.cached_views, run, say)
+    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
+    heads = []
+    for part in (long_enough(part, len(training)) for part in last_steps(recipe)):
+        learnt, kept = (
+            dataclasses.replace(each, levels={grain: each.levels[grain] for grain in part.labelled})
+            for each in (training, seen)
+        )
+        heads.append(train_head(part, views[: part.cached_views], learnt, kept, run / "-".join(part.grains), say))
+    return HashHead.joined(heads)
+
+
+def last_steps(recipe: Recipe) -> list[Recipe]:
+    """The recipes of the last step: of the bits that labels teach, and of those that they do not."""
+    how, network = recipe.tuning, dataclasses.replace(recipe.network, trained="head", hidden=(), dropout=0.0)
+    assert how is not None
+    # The aim goes with the network: a teacher looks at pictures, and there are none here.
+    common = dataclasses.replace(recipe, network=network, aim=how.look, tuning=None, pruned=0.0, label_noise=0.0)
+    steps, taught = [], 0
+    if recipe.labelled:
+        taught = recipe.grains[recipe.labelled[-1]]
+        labelled = dataclasses.replace(
+            common,
+            grains=recipe.grains.up_to(recipe.labelled[-1]),
+            aim=how.labelled,
+            schedule=how.labelled_schedule,
+            network=dataclasses.replace(network, dropout=how.dropout),
+            views=1,
+            cached_views=1,
+        )
+        steps.append(labelled)
+    if taught < recipe.grains.bits:
+        look = dataclasses.replace(
+            common,
+            grains=Grains({recipe.grains.finest: recipe.grains.bits - taught}),
+            labelled=(),
+            schedule=how.look_schedule,
+            views=2,
+            cached_views=how.cached_views,
+            sampling="shuffled",
+        )
+        steps.append(look)
+    return steps
+
+
+def long_enough(recipe: Recipe, pictures: int) -> Recipe:
+    """The recipe with more epochs, where so few pictures would make too few steps of them."""
+    schedule = recipe.schedule
+    steps = sum(phase.epochs for phase in schedule.phases) * pictures / recipe.shown
+    more = max(1.0, LEAST_STEPS / steps)
+    phases = tuple(dataclasses.replace(phase, epochs=more * phase.epochs) for phase in schedule.phases)
+    return dataclasses.replace(recipe, schedule=dataclasses.replace(schedule, phases=phases))
+
+
+def train_head(
+    recipe: Recipe,
+    views: NDArray[np.float32],
+    data: Labelled,
+    held: Labelled,
+    run: Path,
+    say: Say = lambda text: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> HashHead:
+    """A head on features (views, n, width) of the pictures of `data`; `held` has features as its inputs."""
+    work = head_training(recipe, views, data, held, run)
+    follow(work, say, checkpoint_seconds)
+    return settled_head(work)
+
+
+def head_training(recipe: Recipe, views: NDArray[np.float32], data: Labelled, held: Labelled, run: Path) -> Training:
+    """The same before its first step: for who wants to look at its loss afterwards."""
+    if recipe.aim.similarity == "learnt":
+        recipe = _with_learnt_similarity(recipe, views[0], data, run)
+    torch.manual_seed(recipe.seed)
+    width, network = views.shape[-1], recipe.network
+    bits = recipe.grains.bits
+    head = HashHead(width, bits, network.hidden, normalise=network.normalise, dropout=network.dropout)
+    head.standardise(torch.from_numpy(views[0]))
+    return Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, Features(views), held, run)
+
+
+def settled_head(work: Training) -> HashHead:
+    """The head of a training that is over, its thresholds those of all training pictures."""
+    found = work.finished().head
+    assert isinstance(found, HashHead)
+    found.settle(torch.from_numpy(work.inputs.plain))
+    return found
+
+
+def _with_learnt_similarity(recipe: Recipe, features: NDArray[np.float32], data: Labelled, run: Path) -> Recipe:
+    """The recipe with the file of what the features say of the classes: the first stage of SHC."""
+    run.mkdir(parents=True, exist_ok=True)
+    file = run / "similarity.npy"
+    if not file.exists():
+        np.save(file, learnt_similarities(torch.from_numpy(features), data.levels[recipe.labelled[-1]]))
+    return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, similarity=str(file)))
+
+
+def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
+    how = recipe.network
+    if how.layered:
+        widths = [*recipe.grains.values()]
+        own = [wide - narrow for narrow, wide in zip([0, *widths], widths, strict=False)]
+        return LayeredHead(backbone.widths, own, normalise=how.normalise)  # type: ignore[arg-type]
+    return HashHead(backbone.width, recipe.grains.bits, how.hidden, normalise=how.normalise, dropout=how.dropout)
+
+
+def features_of(
+    recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
+) -> NDArray[np.float32]:
+    with this_process().main_process_first():
+        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
+
+
+def follow(work: Training, say: Say, checkpoint_seconds: float) -> None:
+    if work.step:
+        say(f"going on at step {work.step} of {len(work.sizes)}")
+    for at in work.steps(checkpoint_seconds):
+        say(told(at))
+
+
+def told(at: Progress) -> str:
+    """One line about where a training stands."""
+    left = at.seconds / max(1, at.step) * (at.steps - at.step)
+    figures = {name: value for name, value in (at.validation or {}).items() if not name.endswith(AT_MOST)}
+    found = "".join(f", {name} {value:.3g}" for name, value in figures.items())  # what they could be never changes
+    warning = f"; warning: {at.warning}" if at.warning else ""
+    return (
+        f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s,"
+        f" {left / 60:.0f} min to go{found}{warning}"
+    )

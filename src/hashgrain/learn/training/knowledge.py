@@ -1,0 +1,177 @@
+"""What is known of the classes themselves: how alike they are, as targets and as centres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hashgrain.codes import unpack
+from hashgrain.errors import TrainingError
+from hashgrain.labelled.arrays import open_array
+from hashgrain.learn.training.centres import Centres, gilbert_varshamov, minimum_distance
+
+SWEEPS = 4  # over the bits; more no longer help
+GROUPS = 64  # of classes that turn a bit together
+CANDIDATES = 1 << 10  # words looked at for a class that is too near another
+FEW_WORDS = 1 << 12  # so many are all looked at
+
+
+@dataclass(frozen=True)
+class SemanticCentres(Centres):
+    """Centres whose distances follow similarities, and how well: the correlation over all pairs of classes."""
+
+    correlation: float  # of similarity with the inner product of centres; nan where all similarities are the same
+
+
+def similarities_of_paths(paths: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
+    """(classes, classes) of paths such as ("animal", "dog"): 2 * shared steps / all steps (Wu and Palmer, 1994)."""
+    if not all(paths):
+        raise TrainingError("a class without a path is like nothing; give each class at least one step, as animal/dog")
+    depths = np.array([len(path) for path in paths], np.int64)
+    shared = np.zeros((len(paths), len(paths)))
+    for depth in range(int(depths.max(initial=0))):
+        places: dict[tuple[str, ...], int] = {}
+        at = [places.setdefault(path[: depth + 1], len(places)) if len(path) > depth else -1 for path in paths]
+        place = np.array(at, np.int64)
+        shared += (place[:, None] == place[None, :]) & (place >= 0)
+    return np.asarray(2 * shared / (depths[:, None] + depths[None, :]), np.float64)
+
+
+def similarities_of_classes(names: Sequence[str], file: str = "") -> NDArray[np.float64]:
+    """(classes, classes): what the file says, if there is one, else what their paths do."""
+    if not file:
+        return similarities_of_paths([tuple(name.split("/")) for name in names])
+    found = open_array(Path(file))
+    if found.shape != (len(names), len(names)) or found.dtype.kind not in "iuf":
+        raise TrainingError(
+            f"similarity {file} is {found.dtype} of shape {found.shape}; there are {len(names)} classes, {names[0]} to"
+            f" {names[-1]}, and it takes a number for each two of them, in that order"
+        )
+    return checked_similarity(np.asarray(found, np.float64))
+
+
+def checked_similarity(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix, if it can be one of similarities between classes; else an error."""
+    square = similarity.ndim == 2 and similarity.shape[0] == similarity.shape[1] > 0
+    if not square or not np.isfinite(similarity).all() or not np.allclose(similarity, similarity.T):
+        raise TrainingError(
+            f"similarities of shape {similarity.shape} cannot be used; they are one finite number for each two"
+            " classes, (classes, classes), and the same both ways"
+        )
+    return similarity
+
+
+def soft_targets(hot: Tensor, similarity: Tensor, temperature: float) -> Tensor:
+    """(n, classes) shares of 1: classes like the label get some of it (Bertinetto et al., 2020).
+
+    Of a picture's labels the mean of softmax(similarity[label] / temperature); zeros where there is no label.
+    """
+    if temperature <= 0:
+        raise TrainingError(f"a temperature of {temperature} makes no sense; it is above 0, the lower the harder")
+    spread = torch.softmax(similarity.to(hot.dtype) / temperature, dim=1)
+    return hot @ spread / hot.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def semantic_centres(
+    similarity: NDArray[np.float64], bits: int, seed: int, *, least: int | None = None
+) -> SemanticCentres:
+    """Centres at least `least` bits apart whose inner products follow the similarities (the aim of SHC, 2025).
+
+    min sum_{i < j} (b_i . b_j / bits - target_ij)^2, by our own way: one bit of all classes after the other, then
+    classes that are too near another one by one. The targets are the similarities, shifted so that their mean is 0, and
+    scaled so that the greatest possible, 1, asks for exactly the least distance. By default that is half of what a code
+    can keep for certain (Gilbert-Varshamov): the rest of the room is what the similarities are told with.
+    """
+    classes = len(checked_similarity(similarity))
+    if classes > 2**bits:
+        raise TrainingError(f"{classes} classes are more than the {2**bits} centres that {bits} bits have")
+    if least is None:
+        least = max(1, gilbert_varshamov(classes, bits) // 2)
+    target = _targets(similarity, 1 - 2 * least / bits)
+    dice = np.random.default_rng(seed)
+    signs = _follow(target, bits, dice)
+    signs = _keep_apart(signs, target, least, dice)
+    pairs = np.triu_indices(classes, 1)
+    products, wished = (signs @ signs.T)[pairs], similarity[pairs]
+    told = len(wished) > 0 and np.ptp(products) > 0 and np.ptp(wished) > 0
+    correlation = float(np.corrcoef(products, wished)[0, 1]) if told else float("nan")
+    codes = signs.astype(np.int8)
+    return SemanticCentres(codes, minimum_distance(codes), "similarities, bit by bit", correlation)
+
+
+def _targets(similarity: NDArray[np.float64], most: float) -> NDArray[np.float32]:
+    """Inner products to aim at, over bits. Their mean is 0, since that of many codes cannot be less."""
+    others = ~np.eye(len(similarity), dtype=bool)
+    mean = similarity[others].mean() if len(similarity) > 1 else 0.0
+    target = (similarity - mean) / max(1e-9, 1 - mean) * most
+    return np.asarray(np.where(others, target.clip(-1, most), 0), np.float32)
+
+
+def _follow(target: NDArray[np.float32], bits: int, dice: np.random.Generator) -> NDArray[np.float32]:
+    """(classes, bits) of -1 and +1: random projections of the targets, then each bit in turn as good as it gets.
+
+    With the other bits as they are, the best bit z maximises z . (bits * target - the others' products) z: each class
+    takes the sign that its row asks for, a few classes at a time, since all at once they run past each other.
+    """
+    classes = len(target)
+    codes = _signs((target + np.eye(classes, dtype=np.float32)) @ dice.normal(size=(classes, bits)).astype(np.float32))
+    for _ in range(SWEEPS):
+        for bit in dice.permutation(bits):
+            column, rest = codes[:, bit].copy(), np.delete(codes, bit, axis=1)
+            held = rest.T @ column
+            for some in np.array_split(dice.permutation(classes), min(classes, GROUPS)):
+                pull = bits * (target[some] @ column) - rest[some] @ held
+                pull += rest.shape[1] * column[some]  # a class with itself is no pair
+                turned = _signs(pull)
+                held += rest[some].T @ (turned - column[some])
+                column[some] = turned
+            codes[:, bit] = column
+    return codes
+
+
+def _keep_apart(
+    signs: NDArray[np.float32], target: NDArray[np.float32], least: int, dice: np.random.Generator
+) -> NDArray[np.float32]:
+    """Each class that is nearer than `least` to another gets the best word, of many near its own, that is not."""
+    classes, bits = signs.shape
+    distances = (bits - signs @ signs.T) / 2
+    np.fill_diagonal(distances, bits)
+    for _ in range(2 * classes):
+        near = (distances < least).sum(axis=1)
+        if not near.any():
+            return signs
+        worst = int(near.argmax())
+        signs[worst] = _best_word(signs, worst, target[worst], least, dice)
+        distances[worst] = (bits - signs @ signs[worst]) / 2
+        distances[worst, worst] = bits
+        distances[:, worst] = distances[worst]
+    raise TrainingError(
+        f"{classes} classes could not be kept {least} bits apart in {bits} bits; ask for less, or give more bits"
+    )
+
+
+def _best_word(
+    signs: NDArray[np.float32], row: int, target: NDArray[np.float32], least: int, dice: np.random.Generator
+) -> NDArray[np.float32]:
+    """Nearness first, then the targets. Of narrow codes all words are looked at, else some near the class's own."""
+    classes, bits = signs.shape
+    if 2**bits <= FEW_WORDS:
+        flips = unpack(np.arange(2**bits, dtype=np.uint64)[:, None], bits).astype(bool)
+    else:
+        flips = dice.random((CANDIDATES, bits)) < dice.uniform(0, 0.5, (CANDIDATES, 1))
+    words = np.where(flips, -signs[row], signs[row]).astype(np.float32)
+    others = np.arange(classes) != row
+    products = words @ signs[others].T
+    missing = np.maximum(0, least - (bits - products) / 2).sum(axis=1)
+    error = np.square(products / bits - target[others]).sum(axis=1)
+    return np.asarray(words[np.lexsort((error, missing))[0]], np.float32)
+
+
+def _signs(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(values >= 0, 1, -1).astype(np.float32)

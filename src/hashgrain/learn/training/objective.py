@@ -1,0 +1,202 @@
+"""What one batch is worth: the recipe's loss at every grain with that grain's labels, and the terms beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hashgrain.errors import TrainingError
+from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.losses import (
+    CENTRED,
+    HIERARCHICAL,
+    LOSSES,
+    ONE_VIEW,
+    TWO_VIEWS,
+    UNSUPERVISED,
+    InstanceContrast,
+    Loss,
+)
+from hashgrain.learn.losses.balance import balance, decorrelation
+from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.code_distance import code_distance
+from hashgrain.learn.losses.quantisation import QUANTISATIONS
+from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.training.knowledge import similarities_of_classes, soft_targets
+from hashgrain.learn.training.nesting import long_to_short, nested_loss, prefix_losses
+from hashgrain.learn.training.teaching import begin_of, centres_of
+
+Truths = Mapping[str, Tensor]  # grain to (n, classes) zeros and ones
+
+
+class Objective(nn.Module):
+    """The sum over grains and terms. Whatever it holds that has weights is trained with the network."""
+
+    def __init__(self, recipe: Recipe, levels: Mapping[str, GrainLabels], width: int) -> None:
+        super().__init__()
+        check_aim(recipe)
+        self.recipe = recipe
+        self.unsupervised = recipe.aim.loss in UNSUPERVISED
+        self.rows: Tensor | None = None  # of the pictures of this batch
+        grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
+        self.together = recipe.aim.loss in HIERARCHICAL
+        losses = _losses(recipe, levels, grains)
+        # A module may not be called as torch calls its own parts, and a grain may: half, type, float.
+        self.modules_of_grains = nn.ModuleDict({f"at {grain}": loss for grain, loss in losses.items()})
+        for grain, loss in losses.items():
+            if type(loss).meet is not Loss.meet:
+                loss.meet(torch.from_numpy(levels[grain].hot(np.arange(len(levels[grain].ids)))))
+        self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss has a say in
+        self.look = InstanceContrast(recipe.aim.instance_temperature)
+        self.classifier: nn.Linear | None = None
+        self.likeness: Tensor  # of the classes that it tells apart, where it is to go by that
+        if recipe.aim.classifier_weight and recipe.labelled:
+            names = levels[recipe.labelled[-1]].names
+            self.classifier = nn.Linear(width, len(names))
+            if recipe.aim.soft_targets:
+                likeness = torch.tensor(similarities_of_classes(names, recipe.aim.similarity))
+                self.register_buffer("likeness", likeness, persistent=False)
+
+    def advance(self, share: float) -> None:
+        for loss in self._each():
+            loss.advance(share)
+
+    def show(self, rows: Tensor) -> None:
+        """Which training pictures come next."""
+        self.rows = rows
+
+    def forward(
+        self, outputs: Tensor, features: Tensor, truths: Truths, taught: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total and its parts. `taught` are the teacher's outputs for the same inputs."""
+        total, parts = self._of_grains(outputs, features, truths)
+        for name, weight, term in self._terms(outputs, features, truths, taught):
+            parts[name] = term.detach()
+            total = total + weight * term
+        return total, parts
+
+    def _of_grains(self, outputs: Tensor, features: Tensor, truths: Truths) -> tuple[Tensor, dict[str, Tensor]]:
+        """The recipe's loss at every grain. What has no label teaches it nothing: it is not "unlike everything"."""
+        aim, widths = self.recipe.aim, self._widths()
+        if self.together:
+            widths = {grain: self.recipe.grains[grain] for grain in self.recipe.labelled}
+        if not widths:
+            return outputs.sum() * 0, {}
+        if self.unsupervised:
+            seen, truths = outputs, {grain: features.detach() for grain in widths}
+        else:
+            known = torch.stack([truths[grain].sum(dim=1) > 0 for grain in widths]).all(dim=0)
+            if not known.any():
+                return outputs.sum() * 0, {}
+            seen, truths = outputs[known], {grain: truths[grain][known] for grain in widths}
+            if self.rows is not None and len(self.rows) == len(known):
+                for loss in self._each():
+                    loss.show(self.rows[known.to(self.rows.device)])
+        losses = self.losses
+        if self.together:
+            finest = next(iter(losses))
+            total = losses[finest](seen[:, : widths[finest]], torch.cat(list(truths.values()), dim=1))
+            return total, {"grains": total.detach()}
+        if aim.nesting == "dominant":
+            total = nested_loss(losses, seen, truths, widths)
+            return total, {"grains": total.detach()}
+        if aim.nesting == "even":
+            found = prefix_losses(losses, seen, truths, widths)
+        else:
+            begins = begin_of(widths) if aim.separate else dict.fromkeys(widths, 0)
+            found = {g: loss(seen[:, begins[g] : widths[g]], truths[g]) for g, loss in losses.items()}
+        finest = next(reversed(found))
+        total = torch.stack(
+            [loss * (1.0 if grain == finest else aim.coarse_weight) for grain, loss in found.items()]
+        ).sum()
+        return total, {grain: loss.detach() for grain, loss in found.items()}
+
+    def _terms(
+        self, outputs: Tensor, features: Tensor, truths: Truths, taught: Tensor | None
+    ) -> list[tuple[str, float, Tensor]]:
+        aim, terms = self.recipe.aim, []
+        if self.classifier is not None:
+            truth = truths[self.recipe.labelled[-1]]
+            terms.append(("classifier", aim.classifier_weight, self._classified(features, truth)))
+        if aim.instance_weight and self.taught < outputs.shape[1]:
+            terms.append(("telling apart", aim.instance_weight, self.look(outputs[:, self.taught :])))
+        if aim.quantisation_weight:
+            terms.append(("quantisation", aim.quantisation_weight, QUANTISATIONS[aim.quantisation_form](outputs)))
+        if aim.balance_weight:
+            terms.append(("balance", aim.balance_weight, balance(outputs)))
+        if aim.decorrelation_weight:
+            terms.append(("decorrelation", aim.decorrelation_weight, decorrelation(outputs)))
+        if aim.cascade_weight:
+            terms.append(("cascade", aim.cascade_weight, long_to_short(outputs, dict(self.recipe.grains))))
+        if taught is not None:
+            terms.append(("teacher", aim.teacher_weight, code_distance(outputs, taught)))
+        return terms
+
+    def _classified(self, features: Tensor, truth: Tensor) -> Tensor:
+        """Of the pictures that have a label."""
+        assert self.classifier is not None
+        known = truth.sum(dim=1) > 0
+        if not known.any():
+            return features.sum() * 0
+        aim, asked = self.recipe.aim, truth[known]
+        if aim.soft_targets:
+            asked = soft_targets(asked, self.likeness, aim.soft_targets)
+        return label_cross_entropy(self.classifier(features[known]), asked, aim.classifier_smoothing)
+
+    @property
+    def losses(self) -> dict[str, Loss]:
+        """Of each grain that is taught, coarse to fine."""
+        named = self.modules_of_grains.items()
+        return {name.removeprefix("at "): loss for name, loss in named if isinstance(loss, Loss)}
+
+    def _each(self) -> list[Loss]:
+        return list(self.losses.values())
+
+    def _widths(self) -> dict[str, int]:
+        return {grain: self.recipe.grains[grain] for grain in self.losses}
+
+
+def check_aim(recipe: Recipe) -> None:
+    """Whether there is such a loss, and it is shown what it compares."""
+    aim = recipe.aim
+    if aim.loss not in LOSSES:
+        raise TrainingError(f"there is no loss {aim.loss!r}; there are {', '.join(LOSSES)}")
+    if aim.semantic_centres and aim.loss not in CENTRED:
+        raise TrainingError(f"loss {aim.loss} has no centres to place by likeness; these have: {', '.join(CENTRED)}")
+    apart = aim.loss in TWO_VIEWS or aim.instance_weight > 0
+    if apart and recipe.views != 2:
+        raise TrainingError(f"recipe {recipe.name} compares two views of each picture: --set views=2")
+    if aim.loss in ONE_VIEW and recipe.views != 1:
+        raise TrainingError(f"loss {aim.loss} compares different pictures of a batch: --set views=1")
+
+
+def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:
+    found: dict[str, Loss] = {}
+    if recipe.aim.loss in HIERARCHICAL:
+        widths, sizes = [recipe.grains[grain] for grain in grains], [len(levels[grain].names) for grain in grains]
+        return {grains[-1]: _made(recipe, widths, sizes)}
+    name = CENTRED.get(recipe.aim.loss, "")
+    centres = centres_of(recipe, levels) if name else {}
+    begins = begin_of(recipe.grains) if recipe.aim.separate else {}
+    for grain in grains:
+        bits = recipe.grains[grain] - begins.get(grain, 0)
+        classes = len(levels[grain].names) if grain in levels else 0
+        given = {}
+        if grain in centres:
+            given = {name: centres[grain] if name == "centres" else (centres[grain] + 1) / 2}
+        found[grain] = _made(recipe, bits, classes, **given)
+    return found
+
+
+def _made(recipe: Recipe, bits: int | list[int], classes: int | list[int], **given: Tensor) -> Loss:
+    make: Any = LOSSES[recipe.aim.loss]
+    settings = dict(recipe.aim.settings)
+    try:
+        loss: Loss = make(bits, classes, **given, **settings)
+    except TypeError as error:
+        raise TrainingError(f"loss {recipe.aim.loss} cannot be made with {settings} ({error})") from None
+    return loss

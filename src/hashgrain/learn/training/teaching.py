@@ -1,0 +1,85 @@
+"""What a loss is taught by beside the labels: centres of the classes, and another model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hashgrain.codes import Grains
+from hashgrain.errors import TrainingError
+from hashgrain.learn.data.hierarchy import parents_of
+from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.targets import codes_of
+from hashgrain.learn.onnx_torch import read_graph, run_graph
+from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.training.centres import class_centres, gilbert_varshamov, nested_centres
+from hashgrain.learn.training.knowledge import semantic_centres, similarities_of_classes
+from hashgrain.models import Bundle, Encoder
+
+
+class Teacher:
+    """A bundle whose outputs are imitated: a larger model, or several as one. Like any frozen model it runs in ONNX
+    Runtime on the CPU, and in torch elsewhere."""
+
+    def __init__(self, bundle: str, grains: Grains) -> None:
+        read = Bundle.read(bundle)
+        if read.grains != grains:
+            raise TrainingError(
+                f"teacher {bundle} has grains {read.grains}, the recipe {grains}: they must be the same"
+            )
+        self.encoder, self.size, self.digest = (
+            Encoder(read, threads=torch.get_num_threads()),
+            read.size,
+            read.code_digest,
+        )
+        # At once where it will be asked for: that a graph cannot run there is better known before an hour of decoding.
+        self.graph = read_graph(read.onnx) if torch.cuda.is_available() else None
+
+    @torch.no_grad()
+    def __call__(self, views: Tensor) -> Tensor:
+        """The teacher's outputs of views (n, 3, s, s) in 0..1, at its own size."""
+        if views.shape[-2:] != (self.size[1], self.size[0]):
+            views = F.interpolate(views, size=(self.size[1], self.size[0]), mode="bilinear", antialias=True)
+        if views.device.type == "cpu":
+            pixels = (views.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8)
+            return torch.from_numpy(self.encoder.outputs(pixels.contiguous().numpy()))
+        assert self.graph is not None
+        self.graph = self.graph.to(views.device)
+        return run_graph(self.graph, views.permute(0, 2, 3, 1) * 255).float()
+
+
+def begin_of(widths: Mapping[str, int]) -> dict[str, int]:
+    """Where the bits begin that each grain adds to the one before it."""
+    return dict(zip(widths, [0, *widths.values()], strict=False))
+
+
+def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, Tensor]:
+    """(classes, bits) of -1 and +1 at each labelled grain; where classes have one parent, beginning with its centre."""
+    grains = list(recipe.labelled)
+    bits = [recipe.grains[grain] for grain in grains]
+    if recipe.aim.targets:
+        return {grain: codes_of(levels[grain].names) for grain in grains}
+    if recipe.aim.semantic_centres:
+        if len(grains) != 1:
+            raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")
+        likeness = similarities_of_classes(levels[grains[0]].names, recipe.aim.similarity)
+        least = max(1, int(recipe.aim.center_distance * gilbert_varshamov(len(likeness), bits[0])))
+        return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed, least=least).tensor()}
+    if recipe.aim.separate:
+        begins = begin_of(recipe.grains)
+        return {
+            grain: class_centres(len(levels[grain].names), recipe.grains[grain] - begins[grain], recipe.seed).tensor()
+            for grain in grains
+        }
+    nested = all(levels[grain].single for grain in grains)
+    parents = list(parents_of({grain: levels[grain] for grain in grains}).values()) if nested else []
+    if not nested or any((parent < 0).any() for parent in parents):
+        return {
+            grain: class_centres(len(levels[grain].names), width, recipe.seed).tensor()
+            for grain, width in zip(grains, bits, strict=True)
+        }
+    made = nested_centres(len(levels[grains[0]].names), parents, bits, recipe.seed)
+    return {grain: centres.tensor() for grain, centres in zip(grains, made, strict=True)}

@@ -1,0 +1,311 @@
+"""One picture to RGB pixels, safely: formats allowed by name, size checked before anything is decoded.
+
+Defined here, once: EXIF orientation is applied; the first frame stands for an animation; transparency lies on
+white; CMYK is converted; 16-bit grey keeps its upper 8 bits; floating-point grey is stretched from its least to
+its greatest value. A truncated file is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import struct
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    AvifImagePlugin,  # noqa: F401  Pillow would import all forty of its formats to find these
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    JpegImagePlugin,  # noqa: F401
+    MpoImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from hashgrain.errors import ImageError
+from hashgrain.files import read_regular
+from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
+from hashgrain.media.details import details_of
+from hashgrain.media.extras import extra_format, is_raw, open_raw
+from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
+
+# What Pillow and the libraries under it raise for files made to be wrong.
+HOSTILE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+EXIF_DATE, EXIF_ORIGINAL_DATE, EXIF_IFD = 306, 36867, 0x8769
+
+BAND = 1 << 22  # pixels converted at a time
+
+Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to do
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of the picture as a person sees it."""
+
+    width: int
+    height: int
+    format: str
+    taken: str | None
+    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see details.py
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A picture whose header is read, and not yet more."""
+
+    image: Image.Image
+    data: bytes  # empty where it did not come as a file
+    exif: Image.Exif
+    facts: Facts
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    pixels: Pixels  # (height, width, 3) RGB
+    facts: Facts
+
+
+def open_picture(
+    source: Any,
+    *,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    name: str = "picture",
+    edge: int | None = None,
+    memory: int | None = None,
+) -> Picture:
+    """Open a path, bytes, a PIL image or an array; with `size`, the whole picture squashed to (width, height), with
+    `edge`, shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
+    if isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        source = read_file(name)
+    allowed = budget(max_pixels) if memory is None else memory
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened = _opened(source, max_pixels, allowed, name)
+            _draft(opened, size, edge)
+            check_cost(opened.image, opened.data, allowed, name)
+            pixels = np.asarray(_shaped(opened, size, edge))
+    except ImageError:
+        raise
+    except HOSTILE as error:
+        raise ImageError(f"{name}: {_plainly(error)}") from None
+    return Picture(pixels, opened.facts)
+
+
+def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
+    """What the header of a picture's file says; none of its pixels is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _opened(data, max_pixels, budget(max_pixels), name).facts
+    except ImageError:
+        raise
+    except HOSTILE as error:
+        raise ImageError(f"{name}: {_plainly(error)}") from None
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a regular file of at most MAX_BYTES, or a refusal that says why."""
+    try:
+        return read_regular(path, MAX_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to 8-bit RGB, by the rules at the top of this file."""
+    if image.mode == "RGB":
+        return image
+    if image.mode == "F":
+        return _stretched(image)
+    image.load()
+    if image.width * image.height <= BAND:
+        return _converted(image)
+    rgb = Image.new("RGB", image.size)  # in bands: converting all of it at once would take several times its memory
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb.paste(_converted(band), (0, top))
+    return rgb
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    mode = image.mode
+    if mode.startswith("I;16") or mode == "I":
+        grey = np.asarray(image).astype(np.int64)
+        # Pillow opens 16-bit grey PNG as either mode; both hold 0..65535.
+        return Image.fromarray((grey.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if mode in ("RGBA", "LA", "La", "RGBa", "PA") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        white = Image.new("RGBA", above.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, above).convert("RGB")
+    return image.convert("RGB")
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """Floating-point grey, from its least to its greatest value; a band at a time, in double precision."""
+    image.load()
+    bands = [(0, top, image.width, min(top + 256, image.height)) for top in range(0, image.height, 256)]
+    spans = [
+        (part.min(), part.max()) for part in (np.nan_to_num(np.asarray(image.crop(box), np.float64)) for box in bands)
+    ]
+    low, high = float(min(span[0] for span in spans)), float(max(span[1] for span in spans))
+    grey = Image.new("L", image.size)
+    for box in bands:
+        part = np.nan_to_num(np.asarray(image.crop(box), np.float64))
+        scaled = (part - low) / (high - low) * 255 if high > low else np.zeros_like(part)
+        grey.paste(Image.fromarray(scaled.astype(np.uint8)), box[:2])
+    return grey.convert("RGB")
+
+
+def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
+    if isinstance(source, Image.Image):
+        check_pixels(source.size, max_pixels, name)
+        return _described(source, b"")
+    if isinstance(source, np.ndarray):
+        return _described(_from_array(source, max_pixels, name), b"")
+    if not isinstance(source, (bytes, bytearray, memoryview)):
+        raise ImageError(f"{name}: a picture is a path, bytes, a PIL image or an array, not {type(source).__name__}")
+    if not source:
+        raise ImageError(f"{name}: the file is empty")
+    data = bytes(source)
+    if is_raw(data):
+        raw = open_raw(data, max_pixels, allowed, name)
+        facts = _facts(raw.image, raw.exif)
+        return _Opened(raw.image, b"", raw.image.getexif(), Facts(*raw.size, "raw", facts.taken, facts.details))
+    extra = extra_format(data, max_pixels, name)
+    formats = [extra] if extra else [known for known in FORMATS if known not in EXTRA_FORMATS]  # MPO comes as a JPEG
+    try:
+        image = Image.open(io.BytesIO(data), formats=[*formats, "AVIF"] if extra == "HEIF" else formats)
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: not a picture of a format we open ({KNOWN})") from None
+    check_pixels(image.size, max_pixels, name)
+    return _described(image, data)
+
+
+def _described(image: Image.Image, data: bytes) -> _Opened:
+    try:
+        exif = image.getexif()
+    except HOSTILE:  # broken notes about a picture do not make it a broken picture
+        exif = Image.Exif()
+    return _Opened(image, data, exif, _facts(image, exif))
+
+
+def _from_array(array: NDArray[Any], max_pixels: int, name: str) -> Image.Image:
+    shape = array.shape
+    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not fits or 0 in shape:
+        raise ImageError(
+            f"{name}: an array is uint8 (height, width), (height, width, 3) or (height, width, 4),"
+            f" not {array.dtype} {shape}"
+        )
+    check_pixels((shape[1], shape[0]), max_pixels, name)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _facts(image: Image.Image, exif: Image.Exif) -> Facts:
+    width, height = image.size
+    if _orientation(exif) in (5, 6, 7, 8):
+        width, height = height, width
+    taken = None
+    with contextlib.suppress(*HOSTILE):
+        taken = _date(exif.get_ifd(EXIF_IFD).get(EXIF_ORIGINAL_DATE)) or _date(exif.get(EXIF_DATE))
+    details = details_of(image, exif, HOSTILE)
+    return Facts(width, height, FORMATS.get(image.format or "", "pixels"), taken, details)
+
+
+def _date(text: object) -> str | None:
+    """EXIF's "2021:05:01 13:20:11" as "2021-05-01T13:20:11"; nonsense as nothing."""
+    found = re.match(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)", text) if isinstance(text, str) else None
+    if not found:
+        return None
+    year, month, day, hour, minute, second = found.groups()
+    if not ("01" <= month <= "12" and "01" <= day <= "31" and hour <= "23" and minute <= "59" and second <= "60"):
+        return None
+    return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
+
+
+def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> None:
+    """Have a JPEG decoded at a fraction of its size, at least twice what is wanted. No effect on other formats."""
+    image = opened.image
+    if size:
+        image.draft("RGB", (2 * size[0], 2 * size[1]) if not _is_turned(opened) else (2 * size[1], 2 * size[0]))
+    elif edge and 2 * edge < max(image.size):
+        share = 2 * edge / max(image.size)
+        image.draft("RGB", (max(1, round(image.width * share)), max(1, round(image.height * share))))
+
+
+def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> Image.Image:
+    """Resized while still cheap: turning comes last."""
+    image = opened.image
+    image.load()
+    small = to_rgb(image)
+    if size:
+        target = (size[1], size[0]) if _is_turned(opened) else size
+        if small.size != target:
+            small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    elif edge:
+        share = min(1.0, edge / max(small.size))
+        target = (max(1, round(small.width * share)), max(1, round(small.height * share)))
+        small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return _turned(small, _orientation(opened.exif))
+
+
+def _is_turned(opened: _Opened) -> bool:
+    return _orientation(opened.exif) in (5, 6, 7, 8)
+
+
+def _orientation(exif: Image.Exif) -> int:
+    try:
+        return int(exif.get(0x0112, 1))
+    except HOSTILE:
+        return 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _plainly(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is for one picture"
+    text = str(error).strip()
+    if "truncated" in text or "Truncated" in text or isinstance(error, EOFError):
+        return "the file is cut short"
+    return f"the file is damaged ({text or type(error).__name__})"

@@ -1,0 +1,382 @@
+"""The bundle: a trained model as data. `model.onnx` computes, `model.json` says what it means; `text.onnx` and
+`tokenizer.json` stand beside them where the model reads phrases by a network of its own.
+
+Nothing in a bundle is code we run: the graph is ONNX, loaded from memory and checked before (graph_check.py); the rest
+is JSON. Both are capped in size and checked against the digests before use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hashgrain import files, inside
+from hashgrain.codes import Grains
+from hashgrain.errors import BundleError
+from hashgrain.models import description
+from hashgrain.models.assembly import assembled, is_assembled
+from hashgrain.models.description import FORMAT, Calibration, Threshold
+from hashgrain.models.graph_check import IDS, check_graph
+from hashgrain.models.tower import KEY as TOWER
+from hashgrain.models.tower import TextTower
+
+MAX_ONNX_BYTES = 1 << 30
+MAX_JSON_BYTES = 16 << 20
+MAX_TEXT_BYTES = 3 << 29
+MAX_TOKENIZER_BYTES = 64 << 20
+SHIPPED = Path(__file__).parent.parent / "models"
+DEFAULT = "photo"  # what "default" stands for, unless the environment names another model of the package
+CHOICE = "HASHGRAIN_MODEL"
+FOLDER = "model"  # of a library, where its copy stands
+GRAPH, DESCRIPTION = "model.onnx", "model.json"
+TEXT, TOKENIZER = "text.onnx", "tokenizer.json"
+# The files that a description means by their digests, and how each is called that is not yet, or was just, made the
+# bundle's by it.
+NEXT = {GRAPH: "model.next.onnx", TEXT: "text.next.onnx", TOKENIZER: "tokenizer.next.json"}
+ATTEMPTS = 10  # to read a bundle that others are being written over
+Read = Callable[[str, int], bytes]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    name: str
+    onnx: bytes
+    grains: Grains
+    size: tuple[int, int]  # width, height of the pictures the model takes
+    words: Mapping[str, Threshold] = field(default_factory=dict)  # of bundles without `calibration`
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # grain -> label -> prototype code, hex
+    training: Mapping[str, Any] = field(default_factory=dict)
+    fit: str | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
+    others: Mapping[str, Any] = field(default_factory=dict)  # keys of model.json that this version has no use for
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain
+    text_tower: TextTower | None = None  # reads phrases, where the model has more than a table of classes
+
+    @cached_property
+    def onnx_sha256(self) -> str:
+        return hashlib.sha256(self.onnx).hexdigest()
+
+    @cached_property
+    def code_digest(self) -> str:
+        """What codes are bound to: equal digests mean equal codes for equal pictures."""
+        return description.code_digest(self.onnx_sha256, self.grains, self.size, self.fit)
+
+    @property
+    def digest(self) -> str:
+        """Another name for `code_digest`."""
+        return self.code_digest
+
+    @property
+    def bundle_digest(self) -> str:
+        """Over everything the bundle says, words, labels and training included."""
+        return str(self.described()["bundle_digest"])
+
+    def described(self) -> dict[str, Any]:
+        """What model.json holds."""
+        facts = {
+            "format": FORMAT,
+            "name": self.name,
+            "onnx_sha256": self.onnx_sha256,
+            "code_digest": self.code_digest,
+            "grains": dict(self.grains),
+            "input": {"width": self.size[0], "height": self.size[1]},
+            **({} if self.fit is None else {"fit": self.fit}),
+            "words": {word: {"grain": t.grain, "distance": t.distance} for word, t in self.words.items()},
+            **({"calibration": self._calibration_described()} if self.calibration else {}),
+            "labels": self.labels,
+            "training": self.training,
+            **({TOWER: self.text_tower.described()} if self.text_tower else {}),
+            **self.others,
+        }
+        whole: dict[str, Any] = description.plain(facts)
+        return {**whole, "bundle_digest": description.bundle_digest(whole)}
+
+    def _calibration_described(self) -> dict[str, Any]:
+        return {grain: {"whole": each.described()} for grain, each in self.calibration.items()}
+
+    def write(self, folder: str | Path) -> Path:
+        """Write its files, on the disk when it returns. After a crash the folder holds this bundle or the one it
+        held before, whole."""
+        contents = _contents(self)
+        target = Path(folder)
+        made = not target.exists()
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(target, (), contents)
+        except OSError:
+            if made:
+                with suppress(OSError):
+                    target.rmdir()
+            raise
+        if made:
+            files.sync_folder(target.parent)
+        return target
+
+    def write_inside(self, library: str | Path, folder: str = FOLDER) -> None:
+        """The same into a folder of a library, where no link is followed."""
+        contents = _contents(self)
+        inside.make_folder(library, folder)
+        _write(Path(library), (folder,), contents)
+        inside.sync_names(library)
+
+    @classmethod
+    def read(cls, bundle: str | Path = "default") -> Bundle:
+        """A folder with model.onnx and model.json, or a model of the package by its name: "photo", "small".
+
+        "default" is "photo", or what HASHGRAIN_MODEL names.
+        """
+        if (shipped := shipped_folder(bundle)) is not None:
+            return _read_shipped(shipped)
+        folder = Path(bundle).expanduser()
+        if not os.path.isdir(folder):  # which, unlike Path.is_dir, takes any name there may be
+            raise BundleError(
+                f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json; the models of the"
+                f" package are {', '.join(shipped_names())}"
+            )
+        return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
+
+    @classmethod
+    def read_inside(cls, library: str | Path, folder: str = FOLDER, *, whole: bool = True) -> Bundle:
+        """The copy in a folder of a library, which may come from a stranger: no link is followed. Unless `whole`, a
+        text tower is read, and checked, when it is asked for."""
+        read: Read = lambda name, cap: inside.read(library, folder, name, cap=cap)  # noqa: E731
+        return _read(Path(library) / folder, read, whole)
+
+
+def shipped_names() -> list[str]:
+    """The models of the package, the default one first."""
+    names = sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}"))
+    return sorted(names, key=lambda name: name != DEFAULT)
+
+
+def shipped_folder(name: str | Path) -> Path | None:
+    """Where a model of the package stands; None for what is no name of one."""
+    if name == "default":
+        name = os.environ.get(CHOICE) or DEFAULT
+        if name not in shipped_names():
+            raise BundleError(f"{CHOICE} is {name!r}; the models of the package are {', '.join(shipped_names())}")
+    return SHIPPED / name if isinstance(name, str) and name in shipped_names() else None
+
+
+def shipped_with(code_digest: str) -> Bundle | None:
+    """The model of the package that makes these codes, if one does."""
+    for name in shipped_names():
+        path = SHIPPED / name / DESCRIPTION
+        with suppress(OSError, BundleError):
+            if description.parse(path.read_bytes(), path).get("code_digest") == code_digest:
+                return _read_shipped(path.parent)
+    return None
+
+
+def check_bundle(bundle: Bundle, *, text: bool = True) -> None:
+    """Refuse graphs that do more than compute on pixels, or on tokens."""
+    if not is_shipped(bundle):
+        check_graph(bundle.onnx, f"the graph of model {bundle.name!r}", bits=bundle.grains.bits)
+    if text and bundle.text_tower is not None:
+        check_text_graph(bundle.name, bundle.text_tower, bundle.grains.bits)
+
+
+def check_text_graph(model: str, tower: TextTower, bits: int) -> None:
+    check_graph(tower.onnx, f"the text graph of model {model!r}", bits=bits, takes=IDS)
+
+
+def is_shipped(bundle: Bundle) -> bool:
+    """Whether its graph is one of those in the package, which need no trial."""
+    for path in sorted(SHIPPED.glob(f"*/{DESCRIPTION}")):
+        with suppress(OSError, BundleError):
+            if description.parse(path.read_bytes(), path).get("onnx_sha256") == bundle.onnx_sha256:
+                return True
+    return False
+
+
+def _read_shipped(folder: Path) -> Bundle:
+    """A model of the package. Its graph is a file of its own, or put together from weights that pip brought."""
+
+    def read(name: str, cap: int) -> bytes:
+        if name == GRAPH and is_assembled(folder):
+            path = folder / DESCRIPTION
+            return assembled(folder, str(description.parse(path.read_bytes(), path).get("onnx_sha256")))
+        return files.read_regular(folder / name, cap)
+
+    return _read(folder, read)
+
+
+def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
+    """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
+    where it did not: the graph may have got its name between two looks for it."""
+    text, same = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read), 0
+    for _ in range(ATTEMPTS):
+        try:
+            return _parsed(folder, text, read, whole)
+        except BundleError:
+            again = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
+            same = same + 1 if again == text else 0
+            if same > 1:
+                raise
+            text = again
+    return _parsed(folder, text, read, whole)
+
+
+def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
+    described = description.parse(text, folder / DESCRIPTION)
+    facts = description.checked(described, folder / DESCRIPTION)
+    digests = _digests(described)
+    bundle = Bundle(
+        name=facts.name,
+        onnx=_meant(folder, read, GRAPH, digests[GRAPH]),
+        grains=facts.grains,
+        size=facts.size,
+        words=facts.words,
+        calibration=facts.calibration,
+        labels=facts.labels,
+        training=facts.training,
+        fit=facts.fit,
+        others=facts.others,
+        text_tower=None if facts.tower is None else _tower(folder, read, facts.tower, whole),
+    )
+    bundle.__dict__["onnx_sha256"] = described.get("onnx_sha256")  # _meant has compared them
+    old = described["format"] == 1
+    expected = {"digest" if old else "code_digest": bundle.code_digest}
+    if not old or "bundle_digest" in described:
+        expected["bundle_digest"] = description.bundle_digest(described)
+    if any(described.get(key) != digest for key, digest in expected.items()):
+        raise _altered(folder)
+    # Whoever reads a bundle may hand its graph to other programs than the encoder, such as those that make it smaller.
+    check_bundle(bundle, text=whole)
+    return bundle
+
+
+def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> TextTower:
+    def load(name: str) -> bytes:
+        content = _meant(folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(told, f"{name}_sha256"))
+        if len(content) != getattr(told, f"{name}_bytes"):
+            raise _altered(folder)
+        return content
+
+    def load_later(name: str) -> bytes:
+        try:
+            return load(name)
+        except BundleError as error:
+            raise BundleError(f"{error}; if the model of the library was just changed, open it again") from None
+
+    if whole:
+        return TextTower(load("onnx"), load("tokenizer"), told.length, told.pad, told.lower)
+    return TextTower.stored(asdict(told), load_later)
+
+
+def _meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
+    """The file that the description means: a crash may have left it under the name it is written by."""
+    problem = _altered(folder)
+    try:
+        content = _read_file(folder, name, _cap(name), read)
+        if hashlib.sha256(content).hexdigest() == digest:
+            return content
+    except BundleError as error:
+        problem = error
+    with suppress(BundleError):
+        left = _read_file(folder, NEXT[name], _cap(name), read)
+        if hashlib.sha256(left).hexdigest() == digest:
+            return left
+    raise problem
+
+
+def _altered(folder: Path) -> BundleError:
+    return BundleError(
+        f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
+    )
+
+
+def _digests(described: Mapping[str, Any]) -> dict[str, str]:
+    """The files that a description means, which may hold any nonsense."""
+    tower = described.get(TOWER)
+    told = tower if isinstance(tower, dict) else {}
+    found = {
+        GRAPH: described.get("onnx_sha256"),
+        TEXT: told.get("onnx_sha256"),
+        TOKENIZER: told.get("tokenizer_sha256"),
+    }
+    return {name: str(digest) for name, digest in found.items() if name == GRAPH or digest is not None}
+
+
+def _cap(name: str) -> int:
+    caps = {GRAPH: MAX_ONNX_BYTES, TEXT: MAX_TEXT_BYTES, TOKENIZER: MAX_TOKENIZER_BYTES, DESCRIPTION: MAX_JSON_BYTES}
+    return caps[name]
+
+
+def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
+    try:
+        return read(name, cap)
+    except files.TooLargeError:
+        raise BundleError(f"{folder / name} is larger than {cap >> 20} MB, more than a bundle may be") from None
+    except OSError as error:
+        raise BundleError(f"cannot read {folder / name} ({error.strerror})") from None
+
+
+def check_caps(model: str, size: tuple[int, int], lengths: Mapping[str, int]) -> None:
+    """Refuse what no bundle may be: pictures too large, or a file of too many bytes."""
+    if max(size) > description.MAX_INPUT_EDGE:
+        raise BundleError(
+            f"model {model!r} takes pictures of {size[0]}x{size[1]} px; in a bundle an edge has at most"
+            f" {description.MAX_INPUT_EDGE:,} px: take a smaller size"
+        )
+    for name, length in lengths.items():
+        if length > (cap := _cap(name)):
+            raise BundleError(f"{name} of model {model!r} is larger than {cap >> 20} MB, more than a bundle may be")
+
+
+def _contents(bundle: Bundle) -> dict[str, bytes]:
+    """Its files, the description last; an error where they could not be read again."""
+    contents = {GRAPH: bundle.onnx}
+    if bundle.text_tower is not None:
+        contents |= {TEXT: bundle.text_tower.onnx, TOKENIZER: bundle.text_tower.tokenizer}
+    contents[DESCRIPTION] = (json.dumps(bundle.described(), indent=1, allow_nan=False) + "\n").encode()
+    check_caps(bundle.name, bundle.size, {name: len(content) for name, content in contents.items()})
+    return contents
+
+
+def _write(folder: Path, below: tuple[str, ...], contents: Mapping[str, bytes]) -> None:
+    """New files stand beside the old ones until the description, replaced in one step, means them."""
+    try:
+        _settle(folder, below)
+        for name, content in contents.items():
+            inside.write(folder, *below, NEXT.get(name, name), data=content)
+    except OSError:
+        with suppress(OSError):
+            _settle(folder, below)
+        raise
+    for name in filter(contents.__contains__, NEXT):
+        inside.rename(folder, below, NEXT[name], name)
+    for name in {TEXT, TOKENIZER}.difference(contents).intersection(inside.names(folder, *below)):
+        with suppress(OSError):  # of a bundle that stood here; nobody takes it for one of this
+            inside.remove(folder, *below, name)
+    inside.sync_names(folder, *below)
+
+
+def _settle(folder: Path, below: tuple[str, ...]) -> None:
+    """What a write that did not end left: a file takes its place if the description means it, or is removed."""
+    for name, aside in NEXT.items():
+        try:
+            left = inside.read(folder, *below, aside, cap=_cap(name))
+        except FileNotFoundError:
+            continue
+        except (inside.LinkError, files.NotRegularError):  # no work of ours; writing replaces it or says why not
+            continue
+        if hashlib.sha256(left).hexdigest() == _digests(_described(folder, below)).get(name):
+            inside.rename(folder, below, aside, name)
+            inside.sync_names(folder, *below)
+        else:
+            inside.remove(folder, *below, aside)
+
+
+def _described(folder: Path, below: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        text = inside.read(folder, *below, DESCRIPTION, cap=MAX_JSON_BYTES)
+        return description.parse(text, folder / DESCRIPTION)
+    except (FileNotFoundError, inside.LinkError, files.NotRegularError, files.TooLargeError, BundleError):
+        return {}

@@ -1,0 +1,294 @@
+"""`model.json`: what a bundle says of itself, checked field by field before any of it is believed.
+
+Format 1 named one digest, of what decides the codes. Format 2 names two: `code_digest`, the same, which libraries,
+shards and imports are bound to; and `bundle_digest` over everything the file says, so that a changed threshold or a
+label is noticed as a changed weight is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hashgrain.codes import Grains, words_for
+from hashgrain.errors import BundleError, CodesError
+from hashgrain.models.tower import KEY as TOWER
+
+FORMAT = 2
+MAX_INPUT_EDGE = 2048
+MAX_NAME = 200
+MAX_LABEL = 1000
+MAX_TOKENS = 4096  # of a phrase
+MAX_ID = (1 << 31) - 1
+MAX_SIZE = 1 << 40  # of a file; what is read has its own caps
+MAX_DEPTH = 32  # of nesting, in what a bundle says of its training
+WORDS = ("same", "near", "related")  # closest first; whatever none of them holds for is "far"
+SQUASHED = "squash"  # the one way a picture is fitted to the input today; the default where `fit` is not given
+_OURS = "format name code_digest bundle_digest onnx_sha256 grains input fit words calibration labels training"
+OURS = frozenset([*_OURS.split(), TOWER, "digest"])  # the last is of format 1
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A plain word holds for a hit at most `distance` away at `grain`."""
+
+    grain: str
+    distance: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a distance between whole pictures means at one grain, measured on pairs that the model never saw.
+
+    `words` holds each plain word up to a distance, closest first. `chances` has an entry a distance: how often two
+    pictures so far apart belonged together, where one pair in two did.
+    """
+
+    words: Mapping[str, int]
+    chances: tuple[float, ...]
+
+    def word(self, distance: int) -> str:
+        """Nothing where there are no words: "far" is one, too."""
+        return next((word for word, most in self.words.items() if distance <= most), "far" if self.words else "")
+
+    def described(self) -> dict[str, Any]:
+        return {"words": dict(self.words), "chances": list(self.chances)}
+
+
+@dataclass(frozen=True)
+class Tower:
+    """What is said of a text tower, whose files stand beside."""
+
+    onnx_sha256: str
+    onnx_bytes: int
+    tokenizer_sha256: str
+    tokenizer_bytes: int
+    length: int
+    pad: int
+    lower: bool
+
+
+@dataclass(frozen=True)
+class Description:
+    name: str
+    grains: Grains
+    size: tuple[int, int]
+    fit: str | None
+    words: Mapping[str, Threshold] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)  # keys of a later version; they decide no codes
+    tower: Tower | None = None
+
+
+def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: str | None) -> str:
+    """Over what decides codes. What a bundle does not name does not enter, so older digests stay what they are."""
+    decides: dict[str, Any] = {"onnx": onnx_sha256, "grains": dict(grains), "size": list(size)}
+    if fit is not None:
+        decides["fit"] = fit
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def bundle_digest(described: Mapping[str, Any]) -> str:
+    """Over all of a description but this digest itself; through `onnx_sha256` over the graph too."""
+    rest = {key: value for key, value in described.items() if key != "bundle_digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: keys are text, tuples are lists, and a number that is none (the loss of a failed run) is null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def parse(text: bytes, path: Path) -> dict[str, Any]:
+    """JSON as it is written down: no NaN, no key twice (which of the two is meant?), not nested without end."""
+    try:
+        described = json.loads(text, parse_constant=_no_number, parse_float=_float, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not JSON ({_cut(error)})") from None
+    if not isinstance(described, dict):
+        raise BundleError(f"{path} is not a description of a model")
+    return described
+
+
+def checked(described: Mapping[str, Any], path: Path) -> Description:
+    """What `model.json` says, of the right types and within its bounds."""
+    version = described.get("format")
+    if not isinstance(version, int) or not _is_count(version, 1, 1 << 62):
+        raise BundleError(f"{path} does not say its format; it is not a HashGrain bundle")
+    if version > FORMAT:
+        raise BundleError(
+            f"{path.parent} has bundle format {version}, this HashGrain reads up to {FORMAT}: upgrade hashgrain"
+        )
+    if "parts" in described or described.get("fit", SQUASHED) != SQUASHED:
+        raise BundleError(f"{path.parent} has a part grid, or fits pictures in a way of its own: upgrade hashgrain")
+    try:
+        grains = Grains(_object(described["grains"], "grains"))
+        return Description(
+            name=_text(described["name"], MAX_NAME, "name"),
+            grains=grains,
+            size=_size(_object(described["input"], "input")),
+            fit=described.get("fit"),
+            words=_words(_object(described["words"], "words"), grains),
+            calibration=_calibration(_object(described.get("calibration", {}), "calibration"), grains),
+            labels=_labels(_object(described["labels"], "labels"), grains),
+            training=_shallow(_object(described.get("training", {}), "training")),
+            others={key: _shallow(value) for key, value in described.items() if key not in OURS},
+            tower=_tower(_object(described[TOWER], TOWER)) if TOWER in described else None,
+        )
+    except KeyError as error:
+        raise BundleError(f"{path} is not a description we can use (no {error})") from None
+    except (TypeError, ValueError, CodesError) as error:
+        raise BundleError(f"{path} is not a description we can use ({_cut(error)})") from None
+
+
+def _words(words: Mapping[str, Any], grains: Grains) -> dict[str, Threshold]:
+    found = {}
+    for word, meaning in words.items():
+        if word not in WORDS:
+            raise ValueError(f"the word {_cut(word)!r}, of {', '.join(WORDS)}")
+        threshold = _object(meaning, word)
+        grain, distance = threshold.get("grain"), threshold.get("distance")
+        if not isinstance(grain, str) or grain not in grains:
+            raise ValueError(f"{word} is of the grain {_cut(grain)!r}, of {', '.join(grains)}")
+        if not isinstance(distance, int) or not _is_count(distance, 0, grains[grain]):
+            raise ValueError(f"{word} is at a distance of {_cut(distance)}, of {grains[grain]} bits")
+        found[word] = Threshold(grain, distance)
+    return {word: found[word] for word in WORDS if word in found}
+
+
+def _calibration(told: Mapping[str, Any], grains: Grains) -> dict[str, Calibration]:
+    """Of whole pictures; what is told of parts is for later versions."""
+    found = {}
+    for grain, kinds in told.items():
+        if grain not in grains:
+            raise ValueError(f"calibration of the grain {_cut(grain)!r}, of {', '.join(grains)}")
+        whole = _object(_object(kinds, grain).get("whole"), f"calibration of {grain}")
+        words, chances = _object(whole.get("words"), "its words"), whole.get("chances")
+        known = [word for word in WORDS if word in words]
+        distances = [words[word] for word in known]
+        if len(known) < len(words) or not all(_is_count(each, 0, grains[grain]) for each in distances):
+            raise ValueError(f"the words of {grain}: {_cut(words)}")
+        if distances != sorted(distances):
+            raise ValueError(f"the words of {grain} are not in order: {_cut(words)}")
+        if not isinstance(chances, list) or len(chances) != grains[grain] + 1 or not all(map(_is_chance, chances)):
+            raise ValueError(f"the chances of {grain} are not {grains[grain] + 1} numbers of 0 to 1")
+        if any(nearer < farther for nearer, farther in pairwise(chances)):
+            raise ValueError(f"the chances of {grain} grow with the distance")
+        found[grain] = Calibration(dict(zip(known, distances, strict=True)), tuple(map(float, chances)))
+    return found
+
+
+def _is_chance(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _labels(labels: Mapping[str, Any], grains: Grains) -> dict[str, dict[str, str]]:
+    found = {}
+    for grain, codes in labels.items():
+        if grain not in grains:
+            raise ValueError(f"labels of the grain {_cut(grain)!r}, of {', '.join(grains)}")
+        code = re.compile(f"[0-9a-f]{{{16 * words_for(grains[grain])}}}")
+        for label, prototype in _object(codes, f"labels of {grain}").items():
+            _text(label, MAX_LABEL, "a label")
+            if not isinstance(prototype, str) or not code.fullmatch(prototype):
+                raise ValueError(f"the code of label {_cut(label)!r}: {_cut(prototype)!r}")
+        found[grain] = dict(codes)
+    return found
+
+
+def _tower(told: Mapping[str, Any]) -> Tower:
+    names = [each.name for each in fields(Tower)]
+    if missing := [name for name in names if name not in told]:
+        raise ValueError(f"{TOWER} has no {missing[0]}")
+    if len(told) > len(names):  # a tower that is read in a way unknown here would find other pictures
+        raise ValueError(f"{TOWER} says more than is known here: upgrade hashgrain")
+    for name in ("onnx_sha256", "tokenizer_sha256"):
+        if not isinstance(told[name], str) or not re.fullmatch("[0-9a-f]{64}", told[name]):
+            raise ValueError(f"{name} of {TOWER} is {_cut(told[name])}")
+    size = (1, MAX_SIZE)
+    bounds = {"onnx_bytes": size, "tokenizer_bytes": size, "length": (1, MAX_TOKENS), "pad": (0, MAX_ID)}
+    for name, (least, most) in bounds.items():
+        if not _is_count(told[name], least, most):
+            raise ValueError(f"{name} of {TOWER} is {_cut(told[name])}; it is a number from {least} to {most:,}")
+    if not isinstance(told["lower"], bool):
+        raise ValueError(f"lower of {TOWER} is {_cut(told['lower'])}")
+    return Tower(**told)
+
+
+def _size(taken: Mapping[str, Any]) -> tuple[int, int]:
+    width, height = taken.get("width"), taken.get("height")
+    if not (_is_count(width, 1, MAX_INPUT_EDGE) and _is_count(height, 1, MAX_INPUT_EDGE)):
+        raise ValueError(f"input of {_cut(width)} x {_cut(height)} px")
+    return width, height  # type: ignore[return-value]
+
+
+def _is_count(value: Any, least: int, most: int) -> bool:
+    """True is an int to Python, not to us; and 1e999 is no number at all."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _object(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is {_cut(value)}")
+    return value
+
+
+def _text(value: Any, most: int, what: str) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= most:
+        raise ValueError(f"{what} is {_cut(value)}; it is text of 1 to {most} characters")
+    return value
+
+
+def _shallow(value: Any) -> Any:
+    """Refuse nesting that would break whoever walks through it; level by level, not by recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [item for one in level if isinstance(one, dict) for item in one.values()]
+        inner += [item for one in level if isinstance(one, list) for item in one]
+        level = [item for item in inner if isinstance(item, (dict, list))]
+        if not level:
+            return value
+    raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not a number")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{_cut(text)} is too large a number")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{_cut(twice)!r} stands twice in one object")
+    return found
+
+
+def _cut(value: Any) -> str:
+    """Enough of it to know it by; a message must not grow with the file."""
+    try:
+        text = str(value)
+    except ValueError:  # an int of more digits than Python prints
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else text[:80] + "…"

@@ -1,0 +1,150 @@
+"""Runs a bundle: pictures in, codes out, through ONNX Runtime. No torch."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain import media
+from hashgrain.codes import Codes, Grains
+from hashgrain.errors import ImageError
+from hashgrain.media.cost import DEFAULT_MAX_PIXELS
+from hashgrain.models.bundle import Bundle, check_bundle, is_shipped
+from hashgrain.models.session import batch_of, open_session, run, run_within_limits
+
+T = TypeVar("T")
+
+
+class Encoder:
+    """A model ready to encode. Open it once; it is safe to use from several threads.
+
+    A graph that is not in the package is checked, and tried in a process of its own (once a machine), before it runs
+    here.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        self.bundle = bundle
+        self._run_batch = run
+        self._batch = batch_of(bundle.size)
+        if not is_shipped(bundle):
+            from hashgrain.models.trial import check_by_trial  # for strangers only
+
+            check_bundle(bundle, text=False)
+            check_by_trial(bundle)
+            self._run_batch = run_within_limits
+        # Every core, though decoders run beside it: threads do not spin while they wait, and the network is
+        # most of the work.
+        threads = threads or os.cpu_count() or 1
+        self._session = open_session(bundle.onnx, bundle.name, bundle.grains.bits, threads)
+
+    @classmethod
+    def load(cls, bundle: str | Path = "default", *, threads: int | None = None) -> Encoder:
+        """The model in the package, or a bundle folder of your own."""
+        return cls(Bundle.read(bundle), threads=threads)
+
+    @property
+    def grains(self) -> Grains:
+        return self.bundle.grains
+
+    @property
+    def digest(self) -> str:
+        return self.bundle.code_digest
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Real-valued outputs (n, bits) of pictures (n, height, width, 3) of the model's input size."""
+        return self._run(pixels, ["outputs"])[0]
+
+    def outputs_and_features(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Also the features (n, width) under the hash head, to compare codes with what they come from."""
+        outputs, features = self._run(pixels, ["outputs", "features"])
+        return outputs, features
+
+    def codes(self, pixels: NDArray[np.uint8]) -> Codes:
+        """Codes of pictures that are already decoded and of the model's input size."""
+        return Codes.from_outputs(self.outputs(pixels), self.grains)
+
+    def encode(self, images: Any, *, progress: Callable[[int], None] | None = None) -> Codes:
+        """Codes of a picture or of an iterable of pictures: paths, bytes, PIL images, arrays.
+
+        The first picture that cannot be opened raises ImageError; `encode_each` goes on instead.
+        `progress` is called with the number of pictures done.
+        """
+        parts: list[NDArray[np.uint64]] = []
+        for _, result in self.encode_each(enumerate(_listed(images))):
+            if isinstance(result, ImageError):
+                raise result
+            parts.append(result.words)
+            if progress:
+                progress(len(parts))
+        words = np.concatenate(parts) if parts else np.empty((0, self.grains.n_words), np.uint64)
+        return Codes(words, self.grains)
+
+    def features(self, images: Any) -> NDArray[np.float32]:
+        """(n, width): what the network knows of pictures before it is cut down to bits, to compare or to learn from.
+
+        Pictures are given as for `encode`; the first that cannot be opened raises ImageError.
+        """
+        stream = iter(_listed(images))
+        parts = []
+        while batch := list(itertools.islice(stream, self._batch)):
+            pixels = np.stack([media.open_picture(each, size=self.bundle.size).pixels for each in batch])
+            parts.append(self._run(pixels, ["features"])[0])
+        empty = np.empty((0, *self.bundle.size[::-1], 3), np.uint8)
+        return np.concatenate(parts) if parts else self._run(empty, ["features"])[0]
+
+    def encode_each(
+        self, items: Iterable[tuple[T, Any]], *, workers: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
+    ) -> Iterator[tuple[T, Codes | ImageError]]:
+        """(token, picture) in, (token, code or refusal) out, in order. `workers` processes decode ahead."""
+        if workers:
+            with media.DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
+                yield from self._encode_opened(pool.decode(_as_bytes(items)))
+        else:
+            yield from self._encode_opened(self._open_each(items, max_pixels))
+
+    def _open_each(
+        self, items: Iterable[tuple[T, Any]], max_pixels: int
+    ) -> Iterator[tuple[T, media.Picture | ImageError]]:
+        for token, image in items:
+            try:
+                yield token, media.open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
+            except ImageError as error:
+                yield token, error
+
+    def _encode_opened(
+        self, opened: Iterable[tuple[T, media.Picture | ImageError]]
+    ) -> Iterator[tuple[T, Codes | ImageError]]:
+        stream = iter(opened)
+        while batch := list(itertools.islice(stream, self._batch)):
+            pixels = [picture.pixels for _, picture in batch if isinstance(picture, media.Picture)]
+            codes = iter(self.codes(np.stack(pixels))) if pixels else iter(())
+            for token, picture in batch:
+                yield token, (next(codes) if isinstance(picture, media.Picture) else picture)
+
+    def _run(self, pixels: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
+        width, height = self.bundle.size
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (height, width, 3):
+            raise ImageError(
+                f"the model takes uint8 pictures (n, {height}, {width}, 3), not {pixels.dtype} {pixels.shape}"
+            )
+        starts = range(0, max(1, len(pixels)), self._batch)  # an empty batch runs too, and gives the right shapes
+        batches = (pixels[start : start + self._batch] for start in starts)
+        parts = [self._run_batch(self._session, self.bundle.name, names, batch) for batch in batches]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _listed(images: Any) -> Iterable[Any]:
+    """One picture as a list of one; many as they are."""
+    single = isinstance(images, (str, bytes, os.PathLike, np.ndarray)) or hasattr(images, "convert")
+    return [images] if single else images
+
+
+def _as_bytes(items: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, bytes]]:
+    for token, image in items:
+        yield token, image if isinstance(image, bytes) else Path(image).read_bytes()

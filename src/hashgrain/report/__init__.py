@@ -1,0 +1,1 @@
+"""Pages of figures: charts, tables, comparisons."""

@@ -1,0 +1,96 @@
+"""A hit is a neighbour told in full: which picture, how far at each grain, and a plain word for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hashgrain.codes import Codes, Words
+from hashgrain.errors import QueryError
+from hashgrain.models import Bundle, Threshold
+from hashgrain.store import Item
+
+MAX_K = 1_000_000
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer. `distance` counts differing bits at the grain that was asked for; 0 is best."""
+
+    id: int
+    path: str
+    distance: int
+    grain: str
+    distances: Mapping[str, int]  # at every grain
+    word: str  # same, near, related or far; "" where the model was not calibrated
+    score: float  # the chance that the two belong together, or, where that was not measured, the share of equal bits
+    width: int
+    height: int
+    format: str
+    taken: str | None
+    meta: Mapping[str, Any]
+    details: Mapping[str, Any]  # what the file says of itself: camera, place, keywords
+
+
+def check_k(k: int | None) -> int:
+    """How many hits to look for; None asks for all there may be."""
+    if k is None:
+        return MAX_K
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise QueryError(f"k is {k!r}; ask for 1 hit or more")
+    if k > MAX_K:
+        raise QueryError(f"k is {k}; ask for at most {MAX_K:,} hits, or for all within a distance")
+    return k
+
+
+def plain_word(distances: Mapping[str, int], thresholds: Mapping[str, Threshold]) -> str:
+    """The closest word whose threshold holds, for a model that was calibrated once for all grains."""
+    for word, threshold in thresholds.items():
+        if distances[threshold.grain] <= threshold.distance:
+            return word
+    return "far" if thresholds else ""
+
+
+def never_closer(words: Sequence[str]) -> list[str]:
+    """The words of hits in the order shown: none is closer than the one before it."""
+    ranks = {"same": 0, "near": 1, "related": 2, "far": 3, "": 3}
+    told: list[str] = []
+    for word in words:
+        told.append(told[-1] if told and ranks[word] < ranks[told[-1]] else word)
+    return told
+
+
+def answers(query: Codes, items: Sequence[Item], codes: Words, grain: str, bundle: Bundle) -> list[Hit]:
+    """Hits for items in the order given; `codes` holds the code of each, `bundle` says what distances mean."""
+    differing = Codes(codes ^ query.words[0], query.grains)
+    columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}
+    every = [{name: int(column[i]) for name, column in columns.items()} for i in range(len(items))]
+    known = bundle.calibration.get(grain)
+    if known is None:
+        words = never_closer([plain_word(distances, bundle.words) for distances in every])
+    else:
+        words = [known.word(distances[grain]) for distances in every]
+    hits = []
+    for item, distances, word in zip(items, every, words, strict=True):
+        apart = distances[grain]
+        hits.append(
+            Hit(
+                id=item.id,
+                path=item.path,
+                distance=apart,
+                grain=grain,
+                distances=distances,
+                word=word,
+                score=round(1 - apart / query.grains[grain] if known is None else known.chances[apart], 4),
+                width=item.width,
+                height=item.height,
+                format=item.format,
+                taken=item.taken,
+                meta=item.meta,
+                details=item.details,
+            )
+        )
+    return hits

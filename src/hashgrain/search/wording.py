@@ -1,0 +1,114 @@
+"""Searching by words, alone or with a picture: pictures are scored by how their bits agree with a phrase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes
+from hashgrain.engines import EmbeddedEngine
+from hashgrain.errors import QueryError
+from hashgrain.hamming import Cost
+from hashgrain.models import Bundle
+from hashgrain.models.phrases import Phrase, read_phrase
+from hashgrain.models.sentences import Sentence
+from hashgrain.models.text import read_table, text_code
+from hashgrain.search import Hit
+from hashgrain.search.hits import answers
+from hashgrain.search.run import Clock, Explained, Question, ask
+from hashgrain.store import Snapshot
+
+if TYPE_CHECKING:
+    from hashgrain.models.text_encoder import TextEncoder
+
+
+def worded(bundle: Bundle, text: str) -> Worded:
+    """Read a phrase with the words of a model that has a table of classes."""
+    table = read_table(bundle.others, bundle.grains.bits, bundle.name)
+    if table is None:
+        raise QueryError(
+            f"the model {bundle.name!r} knows no words; searching by words takes a library built with one that does:"
+            " hashgrain rebuild LIBRARY --model photo"
+        )
+    phrase = read_phrase(text)
+    if phrase.weights is None:
+        raise QueryError(f"the phrase has {phrase.told()}; name a thing that pictures show")
+    return _telling(phrase, text_code(table, phrase.weights), bundle)
+
+
+def sentence(encoder: TextEncoder, text: str) -> Worded:
+    """Read a phrase as a whole, by the text tower of a model."""
+    found = encoder.read(text)
+    read = Sentence(text, found.read, found.cut, found.unknown)
+    return _telling(read, found.outputs, encoder.bundle)
+
+
+def _telling(phrase: Phrase | Sentence, outputs: NDArray[np.float32], bundle: Bundle) -> Worded:
+    if not outputs.any():
+        raise QueryError(f"the model {bundle.name!r} tells nothing about {phrase.told()}")
+    return Worded(phrase, outputs, bundle)
+
+
+@dataclass(frozen=True)
+class Worded:
+    """A phrase, how it was read, and what it asks with: a real number a bit."""
+
+    phrase: Phrase | Sentence
+    outputs: NDArray[np.float32]
+    bundle: Bundle
+
+    @property
+    def code(self) -> Codes:
+        """The signs alone: a code like any other, from which pictures are at a distance."""
+        return Codes.from_outputs(self.outputs, self.bundle.grains)
+
+    def beside(self, picture: Codes) -> Worded:
+        """The phrase and a picture together, each counting as much."""
+        bits = picture.bits()[0] * np.float32(2) - 1
+        both = bits / np.linalg.norm(bits) + self.outputs / np.linalg.norm(self.outputs)
+        return replace(self, outputs=both)
+
+    def ask(self, snapshot: Snapshot, question: Question, clock: Clock, itself: int | None = None) -> Explained:
+        """The pictures that agree best with it at the grain, without the item that is the picture `itself`; of those
+        within a distance the nearest."""
+        if not self.outputs[: self.bundle.grains.width(question.grain)].any():
+            raise QueryError(
+                f"the model {self.bundle.name!r} tells nothing about {self.phrase.told()} at {question.grain};"
+                " ask at another grain"
+            )
+        more = int(itself is not None)
+        if question.within is None:
+            ids, cost, total = self._best(snapshot, question, question.k + more, clock)
+        else:
+            (near,) = ask(snapshot, (), self.code, question, clock, more)
+            ids, cost, total = near.ids, near.cost, near.total
+        wanted = [int(each) for each in ids if each != itself][: question.k]
+        hits = self._hits(snapshot, wanted, question.grain)
+        clock.stop("fetch")
+        total -= int(itself is not None and itself in ids)
+        return Explained(hits, cost, len(snapshot), max(total, len(hits)), clock.seconds, self.phrase)
+
+    def _hits(self, snapshot: Snapshot, ids: list[int], grain: str) -> list[Hit]:
+        """Without words and chances: those were calibrated on pairs of pictures. The score is the share of what the
+        phrase says, bit by bit up to the grain, that the code of the picture agrees with."""
+        words = snapshot.codes(ids)
+        hits = answers(self.code, snapshot.items(ids), words, grain, self.bundle)
+        grains = self.bundle.grains
+        sure = np.abs(self.outputs[: grains[grain]]).astype(np.float64)
+        differing = Codes(words ^ self.code.words[0], grains).at(grain).bits()
+        scores = 1 - differing @ sure / sure.sum()
+        return [replace(hit, word="", score=round(float(score), 4)) for hit, score in zip(hits, scores, strict=True)]
+
+    def _best(
+        self, snapshot: Snapshot, question: Question, k: int, clock: Clock
+    ) -> tuple[NDArray[np.int64], Cost, int]:
+        kept = None if question.where is None else snapshot.select(question.where)
+        clock.stop("filter")
+        engine = EmbeddedEngine(snapshot.segments, self.bundle.grains, (), question.threads)
+        best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=kept)
+        snapshot.check_segments()
+        clock.stop("search")
+        return best.ids, cost, len(best.ids)
