@@ -320,7 +320,7 @@ def test_an_empty_library_answers_nothing(tmp_path: Path, encoder: Encoder) -> N
 
 
 def test_a_missing_library_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match="hashgrain add"):
+    with pytest.raises(LibraryError, match="make one with Library.create"):
         Library.open(tmp_path / "none.hg")
     with pytest.raises(LibraryError):
         verify_library(tmp_path / "none.hg")

@@ -584,7 +584,7 @@ def test_what_is_no_library_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "folder/cat.jpg").write_bytes(b"x")
     (tmp_path / "file").write_bytes(b"x")
     for name, reason in [
-        ("nothing", "no library at .*nothing; make one: hashgrain add .*nothing FOLDER"),
+        ("nothing", "no library at .*nothing; make one with Library.create"),
         ("folder", "is a folder but not a library"),
         ("file", "is a file; a library is a folder"),
     ]:
@@ -615,7 +615,7 @@ def test_create_refuses_what_is_there_already(tmp_path: Path) -> None:
     ("number", "reason"),
     [
         (FORMAT + 1, f"format {FORMAT + 1}, .* up to {FORMAT}; upgrade hashgrain"),
-        (1, f"format 1, .* reads formats 2 to {FORMAT}; build the library anew: hashgrain add NEW.hg FOLDER"),
+        (1, f"format 1, .* reads formats 2 to {FORMAT}; build the library anew from its pictures"),
     ],
 )
 def test_another_format_is_refused_naming_both(tmp_path: Path, number: int, reason: str) -> None:

@@ -69,7 +69,7 @@ def save_codes(
     try:
         write_atomically(target, content)
     except OSError as error:
-        raise CodesError(f"cannot write {target}: {error.strerror}") from None
+        raise CodesError(f"cannot write {target}: {error.strerror}", path=target) from None
 
 
 def bit_strings(codes: Codes) -> list[str]:
@@ -85,7 +85,7 @@ def save_bits(path: str | Path, codes: Codes, *, paths: Sequence[str] | None = N
     try:
         write_atomically(target, content)
     except OSError as error:
-        raise CodesError(f"cannot write {target}: {error.strerror}") from None
+        raise CodesError(f"cannot write {target}: {error.strerror}", path=target) from None
 
 
 def _npy_bits(file: CodeFile) -> bytes:
@@ -110,13 +110,13 @@ def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
     try:
         content = source.read_bytes()
     except OSError as error:
-        raise CodesError(f"cannot read {source}: {error.strerror}") from None
+        raise CodesError(f"cannot read {source}: {error.strerror}", path=source) from None
     try:
         return read(content, grains)
     except CodesError as error:
-        raise CodesError(f"{source}: {error}") from None
+        raise CodesError(f"{source}: {error}", path=source) from None
     except Exception as error:  # json, numpy and pyarrow raise a dozen unrelated classes for damaged files
-        raise CodesError(f"{source} is not a file of codes we can read ({error})") from None
+        raise CodesError(f"{source} is not a file of codes we can read ({error})", path=source) from None
 
 
 def codes_of(table: NDArray[Any], grains: Grains | None = None, *, bit_order: BitOrder = "little") -> Codes:
@@ -150,7 +150,7 @@ def looks_unpacked(table: NDArray[Any]) -> bool:
 
 def _for_suffix(path: Path, ways: Mapping[str, Way]) -> Way:
     if path.suffix.lower() not in ways:
-        raise CodesError(f"{path}: codes are kept in files named {', '.join(ways)}")
+        raise CodesError(f"{path}: codes are kept in files named {', '.join(ways)}", path=path)
     return ways[path.suffix.lower()]
 
 

@@ -101,7 +101,7 @@ class Hasher(ABC):
             part.write_bytes(buffer.getvalue())
             os.replace(part, target)
         except OSError as error:
-            raise TrainingError(f"cannot write {target}: {error.strerror}") from None
+            raise TrainingError(f"cannot write {target}: {error.strerror}", path=target) from None
 
     @abstractmethod
     def _learn(self, rows: Rows) -> Projection: ...
@@ -256,7 +256,7 @@ class FeatureHead:
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            raise TrainingError(f"cannot write {path}: {error.strerror}") from None
+            raise TrainingError(f"cannot write {path}: {error.strerror}", path=path) from None
 
 
 HASHERS: Mapping[str, type[Hasher]] = {kind.__name__: kind for kind in (LSH, PCAHash, PCARotation, ITQ, SpectralHash)}
@@ -274,7 +274,7 @@ def load_head(path: str | Path) -> FeatureHead:
         layers = [_projection(arrays, str(number)) for number in range(int(told["layers"]))]
         return FeatureHead(Grains(told["grains"]), layers, str(arrays["method"]), told["facts"])
     except Exception as error:  # as below
-        raise TrainingError(f"{source} is not a saved head ({error}); train it again") from None
+        raise TrainingError(f"{source} is not a saved head ({error}); train it again", path=source) from None
 
 
 def load_hasher(path: str | Path) -> Hasher:
@@ -290,7 +290,9 @@ def load_hasher(path: str | Path) -> Hasher:
     except TrainingError:
         raise
     except Exception as error:  # whatever odd arrays raise
-        raise TrainingError(f"{source} is not a saved hasher ({error}); fit it and save it again") from None
+        raise TrainingError(
+            f"{source} is not a saved hasher ({error}); fit it and save it again", path=source
+        ) from None
     hasher._fitted = fitted
     return hasher
 
@@ -301,14 +303,17 @@ def _arrays(source: Path) -> dict[str, NDArray[Any]]:
             arrays = dict(file)
         if arrays["format"] > FORMAT:
             raise TrainingError(
-                f"{source} has format {arrays['format']}, this HashGrain reads up to {FORMAT}: upgrade hashgrain"
+                f"{source} has format {arrays['format']}, this HashGrain reads up to {FORMAT}: upgrade hashgrain",
+                path=source,
             )
     except TrainingError:
         raise
     except OSError as error:
-        raise TrainingError(f"cannot read {source}: {error.strerror or error}") from None
+        raise TrainingError(f"cannot read {source}: {error.strerror or error}", path=source) from None
     except Exception as error:  # numpy and zipfile raise a dozen unrelated classes for damaged files
-        raise TrainingError(f"{source} is not a saved hasher ({error}); fit it and save it again") from None
+        raise TrainingError(
+            f"{source} is not a saved hasher ({error}); fit it and save it again", path=source
+        ) from None
     return arrays
 
 

@@ -21,6 +21,7 @@ from hashgrain.cli.output import (
     progress_bar,
     say,
 )
+from hashgrain.cli.remedies import told_reason, told_refusals
 from hashgrain.cli.values import key_value
 
 ADDED, PARTLY, FAILED = 0, 3, 1
@@ -90,7 +91,8 @@ def add(
             ) from None
         total = len(opened)
     if as_json:
-        print_json({**dataclasses.asdict(report), "library": str(library), "pictures": total})
+        refused = told_refusals(report.refused)
+        print_json({**dataclasses.asdict(report), "refused": refused, "library": str(library), "pictures": total})
     else:
         _tell(report, library, total, quiet)
     if report.refused or report.notes_refused:
@@ -119,7 +121,7 @@ def _count(sources: list[str], ignore: list[str]) -> int | None:
 
 def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
     for refused in report.refused:
-        complain(f"refused: {refused.path}: {refused.reason}")
+        complain(f"refused: {refused.path}: {told_reason(refused.reason)}")
     for refused in report.notes_refused:
         complain(f"kept without its metadata: {refused.path}: {refused.reason}")
     if quiet:

@@ -40,10 +40,12 @@ from hashgrain.cli import (
     verify,
 )
 from hashgrain.cli.config import load_config
-from hashgrain.cli.output import complain, complain_of, escape
+from hashgrain.cli.output import complain, complain_in_json, complain_of, escape
+from hashgrain.cli.remedies import as_command
 from hashgrain.errors import HashgrainError
 
 STOPPED = 130
+WRITING = "writing "
 
 
 class Verbs(TyperGroup):
@@ -112,12 +114,12 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
         try:
             code = verb(*arguments, **options)
         except HashgrainError as error:
-            complain_of(error)
+            _fail(error, options)
             code = 1
         except BrokenPipeError:
             raise
         except OSError as error:  # a full disk, a folder that may not be written
-            complain(f"error: {_file_of(error, options) or verb.__name__}: {error.strerror or error}")
+            _fail_of_system(error, _file_of(error, options), verb.__name__, options)
             code = 1
         except KeyboardInterrupt as stop:
             complain(str(stop) or "stopped")
@@ -127,12 +129,33 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
     return run
 
 
+def _fail(error: HashgrainError, options: Mapping[str, object]) -> None:
+    """Tell of an error as its reader asked: a line for a person, a JSON document for a program."""
+    if _wants_json(options):
+        remedy = None if error.remedy is None else as_command(error.remedy)
+        complain_in_json(error.code, error.message, error.path, remedy)
+    else:
+        complain_of(error)
+
+
+def _fail_of_system(error: OSError, file: str | None, verb: str, options: Mapping[str, object]) -> None:
+    message = f"{file or verb}: {error.strerror or error}"
+    if _wants_json(options):
+        complain_in_json("system", message, None if file is None else file.removeprefix(WRITING))
+    else:
+        complain(f"error: {message}")
+
+
+def _wants_json(options: Mapping[str, object]) -> bool:
+    return any(options.get(name) is True for name in ("as_json", "as_jsonl"))
+
+
 def _file_of(error: OSError, options: Mapping[str, object]) -> str | None:
     """The file the error names, or else what the verb was writing: a full disk names none."""
     if error.filename is not None:
         return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
     written = [options[name] for name in ("html", "out", "folder", "library") if isinstance(options.get(name), Path)]
-    return f"writing {written[0]}" if written else None
+    return f"{WRITING}{written[0]}" if written else None
 
 
 def _help(verb: Callable[..., int]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hashgrain.cli.output import Json, MaxPixels, Model, Quiet, complain, print_json, progress_bar, say
+from hashgrain.cli.remedies import told
 
 if TYPE_CHECKING:
     from hashgrain.codes import Codes
@@ -51,8 +52,8 @@ def encode(
     with progress_bar("encoding", None, quiet) as advance:
         for path, code in encode_sources(encoder, sources, workers=workers, max_pixels=max_pixels):
             if not isinstance(code, Codes):
-                refused.append({"path": path, "reason": str(code)})
-                complain(f"refused: {path}: {code}")
+                refused.append({"path": path, "reason": told(code)})
+                complain(f"refused: {path}: {told(code)}")
                 continue
             paths.append(path)
             if out is None and not as_json:

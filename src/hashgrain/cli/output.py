@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashgrain.errors import FilterError
+from hashgrain.cli.remedies import told
+from hashgrain.errors import FilterError, HashgrainError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -64,11 +65,18 @@ def complain(text: str) -> None:
     print(escape(text), file=sys.stderr, flush=True)
 
 
-def complain_of(error: BaseException) -> None:
+def complain_of(error: HashgrainError) -> None:
     """An error as a line; one about a filter shows the place in lines of its own."""
-    first, *more = str(error).split("\n") if isinstance(error, FilterError) else [str(error)]
+    text = told(error)
+    first, *more = text.split("\n") if isinstance(error, FilterError) else [text]
     for line in (f"error: {first}", *more):
         complain(line)
+
+
+def complain_in_json(code: str, message: str, path: str | None = None, remedy: str | None = None) -> None:
+    """An error as one line of JSON on stderr, for a program that asked for JSON; stdout holds results only."""
+    error = {"code": code, "message": message, "path": path, "remedy": remedy}
+    print(json.dumps({"error": error}), file=sys.stderr, flush=True)
 
 
 def say(text: str, quiet: bool = False) -> None:

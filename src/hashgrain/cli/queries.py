@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashgrain.cli.output import complain
-from hashgrain.errors import QueryError
+from hashgrain.cli.remedies import told_reason
+from hashgrain.errors import ItemMissingError, QueryError
 
 if TYPE_CHECKING:
     from hashgrain.library import Found, Library, Query
@@ -40,7 +41,8 @@ def item_of(name: str, library: Library) -> int:
     if known is not None:
         return known.id
     if not name.isdecimal():
-        raise QueryError(f"nothing in {library.path} has the path {name}; --like takes the path or the id of an item")
+        remedy = "--like takes the path or the id of an item"
+        raise ItemMissingError(f"nothing in {library.path} has the path {name}", path=name, remedy=remedy)
     return library.item(int(name)).id
 
 
@@ -81,7 +83,7 @@ def ask_several(
         for each in batch:
             if not isinstance(each, Query):
                 refused += 1
-                complain(f"refused: {each[0]}: {each[1]}")
+                complain(f"refused: {each[0]}: {told_reason(str(each[1]))}")
         good = [each for each in batch if isinstance(each, Query)]
         names = [query.name for query in good]
         answers += zip(names, search_several(libraries, good, **options), strict=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
+from hashgrain.cli.remedies import told_reason
 from hashgrain.cli.train import need_torch
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
         try:
             opened.append(open_picture(picture.read(), size=bundle.size).pixels)
         except (ImageError, OSError) as error:
-            say(f"refused: {picture.name}: {error}")
+            say(f"refused: {picture.name}: {told_reason(str(error))}")
     if not opened:
         raise SourceError(f"no pictures that can be opened in {folder}")
     return np.stack(opened)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hashgrain.cli.output import Json, LibraryPath, Quiet, complain, print_json, print_line, progress_bar, say
+from hashgrain.cli.remedies import told_reason, told_refusals
 
 
 def update(
@@ -33,12 +34,13 @@ def update(
             prune=prune, even_most=yes, retry=retry, progress=lambda so_far: advance(so_far.seen)
         )
     if as_json:
-        print_json({**dataclasses.asdict(report), "gone": [item.path for item in gone], "pruned": prune})
+        facts = {**dataclasses.asdict(report), "refused": told_refusals(report.refused)}
+        print_json({**facts, "gone": [item.path for item in gone], "pruned": prune})
     else:
         for item in gone:
             say(f"gone: {item.path}", quiet)
         for refused in report.refused:
-            complain(f"refused: {refused.path}: {refused.reason}")
+            complain(f"refused: {refused.path}: {told_reason(refused.reason)}")
         counts = {"moved": report.moved, "known to be unreadable": report.known_refused}
         more = "".join(f", {count} {word}" for word, count in counts.items() if count)
         kept = "removed" if prune else "kept; --prune removes them"

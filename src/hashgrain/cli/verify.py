@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hashgrain.cli.output import Json, print_json, print_line
+from hashgrain.cli.remedies import as_command
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from hashgrain.evaluate import Finding
     from hashgrain.models import Encoder
+    from hashgrain.store.items import Problem
 
 SAID = {True: "ok", False: "WRONG", None: "told"}
 
@@ -55,13 +57,17 @@ def _verify_library(library: Path, as_json: bool) -> int:
     problems = verify_library(library)
     wrong = [problem for problem in problems if not problem.harmless]
     if as_json:
-        print_json({"ok": not wrong, "problems": [dataclasses.asdict(problem) for problem in problems]})
+        print_json({"ok": not wrong, "problems": [_document(problem) for problem in problems]})
     else:
         for problem in problems:
-            print_line(f"{problem.thing}: {problem.reason}. {problem.remedy}")
+            print_line(f"{problem.thing}: {problem.reason}. {as_command(problem.remedy)}")
         if not wrong:
             print_line(f"{library} is sound")
     return 1 if wrong else 0
+
+
+def _document(problem: Problem) -> dict[str, Any]:
+    return {**dataclasses.asdict(problem), "remedy": as_command(problem.remedy)}
 
 
 def _verify_model(bundle: str | Path, folder: Path | None, as_json: bool) -> int:

@@ -17,10 +17,10 @@ from pathlib import Path
 from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.engines.embedded import compared_bits
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryDamagedError, LibraryError, reason_of
 from hashgrain.hamming import Index, build_lists, build_tables, lists_bytes, open_index, read_facts, save, tables_bytes
 from hashgrain.hamming.index import CHUNK, MAX_TABLES
-from hashgrain.hamming.indexfile import UNFINISHED
+from hashgrain.hamming.indexfile import INDEX_ANEW, UNFINISHED
 from hashgrain.store import Block, Snapshot
 
 FOLDER = "indexes"
@@ -132,7 +132,8 @@ class IndexManager:
         except OSError as error:
             raise LibraryError(
                 f"{self.folder}: an index of {plan.bytes:,} bytes cannot be written there ({error});"
-                " the library is searched without it"
+                " the library is searched without it",
+                path=self.folder,
             ) from error
         for name in self._names():
             if name != plan.file_name and _replaces(plan, name):
@@ -174,10 +175,12 @@ class IndexManager:
                 continue  # of a later moment than this one
             try:
                 if era != snapshot.era:
-                    raise LibraryError(f"{self.folder / name}: an index from before the library was rebuilt")
+                    raise LibraryError(
+                        f"{self.folder / name}: an index from before the library was rebuilt", path=self.folder / name
+                    )
                 self._open_one(name, fingerprint(blocks, first, end, kind, bits))
             except (LibraryError, OSError) as error:
-                yield self.folder / name, str(error).removeprefix(f"{self.folder / name}: ")
+                yield self.folder / name, reason_of(error).removeprefix(f"{self.folder / name}: ")
 
     def bytes(self) -> int:
         """The size of all index files."""
@@ -257,7 +260,8 @@ class IndexManager:
         index = open_index(self.folder / name, print_)
         _, first, end, kind, bits = _parsed(name)
         if (index.first, index.first + index.n, index.path) != (first, end, kind) or not index.serves(bits):
-            raise LibraryError(f"{self.folder / name}: not what its name says; it is made anew by `hashgrain index`")
+            message = f"{self.folder / name}: not what its name says"
+            raise LibraryDamagedError(message, path=self.folder / name, remedy=INDEX_ANEW)
         return index
 
 

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from hashgrain import inside
 from hashgrain.codes import MAX_BITS
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryDamagedError, Remedy
 from hashgrain.hamming import native
 from hashgrain.hamming.index import BUCKETS, CHUNK, MAX_TABLES, Lists, Tables
 from hashgrain.hamming.mapping import map_file
 
+INDEX_ANEW = Remedy("build the index anew", "index_anew")
 MAGIC = "hashgrain index 1"
 UNFINISHED = ".part"
 HEADER = 4096
@@ -97,14 +98,15 @@ def read_facts(file: Path) -> Facts:
             raise ValueError("its first line makes no sense")
         return facts
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise LibraryError(f"{file}: not usable as an index ({error}); it is made anew by `hashgrain index`") from error
+        message = f"{file}: not usable as an index ({error})"
+        raise LibraryDamagedError(message, path=file, remedy=INDEX_ANEW) from error
 
 
 def open_index(file: Path, fingerprint: str) -> Tables | Lists:
     """Map an index of exactly these rows; every byte is read once and checked."""
     facts = read_facts(file)
     if facts.fingerprint != fingerprint:
-        raise LibraryError(f"{file}: an index of other rows; it is made anew by `hashgrain index`")
+        raise LibraryDamagedError(f"{file}: an index of other rows", path=file, remedy=INDEX_ANEW)
     try:
         with open(_open(file), "rb") as opened:
             mapping = map_file(opened.fileno(), os.fstat(opened.fileno()).st_size)
@@ -112,7 +114,7 @@ def open_index(file: Path, fingerprint: str) -> Tables | Lists:
         arrays = {each[0]: _mapped(whole, *each) for each in facts.arrays}
         return replace(_sound(facts, arrays), mapping=mapping)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise LibraryError(f"{file}: damaged ({error}); it is made anew by `hashgrain index`") from error
+        raise LibraryDamagedError(f"{file}: damaged ({error})", path=file, remedy=INDEX_ANEW) from error
 
 
 def _mapped(

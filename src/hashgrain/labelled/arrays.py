@@ -46,13 +46,14 @@ def array_labels(file: Path, n: int) -> Callable[[int], Labels]:
     table = open_array(file)
     if table.ndim not in (1, 2) or table.dtype.kind not in "iubfUS" or 0 in table.shape[1:]:
         raise SourceError(
-            f"{file}: {table.dtype} of shape {table.shape}; labels are (n,) classes, or (n, classes) zeros and ones"
+            f"{file}: {table.dtype} of shape {table.shape}; labels are (n,) classes, or (n, classes) zeros and ones",
+            path=file,
         )
     if len(table) != n:
-        raise SourceError(f"{file} has {len(table)} labels for {n} items; one for each, in the same order")
+        raise SourceError(f"{file} has {len(table)} labels for {n} items; one for each, in the same order", path=file)
     if table.dtype.kind == "f":
         if not (np.isfinite(table).all() and (np.floor(table) == table).all() and (np.abs(table) < 2**53).all()):
-            raise SourceError(f"{file}: labels are whole numbers; some of these are not")
+            raise SourceError(f"{file}: labels are whole numbers; some of these are not", path=file)
         table = table.astype(np.int64)
     if table.ndim == 2 and (table.dtype.kind == "b" or (table.shape[1] > 1 and _zeros_and_ones(table))):
         return lambda i: ((), tuple(map(str, np.flatnonzero(table[i]).tolist())))

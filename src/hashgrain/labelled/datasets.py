@@ -31,7 +31,7 @@ def dataset_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
         return
     splits = _json(folder / DICT).get("splits")
     if not isinstance(splits, list):
-        raise SourceError(f"{folder / DICT} does not list the splits")
+        raise SourceError(f"{folder / DICT} does not list the splits", path=folder / DICT)
     for split in splits:
         yield from _split(_inside(folder, split, DICT), f"{split}/", wanted)
 
@@ -39,10 +39,12 @@ def dataset_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
 def _split(folder: Path, prefix: str, wanted: Wanted) -> Iterator[LabelledPicture]:
     state, features = _json(folder / STATE), _json(folder / INFO).get("features")
     if state.get("_indices_data_files"):
-        raise SourceError(f"{folder} is a selection of rows: save it again after flatten_indices()")
+        raise SourceError(f"{folder} is a selection of rows: save it again after flatten_indices()", path=folder)
     files = state.get("_data_files")
     if not isinstance(features, dict) or not isinstance(files, list):
-        raise SourceError(f"{folder} is not a saved dataset: {INFO} names no features, or {STATE} no files")
+        raise SourceError(
+            f"{folder} is not a saved dataset: {INFO} names no features, or {STATE} no files", path=folder
+        )
     classes = {column: names for column, feature in features.items() if (names := _names(feature, folder))}
     part = prefix.rstrip("/") or str(state.get("_split") or "").partition("[")[0]  # train[:50%]
     for entry in files:
@@ -61,7 +63,9 @@ def _arrow(
     try:
         import pyarrow
     except ImportError:
-        raise SourceError(f"{file}: a saved dataset needs an extra: pip install 'hashgrain[parquet]'") from None
+        raise SourceError(
+            f"{file}: a saved dataset needs an extra: pip install 'hashgrain[parquet]'", path=file
+        ) from None
     try:
         with pyarrow.memory_map(str(file)) as opened:
             _check_end(opened)
@@ -72,7 +76,7 @@ def _arrow(
             used = there & {*LABELS, *grain_columns(wanted)}
             if picture is None or not (used or wanted.unlabelled):
                 sought = ", ".join([*LABELS[:3], *grain_columns(wanted)])
-                raise SourceError(f"{file} has no column of pictures, or none of {sought}; it has {there}")
+                raise SourceError(f"{file} has no column of pictures, or none of {sought}; it has {there}", path=file)
             columns = sorted({picture, *used, *(there & {"box", "part"})})
             number = 0
             for batch in stream:
@@ -87,7 +91,7 @@ def _arrow(
     except SourceError:
         raise
     except Exception as error:  # pyarrow raises a dozen unrelated classes for damaged files
-        raise SourceError(f"{file} is damaged or not an arrow file ({error})") from None
+        raise SourceError(f"{file} is damaged or not an arrow file ({error})", path=file) from None
 
 
 def _check_end(opened: Any) -> None:
@@ -114,7 +118,7 @@ def _names(feature: Any, folder: Path) -> list[str]:
         if _type(feature) == "ClassLabel":
             names = feature.get("names")
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise SourceError(f"{folder / INFO} does not name the classes of its labels")
+                raise SourceError(f"{folder / INFO} does not name the classes of its labels", path=folder / INFO)
             return names
         inner = feature.get("feature") if isinstance(feature, dict) else feature
         feature = inner[0] if isinstance(inner, list) and inner else inner
@@ -128,19 +132,21 @@ def _type(feature: Any) -> Any:
 def _inside(folder: Path, name: Any, said_by: str) -> Path:
     """A file or folder that stands in this one: what a dataset says must not lead anywhere else."""
     if not isinstance(name, str) or name in ("", ".", "..") or any(sign in name for sign in "/\\\0:"):
-        raise SourceError(f"{folder / said_by} names {str(name)[:80]!r}, which is no name of a file beside it")
+        raise SourceError(
+            f"{folder / said_by} names {str(name)[:80]!r}, which is no name of a file beside it", path=folder / said_by
+        )
     return folder / name
 
 
 def _json(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MOST_JSON:
-            raise SourceError(f"{file} is larger than {MOST_JSON >> 20} MB: it does not describe a dataset")
+            raise SourceError(f"{file} is larger than {MOST_JSON >> 20} MB: it does not describe a dataset", path=file)
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror}") from None
+        raise SourceError(f"cannot read {file}: {error.strerror}", path=file) from None
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{file} is damaged ({error})") from None
+        raise SourceError(f"{file} is damaged ({error})", path=file) from None
     if not isinstance(found, dict):
-        raise SourceError(f"{file} is damaged (not a JSON object)")
+        raise SourceError(f"{file} is damaged (not a JSON object)", path=file)
     return found

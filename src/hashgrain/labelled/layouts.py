@@ -56,7 +56,7 @@ def bird_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     for image, place in images.items():
         if image not in classes or image not in split or classes[image] not in paths:
             raise SourceError(
-                f"{folder}: picture {image} of images.txt has no class, or is in no part; unpack it again"
+                f"{folder}: picture {image} of images.txt has no class, or is in no part; unpack it again", path=folder
             )
         part = "train" if split[image] == "1" else "test"
         yield _picture(folder, folder / "images" / place, part, paths[classes[image]], box=boxes.get(image))
@@ -66,13 +66,15 @@ def car_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     """cars_train/ and cars_test/ with the lists of the devkit, which are Matlab's."""
     tests = [folder / name for name in CARS_TEST if (folder / name).is_file()]
     if not tests:
-        raise SourceError(f"{folder} has no {CARS_TEST[0]}: without it the classes of the test pictures are not known")
+        raise SourceError(
+            f"{folder} has no {CARS_TEST[0]}: without it the classes of the test pictures are not known", path=folder
+        )
     names = [str(name) for name in _matlab(folder / "devkit/cars_meta.mat", "class_names")]
     for part, file in (("train", folder / CARS), ("test", tests[0])):
         for row in _matlab(file, "annotations"):
             number, image, box = _annotated(row, file)
             if not 1 <= number <= len(names):
-                raise SourceError(f"{file}: class {number}, but cars_meta.mat names {len(names)}")
+                raise SourceError(f"{file}: class {number}, but cars_meta.mat names {len(names)}", path=file)
             path = (names[number - 1].replace("/", "_"),)  # `Ram C/V Cargo Van` is one class
             yield _picture(folder, folder / f"cars_{part}" / image, part, path, box=box)
 
@@ -83,7 +85,7 @@ def _annotated(row: Any, file: Path) -> tuple[int, str, Box]:
         x1, y1, x2, y2 = (float(row[f"bbox_{corner}"]) for corner in ("x1", "y1", "x2", "y2"))
         return int(row["class"]), str(row["fname"]), (x1, y1, x2, y2)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise SourceError(f"{file}: a picture without a file, a class or a box ({error})") from None
+        raise SourceError(f"{file}: a picture without a file, a class or a box ({error})", path=file) from None
 
 
 def _picture(
@@ -96,7 +98,7 @@ def _picture(
     box: Box | None = None,
 ) -> LabelledPicture:
     if not file.is_relative_to(folder) or ".." in file.parts[len(folder.parts) :]:
-        raise SourceError(f"{folder}: a list of it names {file}, which is not in it; unpack it again")
+        raise SourceError(f"{folder}: a list of it names {file}, which is not in it; unpack it again", path=folder)
     return LabelledPicture(str(file.relative_to(folder)), partial(read_capped, str(file)), part, path, labels, box=box)
 
 
@@ -105,15 +107,15 @@ def _lines(file: Path, columns: int) -> Iterator[list[str]]:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror}") from None
+        raise SourceError(f"cannot read {file}: {error.strerror}", path=file) from None
     except UnicodeDecodeError as error:
-        raise SourceError(f"{file} is not text ({error})") from None
+        raise SourceError(f"{file} is not text ({error})", path=file) from None
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split(maxsplit=columns - 1)
         if not words:
             continue
         if len(words) != columns:
-            raise SourceError(f"{file}, line {number}: {len(words)} words where {columns} are to be")
+            raise SourceError(f"{file}, line {number}: {len(words)} words where {columns} are to be", path=file)
         yield [word.strip() for word in words]
 
 
@@ -125,7 +127,7 @@ def _boxes(file: Path) -> Iterator[tuple[str, Box]]:
         try:
             x, y, width, height = map(float, numbers)
         except ValueError:
-            raise SourceError(f"{file}: the box of picture {image} is no four numbers") from None
+            raise SourceError(f"{file}: the box of picture {image} is no four numbers", path=file) from None
         yield image, (x, y, x + width, y + height)
 
 
@@ -141,7 +143,7 @@ def _paths(folder: Path, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]
         at: str | None = number
         while at is not None and at in parents:  # the root has none, and is no class
             if at not in names or len(path) > DEEPEST:
-                raise SourceError(f"{file}: class {at} has no name in classes.txt, or is below itself")
+                raise SourceError(f"{file}: class {at} has no name in classes.txt, or is below itself", path=file)
             path.insert(0, names[at].replace("/", "_"))
             at = parents[at]
         paths[number] = tuple(path)
@@ -156,11 +158,12 @@ def _matlab(file: Path, table: str) -> Any:
     except ImportError:
         raise SourceError(
             f"{file} is a list of Matlab's, which takes scipy to read: pip install scipy; or put the pictures into"
-            " train/CLASS/ and test/CLASS/"
+            " train/CLASS/ and test/CLASS/",
+            path=file,
         ) from None
     try:
         return np.atleast_1d(loadmat(file, squeeze_me=True)[table])
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror or error}") from None
+        raise SourceError(f"cannot read {file}: {error.strerror or error}", path=file) from None
     except Exception as error:  # scipy raises a dozen unrelated classes for a damaged file
-        raise SourceError(f"{file} is damaged, or not Matlab's ({error})") from None
+        raise SourceError(f"{file} is damaged, or not Matlab's ({error})", path=file) from None

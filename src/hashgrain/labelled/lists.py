@@ -33,7 +33,7 @@ def list_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     part = part_of(file)
     for number, row in _rows(file):
         if not row.get("path"):
-            raise SourceError(f"{file}, row {number}: no path; rows take path, and label or labels")
+            raise SourceError(f"{file}, row {number}: no path; rows take path, and label or labels", path=file)
         label, labels = row.get("label"), row.get("labels")
         path: list[str] = []
         if labels is not None:
@@ -63,9 +63,9 @@ def _rows(file: Path) -> Iterator[tuple[int, Row]]:
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
-                        raise SourceError(f"{file}, row {number}: not a JSON object")
+                        raise SourceError(f"{file}, row {number}: not a JSON object", path=file)
                     yield number, row
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror}") from None
+        raise SourceError(f"cannot read {file}: {error.strerror}", path=file) from None
     except (ValueError, RecursionError, csv.Error) as error:
-        raise SourceError(f"{file} is not a list we can read ({error})") from None
+        raise SourceError(f"{file} is not a list we can read ({error})", path=file) from None

@@ -37,16 +37,17 @@ def path_list_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
                 if not marks or len(marks) != columns:
                     raise SourceError(
                         f"{file}, line {number}: a path and then {columns or 'as many'} zeros and ones, or the"
-                        " number of a class, as in the lines before"
+                        " number of a class, as in the lines before",
+                        path=file,
                     )
                 labels = tuple(str(i) for i, mark in enumerate(marks) if mark == "1") if columns > 1 else None
                 path = (marks[0],) if labels is None else ()
                 read = partial(read_capped, str(file.parent / name))
                 yield LabelledPicture(name, read, PARTS[file.name], path, labels)
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror}") from None
+        raise SourceError(f"cannot read {file}: {error.strerror}", path=file) from None
     except UnicodeDecodeError as error:
-        raise SourceError(f"{file} is not a list we can read ({error})") from None
+        raise SourceError(f"{file} is not a list we can read ({error})", path=file) from None
 
 
 def _is_path_list(file: Path) -> bool:

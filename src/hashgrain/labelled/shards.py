@@ -33,7 +33,7 @@ def shard_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     try:
         for found in archive_sources(str(file)):
             if isinstance(found, Refused) and found.path == str(file):
-                raise SourceError(f"{file}: {found.reason}")
+                raise SourceError(f"{file}: {found.reason}", path=file)
             name = f"{file.name}{found.path[len(str(file)) :]}"
             if isinstance(found, Refused):  # too large: one picture less, no reason to stop
                 yield LabelledPicture(name, _refusal(name, found.reason), part)
@@ -50,7 +50,7 @@ def shard_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
                 complaint=f"{file}: {name.partition('!')[2]} has no label in a .cls, .txt or .json of its key",
             )
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror}") from None
+        raise SourceError(f"cannot read {file}: {error.strerror}", path=file) from None
 
 
 def _label(name: str, notes: Mapping[str, Any]) -> tuple[list[Any], list[Any] | None]:

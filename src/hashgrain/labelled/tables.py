@@ -39,7 +39,7 @@ def table_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
             used = there & {*LABELS, *grain_columns(wanted)}
             if picture is None or not (used or wanted.unlabelled):
                 columns = ", ".join([*LABELS[:3], *grain_columns(wanted)])
-                raise SourceError(f"{file} has no column `image`, or none of {columns}; it has {there}")
+                raise SourceError(f"{file} has no column `image`, or none of {columns}; it has {there}", path=file)
             number = 0
             for batch in table.iter_batches(ROWS, columns=sorted({picture, *used, *(there & {"box", "part"})})):
                 for row in batch.to_pylist():
@@ -48,7 +48,7 @@ def table_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     except SourceError:
         raise
     except Exception as error:  # pyarrow raises a dozen unrelated classes for damaged files
-        raise SourceError(f"{file} is damaged or not a parquet file ({error})") from None
+        raise SourceError(f"{file} is damaged or not a parquet file ({error})", path=file) from None
 
 
 def row_picture(

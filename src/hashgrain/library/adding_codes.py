@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.errors import ImageError, LibraryError
+from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.files import read_regular
 from hashgrain.library.noting import check_meta, merged, sound_details
 from hashgrain.media import Facts, facts_of
@@ -49,15 +49,14 @@ def import_codes(
 ) -> ImportReport:
     """Add the codes under their paths in one commit. An item that is there gets its new code with `replace` only."""
     if codes.grains != store.grains:
-        raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}")
+        raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}", path=store.path)
     named = checked_paths(paths, len(codes), look)
     notes = check_meta(meta)
     known = _known(store, named)
     if known and not replace:
-        raise LibraryError(
-            f"{min(known)} is in {store.path} already; nothing was imported. To give what is there its new code, say so"
-            " (--replace)"
-        )
+        remedy = Remedy("with replace=True, what is there gets its new code", "replace")
+        message = f"{min(known)} is in {store.path} already; nothing was imported"
+        raise LibraryError(message, path=store.path, remedy=remedy)
     batch = [
         _change(known.get(path), path, word, notes, look=look) for path, word in zip(named, codes.words, strict=True)
     ]
@@ -83,7 +82,8 @@ def checked_paths(paths: Sequence[str], codes: int, look: bool) -> list[str]:
         full = os.path.abspath(path) if look and os.path.isfile(path) else path
         if full in named:
             raise LibraryError(
-                f"{path} is the path of two codes, {named[full]} and {line}: an item has one. Leave one of them out"
+                f"{path} is the path of two codes, {named[full]} and {line}: an item has one. Leave one of them out",
+                path=path,
             )
         named[full] = line
     return list(named)
@@ -106,7 +106,7 @@ def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mappi
         return New(**fields, meta=meta)
     merged_meta, reason = merged(known.meta, {}, meta, path)
     if reason is not None:
-        raise LibraryError(f"{path}: {reason}")
+        raise LibraryError(f"{path}: {reason}", path=path)
     return Replaced(id=known.id, **fields, meta=merged_meta)
 
 

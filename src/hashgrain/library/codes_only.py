@@ -15,7 +15,7 @@ from typing import Any
 from hashgrain import files, inside
 from hashgrain.codefiles import BitOrder
 from hashgrain.codes import Grains
-from hashgrain.errors import BundleError, CodesError, LibraryError
+from hashgrain.errors import BundleError, CodesError, LibraryError, Remedy
 from hashgrain.models import Bundle, description
 from hashgrain.models.bundle import FOLDER
 
@@ -60,10 +60,9 @@ def has_model(bundle: Bundle) -> bool:
 def need_model(bundle: Bundle, library: Path) -> None:
     """Refuse what takes a model, where there is none."""
     if not has_model(bundle):
-        raise LibraryError(
-            f"{library} has no model, only {bundle.name}: a picture cannot be encoded here. Ask with an item or with"
-            f" codes; or encode its pictures with a model: hashgrain rebuild {library} --model BUNDLE"
-        )
+        words = "ask with an item or with codes; or encode its pictures with a model, by rebuild_with"
+        message = f"{library} has no model, only {bundle.name}: a picture cannot be encoded here"
+        raise LibraryError(message, path=library, remedy=Remedy(words, "encode_with_model", library=library))
 
 
 def write(bundle: Bundle, library: Path) -> None:
@@ -92,21 +91,23 @@ def read(library: Path) -> Bundle | None:
     except FileNotFoundError:
         return None
     except (inside.LinkError, files.NotRegularError, files.TooLargeError, OSError) as error:
-        raise BundleError(f"cannot read {path} ({error.strerror or error})") from None
+        raise BundleError(f"cannot read {path} ({error.strerror or error})", path=path) from None
     return _checked(told, path)
 
 
 def _checked(told: dict[str, Any], path: Path) -> Bundle:
     version, name, digest, grains = (told.get(key) for key in ("format", "name", "code_digest", "grains"))
     if not isinstance(version, int) or version > FORMAT:
-        raise BundleError(f"{path} has format {version!r:.40}, this HashGrain reads up to {FORMAT}: upgrade hashgrain")
+        raise BundleError(
+            f"{path} has format {version!r:.40}, this HashGrain reads up to {FORMAT}: upgrade hashgrain", path=path
+        )
     named = isinstance(name, str) and 1 <= len(name) <= description.MAX_NAME
     if not named or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
-        raise BundleError(f"{path} does not say what made the codes")
+        raise BundleError(f"{path} does not say what made the codes", path=path)
     try:
         return _bundle(str(name), Grains(grains), digest, "big" if told.get(BIT_ORDER) == "big" else "little")
     except (CodesError, TypeError, ValueError) as error:
-        raise BundleError(f"{path} names no grains ({str(error)[:100]})") from None
+        raise BundleError(f"{path} names no grains ({str(error)[:100]})", path=path) from None
 
 
 def _bundle(name: str, grains: Grains, digest: str, bit_order: BitOrder) -> Bundle:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hashgrain.codefiles import BitOrder, CodeFile, codes_of, load_codes, looks_unpacked
 from hashgrain.codes import Grains
-from hashgrain.errors import CodesError, LibraryError
+from hashgrain.errors import CodesError, LibraryError, OtherModelError, Remedy
 from hashgrain.files import read_regular, sync_folder
 from hashgrain.library.adding_codes import ImportReport, checked_paths
 from hashgrain.library.codes_only import bit_order_of, codes_only, has_model
@@ -90,11 +90,11 @@ def read_codes(path: Path, grains: Grains | None, bit_order: BitOrder = "little"
             raise CodesError(UNPACKED)
         return CodeFile(codes_of(table, grains, bit_order=bit_order))
     except OSError as error:
-        raise CodesError(f"cannot read {path}: {error.strerror or error}") from None
+        raise CodesError(f"cannot read {path}: {error.strerror or error}", path=path) from None
     except CodesError as error:
-        raise CodesError(f"{path}: {error}") from None
+        raise CodesError(f"{path}: {error}", path=path) from None
     except Exception as error:  # a header made to be wrong raises anything
-        raise CodesError(f"{path} is not a .npy file of plain numbers ({first_line(error)})") from None
+        raise CodesError(f"{path} is not a .npy file of plain numbers ({first_line(error)})", path=path) from None
 
 
 def read_paths(file: Path) -> list[str]:
@@ -102,7 +102,7 @@ def read_paths(file: Path) -> list[str]:
     try:
         content = read_regular(file, MAX_LIST_BYTES)
     except OSError as error:
-        raise LibraryError(f"cannot read the paths in {file} ({error.strerror or error})") from None
+        raise LibraryError(f"cannot read the paths in {file} ({error.strerror or error})", path=file) from None
     lines = content.replace(b"\r\n", b"\n").removesuffix(b"\n").split(b"\n") if content else []
     return [os.fsdecode(line) for line in lines]
 
@@ -111,10 +111,9 @@ def _paths(order: Import, file: CodeFile) -> Sequence[str]:
     if order.paths is not None:
         return read_paths(order.paths)
     if file.paths is None:
-        raise LibraryError(
-            f"{order.codes} holds codes and no paths: say whose they are, in a file with a path a line, in the order of"
-            " the codes (--paths)"
-        )
+        words = "say whose they are, in a file with a path a line, in the order of the codes"
+        remedy = Remedy(words, "give_paths")
+        raise LibraryError(f"{order.codes} holds codes and no paths", path=order.codes, remedy=remedy)
     return file.paths
 
 
@@ -142,21 +141,20 @@ def _refuse_other(order: Import, model: Bundle | None, file: CodeFile, library: 
     if file.digest is not None and file.digest != own.code_digest:
         raise _of_two_models(order.codes, file.digest, str(library.path), own.code_digest)
     if model is not None and model.code_digest != own.code_digest:
-        raise _of_two_models(f"--model {model.name}", model.code_digest, str(library.path), own.code_digest)
+        raise _of_two_models(f"the model {model.name!r}", model.code_digest, str(library.path), own.code_digest)
     if order.made_by is not None and codes_only(own.grains, made_by=order.made_by).code_digest != own.code_digest:
-        raise LibraryError(f"{library.path} has codes of {own.name!r}, not of {order.made_by!r}: they do not mix")
-    if has_model(own) and file.digest is None and model is None:
         raise LibraryError(
-            f"{order.codes} does not say which model made its codes, and {library.path} has those of {own.name!r}. If"
-            " they are of that model, say so with --model; codes of two models do not mix"
+            f"{library.path} has codes of {own.name!r}, not of {order.made_by!r}: they do not mix", path=library.path
         )
+    if has_model(own) and file.digest is None and model is None:
+        message = f"{order.codes} does not say which model made its codes, and {library.path} has those of {own.name!r}"
+        remedy = Remedy("if they are of that model, name it; codes of two models do not mix", "name_model")
+        raise OtherModelError(message, path=order.codes, remedy=remedy)
 
 
 def _of_two_models(codes: object, digest: str, whose: str, own: str) -> LibraryError:
-    return LibraryError(
-        f"{codes} is of the codes {digest[:8]}…, and {whose} of {own[:8]}…: codes of two models do not mix. Import them"
-        " into a library of their own"
-    )
+    message = f"{codes} is of the codes {digest[:8]}…, and {whose} of {own[:8]}…: codes of two models do not mix"
+    return OtherModelError(message, path=codes, remedy="import them into a library of their own")
 
 
 def _place_beside(target: Path) -> Path:
@@ -164,6 +162,6 @@ def _place_beside(target: Path) -> Path:
         try:
             target.rmdir()
         except OSError:
-            raise LibraryError(f"{target} is there and is no library; give a new name for one") from None
+            raise LibraryError(f"{target} is there and is no library; give a new name for one", path=target) from None
     target.parent.mkdir(parents=True, exist_ok=True)
     return target.with_name(f".{target.name}.importing-{secrets.token_hex(4)}")

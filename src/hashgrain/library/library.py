@@ -16,7 +16,7 @@ import numpy as np
 from hashgrain import media
 from hashgrain.codes import Codes, Grains
 from hashgrain.engines import IndexManager, IndexPlan
-from hashgrain.errors import HashgrainError, LibraryError, QueryError
+from hashgrain.errors import HashgrainError, ItemMissingError, LibraryError, OtherModelError, QueryError, Remedy
 from hashgrain.library import codes_only, models
 from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
@@ -95,9 +95,8 @@ class Library:
         library = cls.open(target, "w")
         if encoder is not None and bundle_of(encoder).digest != library.bundle.digest:
             library.close()
-            raise LibraryError(
-                f"{target} was built with another model. Rebuild it: hashgrain rebuild {target} --model BUNDLE"
-            )
+            remedy = models.to_encode_anew(target)
+            raise OtherModelError(f"{target} was built with another model", path=target, remedy=remedy)
         return library
 
     @property
@@ -353,7 +352,7 @@ class Library:
         with self.store.snapshot() as snapshot:
             found = snapshot.item(item)
         if found is None:
-            raise QueryError(f"no item {item} in {self.path}")
+            raise ItemMissingError(f"no item {item} in {self.path}", path=self.path)
         return found
 
     def items(
@@ -411,7 +410,8 @@ class Library:
     def damaged_indexes(self) -> list[Problem]:
         with self.store.snapshot() as snapshot:
             damaged = [*self.indexes.damaged(snapshot)]
-        return [Problem(str(file), why, f"hashgrain index {self.path}", harmless=True) for file, why in damaged]
+        remedy = Remedy("build the index anew", "index", library=self.path)
+        return [Problem(str(file), why, remedy, harmless=True) for file, why in damaged]
 
     def rebuild(self) -> None:
         """Write the code segments anew from the catalogue: mends damage, frees what was removed."""
@@ -508,7 +508,7 @@ class Library:
     def _stored(self, snapshot: Snapshot, item: int) -> Codes:
         code = snapshot.code(item)
         if code is None:
-            raise QueryError(f"no item {item} in {self.path}")
+            raise ItemMissingError(f"no item {item} in {self.path}", path=self.path)
         return Codes(code[None], self.grains)
 
 

@@ -10,13 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashgrain import inside
-from hashgrain.errors import BundleError, LibraryError
+from hashgrain.errors import BundleError, LibraryError, Remedy, reason_of
 from hashgrain.library import codes_only
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with
 from hashgrain.store import Problem, Store
+from hashgrain.store.trouble import to_rebuild
 
 FOLDER, NEXT = "model", "model.next"
+
+
+def to_encode_anew(library: Path, first: str = "") -> Remedy:
+    """Another model for the library; `first` is what to try before."""
+    words = f"{first} encode its pictures anew with another model, by rebuild_with"
+    return Remedy(words.lstrip(), "encode_anew", library=library, first=f"{first} " if first else "")
 
 
 def own_bundle(store: Store) -> Bundle:
@@ -26,7 +33,7 @@ def own_bundle(store: Store) -> Bundle:
         try:
             bundle = Bundle.read_inside(store.path, folder, whole=False)
         except BundleError as error:
-            problem = str(error) if folder == FOLDER else problem
+            problem = reason_of(error) if folder == FOLDER else problem
         else:
             if bundle.code_digest == store.digest:
                 return bundle
@@ -35,9 +42,10 @@ def own_bundle(store: Store) -> Bundle:
         return outside
     packaged = _packaged(store.digest)
     if packaged is None:
+        words = f"put the bundle {store.digest[:8]}… back at {store.path / FOLDER}, or"
+        remedy = to_encode_anew(store.path, words)
         raise LibraryError(
-            f"{store.path}: its model cannot be used ({wrong or problem}). Put the bundle {store.digest[:8]}… back at"
-            f" {store.path / FOLDER}, or encode its pictures anew: hashgrain rebuild {store.path} --model BUNDLE"
+            f"{store.path}: its model cannot be used ({wrong or problem})", path=store.path, remedy=remedy
         )
     return packaged
 
@@ -84,11 +92,10 @@ def problems(store: Store) -> list[Problem]:
     try:
         Bundle.read_inside(store.path)
     except BundleError as error:
-        reason = wrong or str(error)
+        reason = wrong or reason_of(error)
     if _packaged_for(store) is not None:
-        return [Problem(str(store.path / FOLDER), reason, f"hashgrain rebuild {store.path}")]
-    remedy = f"put the bundle back, or encode anew: hashgrain rebuild {store.path} --model BUNDLE"
-    return [Problem(str(store.path / FOLDER), reason, remedy)]
+        return [Problem(str(store.path / FOLDER), reason, to_rebuild(store.path))]
+    return [Problem(str(store.path / FOLDER), reason, to_encode_anew(store.path, "put the bundle back, or"))]
 
 
 def _codes_only(store: Store) -> tuple[Bundle | None, str]:
@@ -96,7 +103,7 @@ def _codes_only(store: Store) -> tuple[Bundle | None, str]:
     try:
         found = codes_only.read(store.path)
     except BundleError as error:
-        return None, str(error)
+        return None, reason_of(error)
     if found is None:
         return None, ""
     if found.code_digest != store.digest or found.grains != store.grains:

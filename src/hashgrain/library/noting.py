@@ -108,7 +108,8 @@ def _changed(item: Item, put: Mapping[Key, Any], drop: Sequence[Key]) -> dict[st
         if inside is None:
             raise QueryError(
                 f"{item.path}: {'.'.join(key)} cannot be set, since {'.'.join(key[:-1])} holds no keys;"
-                " nothing was changed. Unset it first"
+                " nothing was changed. Unset it first",
+                path=item.path,
             )
         inside[key[-1]] = value
     json_text(meta, item.path, "its metadata")

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryError, Remedy, reason_of
 from hashgrain.library import models
 from hashgrain.library.library import Library, bundle_of
 from hashgrain.library.report import AddReport, Progress
@@ -44,11 +44,10 @@ def rebuild_with(
             report = fresh.add([reopen(item) for item in items], retry=True, progress=progress)
             if report.refused:
                 first = report.refused[0]
-                raise LibraryError(
-                    f"{target} is as it was: {len(report.refused)} of its pictures cannot be read, such as"
-                    f" {first.path} ({first.reason}). Bring them back and run this again, or drop them:"
-                    f" hashgrain update --prune {target}"
-                )
+                many = f"{len(report.refused)} of its pictures cannot be read"
+                message = f"{target} is as it was: {many}, such as {first.path} ({first.reason})"
+                words = "bring them back and try again, or remove their items"
+                raise LibraryError(message, path=target, remedy=Remedy(words, "bring_back", library=target))
             changed = [item.path for item in items if _known(fresh, item).content != item.content]
             model.write_inside(target, models.NEXT)
             current.store.change_model(_codes(fresh, items), grains=model.grains, digest=model.code_digest)
@@ -78,7 +77,7 @@ def _gathering(aside: Path, model: Bundle) -> Library:
 def _known(fresh: Library, item: Item) -> Item:
     found = fresh.store.known(item.path)
     if found is None:
-        raise LibraryError(f"{item.path} was not encoded; run this again")
+        raise LibraryError(f"{item.path} was not encoded; run this again", path=item.path)
     return found
 
 
@@ -98,7 +97,7 @@ def verify_library(path: str | Path) -> list[Problem]:
     except LibraryError as error:
         if not (target / "catalogue.sqlite").exists():
             raise
-        return [Problem(str(target), str(error), "")]
+        return [Problem(str(target), reason_of(error), error.remedy or "")]
     with store:
         found = [*store.verify(), *models.problems(store)]
     if not found:  # what indexes are of can only be told where all else is sound

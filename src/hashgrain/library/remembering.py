@@ -14,6 +14,7 @@ from hashgrain.store.items import encode_path
 Stamp = tuple[int, int]
 # Words of refusals whose cause is not the file: an extra that is missing, memory, the system.
 PASSING = ("pip install", "needs more memory than there is", "[Errno")
+LIMITED = ("max_pixels", "--max-pixels")  # of a limit that can be raised; older libraries keep the second
 
 
 class Memory:
@@ -43,7 +44,7 @@ class Memory:
         before = None if self.retry or stamp is None else self.refused.get(path)
         if before is None or before[0] != stamp:
             return False
-        return "--max-pixels" not in before[1] or any(limit in before[1] for limit in self.limits)
+        return not any(word in before[1] for word in LIMITED) or any(limit in before[1] for limit in self.limits)
 
     def refuse(self, path: str, stamp: Stamp | None, error: Exception | str) -> None:
         """Remember a refusal, unless trying again may end otherwise though the file stays as it is."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hashgrain.errors import LibraryError, QueryError
+from hashgrain.errors import ItemMissingError, LibraryError, QueryError
 from hashgrain.store import Snapshot
 
 Named = int | str | Path
@@ -28,7 +28,7 @@ def selected(snapshot: Snapshot, library: Path, items: Iterable[Named], undone: 
         unknown += [] if found else [f"the path {path}"]
     if unknown:
         more = f" (and {len(unknown) - 3} more)" if len(unknown) > 3 else ""
-        raise QueryError(f"nothing in {library} has {', or '.join(unknown[:3])}{more}; {undone}")
+        raise ItemMissingError(f"nothing in {library} has {', or '.join(unknown[:3])}{more}; {undone}", path=library)
     return sorted(ids)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hashgrain.codes import Codes
-from hashgrain.errors import LibraryError
+from hashgrain.errors import OtherModelError, Remedy
 from hashgrain.library.library import Library
 from hashgrain.search import MAX_K, Hit, check_k
 
@@ -32,10 +32,9 @@ def refuse_mixed(libraries: Sequence[Library]) -> None:
     first, *others = libraries
     for other in others:
         if other.store.digest != first.store.digest:
-            raise LibraryError(
-                f"{other.path} was built with another model than {first.path}, so their codes cannot be compared;"
-                f" build one again with the model of the other: hashgrain rebuild LIBRARY --model BUNDLE"
-            )
+            message = f"{other.path} was built with another model than {first.path}, so their codes cannot be compared"
+            remedy = Remedy("build one again with the model of the other, by rebuild_with", "same_model")
+            raise OtherModelError(message, path=other.path, remedy=remedy)
 
 
 def search_several(

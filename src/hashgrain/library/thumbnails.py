@@ -37,7 +37,7 @@ class Thumbnails:
         try:
             source = reopen(item).load()
         except OSError as error:
-            raise ImageError(f"{item.path} cannot be shown ({error.strerror or error})") from None
+            raise ImageError(f"{item.path} cannot be shown ({error.strerror or error})", path=item.path) from None
         small = media.thumbnail(source, edge=edge)
         with contextlib.suppress(OSError):
             self._keep(group, name, small)

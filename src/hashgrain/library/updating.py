@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from hashgrain.errors import ImageError, LibraryError
+from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.library.adding import best_match
 from hashgrain.library.reading import is_gone
 from hashgrain.library.roots import missing_part, roots_of
@@ -87,10 +87,9 @@ def forget_gone(store: Store, gone: Sequence[Item], items: Sequence[Item], *, ev
     """Forget pictures whose file is gone, unless it looks as if a disk were, and not the files."""
     why_not = None if even_most else doubt(gone, items)
     if why_not is not None:
-        raise LibraryError(
-            f"{store.path}: {why_not}, so nothing was forgotten. If they are gone for good, say so: "
-            f"hashgrain update --prune --yes {store.path}"
-        )
+        words = "if they are gone for good, say so with even_most=True"
+        remedy = Remedy(words, "prune_all", library=store.path)
+        raise LibraryError(f"{store.path}: {why_not}, so nothing was forgotten", path=store.path, remedy=remedy)
     store.remove([item.id for item in gone])
     store.forget_refusals([path for path, _, _ in store.refusals() if is_gone(path)])
 

@@ -10,7 +10,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from hashgrain.errors import ImageError
+from hashgrain.errors import ImageError, ImageTooLargeError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,9 +38,9 @@ def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
     if pixels < 1:
         raise ImageError(f"{name}: the picture has no pixels")
     if pixels > max_pixels:
-        raise ImageError(
+        raise ImageTooLargeError(
             f"{name}: {size[0]} x {size[1]} is {pixels / 1e6:.0f} million pixels, more than the {max_pixels / 1e6:g}"
-            " million allowed; raise the limit with --max-pixels if you trust it"
+            " million allowed"
         )
 
 
@@ -48,9 +48,9 @@ def check_cost(image: Image.Image, header: bytes, allowed: int, name: str) -> No
     """Refuse a picture that takes too much to decode. It has been drafted, if it can be, but not loaded."""
     needed = decoding_bytes(image, header)
     if needed > allowed:
-        raise ImageError(
+        raise ImageTooLargeError(
             f"{name}: takes about {needed >> 20:,} MB of memory to decode, more than the {allowed >> 20:,} MB that one"
-            " picture may take here; raise the limit with --max-pixels if you trust it"
+            " picture may take here"
         )
 
 

@@ -101,8 +101,9 @@ def open_picture(
 ) -> Picture:
     """Open a path, bytes, a PIL image or an array; with `size`, the whole picture squashed to (width, height), with
     `edge`, shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
+    path = None
     if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
+        name = path = os.fspath(source)
         source = read_file(name)
     allowed = budget(max_pixels) if memory is None else memory
     try:
@@ -112,10 +113,11 @@ def open_picture(
             _draft(opened, size, edge)
             check_cost(opened.image, opened.data, allowed, name)
             pixels = np.asarray(_shaped(opened, size, edge))
-    except ImageError:
+    except ImageError as error:
+        error.path = path
         raise
     except HOSTILE as error:
-        raise ImageError(f"{name}: {_plainly(error)}") from None
+        raise ImageError(f"{name}: {_plainly(error)}", path=path) from None
     return Picture(pixels, opened.facts)
 
 
@@ -136,7 +138,7 @@ def read_file(path: str) -> bytes:
     try:
         return read_regular(path, MAX_BYTES)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})", path=path) from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

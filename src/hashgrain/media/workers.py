@@ -28,7 +28,7 @@ from typing import IO, TypeVar
 
 import numpy as np
 
-from hashgrain.errors import ImageError
+from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import processes
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
 from hashgrain.media.formats import MAX_BYTES
@@ -203,13 +203,14 @@ def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
     try:
         return open_picture(data, size=limits.size, max_pixels=limits.max_pixels, memory=limits.decoding, name="")
     except ImageError as error:
-        return ImageError(str(error).removeprefix(": "))
+        error.message = error.message.removeprefix(": ")
+        return error
 
 
 def _read_answer(stdout: IO[bytes]) -> Picture | ImageError:
     kind, header, pixels = processes.receive(stdout)
     if kind == b"R":
-        return ImageError(header["reason"])
+        return ImageTooLargeError(header["reason"]) if header["too_large"] else ImageError(header["reason"])
     shaped = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
     return Picture(shaped, Facts(**header["facts"]))
 
@@ -238,4 +239,4 @@ def _answer(stdout: IO[bytes], result: Picture | ImageError) -> None:
         header = {"shape": result.pixels.shape, "facts": asdict(result.facts)}
         processes.send(stdout, b"P", header, result.pixels.tobytes())
     else:
-        processes.send(stdout, b"R", {"reason": str(result)})
+        processes.send(stdout, b"R", {"reason": result.message, "too_large": isinstance(result, ImageTooLargeError)})

@@ -36,7 +36,7 @@ def assembled(folder: Path, sha256: str) -> bytes:
                 return graph
     graph = assemble((folder / PART).read_bytes(), json.loads((folder / HOLES).read_text(encoding="utf-8")))
     if hashlib.sha256(graph).hexdigest() != sha256:
-        raise BundleError(f"{folder} was altered or damaged: its graph is not the one it names. Install hashgrain anew")
+        raise BundleError(f"{folder} was altered or damaged: its graph is not the one it names", path=folder)
     if kept is not None:
         # Processes that race write the same bytes, each in one step: the last one wins, and nothing is lost.
         with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ from typing import Any
 
 from hashgrain import files, inside
 from hashgrain.codes import Grains
-from hashgrain.errors import BundleError
+from hashgrain.errors import BundleError, BundleMissingError
 from hashgrain.models import description
 from hashgrain.models.assembly import assembled, is_assembled
 from hashgrain.models.description import FORMAT, Calibration, Threshold
@@ -135,9 +135,10 @@ class Bundle:
             return _read_shipped(shipped)
         folder = Path(bundle).expanduser()
         if not os.path.isdir(folder):  # which, unlike Path.is_dir, takes any name there may be
-            raise BundleError(
+            raise BundleMissingError(
                 f"no model bundle at {folder}: a bundle is a folder with model.onnx and model.json; the models of the"
-                f" package are {', '.join(shipped_names())}"
+                f" package are {', '.join(shipped_names())}",
+                path=folder,
             )
         return _read(folder, lambda name, cap: files.read_regular(folder / name, cap))
 
@@ -288,7 +289,8 @@ def _meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
 
 def _altered(folder: Path) -> BundleError:
     return BundleError(
-        f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again"
+        f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again",
+        path=folder,
     )
 
 
@@ -313,9 +315,11 @@ def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
     try:
         return read(name, cap)
     except files.TooLargeError:
-        raise BundleError(f"{folder / name} is larger than {cap >> 20} MB, more than a bundle may be") from None
+        raise BundleError(
+            f"{folder / name} is larger than {cap >> 20} MB, more than a bundle may be", path=folder / name
+        ) from None
     except OSError as error:
-        raise BundleError(f"cannot read {folder / name} ({error.strerror})") from None
+        raise BundleError(f"cannot read {folder / name} ({error.strerror})", path=folder / name) from None
 
 
 def check_caps(model: str, size: tuple[int, int], lengths: Mapping[str, int]) -> None:

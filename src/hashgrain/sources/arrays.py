@@ -23,9 +23,9 @@ def open_array(file: Path) -> NDArray[Any]:
     try:
         return np.lib.format.open_memmap(file, mode="r")
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror or error}") from None
+        raise SourceError(f"cannot read {file}: {error.strerror or error}", path=file) from None
     except Exception as error:  # a header made to be wrong raises what Python's parser and numpy's shapes raise
-        raise SourceError(f"{file} is damaged, or not an array we read ({error})") from None
+        raise SourceError(f"{file} is damaged, or not an array we read ({error})", path=file) from None
 
 
 def open_pictures(file: Path) -> NDArray[np.uint8]:
@@ -33,10 +33,13 @@ def open_pictures(file: Path) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 3)):
         raise SourceError(
             f"{file}: {pixels.dtype} of shape {pixels.shape}; pictures are uint8 (n, height, width, 3) or"
-            " (n, height, width)"
+            " (n, height, width)",
+            path=file,
         )
     if 0 in pixels.shape[1:] or int(np.prod(pixels.shape[1:])) > MAX_BYTES:
-        raise SourceError(f"{file}: pictures of {pixels.shape[1:]} are empty, or larger than {MAX_BYTES >> 20} MB")
+        raise SourceError(
+            f"{file}: pictures of {pixels.shape[1:]} are empty, or larger than {MAX_BYTES >> 20} MB", path=file
+        )
     return pixels
 
 
@@ -68,5 +71,5 @@ def read_array_row(path: str, row: int) -> bytes:
     except SourceError as error:
         raise ImageError(str(error)) from None
     if row >= len(pixels):
-        raise ImageError(f"{path}#{row}: it has no such row any more")
+        raise ImageError(f"{path}#{row}: it has no such row any more", path=path)
     return as_file(pixels, row)

@@ -62,5 +62,5 @@ def _read(path: str) -> bytes:
         read = read_array_row if file.lower().endswith(ARRAY) else read_row
         return read(file, int(place))
     if not os.path.isabs(path):
-        raise ImageError(f"{path}: was given as an object, and cannot be read again")
+        raise ImageError(f"{path}: was given as an object, and cannot be read again", path=path)
     return read_capped(path)

@@ -39,7 +39,7 @@ def read_capped(path: str) -> bytes:
     try:
         return read_regular(path, MAX_BYTES)
     except TooLargeError as error:
-        raise ImageError(f"{path}: the file {error.strerror}") from None
+        raise ImageError(f"{path}: the file {error.strerror}", path=path) from None
 
 
 def file_source(path: str, status: os.stat_result) -> Source:

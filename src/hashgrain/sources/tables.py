@@ -41,7 +41,7 @@ def read_row(path: str, number: int) -> bytes:
     with closing(_rows(path, number)) as rows:
         kind, header, content = next(rows, (b"T", {"reason": "it has no such row any more"}, b""))
     if kind != b"P":
-        raise ImageError(f"{path}#{number}: {header['reason']}")
+        raise ImageError(f"{path}#{number}: {header['reason']}", path=path)
     return content
 
 
@@ -75,4 +75,4 @@ def need_pyarrow(path: str) -> None:
     except ValueError:  # there is something by its name that was never imported
         found = False
     if not found:
-        raise SourceError(f"{path}: parquet needs an extra: pip install 'hashgrain[parquet]'")
+        raise SourceError(f"{path}: parquet needs an extra: pip install 'hashgrain[parquet]'", path=path)

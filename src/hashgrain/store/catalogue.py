@@ -17,13 +17,13 @@ from typing import Any
 
 from hashgrain import inside
 from hashgrain.codes import Grains
-from hashgrain.errors import CodesError, LibraryError
+from hashgrain.errors import CodesError, LibraryDamagedError, LibraryFormatError, LibraryMissingError, Remedy
 from hashgrain.store import catalogue_file, schema
 from hashgrain.store.catalogue_file import NAME as NAME
 from hashgrain.store.catalogue_file import Identity
 from hashgrain.store.items import COLUMNS, Row, now
 from hashgrain.store.schema import FORMAT
-from hashgrain.store.trouble import FROM_BACKUP, MendableError
+from hashgrain.store.trouble import FROM_BACKUP, MendableError, to_remove
 
 MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
 COMPANIONS = ("", "-wal", "-shm")  # what SQLite keeps in WAL mode: the catalogue, its log, the log's index
@@ -196,7 +196,7 @@ def connect(library: Path, *, write: bool = False) -> Connection:
     """A connection to the catalogue, checked to be ours and of a format we know."""
     file = library / NAME
     if not os.path.lexists(file):
-        raise LibraryError(missing(library))
+        raise missing(library)
     _check_files(library)
     with catalogue_file.opened(library):  # until each connection holds it for itself
         return _connected(library, file, write)
@@ -234,25 +234,26 @@ def _check_files(library: Path) -> None:
             continue
         if not stat.S_ISREG(found.st_mode):
             what = "a link" if stat.S_ISLNK(found.st_mode) else "not a file"
-            raise LibraryError(f"{library / (NAME + suffix)} is {what}; {FROM_BACKUP}")
+            raise LibraryDamagedError(
+                f"{library / (NAME + suffix)} is {what}", remedy=FROM_BACKUP, path=library / (NAME + suffix)
+            )
     if os.path.lexists(library / NEVER):
-        raise LibraryError(
-            f"{library / NEVER} is no part of a library and may do harm: delete it, then `hashgrain verify {library}`"
-        )
+        remedy = Remedy("delete it, then verify the library", "delete_and_verify", library=library)
+        message = f"{library / NEVER} is no part of a library and may do harm"
+        raise LibraryDamagedError(message, path=library / NEVER, remedy=remedy)
 
 
-def missing(library: Path) -> str:
+def missing(library: Path) -> LibraryMissingError:
     """Why there is no catalogue to open, and what to do."""
-    if not library.exists():
-        return f"no library at {library}; make one: hashgrain add {library} FOLDER"
-    if not library.is_dir():
-        return f"{library} is a file; a library is a folder. Make one: hashgrain add NAME.hg FOLDER"
-    if any(name.startswith(MAKING) for name in inside.names(library)):
-        return f"{library} was interrupted while it was made; make it again: hashgrain add {library} FOLDER"
-    return (
-        f"{library} is a folder but not a library (it has no {NAME});"
-        f" make one: hashgrain add NAME.hg {library}, or restore the catalogue from a backup"
-    )
+    message, words, key = f"no library at {library}", "make one with Library.create", "make_library"
+    if library.exists() and not library.is_dir():
+        message, key = f"{library} is a file; a library is a folder", "make_new_library"
+    elif library.exists() and any(name.startswith(MAKING) for name in inside.names(library)):
+        message, words, key = f"{library} was interrupted while it was made", "make it again", "make_again"
+    elif library.exists():
+        message, key = f"{library} is a folder but not a library (it has no {NAME})", "make_or_restore"
+        words += ", or restore the catalogue from a backup"
+    return LibraryMissingError(message, path=library, remedy=Remedy(words, key, path=library))
 
 
 def _opened(file: Path, options: str) -> Connection:
@@ -276,9 +277,10 @@ def _checked(library: Path, connection: Connection, write: bool = False) -> Conn
         for setting in SETTINGS:
             connection.execute(f"PRAGMA {setting}")
         if not schema.is_ours(connection, connection.version):  # opens the WAL: now or never
-            raise LibraryError(
-                f"{library}: the tables of its catalogue are not those of a library; it is damaged or made to do harm:"
-                f" {FROM_BACKUP}"
+            raise LibraryDamagedError(
+                f"{library}: the tables of its catalogue are not those of a library; it is damaged or made to do harm",
+                remedy=FROM_BACKUP,
+                path=library,
             )
         if connection.version < FORMAT:
             upgrade(connection) if write else schema.stand_in(connection, connection.version)
@@ -294,16 +296,18 @@ def _version(library: Path, connection: sqlite3.Connection) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != schema.APPLICATION_ID or head[18:] != WAL_MODE:
-        raise LibraryError(f"{library}: its {NAME} is not ours, or is damaged; {FROM_BACKUP}")
+        raise LibraryDamagedError(f"{library}: its {NAME} is not ours, or is damaged", remedy=FROM_BACKUP, path=library)
     if version > FORMAT:
-        raise LibraryError(f"{library} has format {version}, this HashGrain reads up to {FORMAT}; upgrade hashgrain")
+        message = f"{library} has format {version}, this HashGrain reads up to {FORMAT}"
+        raise LibraryFormatError(message, path=library, remedy="upgrade hashgrain")
     if version < 1:
-        raise LibraryError(f"{library}: the catalogue has no format number; it is damaged: {FROM_BACKUP}")
-    if version < schema.OLDEST:
-        raise LibraryError(
-            f"{library} has format {version}, this HashGrain reads formats {schema.OLDEST} to {FORMAT};"
-            " build the library anew: hashgrain add NEW.hg FOLDER"
+        raise LibraryDamagedError(
+            f"{library}: the catalogue has no format number; it is damaged", remedy=FROM_BACKUP, path=library
         )
+    if version < schema.OLDEST:
+        message = f"{library} has format {version}, this HashGrain reads formats {schema.OLDEST} to {FORMAT}"
+        remedy = Remedy("build the library anew from its pictures", "build_anew")
+        raise LibraryFormatError(message, path=library, remedy=remedy)
     return int(version)
 
 
@@ -329,8 +333,8 @@ def facts(connection: sqlite3.Connection, library: Path) -> Facts:
             raise ValueError("checksum")
         return Facts(Grains(json.loads(widths)), digest, created)
     except (KeyError, TypeError, ValueError, RecursionError, CodesError) as error:
-        raise LibraryError(
-            f"{library}: the catalogue is damaged (its facts do not read: {error}); {FROM_BACKUP}"
+        raise LibraryDamagedError(
+            f"{library}: the catalogue is damaged (its facts do not read: {error})", remedy=FROM_BACKUP, path=library
         ) from error
 
 
@@ -340,7 +344,9 @@ def counters(connection: sqlite3.Connection, library: Path) -> Counters:
     values = [found.get(key) for key in COUNTERS]
     numbers = [value for value in values if isinstance(value, int) and value >= 0]
     if len(numbers) < len(values):
-        raise LibraryError(f"{library}: the catalogue is damaged (counters: {values}); {FROM_BACKUP}")
+        raise LibraryDamagedError(
+            f"{library}: the catalogue is damaged (counters: {values})", remedy=FROM_BACKUP, path=library
+        )
     return Counters(*numbers)
 
 
@@ -382,10 +388,9 @@ def item_row(connection: sqlite3.Connection, item: int) -> Row | None:
 def sound_code(library: Path, n_words: int, item: int, code: bytes, seal: int) -> bytes:
     """The code if its checksum fits, otherwise an error that says how to mend it."""
     if not is_sound(n_words, item, code, seal):
-        raise LibraryError(
-            f"{library}: the code of item {item} is damaged in the catalogue; `hashgrain rebuild` mends it,"
-            f" or take it out, `hashgrain remove --id {item}`, and add its file again"
-        )
+        message = f"{library}: the code of item {item} is damaged in the catalogue"
+        remedy = Remedy(f"rebuild the library to mend it, or {to_remove(item)}", "mend_code", item=item)
+        raise LibraryDamagedError(message, path=library, remedy=remedy)
     return code
 
 

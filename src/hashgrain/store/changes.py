@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryDamagedError, LibraryError
 from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Counters
 from hashgrain.store.items import (
@@ -120,7 +120,9 @@ def renumber(connection: sqlite3.Connection) -> None:
 def _row(connection: sqlite3.Connection, library: Path, item: int) -> Row:
     row = catalogue.item_row(connection, item)
     if row is None:
-        raise LibraryError(f"{library} has no item {item} to change; it was removed meanwhile. Run the add again")
+        raise LibraryError(
+            f"{library} has no item {item} to change; it was removed meanwhile. Run the add again", path=library
+        )
     return opened(row, library)
 
 
@@ -139,7 +141,9 @@ def _insert(connection: sqlite3.Connection, library: Path, change: New, added: s
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'items'), 0)"
     ).fetchone()
     if not isinstance(last, int) or not 0 <= last < 2**63 - 1:
-        raise LibraryError(f"{library}: the catalogue is damaged (its last id is {last!r:.40}); {FROM_BACKUP}")
+        raise LibraryDamagedError(
+            f"{library}: the catalogue is damaged (its last id is {last!r:.40})", remedy=FROM_BACKUP, path=library
+        )
     row = row_of(change, last + 1, added)
     with _fitting(library, change.path):
         connection.execute(f"INSERT INTO items ({COLUMNS}, seal) VALUES ({MARKS})", row)
@@ -159,9 +163,9 @@ def _fitting(library: Path, path: str) -> Iterator[None]:
     except (sqlite3.IntegrityError, OverflowError) as error:
         if "items.path" in str(error):
             raise LibraryError(
-                f"{library}: {path} is in the library already; replace or remove that item first"
+                f"{library}: {path} is in the library already; replace or remove that item first", path=library
             ) from error
-        raise LibraryError(f"{library}: {path} cannot be kept ({error}); check its facts") from error
+        raise LibraryError(f"{library}: {path} cannot be kept ({error}); check its facts", path=library) from error
 
 
 def _bury(connection: sqlite3.Connection, item: int, dead: int) -> int:
@@ -178,6 +182,7 @@ def _code_bytes(change: New | Replaced, n_words: int) -> bytes:
     if code.shape != (n_words,) or code.dtype != np.uint64:
         raise LibraryError(
             f"{change.path}: its code is {code.dtype} of shape {code.shape},"
-            f" this library takes uint64 of shape ({n_words},)"
+            f" this library takes uint64 of shape ({n_words},)",
+            path=change.path,
         )
     return np.ascontiguousarray(code, "<u8").tobytes()

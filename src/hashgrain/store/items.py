@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from hashgrain.codes import Words
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryDamagedError, LibraryError
+from hashgrain.store.trouble import to_remove
 
 MAX_META_CHARS = 1_000_000
 MAX_META_DEPTH = 64  # SQLite's JSON functions stop at 1000, and one item too deep would fail every filter
@@ -140,7 +141,7 @@ def name_of(path: bytes) -> bytes:
 def row_of(change: New | Replaced, item: int, added: str) -> Row:
     """The catalogue's row of a new or changed item, checksum last."""
     if not re.fullmatch("[0-9a-f]{64}", change.content):
-        raise LibraryError(f"{change.path}: {change.content!r} is not a SHA-256 in hexadecimal")
+        raise LibraryError(f"{change.path}: {change.content!r} is not a SHA-256 in hexadecimal", path=change.path)
     path = encode_path(change.path)
     identity = (item, path, name_of(path), bytes.fromhex(change.content), *stamp_of(change.stamp))
     taken = None if change.taken is None else str(change.taken)
@@ -182,8 +183,8 @@ def opened(row: Row, library: os.PathLike[str]) -> Row:
 
 
 def damaged(row: Row, library: os.PathLike[str]) -> LibraryError:
-    remedy = f"take it out, `hashgrain remove --id {row[0]}`, and add its file again"
-    return LibraryError(f"{library}: item {row[0]} is damaged in the catalogue; {remedy}")
+    message = f"{library}: item {row[0]} is damaged in the catalogue"
+    return LibraryDamagedError(message, path=library, remedy=to_remove(row[0]))
 
 
 def is_sound(row: Row) -> bool:

@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 from hashgrain import inside
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryLockedError
 
 NAME = "writer.lock"
 
@@ -23,7 +23,7 @@ class WriterLock:
         if not _locked(self._file):
             holder = self._file.read(32).decode("ascii", "replace").strip()
             self._file.close()
-            raise LibraryError(_refusal(library, holder))
+            raise _refusal(library, holder)
         self._file.truncate(0)
         self._file.write(str(os.getpid()).encode())
         _held.add(self)
@@ -38,11 +38,14 @@ class WriterLock:
         self._file.close()
 
 
-def _refusal(library: Path, holder: str) -> str:
+def _refusal(library: Path, holder: str) -> LibraryLockedError:
     if holder == str(os.getpid()):
-        return f"{library} is already open for writing in this program; close that one first"
-    who = f"process {holder}" if holder.isdigit() else "another process"
-    return f"{library} is being written to by {who}; wait until it ends, or stop it. Reading works meanwhile"
+        message, remedy = f"{library} is already open for writing in this program", "close that one first"
+    else:
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        message, remedy = f"{library} is being written to by {who}", "wait until it ends, or stop it"
+        remedy += ". Reading works meanwhile"
+    return LibraryLockedError(message, path=library, remedy=remedy)
 
 
 if sys.platform == "win32":

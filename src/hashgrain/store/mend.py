@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hashgrain import inside
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryDamagedError
 from hashgrain.store import catalogue, redo, sums
 from hashgrain.store.catalogue import Connection, Facts
 from hashgrain.store.items import COLUMNS, item_of
@@ -70,7 +70,9 @@ def _check_catalogue(connection: Connection, library: Path) -> None:
     connection.execute("REINDEX")
     for (finding,) in connection.execute("PRAGMA integrity_check(1)"):
         if finding != "ok":
-            raise LibraryError(f"{library}: the catalogue is damaged ({finding}); {FROM_BACKUP}")
+            raise LibraryDamagedError(
+                f"{library}: the catalogue is damaged ({finding})", remedy=FROM_BACKUP, path=library
+            )
 
 
 def _codes_from_segments(connection: Connection, library: Path, n_words: int) -> int:

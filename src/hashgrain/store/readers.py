@@ -63,7 +63,7 @@ class Readers:
         check_process(self.library, self._process)
         with self._lock:
             if self._closed:
-                raise LibraryError(f"{self.library} is closed; open it again")
+                raise LibraryError(f"{self.library} is closed; open it again", path=self.library)
             identity = catalogue_file.identity(self.library)
             while self._idle:
                 connection = self._idle.pop()
@@ -74,7 +74,9 @@ class Readers:
         try:
             facts = catalogue.facts(connection, self.library)
             if self._facts is None or (facts.digest, facts.created) != (self._facts.digest, self._facts.created):
-                raise LibraryError(f"{self.library} was replaced by another library meanwhile; open it again")
+                raise LibraryError(
+                    f"{self.library} was replaced by another library meanwhile; open it again", path=self.library
+                )
             check_commits(self.library, facts, connection)
         except BaseException:
             connection.close()
@@ -104,7 +106,7 @@ def _upgraded(connection: Connection) -> bool:
 def check_process(library: Path, opened_in: int) -> None:
     """SQLite's locks belong to a process: a forked child would write beside its parent."""
     if os.getpid() != opened_in:
-        raise LibraryError(f"{library} was opened before this process was forked; open it again here")
+        raise LibraryError(f"{library} was opened before this process was forked; open it again here", path=library)
 
 
 def check_commits(library: Path, facts: Facts, connection: Connection) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryDamagedError, LibraryError
 from hashgrain.store.items import encode_path
 from hashgrain.store.redo import STATEMENTS, Step
 from hashgrain.store.trouble import FROM_BACKUP
@@ -38,7 +38,9 @@ def _path(path: object, library: Path, table: str) -> str:
 
 
 def _damaged(library: Path, table: str) -> LibraryError:
-    return LibraryError(f"{library}: the catalogue is damaged (its {table} do not read); {FROM_BACKUP}")
+    return LibraryDamagedError(
+        f"{library}: the catalogue is damaged (its {table} do not read)", remedy=FROM_BACKUP, path=library
+    )
 
 
 def refuse(entries: Iterable[Refusal]) -> list[Step]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Words
-from hashgrain.errors import LibraryError, QueryError
+from hashgrain.errors import ItemMissingError, LibraryDamagedError, LibraryError, Remedy
 from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.items import COLUMNS, Item, item_of
@@ -183,7 +183,9 @@ class Snapshot:
             after = rows[-1][1]
         if count != self._live:
             reason = f"{count} of {self._live} items are listed"
-            raise LibraryError(f"{self._library}: the catalogue is damaged ({reason}); {FROM_BACKUP}")
+            raise LibraryDamagedError(
+                f"{self._library}: the catalogue is damaged ({reason})", remedy=FROM_BACKUP, path=self._library
+            )
 
     def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""
@@ -201,7 +203,8 @@ class Snapshot:
         found = {row[0]: row for row in self._found(columns, key, wanted)}
         for each in wanted:
             if each not in found:
-                raise QueryError(f"{self._library} has no item {each}; `hashgrain search` shows the ids")
+                remedy = Remedy("its hits and items have their ids", "show_ids")
+                raise ItemMissingError(f"{self._library} has no item {each}", path=self._library, remedy=remedy)
         return [found[each] for each in wanted]
 
     def _found(self, columns: str, key: str, ids: Sequence[int]) -> list[tuple[Any, ...]]:
@@ -222,5 +225,5 @@ class Snapshot:
         """The connection, for one question at a time."""
         with self._lock, told(self._library):
             if self._connection is None:
-                raise LibraryError(f"{self._library}: this snapshot has ended; take another")
+                raise LibraryError(f"{self._library}: this snapshot has ended; take another", path=self._library)
             yield self._connection

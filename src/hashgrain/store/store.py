@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from hashgrain import inside
 from hashgrain.codes import Grains
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryDamagedError, LibraryError, LibraryExistsError, OtherModelError, Remedy, reason_of
 from hashgrain.store import catalogue, changes, disk, remembered, segments, sums, verify
 from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.changes import Change
@@ -87,7 +87,8 @@ class Store:
         folder = Path(os.path.abspath(path))
         with told(folder):
             if folder.exists() and not folder.is_dir():
-                raise LibraryError(f"{folder} is a file; a library is a folder. Give another name")
+                message = f"{folder} is a file; a library is a folder"
+                raise LibraryExistsError(message, path=folder, remedy="give another name")
             folder.mkdir(parents=True, exist_ok=True)
             _refuse_content(folder)
             lock = WriterLock(folder)
@@ -115,7 +116,7 @@ class Store:
             raise LibraryError(f"a library is opened with mode 'r' or 'w', not {mode!r}")
         with told(folder):
             if not os.path.lexists(folder / catalogue.NAME):
-                raise LibraryError(catalogue.missing(folder))
+                raise catalogue.missing(folder)
             return cls(folder, mode, WriterLock(folder) if mode == "w" else None, mend=mend)
 
     @property
@@ -185,7 +186,9 @@ class Store:
         self._pages.check()
         rows = self._ask(f"SELECT {COLUMNS}, seal FROM items WHERE {column} = ? ORDER BY id", (value,))
         if any(row[1 if column == "path" else 3] != value for row in rows):
-            raise LibraryError(f"{self.path}: an index of the catalogue is damaged; {FROM_BACKUP}")
+            raise LibraryDamagedError(
+                f"{self.path}: an index of the catalogue is damaged", remedy=FROM_BACKUP, path=self.path
+            )
         return [item_of(row, self.path) for row in rows]
 
     @contextmanager
@@ -206,7 +209,7 @@ class Store:
         except (LibraryError, sqlite3.Error, OSError) as error:
             if self._readers.closed:
                 raise
-            return [Problem(str(self.path / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP)]
+            return [Problem(str(self.path / catalogue.NAME), f"cannot be read: {reason_of(error)}", FROM_BACKUP)]
         try:
             return verify.problems(connection, self.path, self.grains.n_words)
         finally:
@@ -220,7 +223,9 @@ class Store:
             (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
             (count,) = connection.execute("SELECT count(DISTINCT segment) FROM blocks").fetchone()
             if items != counters.rows - counters.dead:
-                raise LibraryError(f"{self.path}: the catalogue is damaged ({items} items); {FROM_BACKUP}")
+                raise LibraryDamagedError(
+                    f"{self.path}: the catalogue is damaged ({items} items)", remedy=FROM_BACKUP, path=self.path
+                )
             names = [name for name in inside.names(self.path) if name.startswith(catalogue.NAME)]
             size = sum(inside.size(self.path, name) for name in names)
             parts = inside.names(self.path, segments.FOLDER)
@@ -363,9 +368,9 @@ class Store:
 
     def _need_writer(self) -> Writer:
         if self._readers.closed:
-            raise LibraryError(f"{self.path} is closed; open it again")
+            raise LibraryError(f"{self.path} is closed; open it again", path=self.path)
         if self._writer is None:
-            raise LibraryError(f"{self.path} is open for reading; open it with mode='w' to change it")
+            raise LibraryError(f"{self.path} is open for reading; open it with mode='w' to change it", path=self.path)
         return self._writer
 
     # ---- readers' connections
@@ -393,7 +398,7 @@ class Store:
                             connection.execute("ROLLBACK")
                             if self._era(connection) == era:  # not deleted by a rebuild: real damage
                                 raise
-                raise LibraryError(f"{self.path} is being rebuilt again and again; try later")
+                raise LibraryError(f"{self.path} is being rebuilt again and again; try later", path=self.path)
             except BaseException:
                 self._readers.give_back(connection)
                 raise
@@ -402,7 +407,8 @@ class Store:
         """Raise where the codes are of another model by now: who opened the library asks with that of before."""
         facts = catalogue.facts(connection, self.path)
         if facts.digest != self.digest:
-            raise LibraryError(f"{self.path} was given another model meanwhile; open it again")
+            message = f"{self.path} was given another model meanwhile"
+            raise OtherModelError(message, path=self.path, remedy="open it again")
 
     def _era(self, connection: sqlite3.Connection) -> int:
         return catalogue.counters(connection, self.path).era
@@ -410,7 +416,9 @@ class Store:
 
 def _refuse_content(folder: Path) -> None:
     if (folder / catalogue.NAME).exists():
-        raise LibraryError(f"{folder} is a library already; add to it: hashgrain add {folder} FOLDER")
+        remedy = Remedy("open it to add to it", "add_to", library=folder)
+        raise LibraryExistsError(f"{folder} is a library already", path=folder, remedy=remedy)
     names = [name for name in inside.names(folder) if not name.startswith(catalogue.MAKING)]
     if not NOT_CONTENT.issuperset(names):
-        raise LibraryError(f"{folder} is a folder with other things in it; give a new name for the library")
+        message = f"{folder} is a folder with other things in it"
+        raise LibraryExistsError(message, path=folder, remedy="give a new name for the library")

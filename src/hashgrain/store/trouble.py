@@ -8,19 +8,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hashgrain.errors import LibraryError
+from hashgrain.errors import (
+    DiskFullError,
+    LibraryDamagedError,
+    LibraryError,
+    LibraryForbiddenError,
+    LibraryLockedError,
+    Remedy,
+)
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 AS_IT_WAS = "the library is as it was before the last batch"
-FROM_BACKUP = "restore it from a backup, or build the library again with `hashgrain add`"
+FROM_BACKUP = Remedy("restore it from a backup, or build the library again from its pictures", "restore")
+MAKE_ROOM = Remedy("free some space and try again", "make_room")
+CHECK_DISK = Remedy("the disk may be full or failing: free space, try again, then verify the library", "check_disk")
+VERIFY = Remedy("try again, then verify the library", "verify")
 
 
-class MendableError(LibraryError):
+def to_rebuild(library: Path) -> Remedy:
+    return Remedy("rebuild the library to mend it", "rebuild", library=library)
+
+
+def to_remove(item: int) -> Remedy:
+    return Remedy(f"remove item {item}, and add its file again", "remove_item", item=item)
+
+
+class MendableError(LibraryDamagedError):
     """Damage to what can be written anew from the catalogue: segment files, and the lists of what is in them."""
 
     def __init__(self, library: Path, thing: object, reason: str) -> None:
-        super().__init__(f"{thing}: {reason}; `hashgrain rebuild {library}` mends it")
+        super().__init__(f"{thing}: {reason}", path=thing, remedy=to_rebuild(library))
         self.thing, self.reason = str(thing), reason
 
 
@@ -30,45 +48,50 @@ def told(library: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise LibraryError(_from_sqlite(library, error)) from error
+        raise _from_sqlite(library, error) from error
     except UnicodeDecodeError as error:  # sqlite3 quoting damaged bytes in its own message
-        raise LibraryError(f"{library}: the catalogue is damaged (bytes that are no text); {FROM_BACKUP}") from error
+        raise _damaged(library, "bytes that are no text") from error
     except OSError as error:
-        raise LibraryError(_from_system(library, error)) from error
+        raise _from_system(library, error) from error
 
 
-def _from_sqlite(library: Path, error: sqlite3.Error) -> str:
+def _from_sqlite(library: Path, error: sqlite3.Error) -> LibraryError:
     text = str(error)
     if "disk is full" in text:
         return _full(library, text)
     if "interrupted" in text:
-        return f"{library}: the catalogue is damaged (reading it does not come to an end); {FROM_BACKUP}"
+        return _damaged(library, "reading it does not come to an end")
     if "disk I/O error" in text:
-        return (
-            f"{library}: the catalogue could not be read or written ({text}); {AS_IT_WAS}."
-            " The disk may be full or failing: free space, run again, then `hashgrain verify`"
-        )
+        message = f"{library}: the catalogue could not be read or written ({text}); {AS_IT_WAS}"
+        return LibraryError(message, path=library, remedy=CHECK_DISK)
     if "locked" in text or "busy" in text:
-        return f"{library}: the catalogue is busy ({text}); try again when the other program has ended"
+        remedy = "try again when the other program has ended"
+        return LibraryLockedError(f"{library}: the catalogue is busy ({text})", path=library, remedy=remedy)
     if "readonly" in text:
-        return f"{library} cannot be written to ({text}); check the permissions of the folder and its files"
+        remedy = "check the permissions of the folder and its files"
+        return LibraryForbiddenError(f"{library} cannot be written to ({text})", path=library, remedy=remedy)
     if "unable to open" in text:
-        return (
-            f"{library}: the catalogue cannot be opened ({text}); check the permissions of the folder,"
-            " or open the library once where it can be written to"
-        )
-    return f"{library}: the catalogue is damaged ({text}); {FROM_BACKUP}"
+        remedy = "check the permissions of the folder, or open the library once where it can be written to"
+        message = f"{library}: the catalogue cannot be opened ({text})"
+        return LibraryForbiddenError(message, path=library, remedy=remedy)
+    return _damaged(library, text)
 
 
-def _from_system(library: Path, error: OSError) -> str:
+def _from_system(library: Path, error: OSError) -> LibraryError:
     reason = error.strerror or str(error)
     what = f"{error.filename}: {reason}" if error.filename else reason
     if error.errno in FULL:
         return _full(library, what)
     if error.errno in FORBIDDEN:
-        return f"{library} cannot be used as asked ({what}); check the permissions of its files"
-    return f"{library}: the system refused ({what}); {AS_IT_WAS}. Run again, then `hashgrain verify`"
+        remedy = "check the permissions of its files"
+        return LibraryForbiddenError(f"{library} cannot be used as asked ({what})", path=library, remedy=remedy)
+    return LibraryError(f"{library}: the system refused ({what}); {AS_IT_WAS}", path=library, remedy=VERIFY)
 
 
-def _full(library: Path, reason: str) -> str:
-    return f"{library}: the disk is full ({reason}); {AS_IT_WAS}. Free some space and run the command again"
+def _full(library: Path, reason: str) -> DiskFullError:
+    message = f"{library}: the disk is full ({reason}); {AS_IT_WAS}"
+    return DiskFullError(message, path=library, remedy=MAKE_ROOM)
+
+
+def _damaged(library: Path, reason: str) -> LibraryDamagedError:
+    return LibraryDamagedError(f"{library}: the catalogue is damaged ({reason})", path=library, remedy=FROM_BACKUP)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hashgrain import inside
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryError, Remedy, reason_of
 from hashgrain.store import catalogue, redo, remembered, sums
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.items import COLUMNS, Problem, item_of
@@ -25,7 +25,7 @@ from hashgrain.store.segments import (
     places,
 )
 from hashgrain.store.sums import PageCheck
-from hashgrain.store.trouble import FROM_BACKUP, MendableError
+from hashgrain.store.trouble import FROM_BACKUP, MendableError, to_rebuild
 
 AT_ONCE = 65_536
 TRIES = 10
@@ -44,7 +44,7 @@ def problems(connection: Connection, library: Path, n_words: int) -> list[Proble
             before = _era(connection, library)
             connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            return [Problem(str(library / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP)]
+            return [Problem(str(library / catalogue.NAME), f"cannot be read: {reason_of(error)}", FROM_BACKUP)]
         if not found or _era(connection, library) == before:
             break  # else a rebuild deleted the files while we looked at them
     return found
@@ -78,14 +78,10 @@ def _all(connection: Connection, library: Path, n_words: int) -> list[Problem]:
                     break
                 found.append(problem)
         except MendableError as error:
-            found.append(Problem(error.thing, error.reason, _rebuild(library)))
+            found.append(Problem(error.thing, error.reason, to_rebuild(library)))
         except (sqlite3.Error, LibraryError, OSError, ValueError, TypeError, OverflowError) as error:
-            found.append(Problem(str(library / catalogue.NAME), f"cannot be read: {error}", FROM_BACKUP))
+            found.append(Problem(str(library / catalogue.NAME), f"cannot be read: {reason_of(error)}", FROM_BACKUP))
     return found
-
-
-def _rebuild(library: Path) -> str:
-    return f"hashgrain rebuild {library}"
 
 
 def _structure(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
@@ -102,7 +98,7 @@ def _facts(connection: Connection, library: Path, n_words: int) -> Iterator[Prob
     try:
         catalogue.facts(connection, library)
     except LibraryError as error:
-        yield Problem(str(library / catalogue.NAME), str(error), FROM_BACKUP)
+        yield Problem(str(library / catalogue.NAME), reason_of(error), FROM_BACKUP)
 
 
 def _pages(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
@@ -131,7 +127,7 @@ def _remembered(connection: Connection, library: Path, n_words: int) -> Iterator
 
 def _items(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """The checksum of every item and of every code."""
-    again = "hashgrain remove the item, then add its file again"
+    again = Remedy("remove the item, then add its file again", "remove_items")
     for row in connection.each(f"SELECT {COLUMNS}, seal FROM items"):
         try:
             item_of(row, library)
@@ -139,7 +135,7 @@ def _items(connection: Connection, library: Path, n_words: int) -> Iterator[Prob
             yield Problem(f"{library}: item {row[0]}", "its entry does not match its checksum, or is no item's", again)
     for item, code, seal in connection.each("SELECT item, code, seal FROM rows"):
         if not catalogue.is_sound(n_words, item, code, seal):
-            yield Problem(f"{library}: item {item}", "its code does not match its checksum", _rebuild(library))
+            yield Problem(f"{library}: item {item}", "its code does not match its checksum", to_rebuild(library))
     orphans = "SELECT id FROM items EXCEPT SELECT item FROM rows"
     for (item,) in connection.each(orphans):
         yield Problem(f"{library}: item {item}", "it has no code", again)
@@ -158,7 +154,7 @@ def _counts(connection: Connection, library: Path, n_words: int) -> Iterator[Pro
             f"the counts disagree: {counters.rows} rows of which {counters.dead} dead are noted,"
             f" {live} live and {dead} dead are there ({both} both), the segments hold {held}"
         )
-        yield Problem(thing, reason, _rebuild(library))
+        yield Problem(thing, reason, to_rebuild(library))
 
 
 def _segments(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
@@ -167,14 +163,14 @@ def _segments(connection: Connection, library: Path, n_words: int) -> Iterator[P
         try:
             mapped = map_segment(library, place)
         except MendableError as error:
-            yield Problem(error.thing, error.reason, _rebuild(library))
+            yield Problem(error.thing, error.reason, to_rebuild(library))
             continue
         for damage in bad_blocks(library, mapped, blocks):
-            yield Problem(damage.thing, damage.reason, _rebuild(library))
+            yield Problem(damage.thing, damage.reason, to_rebuild(library))
         for kind, wrong in _unlike(connection, place, mapped).items():
             if wrong:
                 reason = f"{wrong} rows differ from the catalogue"
-                yield Problem(str(place.file(library, kind)), reason, _rebuild(library))
+                yield Problem(str(place.file(library, kind)), reason, to_rebuild(library))
 
 
 def _unlike(connection: Connection, place: Place, mapped: Mapped) -> Counter[str]:

@@ -69,7 +69,10 @@ class Writer:
         """Raise where this is not the process that opened the library, or the library is not there any more."""
         check_process(self.library, self._process)
         if catalogue_file.identity(self.library) != self.connection.identity:
-            raise LibraryError(f"{self.library} was deleted or replaced while it was open; nothing was written to it")
+            raise LibraryError(
+                f"{self.library} was deleted or replaced while it was open; nothing was written to it",
+                path=self.library,
+            )
 
     @contextmanager
     def transaction(self, undo: Callable[[], None]) -> Iterator[Transaction]:

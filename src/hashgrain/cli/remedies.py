@@ -1,0 +1,66 @@
+"""The library's remedies as command lines: only the command line knows its verbs and options."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from hashgrain.errors import RAISE_MAX_PIXELS, HashgrainError, Remedy
+
+# By the key of a remedy; its values fill the braces. A remedy without a key is right as the library says it.
+COMMANDS = {
+    "add_to": "add to it: hashgrain add {library} FOLDER",
+    "bring_back": "bring them back and run this again, or drop them: hashgrain update --prune {library}",
+    "build_anew": "build the library anew: hashgrain add NEW.hg FOLDER",
+    "check_disk": "the disk may be full or failing: free space, run again, then `hashgrain verify`",
+    "delete_and_verify": "delete it, then `hashgrain verify {library}`",
+    "encode_anew": "{first}encode its pictures anew: hashgrain rebuild {library} --model BUNDLE",
+    "encode_with_model": "ask with an item or with codes; or encode its pictures with a model:"
+    " hashgrain rebuild {library} --model BUNDLE",
+    "give_paths": "say whose they are, in a file with a path a line, in the order of the codes (--paths)",
+    "index": "hashgrain index {library}",
+    "index_anew": "it is made anew by `hashgrain index`",
+    "make_again": "make it again: hashgrain add {path} FOLDER",
+    "make_library": "make one: hashgrain add {path} FOLDER",
+    "make_new_library": "make one: hashgrain add NAME.hg FOLDER",
+    "make_or_restore": "make one: hashgrain add NAME.hg {path}, or restore the catalogue from a backup",
+    "make_room": "free some space and run the command again",
+    "mend_code": "`hashgrain rebuild` mends it, or take it out, `hashgrain remove --id {item}`, and add its file again",
+    "name_model": "if they are of that model, say so with --model; codes of two models do not mix",
+    "prune_all": "if they are gone for good, say so: hashgrain update --prune --yes {library}",
+    "raise_max_pixels": "raise the limit with --max-pixels if you trust it",
+    "rebuild": "`hashgrain rebuild {library}` mends it",
+    "rebuild_for_words": "hashgrain rebuild LIBRARY --model photo",
+    "remove_item": "take it out, `hashgrain remove --id {item}`, and add its file again",
+    "remove_items": "hashgrain remove the item, then add its file again",
+    "replace": "to give what is there its new code, say so (--replace)",
+    "restore": "restore it from a backup, or build the library again with `hashgrain add`",
+    "same_model": "build one again with the model of the other: hashgrain rebuild LIBRARY --model BUNDLE",
+    "show_ids": "`hashgrain search` shows the ids",
+    "verify": "run again, then `hashgrain verify`",
+}
+
+
+def as_command(remedy: str) -> str:
+    """What to type, where the remedy is a command; otherwise the remedy."""
+    if isinstance(remedy, Remedy) and remedy.key:
+        return COMMANDS[remedy.key].format(**remedy.values)
+    return remedy
+
+
+def told(error: HashgrainError) -> str:
+    """The error as the terminal shows it: what is wrong, and what to type."""
+    return f"{error.message}; {as_command(error.remedy)}" if error.remedy else error.message
+
+
+def told_refusals(refused: Iterable[Any]) -> list[dict[str, str]]:
+    """Refusals as JSON has them."""
+    return [{**dataclasses.asdict(each), "reason": told_reason(each.reason)} for each in refused]
+
+
+def told_reason(reason: str) -> str:
+    """Why a picture was refused: a library keeps it as text, in its own words."""
+    if reason.endswith(RAISE_MAX_PIXELS):
+        return reason.removesuffix(RAISE_MAX_PIXELS) + as_command(RAISE_MAX_PIXELS)
+    return reason
