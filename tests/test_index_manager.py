@@ -332,7 +332,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_error_only_for_who_builds(tmp_p
     with Library.create(tmp_path / "l.hg") as library:
         add(library.store, 0, 600)
         library.indexes.folder.write_text("mine")
-        assert library.info()["bytes of indexes"] == 0
+        assert library.info()["bytes_of_indexes"] == 0
         assert library.verify() == []
         asked = Codes(code(3)[None], GRAINS)
         assert len(library.search(asked)) == len(library.search(asked)) == 10

@@ -52,7 +52,7 @@ def test_a_refused_file_is_tried_again_when_it_changes_and_forgotten_when_it_is_
     broken.write_bytes(b"\xff\xd8\xff other nonsense")
     assert len(library.add(pictures, workers=0).refused) == 1
     assert [each.path for each in library.refusals()] == [str(broken)]
-    assert library.info()["unreadable files"] == 1
+    assert library.info()["unreadable_files"] == 1
     make_picture(99).save(broken)
     report = library.add(pictures, workers=0)
     assert (report.added, report.known_refused, library.refusals()) == (1, 0, [])
@@ -138,7 +138,7 @@ def test_a_removed_folder_keeps_out_its_pictures_and_not_new_ones(library: Libra
     fill(pictures, 1, start=50)
     report = library.add(pictures, workers=0)
     assert (report.added, report.kept_out) == (1, 20)
-    assert (library.info()["kept out"], library.info()["unreadable files"]) == (20, 0)
+    assert (library.info()["kept_out"], library.info()["unreadable_files"]) == (20, 0)
 
 
 def test_remove_with_forget_lets_a_picture_come_back(library: Library, pictures: Path) -> None:

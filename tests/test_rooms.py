@@ -16,18 +16,19 @@ ROOMS = {
     "files": "",
     "inside": "files",
     "codes": "",
+    "types": "codes",
     "codefiles": "codes files",
     "hashers": "codes files",
     "media": "files",
     "sources": "files media",
     "labelled": "sources",
-    "models": "codes files inside media",
+    "models": "codes files inside media types",
     "graphs": "codes hashers models",
     "hamming": "codes inside",
     "store": "codes files hamming inside",
     "engines": "codes hamming inside store",
-    "search": "codes engines hamming models store",
-    "library": "codefiles codes engines files inside media models search sources store",
+    "search": "codes engines hamming media models store types",
+    "library": "codefiles codes engines files inside media models search sources store types",
     "evaluate": "codefiles codes hamming hashers labelled media models",
     "report": "codes evaluate labelled media",
     "learn": "codes evaluate files graphs hashers labelled media models",  # the only room with torch
@@ -35,7 +36,7 @@ ROOMS = {
     "server": "apps library",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
     " search sources store",
-    "__init__": "codes library models search",
+    "__init__": "codes library models search types",
     "__main__": "cli",
 }
 HEAVY = ("torch", "onnxruntime", "numba", "pyarrow")

@@ -275,7 +275,7 @@ def test_removed_items_are_gone_and_their_ids_never_come_back(tmp_path: Path) ->
             with pytest.raises(QueryError, match="no item 2"):
                 snapshot.codes([2])
         assert store.commit([new(4)]) == [6]
-        assert (store.info()["rows"], store.info()["dead rows"], store.info()["items"]) == (6, 2, 4)
+        assert (store.info()["rows"], store.info()["dead_rows"], store.info()["items"]) == (6, 2, 4)
         assert store.verify() == []
 
 
@@ -400,7 +400,7 @@ def test_a_rebuild_drops_dead_rows_and_keeps_every_answer(tmp_path: Path) -> Non
                 assert ids == sorted(ids)
                 assert [len(segment.ids) for segment in snapshot.segments] == [10, 10]
         assert not files & set((tmp_path / "a.hg/segments").iterdir())
-        assert (store.info()["rows"], store.info()["dead rows"]) == (20, 0)
+        assert (store.info()["rows"], store.info()["dead_rows"]) == (20, 0)
         assert store.commit([new(60)]) == [31]
         assert store.verify() == []
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hashgrain.library import Library as Library
     from hashgrain.models import Encoder as Encoder
     from hashgrain.search import Hit as Hit
+    from hashgrain.search.query import Query as Query
+    from hashgrain.types import Part as Part
 
 __version__ = "0.1.0"
 
@@ -34,8 +36,21 @@ _HOMES = {
     "HashgrainError": "errors",
     "Hit": "search",
     "Library": "library",
+    "Part": "types",
+    "Query": "search.query",
 }
-__all__ = ["AddReport", "Codes", "Encoder", "Grains", "HashgrainError", "Hit", "Library", "__version__"]
+__all__ = [
+    "AddReport",
+    "Codes",
+    "Encoder",
+    "Grains",
+    "HashgrainError",
+    "Hit",
+    "Library",
+    "Part",
+    "Query",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -191,7 +190,7 @@ class Codes:
     def __len__(self) -> int:
         return len(self.words)
 
-    def __getitem__(self, index: Any) -> Codes:
+    def __getitem__(self, index: int | slice | Sequence[int] | NDArray[np.integer | np.bool_]) -> Codes:
         """Some of the codes: an integer, a slice, a mask or an index array."""
         return Codes(np.atleast_2d(self.words[index]), self.grains)
 

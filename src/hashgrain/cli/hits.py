@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,7 +33,7 @@ def print_answers(answers: Answers, form: Form, title: str, distance: str, *, fo
 
 
 def _document(found: Found, several: bool) -> dict[str, Any]:
-    return ({"library": str(found.library.path)} if several else {}) | dataclasses.asdict(found.hit)
+    return ({"library": str(found.library.path)} if several else {}) | found.hit.as_dict()
 
 
 def _row(query: str, found: Found, folder: bool, several: bool) -> list[Any]:

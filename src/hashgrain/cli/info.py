@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashgrain.cli.output import Json, LibraryPath, print_facts, print_json
+from hashgrain.cli.output import Json, LibraryPath, as_labels, print_facts, print_json
 
 
 def info(library: LibraryPath, as_json: Json = False) -> int:
@@ -14,5 +14,6 @@ def info(library: LibraryPath, as_json: Json = False) -> int:
     if as_json:
         print_json(facts)
     else:
-        print_facts({**facts, "grains": ", ".join(f"{name} {bits}" for name, bits in facts["grains"].items())})
+        grains = ", ".join(f"{name} {bits}" for name, bits in opened.grains.items())
+        print_facts({**as_labels(facts), "grains": grains})
     return 0

@@ -150,6 +150,11 @@ def print_facts(facts: Mapping[str, object]) -> None:
         _write(f"{escape(name):<{width}}  {escape(str(value), exact=True)}".encode())
 
 
+def as_labels(facts: Mapping[str, object]) -> dict[str, object]:
+    """Facts under the names a person reads: the keys of JSON with spaces."""
+    return {name.replace("_", " "): value for name, value in facts.items()}
+
+
 @contextmanager
 def progress_bar(what: str, total: int | None, quiet: bool) -> Iterator[Any]:
     """Yields a function to call with the number done. Draws on stderr, and only where a person looks on."""

@@ -18,7 +18,7 @@ from hashgrain.cli.remedies import told_reason
 from hashgrain.errors import ItemMissingError, QueryError
 
 if TYPE_CHECKING:
-    from hashgrain.library import Found, Library, Query
+    from hashgrain.library import Found, Library, NamedQuery
 
 AT_ONCE = 256  # queries that share one pass over the codes
 MAX_NAMES = 20_000  # of a folder, among which the nearest is looked for
@@ -48,7 +48,7 @@ def item_of(name: str, library: Library) -> int:
 
 def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[tuple[str, list[Found]]]:
     """What is found for each code of a file; queries go by their paths, or by the numbers of their rows."""
-    from hashgrain.library import Query, search_several
+    from hashgrain.library import NamedQuery, search_several
     from hashgrain.library.codes_only import bit_order_of
     from hashgrain.library.importing import read_codes
 
@@ -61,7 +61,7 @@ def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[
     answers: list[tuple[str, list[Found]]] = []
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
-        queries = [Query(name, found.codes[start + row]) for row, name in enumerate(part)]
+        queries = [NamedQuery(name, found.codes[start + row]) for row, name in enumerate(part)]
         answers += zip(part, search_several([library], queries, **options), strict=True)
     return answers
 
@@ -70,7 +70,7 @@ def ask_several(
     libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool, options: Mapping[str, Any]
 ) -> tuple[list[tuple[str, list[Found]]], int]:
     """What is found for each query, a picture or each in a folder, and how many of them were refused."""
-    from hashgrain.library import Query, refuse_mixed, search_several
+    from hashgrain.library import NamedQuery, refuse_mixed, search_several
 
     refuse_mixed(libraries)
     if not (isinstance(asked, Path) and asked.is_dir()):
@@ -81,10 +81,10 @@ def ask_several(
     queries = _queries_below(libraries, asked, max_pixels, not_self)
     while batch := list(islice(queries, AT_ONCE)):
         for each in batch:
-            if not isinstance(each, Query):
+            if not isinstance(each, NamedQuery):
                 refused += 1
                 complain(f"refused: {each[0]}: {told_reason(str(each[1]))}")
-        good = [each for each in batch if isinstance(each, Query)]
+        good = [each for each in batch if isinstance(each, NamedQuery)]
         names = [query.name for query in good]
         answers += zip(names, search_several(libraries, good, **options), strict=True)
     if not answers and not refused:
@@ -92,9 +92,9 @@ def ask_several(
     return answers, refused
 
 
-def _query(libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool) -> Query:
+def _query(libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool) -> NamedQuery:
     """One query. An item is left out of its own answer, and with `not_self` whatever is its twin."""
-    from hashgrain.library import Query, items_of_query
+    from hashgrain.library import NamedQuery, items_of_query
 
     first = libraries[0]
     itself = {0: frozenset([asked])} if isinstance(asked, int) else {}
@@ -105,21 +105,21 @@ def _query(libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: 
         itself = items_of_query(libraries, None, hashlib.sha256(asked).hexdigest())
     elif not_self:
         itself = items_of_query(libraries, os.path.abspath(asked), _content(asked))
-    return Query("", first.code(asked, max_pixels=max_pixels), itself)
+    return NamedQuery("", first.code(asked, max_pixels=max_pixels), itself)
 
 
 def _queries_below(
     libraries: Sequence[Library], folder: Path, max_pixels: int, not_self: bool
-) -> Iterator[Query | tuple[str, str]]:
+) -> Iterator[NamedQuery | tuple[str, str]]:
     """A query for each picture in a folder; what cannot be opened comes as its path and the reason."""
     from hashgrain.codes import Codes
-    from hashgrain.library import Query, encode_sources, items_of_query
+    from hashgrain.library import NamedQuery, encode_sources, items_of_query
     from hashgrain.media import decode_workers
 
     encoder = libraries[0].encoder
     for path, code in encode_sources(encoder, [folder], workers=decode_workers(), max_pixels=max_pixels):
         if isinstance(code, Codes):
-            yield Query(path, code, items_of_query(libraries, path, _content(path)) if not_self else {})
+            yield NamedQuery(path, code, items_of_query(libraries, path, _content(path)) if not_self else {})
         else:
             yield path, str(code)
 

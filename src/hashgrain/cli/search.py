@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -185,7 +184,7 @@ def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:
 def _document(explained: Explained, explain: bool) -> dict[str, Any]:
     read = {} if explained.phrase is None else {"text": explained.phrase.as_dict()}
     account = {"explain": explained.as_dict()} if explain else {}
-    return {**read, "hits": [dataclasses.asdict(hit) for hit in explained.hits], **account}
+    return {**read, "hits": [hit.as_dict() for hit in explained.hits], **account}
 
 
 def _write_page(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hashgrain.library.rebuilding import verify_library as verify_library
     from hashgrain.library.report import AddReport as AddReport
     from hashgrain.library.several import Found as Found
-    from hashgrain.library.several import Query as Query
+    from hashgrain.library.several import NamedQuery as NamedQuery
     from hashgrain.library.several import items_of_query as items_of_query
     from hashgrain.library.several import refuse_mixed as refuse_mixed
     from hashgrain.library.several import search_several as search_several
@@ -26,7 +26,7 @@ _HOMES = {
     "AddReport": "report",
     "Found": "several",
     "Library": "library",
-    "Query": "several",
+    "NamedQuery": "several",
     "check_sources": "adding",
     "encode_sources": "reading",
     "items_of_query": "several",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models import Bundle, Encoder
 from hashgrain.search import Hit, check_k
+from hashgrain.search.query import Query
 from hashgrain.search.run import Clock, Explained, Question, ask, hits
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
 
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
     from hashgrain.models.text_encoder import TextEncoder
+    from hashgrain.search.stages import Stage
     from hashgrain.search.wording import Worded
     from hashgrain.sources import Refused
+    from hashgrain.types import ImageLike, JsonLike, Meta, PathLike, QueryLike, SourcesLike, WhereLike
 
 
 class Library:
@@ -51,7 +54,7 @@ class Library:
         self._indexing: threading.Thread | None = None
 
     @classmethod
-    def create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path = "default") -> Library:
+    def create(cls, path: PathLike, encoder: Encoder | Bundle | str | Path = "default") -> Library:
         """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
         bundle = bundle_of(encoder)
         store = Store.create(
@@ -70,7 +73,7 @@ class Library:
         return library
 
     @classmethod
-    def open(cls, path: str | Path, mode: str = "r") -> Library:
+    def open(cls, path: PathLike, mode: str = "r") -> Library:
         """An existing library: "r" to search, "w" to change it (one writer at a time)."""
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
@@ -87,7 +90,7 @@ class Library:
             raise
 
     @classmethod
-    def open_or_create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path | None = None) -> Library:
+    def open_or_create(cls, path: PathLike, encoder: Encoder | Bundle | str | Path | None = None) -> Library:
         """For adding to: the library there, or a new one. With `encoder` given, an existing one must be of it."""
         target = Path(path).expanduser()
         if not (target / CATALOGUE).exists():  # also where making one was cut short
@@ -144,10 +147,10 @@ class Library:
 
     def add(
         self,
-        sources: Any,
+        sources: SourcesLike,
         *,
         ignore: Sequence[str] = (),
-        meta: Mapping[str, Any] | None = None,
+        meta: Meta | None = None,
         retry: bool = False,
         again: bool = False,
         workers: int | None = None,
@@ -183,11 +186,11 @@ class Library:
     def import_codes(
         self,
         codes: Codes | ArrayLike,
-        paths: Sequence[str | Path],
+        paths: Sequence[PathLike],
         *,
         replace: bool = False,
         look: bool = True,
-        meta: Mapping[str, Any] | None = None,
+        meta: Meta | None = None,
     ) -> ImportReport:
         """Add codes that another program made, each under its path: all of them, or none.
 
@@ -238,8 +241,8 @@ class Library:
         self,
         items: Iterable[Named] | None = None,
         *,
-        where: str | Mapping[str, Any] | None = None,
-        set: Mapping[str, Any] | None = None,
+        where: WhereLike | None = None,
+        set: Meta | None = None,
         unset: Iterable[str] = (),
     ) -> int:
         """Change the metadata of items, by id or path, and of those a filter holds for; of all without either.
@@ -254,12 +257,12 @@ class Library:
 
     def search(
         self,
-        query: Any = None,
+        query: QueryLike | None = None,
         *,
         text: str | None = None,
         k: int | None = 10,
         grain: str | None = None,
-        where: str | Mapping[str, Any] | None = None,
+        where: WhereLike | None = None,
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -275,18 +278,16 @@ class Library:
         items nearest at kind, and those tied with the last; [("kind", 0.99)] as many as hold 99 % of the k nearest of
         a sample of items. With `separate`, grains are codes of their own: each is compared by the bits that it adds.
         """
-        options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        options |= {"stages": stages, "separate": separate}
-        return self.explain(query, text=text, max_pixels=max_pixels, **options).hits
+        return self.answer(Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate)).hits
 
     def explain(
         self,
-        query: Any = None,
+        query: QueryLike | None = None,
         *,
         text: str | None = None,
         k: int | None = 10,
         grain: str | None = None,
-        where: str | Mapping[str, Any] | None = None,
+        where: WhereLike | None = None,
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -294,18 +295,22 @@ class Library:
         separate: bool = False,
     ) -> Explained:
         """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
-        if query is None and text is None:
+        return self.answer(Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate))
+
+    def answer(self, query: Query) -> Explained:
+        """As `explain`, of a question that is one value, to keep and to ask again."""
+        if query.of is None and query.text is None:
             raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
-        question = self._question(k, grain, where, within, threads, stages, separate)
-        itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
+        question = self._question(query)
+        itself = query.item
         clock = Clock()
-        words = None if text is None else self.words(text)
-        code = None if itself is not None or query is None else self._code_of(query, max_pixels)
+        words = None if query.text is None else self.words(query.text)
+        code = None if itself is not None or query.of is None else self._code_of(query.of, query.max_pixels)
         clock.stop("encode")
         with self.store.snapshot() as snapshot:
             clock.stop("open")
-            if code is None and query is not None:
-                code = self._stored(snapshot, int(query))
+            if itself is not None:
+                code = self._stored(snapshot, itself)
             if words is not None:
                 if question.stages or question.separate:
                     raise QueryError("a text is asked of all pictures at once, without stages and separate codes")
@@ -322,11 +327,11 @@ class Library:
 
     def search_many(
         self,
-        queries: Iterable[Any],
+        queries: Iterable[QueryLike],
         *,
         k: int | None = 10,
         grain: str | None = None,
-        where: str | Mapping[str, Any] | None = None,
+        where: WhereLike | None = None,
         within: int | None = None,
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -337,7 +342,7 @@ class Library:
 
         Queries are pictures or codes, as for `search`; the first that cannot be used is an error.
         """
-        question = self._question(k, grain, where, within, threads, stages, separate)
+        question = self._question(Query(None, None, k, grain, where, within, threads, max_pixels, stages, separate))
         codes = [self._code_of(query, max_pixels) for query in queries]
         if not codes:
             return []
@@ -355,9 +360,7 @@ class Library:
             raise ItemMissingError(f"no item {item} in {self.path}", path=self.path)
         return found
 
-    def items(
-        self, named: Iterable[Named] | None = None, *, where: str | Mapping[str, Any] | None = None
-    ) -> list[Item]:
+    def items(self, named: Iterable[Named] | None = None, *, where: WhereLike | None = None) -> list[Item]:
         """Everything in the library, by id; or what is named by id or path, and what a filter holds for."""
         with self.store.snapshot() as snapshot:
             if named is None and where is None:
@@ -390,7 +393,7 @@ class Library:
             return wording.worded(self.bundle, text)
         return wording.sentence(self.text_encoder, text)
 
-    def code(self, query: Any, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Codes:
+    def code(self, query: QueryLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Codes:
         """The code that `search` would ask with, of a picture or of the id of an item."""
         if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
             with self.store.snapshot() as snapshot:
@@ -452,36 +455,27 @@ class Library:
         with suppress(HashgrainError, OSError, MemoryError), self.store.snapshot() as snapshot:
             self.indexes.make_all(snapshot)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> dict[str, JsonLike]:
         return {
             "path": str(self.path),
             **self.store.info(),
-            "bytes of indexes": self.indexes.bytes(),
+            "bytes_of_indexes": self.indexes.bytes(),
             "model": self.bundle.name,
             "reads": models.reads(self.bundle),
-            "unreadable files": len(self.store.refusals()),
-            "kept out": len(self.store.exclusions()),
+            "unreadable_files": len(self.store.refusals()),
+            "kept_out": len(self.store.exclusions()),
         }
 
-    def _question(
-        self,
-        k: int | None,
-        grain: str | None,
-        where: str | Mapping[str, Any] | None,
-        within: int | None,
-        threads: int | None,
-        stages: Sequence[tuple[str, int | float]] | None,
-        separate: bool,
-    ) -> Question:
-        grain = grain or self.grains.finest
+    def _question(self, query: Query) -> Question:
+        grain = query.grain or self.grains.finest
         self.grains.width(grain)
-        if not stages:
-            return Question(check_k(k), grain, where, within, threads, (), separate)
-        from hashgrain.search.stages import check_stages
+        stages: tuple[Stage, ...] = ()
+        if query.stages:
+            from hashgrain.search.stages import check_stages
 
-        return Question(
-            check_k(k), grain, where, within, threads, check_stages(stages, grain, self.grains, separate), separate
-        )
+            stages = check_stages(query.stages, grain, self.grains, query.separate)
+        k = check_k(query.k)
+        return Question(k, grain, query.where, query.within, query.threads, stages, query.separate)
 
     def _in_stages(
         self, snapshot: Snapshot, code: Codes, question: Question, clock: Clock, itself: int | None = None
@@ -490,7 +484,7 @@ class Library:
 
         return ask_in_stages(snapshot, self.indexes.ready(snapshot), code, question, self.bundle, clock, itself)
 
-    def _code_of(self, query: Any, max_pixels: int) -> Codes:
+    def _code_of(self, query: QueryLike, max_pixels: int) -> Codes:
         if isinstance(query, Codes):
             if query.grains != self.grains or len(query) != 1:
                 raise QueryError(f"a query is one code with {self.grains}, not {query!r}")
@@ -500,7 +494,7 @@ class Library:
             if known:  # the file is gone, or cannot be encoded here; its code is there
                 with self.store.snapshot() as snapshot:
                     return self._stored(snapshot, known.id)
-        ((_, result),) = self.encoder.encode_each([(None, query)], max_pixels=max_pixels)
+        ((_, result),) = self.encoder.encode_each([(None, cast("ImageLike", query))], max_pixels=max_pixels)
         if not isinstance(result, Codes):
             raise result
         return result

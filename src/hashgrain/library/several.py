@@ -13,7 +13,7 @@ from hashgrain.search import MAX_K, Hit, check_k
 
 
 @dataclass(frozen=True)
-class Query:
+class NamedQuery:
     """A query under its name, and the items that are the query itself: their ids, by the place of their library."""
 
     name: str
@@ -39,7 +39,7 @@ def refuse_mixed(libraries: Sequence[Library]) -> None:
 
 def search_several(
     libraries: Sequence[Library],
-    queries: Sequence[Query],
+    queries: Sequence[NamedQuery],
     *,
     k: int | None = 10,
     grain: str | None = None,

@@ -26,6 +26,7 @@ from hashgrain.models.description import FORMAT, Calibration, Threshold
 from hashgrain.models.graph_check import IDS, check_graph
 from hashgrain.models.tower import KEY as TOWER
 from hashgrain.models.tower import TextTower
+from hashgrain.types import PathLike
 
 MAX_ONNX_BYTES = 1 << 30
 MAX_JSON_BYTES = 16 << 20
@@ -126,7 +127,7 @@ class Bundle:
         inside.sync_names(library)
 
     @classmethod
-    def read(cls, bundle: str | Path = "default") -> Bundle:
+    def read(cls, bundle: PathLike = "default") -> Bundle:
         """A folder with model.onnx and model.json, or a model of the package by its name: "photo", "small".
 
         "default" is "photo", or what HASHGRAIN_MODEL names.
@@ -156,7 +157,7 @@ def shipped_names() -> list[str]:
     return sorted(names, key=lambda name: name != DEFAULT)
 
 
-def shipped_folder(name: str | Path) -> Path | None:
+def shipped_folder(name: PathLike) -> Path | None:
     """Where a model of the package stands; None for what is no name of one."""
     if name == "default":
         name = os.environ.get(CHOICE) or DEFAULT

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from hashgrain.errors import ImageError
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models.bundle import Bundle, check_bundle, is_shipped
 from hashgrain.models.session import batch_of, open_session, run, run_within_limits
+from hashgrain.types import ImageLike, PathLike
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Encoder:
         self._session = open_session(bundle.onnx, bundle.name, bundle.grains.bits, threads)
 
     @classmethod
-    def load(cls, bundle: str | Path = "default", *, threads: int | None = None) -> Encoder:
+    def load(cls, bundle: PathLike = "default", *, threads: int | None = None) -> Encoder:
         """The model in the package, or a bundle folder of your own."""
         return cls(Bundle.read(bundle), threads=threads)
 
@@ -69,7 +70,9 @@ class Encoder:
         """Codes of pictures that are already decoded and of the model's input size."""
         return Codes.from_outputs(self.outputs(pixels), self.grains)
 
-    def encode(self, images: Any, *, progress: Callable[[int], None] | None = None) -> Codes:
+    def encode(
+        self, images: ImageLike | Iterable[ImageLike], *, progress: Callable[[int], None] | None = None
+    ) -> Codes:
         """Codes of a picture or of an iterable of pictures: paths, bytes, PIL images, arrays.
 
         The first picture that cannot be opened raises ImageError; `encode_each` goes on instead.
@@ -85,7 +88,7 @@ class Encoder:
         words = np.concatenate(parts) if parts else np.empty((0, self.grains.n_words), np.uint64)
         return Codes(words, self.grains)
 
-    def features(self, images: Any) -> NDArray[np.float32]:
+    def features(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
         """(n, width): what the network knows of pictures before it is cut down to bits, to compare or to learn from.
 
         Pictures are given as for `encode`; the first that cannot be opened raises ImageError.
@@ -99,7 +102,7 @@ class Encoder:
         return np.concatenate(parts) if parts else self._run(empty, ["features"])[0]
 
     def encode_each(
-        self, items: Iterable[tuple[T, Any]], *, workers: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
+        self, items: Iterable[tuple[T, ImageLike]], *, workers: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         """(token, picture) in, (token, code or refusal) out, in order. `workers` processes decode ahead."""
         if workers:
@@ -109,7 +112,7 @@ class Encoder:
             yield from self._encode_opened(self._open_each(items, max_pixels))
 
     def _open_each(
-        self, items: Iterable[tuple[T, Any]], max_pixels: int
+        self, items: Iterable[tuple[T, ImageLike]], max_pixels: int
     ) -> Iterator[tuple[T, media.Picture | ImageError]]:
         for token, image in items:
             try:
@@ -139,12 +142,12 @@ class Encoder:
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _listed(images: Any) -> Iterable[Any]:
+def _listed(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
     """One picture as a list of one; many as they are."""
     single = isinstance(images, (str, bytes, os.PathLike, np.ndarray)) or hasattr(images, "convert")
-    return [images] if single else images
+    return [cast("ImageLike", images)] if single else cast("Iterable[ImageLike]", images)
 
 
-def _as_bytes(items: Iterable[tuple[T, Any]]) -> Iterator[tuple[T, bytes]]:
+def _as_bytes(items: Iterable[tuple[T, ImageLike]]) -> Iterator[tuple[T, bytes]]:
     for token, image in items:
-        yield token, image if isinstance(image, bytes) else Path(image).read_bytes()
+        yield token, image if isinstance(image, bytes) else Path(cast("PathLike", image)).read_bytes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from hashgrain.codes import Codes, Words
 from hashgrain.errors import QueryError
 from hashgrain.models import Bundle, Threshold
 from hashgrain.store import Item
+from hashgrain.types import JsonLike, Meta
 
 MAX_K = 1_000_000
 
@@ -31,8 +31,12 @@ class Hit:
     height: int
     format: str
     taken: str | None
-    meta: Mapping[str, Any]
-    details: Mapping[str, Any]  # what the file says of itself: camera, place, keywords
+    meta: Meta
+    details: Meta  # what the file says of itself: camera, place, keywords
+
+    def as_dict(self) -> dict[str, JsonLike]:
+        """The hit as JSON has it; the keys are stable."""
+        return {**vars(self), "distances": dict(self.distances), "meta": dict(self.meta), "details": dict(self.details)}
 
 
 def check_k(k: int | None) -> int:

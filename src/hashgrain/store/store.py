@@ -232,9 +232,9 @@ class Store:
             return {
                 "items": items,
                 "rows": counters.rows,
-                "dead rows": counters.dead,
+                "dead_rows": counters.dead,
                 "segments": count,
-                "bytes on disk": size + sum(inside.size(self.path, segments.FOLDER, name) for name in parts),
+                "bytes_on_disk": size + sum(inside.size(self.path, segments.FOLDER, name) for name in parts),
                 "format": connection.version,
                 "digest": self.digest,
                 "grains": dict(self.grains),

@@ -1,0 +1,33 @@
+"""A whole question to a library in one value: to keep, to send, to ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashgrain.media.cost import DEFAULT_MAX_PIXELS
+from hashgrain.types import QueryLike, WhereLike
+
+
+@dataclass(frozen=True)
+class Query:
+    """What `Library.search` takes: `of` is a picture, the id of an item or a code, alone or with a `text`."""
+
+    of: QueryLike | None = None
+    text: str | None = None
+    k: int | None = 10
+    grain: str | None = None  # the finest, unless named
+    where: WhereLike | None = None
+    within: int | None = None
+    threads: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    stages: Sequence[tuple[str, int | float]] | None = None
+    separate: bool = False
+
+    @property
+    def item(self) -> int | None:
+        """The id of the item that is asked with; None where it is something else."""
+        named = isinstance(self.of, (int, np.integer)) and not isinstance(self.of, bool)
+        return int(self.of) if named else None  # type: ignore[arg-type]
