@@ -29,7 +29,7 @@ ROOMS = {
     "engines": "codes hamming inside store",
     "search": "codes engines hamming media models store types",
     "library": "codefiles codes engines files inside media models search sources store types",
-    "evaluate": "codefiles codes hamming hashers labelled media models",
+    "evaluate": "codefiles codes files hamming hashers labelled media models",
     "report": "codes evaluate labelled media",
     "learn": "codes evaluate files graphs hashers labelled media models",  # the only room with torch
     "apps": "codes engines evaluate hamming labelled library media models report search sources store",

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
+UNFINISHED = ".part"
 NOT_REGULAR = "is not a regular file"
 
 
@@ -59,11 +65,25 @@ def read_descriptor(descriptor: int, path: str | os.PathLike[str], cap: int) -> 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """`path` holds all of `data`, on the disk, or what it held before."""
+    with writing_atomically(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """The same for what is written piece by piece: the file takes its name when the block ends well.
+
+    A device or a pipe by that name is written to as it is: another file in its place would serve nobody.
+    """
     target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    if _is_special(target):
+        with open(target, "wb") as file:
+            yield file
+        return
+    aside = target.with_name(f".{target.name}.{os.urandom(4).hex()}{UNFINISHED}")
     try:
-        with open(aside, "xb") as file:
-            file.write(data)
+        with open(aside, "x+b") as file:
+            yield file
             file.flush()
             sync(file.fileno())
         os.replace(aside, target)
@@ -71,6 +91,22 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         aside.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def sweep_unfinished(path: str | os.PathLike[str], older_than: float) -> None:
+    """Remove what a killed `writing_atomically` of `path` left, once nobody can be writing it: after some seconds."""
+    target = Path(path)
+    for aside in target.parent.glob(f".{glob.escape(target.name)}.*{UNFINISHED}"):
+        with suppress(OSError):
+            if time.time() - aside.stat().st_mtime > older_than:
+                aside.unlink()
+
+
+def _is_special(target: Path) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(target).st_mode) and not target.is_dir()
+    except (OSError, ValueError):  # nothing there; what cannot be looked at cannot be written either, and says why
+        return False
 
 
 def sync(file: int) -> None:

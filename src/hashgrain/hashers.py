@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,10 +95,8 @@ class Hasher(ABC):
         arrays = dataclasses.asdict(self.projection)
         buffer, target = io.BytesIO(), Path(path)
         np.savez(buffer, format=FORMAT, method=type(self).__name__, **self.get_params(), **arrays)
-        part = target.with_name(target.name + ".part")
         try:
-            part.write_bytes(buffer.getvalue())
-            os.replace(part, target)
+            write_atomically(target, buffer.getvalue())
         except OSError as error:
             raise TrainingError(f"cannot write {target}: {error.strerror}", path=target) from None
 

@@ -78,7 +78,11 @@ def write(folder: Folder, *names: str, data: bytes, durable: bool = True) -> Non
 
 
 def rename(folder: Folder, below: tuple[str, ...], old: str, new: str) -> None:
-    """Give a file in folder/below another name there, over whatever has it."""
+    """Give a file in folder/below another name there, over whatever has it.
+
+    Beside `files.write_atomically`, since no link below the folder may be followed, and since a bundle writes all of
+    its files before any takes its name.
+    """
     with _above(folder, (*below, new)) as (place, name):
         if RELATIVE:
             os.replace(old, name, src_dir_fd=place, dst_dir_fd=place)

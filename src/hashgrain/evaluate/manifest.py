@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import EvaluationError
 from hashgrain.evaluate.labels import Labels, Paths, sets_of
+from hashgrain.files import write_atomically
 
 FORMAT = 1
 MOST_BYTES = 1 << 28  # a million pictures take 100 MB
@@ -113,9 +113,7 @@ class Manifest:
             "warnings": list(self.warnings),
         }
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        part.write_bytes(gzip.compress(json.dumps(described).encode(), mtime=0))
-        os.replace(part, target)
+        write_atomically(target, gzip.compress(json.dumps(described).encode(), mtime=0))
         return target
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from hashgrain.evaluate.manifest import RULES, Manifest
 from hashgrain.evaluate.means import Figure
 from hashgrain.evaluate.measure import Curves, Distance, Measured
 from hashgrain.evaluate.overlap import Overlap
+from hashgrain.files import write_atomically, writing_atomically
 
 FORMAT = 1
 FILE, PER_QUERY = "result.json", "per_query.npz"
@@ -86,13 +86,11 @@ class Result:
     def write(self, folder: str | Path) -> Path:
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        part = target / (FILE + ".part")
-        part.write_text(json.dumps(self.described(), allow_nan=False) + "\n", encoding="utf-8")
+        content = (json.dumps(self.described(), allow_nan=False) + "\n").encode()
         values = {f"row{i}": row.per_query.astype(np.float32) for i, row in enumerate(self.rows)}
-        with (target / (PER_QUERY + ".part")).open("wb") as file:
+        with writing_atomically(target / PER_QUERY) as file:
             np.savez_compressed(file, **values)  # type: ignore[arg-type]
-        os.replace(target / (PER_QUERY + ".part"), target / PER_QUERY)
-        os.replace(part, target / FILE)
+        write_atomically(target / FILE, content)  # last: a run with this file is finished
         return target
 
     @classmethod

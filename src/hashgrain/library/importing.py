@@ -71,7 +71,7 @@ def import_file(library: Path, order: Import) -> tuple[ImportReport, int]:
     try:
         with Library.create(aside, _bundle(order, model, file)) as fresh:
             report = fresh.import_codes(file.codes, paths, **how)
-        os.rename(aside, target)
+        os.rename(aside, target)  # a whole folder in one step, which a file of files.py cannot be
         sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

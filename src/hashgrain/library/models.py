@@ -136,4 +136,4 @@ def undo_rename(library: Path) -> None:
     aside = library.with_name(f".{library.name}.replaced")
     with suppress(OSError):
         if not library.exists() and inside.is_file(aside, "catalogue.sqlite"):
-            aside.rename(library)
+            aside.rename(library)  # back to where it was; nothing is written

@@ -8,13 +8,9 @@ last byte is made again, never believed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +20,7 @@ import PIL
 from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
+from hashgrain.files import sweep_unfinished, write_atomically, writing_atomically
 
 VERSION = 1
 ABANDONED = 3600  # seconds after which a half-written file is taken for one whose writer was killed
@@ -93,9 +90,10 @@ def _read(stem: Path, key: str, n: int, size: int) -> Decoded | None:
 
 def _write(stem: Path, key: str, n: int, size: int, opened: Iterable[Pixels | str]) -> None:
     """Pixels go out by ordinary writes: a full disk is then an error, where a map would end the process."""
-    _sweep(stem)
+    for suffix in (".npy", ".json"):
+        sweep_unfinished(stem.with_suffix(suffix), ABANDONED)
     refused: dict[int, str] = {}
-    with _replacing(stem.with_suffix(".npy")) as file:
+    with writing_atomically(stem.with_suffix(".npy")) as file:
         _write_header(file, n, size)
         start = file.tell()
         for place, picture in enumerate(opened):
@@ -109,36 +107,12 @@ def _write(stem: Path, key: str, n: int, size: int, opened: Iterable[Pixels | st
         file.seek(0)
         digest = _digest(file)
     index = {"key": key, "sha256": digest, "refused": refused}
-    with _replacing(stem.with_suffix(".json")) as file:
-        file.write(json.dumps(index).encode())
+    write_atomically(stem.with_suffix(".json"), json.dumps(index).encode())
 
 
 def _write_header(file: BinaryIO, n: int, size: int) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `target` once it is whole and on the disk; else nothing is left of it."""
-    handle, part = tempfile.mkstemp(".part", f"{target.name}-", target.parent)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
-
-
-def _sweep(stem: Path) -> None:
-    for part in stem.parent.glob(f"{stem.name}*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > ABANDONED:
-                part.unlink()
 
 
 def _digest(file: BinaryIO) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from hashgrain.files import writing_atomically
 from hashgrain.learn.data.augment import Augmentation, random_views
 from hashgrain.learn.data.labelled import Labelled, data_digest
 from hashgrain.learn.training.precision import best_precision
@@ -45,10 +45,8 @@ def cached_features(
         say(f"features of {len(data):,} pictures, view {view + 1} of {views}")
         found.append(_features(backbone, data.inputs, size, augmentation if view else None, view))
     folder.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    with part.open("wb") as out:
+    with writing_atomically(file) as out:
         np.save(out, np.stack(found))
-    os.replace(part, file)
     return np.stack(found)
 
 

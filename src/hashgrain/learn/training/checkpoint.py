@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from hashgrain.errors import TrainingError
+from hashgrain.files import write_atomically, writing_atomically
 from hashgrain.learn.recipe import Recipe
 
 FILE, BEST = "checkpoint.pt", "best.pt"
@@ -26,18 +26,14 @@ def identity(recipe: Recipe, data: str, start: str, precision: str) -> dict[str,
 
 def save(run: Path, state: Mapping[str, Any], name: str = FILE) -> None:
     """Whole or not at all: a full disk leaves the state before as it was."""
-    part = run / f"{name}.part"
     try:
-        with part.open("wb") as file:
+        with writing_atomically(run / name) as file:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, run / name)
     except (OSError, RuntimeError) as error:  # torch wraps a full disk into a RuntimeError
         kept = f"; the state before it stands in {run / name}" if (run / name).exists() else ""
-        raise TrainingError(f"cannot write the checkpoint {part} ({error}){kept}. Make room and run it again") from None
-    finally:
-        part.unlink(missing_ok=True)  # of Ctrl-C too
+        raise TrainingError(
+            f"cannot write the checkpoint {run / name} ({error}){kept}. Make room and run it again"
+        ) from None
 
 
 def load(run: Path, wanted: Mapping[str, Any] | None = None, name: str = FILE) -> dict[str, Any] | None:
@@ -71,9 +67,7 @@ def cut_log(run: Path, step: int) -> None:
     file = run / "log.jsonl"
     if file.exists():
         kept = [line for line in file.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-        part = file.with_suffix(".part")
-        part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        os.replace(part, file)
+        write_atomically(file, "".join(line + "\n" for line in kept).encode())
 
 
 def _step_of(line: str) -> float:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
+from hashgrain.files import writing_atomically
 from hashgrain.learn.backbones import Backbone
 from hashgrain.learn.backbones.zoo import FeaturesBackbone
 from hashgrain.learn.data.class_confusion import learnt_similarities
@@ -140,7 +141,8 @@ def _with_learnt_similarity(recipe: Recipe, features: NDArray[np.float32], data:
     run.mkdir(parents=True, exist_ok=True)
     file = run / "similarity.npy"
     if not file.exists():
-        np.save(file, learnt_similarities(torch.from_numpy(features), data.levels[recipe.labelled[-1]]))
+        with writing_atomically(file) as out:
+            np.save(out, learnt_similarities(torch.from_numpy(features), data.levels[recipe.labelled[-1]]))
     return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, similarity=str(file)))
 
 
