@@ -269,7 +269,7 @@ def test_runs_are_compared_with_spreads_and_noise(hashgrain: Run, runs: Path) ->
     for method in group["methods"]:
         assert method["runs"] == 2
         assert method["figures"]["mAP@ALL hash"]["spread"] is not None
-    best = [method for method in group["methods"] if method["against the best"] is None]
+    best = [method for method in group["methods"] if method["against_the_best"] is None]
     assert sorted(method["bits"] or 0 for method in best) == [0, 15, 16, 32]
     page = hashgrain("compare", runs / "small-folder-seed0", runs / "small-folder-seed1").stdout.decode()
     assert "| **small, 32 bits** | 2 |" in page
@@ -345,7 +345,7 @@ def test_what_protocols_writes_is_what_evaluate_reads(hashgrain: Run, drawings: 
     assert [(row["bits"], row["distance"]) for row in own["rows"]] == [
         (bits, distance) for bits in (16, 32) for distance in ("symmetric", "asymmetric")
     ]
-    assert own["made by"]["bits"] == [16, 32]
+    assert own["made_by"]["bits"] == [16, 32]
     for bits, row in zip((16, 32), own["rows"][::2], strict=True):
         (tmp_path / f"cut-{bits}").mkdir()
         for side in ("queries", "database"):

@@ -150,7 +150,7 @@ def test_queries_that_the_model_learned_from_are_refused_and_allowed_by_name(
     allowed = hashgrain(*command, "--allow-seen", "--json")
     assert allowed.returncode == 0, allowed.stderr.decode()
     (result,) = json.loads(allowed.stdout)
-    assert result["learned from"] == {"queries": 15, "of_queries": 15, "database": 45, "of_database": 45, "beyond": 0}
+    assert result["learned_from"] == {"queries": 15, "of_queries": 15, "database": 45, "of_database": 45, "beyond": 0}
     assert any("do not tell how it does on pictures new to it" in text for text in result["warnings"])
     page = next((tmp_path / "runs").rglob("report.html")).read_text()
     assert "<b>15</b> of 15 queries" in page

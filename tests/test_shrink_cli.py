@@ -73,7 +73,7 @@ def test_a_shrunk_model_is_smaller_and_says_how_many_bits_it_kept(
     facts = json.loads(result.stdout)
     small, large = Encoder.load("out"), Encoder.load(made.model)
     assert facts["digest"] == small.digest != large.digest
-    assert facts["bytes"] == len(small.bundle.onnx) < at_most * facts["bytes before"]
+    assert facts["bytes"] == len(small.bundle.onnx) < at_most * facts["bytes_before"]
     assert facts["pictures"] == 24
     assert small.grains == large.grains
     pixels = np.stack([np.asarray(Image.open(p).resize((SIZE, SIZE))) for p in sorted(made.photos.iterdir())])
@@ -185,7 +185,7 @@ def test_joined_models_give_the_mean_of_their_outputs(made: Made, here: Path) ->
     assert hashgrain("shrink", made.model, "--half", "--pictures", made.photos, "--out", "half", "-q").exit_code == 0
     result = hashgrain("join", made.model, "half", "--pictures", made.photos, "--out", "out", "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["bits alike"]["half"]["look"] > 0.97
+    assert json.loads(result.stdout)["bits_alike"]["half"]["look"] > 0.97
     pixels = np.stack([np.asarray(make_picture(i, (SIZE, SIZE))) for i in range(4)])
     each = [Encoder.load(place).outputs(pixels) for place in (made.model, "half")]
     np.testing.assert_allclose(Encoder.load("out").outputs(pixels), np.mean(each, axis=0), atol=1e-4)

@@ -82,7 +82,7 @@ def test_train_by_a_protocol_then_evaluate_by_it_asks_with_new_pictures_alone(
         (result,) = json.loads(printed)
         assert result["protocol"]["manifest"] == manifest.digest
         learned_from = {"queries": 0, "of_queries": 6, "database": 42, "of_database": 54, "beyond": 0}
-        assert result["learned from"] == learned_from
+        assert result["learned_from"] == learned_from
         assert not any("learned" in text for text in result["warnings"])
     another = in_process.hashgrain("evaluate", "model", *options, "--seeds", 0)
     assert another.exit_code == 1
@@ -107,8 +107,8 @@ def test_train_on_a_folder_of_parts_then_evaluate_by_them(tmp_path: Path, monkey
     assert done.exit_code == 0, done.stderr
     (result,) = json.loads(done.stdout)
     assert (result["protocol"]["queries"], result["protocol"]["database"]) == (18, 42)
-    assert result["learned from"]["queries"] == 0
-    assert result["learned from"]["database"] > 30
+    assert result["learned_from"]["queries"] == 0
+    assert result["learned_from"]["database"] > 30
 
 
 def test_adapt_learns_from_the_training_part_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

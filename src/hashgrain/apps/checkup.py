@@ -32,9 +32,9 @@ def check_machine() -> dict[str, Any]:
     versions = {}
     for package in PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
+            versions[package.replace("-", "_")] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
+            versions[package.replace("-", "_")] = "not installed"
     return {
         "hashgrain": importlib.metadata.version("hashgrain"),
         "python": platform.python_version(),
@@ -42,25 +42,30 @@ def check_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "sqlite": sqlite3.sqlite_version,
         **versions,
-        "scan kernel": f"compiled, {kinds()[0]}" if compiled() else "numpy (slower; no compiled kernel was installed)",
+        "scan_kernel": f"compiled, {kinds()[0]}" if compiled() else "numpy (slower; no compiled kernel was installed)",
         "model": model,
     }
 
 
 def check_library(path: Path) -> dict[str, dict[str, Any]]:
-    """Soundness first; the bits of a damaged library tell nothing."""
+    """Soundness first; the bits of a damaged library tell nothing. Of a sound one, the health of each grain."""
     problems = [problem for problem in verify_library(path) if not problem.harmless]
     if problems:
-        return {"library": {"sound": False, **{problem.thing: problem.reason for problem in problems}}}
+        named = [{"thing": problem.thing, "reason": problem.reason} for problem in problems]
+        return {"library": {"sound": False, "problems": named}}
     with Library.open(path) as library:
         codes, _ = library.codes()
-        found: dict[str, dict[str, Any]] = {"library": {"sound": True, **library.info()}}
-    for grain, health in code_health(codes).items():
-        found[grain] = {
+        facts = {"sound": True, **library.info()}
+    grains = {
+        grain: {
             "bits": health.bits,
-            "dead bits": health.dead_bits,
-            "entropy per bit": f"{health.mean_entropy:.3f} (least {health.least_entropy:.3f})",
-            "distinct codes": f"{health.distinct} of {len(codes)}",
-            "largest bucket": health.largest_bucket,
+            "dead_bits": health.dead_bits,
+            "mean_entropy": round(health.mean_entropy, 4),
+            "least_entropy": round(health.least_entropy, 4),
+            "codes": len(codes),
+            "distinct_codes": health.distinct,
+            "largest_bucket": health.largest_bucket,
         }
-    return found
+        for grain, health in code_health(codes).items()
+    }
+    return {"library": facts, "grains": grains}

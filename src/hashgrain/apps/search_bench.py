@@ -61,7 +61,7 @@ def measure_search(
             "threads": count,
             "queries": queries,
             "k": k,
-            "read GB/s": round(bandwidth, 1),
+            "read_gb_per_s": round(bandwidth, 1),
         }
         indexes = library.indexes.open_all(snapshot)
         asked = changed_codes(parts, queries, library.grains.bits, np.random.default_rng(seed))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hashgrain.cli.output import Json, LibraryPath, Threads, print_facts, print_json, print_table
+from hashgrain.cli.output import Json, LibraryPath, Threads, as_labels, print_facts, print_json, print_table
 
 COLUMNS = ("grain", "bits", "by", "p50 ms", "p95 ms", "p99 ms", "queries/s", "compared", "GB/s", "of memory", "recall")
 
@@ -33,7 +33,7 @@ def search(
     if as_json:
         print_json({"machine": machine, "searches": rows})
     else:
-        print_facts(machine)
+        print_facts(as_labels(machine))
         print_table("searches", COLUMNS, [_row(row) for row in rows], [None] * len(rows))
     return 0 if all(row["recall"] == 1.0 for row in rows) else 1
 

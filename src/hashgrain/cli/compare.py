@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hashgrain.cli.keys import snake_keys
 from hashgrain.cli.output import Json, print_json, print_page, say
 
 
@@ -43,7 +44,7 @@ def compare(
         say(f"warning: {warning}")
     facts = comparison_facts(groups, figure)
     if as_json:
-        print_json(facts)
+        print_json(snake_keys(facts))
         return 0
     page = comparison_page(facts, title)
     if out is None:

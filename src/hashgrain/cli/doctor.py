@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from hashgrain.cli.output import Json, print_facts, print_json, print_line
+from hashgrain.cli.output import Json, as_labels, print_facts, print_json, print_line
 
 
 def doctor(
@@ -28,8 +28,23 @@ def doctor(
     if as_json:
         print_json(found)
     else:
-        for part, facts in found.items():
+        for part, facts in _parts(found).items():
             print_line(f"{part}:")
-            print_facts({f"  {name}": value for name, value in facts.items()})
+            print_facts({f"  {name}": value for name, value in as_labels(facts).items()})
     sound = machine["model"] == "works" and found.get("library", {}).get("sound", True)
     return 0 if sound else 1
+
+
+def _parts(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a person reads: each grain is a part of its own, and so is each problem a line."""
+    library = dict(found.get("library", {}))
+    problems = {each["thing"]: each["reason"] for each in library.pop("problems", [])}
+    parts = {"machine": found["machine"], **({"library": library | problems} if library else {})}
+    return parts | {grain: _health(facts) for grain, facts in found.get("grains", {}).items()}
+
+
+def _health(facts: dict[str, Any]) -> dict[str, object]:
+    entropy = f"{facts['mean_entropy']:.3f} (least {facts['least_entropy']:.3f})"
+    distinct = f"{facts['distinct_codes']} of {facts['codes']}"
+    counts = {name: facts[name] for name in ("bits", "dead_bits")}
+    return {**counts, "entropy per bit": entropy, "distinct codes": distinct, "largest_bucket": facts["largest_bucket"]}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hashgrain.cli.keys import snake_keys
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_table, progress_bar, say
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def evaluate(
         folders = _measure_model(target, data, plan, out, quiet)
     results = [Result.read(folder) for folder in folders]
     if as_json:
-        print_json([{"run": str(f), **result.described()} for f, result in zip(folders, results, strict=True)])
+        documents = [{"run": str(f), **result.described()} for f, result in zip(folders, results, strict=True)]
+        print_json(snake_keys(documents))
         return 0
     for folder, result in zip(folders, results, strict=True):
         _print_result(folder, result)

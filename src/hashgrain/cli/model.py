@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hashgrain.cli.keys import snake_keys
 from hashgrain.cli.output import Json, Quiet, print_facts, print_json, print_line, say
 from hashgrain.cli.train import need_torch
 
@@ -68,7 +69,7 @@ def make(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
     if as_json:
-        print_json(facts)
+        print_json(snake_keys(facts))
         return 0
     if facts["refused"]:
         say(f"{len(facts['refused'])} pictures could not be opened and were left out", quiet)
@@ -100,7 +101,7 @@ def show(
     if isinstance(source, dict):  # of a stranger, maybe: what is known here is not replaced by what is told
         facts |= {key: value for key, value in source.items() if key not in facts}
     if as_json:
-        print_json(facts)
+        print_json(snake_keys(facts))
     else:
         print_facts({key: _plain(value) for key, value in facts.items()})
     return 0

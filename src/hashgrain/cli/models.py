@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hashgrain.cli.keys import snake_keys
 from hashgrain.cli.output import Json, print_json, print_table
 
 
@@ -18,7 +19,7 @@ def models(as_json: Json = False) -> int:
 
     found = [_facts(name) for name in shipped_names()]
     if as_json:
-        print_json(found)
+        print_json(snake_keys(found))
         return 0
     columns = ["name", "bits", "takes", "MB", "ms a picture", "license", "what for"]
     rows = [

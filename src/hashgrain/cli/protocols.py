@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hashgrain.cli.keys import snake_keys
 from hashgrain.cli.output import Json, print_facts, print_json, print_table, progress_bar, say
 
 
@@ -33,14 +34,14 @@ def protocols(
 
     if name is None:
         if as_json:
-            print_json({each.name: each.facts() for each in PROTOCOLS.values()})
+            print_json({each.name: snake_keys(each.facts()) for each in PROTOCOLS.values()})
         else:
             rows = [[each.name, each.about] for each in PROTOCOLS.values()]
             print_table("Protocols", ["name", "what it is"], rows, [None] * len(rows))
         return 0
     chosen = protocol(name)
     if data is None:
-        print_json(chosen.facts()) if as_json else print_facts(chosen.facts())
+        print_json(snake_keys(chosen.facts())) if as_json else print_facts(chosen.facts())
         return 0
     if out is None:
         raise EvaluationError("say where the manifest goes with --out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +29,7 @@ def rebuild(
     if model is None:
         codes, mended = rebuild(library)
         if as_json:
-            print_json({"library": str(library), "codes": codes, "encoded": 0, **dataclasses.asdict(mended)})
+            print_json({"library": str(library), "codes": codes, "encoded": 0, **_document(mended)})
         else:
             print_line(f"{library}: {codes} codes written anew{_told(mended)}")
         return PARTLY if mended.lost else 0
@@ -44,6 +43,10 @@ def rebuild(
         return 0
     print_line(f"{library}: {total} pictures encoded with {model} in {report.seconds:.1f} s")
     return 0
+
+
+def _document(mended: Mended) -> dict[str, int]:
+    return {"codes_mended": mended.codes, "changes_made_again": mended.changes, "changes_lost": mended.lost}
 
 
 def _told(mended: Mended) -> str:

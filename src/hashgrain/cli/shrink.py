@@ -55,7 +55,7 @@ def shrink(
     small = (quantise if int8 else halve)(large, pixels)
     small.write(out)
     found = dataclasses.asdict(agreement(large, small, pixels))
-    sizes = {"bytes": len(small.onnx), "bytes before": len(large.onnx)}
+    sizes = {"bytes": len(small.onnx), "bytes_before": len(large.onnx)}
     if as_json:
         print_json({"bundle": str(out), "digest": small.digest, **sizes, **found})
         return 0
@@ -108,7 +108,7 @@ def join(
     }
     joined.write(out)
     if as_json:
-        print_json({"bundle": str(out), "digest": joined.digest, "bytes": len(joined.onnx), "bits alike": alike})
+        print_json({"bundle": str(out), "digest": joined.digest, "bytes": len(joined.onnx), "bits_alike": alike})
         return 0
     print_line(f"{out}: {len(joined.onnx) / 1e6:.1f} MB")
     for name, bits in alike.items():

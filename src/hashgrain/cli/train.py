@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hashgrain.cli.keys import snake_keys
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def train(
 def print_made(facts: dict[str, Any], out: Path, as_json: bool) -> int:
     """What was made, how good it is on what was held out, and where it is."""
     if as_json:
-        print_json(facts)
+        print_json(snake_keys(facts))
         return 0
     for name, value in facts.get("validation", {}).items():
         print_row(name, f"{value:g}" + (f" ± {facts['spread'][name]:.2g}" if "spread" in facts else ""))

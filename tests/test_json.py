@@ -1,0 +1,203 @@
+"""What verbs print with --json is what docs/reference/json.md says, key by key."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import fill
+from hashgrain.cli.app import VERBS
+from hashgrain.cli.keys import NAMED, snake_keys
+from in_process import hashgrain
+
+PAGE = Path(__file__).parent.parent / "docs/reference/json.md"
+SNAKE = re.compile("[a-z][a-z0-9]*(_[a-z0-9]+)*")
+Path_ = tuple[str, ...]
+
+
+def sections() -> dict[str, dict[str, str]]:
+    """The table of each section: paths of keys, and what is said of each."""
+    parts = re.split(r"^##+ (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.M)
+    titled = zip(parts[1::2], parts[2::2], strict=True)
+    return {title: dict(re.findall(r"^\| `([^`]+)` \| ?(.*) \|$", text, re.M)) for title, text in titled}
+
+
+def steps(path: str) -> Path_:
+    return tuple(part for part in path.replace("[]", ".[]").split(".") if part)
+
+
+def documented(title: str, prefix: Path_ = ()) -> dict[Path_, str]:
+    """The paths of a section with those of the sections it points to."""
+    found: dict[Path_, str] = {}
+    text = PAGE.read_text(encoding="utf-8")
+    intro = re.search(rf"^##+ {re.escape(title)}\n\n(?!\|)(.*?)\n\n", text, re.M | re.S)
+    if intro and title in ("add", "update"):
+        found |= documented("run of pictures", prefix)
+    for path, said in sections()[title].items():
+        found[(*prefix, *steps(path))] = said
+        for pointed in re.findall(r"\[\w+\]\(#(hit|info)\)", said):
+            inner = documented(pointed, (*prefix, *steps(path)))
+            found |= {at: said if said.startswith("where") else what for at, what in inner.items()}
+    return found
+
+
+def paths_of(value: Any, at: Path_ = ()) -> Iterator[Path_]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield (*at, key)
+            yield from paths_of(inner, (*at, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield (*at, "[]")
+            yield from paths_of(inner, (*at, "[]"))
+
+
+def fits(path: Path_, pattern: Path_) -> bool:
+    """Whether a pattern, or the beginning of one, stands for the path."""
+    for place, step in enumerate(path):
+        if place == len(pattern):
+            return False
+        if pattern[place] == "**":
+            return True
+        if pattern[place] not in (step, "*"):
+            return False
+    return True
+
+
+def check(title: str, *documents: Any) -> None:
+    """Nothing is printed that is not documented, and nothing documented is missing."""
+    patterns = documented(title)
+    for document in documents:
+        found = set(paths_of(document))
+        for path in found:
+            assert any(fits(path, pattern) for pattern in patterns), f"{title}: {path} is not in the table"
+            names = {pattern[len(path) - 1] for pattern in like(path, patterns)}
+            named = "*" in names or any(step in NAMED for step in path[:-1])
+            assert named or path[-1] == "[]" or SNAKE.fullmatch(path[-1]), path
+    every = {path for document in documents for path in paths_of(document)}
+    for pattern, said in patterns.items():
+        if not said.startswith("where") and pattern[-1] not in ("*", "**"):
+            here = [path for path in every if len(path) == len(pattern) and fits(path, pattern)]
+            beside = [path for path in every if len(path) == len(pattern) and fits(path[:-1], pattern[:-1])]
+            assert here or not beside, f"{title}: {pattern} is documented and was not printed"
+
+
+def like(path: Path_, patterns: dict[Path_, str]) -> list[Path_]:
+    return [pattern for pattern in patterns if len(pattern) >= len(path) and fits(path, pattern)]
+
+
+def printed(*arguments: object, code: int = 0) -> Any:
+    done = hashgrain(*arguments, "--json")
+    assert done.exit_code == code, (arguments, done.output, done.exception)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "pics/a", 6)
+    fill(tmp_path / "pics/b", 6, start=6)
+    return tmp_path
+
+
+def test_every_verb_has_a_section() -> None:
+    nested = ["bench search", "model make", "model show", "features train", "features encode"]
+    assert {*VERBS, *nested} <= set(sections())
+
+
+def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
+    (here / "pics/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (here / "pics/notes.txt").write_bytes(b"no picture")
+    added = printed("add", "a.hg", "pics", "--meta", "The City=Rome", code=3)
+    check("add", added)
+    assert (added["passed"], len(added["refused"])) == ({".txt": 1}, 1)
+    picture = here / "pics/a/00001.jpg"
+    found = printed("search", "a.hg", picture, "-k", 2)
+    check("search", found)
+    assert found[0]["meta"] == {"The City": "Rome"}  # names of people's own stay as they are
+    check("search", printed("search", "a.hg", "pics/a", "-k", 1))
+    check("search", printed("search", "a.hg", "--id", 1, "-k", 2, "--explain", "--stages", "kind:3"))
+    printed("add", "b.hg", "pics/b")
+    check("search", printed("search", "a.hg", picture, "-k", 2, "--also", "b.hg"))
+    line = json.loads(hashgrain("search", "a.hg", picture, "-k", 1, "--jsonl").stdout)
+    check("search", [line])
+    check("info", printed("info", "a.hg"))
+    check("remove", printed("remove", "a.hg", "--id", 1))
+    check("meta", printed("meta", "a.hg", "--id", 2, "--set", "a=1"), printed("meta", "a.hg", "--id", 2))
+    check("index", printed("index", "a.hg"))
+    picture.unlink()
+    check("update", printed("update", "a.hg", code=3))
+    check("export", printed("export", "a.hg"), printed("export", "a.hg", "out.hgc"))
+    check("import", printed("import", "c.hg", "out.hgc", "--made-by", "x"))
+    check("encode", printed("encode", "pics/b"), printed("encode", "pics/b", "--out", "codes.npy"))
+    check("rebuild", printed("rebuild", "b.hg"), printed("rebuild", "b.hg", "--model", "small"))
+    check("bench search", printed("bench", "search", "a.hg", "--queries", 2))
+    check("doctor", printed("doctor", "a.hg"), printed("doctor"))
+    check("verify", printed("verify", "a.hg"))
+    for segment in (here / "a.hg/segments").glob("*.w00"):
+        segment.unlink()
+    check("verify", printed("verify", "a.hg", code=1))
+    check("doctor", printed("doctor", "a.hg", code=1))
+
+
+def test_a_text_is_printed_as_documented(here: Path) -> None:
+    printed("add", "p.hg", "pics/a", "--model", "photo")
+    check("search", printed("search", "p.hg", "--text", "a red dog zyxgrbl", "-k", 2, "--explain"))
+
+
+def test_verbs_of_models_print_what_is_documented(here: Path) -> None:
+    check("models", printed("models"))
+    check("model show", printed("model", "show", "photo"))
+    check("verify", printed("verify", "small", "--pictures", "pics/a"))
+    check(
+        "recipes",
+        printed("recipes"),
+        printed("recipes", "csq"),
+        printed("recipes", "photo"),
+        printed("recipes", "adapt"),
+    )
+    check("protocols", printed("protocols"), printed("protocols", "folder"))
+    check("protocols", printed("protocols", "folder", "--data", "pics", "--out", "split"))
+    check("evaluate", runs := printed("evaluate", "small", "--data", "pics", "--references", "none"))
+    assert "mAP@ALL hash" in runs[0]["rows"][0]["figures"]
+    check("compare", printed("compare", runs[0]["run"]))
+    np.save(here / "f.npy", np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32))
+    features = ("features", "train", "--features", "f.npy", "--hasher", "ITQ", "--bits", 8, "--out", "h.npz")
+    check("features train", printed(*features))
+    check("features encode", printed("features", "encode", "f.npy", "--head", "h.npz", "--out", "f.hgc"))
+
+
+def test_verbs_that_make_models_print_what_is_documented(here: Path) -> None:
+    pytest.importorskip("torch")
+    check("train", printed("train", "--data", "pics", "--recipe", "adapt", "--set", "steps=5", "--out", "made"))
+    check("shrink", printed("shrink", "small", "--half", "--out", "half", "--pictures", "pics"))
+    check("join", printed("join", "small", "half", "--out", "both", "--pictures", "pics"))
+    check("join", printed("join", "small", "half", "--out", "apart", "--side-by-side", "a,b"))
+
+
+def test_keys_become_words_joined_by_underscores_but_names_stay() -> None:
+    own = {
+        "bytes of Indexes": 1,
+        "pi-heif": 2,
+        "list": [{"made by": ({"cut-off": 3},)}],
+        "meta": {"My Key": {"a b": 4}},
+    }
+    assert snake_keys(own) == {
+        "bytes_of_indexes": 1,
+        "pi_heif": 2,
+        "list": [{"made_by": [{"cut_off": 3}]}],
+        "meta": {"My Key": {"a b": 4}},
+    }
+
+
+def test_a_key_that_is_not_documented_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="not in the table"):
+        check("remove", {"removed": 1, "more": 2})
+    with pytest.raises(AssertionError, match="was not printed"):
+        check("info", {"path": "a"})
