@@ -1,0 +1,147 @@
+"""The documentation does what it says: blocks run, translations keep step, the reference is complete."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import hashgrain
+from conftest import ROOT, make_picture
+from doc_blocks import Block, bash_is_here, blocks_of, run_block
+from hashgrain import errors
+
+PAIRS = [("README.md", "README.zh-CN.md"), ("docs/tutorial.md", "docs/tutorial.zh-CN.md")]
+# Packages whose every public name is in the reference; of other modules, those that the documentation imports.
+WHOLE = ("hashgrain.hamming", "hashgrain.evaluate", "hashgrain.hashers")
+NAMES = ("cat", "dandie_dinmont", "dog", "boot", "grille", "cab", "blurred", "street")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The home folder of a reader with a few pictures."""
+    pictures = tmp_path / "Pictures"
+    pictures.mkdir()
+    for seed, name in enumerate(NAMES):
+        make_picture(seed).save(pictures / f"{name}.jpg")
+    make_picture(0).save(tmp_path / "cat.jpg")
+    return tmp_path
+
+
+needs_bash = pytest.mark.skipif(not bash_is_here(), reason="the blocks are written for bash")
+
+
+@needs_bash
+@pytest.mark.parametrize("page", [page for page, _ in PAIRS])
+def test_every_block_of_the_first_pages_runs_in_order(page: str, home: Path) -> None:
+    blocks = blocks_of(page)
+    assert len(blocks) > 2
+    assert [str(block) for block in blocks if block.reason] == []
+    for block in blocks:
+        run_block(block, home)
+
+
+def test_a_block_that_fails_is_named_with_what_it_printed(home: Path) -> None:
+    failing = Block("page.md", 7, "console", "", "$ hashgrain search nothing.hg cat.jpg\n")
+    with pytest.raises(AssertionError, match=r"page\.md:7: exit code 1 of\nhashgrain search nothing"):
+        run_block(failing, home)
+    with pytest.raises(AssertionError, match=r"page\.md:9"):
+        run_block(Block("page.md", 9, "python", "", "raise SystemExit(3)\n"), home)
+
+
+def test_extras_and_targets_that_the_pages_name_exist() -> None:
+    extras = set(re.findall(r"^(\w+) = \[", _project_table("project.optional-dependencies"), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in _pages():
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"hashgrain\[(\w+)\]", text)) <= extras, page
+        assert set(re.findall(r"^\$ make ([\w-]+)", text, re.MULTILINE)) <= targets, page
+
+
+# ---- translations
+
+
+@pytest.mark.parametrize(("page", "translated"), PAIRS)
+def test_a_translation_has_the_same_headings_blocks_figures_and_links(page: str, translated: str) -> None:
+    original, other = ((ROOT / name).read_text(encoding="utf-8") for name in (page, translated))
+    assert _levels(other) == _levels(original)
+    every = ("console", "bash", "python", "toml", "")
+    assert [block.text for block in blocks_of(translated, every)] == [block.text for block in blocks_of(page, every)]
+    assert _figures(other) == _figures(original)
+    assert _links(other) == _links(original)
+
+
+def _levels(text: str) -> list[int]:
+    return [len(mark) for mark in re.findall(r"^(#+) ", _prose(text), re.MULTILINE)]
+
+
+def _figures(text: str) -> list[str]:
+    """Numbers outside links and blocks. Words for numbers are not seen."""
+    prose = re.sub(r"\]\([^)]*\)", "]", _prose(text))
+    return sorted(re.findall(r"\d[\d,.]*\d|\d", prose))
+
+
+def _links(text: str) -> list[str]:
+    """Where links lead: anchors and the switch between languages are their own."""
+    targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    plain = [target.replace(".zh-CN", "") for target in targets]
+    return sorted(target for target in plain if target not in ("README.md", "tutorial.md"))
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+# ---- the reference
+
+
+def test_the_reference_has_every_public_name_and_no_other() -> None:
+    documented = re.findall(r"^::: (\S+)$", (ROOT / "docs/reference/api.md").read_text(), re.MULTILINE)
+    assert len(documented) == len(set(documented))
+    for name in documented:
+        module, _, attribute = name.rpartition(".")
+        if not module.startswith("hashgrain.learn"):  # takes torch
+            assert hasattr(importlib.import_module(module), attribute), name
+    assert _public() - set(documented) == set()
+
+
+def test_the_reference_describes_every_name_it_shows() -> None:
+    objects = [getattr(hashgrain, name) for name in hashgrain.__all__ if name != "__version__"]
+    bare = [shown.__name__ for shown in (*objects, *_families()) if not inspect.getdoc(shown)]
+    assert bare == []
+
+
+def _families() -> list[type]:
+    return [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, errors.HashgrainError)]
+
+
+def _public() -> set[str]:
+    names = {f"hashgrain.{name}" for name in hashgrain.__all__ if name not in ("__version__", "HashgrainError")}
+    names |= {f"hashgrain.errors.{cls.__name__}" for cls in _families()}
+    for package in WHOLE:
+        for name, value in vars(importlib.import_module(package)).items():
+            ours = getattr(value, "__module__", None) or ""
+            if (inspect.isclass(value) or inspect.isfunction(value)) and ours.startswith(package) and name[0] != "_":
+                names.add(f"{package}.{name}")
+    return names | _imported_in_the_docs()
+
+
+def _imported_in_the_docs() -> set[str]:
+    """`from hashgrain.x import A, b` in any block, except constants."""
+    found = set()
+    for page in _pages():
+        for module, names in re.findall(r"^from (hashgrain[\w.]*) import (.+)$", page.read_text("utf-8"), re.MULTILINE):
+            found |= {f"{module}.{name.strip()}" for name in names.split(",")}
+    return found - {"hashgrain.HashgrainError", "hashgrain.evaluate.CONVENTIONS"}
+
+
+def _pages() -> list[Path]:
+    return [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+
+
+def _project_table(name: str) -> str:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return text.split(f"[{name}]")[1].split("\n[")[0]
