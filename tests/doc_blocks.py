@@ -61,10 +61,13 @@ def blocks_of(page: str, languages: tuple[str, ...] = ("console", "bash", "pytho
     return found
 
 
-def run_block(block: Block, home: Path) -> None:
-    """Run one block in `home`; a command or script that fails is an assertion with all that it printed."""
+def run_block(block: Block, home: Path, before: str = "") -> None:
+    """Run one block in `home`; a command or script that fails is an assertion with all that it printed.
+
+    `before` runs first in the same Python: it makes the arrays that a block of the reference speaks of.
+    """
     if block.language == "python":
-        _run([sys.executable, "-c", block.text], block, block.text, home)
+        _run([sys.executable, "-c", before + block.text], block, block.text, home)
     for command in block.commands if block.language == "console" else []:
         _run(["bash", "-e", "-o", "pipefail", "-c", command], block, command, home)
     if block.language == "bash":

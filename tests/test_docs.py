@@ -6,6 +6,7 @@ import importlib
 import inspect
 import io
 import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -23,6 +24,23 @@ PAIRS = [("README.md", "README.zh-CN.md"), ("docs/tutorial.md", "docs/tutorial.z
 WHOLE = ("hashgrain.hamming", "hashgrain.evaluate", "hashgrain.hashers")
 # Runs in benchmarks/outside.py, which has Faiss.
 ELSEWHERE = ("faiss_lsh.py",)
+# What the blocks of the reference speak of: arrays of codes, and codes with labels.
+ARRAYS = """
+import numpy as np
+from hashgrain import Codes, Grains, Library
+dice = np.random.default_rng(0)
+words, ids = dice.integers(0, 2**63, (200, 1), np.uint64), np.arange(200)
+outputs = dice.normal(size=64).astype(np.float32)
+queries = words[:3]
+first, second = Library.open("photos.hg"), Library.open("archive.hg")
+"""
+LABELLED = """
+import numpy as np
+from hashgrain import Codes, Grains
+dice = np.random.default_rng(0)
+queries, database = (Codes.from_outputs(dice.normal(size=(n, 64)), Grains(look=64)) for n in (20, 200))
+query_labels, database_labels = np.arange(20) % 5, np.arange(200) % 5
+"""
 NAMES = ("cat", "dandie_dinmont", "dog", "boot", "grille", "cab", "blurred", "street")
 
 
@@ -61,6 +79,26 @@ def test_every_block_of_the_how_to_guides_runs_in_order_but_those_marked(home: P
     assert len(blocks) > 20
     for block in blocks:
         run_block(block, home)
+
+
+@needs_bash
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_block_of_the_other_pages_runs_but_those_marked(home: Path) -> None:
+    pytest.importorskip("pyarrow")
+    _furnish(home)
+    dice = np.random.default_rng(1)
+    for name, bits, count in (("codes", 256, 72), ("codes64", 64, 72), ("queries", 256, 2)):
+        np.save(home / f"{name}.npy", dice.integers(0, 256, (count, bits // 8), np.uint8))
+    (home / "paths.txt").write_text("".join(f"holiday/{i}.jpg\n" for i in range(72)))
+    for name in "abc":
+        shutil.copytree(home / "photos.hg", home / f"{name}.hg")
+    done = [*(page for pair in PAIRS for page in pair), "docs/howto.md"]
+    pages = [str(page.relative_to(ROOT)) for page in _pages()]
+    blocks = [block for page in pages if page not in done for block in blocks_of(page) if not block.reason]
+    assert len({block.page for block in blocks}) > 3
+    for block in blocks:
+        run_block(block, home, LABELLED if "tally" in block.text else ARRAYS)
 
 
 def test_blocks_that_are_not_run_say_why_and_are_few_reasons() -> None:
