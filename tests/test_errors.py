@@ -33,8 +33,8 @@ ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src" / "hashgrain"
 # The rooms whose words are the library's: none of them knows the command line.
 SILENT = (
-    *("errors.py", "types.py", "files.py", "inside.py", "codes.py", "codefiles.py"),
-    *("media", "sources", "models", "graphs", "hamming", "store", "engines", "search", "library"),
+    *("errors.py", "types.py", "files.py", "inside.py", "codes.py", "codefiles.py", "hashers.py"),
+    *("media", "sources", "labelled", "models", "graphs", "hamming", "store", "engines", "search", "library"),
 )
 COMMAND = re.compile(r"hashgrain (" + "|".join([*VERBS, "bench", "model", "features"]) + r")\b|(^|[\s(`'\"])--[a-z]")
 # Files, not words for people: the first line of an index, and an option of another program.

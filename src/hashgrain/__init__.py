@@ -1,4 +1,4 @@
-"""HashGrain finds images by looking at them.
+"""HashGrain: image similarity search with compact binary codes.
 
     from hashgrain import Library
 
@@ -7,7 +7,7 @@
     for hit in library.search("cat.jpg", k=5):
         print(hit.distance, hit.word, hit.path)
 
-Names are imported on first use, so that `import hashgrain` costs nothing.
+Names are imported on first use, so `import hashgrain` takes almost no time.
 """
 
 from __future__ import annotations
