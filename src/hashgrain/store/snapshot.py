@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryError, QueryError
-from hashgrain.store import catalogue
+from hashgrain.store import catalogue, change_log
 from hashgrain.store.catalogue import Block, Connection, Counters
+from hashgrain.store.change_log import Change
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
@@ -127,6 +128,7 @@ class Snapshot:
         self._check_pages = check_pages  # before what only the pages of the catalogue can answer
         self.segments: Sequence[Segment] = view.segments
         self.era = view.counters.era
+        self.sequence = view.counters.sequence  # the number of the last entry of the log of changes
 
     def end(self) -> None:
         with self._lock:
@@ -148,6 +150,15 @@ class Snapshot:
         """
         with self._asked() as connection:
             return sealed(catalogue.blocks(connection, self._library, self._n_words))
+
+    def history(self) -> str:
+        """The name of the history that `sequence` and the numbers of changes belong to."""
+        with self._asked() as connection:
+            return change_log.history(connection)
+
+    def changes(self, since: int) -> Iterator[Change]:
+        """What happened to codes after the change of that number, in order; all that is there after 0."""
+        return change_log.changes_since(self._ask, self._library, self._n_words, since)
 
     def items(self, ids: Iterable[int]) -> list[Item]:
         """The items of these ids, in the order asked. An id that is not there is an error."""
