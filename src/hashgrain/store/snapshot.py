@@ -20,7 +20,7 @@ from hashgrain.store.change_log import Change
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
-from hashgrain.store.where import compile_where
+from hashgrain.store.where import Filter, compile_where
 
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
 
@@ -196,7 +196,7 @@ class Snapshot:
             reason = f"{count} of {self._live} items are listed"
             raise LibraryError(f"{self._library}: the catalogue is damaged ({reason}); {FROM_BACKUP}")
 
-    def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
+    def select(self, where: str | Mapping[str, Any] | Filter) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""
         self._check_pages()
         condition, values = compile_where(where, self._ask)
