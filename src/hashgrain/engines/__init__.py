@@ -4,6 +4,7 @@ from hashgrain.engines.embedded import EmbeddedEngine as EmbeddedEngine
 from hashgrain.engines.feeding import behind as behind
 from hashgrain.engines.feeding import catch_up as catch_up
 from hashgrain.engines.feeding import engine_of as engine_of
+from hashgrain.engines.feeding import in_step as in_step
 from hashgrain.engines.filters import keep as keep
 from hashgrain.engines.filters import picked as picked
 from hashgrain.engines.index_manager import IndexManager as IndexManager

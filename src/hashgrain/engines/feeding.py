@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hashgrain.engines.protocol import Engine, is_engine
 from hashgrain.errors import EngineError
-from hashgrain.store import Snapshot
+from hashgrain.store import Snapshot, Store
 
 EMBEDDED = "embedded"  # over the segments of the library itself, which it never lags behind
 ENGINES = (EMBEDDED,)
@@ -52,3 +54,16 @@ def catch_up(engine: Engine, snapshot: Snapshot, library: Path) -> None:
             f"the engine is behind {library}: of {snapshot.sequence} changes it was told of, it did not apply {left};"
             " see why, and ask again"
         )
+
+
+@contextmanager
+def in_step(engine: Engine, store: Store) -> Iterator[Snapshot]:
+    """A moment of the library that the engine stands at, too."""
+    with store.snapshot() as snapshot:
+        if engine.sequence <= snapshot.sequence:
+            catch_up(engine, snapshot, store.path)
+            yield snapshot
+            return
+    with store.snapshot() as snapshot:  # another process may have told it of a commit since that moment
+        catch_up(engine, snapshot, store.path)
+        yield snapshot

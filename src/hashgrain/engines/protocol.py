@@ -131,4 +131,5 @@ METHODS = ("apply", "nearest", "within", "agreeing", "close")
 
 def is_engine(value: Any) -> bool:
     """Whether it has what an engine has."""
-    return isinstance(getattr(value, "sequence", None), int) and all(callable(getattr(value, m, None)) for m in METHODS)
+    named = isinstance(getattr(value, "sequence", None), int) and isinstance(getattr(value, "library", None), str)
+    return named and all(callable(getattr(value, method, None)) for method in METHODS)

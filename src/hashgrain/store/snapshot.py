@@ -18,6 +18,7 @@ from hashgrain.store import catalogue, change_log
 from hashgrain.store.catalogue import Block, Connection, Counters
 from hashgrain.store.change_log import Change
 from hashgrain.store.items import COLUMNS, Item, item_of
+from hashgrain.store.names import refuse_unclear
 from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
 from hashgrain.store.where import Filter, compile_where
@@ -202,6 +203,12 @@ class Snapshot:
         condition, values = compile_where(where, self._ask)
         rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def check_names(self, where: Filter) -> None:
+        """FilterError where the filter has a name that no item has, or that means two things; `select` sees to it by
+        itself."""
+        self._check_pages()
+        refuse_unclear(where.test, self._ask)
 
     def _sound(self, item: int, code: bytes, seal: int) -> bytes:
         return catalogue.sound_code(self._library, self._n_words, item, code, seal)
