@@ -29,13 +29,13 @@ Made = tuple[Codes, Codes, NDArray[np.int64], NDArray[np.int64]]
 
 
 def made(n_queries: int, n_database: int) -> Made:
-    """Codes around ten centres, so that mAP is neither 0.1 nor 1."""
+    """Codes around ten centers, so that mAP is neither 0.1 nor 1."""
     dice = np.random.default_rng(0)
-    centres = dice.integers(0, 2, (CLASSES, 64), np.uint8)
+    centers = dice.integers(0, 2, (CLASSES, 64), np.uint8)
 
     def some(n: int) -> tuple[Codes, NDArray[np.int64]]:
         labels = dice.integers(0, CLASSES, n)
-        bits = centres[labels] ^ (dice.random((n, 64)) < 0.35)
+        bits = centers[labels] ^ (dice.random((n, 64)) < 0.35)
         return Codes.from_bits(bits, GRAINS), labels
 
     (queries, wanted), (database, labels) = some(n_queries), some(n_database)

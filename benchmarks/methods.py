@@ -80,7 +80,7 @@ def recipe_of(known: Recipe, bits: int, seed: int, rate: float, pictures: int) -
     return dataclasses.replace(
         known,
         grains=Grains(thing=bits) if known.labelled else Grains(look=bits),
-        network=Network("features", trained="head", hidden=hidden, normalise=known.network.normalise),
+        network=Network("features", trained="head", hidden=hidden, normalize=known.network.normalize),
         schedule=Schedule((Phase(STEPS * batch / pictures, 1),), batch=batch, learning_rate=rate, weight_decay=1e-3),
         seed=seed + 1,
     )
@@ -271,7 +271,7 @@ def summary(model: str) -> str:
             seen.setdefault((name, row.bits), []).append(row.figures["mAP@ALL hash"].value)
         for name, value in json.loads((folder / "unseen.json").read_text())["mAP@ALL"].items():
             unseen.setdefault(name, []).append(value)
-    heads = {name: "normalized" if recipe.network.normalise else "plain" for name, recipe in methods().items()}
+    heads = {name: "normalized" if recipe.network.normalize else "plain" for name, recipe in methods().items()}
     heads = {name: heads[name] + ("" if methods()[name].labelled else ", no labels") for name in heads}
     short, long = WIDTHS
     names = sorted({name for name, bits in seen if bits == long}, key=lambda name: -np.mean(seen[name, long]))

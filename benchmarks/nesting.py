@@ -90,7 +90,7 @@ def extended(split: Split, seed: int) -> tuple[HashHead, float]:
     width = split.training.inputs.shape[1]
     for frozen, wide in zip([0, *bits], bits, strict=False):
         longer = HashHead(width, wide)
-        longer.standardise(torch.from_numpy(split.training.inputs))
+        longer.standardize(torch.from_numpy(split.training.inputs))
         if head is not None:
             with torch.no_grad():
                 longer.bits.weight[:frozen] = head.bits.weight

@@ -70,7 +70,7 @@ def rows(queries: Described, database: Described, fitted: Described, grain: str,
         f"PCA + random rotation, {bits} bits, same features": spread(
             [by_codes(r.codes(queries.features), r.codes(database.features)) for r in rotations]
         ),
-        "colour histogram + HOG, cosine": by_cosine(queries.hog, database.hog),
+        "color histogram + HOG, cosine": by_cosine(queries.hog, database.hog),
         "perceptual hash, 64 bits": by_codes(queries.hash, database.hash),
     }
     wanted, labels = queries.labels[grain], database.labels[grain]

@@ -10,7 +10,7 @@ from hashgrain import Codes, Grains
 
 
 def histogram_and_hog(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """8x8x8 colour histogram and histograms of oriented gradients (8 px cells, 9 directions, 2x2 blocks)."""
+    """8x8x8 color histogram and histograms of oriented gradients (8 px cells, 9 directions, 2x2 blocks)."""
     return np.concatenate([_describe(pixels[i : i + 512]) for i in range(0, len(pixels), 512)])
 
 
@@ -18,10 +18,10 @@ def _describe(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     n, size = len(pixels), pixels.shape[1]
     bins = (pixels >> 5).astype(np.int64) @ np.array([64, 8, 1])
     offsets = np.arange(n)[:, None] * 512
-    colours = np.bincount((bins.reshape(n, -1) + offsets).ravel(), minlength=n * 512).reshape(n, 512)
-    colours = np.sqrt(colours / (size * size))
-    grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    down, right = np.gradient(grey, axis=(1, 2))
+    colors = np.bincount((bins.reshape(n, -1) + offsets).ravel(), minlength=n * 512).reshape(n, 512)
+    colors = np.sqrt(colors / (size * size))
+    gray = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    down, right = np.gradient(gray, axis=(1, 2))
     strength, angle = np.hypot(down, right), np.mod(np.arctan2(down, right), np.pi)
     direction = np.minimum((angle / np.pi * 9).astype(np.int64), 8)
     cells = size // 8
@@ -31,7 +31,7 @@ def _describe(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     blocks = np.concatenate([hog[:, :-1, :-1], hog[:, 1:, :-1], hog[:, :-1, 1:], hog[:, 1:, 1:]], axis=3)
     blocks /= np.linalg.norm(blocks, axis=3, keepdims=True) + 1e-3
     blocks = blocks.reshape(n, -1)
-    return np.concatenate([unit(colours), unit(blocks)], axis=1).astype(np.float32)
+    return np.concatenate([unit(colors), unit(blocks)], axis=1).astype(np.float32)
 
 
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:

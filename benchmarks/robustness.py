@@ -45,7 +45,7 @@ def attacked() -> str:
     two = ["grain", "mAP of the other class before", "after", "bits from its code before", "after"]
     return (
         f"{QUERIES} pictures of `val` against 10,000 kept out of training, mAP@{K} (`hash`, expected over ties). Every"
-        f" pixel may change by {HOW.eps} of 255 grey levels, {HOW.steps} steps; whole grey levels, judged by the real"
+        f" pixel may change by {HOW.eps} of 255 gray levels, {HOW.steps} steps; whole gray levels, judged by the real"
         f" encoder.\n\n{table(one, away)}\n\nTowards the majority code of another class:\n\n{table(two, towards)}"
     )
 

@@ -25,6 +25,7 @@ NAMES = (
     "methods",
     "cifar10",
     "seeds",
+    "printed",
     "robustness",
     "drills",
 )

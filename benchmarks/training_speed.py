@@ -54,7 +54,7 @@ def usual_loop(data: Labelled, workers: int, half: bool) -> float:
     recipe = RECIPES["default"]
     backbone = build_backbone(recipe)
     network = nn.Sequential(backbone, nn.Linear(backbone.width, 200)).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     loader = DataLoader(Decoded(data), BATCH, shuffle=True, num_workers=workers, drop_last=True)
     started = 0.0
     for step, (pixels, labels) in enumerate(loader):
@@ -62,9 +62,9 @@ def usual_loop(data: Labelled, workers: int, half: bool) -> float:
             started = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             loss = nn.functional.cross_entropy(network(pixels.to(memory_format=torch.channels_last)).float(), labels)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         if step == STEPS + 1:
             break
     return STEPS * BATCH / (time.perf_counter() - started)
@@ -141,7 +141,7 @@ def main() -> None:
     rows = [[name, f"{median(each):.0f}", f"{ours / median(each):.2f}x"] for name, each in found.items()]
     text = (
         f"The default backbone at {SIZE} px, batches of {BATCH}, pictures decoded before for both; medians of {ROUNDS}"
-        " rounds in turn. The usual loop: DataLoader, torchvision's v2 transforms (crop, flip, colour), cross-entropy,"
+        " rounds in turn. The usual loop: DataLoader, torchvision's v2 transforms (crop, flip, color), cross-entropy,"
         " SGD. Ours turns, blurs and covers too, a batch at a time, and computes in"
         f" {numbers} here.\n\n"
         + table(["loop", "pictures/s", "ours against it"], rows)

@@ -21,7 +21,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from hashgrain import Encoder
-from hashgrain.graphs import agreement, halve, quantise
+from hashgrain.graphs import agreement, halve, quantize
 from hashgrain.media import open_picture
 from hashgrain.models import Bundle
 from report import HERE, need_data, table, write_section
@@ -71,7 +71,7 @@ def measured(folder: Path, preload: Path | None) -> tuple[dict[str, float], dict
 def main() -> None:
     plain = Bundle.read(FLOAT_MODEL)
     calibration, pixels = read("train-00-of-04.parquet", CALIBRATION), read("val-00-of-01.parquet", PICTURES)
-    bundles = dict(zip(MODELS, (plain, halve(plain, calibration), quantise(plain, calibration)), strict=True))
+    bundles = dict(zip(MODELS, (plain, halve(plain, calibration), quantize(plain, calibration)), strict=True))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         library = folder / "no_vnni.so"

@@ -111,25 +111,25 @@ def code_regression(outputs: Numbers, hot: Numbers, codes: Numbers) -> float:
     return mean(errors)
 
 
-def dsh(outputs: Numbers, hot: Numbers, margin: float, quantisation: float) -> float:
+def dsh(outputs: Numbers, hot: Numbers, margin: float, quantization: float) -> float:
     contrast = []
     for i, j in couples(len(hot)):
         distance = float(sum((outputs[i, k] - outputs[j, k]) ** 2 for k in range(outputs.shape[1])))
         contrast.append(distance / 2 if alike(hot, i, j) else max(0.0, margin - distance) / 2)
     off = [sum(abs(abs(value) - 1) for value in row) for row in outputs]
-    return mean(contrast) + quantisation * (mean(off) + mean(off))
+    return mean(contrast) + quantization * (mean(off) + mean(off))
 
 
 def likelihood(outputs: Numbers, hot: Numbers) -> float:
     return mean([-log_likelihood(dot(outputs[i], outputs[j]) / 2, alike(hot, i, j)) for i, j in couples(len(hot))])
 
 
-def dpsh(outputs: Numbers, hot: Numbers, quantisation: float) -> float:
-    return likelihood(outputs, hot) + quantisation * to_nearest_bit(outputs)
+def dpsh(outputs: Numbers, hot: Numbers, quantization: float) -> float:
+    return likelihood(outputs, hot) + quantization * to_nearest_bit(outputs)
 
 
-def dhn(outputs: Numbers, hot: Numbers, quantisation: float) -> float:
-    return likelihood(outputs, hot) + quantisation * mean([math.log(math.cosh(abs(u) - 1)) for u in outputs.flat])
+def dhn(outputs: Numbers, hot: Numbers, quantization: float) -> float:
+    return likelihood(outputs, hot) + quantization * mean([math.log(math.cosh(abs(u) - 1)) for u in outputs.flat])
 
 
 def hashnet(outputs: Numbers, hot: Numbers, odds: float, sharpness: float) -> float:
@@ -142,25 +142,25 @@ def hashnet(outputs: Numbers, hot: Numbers, odds: float, sharpness: float) -> fl
     )
 
 
-def dch(outputs: Numbers, hot: Numbers, radius: float, quantisation: float) -> float:
+def dch(outputs: Numbers, hot: Numbers, radius: float, quantization: float) -> float:
     bits = outputs.shape[1]
     pairwise = []
     for i, j in couples(len(hot)):
         probability = radius / (radius + bits / 2 * (1 - cosine(outputs[i], outputs[j])))
         pairwise.append(-balance(hot, i, j) * math.log(probability if alike(hot, i, j) else 1 - probability))
     to_bits = [bits / 2 * (1 - cosine(np.abs(row), np.ones(bits))) for row in outputs]
-    return mean(pairwise) + quantisation * mean([math.log(1 + distance / radius) for distance in to_bits])
+    return mean(pairwise) + quantization * mean([math.log(1 + distance / radius) for distance in to_bits])
 
 
-def dtsh(outputs: Numbers, hot: Numbers, margin: float, quantisation: float) -> float:
+def dtsh(outputs: Numbers, hot: Numbers, margin: float, quantization: float) -> float:
     surprise = [
         -log_likelihood(dot(outputs[i], outputs[j]) / 2 - dot(outputs[i], outputs[k]) / 2 - margin, True)
         for i, j, k in triples(hot)
     ]
-    return mean(surprise) + quantisation * to_nearest_bit(outputs)
+    return mean(surprise) + quantization * to_nearest_bit(outputs)
 
 
-def idhn(outputs: Numbers, hot: Numbers, odds: float, partial: float, quantisation: float) -> float:
+def idhn(outputs: Numbers, hot: Numbers, odds: float, partial: float, quantization: float) -> float:
     bits = outputs.shape[1]
     codes = outputs / (1 + np.abs(outputs))
     pairwise = []
@@ -173,4 +173,4 @@ def idhn(outputs: Numbers, hot: Numbers, odds: float, partial: float, quantisati
         else:
             share = len(mine & theirs) / math.sqrt(len(mine) * len(theirs))
             pairwise.append(partial * bits * ((product + bits) / (2 * bits) - share) ** 2)
-    return mean(pairwise) + quantisation * mean([abs(abs(code) - 1) for code in codes.flat])
+    return mean(pairwise) + quantization * mean([abs(abs(code) - 1) for code in codes.flat])

@@ -12,10 +12,10 @@ DATABASE, CLASSES = 59_000, 10
 KS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 59_000]
 
 
-def _spread(bits: int, centre: float, width: float) -> np.ndarray:
+def _spread(bits: int, center: float, width: float) -> np.ndarray:
     """Chances of each distance."""
     distances = np.arange(bits + 1)
-    chances = np.exp(-(((distances - centre * bits) / (width * bits)) ** 2) / 2)
+    chances = np.exp(-(((distances - center * bits) / (width * bits)) ** 2) / 2)
     return chances / chances.sum()
 
 

@@ -135,8 +135,8 @@ def test_the_finding_tells_and_does_not_judge(encoder: Encoder, labelled: tuple[
 
 
 @pytest.mark.parametrize("eps", [0, -8, 256, 8 / 255, True])
-def test_an_eps_that_is_no_grey_level_is_refused(eps: float) -> None:
-    with pytest.raises(TrainingError, match="whole grey levels"):
+def test_an_eps_that_is_no_gray_level_is_refused(eps: float) -> None:
+    with pytest.raises(TrainingError, match="whole gray levels"):
         Attack(eps=eps)  # type: ignore[arg-type]
 
 

@@ -128,7 +128,7 @@ def test_only_compact_has_depths() -> None:
 
 
 @pytest.mark.parametrize("name", WIDTHS)
-def test_width_is_what_comes_out_and_normalising_is_inside(name: str, zoo: Callable[[str], Backbone]) -> None:
+def test_width_is_what_comes_out_and_normalizing_is_inside(name: str, zoo: Callable[[str], Backbone]) -> None:
     backbone = zoo(name).eval()
     assert backbone.width == WIDTHS[name]
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_mean_and_std_can_be_those_of_the_weights() -> None:
     expected = (pictures() - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.4, 0.5, 0.6])[
         :, None, None
     ]
-    assert torch.allclose(backbone.normalised(pictures()), expected)
+    assert torch.allclose(backbone.normalized(pictures()), expected)
     with pytest.raises(TrainingError, match="mean and std"):
         build("compact", mean=(0.1, 0.2, 0.3))
 
@@ -156,7 +156,7 @@ def test_alexnet_gives_fc7_after_its_relu(zoo: Callable[[str], Backbone]) -> Non
     backbone = zoo("torchvision:alexnet").eval()
     model = backbone.model
     with torch.no_grad():
-        taken = model.features(backbone.normalised(pictures()))
+        taken = model.features(backbone.normalized(pictures()))
         fc6 = torch.relu(model.classifier[1](model.avgpool(taken).flatten(1)))
         fc7 = torch.relu(model.classifier[4](fc6))
         assert torch.equal(backbone(pictures()), fc7)
@@ -232,7 +232,7 @@ def test_weights_of_torchvision_are_loaded_under_its_head(tmp_path: Path) -> Non
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     backbone = build("torchvision:squeezenet1_1", size=64, weights=tmp_path / "w.safetensors").eval()
     with torch.no_grad():
-        expected = model.eval().features(backbone.normalised(pictures())).mean(dim=(2, 3))
+        expected = model.eval().features(backbone.normalized(pictures())).mean(dim=(2, 3))
         assert torch.allclose(backbone(pictures()), expected, atol=1e-6)
 
 
@@ -243,7 +243,7 @@ def test_a_transformer_is_resized_after_its_weights_are_in(kept_at: int, tmp_pat
     backbone = build("timm:vit_tiny_patch16_224", size=64, weights=tmp_path / "w.safetensors").eval()
     kept.set_input_size(img_size=64)
     with torch.no_grad():
-        assert torch.equal(backbone(pictures()), kept(backbone.normalised(pictures())))
+        assert torch.equal(backbone(pictures()), kept(backbone.normalized(pictures())))
 
 
 def test_compact_weights_come_back_from_a_file(tmp_path: Path) -> None:
@@ -450,7 +450,7 @@ class Attentive(Backbone):
         stir(self)
 
     def forward(self, pixels: Any) -> Any:
-        return self.model(self.normalised(pixels))
+        return self.model(self.normalized(pixels))
 
 
 @pytest.mark.parametrize(
@@ -559,14 +559,14 @@ def expected_features(taken: Any, activation: str) -> Any:
 
 @pytest.mark.parametrize("activation", ["Relu", "Softplus"])
 @pytest.mark.parametrize("pooled", [True, False])
-def test_a_float_model_is_shown_normalised_pictures(activation: str, pooled: bool, tmp_path: Path) -> None:
+def test_a_float_model_is_shown_normalized_pictures(activation: str, pooled: bool, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(onnx_model(activation=activation, pooled=pooled))
     name = f"onnx:{tmp_path / 'm.onnx'}"
     backbone = build(name, size=16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     assert isinstance(backbone, OnnxBackbone)
     assert backbone.width == 5
     assert backbone.in_torch == (activation == "Relu")
-    mean, std = (torch.tensor(colours)[:, None, None] for colours in ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    mean, std = (torch.tensor(colors)[:, None, None] for colors in ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
     expected = expected_features((pictures(3, 16) - mean) / std, activation)
     for copied in (backbone, copy.deepcopy(backbone).train()):
         assert torch.allclose(copied(pictures(3, 16)), expected, rtol=1e-4, atol=1e-5)

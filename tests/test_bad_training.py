@@ -172,7 +172,7 @@ def test_labels_cannot_be_made_wrong_where_pictures_have_several(drawn: Path, he
 @pytest.mark.parametrize(
     ("recipe", "settings", "bits", "said"),
     [
-        ("csq", [], "2", ["6 classes", "4 centres", "at least 3 bits"]),
+        ("csq", [], "2", ["6 classes", "4 centers", "at least 3 bits"]),
         ("csq", [], "many", ["--bits many", "whole numbers"]),
         ("csq", [], "16,32", ["--bits 16,32", "thing", "give 1"]),
         ("resnet-lsh", ["backbone=compact", "weights=random", "hasher=ITQ"], "256", ["PCA", "256", "take from 1 to"]),
@@ -427,7 +427,7 @@ def uneven(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
         os.chdir(before)
 
 
-def test_centres_are_of_any_width(uneven: tuple[Path, Result]) -> None:
+def test_centers_are_of_any_width(uneven: tuple[Path, Result]) -> None:
     """48 is no order that Sylvester's construction has."""
     top, result = uneven
     assert result.exit_code == 0, result.output
@@ -458,7 +458,7 @@ def test_pictures_of_several_labels_go_from_train_to_evaluate(drawn: Path, here:
     trained = train(place, "epochs=25", recipe="idhn", more=("--bits", "16", "--protocol", "folder", "--json"))
     assert trained.exit_code == 0, trained.stderr
     facts = json.loads(trained.stdout)
-    assert "(5 things)" in trained.stderr  # two colours and three stripes, not six pairs
+    assert "(5 things)" in trained.stderr  # two colors and three stripes, not six pairs
     assert set(Encoder.load("model").bundle.labels["thing"]) == {kind for kind, _ in KINDS} | {t for t, _ in THINGS}
     assert 0 < facts["validation"]["thing mAP"] <= 1
     measured = hashgrain("evaluate", "model", "--data", place, "--references", "none", "--json", "-q")

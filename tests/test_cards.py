@@ -57,7 +57,7 @@ def test_the_command_has_the_settings_of_the_loss_and_of_another_loss() -> None:
     for name, settings in (
         ("default", ["scale=20", "margin=0.3"]),
         ("default", ["loss=csq"]),
-        ("csq", ["quantisation_weight=0.3"]),
+        ("csq", ["quantization_weight=0.3"]),
         ("csq", ["hidden=256,64"]),
         ("triplet", ["hidden=", "weights=my weights.safetensors"]),
     ):

@@ -66,12 +66,12 @@ def test_a_run_has_the_model_at_every_width_and_every_reference(runs: Path) -> N
         "PCA + rotation",
         "ITQ",
         "LSH",
-        "colour histogram, PCA + rotation",
+        "color histogram, PCA + rotation",
         "perceptual hash",
     )
     references = [f"{name}, {bits} bits" for bits in WIDTHS for name in by_width]
     references += [f"product quantizer, {bits} bits, asymmetric" for bits in WIDTHS]
-    cosines = ["features, float cosine", "colour histogram, cosine"]
+    cosines = ["features, float cosine", "color histogram, cosine"]
     classifiers = ["classifier as code, 15 bits", "classifier as code, 40% of its labels wrong, 15 bits"]
     assert set(rows) == {*model, *references, *cosines, *classifiers}
     assert rows["small, 32 bits"].grain == "kind"

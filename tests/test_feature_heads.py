@@ -19,11 +19,11 @@ WIDTH, CLASSES = 24, 6
 
 
 def clusters(count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Rows around six centres, which stand by threes in two halves."""
+    """Rows around six centers, which stand by threes in two halves."""
     dice = np.random.default_rng(seed)
     ids = dice.integers(0, CLASSES, count)
-    centres = np.random.default_rng(99).normal(0, 1, (CLASSES, WIDTH))
-    return (centres[ids] + dice.normal(0, 1.4, (count, WIDTH))).astype(np.float32), ids
+    centers = np.random.default_rng(99).normal(0, 1, (CLASSES, WIDTH))
+    return (centers[ids] + dice.normal(0, 1.4, (count, WIDTH))).astype(np.float32), ids
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ OF_PCA = [PCAHash, PCARotation, ITQ]
 def made_features(n: int = 400, width: int = 24, seed: int = 0) -> Rows:
     """Clusters off the origin, along axes of different lengths."""
     dice = np.random.default_rng(seed)
-    centres = dice.normal(size=(8, width)) * 2
-    rows = centres[dice.integers(0, 8, n)] + dice.normal(size=(n, width)) * np.geomspace(2, 0.1, width) + 5
+    centers = dice.normal(size=(8, width)) * 2
+    rows = centers[dice.integers(0, 8, n)] + dice.normal(size=(n, width)) * np.geomspace(2, 0.1, width) + 5
     return np.asarray(rows, np.float32)
 
 
@@ -53,7 +53,7 @@ def principal(features: Rows, count: int) -> tuple[NDArray[np.float64], NDArray[
     return rows.mean(axis=0), directions[:count].T
 
 
-def quantisation_error(outputs: NDArray[np.float64]) -> float:
+def quantization_error(outputs: NDArray[np.float64]) -> float:
     return float(((np.where(outputs >= 0, 1, -1) - outputs) ** 2).sum())
 
 
@@ -177,11 +177,11 @@ def test_itq_is_the_alternation_of_signs_and_procrustes() -> None:
 def test_every_round_of_itq_brings_the_values_nearer_to_their_signs(bits: int) -> None:
     features = made_features()
     errors = [
-        quantisation_error(ITQ(bits, iterations=n).fit(features).transform(features)) for n in (*range(8), 20, 50)
+        quantization_error(ITQ(bits, iterations=n).fit(features).transform(features)) for n in (*range(8), 20, 50)
     ]
     assert all(after <= before + 1e-6 for before, after in itertools.pairwise(errors))
     assert errors[-1] < (1 if bits == 2 else 0.99) * errors[0]
-    assert errors[0] == quantisation_error(PCARotation(bits).fit(features).transform(features))
+    assert errors[0] == quantization_error(PCARotation(bits).fit(features).transform(features))
 
 
 def spectral_by_the_formula(features: Rows, queries: Rows, bits: int) -> tuple[NDArray[np.float64], list[int]]:
@@ -407,21 +407,21 @@ def encoder() -> Encoder:
     return Encoder.load(threads=1)
 
 
-def backbone(*, kind: int = 1, outputs: tuple[str, ...] = ("features",), inner: str = "centred") -> bytes:
-    """Mean colours of 64 x 64 pictures, a third of the way off, as a graph of opset 18 with a constant to spare."""
+def backbone(*, kind: int = 1, outputs: tuple[str, ...] = ("features",), inner: str = "centered") -> bytes:
+    """Mean colors of 64 x 64 pictures, a third of the way off, as a graph of opset 18 with a constant to spare."""
     onnx = pytest.importorskip("onnx", reason="needs the train extra")
     helper, arrays = onnx.helper, onnx.numpy_helper
     nodes = [
         helper.make_node("Cast", ["pixels"], ["floats"], to=1),
-        helper.make_node("ReduceMean", ["floats", "axes"], ["colours"], keepdims=0),
-        helper.make_node("Sub", ["colours", "third"], [inner]),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["colors"], keepdims=0),
+        helper.make_node("Sub", ["colors", "third"], [inner]),
         helper.make_node("Cast", [inner], ["features"], to=kind),
-        helper.make_node("Mul", ["colours", "spare"], ["aside"]),
+        helper.make_node("Mul", ["colors", "spare"], ["aside"]),
     ]
     weights = {"axes": np.array([1, 2]), "third": np.full(3, 85, np.float32), "spare": np.ones(3, np.float32)}
     graph = helper.make_graph(
         nodes,
-        "colours",
+        "colors",
         [helper.make_tensor_value_info("pixels", 2, ["batch", 64, 64, 3])],
         [helper.make_tensor_value_info(name, kind if name == "features" else 1, ["batch", 3]) for name in outputs],
         [arrays.from_array(array, name) for name, array in weights.items()],
@@ -488,9 +488,7 @@ def test_any_affine_head_goes_on_a_backbone_that_has_none(wave: bool) -> None:
 
     weights, bias = np.array([[1.0, 0, -1, 2], [0, 1, 1, 2], [0, 0, 0, 2]]) / 40, np.array([0.5, -0.5, 0, 1])
     head = Projection(np.array([1, 2, 3], np.float32), weights, bias, wave)
-    made = with_hasher(
-        Bundle("colours", backbone(), Grains(look=1), (64, 64)), head, Grains(look=4), "four", pictures()
-    )
+    made = with_hasher(Bundle("colors", backbone(), Grains(look=1), (64, 64)), head, Grains(look=4), "four", pictures())
     outputs, features = Encoder(made).outputs_and_features(pictures())
     assert np.allclose(features, pictures().mean(axis=(1, 2)) - 85, atol=1e-3)
     expected = [
@@ -512,7 +510,7 @@ def test_weights_that_only_a_branch_inside_reads_are_kept() -> None:
     helper = onnx.helper
     branches = [
         helper.make_graph(
-            [helper.make_node("Add", ["centred", reads], [f"sum {reads}"])],
+            [helper.make_node("Add", ["centered", reads], [f"sum {reads}"])],
             reads,
             [],
             [helper.make_tensor_value_info(f"sum {reads}", 1, ["batch", 3])],
@@ -548,7 +546,7 @@ def test_what_cannot_be_a_model_is_refused_with_the_reason() -> None:
     refuses("gives 3 bits, .* ask for 4", backbone(), bits=4)
     refuses("checked on pictures, and there are none", backbone(), shown=0)
     refuses("is not ONNX", b"nonsense")
-    refuses("gives no 'features', only centred", backbone(outputs=("centred",)))
+    refuses("gives no 'features', only centered", backbone(outputs=("centered",)))
     refuses(r"features are FLOAT16 \[0, 3\]", backbone(kind=10))
     refuses(r"fitted on FLOAT rows of 24", backbone(), head=PCAHash(3).fit(made_features()))
     refuses("calls 'outputs'; give that another name", backbone(inner="outputs"))

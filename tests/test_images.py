@@ -92,20 +92,20 @@ def test_a_turned_photograph_is_seen_upright(orientation: int, size: tuple[int, 
     assert (opened.facts.width, opened.facts.height) == (96, 64)
 
 
-def test_colours_of_every_kind_become_rgb() -> None:
-    grey = np.asarray(make_picture(2).convert("L"))
-    rgb = np.repeat(grey[:, :, None], 3, axis=2)
-    wide = Image.fromarray(grey.astype(np.uint16) * 257)
+def test_colors_of_every_kind_become_rgb() -> None:
+    gray = np.asarray(make_picture(2).convert("L"))
+    rgb = np.repeat(gray[:, :, None], 3, axis=2)
+    wide = Image.fromarray(gray.astype(np.uint16) * 257)
     cases = {
-        "L": as_bytes(Image.fromarray(grey), "png"),
+        "L": as_bytes(Image.fromarray(gray), "png"),
         "I;16": as_bytes(wide, "png"),
         "I;16 tiff": as_bytes(wide, "tiff"),
-        "float tiff": as_bytes(Image.fromarray(grey.astype(np.float32) / 100), "tiff"),
+        "float tiff": as_bytes(Image.fromarray(gray.astype(np.float32) / 100), "tiff"),
     }
     for name, content in cases.items():
         pixels = open_picture(content).pixels
         if "float" in name:
-            low, high = int(grey.min()), int(grey.max())
+            low, high = int(gray.min()), int(gray.max())
             expected = ((rgb.astype(float) - low) / (high - low) * 255).astype(np.uint8)
             assert close(pixels, expected, 1.5), name
         else:

@@ -103,10 +103,10 @@ def test_lists_answer_as_the_scan_does(asked: Asked, k: int, data: st.DataObject
 
 
 def clustered(n: int, n_words: int, seed: int = 0) -> np.ndarray:
-    """Codes around a hundred centres, a few bits off."""
+    """Codes around a hundred centers, a few bits off."""
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(9).integers(0, 2**64, (100, n_words), np.uint64)
-    codes = centres[rng.integers(0, 100, n)]
+    centers = np.random.default_rng(9).integers(0, 2**64, (100, n_words), np.uint64)
+    codes = centers[rng.integers(0, 100, n)]
     for _ in range(3):
         codes ^= np.uint64(1) << rng.integers(0, 64, (n, n_words), np.uint64)
     return codes

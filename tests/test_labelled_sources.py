@@ -228,8 +228,8 @@ def test_arrays_are_pictures_pixel_by_pixel(tmp_path: Path) -> None:
             ("images.npy#2", "", ("2",)),
         ]
         for expected, picture in zip(pixels, pictures, strict=True):
-            grey = expected if expected.ndim == 3 else np.repeat(expected[:, :, None], 3, axis=2)
-            assert np.array_equal(open_picture(picture.read()).pixels, grey)
+            gray = expected if expected.ndim == 3 else np.repeat(expected[:, :, None], 3, axis=2)
+            assert np.array_equal(open_picture(picture.read()).pixels, gray)
 
 
 def test_arrays_have_a_test_part_and_sets_of_labels(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_adding_again_encodes_nothing(library: Library, pictures: Path) -> None:
     assert content(library) == before
 
 
-def test_a_touched_file_is_recognised_by_content(library: Library, pictures: Path) -> None:
+def test_a_touched_file_is_recognized_by_content(library: Library, pictures: Path) -> None:
     os.utime(pictures / "00001.jpg", (1, 1))
     report = library.add(pictures, workers=0)
     assert (report.touched, report.encoded) == (1, 0)
@@ -122,7 +122,7 @@ def test_a_changed_file_keeps_its_id_and_gets_a_new_code(library: Library, pictu
     assert len(library) == 20
 
 
-def test_moved_files_are_recognised_without_encoding(library: Library, pictures: Path, tmp_path: Path) -> None:
+def test_moved_files_are_recognized_without_encoding(library: Library, pictures: Path, tmp_path: Path) -> None:
     ids = {item.content: item.id for item in library.items()}
     moved = pictures.rename(tmp_path / "elsewhere")
     report = library.add(moved, workers=0)

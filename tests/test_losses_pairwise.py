@@ -50,13 +50,13 @@ ORACLES: dict[type[Loss], loss_oracles.Oracle] = {
     TripletLoss: partial(loss_oracles.triplet, margin=0.3),
     NPairLoss: partial(loss_oracles.n_pair, norm=0.002),
     CodeRegressionLoss: partial(loss_oracles.code_regression, codes=CODES.numpy()),
-    DshLoss: partial(loss_oracles.dsh, margin=12.0, quantisation=0.01),
-    DpshLoss: partial(loss_oracles.dpsh, quantisation=0.1),
-    DhnLoss: partial(loss_oracles.dhn, quantisation=0.1),
+    DshLoss: partial(loss_oracles.dsh, margin=12.0, quantization=0.01),
+    DpshLoss: partial(loss_oracles.dpsh, quantization=0.1),
+    DhnLoss: partial(loss_oracles.dhn, quantization=0.1),
     HashNetLoss: partial(loss_oracles.hashnet, odds=10.0, sharpness=1.0),
-    DchLoss: partial(loss_oracles.dch, radius=20.0, quantisation=0.1),
-    DtshLoss: partial(loss_oracles.dtsh, margin=3.0, quantisation=1.0),
-    IdhnLoss: partial(loss_oracles.idhn, odds=5.0, partial=0.1, quantisation=0.1),
+    DchLoss: partial(loss_oracles.dch, radius=20.0, quantization=0.1),
+    DtshLoss: partial(loss_oracles.dtsh, margin=3.0, quantization=1.0),
+    IdhnLoss: partial(loss_oracles.idhn, odds=5.0, partial=0.1, quantization=0.1),
 }
 
 
@@ -133,14 +133,14 @@ def test_loss_and_gradient_are_finite_when_all_outputs_are_equal(
 def test_training_brings_alike_codes_together_and_others_apart(kind: type[Loss]) -> None:
     labels = BATCHES["single labels"].repeat(2, 1)
     outputs = (random_outputs(len(labels), 16).float() / 4).requires_grad_()
-    loss, optimiser = build(kind, 16), torch.optim.Adam([outputs], 0.05)
+    loss, optimizer = build(kind, 16), torch.optim.Adam([outputs], 0.05)
     generator = torch.Generator().manual_seed(3)
     for step in range(100):
         loss.advance(step / 100)
         order = torch.randperm(len(labels), generator=generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(outputs[order], labels[order]).backward()
-        optimiser.step()
+        optimizer.step()
     apart = relaxed_hamming(signs(outputs))
     alike, counted = same(labels), pairs(labels)
     assert apart[~alike].mean() > 5 * apart[alike & counted].mean()
@@ -256,7 +256,7 @@ def test_margins_are_bits() -> None:
     assert ContrastiveLoss(16, CLASSES)(outputs, hot({0}, {0})).item() == pytest.approx(3)
     trio = torch.cat([outputs, outputs[1:]])  # an alike picture 3 bits away, and another in the same place
     assert TripletLoss(16, CLASSES, margin=2)(trio, hot({0}, {0}, {1})).item() == pytest.approx((2 + 5) / 2)
-    assert DshLoss(16, CLASSES, quantisation=0)(codes, unlike).item() == pytest.approx((2 * 16 - 4 * 3) / 2)
+    assert DshLoss(16, CLASSES, quantization=0)(codes, unlike).item() == pytest.approx((2 * 16 - 4 * 3) / 2)
 
 
 def test_n_pairs_have_no_label_in_common_though_their_pictures_have_several() -> None:
@@ -314,9 +314,9 @@ def test_hashnet_balances_pairs_and_dpsh_does_not() -> None:
     few_alike = hot({0}, {0}, {1}, {2}, {3}, {4})
     outputs = torch.full((6, BITS), 0.5)
     # all products are one: the loss of a pair depends on its sort only
-    dpsh = DpshLoss(BITS, CLASSES, quantisation=0)(outputs, few_alike).item()
-    alike = DpshLoss(BITS, CLASSES, quantisation=0)(outputs[:2], hot({0}, {0})).item()
-    unlike = DpshLoss(BITS, CLASSES, quantisation=0)(outputs[:2], hot({0}, {1})).item()
+    dpsh = DpshLoss(BITS, CLASSES, quantization=0)(outputs, few_alike).item()
+    alike = DpshLoss(BITS, CLASSES, quantization=0)(outputs[:2], hot({0}, {0})).item()
+    unlike = DpshLoss(BITS, CLASSES, quantization=0)(outputs[:2], hot({0}, {1})).item()
     assert dpsh == pytest.approx((2 * alike + 28 * unlike) / 30)
     balanced = HashNetLoss(BITS, CLASSES)
     alike, unlike = balanced(outputs[:2], hot({0}, {0})).item(), balanced(outputs[:2], hot({0}, {1})).item()
@@ -329,7 +329,7 @@ def test_dch_separates_unlike_pictures_however_close_they_are() -> None:
     outputs[1, 0] = 0.6
     assert torch.nn.functional.cosine_similarity(outputs[:1], outputs[1:]) > 0.99
     outputs.requires_grad_()
-    DchLoss(64, CLASSES, quantisation=0)(outputs, hot({0}, {1}).double()).backward()
+    DchLoss(64, CLASSES, quantization=0)(outputs, hot({0}, {1}).double()).backward()
     assert outputs.grad is not None
     assert outputs.grad[1, 0] > 0.1
 
@@ -353,7 +353,7 @@ def test_dtsh_without_triplets_is_a_zero_that_can_be_trained(name: str) -> None:
     """Trap: the toolbox returns the integer 0, and takes a picture for its own positive."""
     labels = BATCHES[name]
     outputs = random_outputs(len(labels)).requires_grad_()
-    loss = DtshLoss(BITS, CLASSES, quantisation=0)(outputs, labels.double())
+    loss = DtshLoss(BITS, CLASSES, quantization=0)(outputs, labels.double())
     loss.backward()
     assert loss.item() == 0
     assert outputs.grad is not None

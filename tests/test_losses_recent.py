@@ -21,7 +21,7 @@ from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.data.labelled import GrainLabels, Labelled  # noqa: E402
 from hashgrain.learn.losses.adsh import AdshLoss  # noqa: E402
 from hashgrain.learn.losses.crh import CrhLoss, head_width  # noqa: E402
-from hashgrain.learn.losses.dfh import DfhLoss, moved_centres  # noqa: E402
+from hashgrain.learn.losses.dfh import DfhLoss, moved_centers  # noqa: E402
 from hashgrain.learn.losses.hyp2 import Hyp2Loss  # noqa: E402
 from hashgrain.learn.losses.logit_adjusted import LogitAdjustedLoss  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
@@ -32,14 +32,14 @@ from hashgrain.learn.losses.sdc import SdcLoss, calibration  # noqa: E402
 from hashgrain.learn.losses.shdh import ShdhLoss, level_weights  # noqa: E402
 from hashgrain.learn.recipe import Network, Phase, Schedule  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
-from hashgrain.learn.training.centres import class_centres, gilbert_varshamov  # noqa: E402
+from hashgrain.learn.training.centers import class_centers, gilbert_varshamov  # noqa: E402
 from hashgrain.learn.training.loop import Training  # noqa: E402
 
 pytestmark = pytest.mark.train
 
 Numbers = NDArray[np.float64]
 BITS, CLASSES = 6, 5
-CENTRES = np.random.default_rng(5).choice([-1.0, 1.0], (CLASSES, BITS))
+CENTERS = np.random.default_rng(5).choice([-1.0, 1.0], (CLASSES, BITS))
 COUNTS = np.array([50.0, 20.0, 5.0, 1.0, 0.0])
 
 HOTS: dict[str, list[list[int]]] = {  # rows of class numbers; [] has no label
@@ -131,14 +131,14 @@ def dfh(loss: Loss, u: Numbers, labels: list[list[int]]) -> float:
     ]
     off = []
     for i, row in enumerate(labels):
-        off += [(bit(0.1 * sum(CENTRES[c, k] for c in row) + u[i, k]) - u[i, k]) ** 2 for k in range(BITS)]
+        off += [(bit(0.1 * sum(CENTERS[c, k] for c in row) + u[i, k]) - u[i, k]) ** 2 for k in range(BITS)]
     return mean(pairwise) + 0.5 * mean(off)
 
 
 def mds(_: Loss, u: Numbers, labels: list[list[int]]) -> float:
     logs, together = [], []
     for i, row in enumerate(labels):
-        scores = [math.sqrt(BITS) * cosine(u[i], center) for center in CENTRES]
+        scores = [math.sqrt(BITS) * cosine(u[i], center) for center in CENTERS]
         total = sum(math.exp(score) for score in scores)
         for c, score in enumerate(scores):
             share = math.exp(score) / total
@@ -152,7 +152,7 @@ def mds(_: Loss, u: Numbers, labels: list[list[int]]) -> float:
 
 def crh(loss: Loss, u: Numbers, labels: list[list[int]]) -> float:
     assert isinstance(loss, CrhLoss)
-    centers, entropies = loss.centres.double().numpy(), []
+    centers, entropies = loss.centers.double().numpy(), []
     for i, row in enumerate(labels):
         if row:
             entropies.append(
@@ -165,7 +165,7 @@ def logit_adjusted(_: Loss, u: Numbers, labels: list[list[int]]) -> float:
     shares, entropies = np.maximum(COUNTS, 1) / np.maximum(COUNTS, 1).sum(), []
     for i, row in enumerate(labels):
         if row:
-            scores = [8 * cosine(u[i], center) + math.log(shares[c]) for c, center in enumerate(CENTRES)]
+            scores = [8 * cosine(u[i], center) + math.log(shares[c]) for c, center in enumerate(CENTERS)]
             entropies.append(cross_entropy(scores, row))
     return mean(entropies)
 
@@ -204,8 +204,8 @@ TRAINING = [[0], [1], [2], [3, 1], [0, 4], [], [2], [1], [0], [4]]
 def made(kind: Callable[..., Loss], **settings: object) -> Callable[[], Loss]:
     def make() -> Loss:
         loss = kind(BITS, CLASSES, **settings).double().eval()
-        if "centres" in dict(loss.named_buffers()) and kind is DfhLoss:
-            loss.centres.copy_(torch.from_numpy(CENTRES))
+        if "centers" in dict(loss.named_buffers()) and kind is DfhLoss:
+            loss.centers.copy_(torch.from_numpy(CENTERS))
         if isinstance(loss, LogitAdjustedLoss):
             loss.meet(torch.from_numpy(np.repeat(np.eye(CLASSES), COUNTS.astype(int), axis=0)))
         return loss
@@ -232,15 +232,15 @@ class Shown(AdshLoss):
         return super().forward(outputs, truth)
 
 
-GIVEN = torch.from_numpy(CENTRES)
+GIVEN = torch.from_numpy(CENTERS)
 Oracle = Callable[[Loss, Numbers, list[list[int]]], float]
 LOSSES: dict[str, tuple[Callable[[], Loss], Oracle]] = {
     "hyp2": (made(Hyp2Loss), hyp2),
     "mihash": (made(MiHashLoss, bins=0), mihash),
     "dfh": (made(DfhLoss), dfh),
-    "mds": (made(MdsLoss, centres=GIVEN), mds),
+    "mds": (made(MdsLoss, centers=GIVEN), mds),
     "crh": (made(CrhLoss), crh),
-    "logit_adjusted": (made(LogitAdjustedLoss, centres=GIVEN), logit_adjusted),
+    "logit_adjusted": (made(LogitAdjustedLoss, centers=GIVEN), logit_adjusted),
     "shdh": (lambda: ShdhLoss(SEGMENTS, LEVELS).double(), shdh),
     "adsh": (made_adsh, adsh),
 }
@@ -292,13 +292,13 @@ def test_training_brings_alike_codes_together_and_others_apart(name: str) -> Non
         )(16, CLASSES)
     loss.meet(labels)
     outputs = (torch.randn(24, 16, generator=torch.Generator().manual_seed(2)) / 4).requires_grad_()
-    optimiser = torch.optim.Adam([outputs, *loss.parameters()], 0.05)
+    optimizer = torch.optim.Adam([outputs, *loss.parameters()], 0.05)
     for step in range(120):
         loss.advance(step / 120)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.show(torch.arange(24))
         loss(outputs, labels).backward()
-        optimiser.step()
+        optimizer.step()
     apart, counted = relaxed_hamming(signs(outputs)), pairs(outputs)
     alike = same(labels[:, 2:] if name == "shdh" else labels)
     assert apart[~alike].mean() > 4 * apart[alike & counted].mean()
@@ -325,7 +325,7 @@ def test_proxies_are_trained_and_pictures_of_one_label_have_no_pairs() -> None:
 @pytest.mark.parametrize(("classes", "bits"), [(10, 16), (10, 64), (100, 32), (200, 64)])
 def test_the_threshold_of_proxies_is_one_that_a_code_can_keep(classes: int, bits: int) -> None:
     """Trap: with a threshold below it, no placement of the proxies is without loss."""
-    centers = class_centres(classes, bits, 0)
+    centers = class_centers(classes, bits, 0)
     loss = Hyp2Loss(bits, classes)
     with torch.no_grad():
         loss.proxies.copy_(centers.tensor())
@@ -351,7 +351,7 @@ def test_fisher_centers_are_the_best_words_one_after_the_other() -> None:
         others = sum(centers[a, k] * centers[b, k] for a in range(CLASSES) for b in range(a))
         return sum(left) + 2 * 0.7 * others  # each pair of classes both ways
 
-    expected = CENTRES.copy()
+    expected = CENTERS.copy()
     for c in (0, 1, 3):
         for k in range(BITS):
             costs = {}
@@ -359,7 +359,7 @@ def test_fisher_centers_are_the_best_words_one_after_the_other() -> None:
                 expected[c, k] = value
                 costs[value] = cost(expected, k)
             expected[c, k] = min(costs, key=lambda value: (round(costs[value], 9), -value))
-    found = moved_centres(torch.from_numpy(CENTRES), torch.from_numpy(codes), hot_of(labels), 0.7)
+    found = moved_centers(torch.from_numpy(CENTERS), torch.from_numpy(codes), hot_of(labels), 0.7)
     np.testing.assert_array_equal(found.numpy(), expected)
 
 
@@ -386,11 +386,11 @@ def test_calibration_leaves_no_similarity_of_features_that_are_all_alike() -> No
     dice = torch.Generator().manual_seed(1)
     features = 5 + torch.rand(64, 8, generator=dice)
     outputs = torch.randn(64, 32, generator=dice).requires_grad_()
-    optimiser, loss = torch.optim.Adam([outputs], 0.05), SdcLoss(32, 0, quantisation=0.1)
+    optimizer, loss = torch.optim.Adam([outputs], 0.05), SdcLoss(32, 0, quantization=0.1)
     for _ in range(200):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss(outputs, features).backward()
-        optimiser.step()
+        optimizer.step()
     found = torch.nn.functional.cosine_similarity(outputs[:32], outputs[32:])
     assert found.min() < 0.05
     assert found.max() > 0.4
@@ -418,7 +418,7 @@ def test_classes_take_the_words_that_their_pictures_are_nearest_to() -> None:
     loss.advance(1.0)
     assert loss.chosen.tolist() == expected
     centers = [np.concatenate([words[head, expected[head][c]] for head in range(2)]) for c in range(4)]
-    np.testing.assert_array_equal(loss.centres.numpy(), centers)
+    np.testing.assert_array_equal(loss.centers.numpy(), centers)
 
 
 def test_a_class_that_was_not_seen_keeps_its_word_and_stages_are_done_once() -> None:
@@ -515,7 +515,7 @@ def test_a_run_cut_short_goes_on_to_the_same_head(name: str, tmp_path: Path) -> 
     recipe = dataclasses.replace(
         RECIPES[name],
         grains=Grains(thing=16),
-        network=Network("features", trained="head", normalise=RECIPES[name].network.normalise),
+        network=Network("features", trained="head", normalize=RECIPES[name].network.normalize),
         schedule=Schedule((Phase(10, 1),), batch=16, learning_rate=0.01),
     )
 

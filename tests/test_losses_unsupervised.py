@@ -20,7 +20,7 @@ from torch import Tensor  # noqa: E402
 
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
-from hashgrain.learn.data.semi import guess_from_neighbours, guess_from_scores, guessed_levels  # noqa: E402
+from hashgrain.learn.data.semi import guess_from_neighbors, guess_from_scores, guessed_levels  # noqa: E402
 from hashgrain.learn.losses.balance import balance, decorrelation  # noqa: E402
 from hashgrain.learn.losses.bi_half import BiHalfLoss, half_and_half  # noqa: E402
 from hashgrain.learn.losses.cib_hash import CibHashLoss, divergence  # noqa: E402
@@ -34,14 +34,14 @@ from hashgrain.learn.losses.feature_distances import FeatureDistancesLoss  # noq
 from hashgrain.learn.losses.greedy_hash_unsupervised import GreedyHashUnsupervisedLoss  # noqa: E402
 from hashgrain.learn.losses.instance import InstanceContrast  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
-from hashgrain.learn.losses.neighbour_contrast import NeighbourContrastLoss  # noqa: E402
-from hashgrain.learn.losses.quantisation import (  # noqa: E402
-    absolute_quantisation,
-    cosine_quantisation,
-    cubic_quantisation,
-    log_cosh_quantisation,
-    quantisation,
-    scaled_quantisation,
+from hashgrain.learn.losses.neighbor_contrast import NeighborContrastLoss  # noqa: E402
+from hashgrain.learn.losses.quantization import (  # noqa: E402
+    absolute_quantization,
+    cosine_quantization,
+    cubic_quantization,
+    log_cosh_quantization,
+    quantization,
+    scaled_quantization,
 )
 from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss  # noqa: E402
 
@@ -53,7 +53,7 @@ UNSUPERVISED = (
     CibHashLoss,
     GreedyHashUnsupervisedLoss,
     CodingRateLoss,
-    NeighbourContrastLoss,
+    NeighborContrastLoss,
     FeatureDistancesLoss,
 )
 
@@ -101,13 +101,13 @@ def checked(loss: Callable[[Tensor], Tensor], outputs: Tensor) -> bool:
 @pytest.mark.parametrize(
     ("penalty", "of_one"),
     [
-        (quantisation, lambda u: (abs(u) - 1) ** 2),
-        (absolute_quantisation, lambda u: abs(abs(u) - 1)),
-        (log_cosh_quantisation, lambda u: math.log(math.cosh(abs(u) - 1))),
-        (cubic_quantisation, lambda u: abs(abs(u) - 1) ** 3),
+        (quantization, lambda u: (abs(u) - 1) ** 2),
+        (absolute_quantization, lambda u: abs(abs(u) - 1)),
+        (log_cosh_quantization, lambda u: math.log(math.cosh(abs(u) - 1))),
+        (cubic_quantization, lambda u: abs(abs(u) - 1) ** 3),
     ],
 )
-def test_each_quantisation_is_its_formula(
+def test_each_quantization_is_its_formula(
     penalty: Callable[[Tensor], Tensor], of_one: Callable[[float], float]
 ) -> None:
     outputs = away_from_zero(5, 7)
@@ -117,28 +117,28 @@ def test_each_quantisation_is_its_formula(
     assert float(penalty(torch.tensor([[1.0, -1.0]]))) == pytest.approx(0, abs=1e-7)
 
 
-def test_cosine_quantisation_is_its_formula_and_knows_no_length() -> None:
+def test_cosine_quantization_is_its_formula_and_knows_no_length() -> None:
     outputs = away_from_zero(5, 7)
     expected = np.mean(
         [1 - cosine(row, bits) for row, bits in zip(outputs.numpy(), bits_of(outputs.numpy()), strict=True)]
     )
-    assert float(cosine_quantisation(outputs)) == pytest.approx(expected)
-    assert float(cosine_quantisation(9 * outputs)) == pytest.approx(expected)
-    assert checked(cosine_quantisation, outputs)
+    assert float(cosine_quantization(outputs)) == pytest.approx(expected)
+    assert float(cosine_quantization(9 * outputs)) == pytest.approx(expected)
+    assert checked(cosine_quantization, outputs)
 
 
-def test_scaled_quantisation_forces_no_magnitude() -> None:
+def test_scaled_quantization_forces_no_magnitude() -> None:
     outputs = away_from_zero(5, 7)
     magnitudes = np.abs(outputs.numpy())
     scales = [np.mean([magnitudes[i, k] for i in range(5)]) for k in range(7)]
     expected = np.mean([(magnitudes[i, k] - scales[k]) ** 2 for i in range(5) for k in range(7)])
-    assert float(scaled_quantisation(outputs)) == pytest.approx(expected)
-    assert checked(scaled_quantisation, outputs)
-    assert float(scaled_quantisation(torch.tensor([[3.0, -0.2], [-3.0, -0.2]]))) == pytest.approx(0)
+    assert float(scaled_quantization(outputs)) == pytest.approx(expected)
+    assert checked(scaled_quantization, outputs)
+    assert float(scaled_quantization(torch.tensor([[3.0, -0.2], [-3.0, -0.2]]))) == pytest.approx(0)
 
 
 def test_log_cosh_of_far_outputs_does_not_overflow() -> None:
-    assert float(log_cosh_quantisation(torch.tensor([[1001.0]]))) == pytest.approx(1000 - math.log(2))
+    assert float(log_cosh_quantization(torch.tensor([[1001.0]]))) == pytest.approx(1000 - math.log(2))
 
 
 def test_code_distances_are_hamming_distances_where_outputs_are_bits() -> None:
@@ -449,7 +449,7 @@ def test_what_cannot_be_scores_is_refused() -> None:
         with pytest.raises(TrainingError, match="threshold"):
             guess_from_scores(torch.tensor([[0.5, 0.5]]), threshold=threshold, single=True)
     with pytest.raises(TrainingError, match="nobody would vote"):
-        guess_from_neighbours(torch.ones(1, 4), torch.ones(2, 4), torch.eye(2), k=0, agreement=0.5, single=True)
+        guess_from_neighbors(torch.ones(1, 4), torch.ones(2, 4), torch.eye(2), k=0, agreement=0.5, single=True)
 
 
 @pytest.mark.parametrize("single", [True, False])
@@ -468,7 +468,7 @@ def test_neighbours_vote_by_hamming_distance(single: bool, monkeypatch: pytest.M
         for c in range(4):
             best = shares.count(max(shares)) == 1 and shares[c] == max(shares)
             expected[i, c] = shares[c] >= 0.6 and (best or not single)
-    guesses = guess_from_neighbours(
+    guesses = guess_from_neighbors(
         torch.from_numpy(outputs), torch.from_numpy(labelled), torch.from_numpy(hot), k=5, agreement=0.6, single=single
     )
     np.testing.assert_array_equal(guesses.hot.numpy(), expected)
@@ -477,11 +477,11 @@ def test_neighbours_vote_by_hamming_distance(single: bool, monkeypatch: pytest.M
 
 
 def test_where_nobody_has_labels_nothing_is_guessed() -> None:
-    guesses = guess_from_neighbours(
+    guesses = guess_from_neighbors(
         torch.ones(3, 4), torch.ones(2, 4), torch.zeros(2, 5), k=3, agreement=0.5, single=True
     )
     assert (guesses.hot.tolist(), guesses.accepted) == ([[0.0] * 5] * 3, 0.0)
-    few = guess_from_neighbours(torch.ones(3, 4), torch.ones(2, 4), torch.ones(2, 1), k=9, agreement=1, single=True)
+    few = guess_from_neighbors(torch.ones(3, 4), torch.ones(2, 4), torch.ones(2, 1), k=9, agreement=1, single=True)
     assert few.accepted == 1  # both of the two there are
 
 
@@ -498,7 +498,7 @@ def test_what_is_known_is_never_overruled() -> None:
 def test_guesses_teach_any_supervised_loss() -> None:
     outputs = away_from_zero(4, 8).requires_grad_()
     hot = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]).double()
-    guesses = guess_from_neighbours(outputs[2:], outputs[:2], hot[:2], k=1, agreement=1, single=True)
+    guesses = guess_from_neighbors(outputs[2:], outputs[:2], hot[:2], k=1, agreement=1, single=True)
     filled = torch.cat([hot[:2], guesses.hot])
     SupervisedContrastLoss(8, 2)(outputs, filled).backward()
     assert outputs.grad is not None
@@ -506,18 +506,18 @@ def test_guesses_teach_any_supervised_loss() -> None:
 
 
 @pytest.mark.parametrize("n", [5, 12])
-def test_neighbour_contrast_is_its_formula(n: int) -> None:
+def test_neighbor_contrast_is_its_formula(n: int) -> None:
     dice = np.random.default_rng(n)
     outputs, features = dice.normal(0, 1, (n, 6)), dice.normal(2, 1, (n, 9))
-    centred = features - features.mean(axis=0)
+    centered = features - features.mean(axis=0)
     codes = np.tanh(2.0 * outputs)
     total = 0.0
     for i in range(n):
         others = [j for j in range(n) if j != i]
-        near = sorted(others, key=lambda j: -cosine(centred[i], centred[j]))[: round(0.25 * n)]
+        near = sorted(others, key=lambda j: -cosine(centered[i], centered[j]))[: round(0.25 * n)]
         below = sum(math.exp(cosine(codes[i], codes[j]) / 0.7) for j in others)
         total -= np.mean([math.log(math.exp(cosine(codes[i], codes[p]) / 0.7) / below) for p in near])
-    loss = NeighbourContrastLoss(6, 0, share=0.25, temperature=0.7)
+    loss = NeighborContrastLoss(6, 0, share=0.25, temperature=0.7)
     given = torch.from_numpy(outputs).requires_grad_()
     assert float(loss(given, torch.from_numpy(features)).detach()) == pytest.approx(total / n)
     assert torch.autograd.gradcheck(lambda o: loss(o, torch.from_numpy(features)), given)
@@ -530,7 +530,7 @@ def test_features_that_all_point_one_way_still_have_neighbours() -> None:
     features = torch.from_numpy(1000 + groups + dice.normal(0, 0.05, (16, 2)))
     own = torch.from_numpy(np.where(groups[:, :1] > 0, 1.0, -1.0).repeat(4, axis=1))
     mixed = own * torch.tensor([1.0, -1.0]).repeat(8)[:, None]
-    loss = NeighbourContrastLoss(4, 0, share=0.2)
+    loss = NeighborContrastLoss(4, 0, share=0.2)
     assert float(loss(own, features)) < float(loss(mixed, features)) - 0.5
 
 

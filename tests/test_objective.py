@@ -15,7 +15,7 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import HashgrainError  # noqa: E402
 from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
-from hashgrain.learn.recipe import Aim, Phase, Quantisation, Recipe, Schedule  # noqa: E402
+from hashgrain.learn.recipe import Aim, Phase, Quantization, Recipe, Schedule  # noqa: E402
 from hashgrain.learn.training.objective import Objective  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -65,7 +65,7 @@ def cross_entropy(made: Objective, features: torch.Tensor, targets: np.ndarray) 
 def test_the_total_is_the_weighted_sum_of_the_parts(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     weights = {
         "classifier": ("classifier_weight", 0.7),
-        "quantisation": ("quantisation_weight", 0.3),
+        "quantization": ("quantization_weight", 0.3),
         "balance": ("balance_weight", 1.1),
         "decorrelation": ("decorrelation_weight", 0.2),
         "cascade": ("cascade_weight", 0.9),
@@ -104,10 +104,10 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("form", get_args(Quantisation))
-def test_quantisation_is_measured_as_the_recipe_says(form: str, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-    parts = objective(quantisation_form=form, quantisation_weight=2.0)(*batch, TRUTHS)[1]
-    assert parts["quantisation"].item() == pytest.approx(BY_HAND[form](np.abs(batch[0].numpy())))
+@pytest.mark.parametrize("form", get_args(Quantization))
+def test_quantization_is_measured_as_the_recipe_says(form: str, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    parts = objective(quantization_form=form, quantization_weight=2.0)(*batch, TRUTHS)[1]
+    assert parts["quantization"].item() == pytest.approx(BY_HAND[form](np.abs(batch[0].numpy())))
 
 
 def test_several_labels_share_the_classifiers_target(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -147,7 +147,7 @@ def test_soft_targets_give_sisters_in_the_hierarchy_a_share(batch: tuple[torch.T
     assert float(made(*batch, TRUTHS)[1]["classifier"]) == pytest.approx(cross_entropy(made, batch[1], targets))
 
 
-def test_soft_targets_and_centres_go_by_a_file_where_one_is_given(
+def test_soft_targets_and_centers_go_by_a_file_where_one_is_given(
     batch: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
 ) -> None:
     """Here the cat is like the van, whatever the hierarchy says."""
@@ -165,11 +165,11 @@ def test_soft_targets_and_centres_go_by_a_file_where_one_is_given(
         "for tests",
         grains=Grains(thing=32),
         labelled=("thing",),
-        aim=Aim("csq", semantic_centres=True, similarity=str(tmp_path / "like.npy")),
+        aim=Aim("csq", semantic_centers=True, similarity=str(tmp_path / "like.npy")),
         schedule=Schedule((Phase(1, 32),)),
     )
-    centres = Objective(recipe, {"thing": LEVELS["thing"]}, WIDTH).losses["thing"].centres
-    products = (centres @ centres.T).fill_diagonal_(-torch.inf)
+    centers = Objective(recipe, {"thing": LEVELS["thing"]}, WIDTH).losses["thing"].centers
+    products = (centers @ centers.T).fill_diagonal_(-torch.inf)
     assert divmod(int(products.argmax()), 4) in ((0, 3), (3, 0))
 
 
@@ -178,9 +178,9 @@ def test_soft_targets_and_centres_go_by_a_file_where_one_is_given(
     [
         ({"soft_targets": 0.5}, "classifier_weight=1"),
         ({"soft_targets": -1.0, "classifier_weight": 1.0}, "soft_targets is -1.0"),
-        ({"quantisation_form": "cubed"}, "cubic"),
-        ({"similarity": "like.npy"}, "semantic_centres=yes"),
-        ({"loss": "dpsh", "semantic_centres": True}, "dpsh has no centres"),
+        ({"quantization_form": "cubed"}, "cubic"),
+        ({"similarity": "like.npy"}, "semantic_centers=yes"),
+        ({"loss": "dpsh", "semantic_centers": True}, "dpsh has no centers"),
         ({"similarity": "nowhere.npy", "soft_targets": 1.0, "classifier_weight": 1.0}, "cannot read nowhere.npy"),
     ],
 )

@@ -72,8 +72,8 @@ def test_a_backbone_takes_weights_that_are_known(tmp_path: Path) -> None:
     backbone = build("torchvision:squeezenet1_1", size=64, weights=weights).eval()
     pixels = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        expected = theirs.features(backbone.normalised(pixels))
-        assert torch.equal(backbone.model.features(backbone.normalised(pixels)), expected)
+        expected = theirs.features(backbone.normalized(pixels))
+        assert torch.equal(backbone.model.features(backbone.normalized(pixels)), expected)
 
 
 def test_what_is_published_with_the_network_is_known_by_the_beginning_of_its_sum(tmp_path: Path) -> None:

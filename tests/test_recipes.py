@@ -80,7 +80,7 @@ def test_a_recipe_learns_one_batch_by_heart(recipe: Recipe, folder: Path, tmp_pa
     nothing = Labelled(few.inputs[:0], {}, few.contents[:0])
     work = Training(network, small, few, Pictures(few.inputs, small.augmentation), nothing, tmp_path)
     first, _ = work._gradients()
-    work.optimiser.zero_grad()
+    work.optimizer.zero_grad()
     assert np.isfinite([at.loss for at in work.steps(1000)]).all()
     work.step = 0
     last, _ = work._gradients()
@@ -93,9 +93,9 @@ def test_settings_change_what_they_name() -> None:
     assert change(recipe, ["learning_rate=0.5"]).schedule.learning_rate == 0.5
     assert change(recipe, ["classifier_weight=0"]).aim.classifier_weight == 0
     assert change(recipe, ["scale=20"]).aim.settings["scale"] == 20.0
-    assert change(RECIPES["csq"], ["quantisation_form=cubic"]).aim.quantisation_form == "cubic"
+    assert change(RECIPES["csq"], ["quantization_form=cubic"]).aim.quantization_form == "cubic"
     assert change(RECIPES["csq"], ["hidden=64,32"]).network.hidden == (64, 32)
-    assert change(recipe, ["normalise=no"]).network.normalise is False
+    assert change(recipe, ["normalize=no"]).network.normalize is False
     assert change(recipe, ["trained=head", "backbone=bundle:default"]).network == dataclasses.replace(
         recipe.network, trained="head", backbone="bundle:default"
     )
@@ -104,7 +104,7 @@ def test_settings_change_what_they_name() -> None:
     assert sum(phase.epochs for phase in halved.schedule.phases) == pytest.approx(24)
     smaller = change(RECIPES["triplet"], ["size=64"])
     assert (smaller.size, smaller.schedule.phases[0].size) == (64, 64)
-    for wrong in ("nonsense=3", "seed=many", "name=x", "seed", "size=3", "normalise=perhaps"):
+    for wrong in ("nonsense=3", "seed=many", "name=x", "seed", "size=3", "normalize=perhaps"):
         with pytest.raises(TrainingError, match="--set"):
             change(recipe, [wrong])
     assert {"seed", "scale", "margin", "batch", "trained", "smallest_crop"} <= set(changeable(recipe))
@@ -124,6 +124,19 @@ def test_settings_may_stand_in_any_order(name: str, settings: list[str]) -> None
     made = [change(RECIPES[name], order) for order in itertools.permutations(settings)]
     assert all(each == made[0] for each in made)
     assert made[0] != RECIPES[name]
+
+
+def test_british_spellings_are_taken_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    from hashgrain.cli.train import chosen_recipe
+
+    assert chosen_recipe("csq", "", ["normalise=no", "grey=0.2"]) == chosen_recipe(
+        "csq", "", ["normalize=no", "gray=0.2"]
+    )
+    assert chosen_recipe("neighbour-contrast", "", []) == RECIPES["neighbor-contrast"]
+    assert chosen_recipe("csq", "", ["loss=neighbour_contrast"]).aim.loss == "neighbor_contrast"
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "warning: normalise is spelled normalize now; the next version no longer takes normalise"
+    assert len(said) == 4
 
 
 def test_another_loss_leaves_the_settings_of_the_one_before_behind() -> None:
@@ -298,7 +311,7 @@ def test_a_head_behind_a_bundle_is_the_head_that_was_trained(hidden: tuple[int, 
     pixels = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     features = torch.from_numpy(encoder.outputs_and_features(pixels)[1])
     head = HashHead(features.shape[1], 48, hidden, dropout=0.3).eval()
-    head.standardise(features)
+    head.standardize(features)
     head.settle(features)
     *dense, last = head.projections()
     made = with_hasher(encoder.bundle, last, Grains(look=48), "made", pixels, dense=dense)
@@ -316,9 +329,9 @@ def test_a_method_says_which_head_it_takes_and_takes_the_one_it_says() -> None:
     """Published with free outputs: a head that normalizes each bit spoils losses of inner products."""
     for recipe in METHODS:
         if recipe.labelled:
-            head = "normalized" if recipe.network.normalise else "plain"
+            head = "normalized" if recipe.network.normalize else "plain"
             assert recipe.about.endswith(f"; {head} head"), recipe.name
-    plain = {recipe.name for recipe in METHODS if not recipe.network.normalise}
+    plain = {recipe.name for recipe in METHODS if not recipe.network.normalize}
     assert {"dsh", "dpsh", "dhn", "hashnet", "dch", "dtsh", "idhn", "greedy-hash", "csq", "dpn", "dsdh"} <= plain
     assert not {"ortho-hash", "distance-preserving"} & plain
 

@@ -21,7 +21,7 @@ from hashgrain.evaluate.references import (
     Hash,
     check_features,
     classifier,
-    colour_histogram,
+    color_histogram,
     itq,
     lsh,
     pca_rotation,
@@ -37,8 +37,8 @@ FITTED: list[Callable[[NDArray[np.float32], int, int], Hash]] = [lsh, pca_rotati
 def made_features(n: int = 400, values: int = 24, seed: int = 0) -> NDArray[np.float32]:
     """Clusters off the origin, with axes of different lengths."""
     dice = np.random.default_rng(seed)
-    centres = dice.normal(size=(8, values)) * 2
-    rows = centres[dice.integers(0, 8, n)] + dice.normal(size=(n, values)) * np.geomspace(2, 0.1, values) + 5
+    centers = dice.normal(size=(8, values)) * 2
+    rows = centers[dice.integers(0, 8, n)] + dice.normal(size=(n, values)) * np.geomspace(2, 0.1, values) + 5
     return np.asarray(rows, np.float32)
 
 
@@ -223,10 +223,10 @@ def test_a_perceptual_hash_of_impossible_width_is_a_clear_error(bits: int) -> No
         perceptual_hash(pixels_of(make_picture(0)), bits)
 
 
-def test_a_colour_histogram_is_a_unit_vector_of_the_shares_of_colours() -> None:
+def test_a_color_histogram_is_a_unit_vector_of_the_shares_of_colors() -> None:
     pixels = np.zeros((2, 2, 4, 3), np.uint8)
     pixels[0, :, :1] = (255, 0, 31)  # a quarter of the first picture is red
-    found = colour_histogram(pixels)
+    found = color_histogram(pixels)
     assert found.shape == (2, 512)
     assert found.dtype == np.float32
     assert np.allclose(np.linalg.norm(found, axis=1), 1)
@@ -235,15 +235,15 @@ def test_a_colour_histogram_is_a_unit_vector_of_the_shares_of_colours() -> None:
     assert found[1, 0] == 1
 
 
-def test_a_colour_histogram_sees_no_order_of_pixels() -> None:
+def test_a_color_histogram_sees_no_order_of_pixels() -> None:
     pixels = pixels_of(*(make_picture(seed) for seed in range(3)))
-    assert np.array_equal(colour_histogram(pixels), colour_histogram(pixels[:, ::-1, ::-1]))
-    assert not np.allclose(colour_histogram(pixels)[0], colour_histogram(pixels)[1])
+    assert np.array_equal(color_histogram(pixels), color_histogram(pixels[:, ::-1, ::-1]))
+    assert not np.allclose(color_histogram(pixels)[0], color_histogram(pixels)[1])
 
 
 def test_no_pictures_give_no_rows() -> None:
     none = np.zeros((0, 8, 8, 3), np.uint8)
-    assert colour_histogram(none).shape == (0, 512)
+    assert color_histogram(none).shape == (0, 512)
     assert len(perceptual_hash(none, 64)) == 0
 
 

@@ -111,7 +111,7 @@ def test_forty_lines_are_all_drawn_and_the_first_told_apart() -> None:
     classes = [path.attrib["class"].split()[1] for path in drawn.iter("path")]
     assert classes.count("rest") == 40 - LOOKS
     assert {look for look in classes if look != "rest"} == {f"l{i}" for i in range(LOOKS)}
-    assert classes[: 40 - LOOKS] == ["rest"] * (40 - LOOKS), "the grey ones lie behind"
+    assert classes[: 40 - LOOKS] == ["rest"] * (40 - LOOKS), "the gray ones lie behind"
     assert f"{40 - LOOKS} others" in "".join(drawn.itertext())
 
 
@@ -121,7 +121,7 @@ def test_rows_keep_their_look_whatever_chart_they_are_missing_from() -> None:
     assert looks(rows)[:5] == [0, 1, 2, 3, 4]
     named = dict(zip(row_names(rows), looks(rows), strict=True))
     assert named["the outputs before the signs · 64 bits · cosine"] == 5, "the best reference comes next"
-    assert named["perceptual hash · 64 bits"] >= LOOKS, "the least is grey"
+    assert named["perceptual hash · 64 bits"] >= LOOKS, "the least is gray"
 
 
 def test_a_second_seed_gives_way_to_other_methods() -> None:
@@ -211,7 +211,7 @@ def test_thirty_rows_of_64_bits_stay_small() -> None:
 # In a real browser.
 
 CONTRASTS = """() => {
-  const numbers = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const numbers = color => (color.match(/[\\d.]+/g) || []).map(Number);
   const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
     .map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
     .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
@@ -303,4 +303,4 @@ def test_the_focus_ring_of_a_card_is_seen_whole_and_pictures_keep_to_their_place
     across, down = (left + right) // 2, (top + bottom) // 2
     ring = [seen[down, left - 3], seen[down, right + 2], seen[top - 3, across], seen[bottom + 2, across]]
     tab.close()
-    assert [tuple(map(int, colour)) for colour in ring] == [(0x1F, 0x5A, 0xA6)] * 4
+    assert [tuple(map(int, color)) for color in ring] == [(0x1F, 0x5A, 0xA6)] * 4

@@ -23,7 +23,7 @@ from onnx import numpy_helper  # noqa: E402
 
 from hashgrain import Codes, Encoder, Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.graphs import agreement, average, halve, majority, quantise  # noqa: E402
+from hashgrain.graphs import agreement, average, halve, majority, quantize  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
 from hashgrain.learn.export import to_onnx  # noqa: E402
 from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
@@ -91,10 +91,10 @@ def other(bundle: Bundle) -> Bundle:
 
 @pytest.fixture(scope="module")
 def small(bundle: Bundle) -> Bundle:
-    return quantise(bundle, PIXELS)
+    return quantize(bundle, PIXELS)
 
 
-def initialisers(bundle: Bundle) -> dict[str, np.ndarray]:
+def initializers(bundle: Bundle) -> dict[str, np.ndarray]:
     return {t.name: numpy_helper.to_array(t) for t in onnx.load_from_string(bundle.onnx).graph.initializer}
 
 
@@ -109,13 +109,13 @@ def test_integer_models_keep_most_bits_and_say_how_many(bundle: Bundle, small: B
 
 
 def test_the_same_pictures_calibrate_the_same_model(bundle: Bundle, small: Bundle) -> None:
-    assert quantise(bundle, PIXELS).digest == small.digest
-    assert quantise(bundle, PIXELS[:40]).digest != small.digest  # and a last batch may be shorter
+    assert quantize(bundle, PIXELS).digest == small.digest
+    assert quantize(bundle, PIXELS[:40]).digest != small.digest  # and a last batch may be shorter
 
 
 def test_integer_weights_cannot_overflow_where_there_is_no_vnni(small: Bundle) -> None:
     """Two products of an unsigned byte and a weight are added in 16 bits there: 8-bit weights give other codes."""
-    kernels = [table for table in initialisers(small).values() if table.dtype == np.int8 and table.ndim == 4]
+    kernels = [table for table in initializers(small).values() if table.dtype == np.int8 and table.ndim == 4]
     assert len(kernels) == 2 * 3 + 2  # of the blocks, the second stage and the last one
     assert max(np.abs(kernel.astype(int)).max() for kernel in kernels) * 2 * 255 < 2**15
 
@@ -128,19 +128,19 @@ def test_first_convolution_and_head_stay_in_float(small: Bundle) -> None:
     assert all(inputs[:2] == ["DequantizeLinear"] * 2 for inputs in fed[1:-1])
 
 
-def test_what_cannot_be_quantised_is_refused(bundle: Bundle) -> None:
+def test_what_cannot_be_quantized_is_refused(bundle: Bundle) -> None:
     with pytest.raises(TrainingError, match="uint8 pictures"):
-        quantise(bundle, PIXELS.astype(np.float32))
+        quantize(bundle, PIXELS.astype(np.float32))
     with pytest.raises(TrainingError, match="at least one"):
         halve(bundle, PIXELS[:0])
     lone = HashNetwork(torch.nn.Sequential(torch.nn.Conv2d(3, 24, SIZE), torch.nn.Flatten()), HashHead(24, GRAINS.bits))
     with pytest.raises(TrainingError, match="no convolutions after its first"):
-        quantise(bundle_of(lone.eval()), PIXELS)
+        quantize(bundle_of(lone.eval()), PIXELS)
 
 
 def test_halves_are_half_the_file_and_lose_rounding_alone(bundle: Bundle) -> None:
     halved = halve(bundle, PIXELS)
-    weights = {name: table for name, table in initialisers(bundle).items() if table.ndim >= 2}
+    weights = {name: table for name, table in initializers(bundle).items() if table.ndim >= 2}
     saved = sum(table.nbytes for table in weights.values()) / 2
     assert len(bundle.onnx) - len(halved.onnx) > 0.85 * saved  # the rest are the casts
     model = onnx.load_from_string(bundle.onnx)
@@ -169,7 +169,7 @@ def test_weights_too_large_for_halves_stay(bundle: Bundle) -> None:
     (head,) = (t for t in model.graph.initializer if t.name.endswith("bits.weight"))
     head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head) * np.float32(1e6), head.name))
     large = dataclasses.replace(bundle, onnx=model.SerializeToString())
-    assert initialisers(halve(large, PIXELS))[head.name].dtype == np.float32
+    assert initializers(halve(large, PIXELS))[head.name].dtype == np.float32
     with pytest.raises(TrainingError, match="nothing to halve"):
         halve(dataclasses.replace(bundle, onnx=_without_weights(bundle)), PIXELS)
 

@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     pixels = np.stack([np.asarray(make_picture(i, (SIZE, SIZE))) for i in range(24)])
     network = HashNetwork(CompactBackbone((8, 16), (1, 1), 24), HashHead(24, GRAINS.bits)).train()
     with torch.no_grad():
-        network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)  # for the statistics of normalisation
+        network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)  # for the statistics of normalization
     bundle = Bundle("tiny", to_onnx(network.eval(), SIZE), GRAINS, (SIZE, SIZE))
     bundle.write(top / "model")
     dataclasses.replace(bundle, grains=Grains(kind=16, look=32)).write(top / "other")

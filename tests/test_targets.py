@@ -19,7 +19,7 @@ from hashgrain import Encoder, Library  # noqa: E402
 from hashgrain.learn.data.labelled import load_labelled  # noqa: E402
 from hashgrain.learn.data.targets import bits_right, codes_of, names_of, read_targets  # noqa: E402
 from hashgrain.learn.losses.code_regression import CodeRegressionLoss  # noqa: E402
-from hashgrain.learn.training.teaching import centres_of  # noqa: E402
+from hashgrain.learn.training.teaching import centers_of  # noqa: E402
 
 pytestmark = pytest.mark.train
 BITS = 16
@@ -103,13 +103,13 @@ def test_the_loss_is_the_squared_error_of_sigmoids_to_the_targets(arrays: Path) 
     data = load_labelled(arrays, 32, ["thing"], targets=names_of(targets))
     labels = data.levels["thing"]
     recipe = _recipe(arrays / "labels.npy")
-    (centres,) = centres_of(recipe, data.levels).values()
-    loss = CodeRegressionLoss(BITS, len(labels.names), codes=(centres + 1) / 2)
+    (centers,) = centers_of(recipe, data.levels).values()
+    loss = CodeRegressionLoss(BITS, len(labels.names), codes=(centers + 1) / 2)
     outputs = torch.randn(len(data), BITS, generator=torch.Generator().manual_seed(0))
     hot = torch.from_numpy(labels.hot(np.arange(len(data))))
     expected = np.mean((1 / (1 + np.exp(-outputs.numpy())) - targets) ** 2)
     assert float(loss(outputs, hot)) == pytest.approx(expected, rel=1e-5)
-    assert torch.equal(codes_of(labels.names), centres)
+    assert torch.equal(codes_of(labels.names), centers)
     assert bits_right(targets.astype(np.float32) - 0.5, labels.names, labels.only()) == 1.0
 
 

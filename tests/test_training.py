@@ -20,7 +20,6 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
-from hashgrain.learn.data.choices import Trained  # noqa: E402
 from hashgrain.learn.data.inputs import Features, Pictures  # noqa: E402
 from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled  # noqa: E402
 from hashgrain.learn.data.splits import hold_out  # noqa: E402
@@ -98,16 +97,12 @@ def test_only_the_last_stages_are_trained(split: tuple[Labelled, Labelled], tmp_
     assert len(stages) > 2
 
 
-@pytest.mark.parametrize(
-    ("trained", "stages", "said"),
-    [
-        ("all", 2, "--set trained=last"),
-        ("last", 0, "trained_stages is 0, and must be 1 or more"),
-    ],
-)
-def test_stages_that_cannot_be_trained_are_refused(trained: Trained, stages: int, said: str) -> None:
-    with pytest.raises(TrainingError, match=said):
-        dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, trained=trained, trained_stages=stages))
+def test_stages_that_cannot_be_trained_are_refused(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="trained_stages is 0, and must be 1 or more"):
+        dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, trained="last", trained_stages=0))
+    recipe = dataclasses.replace(SHORT, network=dataclasses.replace(TINY.network, trained="last", trained_stages=9))
+    with pytest.raises(TrainingError, match="its last 9 cannot be trained"):
+        train_network(recipe, build_backbone(recipe), *split, tmp_path, lambda text: None)
 
 
 def test_a_resumed_run_takes_the_very_same_steps(
@@ -225,7 +220,7 @@ def test_where_memory_is_short_batches_are_halved_and_it_is_said(
 
 
 def test_collapsing_codes_are_told_of(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
-    recipe = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, normalise=False))
+    recipe = dataclasses.replace(TINY, network=dataclasses.replace(TINY.network, normalize=False))
     work = training(recipe, split, tmp_path)
     with torch.no_grad():
         work.plain.network.head.bits.bias.fill_(100.0)  # type: ignore[union-attr]
@@ -263,7 +258,7 @@ def test_the_averaged_weights_are_the_ones_that_are_kept(split: tuple[Labelled, 
 
 
 def test_everything_the_objective_holds_is_trained(split: tuple[Labelled, Labelled], tmp_path: Path) -> None:
-    """A classifier kept inside a loss and left out of the optimiser stays random: it happened to others."""
+    """A classifier kept inside a loss and left out of the optimizer stays random: it happened to others."""
     recipe = dataclasses.replace(SHORT, aim=Aim("greedy_hash", classifier_weight=1.0))
     work = training(recipe, split, tmp_path)
     before = {name: weights.clone() for name, weights in work.plain.named_parameters()}
@@ -281,7 +276,7 @@ def test_the_gradient_of_a_step_is_the_mean_over_its_batches(tmp_path: Path) -> 
 
     def begin(name: str, accumulate: int = 1) -> Training:
         torch.manual_seed(1)
-        network = HashNetwork(build("features", width=24), HashHead(24, 16, normalise=False))
+        network = HashNetwork(build("features", width=24), HashHead(24, 16, normalize=False))
         schedule = dataclasses.replace(recipe.schedule, accumulate=accumulate)
         inputs = Features(data.inputs[None])
         return Training(network, dataclasses.replace(recipe, schedule=schedule), data, inputs, nothing, tmp_path / name)
@@ -362,7 +357,7 @@ def test_pictures_without_labels_get_those_of_their_nearest_codes(tmp_path: Path
 
 
 def clusters(dice: np.random.Generator) -> Labelled:
-    """400 rows of features around four centres."""
+    """400 rows of features around four centers."""
     ids = dice.integers(0, 4, 400)
     features = (dice.normal(0, 1, (4, 24))[ids] + dice.normal(0, 0.7, (400, 24))).astype(np.float32)
     contents = np.array([f"{i:064d}" for i in range(400)])
@@ -403,7 +398,7 @@ def test_joined_heads_give_the_bits_of_each() -> None:
     heads = []
     for bits in (3, 5):
         head = HashHead(12, bits)
-        head.standardise(features)
+        head.standardize(features)
         head.settle(features)
         heads.append(head.eval())
     together = HashHead.joined(heads)(features)

@@ -20,7 +20,7 @@ from report import need_data
 
 CACHE = Path(os.environ.get("HASHGRAIN_BENCH_CACHE", Path(__file__).parent / ".cache"))
 AT_ONCE = 200_000
-CENTRES, DUPLICATES = 1000, 0.1
+CENTERS, DUPLICATES = 1000, 0.1
 CHANGED = 20_000  # pictures whose changes are measured
 Words = NDArray[np.uint64]
 
@@ -39,17 +39,17 @@ def uniform(n: int, bits: int, seed: int) -> Words:
 
 
 def clustered(n: int, bits: int, seed: int, duplicates: float = DUPLICATES) -> Words:
-    """Around 1000 centres of unlike sizes; each bit flipped with a chance of 5 to 15 in 100, by centre."""
+    """Around 1000 centers of unlike sizes; each bit flipped with a chance of 5 to 15 in 100, by center."""
     fixed, rng = np.random.default_rng(7), np.random.default_rng(seed)
-    centres = fixed.integers(0, 2**64, (CENTRES, bits // 64), np.uint64)
-    chances = np.round(fixed.uniform(0.05, 0.15, CENTRES) * 256).astype(np.uint8)
-    sizes = fixed.dirichlet(np.full(CENTRES, 2.0))
+    centers = fixed.integers(0, 2**64, (CENTERS, bits // 64), np.uint64)
+    chances = np.round(fixed.uniform(0.05, 0.15, CENTERS) * 256).astype(np.uint8)
+    sizes = fixed.dirichlet(np.full(CENTERS, 2.0))
     codes = np.empty((n, bits // 64), np.uint64)
     for low in range(0, n, AT_ONCE):
-        which = rng.choice(CENTRES, min(AT_ONCE, n - low), p=sizes)
+        which = rng.choice(CENTERS, min(AT_ONCE, n - low), p=sizes)
         flips = rng.integers(0, 256, (len(which), bits), np.uint8) < chances[which, None]
         packed = np.packbits(flips, axis=1, bitorder="little").view(np.uint64)
-        codes[low : low + len(which)] = centres[which] ^ packed
+        codes[low : low + len(which)] = centers[which] ^ packed
     copied = int(duplicates * n)
     codes[rng.integers(0, n, copied)] = codes[rng.integers(0, n, copied)]
     return codes

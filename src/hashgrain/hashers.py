@@ -122,7 +122,7 @@ class Hasher(ABC):
 
 @dataclass(eq=False)
 class LSH(Hasher):
-    """Signs of random projections of the centred features (Charikar, 2002)."""
+    """Signs of random projections of the centered features (Charikar, 2002)."""
 
     seed: int = 0
 

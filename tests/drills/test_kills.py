@@ -42,7 +42,7 @@ def test_a_kill_at_any_call_of_any_verb_loses_nothing(world: World, part: int) -
 
 
 def start_add(world: World, pictures: Path, tag: str) -> subprocess.Popen[bytes]:
-    """A real `add` in a process of its own, with real workers, recognisable by its environment."""
+    """A real `add` in a process of its own, with real workers, recognizable by its environment."""
     command = [
         sys.executable,
         "-m",

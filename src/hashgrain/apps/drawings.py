@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Dice = np.random.Generator
 SIZE = (320, 240)
 FINE = 2  # drawn this much larger and scaled down, which smooths every edge
@@ -26,42 +26,42 @@ class Canvas:
     def at(self, *points: tuple[float, float]) -> list[tuple[float, float]]:
         return [(x * self.width, y * self.height) for x, y in points]
 
-    def vary(self, colour: Colour, by: int = 22) -> Colour:
+    def vary(self, color: Color, by: int = 22) -> Color:
         shift = self.dice.integers(-by, by + 1, 3)
-        return tuple(int(np.clip(channel + s, 0, 255)) for channel, s in zip(colour, shift, strict=True))  # type: ignore[return-value]
+        return tuple(int(np.clip(channel + s, 0, 255)) for channel, s in zip(color, shift, strict=True))  # type: ignore[return-value]
 
-    def fade(self, top: Colour, bottom: Colour, start: float = 0.0, end: float = 1.0) -> None:
+    def fade(self, top: Color, bottom: Color, start: float = 0.0, end: float = 1.0) -> None:
         first, last = round(start * self.height), round(end * self.height)
         share = np.linspace(0, 1, max(1, last - first))[:, None]
         rows = (np.array(top) * (1 - share) + np.array(bottom) * share)[:, None, :]
         band = np.repeat(rows, self.width, axis=1).astype(np.uint8)
         self.image.paste(Image.fromarray(band), (0, first))
 
-    def polygon(self, points: Sequence[tuple[float, float]], colour: Colour) -> None:
-        self.draw.polygon(self.at(*points), fill=colour)
+    def polygon(self, points: Sequence[tuple[float, float]], color: Color) -> None:
+        self.draw.polygon(self.at(*points), fill=color)
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-        self.draw.ellipse(self.at((x - rx, y - ry), (x + rx, y + ry)), fill=colour)
+    def ellipse(self, x: float, y: float, rx: float, ry: float, color: Color) -> None:
+        self.draw.ellipse(self.at((x - rx, y - ry), (x + rx, y + ry)), fill=color)
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, round_by: float = 0.0) -> None:
+    def box(self, x0: float, y0: float, x1: float, y1: float, color: Color, round_by: float = 0.0) -> None:
         corners = [*self.at((x0, y0))[0], *self.at((x1, y1))[0]]
-        self.draw.rounded_rectangle(corners, radius=round_by * self.width, fill=colour)
+        self.draw.rounded_rectangle(corners, radius=round_by * self.width, fill=color)
 
-    def line(self, points: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
-        self.draw.line(self.at(*points), fill=colour, width=max(1, round(width * self.width)), joint="curve")
+    def line(self, points: Sequence[tuple[float, float]], color: Color, width: float) -> None:
+        self.draw.line(self.at(*points), fill=color, width=max(1, round(width * self.width)), joint="curve")
 
-    def ridge(self, base: float, rough: float, colour: Colour) -> None:
+    def ridge(self, base: float, rough: float, color: Color) -> None:
         """Rolling land from one side to the other, everything below it filled."""
         x = np.linspace(0, 1, 60)
         waves = sum(
             self.dice.uniform(0.2, 1) * np.sin(x * self.dice.uniform(2, 14) + self.dice.uniform(0, 7)) for _ in range(4)
         )
         tops = base + rough * np.asarray(waves) / 3
-        self.polygon([*zip(x.tolist(), tops.tolist(), strict=True), (1, 1), (0, 1)], colour)
+        self.polygon([*zip(x.tolist(), tops.tolist(), strict=True), (1, 1), (0, 1)], color)
 
 
 def _sky(c: Canvas, to: float = 1.0) -> None:
-    skies: list[tuple[Colour, Colour]] = [
+    skies: list[tuple[Color, Color]] = [
         ((70, 130, 200), (190, 220, 240)),
         ((120, 160, 200), (235, 235, 230)),
         ((60, 70, 120), (245, 170, 110)),
@@ -112,14 +112,14 @@ def sea(c: Canvas) -> None:
 def mountains(c: Canvas) -> None:
     _sky(c)
     for layer in range(3):
-        base, colour = 0.5 + 0.14 * layer, c.vary([(130, 145, 170), (95, 110, 130), (60, 85, 70)][layer])
+        base, color = 0.5 + 0.14 * layer, c.vary([(130, 145, 170), (95, 110, 130), (60, 85, 70)][layer])
         peaks: list[tuple[float, float]] = [(-0.1, 1.0)]
         x = -0.1
         while x < 1.1:
             peak = base - c.dice.uniform(0.1, 0.38) * (1 - 0.25 * layer)
             peaks += [(x, base), (x + 0.13, peak)]
             x += c.dice.uniform(0.2, 0.32)
-        c.polygon([*peaks, (1.3, base), (1.3, 1.0)], colour)
+        c.polygon([*peaks, (1.3, base), (1.3, 1.0)], color)
         if layer == 0:
             for top_x, top_y in [p for p in peaks if p[1] < base - 0.12]:
                 snow = [

@@ -20,7 +20,7 @@ from hashgrain.hamming.question import ask_nearest
 from hashgrain.hamming.rows import pieces
 from hashgrain.library import Library
 
-FLIPPED = 0.05  # of the bits of a stored code: about what a crop or a change of colour does
+FLIPPED = 0.05  # of the bits of a stored code: about what a crop or a change of color does
 BATCH = 256
 CHECKED = 5
 READINGS = 15  # of the codes, to learn how fast memory is at best

@@ -59,7 +59,7 @@ def add(
     """Add pictures to LIBRARY, which is made if it is not there.
 
     Run it again after a stop or when files changed: what is there already is skipped, changed files are
-    encoded again, moved files are recognised. Files that cannot be opened are listed and left out (exit code 3),
+    encoded again, moved files are recognized. Files that cannot be opened are listed and left out (exit code 3),
     and not tried again until they change. What was removed by hand stays out.
 
     Example: hashgrain add photos.hg ~/Pictures

@@ -46,12 +46,12 @@ def shrink(
     need_torch()
     if int8 == half:
         raise TrainingError("say how to shrink it: --int8 or --half")
-    from hashgrain.graphs import agreement, halve, quantise
+    from hashgrain.graphs import agreement, halve, quantize
 
     large = Bundle.read(model)
     pixels = _pixels(large, pictures)
     say(f"comparing on {len(pixels)} pictures", quiet)
-    small = (quantise if int8 else halve)(large, pixels)
+    small = (quantize if int8 else halve)(large, pixels)
     small.write(out)
     found = dataclasses.asdict(agreement(large, small, pixels))
     sizes = {"bytes": len(small.onnx), "bytes before": len(large.onnx)}
@@ -79,7 +79,7 @@ def join(
     """Run several models as one: the mean of their outputs, and all their features side by side.
 
     The mean makes sense where a bit means the same in every model: models trained on from one, or aimed at the same
-    centres. Otherwise train a new head on the joined features: hashgrain train --set trained=head
+    centers. Otherwise train a new head on the joined features: hashgrain train --set trained=head
     --set backbone=bundle:OUT
 
     With --side-by-side, codes are not averaged but stand one after another, as coarse codes of one model and fine ones

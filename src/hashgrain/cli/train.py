@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
+from hashgrain.cli.spelling import american, american_setting
 
 if TYPE_CHECKING:
     from hashgrain.learn.data.part import TrainingPart
@@ -254,6 +255,7 @@ def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -
     from hashgrain.learn.recipe import change, with_bits
     from hashgrain.learn.recipes import RECIPES
 
+    name, settings = american(name), [american_setting(setting) for setting in settings]
     if name not in RECIPES:
         near = get_close_matches(name, [*RECIPES, ADAPT, PHOTO]) or [*RECIPES, ADAPT, PHOTO]
         raise TrainingError(f"no recipe {name!r}; there is {', '.join(near)}; `hashgrain recipes` lists them all")

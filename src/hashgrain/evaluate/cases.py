@@ -128,14 +128,14 @@ def reference_cases(
         if bits % 8 == 0:
             compared = ProductQuantizer.fit(unit[train], bits, manifest.seed).to_compare(unit[queries], unit[database])
             yield asked.by_vectors("product quantizer", "reference", "asymmetric", *compared, bits)
-    colours = described.histograms
-    if colours is None:
+    colors = described.histograms
+    if colors is None:
         return
-    yield asked.by_vectors("colour histogram, cosine", "reference", "cosine", colours[queries], colours[database])
+    yield asked.by_vectors("color histogram, cosine", "reference", "cosine", colors[queries], colors[database])
     for bits in widths:
-        if bits <= references.most_directions(colours[train]):
-            encode = references.pca_rotation(colours[train], bits, manifest.seed)
-            yield hashed("colour histogram, PCA + rotation", encode, colours)
+        if bits <= references.most_directions(colors[train]):
+            encode = references.pca_rotation(colors[train], bits, manifest.seed)
+            yield hashed("color histogram, PCA + rotation", encode, colors)
         if bits in described.hashes:
             hashes = described.hashes[bits]
             yield asked.by_codes("perceptual hash", "reference", hashes[queries], hashes[database])

@@ -75,7 +75,7 @@ class Tally:
         return Tally(self.graded, grade)
 
     def untied(self, *, best: bool) -> Tally:
-        """Every tie broken in favour of the method, or against it: the items of a bin by grade."""
+        """Every tie broken in favor of the method, or against it: the items of a bin by grade."""
         graded = self.graded[:, ::-1] if best else self.graded
         queries, grades, bins = graded.shape
         spread = np.zeros((queries, grades, bins, grades), np.int64)

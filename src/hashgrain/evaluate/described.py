@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
 from hashgrain.errors import EvaluationError, ImageError
-from hashgrain.evaluate.references import colour_histogram, has_perceptual_hash, perceptual_hash
+from hashgrain.evaluate.references import color_histogram, has_perceptual_hash, perceptual_hash
 from hashgrain.evaluate.splitting import Pool, pool_of
 from hashgrain.labelled import LabelledPicture
 from hashgrain.media import open_picture
@@ -30,7 +30,7 @@ class Described:
     pool: Pool
     outputs: Vectors  # (n, bits) of the model, before the sign
     features: Vectors
-    histograms: Vectors | None  # of colours, where the pixels were asked about
+    histograms: Vectors | None  # of colors, where the pixels were asked about
     hashes: dict[int, Codes]  # perceptual hashes by width
     refused: Mapping[str, str]  # pictures that could not be opened, and why
 
@@ -42,7 +42,7 @@ def describe(
     hash_widths: Sequence[int] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Described:
-    """Encode every picture. `hash_widths` also asks for colour histograms, and for perceptual hashes of these widths
+    """Encode every picture. `hash_widths` also asks for color histograms, and for perceptual hashes of these widths
     where there are such."""
     kept: list[LabelledPicture] = []
     contents: list[str] = []
@@ -65,7 +65,7 @@ def describe(
                 for column, part in zip(columns, encoder.outputs_and_features(stacked), strict=False):
                     column.append(part)
                 if hash_widths:
-                    columns[2].append(colour_histogram(stacked))
+                    columns[2].append(color_histogram(stacked))
                 for bits, parts in hashes.items():
                     parts.append(perceptual_hash(stacked, bits))
             if progress:

@@ -54,10 +54,10 @@ def classifier(features: Vectors, labels: Labels) -> Hash:
     targets = _targets(labels)
     grains = Grains(label=targets.shape[1])
     mean, offset = features.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
-    centred = (features - mean).astype(np.float64)
-    gram = centred.T @ centred
+    centered = (features - mean).astype(np.float64)
+    gram = centered.T @ centered
     gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) or 1.0  # 1: they are all the same
-    weights = np.linalg.solve(gram, centred.T @ (targets - offset))
+    weights = np.linalg.solve(gram, centered.T @ (targets - offset))
 
     def encode(rows: Vectors) -> Codes:
         scores = (rows - mean) @ weights + offset
@@ -68,8 +68,8 @@ def classifier(features: Vectors, labels: Labels) -> Hash:
     return encode
 
 
-def colour_histogram(pixels: NDArray[np.uint8]) -> Vectors:
-    """8 x 8 x 8 colours, the roots of their shares: unit vectors (n, 512)."""
+def color_histogram(pixels: NDArray[np.uint8]) -> Vectors:
+    """8 x 8 x 8 colors, the roots of their shares: unit vectors (n, 512)."""
     n = len(pixels)
     bins = (pixels >> 5).astype(np.int64) @ np.array([64, 8, 1])
     size = bins.shape[1] * bins.shape[2]
@@ -79,13 +79,13 @@ def colour_histogram(pixels: NDArray[np.uint8]) -> Vectors:
 
 
 def perceptual_hash(pixels: NDArray[np.uint8], bits: int) -> Codes:
-    """The lowest frequencies of the grey picture, above or below their median (pHash, without the package)."""
+    """The lowest frequencies of the gray picture, above or below their median (pHash, without the package)."""
     height, width = _block(bits)
     if not height:
         raise EvaluationError(f"a perceptual hash has 16, 32, 64, 128 ... bits, not {bits}")
-    grey = _shrunk(pixels @ np.array([0.299, 0.587, 0.114], np.float32))
+    gray = _shrunk(pixels @ np.array([0.299, 0.587, 0.114], np.float32))
     cosines = np.cos(np.pi / EDGE * (np.arange(EDGE) + 0.5) * np.arange(EDGE)[:, None])
-    low = (cosines[:height] @ grey @ cosines[:width].T).reshape(len(pixels), bits)
+    low = (cosines[:height] @ gray @ cosines[:width].T).reshape(len(pixels), bits)
     return Codes.from_bits(low > np.median(low, axis=1, keepdims=True), Grains(look=bits))
 
 
@@ -101,18 +101,18 @@ def _block(bits: int) -> tuple[int, int]:
     return (height, width) if bits >= 1 and height * width == bits and width <= EDGE >= height else (0, 0)
 
 
-def _shrunk(grey: NDArray[Any]) -> NDArray[Any]:
+def _shrunk(gray: NDArray[Any]) -> NDArray[Any]:
     """Means over an even grid of EDGE x EDGE; a smaller picture is repeated."""
     for axis in (1, 2):
-        size = grey.shape[axis]
+        size = gray.shape[axis]
         if size < EDGE:
-            grey = np.take(grey, np.arange(EDGE) * size // EDGE, axis=axis)
+            gray = np.take(gray, np.arange(EDGE) * size // EDGE, axis=axis)
         else:
             starts = np.arange(EDGE) * size // EDGE
             counts = np.diff(np.r_[starts, size]).astype(np.float32)
             shape = (1, EDGE, 1) if axis == 1 else (1, 1, EDGE)
-            grey = np.add.reduceat(grey, starts, axis=axis) / counts.reshape(shape)
-    return grey
+            gray = np.add.reduceat(gray, starts, axis=axis) / counts.reshape(shape)
+    return gray
 
 
 def _fitted(hasher: Hasher, features: Vectors) -> Hash:

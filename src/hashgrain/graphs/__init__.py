@@ -6,4 +6,4 @@ from hashgrain.graphs.ensemble import average as average
 from hashgrain.graphs.ensemble import majority as majority
 from hashgrain.graphs.ensemble import side_by_side as side_by_side
 from hashgrain.graphs.half import halve as halve
-from hashgrain.graphs.int8 import quantise as quantise
+from hashgrain.graphs.int8 import quantize as quantize

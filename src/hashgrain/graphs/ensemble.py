@@ -1,8 +1,8 @@
 """Several models as one: their outputs averaged or side by side in one graph, or their codes put to the vote.
 
 Average and vote make sense only where bit j means the same in every model. Checkpoints of one run do, and what was
-shrunk or trained on from one of them, and runs that aim at the same centres as long as no head was tuned afterwards.
-Runs with other seeds have other centres, and heads learned by contrast have bits in an order of their own: their votes
+shrunk or trained on from one of them, and runs that aim at the same centers as long as no head was tuned afterwards.
+Runs with other seeds have other centers, and heads learned by contrast have bits in an order of their own: their votes
 are noise. `agreement` tells: models whose bits mean the same agree in far more than half of them.
 """
 
@@ -26,7 +26,7 @@ from hashgrain.models.seen import KEY
 def average(bundles: Sequence[Bundle]) -> Bundle:
     """One bundle that runs every model and gives the mean of their outputs, and all features side by side.
 
-    Our heads normalise the outputs, each bit to variance 1 over the training pictures, so every model has an equal
+    Our heads normalize the outputs, each bit to variance 1 over the training pictures, so every model has an equal
     say. It costs what all of them cost. Words and labels are left out: the distances are others, calibrate anew.
     """
     first = _alike(bundles)
@@ -63,7 +63,7 @@ def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits
     """One graph with the outputs of all, averaged or one after another, and all features side by side."""
     models = [onnx.load_from_string(bundle.onnx) for bundle in bundles]
     opsets = _opsets(models)
-    nodes, initialisers = [], []
+    nodes, initializers = [], []
     for number, model in enumerate(models):
         # The shapes the exporter noted go: names of the inputs' batch need not be the same in all.
         del model.graph.value_info[:]
@@ -73,7 +73,7 @@ def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits
                 f"{bundles[number].name} has inputs besides `pixels`, or functions of its own: export it anew"
             )
         nodes += prefixed.graph.node
-        initialisers += prefixed.graph.initializer
+        initializers += prefixed.graph.initializer
     outputs, features = ([f"model{i}.{name}" for i in range(len(models))] for name in ("outputs", "features"))
     along: dict[str, Any] = {"axis": 1} if operator == "Concat" else {}
     nodes += [
@@ -85,7 +85,7 @@ def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
         for name, size in (("outputs", bits), ("features", width))
     ]
-    graph = helper.make_graph(nodes, "together", list(models[0].graph.input), gives, initialisers)
+    graph = helper.make_graph(nodes, "together", list(models[0].graph.input), gives, initializers)
     whole = helper.make_model(graph, opset_imports=opsets, ir_version=max(model.ir_version for model in models))
     return bytes(whole.SerializeToString())
 

@@ -203,8 +203,8 @@ def _normalizing(planes: Planes) -> tuple[list[Any], list[Any]]:
         helper.make_node("Identity", ["pixels.unit"], ["pixels.planes"])
         if planes.last
         else helper.make_node("Transpose", ["pixels.unit"], ["pixels.planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Sub", ["pixels.planes", "pixels.mean"], ["pixels.centred"]),
-        helper.make_node("Div", ["pixels.centred", "pixels.std"], ["pixels.normal"]),
+        helper.make_node("Sub", ["pixels.planes", "pixels.mean"], ["pixels.centered"]),
+        helper.make_node("Div", ["pixels.centered", "pixels.std"], ["pixels.normal"]),
     ]
     return nodes, [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
 

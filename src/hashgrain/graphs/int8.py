@@ -1,6 +1,6 @@
 """Convolutions in 8-bit integers: a quarter of the size, and faster on one core.
 
-Static quantisation (Jacob et al., 2018): real = scale (integer - zero point). Weights have a scale for each output
+Static quantization (Jacob et al., 2018): real = scale (integer - zero point). Weights have a scale for each output
 channel, activations one for each tensor, fixed beforehand from given pictures.
 
 The choices below were measured on the first default model, 1,000 pictures that calibrated nothing, bits that agree
@@ -38,11 +38,11 @@ from hashgrain.models import Bundle
 BATCH = 32
 PERCENTILE = 99.999
 INTEGER = ("Conv", "Add", "Relu")
-# What tells onnxruntime that a graph is prepared for quantisation; else it warns. Ours comes optimised from the export.
+# What tells onnxruntime that a graph is prepared for quantization; else it warns. Ours comes optimized from the export.
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
 
-def quantise(bundle: Bundle, calibration: NDArray[np.uint8]) -> Bundle:
+def quantize(bundle: Bundle, calibration: NDArray[np.uint8]) -> Bundle:
     """The model with integer convolutions; `calibration` is some hundred pictures (n, height, width, 3) like those
     it will see. The codes change a little (`training` says how many bits agree on these pictures), so the digest does.
 
@@ -62,7 +62,7 @@ def quantise(bundle: Bundle, calibration: NDArray[np.uint8]) -> Bundle:
             f"{bundle.name} has no convolutions after its first, so integers would gain nothing; leave it in float"
         )
     model.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
-    onnx_bytes = _quantised(model, [node.name for node in nodes], calibration)
+    onnx_bytes = _quantized(model, [node.name for node in nodes], calibration)
     small = dataclasses.replace(bundle, name=f"{bundle.name}-int8", onnx=onnx_bytes)
     facts = dataclasses.asdict(agreement(bundle, small, calibration))
     return dataclasses.replace(small, training={**bundle.training, "int8": {"of": bundle.code_digest, **facts}})
@@ -85,7 +85,7 @@ def _between_first_convolution_and_features(graph: onnx.GraphProto) -> list[onnx
     ]
 
 
-def _quantised(model: onnx.ModelProto, nodes: list[str], calibration: NDArray[np.uint8]) -> bytes:
+def _quantized(model: onnx.ModelProto, nodes: list[str], calibration: NDArray[np.uint8]) -> bytes:
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()):  # it prints
         path = Path(scratch) / "int8.onnx"
         quantize_static(
@@ -104,10 +104,10 @@ def _quantised(model: onnx.ModelProto, nodes: list[str], calibration: NDArray[np
             # shorter last batch is an error.
             extra_options={"CalibStridedMinMax": 1, "CalibPercentile": PERCENTILE},
         )
-        quantised = onnx.load(path)
-    del quantised.metadata_props[:]
-    del quantised.graph.value_info[:]
-    return bytes(quantised.SerializeToString())
+        quantized = onnx.load(path)
+    del quantized.metadata_props[:]
+    del quantized.graph.value_info[:]
+    return bytes(quantized.SerializeToString())
 
 
 class _Batches:

@@ -1,8 +1,8 @@
-"""Attacks on a model: pictures changed by a few grey levels, so that their codes change as much as can be.
+"""Attacks on a model: pictures changed by a few gray levels, so that their codes change as much as can be.
 
 Projected gradient descent in the L-infinity ball (Madry et al., 2018) on relaxed codes, tanh(sharpness * outputs),
 as Yang et al. (2018) attack hashing and Bai et al. (2020) aim at a target's code. Whoever attacks so has the
-model itself. The results are whole grey levels, pictures that could be saved, and are judged by the Encoder.
+model itself. The results are whole gray levels, pictures that could be saved, and are judged by the Encoder.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Attack:
-    """How hard to attack. Grey levels are of 0..255: eps 8 is what papers write as 8/255."""
+    """How hard to attack. Gray levels are of 0..255: eps 8 is what papers write as 8/255."""
 
     eps: int = 8  # the most that any value of a pixel may change
-    step: float = 1.0  # grey levels a step
+    step: float = 1.0  # gray levels a step
     steps: int = 20
     sharpness: float = 1.0  # of the tanh; outputs are of unit variance
     seed: int = 0  # of the random start
 
     def __post_init__(self) -> None:
         if isinstance(self.eps, bool) or not isinstance(self.eps, int) or not 1 <= self.eps <= 255:
-            raise TrainingError(f"attack: eps is whole grey levels from 1 to 255 (8 stands for 8/255), not {self.eps}")
+            raise TrainingError(f"attack: eps is whole gray levels from 1 to 255 (8 stands for 8/255), not {self.eps}")
         if not self.step > 0 or self.steps < 1 or not self.sharpness > 0:
             raise TrainingError(
                 f"attack: step {self.step}, steps {self.steps} and sharpness {self.sharpness} must be above 0"

@@ -63,7 +63,8 @@ def model_card(
 
 
 def _trained(network: Network) -> str:
-    return f"the last {network.trained_stages} stages" if network.trained_stages > 1 else network.trained
+    several = network.trained == "last" and network.trained_stages > 1
+    return f"the last {network.trained_stages} stages" if several else network.trained
 
 
 def _data(data: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ def check_attack(encoder: Encoder, pictures: Pictures, how: Attack | None = None
     attacked = mean_distance(before, encoder.codes(attack_pictures(encoder, pictures, finest, how)))
     noise = mean_distance(before, encoder.codes(random_noise(pictures, how)))
     reason = (
-        f"changes of at most {how.eps} grey levels, {how.steps} steps, turn {attacked:.1f} of {encoder.grains.bits}"
+        f"changes of at most {how.eps} gray levels, {how.steps} steps, turn {attacked:.1f} of {encoder.grains.bits}"
         f" bits of {len(pictures)} pictures on average; random ones as large {noise:.1f}"
     )
     return Finding("attack", None, reason, {"bits_turned": round(attacked, 2), "bits_turned_by_noise": round(noise, 2)})

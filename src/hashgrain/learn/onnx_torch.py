@@ -160,7 +160,7 @@ def _average_pool(given: Attributes, x: Tensor) -> Tensor:
 
 def _batch_norm(given: Attributes, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     if given.get("training_mode", 0):
-        raise ValueError("training_mode 1; a finished model normalises by what it learned")
+        raise ValueError("training_mode 1; a finished model normalizes by what it learned")
     return F.batch_norm(x, mean, variance, scale, shift, False, 0.0, given.get("epsilon", 1e-5))
 
 

@@ -14,7 +14,7 @@ from hashgrain.errors import CodesError, TrainingError
 from hashgrain.learn.data.choices import Augmentation, Trained
 
 Nesting = Literal["sum", "even", "dominant"]
-Quantisation = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
+Quantization = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
 Sampling = Literal["shuffled", "balanced", "square_root", "hierarchical"]
 
 
@@ -35,13 +35,13 @@ class Network:
     std: str = ""  # of these
     layout: str = ""  # nchw or nhwc, of the pictures of an ONNX file that does not say it
     trained: Trained = "all"  # head: the backbone stays, its features are kept; last: its last stages
-    trained_stages: int = 1  # how many these are
+    trained_stages: int = 1  # how many these are, with trained=last
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
     width: int = 384
     layered: bool = False  # coarse grains from the deepest stage, finer ones from the stages before it
     hidden: tuple[int, ...] = ()  # dense layers between the features and the bits
-    normalise: bool = True  # each bit on half of the time
+    normalize: bool = True  # each bit on half of the time
     dropout: float = 0.0  # of the features
 
 
@@ -53,7 +53,7 @@ class Aim:
     settings: Mapping[str, float] = field(default_factory=dict)  # of the loss
     separate: bool = False  # each grain's loss sees the bits that the grain adds, not the prefix
     coarse_weight: float = 1.0  # of each labelled grain before the finest; nesting=dominant weighs by itself
-    semantic_centres: bool = False  # centres as far apart as the hierarchy says, for losses that have centres
+    semantic_centers: bool = False  # centers as far apart as the hierarchy says, for losses that have centers
     center_distance: float = 0.5  # the least of these: the share of what a code can keep for certain
     similarity: str = ""  # an .npy file that says how alike the classes are, in the order of their names, instead of
     # the hierarchy; or "learnt": how a linear classifier of the features mistakes them, with trained=head
@@ -63,8 +63,8 @@ class Aim:
     soft_targets: float = 0.0  # of it too: a temperature, at which classes like the label get some of its share
     instance_weight: float = 0.0  # telling pictures apart, on the bits that no label teaches
     instance_temperature: float = 0.2  # of that
-    quantisation_weight: float = 0.0
-    quantisation_form: Quantisation = "squared"  # how what is lost by rounding to bits is measured
+    quantization_weight: float = 0.0
+    quantization_form: Quantization = "squared"  # how what is lost by rounding to bits is measured
     balance_weight: float = 0.0
     decorrelation_weight: float = 0.0
     cascade_weight: float = 0.0  # longer prefixes teach shorter ones
@@ -94,7 +94,7 @@ class Schedule:
 class HeadTuning:
     """The last step: a new head on the features of the finished backbone, trained for retrieval itself.
 
-    While a backbone learns, fixed centres make good features; measured on held-out pictures, codes then lose less of
+    While a backbone learns, fixed centers make good features; measured on held-out pictures, codes then lose less of
     those features when the head is trained anew by contrast. It takes seconds, so batches can be large. Each bit of a
     linear head is learnt from the features by itself, so the bits that labels teach are trained on pictures as they
     are, which is how they will be asked for, and the others apart from them, on random views.
@@ -189,7 +189,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
     words = {
         "trained": (network.trained, get_args(Trained)),
         "nesting": (aim.nesting, get_args(Nesting)),
-        "quantisation_form": (aim.quantisation_form, get_args(Quantisation)),
+        "quantization_form": (aim.quantization_form, get_args(Quantization)),
         "sampling": (recipe.sampling, get_args(Sampling)),
     }
     for name, (chosen, known) in words.items():
@@ -216,8 +216,8 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "soft_targets are of the classifier: --set classifier_weight=1"
     if aim.similarity == "learnt" and not (head and recipe.labelled):
         yield "similarity=learnt is learnt from features: --set trained=head, or name an .npy file"
-    if aim.similarity and not (aim.semantic_centres or aim.soft_targets):
-        yield "similarity is what semantic_centres=yes and soft_targets= go by; ask for one of them"
+    if aim.similarity and not (aim.semantic_centers or aim.soft_targets):
+        yield "similarity is what semantic_centers=yes and soft_targets= go by; ask for one of them"
     if aim.separate and (recipe.tuning or aim.nesting != "sum" or aim.cascade_weight):
         yield "separate codes are of recipes without a last step, with nesting=sum and cascade_weight=0"
     if aim.targets and (aim.loss != "code_regression" or len(recipe.labelled) != 1):
@@ -226,8 +226,6 @@ def _conflicts(recipe: Recipe) -> Iterator[str]:
         yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):
         yield "pruned is of the compact backbone with trained=all"
-    if network.trained_stages > 1 and network.trained != "last":
-        yield "trained_stages are of the end of a backbone: --set trained=last"
     if recipe.label_noise and not recipe.labelled:
         yield "label_noise is of labels, and this recipe has none"
 

@@ -1,7 +1,7 @@
 """One picture to RGB pixels, safely: formats allowed by name, size checked before anything is decoded.
 
 Defined here, once: EXIF orientation is applied; the first frame stands for an animation; transparency lies on
-white; CMYK is converted; 16-bit grey keeps its upper 8 bits; floating-point grey is stretched from its least to
+white; CMYK is converted; 16-bit gray keeps its upper 8 bits; floating-point gray is stretched from its least to
 its greatest value. A truncated file is refused.
 """
 
@@ -159,9 +159,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _converted(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode.startswith("I;16") or mode == "I":
-        grey = np.asarray(image).astype(np.int64)
-        # Pillow opens 16-bit grey PNG as either mode; both hold 0..65535.
-        return Image.fromarray((grey.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+        gray = np.asarray(image).astype(np.int64)
+        # Pillow opens 16-bit gray PNG as either mode; both hold 0..65535.
+        return Image.fromarray((gray.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
     if mode in ("RGBA", "LA", "La", "RGBa", "PA") or "transparency" in image.info:
         above = image.convert("RGBA")
         white = Image.new("RGBA", above.size, (255, 255, 255, 255))
@@ -170,19 +170,19 @@ def _converted(image: Image.Image) -> Image.Image:
 
 
 def _stretched(image: Image.Image) -> Image.Image:
-    """Floating-point grey, from its least to its greatest value; a band at a time, in double precision."""
+    """Floating-point gray, from its least to its greatest value; a band at a time, in double precision."""
     image.load()
     bands = [(0, top, image.width, min(top + 256, image.height)) for top in range(0, image.height, 256)]
     spans = [
         (part.min(), part.max()) for part in (np.nan_to_num(np.asarray(image.crop(box), np.float64)) for box in bands)
     ]
     low, high = float(min(span[0] for span in spans)), float(max(span[1] for span in spans))
-    grey = Image.new("L", image.size)
+    gray = Image.new("L", image.size)
     for box in bands:
         part = np.nan_to_num(np.asarray(image.crop(box), np.float64))
         scaled = (part - low) / (high - low) * 255 if high > low else np.zeros_like(part)
-        grey.paste(Image.fromarray(scaled.astype(np.uint8)), box[:2])
-    return grey.convert("RGB")
+        gray.paste(Image.fromarray(scaled.astype(np.uint8)), box[:2])
+    return gray.convert("RGB")
 
 
 def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:

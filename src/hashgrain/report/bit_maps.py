@@ -29,7 +29,7 @@ WEAK = 0.5  # entropy below which a bit is marked
 
 
 def heat_map(matrix: Sequence[Sequence[object]], *, title: str) -> str:
-    """Correlations of every bit with every other, from -1 to 1; what is no number is grey."""
+    """Correlations of every bit with every other, from -1 to 1; what is no number is gray."""
     size = max([len(matrix), *map(len, matrix)], default=0)
     if not size:
         return f'<p class="soft">{text(title)}: nothing to draw.</p>'
@@ -51,7 +51,7 @@ def heat_map(matrix: Sequence[Sequence[object]], *, title: str) -> str:
 
 
 def heat_scale() -> str:
-    """What the colours of a heat map mean: each is told by where it starts, for the steps are not equal."""
+    """What the colors of a heat map mean: each is told by where it starts, for the steps are not equal."""
     looks = [f"n s{place}" for place in reversed(range(5))] + [""] + [f"p s{place}" for place in range(5)]
     labels = ["−.75", "", "−.3", "", "−.05", "0", ".05", "", ".3", "", ".75"]
     cells = (

@@ -1,4 +1,4 @@
-"""Charts as inline SVG text, coloured by variables of the page so that light and dark both work.
+"""Charts as inline SVG text, colored by variables of the page so that light and dark both work.
 
 Everything is placed in percent and curves are stretched over the plot with strokes that keep their width: a chart
 fills whatever width it is given, and its text stays the size of the page's text. Labels stand outside the SVG's
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hashgrain.report.page import text
 
-LOOKS = 8  # lines told apart by colour and dashes; more than that nobody can
+LOOKS = 8  # lines told apart by color and dashes; more than that nobody can
 FINE = 1000  # curves are drawn on a grid of this many steps each way, finer than a screen
 HUGE, TINY = 1e15, 1e-12  # beyond these a number is an accident, and no axis can be put through it
 
@@ -54,7 +54,7 @@ class Series:
     name: str
     x: Sequence[object]
     y: Sequence[object]
-    look: int | None = None  # which colour and dashes, the same in every chart; by default the place in the list
+    look: int | None = None  # which color and dashes, the same in every chart; by default the place in the list
     strong: bool = False
 
 
@@ -71,7 +71,7 @@ class Axis:
 
 
 def line_chart(series: Sequence[Series], *, x: str, y: str, title: str, log_x: bool = False) -> str:
-    """Lines over two axes. The first `LOOKS` looks are told apart, the others drawn thin and grey behind them."""
+    """Lines over two axes. The first `LOOKS` looks are told apart, the others drawn thin and gray behind them."""
     lines = [
         (one, place if one.look is None else one.look, _points(one, log_x=log_x)) for place, one in enumerate(series)
     ]

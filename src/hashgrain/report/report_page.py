@@ -157,7 +157,7 @@ def _plots(rows: Sequence[Row]) -> str:
             drawn.append(line_chart(series, x=x_name, y=y_name, title=title, log_x=log))
     if not drawn:
         return ""
-    lead = "A row keeps its colour and dashes in every chart; the rows of the model are drawn thick."
+    lead = "A row keeps its color and dashes in every chart; the rows of the model are drawn thick."
     whole = " odd" * (len(drawn) % 2)
     return f'<h2>Curves</h2><p class="soft small">{lead}</p><div class="charts{whole}">{"".join(drawn)}</div>'
 
@@ -207,7 +207,7 @@ def _bits(rows: Sequence[Row]) -> str:
     ]
     lead = (
         "A bit says most where it is on for half of the pictures (entropy 1) and repeats no other bit (correlation r "
-        "near 0). A dead bit never changes and has no correlation, which is drawn grey; the largest bucket is how "
+        "near 0). A dead bit never changes and has no correlation, which is drawn gray; the largest bucket is how "
         "many pictures share the commonest code."
     )
     drawn = "".join(_close_up(name, health) for name, health in found[:MOST_CLOSE_UPS])

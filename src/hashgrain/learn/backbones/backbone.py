@@ -1,4 +1,4 @@
-"""What every backbone is: pictures in, features out, its own normalisation inside."""
+"""What every backbone is: pictures in, features out, its own normalization inside."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 # Containers that are opened to find the stages in them; the names are those of timm, torchvision and our own.
 OPENED = frozenset(("model", "layers", "features", "classifier", "encoder", "blocks", "stages", "trunk_output"))
-Colours = tuple[float, float, float]
-IMAGENET_MEAN: Colours = (0.485, 0.456, 0.406)
-IMAGENET_STD: Colours = (0.229, 0.224, 0.225)
+Colors = tuple[float, float, float]
+IMAGENET_MEAN: Colors = (0.485, 0.456, 0.406)
+IMAGENET_STD: Colors = (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module, ABC):
     """Pictures (n, 3, s, s), floats in 0..1, to features (n, width).
 
-    Mean and std of the colours are subtracted and divided inside, so that no caller gets them wrong. They are of the
+    Mean and std of the colors are subtracted and divided inside, so that no caller gets them wrong. They are of the
     architecture, not learned: they move with the module, and are no part of its state.
     """
 
-    def __init__(self, width: int, mean: Colours, std: Colours) -> None:
+    def __init__(self, width: int, mean: Colors, std: Colors) -> None:
         super().__init__()
         self.width = width
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -33,7 +33,7 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor: ...
 
-    def normalised(self, pixels: Tensor) -> Tensor:
+    def normalized(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean) / self.std
 
     def stages(self) -> list[list[str]]:

@@ -72,7 +72,7 @@ class CompactBackbone(Backbone):
         self._ends = ends  # the number of layers up to the end of each stage
 
     def forward(self, pixels: Tensor) -> Tensor:
-        mapped, start = self.normalised(pixels), 0
+        mapped, start = self.normalized(pixels), 0
         pooled: dict[int, Tensor] = {}
         for stage, end in enumerate(self._ends[: max(self.depths) + 1]):
             for i in range(start, end):

@@ -20,7 +20,7 @@ from hashgrain.codes import Grains
 from hashgrain.errors import BundleError, TrainingError
 from hashgrain.files import read_regular
 from hashgrain.graphs.heads import Given, Planes, from_pixels
-from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
+from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colors
 from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
 from hashgrain.models import Bundle
@@ -42,8 +42,8 @@ class OnnxBackbone(Backbone):
         where: str,
         *,
         size: int,
-        mean: Colours = IMAGENET_MEAN,
-        std: Colours = IMAGENET_STD,
+        mean: Colors = IMAGENET_MEAN,
+        std: Colors = IMAGENET_STD,
         layout: str = "",
     ) -> None:
         super().__init__(0, mean, std)
@@ -87,7 +87,7 @@ class OnnxBackbone(Backbone):
         return Bundle(name, graph, grains, (size, size))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        taken = (pixels * 255) if self._takes.bytes else self.normalised(pixels)
+        taken = (pixels * 255) if self._takes.bytes else self.normalized(pixels)
         taken = taken.permute(0, 2, 3, 1) if self._takes.bytes or self._takes.last else taken
         batches = torch.split(taken, 1) if self._takes.one_by_one else (taken,)
         features = torch.cat([self._run(batch) for batch in batches])
@@ -105,7 +105,7 @@ class OnnxBackbone(Backbone):
         return torch.from_numpy(features).to(taken.device)
 
 
-def onnx_backbone(file: str | Path, *, size: int, mean: Colours, std: Colours, layout: str = "") -> OnnxBackbone:
+def onnx_backbone(file: str | Path, *, size: int, mean: Colors, std: Colors, layout: str = "") -> OnnxBackbone:
     path = Path(file).expanduser()
     if path.is_dir():
         raise TrainingError(f"{path} is a folder; give the .onnx file, or bundle:{path} for a model bundle")
@@ -117,7 +117,7 @@ def onnx_backbone(file: str | Path, *, size: int, mean: Colours, std: Colours, l
 
 
 def bundle_backbone(folder: str | Path, *, size: int) -> OnnxBackbone:
-    """The features under the head of a bundle; it normalises by itself."""
+    """The features under the head of a bundle; it normalizes by itself."""
     bundle = Bundle.read(folder)
     return OnnxBackbone(bundle.onnx, f"model {bundle.name!r}", size=size)
 

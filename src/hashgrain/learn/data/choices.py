@@ -20,8 +20,8 @@ class Augmentation:
     rotate: float = 10.0  # degrees either way, in half of the views
     brightness: float = 0.3
     contrast: float = 0.3
-    colour: float = 0.1  # gain of each channel, either way
-    grey: float = 0.05
+    color: float = 0.1  # gain of each channel, either way
+    gray: float = 0.05
     blur: float = 0.1  # share of views taken through half the resolution
     bar: float = 0.1  # share of views with a bar over the upper or lower edge
 

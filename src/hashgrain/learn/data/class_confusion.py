@@ -27,12 +27,12 @@ def learnt_similarities(features: Tensor, labels: GrainLabels, *, steps: int = 1
     spread, mean = torch.std_mean(features, dim=0)
     seen = (features - mean) / (spread + 1e-3 * spread.mean() + 1e-6)
     weight = torch.zeros(seen.shape[1] + 1, names, requires_grad=True)
-    optimiser = torch.optim.Adam([weight], RATE)
+    optimizer = torch.optim.Adam([weight], RATE)
     for _ in range(steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = label_cross_entropy(seen @ weight[:-1] + weight[-1], truth) + DECAY * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
     scores = (seen @ weight[:-1] + weight[-1]).detach()
     mistaken = torch.zeros(names, names)
     for own in range(names):

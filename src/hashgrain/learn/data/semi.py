@@ -47,7 +47,7 @@ def guess_from_scores(scores: Tensor, *, threshold: float, single: bool) -> Gues
     return Guesses(sure.to(scores.dtype), accepted)
 
 
-def guess_from_neighbours(
+def guess_from_neighbors(
     outputs: Tensor, labelled: Tensor, hot: Tensor, *, k: int, agreement: float, single: bool
 ) -> Guesses:
     """Classes that a share `agreement` or more of the k nearest labelled pictures have, near by Hamming distance.
@@ -81,7 +81,7 @@ def guessed_levels(
         hot = torch.from_numpy(labels.hot(np.arange(len(labels.ids))))
         prefix = outputs[:, : widths[grain]]
         unknown = torch.from_numpy(~labels.known)
-        guesses = guess_from_neighbours(
+        guesses = guess_from_neighbors(
             prefix[unknown], prefix, hot, k=NEIGHBOURS, agreement=agreement, single=labels.single
         )
         hot[unknown] = guesses.hot

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Colours
+from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Colors
 from hashgrain.learn.backbones.taken_pixels import check_layout
 from hashgrain.models.description import MAX_INPUT_EDGE
 
-CLIP_MEAN: Colours = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD: Colours = (0.26862954, 0.26130258, 0.27577711)
+CLIP_MEAN: Colors = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Colors = (0.26862954, 0.26130258, 0.27577711)
 INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # as Pillow counts
 
 
@@ -23,8 +23,8 @@ class Preprocessing:
     is only told."""
 
     size: int
-    mean: Colours
-    std: Colours
+    mean: Colors
+    std: Colors
     resized: str  # the source's own way
 
     def __post_init__(self) -> None:
@@ -45,8 +45,8 @@ class Preprocessing:
 class Wishes:
     """What a person says of a network that does not say it: `--set mean=0.5 --set std=1/255 --set layout=nhwc`."""
 
-    mean: Colours | None = None
-    std: Colours | None = None
+    mean: Colors | None = None
+    std: Colors | None = None
     layout: str = ""
     layer: str = ""  # of a Keras model, whose output is taken
 
@@ -67,7 +67,7 @@ class Wishes:
         return replace(way, mean=self.mean or way.mean, std=self.std or way.std)
 
 
-def typed_colors(text: str, name: str) -> Colours:
+def typed_colors(text: str, name: str) -> Colors:
     """Three numbers for red, green and blue of 0 to 1, or one for all: 0.485,0.456,0.406; 1/255 is a number."""
     try:
         parts = [
@@ -129,7 +129,7 @@ def plain(size: int | None) -> Preprocessing:
     return Preprocessing(size or 224, IMAGENET_MEAN, IMAGENET_STD, "not stated")
 
 
-def colors(values: Any, name: str) -> Colours:
+def colors(values: Any, name: str) -> Colors:
     """Three numbers."""
     ok = isinstance(values, Sequence) and len(values) == 3 and all(map(_is_number, values))
     if not ok or ("std" in name and min(values) <= 0):

@@ -33,7 +33,7 @@ from hashgrain.learn.losses.loss import Loss as Loss
 from hashgrain.learn.losses.mds import MdsLoss
 from hashgrain.learn.losses.mihash import MiHashLoss
 from hashgrain.learn.losses.n_pair import NPairLoss
-from hashgrain.learn.losses.neighbour_contrast import NeighbourContrastLoss
+from hashgrain.learn.losses.neighbor_contrast import NeighborContrastLoss
 from hashgrain.learn.losses.ortho_hash import OrthoHashLoss
 from hashgrain.learn.losses.sdc import SdcLoss
 from hashgrain.learn.losses.shdh import ShdhLoss
@@ -73,18 +73,18 @@ UNSUPERVISED: Mapping[str, type[Loss]] = {
     "cib_hash": CibHashLoss,
     "greedy_hash_unsupervised": GreedyHashUnsupervisedLoss,
     "coding_rate": CodingRateLoss,
-    "neighbour_contrast": NeighbourContrastLoss,
+    "neighbor_contrast": NeighborContrastLoss,
     "feature_distances": FeatureDistancesLoss,
     "sdc": SdcLoss,
 }
 LOSSES: Mapping[str, type[Loss]] = {**SUPERVISED, **UNSUPERVISED}
 # Losses that are made of codes of the classes, and what they call them.
-CENTRED: Mapping[str, str] = {
-    "csq": "centres",
-    "dpn": "centres",
-    "ortho_hash": "centres",
-    "mds": "centres",
-    "logit_adjusted": "centres",
+CENTERED: Mapping[str, str] = {
+    "csq": "centers",
+    "dpn": "centers",
+    "ortho_hash": "centers",
+    "mds": "centers",
+    "logit_adjusted": "centers",
     "code_regression": "codes",
 }
 HIERARCHICAL = frozenset(("shdh",))  # one loss of all labelled grains together, instead of one for each

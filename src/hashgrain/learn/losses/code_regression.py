@@ -7,13 +7,13 @@ from torch import Tensor
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.losses.loss import Loss
-from hashgrain.learn.training.centres import class_centres
+from hashgrain.learn.training.centers import class_centers
 
 
 class CodeRegressionLoss(Loss):
     """Mean of (sigmoid(u) - code)^2, the code of a class in zeros and ones. A bit is 1 from 0.5, where u is 0.
 
-    `codes` (classes, bits) are the classes' codes, e.g. `class_numbers`; without them they are the centres that other
+    `codes` (classes, bits) are the classes' codes, e.g. `class_numbers`; without them they are the centers that other
     losses take, far apart, made from `seed`. Of a picture with several labels the target is the mean of their codes: a
     bit on which they disagree is drawn to the middle. A picture without labels has no target and is left out.
     """
@@ -21,7 +21,7 @@ class CodeRegressionLoss(Loss):
     def __init__(self, bits: int, classes: int, *, codes: Tensor | None = None, seed: int = 0) -> None:
         super().__init__(bits, classes)
         if codes is None:
-            codes = (class_centres(classes, bits, seed).tensor() + 1) / 2
+            codes = (class_centers(classes, bits, seed).tensor() + 1) / 2
         if codes.shape != (classes, bits) or not ((codes == 0) | (codes == 1)).all():
             raise TrainingError(
                 f"target codes must be zeros and ones, {classes} classes by {bits} bits, "

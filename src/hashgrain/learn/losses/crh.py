@@ -12,9 +12,9 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import cosines_to
-from hashgrain.learn.losses.quantisation import quantisation as to_bits
+from hashgrain.learn.losses.quantization import quantization as to_bits
 from hashgrain.learn.losses.relaxed import signs
-from hashgrain.learn.training.centres import class_centres
+from hashgrain.learn.training.centers import class_centers
 
 MOST_WORDS = 2.0  # of the codebook, a class
 
@@ -23,7 +23,7 @@ class CrhLoss(Loss):
     """Codebook-centric deep hashing (CRH: Yin et al., AAAI 2026).
 
     Cross-entropy over scale * (cos(u, center_c) - margin * [c is a label]), the labels of a picture sharing 1,
-    + quantisation * mean (|tanh u| - 1)^2.
+    + quantization * mean (|tanh u| - 1)^2.
     The code falls into `heads` parts of equal width, each with a codebook of 2 * classes words. A center is one word
     from each. `stages` times in training, part by part and in random order, each class takes the free word with the
     least mean |sign(u) - word|^2 over the pictures it was seen with since, each picture counting 1 / its labels. So
@@ -44,22 +44,22 @@ class CrhLoss(Loss):
         heads: int = 0,
         scale: float = 8.0,
         margin: float = 0.2,
-        quantisation: float = 0.1,
+        quantization: float = 0.1,
         stages: int = 20,
         seed: int = 0,
     ) -> None:
         super().__init__(bits, classes)
-        self.scale, self.margin, self.quantisation, self.stages, self.seed = scale, margin, quantisation, stages, seed
+        self.scale, self.margin, self.quantization, self.stages, self.seed = scale, margin, quantization, stages, seed
         width = head_width(bits, classes, heads)
         words = min(round(MOST_WORDS * classes), 2**width)
-        books = [class_centres(words, width, seed + head).tensor() for head in range(bits // width)]
+        books = [class_centers(words, width, seed + head).tensor() for head in range(bits // width)]
         self.register_buffer("codebook", torch.stack(books))
         self.register_buffer("chosen", torch.arange(classes).repeat(bits // width, 1))
         self.register_buffer("sums", torch.zeros(classes, bits))
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
 
     @property
-    def centres(self) -> Tensor:
+    def centers(self) -> Tensor:
         """(classes, bits) as they are now."""
         heads = torch.arange(len(self.codebook), device=self.chosen.device)[:, None]
         return self.codebook[heads, self.chosen].transpose(0, 1).flatten(1)
@@ -90,9 +90,9 @@ class CrhLoss(Loss):
         if self.training:
             shares = truth / truth.sum(dim=1, keepdim=True).clamp(min=1)
             self.sums.add_((shares.to(outputs.dtype).T @ signs(outputs)).to(self.sums.dtype))
-        cosines = cosines_to(self.centres, outputs)
+        cosines = cosines_to(self.centers, outputs)
         classified = label_cross_entropy(self.scale * (cosines - self.margin * truth), truth)
-        return classified + self.quantisation * to_bits(torch.tanh(outputs))
+        return classified + self.quantization * to_bits(torch.tanh(outputs))
 
 
 def head_width(bits: int, classes: int, heads: int) -> int:

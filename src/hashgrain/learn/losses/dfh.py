@@ -14,7 +14,7 @@ class DfhLoss(Loss):
     """Push for quantization: deep Fisher hashing (DFH: Li et al., BMVC 2019), batch by batch.
 
     mean over pairs of log(1 + exp(margin - t)) for alike ones, log(1 + exp(margin + t)) for others, t = <u_i, u_j> / 2,
-    + quantisation * mean of (b - u)^2.
+    + quantization * mean of (b - u)^2.
     b = sign(center_pull * sum of the centers of the labels + u): the bits of a picture, drawn to its classes.
     Each center is a word c in {-1, +1}, found bit by bit: what is best of |b - sum of c|^2 over the pictures, and
     separation * sum over other classes of <c, c'>, given the other centers. A class that the batch lacks keeps its
@@ -22,7 +22,7 @@ class DfhLoss(Loss):
     authors' code.
     """
 
-    centres: Tensor
+    centers: Tensor
 
     def __init__(
         self,
@@ -32,28 +32,28 @@ class DfhLoss(Loss):
         margin: float = 3.0,
         center_pull: float = 0.1,
         separation: float = 1.0,
-        quantisation: float = 0.5,
+        quantization: float = 0.5,
         odds: float | None = None,
     ) -> None:
         super().__init__(bits, classes)
         self.margin, self.center_pull, self.separation = margin, center_pull, separation
-        self.quantisation, self.odds = quantisation, odds
-        self.register_buffer("centres", torch.zeros(classes, bits))  # no class pulls before it was seen
+        self.quantization, self.odds = quantization, odds
+        self.register_buffer("centers", torch.zeros(classes, bits))  # no class pulls before it was seen
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         alike, log_odds = same(truth), inner_products(outputs, self.odds)
         likelihood = F.softplus(self.margin + torch.where(alike, -log_odds, log_odds))
-        codes = signs(self.center_pull * truth.to(outputs.dtype) @ self.centres.to(outputs.dtype) + outputs)
+        codes = signs(self.center_pull * truth.to(outputs.dtype) @ self.centers.to(outputs.dtype) + outputs)
         if self.training:
-            self.centres.copy_(moved_centres(self.centres.to(outputs.dtype), codes, truth, self.separation))
-        return mean_over(likelihood, pairs(outputs)) + self.quantisation * (codes - outputs).square().mean()
+            self.centers.copy_(moved_centers(self.centers.to(outputs.dtype), codes, truth, self.separation))
+        return mean_over(likelihood, pairs(outputs)) + self.quantization * (codes - outputs).square().mean()
 
 
 @torch.no_grad()
-def moved_centres(centres: Tensor, codes: Tensor, truth: Tensor, separation: float) -> Tensor:
+def moved_centers(centers: Tensor, codes: Tensor, truth: Tensor, separation: float) -> Tensor:
     """One class after the other: sign(sum of its pictures' bits - what their other labels explain - separation * the
     sum of the other centers)."""
-    moved, labels = centres.clone(), truth.to(centres.dtype)
+    moved, labels = centers.clone(), truth.to(centers.dtype)
     together = labels.T @ labels
     asked = labels.T @ codes
     for own in labels.any(dim=0).nonzero().flatten().tolist():

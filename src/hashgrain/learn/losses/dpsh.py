@@ -11,14 +11,14 @@ from hashgrain.learn.losses.relaxed import disagreement, inner_products, mean_ov
 class DpshLoss(Loss):
     """Likelihood of the pairs, every pair of the same weight (DPSH: Li et al., 2016).
 
-    mean of log(1 + exp(t)) - alike * t, t = <u_i, u_j> / 2, + quantisation * mean of (u - sign(u))^2.
-    The paper tunes the weight of quantisation for each data set; 0.1 on means is the toolboxes' choice.
+    mean of log(1 + exp(t)) - alike * t, t = <u_i, u_j> / 2, + quantization * mean of (u - sign(u))^2.
+    The paper tunes the weight of quantization for each data set; 0.1 on means is the toolboxes' choice.
     """
 
-    def __init__(self, bits: int, classes: int, *, odds: float | None = None, quantisation: float = 0.1) -> None:
+    def __init__(self, bits: int, classes: int, *, odds: float | None = None, quantization: float = 0.1) -> None:
         super().__init__(bits, classes)
-        self.odds, self.quantisation = odds, quantisation
+        self.odds, self.quantization = odds, quantization
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         likelihood = mean_over(disagreement(inner_products(outputs, self.odds), same(truth)), pairs(outputs))
-        return likelihood + self.quantisation * (outputs - signs(outputs)).square().mean()
+        return likelihood + self.quantization * (outputs - signs(outputs)).square().mean()

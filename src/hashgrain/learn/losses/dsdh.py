@@ -10,7 +10,7 @@ from hashgrain.learn.losses.relaxed import disagreement, inner_products, mean_ov
 
 PICTURES = 5_000  # of the training set over which the paper sums: its weights are those of sums over so many
 SWEEPS = 10  # of the bits
-BITS = 16  # for which the weight of quantisation is meant, where it is not to grow with them
+BITS = 16  # for which the weight of quantization is meant, where it is not to grow with them
 
 
 class DsdhLoss(Loss):
@@ -18,12 +18,12 @@ class DsdhLoss(Loss):
 
     The minimum over B in {-1, +1} of
         mean over pairs of softplus(theta) - s * theta
-        + mean over pictures of (classification * |y - B W|^2 + quantisation * |B - u|^2) / 5000,
+        + mean over pictures of (classification * |y - B W|^2 + quantization * |B - u|^2) / 5000,
     theta = <u_i, u_j> / 2. B is found by cyclic coordinate descent; at the minimum the gradient of all of it to u, the
-    classification included, is that of quantisation * |B - u|^2, which published code leaves out. W is the ridge
-    regression of labels on the bits of about the last 5,000 pictures; nothing of it is left to an optimiser.
+    classification included, is that of quantization * |B - u|^2, which published code leaves out. W is the ridge
+    regression of labels on the bits of about the last 5,000 pictures; nothing of it is left to an optimizer.
     Pictures without labels have no say in W and just their own signs for B. With `odds`, theta is odds / bits times the
-    product and quantisation is multiplied by 16 / bits: as published both grow with the bits, and what is asked of long
+    product and quantization is multiplied by 16 / bits: as published both grow with the bits, and what is asked of long
     codes most is to be bits.
     """
 
@@ -36,15 +36,15 @@ class DsdhLoss(Loss):
         classes: int,
         *,
         classification: float = 1.0,
-        quantisation: float = 55.0,
+        quantization: float = 55.0,
         ridge: float = 0.1,
         odds: float | None = None,
     ) -> None:
         super().__init__(bits, classes)
-        self.classification, self.quantisation, self.ridge = classification, quantisation, ridge
+        self.classification, self.quantization, self.ridge = classification, quantization, ridge
         self.odds = odds
         if odds is not None:
-            self.quantisation *= BITS / bits
+            self.quantization *= BITS / bits
         self.register_buffer("products", torch.zeros(bits, bits))
         self.register_buffer("answers", torch.zeros(bits, classes))
 
@@ -57,8 +57,8 @@ class DsdhLoss(Loss):
         if self.training:
             self._remember(codes, labels, known)
         classified = self.classification * ((labels - codes @ weights).square().sum(dim=1) * known).mean()
-        quantised = self.quantisation * (codes - outputs).square().sum(dim=1).mean()
-        return likelihood + (classified + quantised) / PICTURES
+        quantized = self.quantization * (codes - outputs).square().sum(dim=1).mean()
+        return likelihood + (classified + quantized) / PICTURES
 
     @torch.no_grad()
     def classifier(self) -> Tensor:
@@ -69,7 +69,7 @@ class DsdhLoss(Loss):
 
     @torch.no_grad()
     def discrete_codes(self, outputs: Tensor, labels: Tensor, known: Tensor, weights: Tensor) -> Tensor:
-        """B, by minimising classification * |y - B W|^2 + quantisation * |B - u|^2 over one bit after the other."""
+        """B, by minimizing classification * |y - B W|^2 + quantization * |B - u|^2 over one bit after the other."""
         codes = signs(outputs)
         left = labels - codes @ weights
         for _ in range(SWEEPS):
@@ -77,7 +77,7 @@ class DsdhLoss(Loss):
             for bit, weight in enumerate(weights):
                 old = codes[:, bit].clone()
                 wish = known * (left @ weight + old * (weight @ weight))  # of the labels, less what other bits explain
-                codes[:, bit] = signs(self.classification * wish + self.quantisation * outputs[:, bit])
+                codes[:, bit] = signs(self.classification * wish + self.quantization * outputs[:, bit])
                 left -= (codes[:, bit] - old)[:, None] * weight
             if torch.equal(codes, before):
                 break

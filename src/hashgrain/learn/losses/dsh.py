@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hashgrain.learn.losses.loss import Loss
-from hashgrain.learn.losses.quantisation import absolute_quantisation
+from hashgrain.learn.losses.quantization import absolute_quantization
 from hashgrain.learn.losses.relaxed import mean_over, pairs, same
 
 
@@ -13,21 +13,21 @@ class DshLoss(Loss):
     """Contrast of pairs on outputs that are pressed towards -1 and +1 (DSH: Liu et al., 2016).
 
     D / 2 for like pairs, max(0, margin - D) / 2 for unlike ones, D = |u_i - u_j|^2,
-    + quantisation * (sum over bits of ||u| - 1|, of both pictures of the pair).
-    The margin is 2 * bits, half of the bits where outputs are -1 and +1. Toolboxes use quantisation 0.1 and the mean
+    + quantization * (sum over bits of ||u| - 1|, of both pictures of the pair).
+    The margin is 2 * bits, half of the bits where outputs are -1 and +1. Toolboxes use quantization 0.1 and the mean
     over bits. Pairs are those of the batch: a memory of outputs that starts at zero would count as unlike pictures.
     """
 
-    def __init__(self, bits: int, classes: int, *, margin: float | None = None, quantisation: float = 0.01) -> None:
+    def __init__(self, bits: int, classes: int, *, margin: float | None = None, quantization: float = 0.01) -> None:
         super().__init__(bits, classes)
         self.margin = 2.0 * bits if margin is None else margin
-        self.quantisation = quantisation
+        self.quantization = quantization
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         alike, distance = same(truth), squared_distances(outputs)
         contrast = (distance * alike + (self.margin - distance).clamp(min=0) * ~alike) / 2
-        of_a_pair = 2 * self.bits * absolute_quantisation(outputs)
-        return mean_over(contrast, pairs(outputs)) + self.quantisation * of_a_pair
+        of_a_pair = 2 * self.bits * absolute_quantization(outputs)
+        return mean_over(contrast, pairs(outputs)) + self.quantization * of_a_pair
 
 
 def squared_distances(outputs: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ class DtshLoss(Loss):
     """Likelihood of the triplet labels (DTSH: Wang et al., 2016).
 
     mean over triplets of -log sigmoid(t(anchor, positive) - t(anchor, negative) - margin), t = <u_i, u_j> / 2,
-    + quantisation * mean of (u - sign(u))^2. The paper's margin is bits / 2. The toolbox uses 5 on <u_i, u_j>, the
+    + quantization * mean of (u - sign(u))^2. The paper's margin is bits / 2. The toolbox uses 5 on <u_i, u_j>, the
     mean of each anchor's mean, and takes a picture for its own positive.
     """
 
@@ -23,16 +23,16 @@ class DtshLoss(Loss):
         classes: int,
         *,
         margin: float | None = None,
-        quantisation: float = 1.0,
+        quantization: float = 1.0,
         odds: float | None = None,
     ) -> None:
         super().__init__(bits, classes)
         self.margin = margin if margin is not None else bits / 2 if odds is None else odds
-        self.quantisation, self.odds = quantisation, odds
+        self.quantization, self.odds = quantization, odds
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         anchor, positive, negative = triplets(same(truth))
         log_odds = inner_products(outputs, self.odds)
         lead = log_odds[anchor, positive] - log_odds[anchor, negative] - self.margin
         likelihood = F.softplus(-lead).sum() / max(len(lead), 1)
-        return likelihood + self.quantisation * (outputs - signs(outputs)).square().mean()
+        return likelihood + self.quantization * (outputs - signs(outputs)).square().mean()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hashgrain.learn.losses.loss import Loss
-from hashgrain.learn.losses.quantisation import cubic_quantisation
+from hashgrain.learn.losses.quantization import cubic_quantization
 from hashgrain.learn.losses.relaxed import straight_through
 
 
@@ -34,4 +34,4 @@ class GreedyHashUnsupervisedLoss(Loss):
         self.cubic = cubic
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        return likeness_gap(straight_through(outputs), truth) + self.cubic * cubic_quantisation(outputs)
+        return likeness_gap(straight_through(outputs), truth) + self.cubic * cubic_quantization(outputs)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import SHORTEST
 from hashgrain.learn.losses.relaxed import mean_over, same
-from hashgrain.learn.training.centres import class_centres
+from hashgrain.learn.training.centers import class_centers
 
 
 class Hyp2Loss(Loss):
@@ -29,7 +29,7 @@ class Hyp2Loss(Loss):
     ) -> None:
         super().__init__(bits, classes)
         if threshold is None:
-            threshold = 1 - 2 * class_centres(classes, bits, seed).minimum_distance / bits if classes > 1 else 0.0
+            threshold = 1 - 2 * class_centers(classes, bits, seed).minimum_distance / bits if classes > 1 else 0.0
         self.threshold, self.pairs = threshold, pairs
         self.proxies = nn.Parameter(torch.randn(classes, bits, generator=torch.Generator().manual_seed(seed)))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import cosines_to
-from hashgrain.learn.training.centres import centres_for
+from hashgrain.learn.training.centers import centers_for
 
 
 class LogitAdjustedLoss(Loss):
@@ -20,7 +20,7 @@ class LogitAdjustedLoss(Loss):
     Where all classes are as frequent it is OrthoHash without its margin. A class without a picture counts as one.
     """
 
-    centres: Tensor
+    centers: Tensor
     log_shares: Tensor
 
     def __init__(
@@ -28,14 +28,14 @@ class LogitAdjustedLoss(Loss):
         bits: int,
         classes: int,
         *,
-        centres: Tensor | None = None,
+        centers: Tensor | None = None,
         scale: float = 8.0,
         strength: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__(bits, classes)
         self.scale, self.strength = scale, strength
-        self.register_buffer("centres", centres_for(centres, classes, bits, seed))
+        self.register_buffer("centers", centers_for(centers, classes, bits, seed))
         self.register_buffer("log_shares", torch.zeros(classes))
 
     def meet(self, truth: Tensor) -> None:
@@ -43,5 +43,5 @@ class LogitAdjustedLoss(Loss):
         self.log_shares.copy_((counts / counts.sum()).log())
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        scores = self.scale * cosines_to(self.centres, outputs) + self.strength * self.log_shares.to(outputs.dtype)
+        scores = self.scale * cosines_to(self.centers, outputs) + self.strength * self.log_shares.to(outputs.dtype)
         return label_cross_entropy(scores, truth)

@@ -1,4 +1,4 @@
-"""OrthoHash: one loss for all, the cosine to a fixed binary centre of each class."""
+"""OrthoHash: one loss for all, the cosine to a fixed binary center of each class."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from torch import Tensor
 
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.loss import Loss
-from hashgrain.learn.training.centres import centres_for
+from hashgrain.learn.training.centers import centers_for
 
 SHORTEST = 1e-4  # outputs shorter than that keep their length: the direction of nothing has no finite gradient
 
 
 class OrthoHashLoss(Loss):
-    """Cross-entropy over the cosines to all centres, with a margin at the labels (Hoe et al., 2021).
+    """Cross-entropy over the cosines to all centers, with a margin at the labels (Hoe et al., 2021).
 
-    - sum_c share_c log softmax_c(scale * (cos(u, centre_c) - margin * [c is a label])): the centres are binary, so a
-    small angle is a small Hamming distance and needs no quantisation term. The labels of a picture share 1. It expects
-    outputs that are normalised per bit, as our head's are; that is half of the method.
+    - sum_c share_c log softmax_c(scale * (cos(u, center_c) - margin * [c is a label])): the centers are binary, so a
+    small angle is a small Hamming distance and needs no quantization term. The labels of a picture share 1. It expects
+    outputs that are normalized per bit, as our head's are; that is half of the method.
     """
 
-    centres: Tensor
+    centers: Tensor
 
     def __init__(
         self,
         bits: int,
         classes: int,
         *,
-        centres: Tensor | None = None,
+        centers: Tensor | None = None,
         scale: float = 8.0,
         margin: float = 0.2,
         label_smoothing: float = 0.0,
@@ -35,14 +35,14 @@ class OrthoHashLoss(Loss):
     ) -> None:
         super().__init__(bits, classes)
         self.scale, self.margin, self.label_smoothing = scale, margin, label_smoothing
-        self.register_buffer("centres", centres_for(centres, classes, bits, seed))
+        self.register_buffer("centers", centers_for(centers, classes, bits, seed))
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        cosines = cosines_to(self.centres, outputs)
+        cosines = cosines_to(self.centers, outputs)
         return label_cross_entropy(self.scale * (cosines - self.margin * truth), truth, self.label_smoothing)
 
 
-def cosines_to(centres: Tensor, outputs: Tensor) -> Tensor:
+def cosines_to(centers: Tensor, outputs: Tensor) -> Tensor:
     """(n, classes) of the outputs to the centers."""
     directions = F.normalize(outputs, dim=1, eps=SHORTEST)
-    return directions @ F.normalize(centres, dim=1).to(outputs.dtype).T
+    return directions @ F.normalize(centers, dim=1).to(outputs.dtype).T

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hashgrain.learn.losses.loss import Loss
-from hashgrain.learn.losses.quantisation import cosine_quantisation
+from hashgrain.learn.losses.quantization import cosine_quantization
 
 GRID = 1 << 14  # points of the distribution function: its error is far below a bit
 
@@ -19,16 +19,16 @@ class SdcLoss(Loss):
 
     The pairs are of row i and i + n / 2. In the order of the cosines of their features, the cosines of their outputs
     regress to the quantiles of 2 B - 1, B ~ Beta(shape, shape), at (k - 1/2) / pairs; negative ones are cut to 0:
-    mean of |cos(u_i, u_j) - quantile| + quantisation * mean of 1 - cos(u, sign u).
+    mean of |cos(u_i, u_j) - quantile| + quantization * mean of 1 - cos(u, sign u).
     So unlike pictures end half of the bits apart, however much alike their features are: the cosines of most networks'
     features are all well above 0, and codes that copy them have no room to tell near from far.
     """
 
     quantiles: Tensor
 
-    def __init__(self, bits: int, classes: int, *, shape: float = 5.0, quantisation: float = 1.0) -> None:
+    def __init__(self, bits: int, classes: int, *, shape: float = 5.0, quantization: float = 1.0) -> None:
         super().__init__(bits, classes)
-        self.shape, self.quantisation = shape, quantisation
+        self.shape, self.quantization = shape, quantization
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         half = len(outputs) // 2
@@ -37,7 +37,7 @@ class SdcLoss(Loss):
         order = F.cosine_similarity(truth[:half], truth[half : 2 * half], dim=1).argsort()
         found = F.cosine_similarity(outputs[:half], outputs[half : 2 * half], dim=1, eps=1e-6)[order]
         wanted = torch.from_numpy(calibration(half, self.shape)).to(outputs)
-        return (found - wanted).abs().mean() + self.quantisation * cosine_quantisation(outputs)
+        return (found - wanted).abs().mean() + self.quantization * cosine_quantization(outputs)
 
 
 def calibration(pairs: int, shape: float) -> NDArray[np.float64]:

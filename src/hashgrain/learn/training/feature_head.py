@@ -65,7 +65,7 @@ def on_features(recipe: Recipe) -> Recipe:
     if why is not None:
         raise TrainingError(f"recipe {recipe.name} {why}; on features, take a method by itself, such as csq or dpsh")
     how = recipe.network
-    network = Network("features", trained="head", hidden=how.hidden, normalise=how.normalise, dropout=how.dropout)
+    network = Network("features", trained="head", hidden=how.hidden, normalize=how.normalize, dropout=how.dropout)
     return dataclasses.replace(recipe, network=network, cached_views=1, pruned=0.0)
 
 

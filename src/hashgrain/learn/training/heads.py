@@ -122,8 +122,8 @@ def head_training(recipe: Recipe, views: NDArray[np.float32], data: Labelled, he
     torch.manual_seed(recipe.seed)
     width, network = views.shape[-1], recipe.network
     bits = recipe.grains.bits
-    head = HashHead(width, bits, network.hidden, normalise=network.normalise, dropout=network.dropout)
-    head.standardise(torch.from_numpy(views[0]))
+    head = HashHead(width, bits, network.hidden, normalize=network.normalize, dropout=network.dropout)
+    head.standardize(torch.from_numpy(views[0]))
     return Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, Features(views), held, run)
 
 
@@ -149,8 +149,8 @@ def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
     if how.layered:
         widths = [*recipe.grains.values()]
         own = [wide - narrow for narrow, wide in zip([0, *widths], widths, strict=False)]
-        return LayeredHead(backbone.widths, own, normalise=how.normalise)  # type: ignore[arg-type]
-    return HashHead(backbone.width, recipe.grains.bits, how.hidden, normalise=how.normalise, dropout=how.dropout)
+        return LayeredHead(backbone.widths, own, normalize=how.normalize)  # type: ignore[arg-type]
+    return HashHead(backbone.width, recipe.grains.bits, how.hidden, normalize=how.normalize, dropout=how.dropout)
 
 
 def features_of(

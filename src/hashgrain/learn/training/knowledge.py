@@ -1,4 +1,4 @@
-"""What is known of the classes themselves: how alike they are, as targets and as centres."""
+"""What is known of the classes themselves: how alike they are, as targets and as centers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from hashgrain.codes import unpack
 from hashgrain.errors import TrainingError
 from hashgrain.labelled.arrays import open_array
-from hashgrain.learn.training.centres import Centres, gilbert_varshamov, minimum_distance
+from hashgrain.learn.training.centers import Centers, gilbert_varshamov, minimum_distance
 
 SWEEPS = 4  # over the bits; more no longer help
 GROUPS = 64  # of classes that turn a bit together
@@ -23,10 +23,10 @@ FEW_WORDS = 1 << 12  # so many are all looked at
 
 
 @dataclass(frozen=True)
-class SemanticCentres(Centres):
-    """Centres whose distances follow similarities, and how well: the correlation over all pairs of classes."""
+class SemanticCenters(Centers):
+    """Centers whose distances follow similarities, and how well: the correlation over all pairs of classes."""
 
-    correlation: float  # of similarity with the inner product of centres; nan where all similarities are the same
+    correlation: float  # of similarity with the inner product of centers; nan where all similarities are the same
 
 
 def similarities_of_paths(paths: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
@@ -78,10 +78,10 @@ def soft_targets(hot: Tensor, similarity: Tensor, temperature: float) -> Tensor:
     return hot @ spread / hot.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def semantic_centres(
+def semantic_centers(
     similarity: NDArray[np.float64], bits: int, seed: int, *, least: int | None = None
-) -> SemanticCentres:
-    """Centres at least `least` bits apart whose inner products follow the similarities (the aim of SHC, 2025).
+) -> SemanticCenters:
+    """Centers at least `least` bits apart whose inner products follow the similarities (the aim of SHC, 2025).
 
     min sum_{i < j} (b_i . b_j / bits - target_ij)^2, by our own way: one bit of all classes after the other, then
     classes that are too near another one by one. The targets are the similarities, shifted so that their mean is 0, and
@@ -90,7 +90,7 @@ def semantic_centres(
     """
     classes = len(checked_similarity(similarity))
     if classes > 2**bits:
-        raise TrainingError(f"{classes} classes are more than the {2**bits} centres that {bits} bits have")
+        raise TrainingError(f"{classes} classes are more than the {2**bits} centers that {bits} bits have")
     if least is None:
         least = max(1, gilbert_varshamov(classes, bits) // 2)
     target = _targets(similarity, 1 - 2 * least / bits)
@@ -102,7 +102,7 @@ def semantic_centres(
     told = len(wished) > 0 and np.ptp(products) > 0 and np.ptp(wished) > 0
     correlation = float(np.corrcoef(products, wished)[0, 1]) if told else float("nan")
     codes = signs.astype(np.int8)
-    return SemanticCentres(codes, minimum_distance(codes), "similarities, bit by bit", correlation)
+    return SemanticCenters(codes, minimum_distance(codes), "similarities, bit by bit", correlation)
 
 
 def _targets(similarity: NDArray[np.float64], most: float) -> NDArray[np.float32]:
@@ -116,7 +116,7 @@ def _targets(similarity: NDArray[np.float64], most: float) -> NDArray[np.float32
 def _follow(target: NDArray[np.float32], bits: int, dice: np.random.Generator) -> NDArray[np.float32]:
     """(classes, bits) of -1 and +1: random projections of the targets, then each bit in turn as good as it gets.
 
-    With the other bits as they are, the best bit z maximises z . (bits * target - the others' products) z: each class
+    With the other bits as they are, the best bit z maximizes z . (bits * target - the others' products) z: each class
     takes the sign that its row asks for, a few classes at a time, since all at once they run past each other.
     """
     classes = len(target)

@@ -36,7 +36,7 @@ from hashgrain.learn.training.validation import has_collapsed, outputs_of, score
 
 VALIDATIONS = 12  # a run, besides the last
 REPORT = 50  # steps
-SETTLED = 50  # steps after which the statistics of normalisation tell what the bits do
+SETTLED = 50  # steps after which the statistics of normalization tell what the bits do
 CHECKPOINT_SECONDS = 120.0
 PER_CLASS = 4  # pictures of a class in a batch, where batches are drawn by class
 
@@ -95,8 +95,8 @@ class Training:
         objective = Objective(recipe, data.levels, network.backbone.width)  # which reads what is known of the classes
         start = self._start(network)
         learner = Learner(network, objective)
-        optimiser = torch.optim.AdamW(parameter_groups(learner, recipe.schedule))
-        self.learner, self.optimiser = self.accelerator.prepare(learner, optimiser)
+        optimizer = torch.optim.AdamW(parameter_groups(learner, recipe.schedule))
+        self.learner, self.optimizer = self.accelerator.prepare(learner, optimizer)
         self.plain: Learner = self.accelerator.unwrap_model(self.learner)
         decay = recipe.schedule.averaging
         average = get_ema_multi_avg_fn(decay) if decay else None  # type: ignore[no-untyped-call]
@@ -160,7 +160,7 @@ class Training:
                 since, losses, reported = self.step, 0.0, time.monotonic()
 
     def _train_once(self) -> tuple[float, dict[str, Tensor], str]:
-        """One step of the optimiser. Where the memory of the device is too small, the batch is halved for good."""
+        """One step of the optimizer. Where the memory of the device is too small, the batch is halved for good."""
         warning = ""
         while True:
             try:
@@ -169,7 +169,7 @@ class Training:
             except torch.OutOfMemoryError:
                 if self.accelerator.num_processes > 1:
                     raise TrainingError("the memory of a device is too small; choose a smaller batch=") from None
-                self.optimiser.zero_grad(set_to_none=True)
+                self.optimizer.zero_grad(set_to_none=True)
                 self.micro *= 2
                 if 2 * self.micro > self.recipe.schedule.batch:
                     raise TrainingError(
@@ -179,15 +179,15 @@ class Training:
                 warning = f"the memory of the device is too small: batches are taken in {self.micro} parts from here on"
         if self.recipe.schedule.clip:
             self.accelerator.clip_grad_norm_(self.learner.parameters(), self.recipe.schedule.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         if self.averaged:
             self.averaged.update_parameters(self.plain.network)
         return loss, parts, warning
 
     def _gradients(self) -> tuple[float, dict[str, Tensor]]:
         recipe, step, total = self.recipe, self.step, len(self.sizes)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = group["share"] * learning_rate(recipe.schedule, step, total)
         self.plain.objective.advance(step / max(1, total - 1))
         torch.manual_seed(recipe.seed * 1_000_003 + step)  # of dropout
@@ -281,7 +281,7 @@ class Training:
             "network": self.plain.network.state_dict(),
             "objective": self.plain.objective.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
             "micro": self.micro,
@@ -305,7 +305,7 @@ class Training:
         self.plain.objective.load_state_dict(state["objective"])
         if self.averaged:
             self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.micro = state["step"], state["seconds"], state["micro"]
         self.best, self.since_best, self.guessed = state["best"], state["since_best"], state["guessed"]
         self.best_size = state["best_size"]
@@ -355,7 +355,7 @@ def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
 
 
 def parameter_groups(learner: Learner, schedule: Schedule) -> list[dict[str, Any]]:
-    """Decay the weights of convolutions and layers, not the scales and shifts of normalisations."""
+    """Decay the weights of convolutions and layers, not the scales and shifts of normalizations."""
     groups = []
     for module, share in (
         (learner.network.backbone, schedule.backbone_rate),

@@ -80,7 +80,7 @@ def nested_loss(
 ) -> Tensor:
     """The sum of `prefix_losses`, which backward() hands on to the network as `nested_gradient`.
 
-    Weights that a loss has of its own (a classifier, centres) get the plain gradient of that loss.
+    Weights that a loss has of its own (a classifier, centers) get the plain gradient of that loss.
     """
     apart = outputs.detach().requires_grad_()
     values = list(prefix_losses(losses, apart, truths, widths).values())

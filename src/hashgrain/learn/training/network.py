@@ -14,13 +14,13 @@ from hashgrain.learn.backbones import Backbone
 class HashHead(nn.Module):
     """Features to outputs: dense layers, if any, then one linear layer; bit j is 1 where outputs[:, j] >= 0.
 
-    With `normalise` the outputs are normalised per bit, so that each bit is on half of the time. Normalising has no
-    weights, and is the same for a bit whatever prefix it stands in: prefixes need no normalisation of their own.
+    With `normalize` the outputs are normalized per bit, so that each bit is on half of the time. Normalizing has no
+    weights, and is the same for a bit whatever prefix it stands in: prefixes need no normalization of their own.
     `mean` and `spread` are of the features of the training pictures, where they were known before training.
     """
 
     def __init__(
-        self, width: int, bits: int, hidden: Sequence[int] = (), *, normalise: bool = True, dropout: float = 0.0
+        self, width: int, bits: int, hidden: Sequence[int] = (), *, normalize: bool = True, dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
@@ -30,12 +30,12 @@ class HashHead(nn.Module):
             layers += [nn.Linear(width, size), nn.ReLU()]
             width = size
         self.hidden = nn.Sequential(*layers)
-        self.bits = nn.Linear(width, bits, bias=not normalise)
-        self.normalise = nn.BatchNorm1d(bits, affine=False) if normalise else nn.Identity()
+        self.bits = nn.Linear(width, bits, bias=not normalize)
+        self.normalize = nn.BatchNorm1d(bits, affine=False) if normalize else nn.Identity()
         self.mean: Tensor
         self.spread: Tensor
 
-    def standardise(self, features: Tensor) -> None:
+    def standardize(self, features: Tensor) -> None:
         """Have the features of the training pictures at mean 0 and spread 1."""
         spread, mean = torch.std_mean(features, dim=0)
         self.mean.copy_(mean)
@@ -51,24 +51,24 @@ class HashHead(nn.Module):
         joined.spread.copy_(first.spread)
         joined.bits.weight.copy_(torch.cat([head.bits.weight for head in heads]))
         for name in ("running_mean", "running_var"):
-            getattr(joined.normalise, name).copy_(torch.cat([getattr(head.normalise, name) for head in heads]))
+            getattr(joined.normalize, name).copy_(torch.cat([getattr(head.normalize, name) for head in heads]))
         return joined.eval()
 
     @torch.no_grad()
     def settle(self, features: Tensor) -> None:
         """Have each bit's threshold and scale be those over the training pictures, not those of the last batches."""
-        if isinstance(self.normalise, nn.BatchNorm1d):
+        if isinstance(self.normalize, nn.BatchNorm1d):
             self.eval()
             raw = self.bits(self.hidden((features - self.mean) / self.spread))
             variance, mean = torch.var_mean(raw, dim=0)
-            assert self.normalise.running_mean is not None
-            assert self.normalise.running_var is not None
-            self.normalise.running_mean.copy_(mean)
-            self.normalise.running_var.copy_(variance)
+            assert self.normalize.running_mean is not None
+            assert self.normalize.running_var is not None
+            self.normalize.running_mean.copy_(mean)
+            self.normalize.running_var.copy_(variance)
 
     @torch.no_grad()
     def projections(self) -> list[Projection]:
-        """The layers as affine maps, the last one's normalisation in its weights: for graphs that torch cannot follow.
+        """The layers as affine maps, the last one's normalization in its weights: for graphs that torch cannot follow.
         Between two of them stands a ReLU."""
         dense = [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
         mean, spread, found = self.mean.double(), self.spread.double(), []
@@ -76,17 +76,17 @@ class HashHead(nn.Module):
             directions = (layer.weight.double() / spread).T
             scale = torch.ones(directions.shape[1], dtype=torch.double)
             offset = torch.zeros_like(scale) if layer.bias is None else layer.bias.double()
-            if layer is self.bits and isinstance(self.normalise, nn.BatchNorm1d):
-                assert self.normalise.running_mean is not None
-                assert self.normalise.running_var is not None
-                scale = (self.normalise.running_var.double() + self.normalise.eps).rsqrt()
-                offset = offset - self.normalise.running_mean.double()
+            if layer is self.bits and isinstance(self.normalize, nn.BatchNorm1d):
+                assert self.normalize.running_mean is not None
+                assert self.normalize.running_var is not None
+                scale = (self.normalize.running_var.double() + self.normalize.eps).rsqrt()
+                offset = offset - self.normalize.running_mean.double()
             found.append(Projection(mean.float().numpy(), (directions * scale).numpy(), (offset * scale).numpy()))
             mean, spread = torch.zeros(directions.shape[1]), torch.ones(directions.shape[1], dtype=torch.double)
         return found
 
     def forward(self, features: Tensor) -> Tensor:
-        outputs: Tensor = self.normalise(self.bits(self.hidden((features - self.mean) / self.spread)))
+        outputs: Tensor = self.normalize(self.bits(self.hidden((features - self.mean) / self.spread)))
         return outputs
 
 
@@ -94,11 +94,11 @@ class LayeredHead(nn.Module):
     """A head whose grains come from different depths: each grain's own bits from one stage of the backbone, coarse
     grains from the deepest. The grains are prefixes of one code all the same, so search goes level by level."""
 
-    def __init__(self, depths: Sequence[int], own_bits: Sequence[int], *, normalise: bool = True) -> None:
+    def __init__(self, depths: Sequence[int], own_bits: Sequence[int], *, normalize: bool = True) -> None:
         super().__init__()
         self.depths = tuple(depths)
         pairs = zip(reversed(self.depths), own_bits, strict=True)
-        self.heads = nn.ModuleList(HashHead(depth, bits, normalise=normalise) for depth, bits in pairs)
+        self.heads = nn.ModuleList(HashHead(depth, bits, normalize=normalize) for depth, bits in pairs)
 
     def forward(self, features: Tensor) -> Tensor:
         parts = reversed(torch.split(features, list(self.depths), dim=1))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.losses import (
-    CENTRED,
+    CENTERED,
     HIERARCHICAL,
     LOSSES,
     ONE_VIEW,
@@ -24,11 +24,11 @@ from hashgrain.learn.losses import (
 from hashgrain.learn.losses.balance import balance, decorrelation
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.code_distance import code_distance
-from hashgrain.learn.losses.quantisation import QUANTISATIONS
+from hashgrain.learn.losses.quantization import QUANTIZATIONS
 from hashgrain.learn.recipe import Recipe
 from hashgrain.learn.training.knowledge import similarities_of_classes, soft_targets
 from hashgrain.learn.training.nesting import long_to_short, nested_loss, prefix_losses
-from hashgrain.learn.training.teaching import begin_of, centres_of
+from hashgrain.learn.training.teaching import begin_of, centers_of
 
 Truths = Mapping[str, Tensor]  # grain to (n, classes) zeros and ones
 
@@ -124,8 +124,8 @@ class Objective(nn.Module):
             terms.append(("classifier", aim.classifier_weight, self._classified(features, truth)))
         if aim.instance_weight and self.taught < outputs.shape[1]:
             terms.append(("telling apart", aim.instance_weight, self.look(outputs[:, self.taught :])))
-        if aim.quantisation_weight:
-            terms.append(("quantisation", aim.quantisation_weight, QUANTISATIONS[aim.quantisation_form](outputs)))
+        if aim.quantization_weight:
+            terms.append(("quantization", aim.quantization_weight, QUANTIZATIONS[aim.quantization_form](outputs)))
         if aim.balance_weight:
             terms.append(("balance", aim.balance_weight, balance(outputs)))
         if aim.decorrelation_weight:
@@ -165,8 +165,8 @@ def check_aim(recipe: Recipe) -> None:
     aim = recipe.aim
     if aim.loss not in LOSSES:
         raise TrainingError(f"there is no loss {aim.loss!r}; there are {', '.join(LOSSES)}")
-    if aim.semantic_centres and aim.loss not in CENTRED:
-        raise TrainingError(f"loss {aim.loss} has no centres to place by likeness; these have: {', '.join(CENTRED)}")
+    if aim.semantic_centers and aim.loss not in CENTERED:
+        raise TrainingError(f"loss {aim.loss} has no centers to place by likeness; these have: {', '.join(CENTERED)}")
     apart = aim.loss in TWO_VIEWS or aim.instance_weight > 0
     if apart and recipe.views != 2:
         raise TrainingError(f"recipe {recipe.name} compares two views of each picture: --set views=2")
@@ -179,15 +179,15 @@ def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]
     if recipe.aim.loss in HIERARCHICAL:
         widths, sizes = [recipe.grains[grain] for grain in grains], [len(levels[grain].names) for grain in grains]
         return {grains[-1]: _made(recipe, widths, sizes)}
-    name = CENTRED.get(recipe.aim.loss, "")
-    centres = centres_of(recipe, levels) if name else {}
+    name = CENTERED.get(recipe.aim.loss, "")
+    centers = centers_of(recipe, levels) if name else {}
     begins = begin_of(recipe.grains) if recipe.aim.separate else {}
     for grain in grains:
         bits = recipe.grains[grain] - begins.get(grain, 0)
         classes = len(levels[grain].names) if grain in levels else 0
         given = {}
-        if grain in centres:
-            given = {name: centres[grain] if name == "centres" else (centres[grain] + 1) / 2}
+        if grain in centers:
+            given = {name: centers[grain] if name == "centers" else (centers[grain] + 1) / 2}
         found[grain] = _made(recipe, bits, classes, **given)
     return found
 

@@ -43,7 +43,7 @@ class Kept:
 
 
 def by_scale(network: HashNetwork) -> Importance:
-    """The size of the normalisation's scale behind each channel (Liu et al., 2017, network slimming)."""
+    """The size of the normalization's scale behind each channel (Liu et al., 2017, network slimming)."""
     return _importance(network, "1.weight")
 
 

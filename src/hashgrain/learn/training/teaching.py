@@ -1,4 +1,4 @@
-"""What a loss is taught by beside the labels: centres of the classes, and another model."""
+"""What a loss is taught by beside the labels: centers of the classes, and another model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.data.targets import codes_of
 from hashgrain.learn.onnx_torch import read_graph, run_graph
 from hashgrain.learn.recipe import Recipe
-from hashgrain.learn.training.centres import class_centres, gilbert_varshamov, nested_centres
-from hashgrain.learn.training.knowledge import semantic_centres, similarities_of_classes
+from hashgrain.learn.training.centers import class_centers, gilbert_varshamov, nested_centers
+from hashgrain.learn.training.knowledge import semantic_centers, similarities_of_classes
 from hashgrain.models import Bundle, Encoder
 
 
@@ -56,30 +56,30 @@ def begin_of(widths: Mapping[str, int]) -> dict[str, int]:
     return dict(zip(widths, [0, *widths.values()], strict=False))
 
 
-def centres_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, Tensor]:
-    """(classes, bits) of -1 and +1 at each labelled grain; where classes have one parent, beginning with its centre."""
+def centers_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, Tensor]:
+    """(classes, bits) of -1 and +1 at each labelled grain; where classes have one parent, beginning with its center."""
     grains = list(recipe.labelled)
     bits = [recipe.grains[grain] for grain in grains]
     if recipe.aim.targets:
         return {grain: codes_of(levels[grain].names) for grain in grains}
-    if recipe.aim.semantic_centres:
+    if recipe.aim.semantic_centers:
         if len(grains) != 1:
-            raise TrainingError("semantic centres are of one labelled grain: nested ones follow the hierarchy anyway")
+            raise TrainingError("semantic centers are of one labelled grain: nested ones follow the hierarchy anyway")
         likeness = similarities_of_classes(levels[grains[0]].names, recipe.aim.similarity)
         least = max(1, int(recipe.aim.center_distance * gilbert_varshamov(len(likeness), bits[0])))
-        return {grains[0]: semantic_centres(likeness, bits[0], recipe.seed, least=least).tensor()}
+        return {grains[0]: semantic_centers(likeness, bits[0], recipe.seed, least=least).tensor()}
     if recipe.aim.separate:
         begins = begin_of(recipe.grains)
         return {
-            grain: class_centres(len(levels[grain].names), recipe.grains[grain] - begins[grain], recipe.seed).tensor()
+            grain: class_centers(len(levels[grain].names), recipe.grains[grain] - begins[grain], recipe.seed).tensor()
             for grain in grains
         }
     nested = all(levels[grain].single for grain in grains)
     parents = list(parents_of({grain: levels[grain] for grain in grains}).values()) if nested else []
     if not nested or any((parent < 0).any() for parent in parents):
         return {
-            grain: class_centres(len(levels[grain].names), width, recipe.seed).tensor()
+            grain: class_centers(len(levels[grain].names), width, recipe.seed).tensor()
             for grain, width in zip(grains, bits, strict=True)
         }
-    made = nested_centres(len(levels[grains[0]].names), parents, bits, recipe.seed)
-    return {grain: centres.tensor() for grain, centres in zip(grains, made, strict=True)}
+    made = nested_centers(len(levels[grains[0]].names), parents, bits, recipe.seed)
+    return {grain: centers.tensor() for grain, centers in zip(grains, made, strict=True)}

@@ -1,4 +1,4 @@
-"""Losses of classes and centres: each is its formula, whatever the labels of the batch."""
+"""Losses of classes and centers: each is its formula, whatever the labels of the batch."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hashgrain.learn.losses.dsdh import DsdhLoss  # noqa: E402
 from hashgrain.learn.losses.greedy_hash import GreedyHashLoss  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
 from hashgrain.learn.losses.ortho_hash import OrthoHashLoss  # noqa: E402
-from hashgrain.learn.training.centres import class_centres, tie_breaker  # noqa: E402
+from hashgrain.learn.training.centers import class_centers, tie_breaker  # noqa: E402
 
 pytestmark = pytest.mark.train
 
 Numbers = NDArray[np.float64]
 BITS, CLASSES = 6, 5
-CENTRES = np.random.default_rng(5).choice([-1.0, 1.0], (CLASSES, BITS))
+CENTERS = np.random.default_rng(5).choice([-1.0, 1.0], (CLASSES, BITS))
 SIMILARITY = np.eye(CLASSES) + 0.4 * (np.ones((CLASSES, CLASSES)) - np.eye(CLASSES))
 SIMILARITY[0, 1] = SIMILARITY[1, 0] = 0.8
 
@@ -70,7 +70,7 @@ def cross_entropy(scores: list[float], shares: list[float]) -> float:
 
 
 def target_bit(row: list[int], k: int) -> float:
-    votes = sum(CENTRES[c, k] for c in row)
+    votes = sum(CENTERS[c, k] for c in row)
     return float(tie_breaker(BITS, 0)[k]) if votes == 0 else bit(votes)
 
 
@@ -105,7 +105,7 @@ def ortho_hash(_: Loss, u: Numbers, labels: list[list[int]]) -> float:
     entropies = []
     for i, row in enumerate(labels):
         if row:
-            cosines = [dot(u[i], c) / math.sqrt(dot(u[i], u[i]) * dot(c, c)) for c in CENTRES]
+            cosines = [dot(u[i], c) / math.sqrt(dot(u[i], u[i]) * dot(c, c)) for c in CENTERS]
             scores = [8 * (cosine - 0.2 * (c in row)) for c, cosine in enumerate(cosines)]
             entropies.append(cross_entropy(scores, [(c in row) / len(row) for c in range(CLASSES)]))
     return mean(entropies)
@@ -128,7 +128,7 @@ def distance_preserving(loss: Loss, u: Numbers, labels: list[list[int]]) -> floa
 
 
 def dsdh_objective(
-    u: Numbers, labels: list[list[int]], codes: Numbers, weights: Numbers, classification: float, quantisation: float
+    u: Numbers, labels: list[list[int]], codes: Numbers, weights: Numbers, classification: float, quantization: float
 ) -> float:
     pairs = []
     for i, mine in enumerate(labels):
@@ -140,12 +140,12 @@ def dsdh_objective(
     for i, row in enumerate(labels):
         missed = [(c in row) - dot(codes[i], weights[:, c]) for c in range(CLASSES)]
         classified = classification * sum(miss**2 for miss in missed) if row else 0.0
-        rest.append(classified + quantisation * sum((b - value) ** 2 for b, value in zip(codes[i], u[i], strict=True)))
+        rest.append(classified + quantization * sum((b - value) ** 2 for b, value in zip(codes[i], u[i], strict=True)))
     return mean(pairs) + mean(rest) / 5000
 
 
 def best_codes(
-    u: Numbers, labels: list[list[int]], weights: Numbers, classification: float, quantisation: float
+    u: Numbers, labels: list[list[int]], weights: Numbers, classification: float, quantization: float
 ) -> Numbers:
     """Cyclic coordinate descent by trying both values of each bit of each picture: the sign of the output first."""
     codes = np.where(u >= 0, 1.0, -1.0)
@@ -157,7 +157,7 @@ def best_codes(
                     codes[i, k] = value
                     missed = np.array([(c in row) - dot(codes[i], weights[:, c]) for c in range(CLASSES)])
                     classified = classification * dot(missed, missed) if row else 0.0
-                    costs[value] = classified + quantisation * dot(codes[i] - u[i], codes[i] - u[i])
+                    costs[value] = classified + quantization * dot(codes[i] - u[i], codes[i] - u[i])
                 codes[i, k] = min(costs, key=lambda value: costs[value])
     return codes
 
@@ -174,8 +174,8 @@ def seen(loss: DsdhLoss) -> DsdhLoss:
 def dsdh_loss(loss: Loss, u: Numbers, labels: list[list[int]]) -> float:
     assert isinstance(loss, DsdhLoss)
     weights = loss.classifier().numpy()
-    codes = best_codes(u, labels, weights, loss.classification, loss.quantisation)
-    return dsdh_objective(u, labels, codes, weights, loss.classification, loss.quantisation)
+    codes = best_codes(u, labels, weights, loss.classification, loss.quantization)
+    return dsdh_objective(u, labels, codes, weights, loss.classification, loss.quantization)
 
 
 def double(loss: Loss) -> Loss:
@@ -187,16 +187,16 @@ def made_greedy() -> Loss:
     return double(GreedyHashLoss(BITS, CLASSES))
 
 
-GIVEN = torch.from_numpy(CENTRES)
+GIVEN = torch.from_numpy(CENTERS)
 Oracle = Callable[[Loss, Numbers, list[list[int]]], float]
 LOSSES: dict[str, tuple[Callable[[], Loss], Oracle]] = {
     "greedy_hash": (made_greedy, greedy_hash),
-    "csq": (lambda: double(CsqLoss(BITS, CLASSES, centres=GIVEN)), csq),
-    "dpn": (lambda: double(DpnLoss(BITS, CLASSES, centres=GIVEN)), dpn),
-    "ortho_hash": (lambda: double(OrthoHashLoss(BITS, CLASSES, centres=GIVEN)), ortho_hash),
+    "csq": (lambda: double(CsqLoss(BITS, CLASSES, centers=GIVEN)), csq),
+    "dpn": (lambda: double(DpnLoss(BITS, CLASSES, centers=GIVEN)), dpn),
+    "ortho_hash": (lambda: double(OrthoHashLoss(BITS, CLASSES, centers=GIVEN)), ortho_hash),
     "dsdh": (lambda: seen(DsdhLoss(BITS, CLASSES).double()).eval(), dsdh_loss),
     "dsdh of strong classes": (
-        lambda: seen(DsdhLoss(BITS, CLASSES, classification=9.0, quantisation=1.0).double()).eval(),
+        lambda: seen(DsdhLoss(BITS, CLASSES, classification=9.0, quantization=1.0).double()).eval(),
         dsdh_loss,
     ),
     "distance_preserving": (lambda: double(DistancePreservingLoss(BITS, CLASSES)), distance_preserving),
@@ -275,7 +275,7 @@ def test_the_order_of_the_pictures_does_not_matter(name: str) -> None:
 
 
 def test_what_a_loss_learns_itself_is_among_its_parameters() -> None:
-    """Trap 2: a classifier kept from the optimiser stays random."""
+    """Trap 2: a classifier kept from the optimizer stays random."""
     loss = GreedyHashLoss(BITS, CLASSES)
     assert [tuple(p.shape) for p in loss.parameters()] == [(CLASSES, BITS)]  # and no bias
     loss(outputs_like(3).float(), hot_of([[0], [1], [2]])).backward()
@@ -285,34 +285,34 @@ def test_what_a_loss_learns_itself_is_among_its_parameters() -> None:
 
 
 @pytest.mark.parametrize("make", [CsqLoss, DpnLoss, OrthoHashLoss])
-def test_without_centres_a_loss_makes_its_own_and_saves_them(make: Callable[..., Loss]) -> None:
+def test_without_centers_a_loss_makes_its_own_and_saves_them(make: Callable[..., Loss]) -> None:
     loss = make(12, 20)
-    assert torch.equal(loss.centres, class_centres(20, 12, 0).tensor())
-    assert "centres" in loss.state_dict()
-    assert not torch.equal(loss.centres, make(12, 20, seed=1).centres)
+    assert torch.equal(loss.centers, class_centers(20, 12, 0).tensor())
+    assert "centers" in loss.state_dict()
+    assert not torch.equal(loss.centers, make(12, 20, seed=1).centers)
     for wrong in (torch.ones(20, 11), torch.zeros(20, 12), torch.full((20, 12), 0.5)):
-        with pytest.raises(TrainingError, match="centres of shape"):
-            make(12, 20, centres=wrong)
-    with pytest.raises(TrainingError, match="more than the 8 centres"):
+        with pytest.raises(TrainingError, match="centers of shape"):
+            make(12, 20, centers=wrong)
+    with pytest.raises(TrainingError, match="more than the 8 centers"):
         make(3, 9)
 
 
 @pytest.mark.parametrize("make", [CsqLoss, DpnLoss, OrthoHashLoss])
-def test_the_centre_itself_is_the_best_output(make: Callable[..., Loss]) -> None:
+def test_the_center_itself_is_the_best_output(make: Callable[..., Loss]) -> None:
     loss = make(16, 10)
     hot = torch.eye(10)
-    at_home, elsewhere = (float(loss(3 * centres, hot)) for centres in (loss.centres, loss.centres.roll(1, 0)))
+    at_home, elsewhere = (float(loss(3 * centers, hot)) for centers in (loss.centers, loss.centers.roll(1, 0)))
     assert at_home < 0.1 if make is not OrthoHashLoss else at_home < 0.5
     assert elsewhere > 1
 
 
 def test_label_smoothing_asks_for_a_little_of_each_class() -> None:
     outputs, hot = outputs_like(2), hot_of([[0], [1, 2]])
-    plain, none = (OrthoHashLoss(BITS, CLASSES, centres=GIVEN, label_smoothing=s).double() for s in (0.1, 0.0))
+    plain, none = (OrthoHashLoss(BITS, CLASSES, centers=GIVEN, label_smoothing=s).double() for s in (0.1, 0.0))
     expected = 0.0
     for i, row in enumerate(([0], [1, 2])):
         u = outputs[i].numpy()
-        scores = [8 * (dot(u, c) / math.sqrt(dot(u, u) * BITS) - 0.2 * (n in row)) for n, c in enumerate(CENTRES)]
+        scores = [8 * (dot(u, c) / math.sqrt(dot(u, u) * BITS) - 0.2 * (n in row)) for n, c in enumerate(CENTERS)]
         expected += cross_entropy(scores, [0.9 * (c in row) / len(row) + 0.1 / CLASSES for c in range(CLASSES)]) / 2
     assert float(plain(outputs, hot)) == pytest.approx(expected)
     assert float(none(outputs, hot)) != pytest.approx(expected)
@@ -320,7 +320,7 @@ def test_label_smoothing_asks_for_a_little_of_each_class() -> None:
 
 
 def test_dsdh_holds_the_outputs_to_the_bits_and_the_bits_to_the_classes() -> None:
-    """Trap 1: published code gives the network neither the quantisation nor the classification."""
+    """Trap 1: published code gives the network neither the quantization nor the classification."""
     outputs = outputs_like(1).requires_grad_()  # no pairs: what is left is the other two terms
     bits_alone = seen(DsdhLoss(BITS, CLASSES, classification=0.0).double()).eval()
     gradient = torch.autograd.grad(bits_alone(outputs, hot_of([[0]])), outputs)[0]

@@ -11,7 +11,7 @@ from hashgrain.learn.losses.relaxed import pairs
 from hashgrain.learn.losses.supervised_contrast import likelihood
 
 
-class NeighbourContrastLoss(Loss):
+class NeighborContrastLoss(Loss):
     """Supervised contrast (Khosla et al., 2020) with neighbours in the place of labels (SCAN, Van Gansbeke, 2020).
 
     - mean over i, mean over the k nearest p of i, of log exp(cos(i, p) / t) / sum_j exp(cos(i, j) / t), j not i;

@@ -1,11 +1,11 @@
-"""Class centres: codes of -1 and +1, one a class, as far apart as we can place them, for any width and nesting.
+"""Class centers: codes of -1 and +1, one a class, as far apart as we can place them, for any width and nesting.
 
 Where the rows of a Hadamard matrix and their negatives suffice, these: any two differ in half of the bits or in all.
 (Not for two to four classes: they have room for more than half.)
 Else the words of a linear code, each of whose generators is the farthest of many random words from the code so far.
-Against choosing centre after centre, the farthest of 64 random balanced words, it places 1,000 centres of 64 bits 24
+Against choosing center after center, the farthest of 64 random balanced words, it places 1,000 centers of 64 bits 24
 apart instead of 20, and 100,000 take seconds, since the distances of a linear code are the weights of its words.
-Each bit is on in about half of the centres; a centre need not have half of its bits on.
+Each bit is on in about half of the centers; a center need not have half of its bits on.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MOST_DIMENSIONS = 20  # of a code that tells cousins apart: a million words
 
 
 @dataclass(frozen=True)
-class Centres:
-    """The centres of classes, and how far apart they are."""
+class Centers:
+    """The centers of classes, and how far apart they are."""
 
     signs: NDArray[np.int8]  # (classes, bits) of -1 and +1
     minimum_distance: int  # bits in which the nearest two differ; all bits where there is one class
@@ -43,13 +43,13 @@ class Centres:
         return torch.from_numpy(self.signs).float()
 
 
-def class_centres(classes: int, bits: int, seed: int) -> Centres:
-    """Distinct centres of `classes` classes at any width of bits."""
+def class_centers(classes: int, bits: int, seed: int) -> Centers:
+    """Distinct centers of `classes` classes at any width of bits."""
     if classes < 1 or bits < 1:
-        raise TrainingError(f"{classes} classes in {bits} bits: centres take at least one of each")
+        raise TrainingError(f"{classes} classes in {bits} bits: centers take at least one of each")
     if classes > 2**bits:
         raise TrainingError(
-            f"{classes} classes are more than the {2**bits} centres that {bits} bits have;"
+            f"{classes} classes are more than the {2**bits} centers that {bits} bits have;"
             f" give the grain at least {(classes - 1).bit_length()} bits"
         )
     dice = np.random.default_rng(seed)
@@ -57,18 +57,18 @@ def class_centres(classes: int, bits: int, seed: int) -> Centres:
         signs, how = _hadamard_rows(classes, bits, dice), "rows of a Hadamard matrix"
     else:
         signs, how = _linear_words(classes, bits, dice), "words of a linear code"
-    return Centres(signs, minimum_distance(signs), how)
+    return Centers(signs, minimum_distance(signs), how)
 
 
-def nested_centres(classes: int, parents: Sequence[NDArray[np.int64]], bits: Sequence[int], seed: int) -> list[Centres]:
-    """The centres of each grain, coarse to fine: a class's begins with its parent's.
+def nested_centers(classes: int, parents: Sequence[NDArray[np.int64]], bits: Sequence[int], seed: int) -> list[Centers]:
+    """The centers of each grain, coarse to fine: a class's begins with its parent's.
 
     `classes` is how many the coarsest grain has; parents[g][c] is the class of grain g that class c of the next grain
     belongs to; `bits` is the width of each grain. The bits a grain adds tell siblings apart first, then cousins.
     """
     if len(bits) != len(parents) + 1 or any(wide <= narrow for narrow, wide in pairwise(bits)):
         raise TrainingError(f"grains of {list(bits)} bits and {len(parents)} lists of parents: each grain adds bits")
-    grains = [class_centres(classes, bits[0], seed)]
+    grains = [class_centers(classes, bits[0], seed)]
     dice = np.random.default_rng((seed, 1))
     for parent, width in zip(parents, bits[1:], strict=True):
         coarse = grains[-1].signs
@@ -76,7 +76,7 @@ def nested_centres(classes: int, parents: Sequence[NDArray[np.int64]], bits: Seq
             raise TrainingError(f"a class's parent is not one of the {len(coarse)} classes of the coarser grain")
         added = _told_apart(parent, len(coarse), width - coarse.shape[1], dice)
         signs = np.concatenate([coarse[parent], added], axis=1)
-        grains.append(Centres(signs, minimum_distance(signs), "parents' centres and words of a linear code"))
+        grains.append(Centers(signs, minimum_distance(signs), "parents' centers and words of a linear code"))
     return grains
 
 
@@ -105,15 +105,15 @@ def gilbert_varshamov(classes: int, bits: int) -> int:
     return distance
 
 
-def centres_for(centres: Tensor | None, classes: int, bits: int, seed: int) -> Tensor:
-    """The centres a loss was given, checked, or our own."""
-    if centres is None:
-        return class_centres(classes, bits, seed).tensor()
-    if centres.shape != (classes, bits) or not bool((centres.abs() == 1).all()):
+def centers_for(centers: Tensor | None, classes: int, bits: int, seed: int) -> Tensor:
+    """The centers a loss was given, checked, or our own."""
+    if centers is None:
+        return class_centers(classes, bits, seed).tensor()
+    if centers.shape != (classes, bits) or not bool((centers.abs() == 1).all()):
         raise TrainingError(
-            f"centres of shape {tuple(centres.shape)} do not fit; they are -1 and +1, {classes} classes x {bits} bits"
+            f"centers of shape {tuple(centers.shape)} do not fit; they are -1 and +1, {classes} classes x {bits} bits"
         )
-    return centres.float()
+    return centers.float()
 
 
 def tie_breaker(bits: int, seed: int) -> Tensor:
@@ -121,9 +121,9 @@ def tie_breaker(bits: int, seed: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng((seed, 2)).choice([-1.0, 1.0], bits)).float()
 
 
-def shared_centres(hot: Tensor, centres: Tensor, ties: Tensor) -> Tensor:
-    """(n, bits) the centre of all labels of each picture: the majority bit by bit, ties by `ties` (CSQ, Yuan, 2020)."""
-    votes = hot @ centres.to(hot.dtype)
+def shared_centers(hot: Tensor, centers: Tensor, ties: Tensor) -> Tensor:
+    """(n, bits) the center of all labels of each picture: the majority bit by bit, ties by `ties` (CSQ, Yuan, 2020)."""
+    votes = hot @ centers.to(hot.dtype)
     return torch.where(votes == 0, ties.to(hot.dtype), votes.sign())
 
 
@@ -146,7 +146,7 @@ def _linear_words(classes: int, bits: int, dice: np.random.Generator) -> NDArray
     dimension = (classes - 1).bit_length()
     code = _linear_code(dimension, bits, dice, dimension)
     draws = (_signs(code[dice.permutation(len(code))[:classes]], bits) for _ in range(_draws(classes, bits)))
-    turned = dice.choice(np.array([-1, 1], np.int8), bits)  # keeps distances; the zero word is no centre of its own
+    turned = dice.choice(np.array([-1, 1], np.int8), bits)  # keeps distances; the zero word is no center of its own
     return np.asarray(_evenest(draws) * turned, np.int8)
 
 

@@ -14,33 +14,33 @@ from torch import Tensor
 from hashgrain.learn.losses.relaxed import shortfall, signs
 
 
-def quantisation(outputs: Tensor) -> Tensor:
+def quantization(outputs: Tensor) -> Tensor:
     """Mean of (|output| - 1)^2, the square of (output - bit) (DPSH, Li et al., 2016, and many after)."""
     return shortfall(outputs).square().mean()
 
 
-def absolute_quantisation(outputs: Tensor) -> Tensor:
+def absolute_quantization(outputs: Tensor) -> Tensor:
     """Mean of ||output| - 1| (DSH, Liu et al., 2016)."""
     return shortfall(outputs).abs().mean()
 
 
-def log_cosh_quantisation(outputs: Tensor) -> Tensor:
+def log_cosh_quantization(outputs: Tensor) -> Tensor:
     """Mean of log cosh(|output| - 1): absolute far from the bit, square near it (DHN, Zhu et al., 2016)."""
     distance = shortfall(outputs).abs()
     return (distance + F.softplus(-2 * distance) - math.log(2)).mean()  # cosh itself overflows
 
 
-def cubic_quantisation(outputs: Tensor) -> Tensor:
+def cubic_quantization(outputs: Tensor) -> Tensor:
     """Mean of ||output| - 1|^3: lenient near the bit (GreedyHash, Su et al., 2018)."""
     return shortfall(outputs).abs().pow(3).mean()
 
 
-def cosine_quantisation(outputs: Tensor) -> Tensor:
+def cosine_quantization(outputs: Tensor) -> Tensor:
     """Mean over pictures of 1 - cos(output, bits): direction counts, length does not."""
     return (1 - F.cosine_similarity(outputs, signs(outputs), dim=1)).mean()
 
 
-def scaled_quantisation(outputs: Tensor) -> Tensor:
+def scaled_quantization(outputs: Tensor) -> Tensor:
     """Mean of (|output| - scale)^2, scale = the mean of |output| over the batch, for each bit (Rastegari et al., 2016).
 
     That scale is the best there is for the bit, so magnitude is not forced to 1. Nothing forces it to be more than 0
@@ -50,11 +50,11 @@ def scaled_quantisation(outputs: Tensor) -> Tensor:
     return (magnitudes - magnitudes.mean(dim=0)).square().mean()
 
 
-QUANTISATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "squared": quantisation,
-    "absolute": absolute_quantisation,
-    "log_cosh": log_cosh_quantisation,
-    "cubic": cubic_quantisation,
-    "cosine": cosine_quantisation,
-    "scaled": scaled_quantisation,
+QUANTIZATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "squared": quantization,
+    "absolute": absolute_quantization,
+    "log_cosh": log_cosh_quantization,
+    "cubic": cubic_quantization,
+    "cosine": cosine_quantization,
+    "scaled": scaled_quantization,
 }

@@ -1,4 +1,4 @@
-"""Class centres are distinct and far apart at any width, begin with their parents', and follow similarities."""
+"""Class centers are distinct and far apart at any width, begin with their parents', and follow similarities."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from hashgrain.learn.data.class_confusion import learnt_similarities  # noqa: E4
 from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
 from hashgrain.learn.recipe import Aim  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
-from hashgrain.learn.training import centres as making  # noqa: E402
-from hashgrain.learn.training.centres import (  # noqa: E402
-    class_centres,
+from hashgrain.learn.training import centers as making  # noqa: E402
+from hashgrain.learn.training.centers import (  # noqa: E402
+    class_centers,
     gilbert_varshamov,
     minimum_distance,
-    nested_centres,
-    shared_centres,
+    nested_centers,
+    shared_centers,
     tie_breaker,
 )
-from hashgrain.learn.training.knowledge import semantic_centres, similarities_of_paths, soft_targets  # noqa: E402
-from hashgrain.learn.training.teaching import centres_of  # noqa: E402
+from hashgrain.learn.training.knowledge import semantic_centers, similarities_of_paths, soft_targets  # noqa: E402
+from hashgrain.learn.training.teaching import centers_of  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -57,8 +57,8 @@ def nearest_two(signs: NDArray[np.int8]) -> int:
         (9, 130),
     ],
 )
-def test_centres_are_distinct_and_their_distance_is_true_at_any_width(classes: int, bits: int) -> None:
-    made = class_centres(classes, bits, seed=3)
+def test_centers_are_distinct_and_their_distance_is_true_at_any_width(classes: int, bits: int) -> None:
+    made = class_centers(classes, bits, seed=3)
     assert made.signs.shape == (classes, bits)
     assert made.signs.dtype == np.int8
     assert set(np.unique(made.signs)) <= {-1, 1}
@@ -67,8 +67,8 @@ def test_centres_are_distinct_and_their_distance_is_true_at_any_width(classes: i
 
 
 @pytest.mark.parametrize(("classes", "bits"), [(5, 8), (10, 64), (64, 64), (100, 64), (128, 64), (32, 16)])
-def test_where_a_hadamard_matrix_suffices_centres_are_half_the_bits_apart(classes: int, bits: int) -> None:
-    made = class_centres(classes, bits, seed=0)
+def test_where_a_hadamard_matrix_suffices_centers_are_half_the_bits_apart(classes: int, bits: int) -> None:
+    made = class_centers(classes, bits, seed=0)
     assert "Hadamard" in made.how
     products = made.signs.astype(int) @ made.signs.T.astype(int)
     assert set(products[~np.eye(classes, dtype=bool)].tolist()) <= ({0} if classes <= bits else {0, -bits})
@@ -99,13 +99,13 @@ def test_the_bound_is_gilbert_s_and_varshamov_s() -> None:
         (100, 100),
     ],
 )
-def test_centres_are_at_least_as_far_apart_as_any_code_is_known_to_be(classes: int, bits: int) -> None:
+def test_centers_are_at_least_as_far_apart_as_any_code_is_known_to_be(classes: int, bits: int) -> None:
     for seed in range(3 if classes < 1000 else 1):
-        assert class_centres(classes, bits, seed).minimum_distance >= gilbert_varshamov(classes, bits)
+        assert class_centers(classes, bits, seed).minimum_distance >= gilbert_varshamov(classes, bits)
 
 
 def test_ten_thousand_classes_of_64_bits_are_20_apart() -> None:
-    made = class_centres(10_000, 64, seed=0)
+    made = class_centers(10_000, 64, seed=0)
     assert made.minimum_distance >= 20
     assert np.abs(made.signs.mean(axis=0)).max() < 0.05
 
@@ -121,28 +121,28 @@ def test_distances_are_counted_in_blocks_as_at_once(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("classes", "bits"), [(2, 48), (3, 24), (10, 64), (10, 48), (100, 48)])
 def test_no_bit_is_the_same_for_all_classes(classes: int, bits: int) -> None:
     for seed in range(5):
-        signs = class_centres(classes, bits, seed).signs
+        signs = class_centers(classes, bits, seed).signs
         assert (np.abs(signs.sum(axis=0)) < classes).all()
 
 
-def test_centres_are_the_seed_s() -> None:
-    one, same, other = (class_centres(30, 48, seed).signs for seed in (1, 1, 2))
+def test_centers_are_the_seed_s() -> None:
+    one, same, other = (class_centers(30, 48, seed).signs for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
-def test_more_classes_than_centres_are_refused() -> None:
-    with pytest.raises(TrainingError, match="more than the 16 centres that 4 bits have; give the grain at least 5"):
-        class_centres(17, 4, seed=0)
+def test_more_classes_than_centers_are_refused() -> None:
+    with pytest.raises(TrainingError, match="more than the 16 centers that 4 bits have; give the grain at least 5"):
+        class_centers(17, 4, seed=0)
     with pytest.raises(TrainingError, match="at least one"):
-        class_centres(0, 4, seed=0)
+        class_centers(0, 4, seed=0)
 
 
-def test_a_centre_begins_with_its_parent_s_down_a_chain_of_any_length() -> None:
+def test_a_center_begins_with_its_parent_s_down_a_chain_of_any_length() -> None:
     dice = np.random.default_rng(0)
     parents = [np.r_[0:5, dice.integers(0, 5, 20)], np.r_[0:25, dice.integers(0, 25, 40)], np.arange(65).repeat(2)]
     bits = [8, 20, 40, 75]
-    grains = nested_centres(5, parents, bits, seed=1)
+    grains = nested_centers(5, parents, bits, seed=1)
     assert [grain.signs.shape for grain in grains] == [(5, 8), (25, 20), (65, 40), (130, 75)]
     for coarse, fine, parent in zip(grains, grains[1:], parents, strict=False):
         assert np.array_equal(fine.signs[:, : coarse.signs.shape[1]], coarse.signs[parent])
@@ -153,38 +153,38 @@ def test_a_centre_begins_with_its_parent_s_down_a_chain_of_any_length() -> None:
             siblings = fine.signs[parent == family][:, coarse.signs.shape[1] :]
             if len(siblings) > 1:
                 assert nearest_two(siblings) >= gilbert_varshamov(most, added)
-    assert len(nested_centres(5, [], [8], seed=1)) == 1
+    assert len(nested_centers(5, [], [8], seed=1)) == 1
 
 
 def test_only_siblings_have_to_be_told_apart_by_the_added_bits() -> None:
     """200 classes do not fit into the 3 bits that are added; the 5 of one parent do."""
-    grains = nested_centres(40, [np.arange(200) // 5], [16, 19], seed=0)
+    grains = nested_centers(40, [np.arange(200) // 5], [16, 19], seed=0)
     assert len(np.unique(grains[1].signs, axis=0)) == 200
 
 
 def test_hierarchies_that_cannot_be_nested_are_refused() -> None:
     with pytest.raises(TrainingError, match="5 classes share one parent, and only 2 bits"):
-        nested_centres(2, [np.array([0, 0, 0, 0, 0, 1])], [8, 10], seed=0)
+        nested_centers(2, [np.array([0, 0, 0, 0, 0, 1])], [8, 10], seed=0)
     with pytest.raises(TrainingError, match="parent is not one of the 2"):
-        nested_centres(2, [np.array([0, 2])], [8, 16], seed=0)
+        nested_centers(2, [np.array([0, 2])], [8, 16], seed=0)
     with pytest.raises(TrainingError, match="parent is not one of the 2"):
-        nested_centres(2, [np.array([0, -1])], [8, 16], seed=0)
+        nested_centers(2, [np.array([0, -1])], [8, 16], seed=0)
     with pytest.raises(TrainingError, match="each grain adds bits"):
-        nested_centres(2, [np.array([0, 1])], [8, 8], seed=0)
+        nested_centers(2, [np.array([0, 1])], [8, 8], seed=0)
 
 
-def test_the_centre_of_several_labels_is_their_majority_and_a_tie_is_a_whole_bit() -> None:
+def test_the_center_of_several_labels_is_their_majority_and_a_tie_is_a_whole_bit() -> None:
     """Trap 5: a tie breaker of zeros and ones asks for half a bit."""
-    centres = class_centres(6, 16, seed=0).tensor()
+    centers = class_centers(6, 16, seed=0).tensor()
     ties = tie_breaker(16, seed=0)
     assert set(ties.tolist()) == {-1.0, 1.0}
     hot = torch.tensor([[1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0]]).float()
-    wanted = shared_centres(hot, centres, ties)
-    assert torch.equal(wanted[0], centres[0])
+    wanted = shared_centers(hot, centers, ties)
+    assert torch.equal(wanted[0], centers[0])
     for bit in range(16):
-        both = {float(centres[0, bit]), float(centres[1, bit])}
+        both = {float(centers[0, bit]), float(centers[1, bit])}
         assert float(wanted[1, bit]) == (both.pop() if len(both) == 1 else float(ties[bit]))
-        assert float(wanted[2, bit]) == (1 if float(centres[:3, bit].sum()) > 0 else -1)
+        assert float(wanted[2, bit]) == (1 if float(centers[:3, bit].sum()) > 0 else -1)
 
 
 def test_paths_are_alike_by_the_steps_they_share() -> None:
@@ -210,9 +210,9 @@ def test_soft_targets_give_the_like_of_a_label_a_share() -> None:
 
 
 @pytest.mark.parametrize("bits", [24, 48, 64])
-def test_semantic_centres_follow_the_tree_and_keep_their_distance(bits: int) -> None:
+def test_semantic_centers_follow_the_tree_and_keep_their_distance(bits: int) -> None:
     similarity = similarities_of_paths(TREE)
-    made = semantic_centres(similarity, bits, seed=0)
+    made = semantic_centers(similarity, bits, seed=0)
     assert made.minimum_distance == nearest_two(made.signs) >= gilbert_varshamov(len(TREE), bits) // 2
     products = made.signs.astype(int) @ made.signs.T.astype(int)
     upper = np.triu_indices(len(TREE), 1)
@@ -227,24 +227,24 @@ def test_semantic_centres_follow_the_tree_and_keep_their_distance(bits: int) -> 
 def test_a_greater_least_distance_is_kept_too() -> None:
     similarity = similarities_of_paths(TREE)
     least = gilbert_varshamov(len(TREE), 48)
-    made = semantic_centres(similarity, 48, seed=0, least=least)
+    made = semantic_centers(similarity, 48, seed=0, least=least)
     assert made.minimum_distance >= least
     assert made.correlation > 0.4
     with pytest.raises(TrainingError, match="could not be kept 40 bits apart"):
-        semantic_centres(similarity, 48, seed=0, least=40)
+        semantic_centers(similarity, 48, seed=0, least=40)
 
 
-def test_semantic_centres_of_classes_that_are_all_the_same_are_still_distinct() -> None:
+def test_semantic_centers_of_classes_that_are_all_the_same_are_still_distinct() -> None:
     for similarity, bits in [(np.ones((5, 5)), 8), (np.eye(16), 4), (np.ones((1, 1)), 8), (np.ones((4, 4)), 2)]:
-        assert semantic_centres(similarity, bits, seed=0).minimum_distance >= 1
+        assert semantic_centers(similarity, bits, seed=0).minimum_distance >= 1
 
 
 def test_similarities_that_are_none_are_refused() -> None:
     for wrong in (np.ones((2, 3)), np.array([[1, 0.5], [0.4, 1]]), np.array([[1, np.nan], [np.nan, 1]])):
         with pytest.raises(TrainingError, match="similarities of shape"):
-            semantic_centres(wrong, 8, seed=0)
-    with pytest.raises(TrainingError, match="more than the 4 centres"):
-        semantic_centres(np.eye(5), 2, seed=0)
+            semantic_centers(wrong, 8, seed=0)
+    with pytest.raises(TrainingError, match="more than the 4 centers"):
+        semantic_centers(np.eye(5), 2, seed=0)
 
 
 def test_classes_that_a_classifier_mistakes_are_alike() -> None:
@@ -261,7 +261,7 @@ def test_classes_that_a_classifier_mistakes_are_alike() -> None:
     assert np.abs(found[apart]).max() == pytest.approx(1)
     assert found[apart].mean() == pytest.approx(0, abs=1e-6)
     assert found[0, 1] == found[apart].max()
-    assert semantic_centres(found, 16, 0, least=4).correlation > 0.5
+    assert semantic_centers(found, 16, 0, least=4).correlation > 0.5
     alone = learnt_similarities(features[:60], labels.take(np.arange(60)))  # classes that nobody saw
     assert np.isfinite(alone).all()
 
@@ -271,8 +271,8 @@ def test_the_least_distance_of_semantic_centers_is_settable(share: float) -> Non
     names = tuple(f"{i // 5}/{i}" for i in range(20))
     levels = {"thing": GrainLabels(names, np.arange(20, dtype=np.int32)[:, None])}
     recipe = dataclasses.replace(
-        RECIPES["csq"], grains=Grains(thing=32), aim=Aim("csq", semantic_centres=True, center_distance=share)
+        RECIPES["csq"], grains=Grains(thing=32), aim=Aim("csq", semantic_centers=True, center_distance=share)
     )
-    signs = centres_of(recipe, levels)["thing"]
+    signs = centers_of(recipe, levels)["thing"]
     distances = (32 - signs @ signs.T)[~torch.eye(20, dtype=torch.bool)] / 2
     assert distances.min() >= int(share * gilbert_varshamov(20, 32))
