@@ -322,6 +322,7 @@ def test_weights_change_the_order_and_not_what_a_hit_says(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"weights": {"kind": 1.0}}, "weights for kind; they are for kind, thing, look"),
+     ({"weights": {}}, "weights for nothing"),
      ({"weights": 3}, "they name a number for each grain"),
      ({"weights": {"kind": 1.0, "thing": 1.0, "look": -1.0}}, "weight"),
      ({"weights": {"kind": 1.0, "thing": 1.0, "look": float("nan")}}, "weight"),

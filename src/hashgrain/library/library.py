@@ -327,8 +327,7 @@ class Library:
         itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
         clock = Clock()
         words = None if text is None else self.words(text)
-        if question.rerank and (words is not None or itself is not None):
-            raise QueryError("rerank takes a picture: a text is ordered by agreement as it is, an item is a code")
+        _check_together(question, text=text is not None, item=itself is not None)
         asked = None if itself is not None or query is None else self._asked(query, max_pixels, question)
         code, outputs = asked or (None, None)
         clock.stop("encode")
@@ -337,8 +336,6 @@ class Library:
             if code is None and query is not None:
                 code = self._stored(snapshot, int(query))
             if words is not None:
-                if question.stages or question.separate or question.weights:
-                    raise QueryError("a text is asked of all pictures at once, without stages, weights, separate codes")
                 return (words if code is None else words.beside(code)).ask(snapshot, engine, question, clock, itself)
             assert code is not None
             if question.stages or question.separate:
@@ -567,6 +564,14 @@ class Library:
         if code is None:
             raise QueryError(f"no item {item} in {self.path}")
         return Codes(code[None], self.grains)
+
+
+def _check_together(question: Question, *, text: bool, item: bool) -> None:
+    """Raise where an option does not go with a text, or with the id of an item."""
+    if question.rerank and (text or item):
+        raise QueryError("rerank takes a picture: a text is ordered by agreement as it is, an item is a code")
+    if text and (question.stages or question.separate or question.weights is not None):
+        raise QueryError("a text is asked of all pictures at once, without stages, weights and separate codes")
 
 
 def _by_id(snapshot: Snapshot) -> list[Item]:

@@ -145,7 +145,7 @@ def ask_among(
     """The same among the items whose ids, sorted, are `kept`; None for all."""
     wanted = max(question.rerank or 1, question.k) + more
     if question.within is None:
-        weights = question.weights or _own_bits_only(codes, question)
+        weights = _own_bits_only(codes, question) if question.weights is None else question.weights
         found = engine.nearest(codes, wanted, grain=question.grain, where=kept, weights=weights)
     else:
         found = engine.within(codes, question.within, grain=question.grain, where=kept, cap=wanted)

@@ -296,9 +296,9 @@ class Store:
         """
         with self._changing(mending=True) as change:
             mended = restore(change, self.path, self._facts, self.grains.n_words)
-            lost = bool(mended.changes or mended.lost)
-            sequence = change_log.tidy(change.connection, change.before.sequence, lost=lost)
-            change.before = replace(change.before, sequence=sequence)
+            last = change.before.sequence
+            last = change_log.tidy(change.connection, last, lost=bool(mended.changes or mended.lost))
+            change.before = replace(change.before, sequence=last)
             change.after = self._rewrite(change.connection, change.before, self.grains.n_words)
         self._after_rewrite()
         return mended
