@@ -104,6 +104,29 @@ def test_every_question_is_answered_the_same_by_every_engine(tmp_path: Path, eng
         assert len(library.search(5)) == 10
 
 
+def test_words_are_asked_of_the_engine_too(tmp_path: Path) -> None:
+    encoder = Encoder.load("photo")
+    with Library.create(tmp_path / "a.hg", encoder) as library:
+        library.add([(f"{n}.jpg", make_picture(n), {"n": n}) for n in range(12)])
+
+    class Counting(NumpyEngine):
+        asked = 0
+
+        def agreeing(self, *args: Any, **options: Any) -> Any:
+            Counting.asked += 1
+            return super().agreeing(*args, **options)
+
+    own = Library.open(tmp_path / "a.hg", engine=Counting(encoder.grains))
+    with Library.open(tmp_path / "a.hg") as plain, own as library:
+        for options in ({}, {"where": "n < 7", "grain": "thing"}, {"within": encoder.grains.bits}):
+            found = [told(each.search(text="dog", k=5, **options)) for each in (plain, library)]  # type: ignore[arg-type]
+            assert found[0] == found[1]
+            assert found[0]
+        beside = [told(each.search(3, text="dog", k=5)) for each in (plain, library)]
+        assert beside[0] == beside[1]
+    assert Counting.asked == 3
+
+
 def test_an_engine_sees_what_was_changed_since_it_was_last_asked(tmp_path: Path, engine: Engine) -> None:
     path = filled(tmp_path / "a.hg")
     with Library.open(path) as plain, Library.open(path, "w", engine=engine) as library:
