@@ -644,6 +644,22 @@ def test_an_upgrade_that_is_killed_leaves_the_old_format_or_the_new_one(tmp_path
     assert set(formats) == {version, FORMAT}
 
 
+def test_an_upgrade_is_not_folded_in_before_the_sums_of_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would do so by itself after some megabytes: killed then, the pages would not match their sums."""
+    found: list[object] = []
+    real = catalogue.schema.upgrade
+
+    def upgrade(connection: sqlite3.Connection, version: int) -> None:
+        found.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone())
+        real(connection, version)
+
+    monkeypatch.setattr(catalogue.schema, "upgrade", upgrade)
+    Store.open(unpacked("closed", tmp_path, 3), "w").close()
+    assert found == [(0,)]
+
+
 def test_metadata_refusals_and_exclusions_are_kept_and_changed(tmp_path: Path) -> None:
     path = tmp_path / "a.hg"
     with make(path, 3) as store:
