@@ -43,3 +43,7 @@ class EvaluationError(HashgrainError):
 
 class WorkerError(HashgrainError):
     """A process of our own that cannot be started, so that nothing is known of the pictures it was for."""
+
+
+class EngineError(HashgrainError):
+    """An engine that cannot be asked: unknown, ahead of its library or not able to follow it, of another library."""

@@ -15,24 +15,26 @@ import numpy as np
 
 from hashgrain import media
 from hashgrain.codes import Codes, Grains
-from hashgrain.engines import IndexManager, IndexPlan
+from hashgrain.engines import Engine, IndexManager, IndexPlan, engine_of
 from hashgrain.errors import HashgrainError, LibraryError, QueryError
 from hashgrain.library import codes_only, models
+from hashgrain.library.engine import LibraryEngine
 from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models import Bundle, Encoder
 from hashgrain.search import Hit, check_k
-from hashgrain.search.run import Clock, Explained, Question, ask, hits
-from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
+from hashgrain.search.run import Clock, Explained, Question, ask, hits, reranked
+from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store, parse_filter
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
     from hashgrain.models.text_encoder import TextEncoder
+    from hashgrain.search.stages import Stage
     from hashgrain.search.wording import Worded
     from hashgrain.sources import Refused
 
@@ -43,16 +45,27 @@ class Library:
     One process may hold a library open for writing; any number may read it meanwhile.
     """
 
-    def __init__(self, store: Store, bundle: Bundle) -> None:
+    def __init__(self, store: Store, bundle: Bundle, engine: Engine | None = None) -> None:
         self.store = store
         self.bundle = bundle
         self._thumbnails = Thumbnails(self.path)
         self.indexes = IndexManager(self.path, self.grains)
+        self._engine = LibraryEngine(store, self.grains, self.indexes, engine)
         self._indexing: threading.Thread | None = None
 
     @classmethod
-    def create(cls, path: str | Path, encoder: Encoder | Bundle | str | Path = "default") -> Library:
-        """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
+    def create(
+        cls,
+        path: str | Path,
+        encoder: Encoder | Bundle | str | Path = "default",
+        *,
+        engine: Engine | str | None = None,
+    ) -> Library:
+        """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched.
+
+        `engine` is what answers searches, see `open`.
+        """
+        given = engine_of(engine)
         bundle = bundle_of(encoder)
         store = Store.create(
             Path(path).expanduser(),
@@ -61,7 +74,7 @@ class Library:
             prepare=lambda folder: codes_only.write(bundle, folder),
         )
         try:
-            library = cls(store, bundle)
+            library = cls(store, bundle, given)
         except BaseException:
             store.close()
             raise
@@ -70,15 +83,20 @@ class Library:
         return library
 
     @classmethod
-    def open(cls, path: str | Path, mode: str = "r") -> Library:
-        """An existing library: "r" to search, "w" to change it (one writer at a time)."""
+    def open(cls, path: str | Path, mode: str = "r", *, engine: Engine | str | None = None) -> Library:
+        """An existing library: "r" to search, "w" to change it (one writer at a time).
+
+        `engine` answers the searches: "embedded", the default, or an engine of yours, which is told of what changed
+        before each search and is closed with the library. One that holds the codes of another library is an error.
+        """
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
+        given = engine_of(engine)
         target = Path(path).expanduser()
         models.undo_rename(target)
         store = Store.open(target, "w" if mode == "w" else "r")
         try:
-            library = cls(store, models.own_bundle(store))
+            library = cls(store, models.own_bundle(store), given)
             if mode == "w":
                 models.settle(store)
             return library
@@ -141,6 +159,7 @@ class Library:
         finally:
             if "text_encoder" in self.__dict__:
                 self.text_encoder.close()
+            self._engine.close()
             self.store.close()
 
     def add(
@@ -266,6 +285,8 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         stages: Sequence[tuple[str, int | float]] | None = None,
         separate: bool = False,
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
     ) -> list[Hit]:
         """The nearest pictures, exactly: by distance at `grain`, then over the whole code, then id.
 
@@ -275,9 +296,12 @@ class Library:
         `stages` are shortlists that are taken first, coarse to fine: [("kind", 1000)] orders by `grain` the 1,000
         items nearest at kind, and those tied with the last; [("kind", 0.99)] as many as hold 99 % of the k nearest of
         a sample of items. With `separate`, grains are codes of their own: each is compared by the bits that it adds.
+        `weights`, a number for each grain up to `grain`, say what a bit counts that the grain adds to the one before.
+        `rerank` orders so many of the nearest by how well their codes agree with what the model says of the picture
+        before that is cut down to bits; the others follow.
         """
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        options |= {"stages": stages, "separate": separate}
+        options |= {"stages": stages, "separate": separate, "weights": weights, "rerank": rerank}
         return self.explain(query, text=text, max_pixels=max_pixels, **options).hits
 
     def explain(
@@ -293,29 +317,33 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         stages: Sequence[tuple[str, int | float]] | None = None,
         separate: bool = False,
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
     ) -> Explained:
         """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
         if query is None and text is None:
             raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
-        question = self._question(k, grain, where, within, threads, stages, separate)
+        question = self._question(k, grain, where, within, threads, stages, separate, weights, rerank)
         itself = int(query) if isinstance(query, (int, np.integer)) and not isinstance(query, bool) else None
         clock = Clock()
         words = None if text is None else self.words(text)
-        code = None if itself is not None or query is None else self._code_of(query, max_pixels)
+        _check_together(question, text=text is not None, item=itself is not None)
+        asked = None if itself is not None or query is None else self._asked(query, max_pixels, question)
+        code, outputs = asked or (None, None)
         clock.stop("encode")
-        with self.store.snapshot() as snapshot:
+        with self._engine.asked(threads) as (snapshot, engine):
             clock.stop("open")
             if code is None and query is not None:
                 code = self._stored(snapshot, int(query))
             if words is not None:
-                if question.stages or question.separate:
-                    raise QueryError("a text is asked of all pictures at once, without stages and separate codes")
-                return (words if code is None else words.beside(code)).ask(snapshot, question, clock, itself)
+                return (words if code is None else words.beside(code)).ask(snapshot, engine, question, clock, itself)
             assert code is not None
             if question.stages or question.separate:
-                return self._in_stages(snapshot, code, question, clock, itself)
+                return self._in_stages(snapshot, engine, code, question, clock, itself)
             more = int(itself is not None)
-            (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
+            (found,) = ask(snapshot, engine, code, question, clock, more)
+            if outputs is not None:
+                found = reranked(snapshot, found, outputs, question, self.grains)
             told = hits(snapshot, code, found, question, self.bundle, itself)
             clock.stop("fetch")
             total = found.total - int(itself is not None and itself in found.ids)
@@ -333,21 +361,27 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         stages: Sequence[tuple[str, int | float]] | None = None,
         separate: bool = False,
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
     ) -> list[list[Hit]]:
         """An answer for each query, in order, at a fraction of the cost of asking one by one.
 
         Queries are pictures or codes, as for `search`; the first that cannot be used is an error.
         """
-        question = self._question(k, grain, where, within, threads, stages, separate)
-        codes = [self._code_of(query, max_pixels) for query in queries]
-        if not codes:
+        question = self._question(k, grain, where, within, threads, stages, separate, weights, rerank)
+        asked = [self._asked(query, max_pixels, question) for query in queries]
+        if not asked:
             return []
-        with self.store.snapshot() as snapshot:
+        codes = [code for code, _ in asked]
+        with self._engine.asked(threads) as (snapshot, engine):
             if question.stages or question.separate:
-                return [self._in_stages(snapshot, code, question, Clock()).hits for code in codes]
-            found = ask(snapshot, self.indexes.ready(snapshot), Codes.concatenate(codes), question, Clock())
-            pairs = zip(codes, found, strict=True)
-            return [hits(snapshot, code, each, question, self.bundle) for code, each in pairs]
+                return [self._in_stages(snapshot, engine, code, question, Clock()).hits for code in codes]
+            found = ask(snapshot, engine, Codes.concatenate(codes), question, Clock())
+            answers = []
+            for (code, outputs), each in zip(asked, found, strict=True):
+                near = each if outputs is None else reranked(snapshot, each, outputs, question, self.grains)
+                answers.append(hits(snapshot, code, near, question, self.bundle))
+            return answers
 
     def item(self, item: int) -> Item:
         with self.store.snapshot() as snapshot:
@@ -461,6 +495,7 @@ class Library:
             "reads": models.reads(self.bundle),
             "unreadable files": len(self.store.refusals()),
             "kept out": len(self.store.exclusions()),
+            **self._engine.facts(),
         }
 
     def _question(
@@ -472,23 +507,42 @@ class Library:
         threads: int | None,
         stages: Sequence[tuple[str, int | float]] | None,
         separate: bool,
+        weights: Mapping[str, float] | None,
+        rerank: int | None,
     ) -> Question:
         grain = grain or self.grains.finest
         self.grains.width(grain)
-        if not stages:
-            return Question(check_k(k), grain, where, within, threads, (), separate)
-        from hashgrain.search.stages import check_stages
+        wanted = check_k(k)
+        kept = None if where is None else parse_filter(where)
+        checked: tuple[Stage, ...] = ()
+        if stages:
+            from hashgrain.search.stages import check_stages
 
-        return Question(
-            check_k(k), grain, where, within, threads, check_stages(stages, grain, self.grains, separate), separate
-        )
+            checked = check_stages(stages, grain, self.grains, separate)
+        return Question(wanted, grain, kept, within, threads, checked, separate, weights, rerank)
 
     def _in_stages(
-        self, snapshot: Snapshot, code: Codes, question: Question, clock: Clock, itself: int | None = None
+        self,
+        snapshot: Snapshot,
+        engine: Engine,
+        code: Codes,
+        question: Question,
+        clock: Clock,
+        itself: int | None = None,
     ) -> Explained:
         from hashgrain.search.staged import ask_in_stages
 
-        return ask_in_stages(snapshot, self.indexes.ready(snapshot), code, question, self.bundle, clock, itself)
+        return ask_in_stages(snapshot, engine, code, question, self.bundle, clock, itself)
+
+    def _asked(self, query: Any, max_pixels: int, question: Question) -> tuple[Codes, NDArray[np.float32] | None]:
+        """The code that is asked with, and to rerank what the model gave for it."""
+        if not question.rerank:
+            return self._code_of(query, max_pixels), None
+        if isinstance(query, (Codes, int, np.integer)):
+            raise QueryError("rerank takes a picture: of a code it is not known how sure the model was of each bit")
+        opened = media.open_picture(query, size=self.encoder.bundle.size, max_pixels=max_pixels)
+        outputs = self.encoder.outputs(opened.pixels[None])
+        return Codes.from_outputs(outputs, self.grains), outputs[0]
 
     def _code_of(self, query: Any, max_pixels: int) -> Codes:
         if isinstance(query, Codes):
@@ -510,6 +564,14 @@ class Library:
         if code is None:
             raise QueryError(f"no item {item} in {self.path}")
         return Codes(code[None], self.grains)
+
+
+def _check_together(question: Question, *, text: bool, item: bool) -> None:
+    """Raise where an option does not go with a text, or with the id of an item."""
+    if question.rerank and (text or item):
+        raise QueryError("rerank takes a picture: a text is ordered by agreement as it is, an item is a code")
+    if text and (question.stages or question.separate or question.weights is not None):
+        raise QueryError("a text is asked of all pictures at once, without stages, weights and separate codes")
 
 
 def _by_id(snapshot: Snapshot) -> list[Item]:
