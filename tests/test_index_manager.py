@@ -314,13 +314,13 @@ def test_a_script_that_ends_without_closing_ends_quietly_and_leaves_the_index(tm
     script = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_shelf
+import test_index_manager
 from hashgrain.engines import index_manager as shelf
 from hashgrain.library import Library
 from hashgrain.store import segments
 shelf.WORTH_ROWS, shelf.WORTH_NEW, segments.BLOCK_ROWS = 400, 100, 64
 library = Library.create({str(tmp_path / "l.hg")!r})
-test_shelf.add(library.store, 0, 600)
+test_index_manager.add(library.store, 0, 600)
 library._index_soon()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from hashgrain.store import (
     catalogue,
     disk,
     segments,
+    sums,
 )
 
 GRAINS = Grains(kind=32, look=128)
@@ -95,6 +98,16 @@ def live(snapshot: Snapshot) -> dict[int, bytes]:
             assert int(item) not in found
             found[int(item)] = code.tobytes()
     assert len(found) == len(snapshot)
+    return found
+
+
+def replayed(snapshot: Snapshot, since: int = 0, codes: dict[int, bytes] | None = None) -> dict[int, bytes]:
+    """id -> code of who applies the log of changes after a number to what it has."""
+    found = {**(codes or {})}
+    for change in snapshot.changes(since):
+        found.pop(change.item, None)
+        if change.code is not None:
+            found[change.item] = change.code.tobytes()
     return found
 
 
@@ -776,3 +789,102 @@ def test_a_library_that_another_took_the_place_of_is_not_mixed_with_it(tmp_path:
         with pytest.raises(LibraryError, match="replaced"), reader.snapshot():
             pass
         assert len(before) == 5
+
+
+# ---- the log of changes
+
+
+def test_the_log_tells_each_change_of_codes_in_order_and_nothing_else(tmp_path: Path) -> None:
+    with make(tmp_path / "a.hg", 3) as store:
+        store.commit([new(3), replaced(2, 40), Moved(1, "/moved.jpg", (1, 2)), Touched(3, (5, 6))])
+        store.remove([1, 99])
+        store.exclude(["/x"])
+        with store.snapshot() as snapshot:
+            told = list(snapshot.changes(0))
+            # Item 1 is gone by now, so that its being added is told as that, and none of its codes.
+            assert [each[:3] for each in told] == [
+                (1, "removed", 1), (2, "added", 2), (3, "added", 3), (4, "added", 4), (5, "changed", 2),
+                (6, "removed", 1),
+            ]  # fmt: skip
+            assert snapshot.sequence == 6
+            assert replayed(snapshot) == live(snapshot)
+            assert [each.number for each in snapshot.changes(4)] == [5, 6]
+            assert list(snapshot.changes(6)) == []
+
+
+def test_whoever_applies_the_log_from_any_moment_has_what_the_library_has(tmp_path: Path) -> None:
+    draw = np.random.default_rng(5)
+    moments: list[tuple[int, dict[int, bytes]]] = []
+    number = 0
+    with make(tmp_path / "a.hg") as store:
+        for step in range(30):
+            with store.snapshot() as snapshot:
+                there = live(snapshot)
+                moments.append((snapshot.sequence, there))
+                history = snapshot.history()
+            action = draw.integers(0, 4)
+            some = [int(each) for each in draw.permutation(sorted(there))[:3]]
+            number += 10
+            if action < 2 or not some:
+                store.commit([new(number + each) for each in range(3)])
+            elif action == 2:
+                store.commit([replaced(each, number + place) for place, each in enumerate(some)])
+            else:
+                store.remove(some)
+            if step == 20:
+                store.rebuild()  # which drops what later entries make superfluous
+        with store.snapshot() as snapshot:
+            assert snapshot.history() == history
+            for since, had in moments:
+                assert replayed(snapshot, since, had) == live(snapshot)
+        assert store.verify() == []
+
+
+def test_a_change_that_fails_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+    with make(tmp_path / "a.hg", 2) as store:
+        with pytest.raises(LibraryError):
+            store.commit([new(7), new(0)])
+        with store.snapshot() as snapshot:
+            assert [each.item for each in snapshot.changes(0)] == [1, 2]
+        store.commit([new(8)])
+        with store.snapshot() as snapshot:
+            assert [each[:3] for each in snapshot.changes(2)] == [(3, "added", 3)]
+
+
+def test_another_model_begins_another_history(tmp_path: Path) -> None:
+    path = tmp_path / "a.hg"
+    with make(path, 3) as store, make(tmp_path / "b.hg", 3) as other:
+        store.remove([2])
+        with store.snapshot() as snapshot, other.snapshot() as another:
+            before = snapshot.history()
+            assert before != another.history()
+        store.change_model([(1, bytes(8)), (3, bytes(8))], grains=Grains(kind=64), digest="d2")
+        with store.snapshot() as snapshot:
+            assert snapshot.history() != before
+            assert replayed(snapshot) == live(snapshot)
+            assert snapshot.sequence == 2
+        assert store.verify() == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["DELETE FROM changes WHERE number = 2", "DELETE FROM changes WHERE number = 3", "UPDATE changes SET item = 'x'",
+     "UPDATE changes SET kind = 'eaten' WHERE number = 1", "UPDATE changes SET kind = 'removed' WHERE number = 1",
+     "INSERT INTO changes VALUES (9, 'added', 1)"],
+)  # fmt: skip
+def test_a_damaged_log_is_found_and_begun_anew_by_rebuild(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.hg"
+    make(path, 3).close()
+    with closing(sqlite3.connect(path / "catalogue.sqlite")) as connection:
+        connection.execute(damage)
+        connection.commit()
+    sums.forget(path)
+    with Store.open(path, "w") as store:
+        assert [problem.remedy for problem in store.verify()] == [f"hashgrain rebuild {path}"]
+        with store.snapshot() as snapshot:
+            before = snapshot.history()
+        store.rebuild()
+        assert store.verify() == []
+        with store.snapshot() as snapshot:
+            assert snapshot.history() != before
+            assert replayed(snapshot) == live(snapshot)

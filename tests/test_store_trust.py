@@ -18,11 +18,11 @@ import pytest
 from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
 from hashgrain.store import FORMAT, Noted, Store, catalogue, redo, segments, sums, writer
-from test_store import child, code_of, live, make, new, replaced
+from test_store import child, code_of, live, make, new, replaced, replayed
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import ask, change, copy
 
-FIXTURES = Path(__file__).parent / "fixtures/format-2"
+FIXTURES = Path(__file__).parent / "fixtures"
 KEPT = b"what is outside"
 
 
@@ -46,8 +46,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def unpacked(name: str, tmp_path: Path) -> Path:
-    with tarfile.open(FIXTURES / f"{name}.tar.xz") as archive:
+def unpacked(name: str, tmp_path: Path, version: int = 2) -> Path:
+    with tarfile.open(FIXTURES / f"format-{version}" / f"{name}.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data") if sys.version_info >= (3, 12) else archive.extractall(tmp_path)
     return tmp_path / f"{name}.hg"
 
@@ -241,6 +241,7 @@ ODD = [
     "UPDATE facts SET value = 1e20 WHERE key = 'rows'",
     "UPDATE facts SET value = -1 WHERE key = 'dead'",
     "UPDATE facts SET value = 'x' WHERE key = 'commit'",
+    "UPDATE facts SET value = 'x' WHERE key = 'sequence'",
     "UPDATE facts SET value = x'00' WHERE key = 'segment'",
     f"UPDATE facts SET value = '{'[' * 50_000}' WHERE key = 'grains'",
     "UPDATE facts SET value = zeroblob(100000000) WHERE key = 'created'",
@@ -357,6 +358,10 @@ def test_what_neither_log_has_is_counted_as_lost(killed: Path, tmp_path: Path) -
         assert mended.lost > 0
         assert mended.changes == 0
         assert store.verify() == []
+        with Store.open(killed) as before, before.snapshot() as earlier, store.snapshot() as snapshot:
+            # An engine that was told of what is lost now must not go on as if it had not been.
+            assert snapshot.history() != earlier.history()
+            assert replayed(snapshot) == live(snapshot)
     assert len(ask(path)[1]) < 29
     Store.open(path, "w").close()
 
@@ -570,32 +575,45 @@ def test_a_clock_that_jumps_changes_nothing_but_the_times(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("name", ["closed", "killed"])
-def test_a_library_of_format_2_is_read_as_it_is_and_upgraded_by_the_first_writer(tmp_path: Path, name: str) -> None:
-    path = unpacked(name, tmp_path)
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_library_of_an_older_format_is_read_as_it_is_and_upgraded_by_the_first_writer(
+    tmp_path: Path, name: str, version: int
+) -> None:
+    path = unpacked(name, tmp_path, version)
     before = (path / "catalogue.sqlite").read_bytes()
     found = ask(path)
     numbers = {item.meta["number"] for item in found[1]}
     assert numbers == ({*range(42)} - {3, 19, 5}) | {90}
     assert {code_of(item.meta["number"]).tobytes() for item in found[1]} == set(found[0].values())
+    remembered = [("/pictures/broken.jpg", (10, 20), "damaged")] if version > 2 else []
+    cameras = {item.id: item.details for item in found[1] if item.details}
+    assert cameras == ({n + 1: {"camera": "Canon", "iso": 100 * n} for n in range(30, 42)} if version > 2 else {})
     with Store.open(path) as store, store.snapshot() as snapshot:
-        assert store.info()["format"] == 2
-        assert len(snapshot.select("label = 1 and taken >= '2021'")) == 9
-        assert store.refusals() == []
-        assert not store.excluded("/x")
-        assert all(item.details == {} for item in found[1])
+        assert store.info()["format"] == version
+        assert len(snapshot.select("label = 1 and taken >= '2021'")) == (9 if version == 2 else 5)
+        assert store.refusals() == remembered
+        assert store.excluded("/pictures/out.jpg") == (version > 2)
+        told = (snapshot.history(), snapshot.sequence, replayed(snapshot))
+        assert told[2] == found[0]
     assert (path / "catalogue.sqlite").read_bytes() == before
     with Store.open(path, "w") as store:
         assert store.info()["format"] == FORMAT
         assert store.verify() == []
+        assert store.refusals() == remembered
+        with store.snapshot() as snapshot:  # who was fed before the upgrade goes on after it
+            assert (snapshot.history(), snapshot.sequence, replayed(snapshot)) == told
         store.exclude(["/x"])
     assert ask(path) == found
     with Store.open(path, "w") as store:
         store.commit([new(300), replaced(1, 301)])
+        with store.snapshot() as snapshot:
+            assert [each[1:3] for each in snapshot.changes(told[1])] == [("added", 43), ("changed", 1)]
         store.rebuild()
         assert store.verify() == []
 
 
-def test_an_upgrade_that_is_killed_leaves_format_2_or_format_3(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_upgrade_that_is_killed_leaves_the_old_format_or_the_new_one(tmp_path: Path, version: int) -> None:
     """Killed before the n-th statement of the upgrade, for every n."""
     script = """
     import sqlite3
@@ -612,8 +630,8 @@ def test_an_upgrade_that_is_killed_leaves_format_2_or_format_3(tmp_path: Path) -
     Store.open(sys.argv[1], "w").close()
     """
     formats = []
-    for step in range(1, 9):
-        path = unpacked("closed", tmp_path / str(step))
+    for step in range(1, 15 if version == 2 else 9):
+        path = unpacked("closed", tmp_path / str(step), version)
         right = ask(path)
         child(script, path, step).wait()
         assert ask(path) == right
@@ -623,7 +641,23 @@ def test_an_upgrade_that_is_killed_leaves_format_2_or_format_3(tmp_path: Path) -
             assert store.verify() == []
         assert ask(path) == right
     assert formats == sorted(formats)
-    assert set(formats) == {2, FORMAT}
+    assert set(formats) == {version, FORMAT}
+
+
+def test_an_upgrade_is_not_folded_in_before_the_sums_of_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would do so by itself after some megabytes: killed then, the pages would not match their sums."""
+    found: list[object] = []
+    real = catalogue.schema.upgrade
+
+    def upgrade(connection: sqlite3.Connection, version: int) -> None:
+        found.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone())
+        real(connection, version)
+
+    monkeypatch.setattr(catalogue.schema, "upgrade", upgrade)
+    Store.open(unpacked("closed", tmp_path, 3), "w").close()
+    assert found == [(0,)]
 
 
 def test_metadata_refusals_and_exclusions_are_kept_and_changed(tmp_path: Path) -> None:

@@ -180,6 +180,12 @@ class WorkerError(HashgrainError):
     code = "worker"
 
 
+class EngineError(HashgrainError):
+    """An engine that cannot be asked: unknown, ahead of its library or not able to follow it, of another library."""
+
+    code = "engine"
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong, without the remedy: for a message that has one of its own."""
     return error.message if isinstance(error, HashgrainError) else str(error)

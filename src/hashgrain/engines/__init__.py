@@ -1,8 +1,14 @@
 """What answers "which codes are nearest": in this process, or elsewhere behind the same protocol."""
 
 from hashgrain.engines.embedded import EmbeddedEngine as EmbeddedEngine
+from hashgrain.engines.feeding import behind as behind
+from hashgrain.engines.feeding import catch_up as catch_up
+from hashgrain.engines.feeding import engine_of as engine_of
+from hashgrain.engines.feeding import in_step as in_step
 from hashgrain.engines.filters import keep as keep
 from hashgrain.engines.filters import picked as picked
 from hashgrain.engines.index_manager import IndexManager as IndexManager
 from hashgrain.engines.index_manager import IndexPlan as IndexPlan
 from hashgrain.engines.protocol import Engine as Engine
+from hashgrain.engines.protocol import FilteringEngine as FilteringEngine
+from hashgrain.engines.protocol import takes_filters as takes_filters

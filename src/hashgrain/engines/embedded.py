@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes, Grains
+from hashgrain.codes import Codes, Grains, Words
+from hashgrain.engines.applying import changed_rows
 from hashgrain.engines.filters import keep
 from hashgrain.errors import CodesError, QueryError
 from hashgrain.hamming import (
@@ -25,21 +26,48 @@ from hashgrain.hamming import (
     nearest,
     within,
 )
+from hashgrain.store import Change
 
 
 class EmbeddedEngine:
-    """Answers over the segments it was given; they do not change under it.
+    """Answers over the segments it was given, which are those of change `sequence`, and over changes since.
 
+    A library makes one over its own segments for each question; without segments it is an engine in memory.
     `indexes` make it quicker and never change an answer. `threads` is one a core where it is left out.
     """
 
     def __init__(
-        self, segments: Sequence[Rows], grains: Grains, indexes: Sequence[Index] = (), threads: int | None = None
+        self,
+        segments: Sequence[Rows],
+        grains: Grains,
+        indexes: Sequence[Index] = (),
+        threads: int | None = None,
+        sequence: int = 0,
     ) -> None:
         self.segments = segments
         self.grains = grains
         self.indexes = indexes
         self.threads = threads
+        self.sequence = sequence
+        self.library = ""
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Of several changes of an item the last one counts; all of them, or, if one cannot be applied, none."""
+        codes: dict[int, Words | None] = {}
+        sequence = self.sequence
+        for change in changes:
+            if change.number <= sequence:
+                continue
+            if change.code is not None and change.code.shape != (self.grains.n_words,):
+                raise CodesError(f"a code of shape {change.code.shape} does not fit codes with {self.grains}")
+            codes[change.item], sequence = change.code, change.number
+        if codes:
+            self.segments = changed_rows(self.segments, codes)
+        self.sequence = sequence
+
+    def close(self) -> None:
+        """Let go of segments and indexes."""
+        self.segments, self.indexes = (), ()
 
     def nearest(
         self,
@@ -54,15 +82,11 @@ class EmbeddedEngine:
         self._check(codes)
         bits = compared_bits(self.grains, grain) if weights is None else self.grains.width(grain)
         told = None if weights is None else self._weights(weights, grain)
-        return nearest(
-            codes.words,
-            self._kept(where, len(codes)),
-            k,
-            bits=bits,
-            weights=told,
-            indexes=self.indexes,
-            threads=self.threads,
-        )
+        kept = self._kept(where, len(codes))
+        found = nearest(codes.words, kept, k, bits=bits, weights=told, indexes=self.indexes, threads=self.threads)
+        if self._drop_cut():  # answers without it are the same
+            return self.nearest(codes, k, grain=grain, where=where, weights=weights)
+        return found
 
     def within(
         self,
@@ -77,15 +101,9 @@ class EmbeddedEngine:
         self._check(codes)
         self._check_radius(radius, grain)
         bits = compared_bits(self.grains, grain)
-        return within(
-            codes.words,
-            self._kept(where, len(codes)),
-            radius,
-            bits=bits,
-            cap=cap,
-            indexes=self.indexes,
-            threads=self.threads,
-        )
+        kept = self._kept(where, len(codes))
+        found = within(codes.words, kept, radius, bits=bits, cap=cap, indexes=self.indexes, threads=self.threads)
+        return self.within(codes, radius, grain=grain, where=where, cap=cap) if self._drop_cut() else found
 
     def agreeing(
         self,
@@ -106,6 +124,14 @@ class EmbeddedEngine:
         """Every pair of items at most `radius` apart, some at a time, in no order."""
         self._check_radius(radius, grain)
         return join(self.segments, radius, bits=compared_bits(self.grains, grain), threads=self.threads)
+
+    def _drop_cut(self) -> bool:
+        """Whether an index file was cut short while it was read; it is not asked again."""
+        sound = [index for index in self.indexes if not index.cut()]
+        cut = len(sound) < len(self.indexes)
+        if cut:
+            self.indexes = sound
+        return cut
 
     def _kept(self, where: NDArray[np.int64] | None, questions: int) -> Sequence[Rows]:
         return self.segments if where is None else keep(self.segments, where, questions)

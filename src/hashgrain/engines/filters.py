@@ -18,22 +18,22 @@ MOST_GATHERED = 1 << 21  # a copy of their codes is made: of 128 bits, 50 MB
 
 def keep(parts: Sequence[Rows], where: NDArray[np.int64], questions: int = 1) -> list[Rows]:
     """The rows of the items that `where`, sorted, names, for so many questions with this filter."""
-    places = [_places(part, where) for part in parts]
-    kept, rows = sum(map(len, places)), sum(len(part.ids) for part in parts)
+    found = [places(part, where) for part in parts]
+    kept, rows = sum(map(len, found)), sum(len(part.ids) for part in parts)
     if kept <= min(MOST_GATHERED, min(MOST, FEW * questions) * rows):
-        return [gather(parts, places)] if parts else []
-    return [_marked(part, at) for part, at in zip(parts, places, strict=True)]
+        return [gather(parts, found)] if parts else []
+    return [marked(part, at) for part, at in zip(parts, found, strict=True)]
 
 
 def picked(parts: Sequence[Rows], where: NDArray[np.int64]) -> tuple[NDArray[np.int64], Words]:
     """The ids of `where`, sorted, that are there and alive, and their codes (n, n_words), as the rows stand."""
     if not parts:
         return np.empty(0, np.int64), np.empty((0, 1), np.uint64)
-    found = gather(parts, [_places(part, where) for part in parts])
+    found = gather(parts, [places(part, where) for part in parts])
     return found.ids, np.stack(found.planes, axis=1)
 
 
-def _places(part: Rows, where: NDArray[np.int64]) -> NDArray[np.int64]:
+def places(part: Rows, where: NDArray[np.int64]) -> NDArray[np.int64]:
     """Which rows of a part are named and alive."""
     ids = part.ids
     if not len(ids) or not len(where):
@@ -43,8 +43,8 @@ def _places(part: Rows, where: NDArray[np.int64]) -> NDArray[np.int64]:
         if ids[-1] - ids[0] == len(ids) - 1:  # as adding leaves them: the id says where
             found = some - ids[0]
         else:
-            places = np.searchsorted(ids, some)
-            found = places[ids[places] == some]
+            at = np.searchsorted(ids, some)
+            found = at[ids[at] == some]
     else:
         found = np.flatnonzero(np.isin(ids, where))
     if part.mask is None:
@@ -53,7 +53,8 @@ def _places(part: Rows, where: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(found[alive.astype(np.bool_)])
 
 
-def _marked(part: Rows, places: NDArray[np.int64]) -> Run:
+def marked(part: Rows, at: NDArray[np.int64]) -> Run:
+    """The rows with only those at these places alive."""
     kept = np.zeros(len(part.ids), np.bool_)
-    kept[places] = True
+    kept[at] = True
     return Run(part.first_row, part.ids, part.planes, packed(kept), part.ascending)

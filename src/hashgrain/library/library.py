@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -15,20 +15,21 @@ import numpy as np
 
 from hashgrain import media
 from hashgrain.codes import Codes, Grains
-from hashgrain.engines import IndexManager, IndexPlan
+from hashgrain.engines import Engine, IndexManager, IndexPlan, engine_of
 from hashgrain.errors import HashgrainError, ItemMissingError, LibraryError, OtherModelError, QueryError, Remedy
 from hashgrain.library import codes_only, models
+from hashgrain.library.engine import LibraryEngine
 from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models import Bundle, Encoder
 from hashgrain.search import Hit, check_k
 from hashgrain.search.query import Query
-from hashgrain.search.run import Clock, Explained, Question, ask, hits
-from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store
+from hashgrain.search.run import Clock, Explained, Question, ask, hits, reranked
+from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store, parse_filter
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.report import AddReport, Progress
@@ -46,16 +47,27 @@ class Library:
     One process may hold a library open for writing; any number may read it meanwhile.
     """
 
-    def __init__(self, store: Store, bundle: Bundle) -> None:
+    def __init__(self, store: Store, bundle: Bundle, engine: Engine | None = None) -> None:
         self.store = store
         self.bundle = bundle
         self._thumbnails = Thumbnails(self.path)
         self.indexes = IndexManager(self.path, self.grains)
+        self._engine = LibraryEngine(store, self.grains, self.indexes, engine)
         self._indexing: threading.Thread | None = None
 
     @classmethod
-    def create(cls, path: PathLike, encoder: Encoder | Bundle | str | Path = "default") -> Library:
-        """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched."""
+    def create(
+        cls,
+        path: PathLike,
+        encoder: Encoder | Bundle | str | Path = "default",
+        *,
+        engine: Engine | str | None = None,
+    ) -> Library:
+        """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched.
+
+        `engine` is what answers searches, see `open`.
+        """
+        given = engine_of(engine)
         bundle = bundle_of(encoder)
         store = Store.create(
             Path(path).expanduser(),
@@ -64,7 +76,7 @@ class Library:
             prepare=lambda folder: codes_only.write(bundle, folder),
         )
         try:
-            library = cls(store, bundle)
+            library = cls(store, bundle, given)
         except BaseException:
             store.close()
             raise
@@ -73,15 +85,20 @@ class Library:
         return library
 
     @classmethod
-    def open(cls, path: PathLike, mode: str = "r") -> Library:
-        """An existing library: "r" to search, "w" to change it (one writer at a time)."""
+    def open(cls, path: PathLike, mode: str = "r", *, engine: Engine | str | None = None) -> Library:
+        """An existing library: "r" to search, "w" to change it (one writer at a time).
+
+        `engine` answers the searches: "embedded", the default, or an engine of yours, which is told of what changed
+        before each search and is closed with the library. One that holds the codes of another library is an error.
+        """
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
+        given = engine_of(engine)
         target = Path(path).expanduser()
         models.undo_rename(target)
         store = Store.open(target, "w" if mode == "w" else "r")
         try:
-            library = cls(store, models.own_bundle(store))
+            library = cls(store, models.own_bundle(store), given)
             if mode == "w":
                 models.settle(store)
             return library
@@ -143,6 +160,7 @@ class Library:
         finally:
             if "text_encoder" in self.__dict__:
                 self.text_encoder.close()
+            self._engine.close()
             self.store.close()
 
     def add(
@@ -268,6 +286,8 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         stages: Sequence[tuple[str, int | float]] | None = None,
         separate: bool = False,
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
     ) -> list[Hit]:
         """The nearest pictures, exactly: by distance at `grain`, then over the whole code, then id.
 
@@ -277,8 +297,12 @@ class Library:
         `stages` are shortlists that are taken first, coarse to fine: [("kind", 1000)] orders by `grain` the 1,000
         items nearest at kind, and those tied with the last; [("kind", 0.99)] as many as hold 99 % of the k nearest of
         a sample of items. With `separate`, grains are codes of their own: each is compared by the bits that it adds.
+        `weights`, a number for each grain up to `grain`, say what a bit counts that the grain adds to the one before.
+        `rerank` orders so many of the nearest by how well their codes agree with what the model says of the picture
+        before that is cut down to bits; the others follow.
         """
-        return self.answer(Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate)).hits
+        whole = Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
+        return self.answer(whole).hits
 
     def explain(
         self,
@@ -293,9 +317,12 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         stages: Sequence[tuple[str, int | float]] | None = None,
         separate: bool = False,
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
     ) -> Explained:
         """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
-        return self.answer(Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate))
+        whole = Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
+        return self.answer(whole)
 
     def answer(self, query: Query) -> Explained:
         """As `explain`, of a question that is one value, to keep and to ask again."""
@@ -305,21 +332,23 @@ class Library:
         itself = query.item
         clock = Clock()
         words = None if query.text is None else self.words(query.text)
-        code = None if itself is not None or query.of is None else self._code_of(query.of, query.max_pixels)
+        _check_together(question, text=query.text is not None, item=itself is not None)
+        given = None if itself is not None or query.of is None else self._asked(query.of, query.max_pixels, question)
+        code, outputs = given or (None, None)
         clock.stop("encode")
-        with self.store.snapshot() as snapshot:
+        with self._engine.asked(query.threads) as (snapshot, engine):
             clock.stop("open")
             if itself is not None:
                 code = self._stored(snapshot, itself)
             if words is not None:
-                if question.stages or question.separate:
-                    raise QueryError("a text is asked of all pictures at once, without stages and separate codes")
-                return (words if code is None else words.beside(code)).ask(snapshot, question, clock, itself)
+                return (words if code is None else words.beside(code)).ask(snapshot, engine, question, clock, itself)
             assert code is not None
             if question.stages or question.separate:
-                return self._in_stages(snapshot, code, question, clock, itself)
+                return self._in_stages(snapshot, engine, code, question, clock, itself)
             more = int(itself is not None)
-            (found,) = ask(snapshot, self.indexes.ready(snapshot), code, question, clock, more)
+            (found,) = ask(snapshot, engine, code, question, clock, more)
+            if outputs is not None:
+                found = reranked(snapshot, found, outputs, question, self.grains)
             told = hits(snapshot, code, found, question, self.bundle, itself)
             clock.stop("fetch")
             total = found.total - int(itself is not None and itself in found.ids)
@@ -337,21 +366,28 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         stages: Sequence[tuple[str, int | float]] | None = None,
         separate: bool = False,
+        weights: Mapping[str, float] | None = None,
+        rerank: int | None = None,
     ) -> list[list[Hit]]:
         """An answer for each query, in order, at a fraction of the cost of asking one by one.
 
         Queries are pictures or codes, as for `search`; the first that cannot be used is an error.
         """
-        question = self._question(Query(None, None, k, grain, where, within, threads, max_pixels, stages, separate))
-        codes = [self._code_of(query, max_pixels) for query in queries]
-        if not codes:
+        whole = Query(None, None, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
+        question = self._question(whole)
+        asked = [self._asked(query, max_pixels, question) for query in queries]
+        if not asked:
             return []
-        with self.store.snapshot() as snapshot:
+        codes = [code for code, _ in asked]
+        with self._engine.asked(threads) as (snapshot, engine):
             if question.stages or question.separate:
-                return [self._in_stages(snapshot, code, question, Clock()).hits for code in codes]
-            found = ask(snapshot, self.indexes.ready(snapshot), Codes.concatenate(codes), question, Clock())
-            pairs = zip(codes, found, strict=True)
-            return [hits(snapshot, code, each, question, self.bundle) for code, each in pairs]
+                return [self._in_stages(snapshot, engine, code, question, Clock()).hits for code in codes]
+            found = ask(snapshot, engine, Codes.concatenate(codes), question, Clock())
+            answers = []
+            for (code, outputs), each in zip(asked, found, strict=True):
+                near = each if outputs is None else reranked(snapshot, each, outputs, question, self.grains)
+                answers.append(hits(snapshot, code, near, question, self.bundle))
+            return answers
 
     def item(self, item: int) -> Item:
         with self.store.snapshot() as snapshot:
@@ -464,25 +500,44 @@ class Library:
             "reads": models.reads(self.bundle),
             "unreadable_files": len(self.store.refusals()),
             "kept_out": len(self.store.exclusions()),
+            **self._engine.facts(),
         }
 
     def _question(self, query: Query) -> Question:
         grain = query.grain or self.grains.finest
         self.grains.width(grain)
+        wanted = check_k(query.k)
+        kept = None if query.where is None else parse_filter(query.where)
         stages: tuple[Stage, ...] = ()
         if query.stages:
             from hashgrain.search.stages import check_stages
 
             stages = check_stages(query.stages, grain, self.grains, query.separate)
-        k = check_k(query.k)
-        return Question(k, grain, query.where, query.within, query.threads, stages, query.separate)
+        more = (query.weights, query.rerank)
+        return Question(wanted, grain, kept, query.within, query.threads, stages, query.separate, *more)
 
     def _in_stages(
-        self, snapshot: Snapshot, code: Codes, question: Question, clock: Clock, itself: int | None = None
+        self,
+        snapshot: Snapshot,
+        engine: Engine,
+        code: Codes,
+        question: Question,
+        clock: Clock,
+        itself: int | None = None,
     ) -> Explained:
         from hashgrain.search.staged import ask_in_stages
 
-        return ask_in_stages(snapshot, self.indexes.ready(snapshot), code, question, self.bundle, clock, itself)
+        return ask_in_stages(snapshot, engine, code, question, self.bundle, clock, itself)
+
+    def _asked(self, query: QueryLike, max_pixels: int, question: Question) -> tuple[Codes, NDArray[np.float32] | None]:
+        """The code that is asked with, and to rerank what the model gave for it."""
+        if not question.rerank:
+            return self._code_of(query, max_pixels), None
+        if isinstance(query, (Codes, int, np.integer)):
+            raise QueryError("rerank takes a picture: of a code it is not known how sure the model was of each bit")
+        opened = media.open_picture(query, size=self.encoder.bundle.size, max_pixels=max_pixels)
+        outputs = self.encoder.outputs(opened.pixels[None])
+        return Codes.from_outputs(outputs, self.grains), outputs[0]
 
     def _code_of(self, query: QueryLike, max_pixels: int) -> Codes:
         if isinstance(query, Codes):
@@ -504,6 +559,14 @@ class Library:
         if code is None:
             raise ItemMissingError(f"no item {item} in {self.path}", path=self.path)
         return Codes(code[None], self.grains)
+
+
+def _check_together(question: Question, *, text: bool, item: bool) -> None:
+    """Raise where an option does not go with a text, or with the id of an item."""
+    if question.rerank and (text or item):
+        raise QueryError("rerank takes a picture: a text is ordered by agreement as it is, an item is a code")
+    if text and (question.stages or question.separate or question.weights is not None):
+        raise QueryError("a text is asked of all pictures at once, without stages, weights and separate codes")
 
 
 def _by_id(snapshot: Snapshot) -> list[Item]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ class Query:
     max_pixels: int = DEFAULT_MAX_PIXELS
     stages: Sequence[tuple[str, int | float]] | None = None
     separate: bool = False
+    weights: Mapping[str, float] | None = None
+    rerank: int | None = None
 
     @property
     def item(self) -> int | None:

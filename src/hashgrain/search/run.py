@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes
-from hashgrain.engines import EmbeddedEngine
+from hashgrain.codes import Codes, Grains
+from hashgrain.engines import Engine, takes_filters
 from hashgrain.errors import QueryError
-from hashgrain.hamming import Cost, Index, Neighbours
+from hashgrain.hamming import Cost, Neighbours, rerank
 from hashgrain.models import Bundle
 from hashgrain.search import Hit
 from hashgrain.search.hits import answers
-from hashgrain.store import Snapshot
+from hashgrain.store import Filter, Snapshot
 
 if TYPE_CHECKING:
     from hashgrain.models.phrases import Phrase
@@ -31,16 +31,37 @@ class Question:
 
     k: int
     grain: str
-    where: str | Mapping[str, Any] | None
+    where: Filter | None
     within: int | None
     threads: int | None
     stages: tuple[Stage, ...] = ()  # shortlists before it, coarse to fine
     separate: bool = False  # whether each grain is compared by the bits that it adds
+    weights: Mapping[str, float] | None = None  # what a bit counts that a grain adds to the one before it
+    rerank: int | None = None  # so many of the nearest are ordered by agreement with real-valued outputs
 
     def __post_init__(self) -> None:
+        self._check_weights()
+        self._check_rerank()
         whole = isinstance(self.within, (int, np.integer)) and not isinstance(self.within, bool)
         if self.within is not None and not whole:
             raise QueryError(f"within is {self.within!r}; it is a whole number of bits")
+
+    def _check_weights(self) -> None:
+        if self.weights is None:
+            return
+        if not isinstance(self.weights, Mapping):
+            raise QueryError(f"weights are {self.weights!r}; they name a number for each grain: {{'kind': 2.0, ...}}")
+        if self.within is not None or self.stages or self.separate:
+            raise QueryError("weights order the nearest of all items: ask without distance, stages, separate codes")
+
+    def _check_rerank(self) -> None:
+        if self.rerank is None:
+            return
+        whole = isinstance(self.rerank, (int, np.integer)) and not isinstance(self.rerank, bool)
+        if not whole or self.rerank < 1:
+            raise QueryError(f"rerank is {self.rerank!r}; it is the number of nearest items to order anew, 1 or more")
+        if self.stages or self.separate:
+            raise QueryError("rerank orders the nearest of all items: ask without stages and separate codes")
 
 
 @dataclass(frozen=True)
@@ -88,17 +109,33 @@ class Clock:
 
 
 def ask(
-    snapshot: Snapshot, indexes: Sequence[Index], codes: Codes, question: Question, clock: Clock, more: int = 0
+    snapshot: Snapshot,
+    engine: Engine,
+    codes: Codes,
+    question: Question,
+    clock: Clock,
+    more: int = 0,
 ) -> list[Neighbours]:
     """The neighbours of each code; `more` of them than the question asks for."""
-    kept = None if question.where is None else snapshot.select(question.where)
+    kept = kept_by(snapshot, engine, question)
     clock.stop("filter")
-    return ask_among(snapshot, indexes, codes, question, kept, clock, more)
+    return ask_among(snapshot, engine, codes, question, kept, clock, more)
+
+
+def kept_by(snapshot: Snapshot, engine: Engine, question: Question) -> NDArray[np.int64] | None:
+    """What the engine is to keep to: the ids of the items for which the filter holds, or for an engine that takes
+    filters the filter."""
+    if question.where is None:
+        return None
+    if takes_filters(engine):
+        snapshot.check_names(question.where)
+        return cast("NDArray[np.int64]", question.where)  # the engine has said that it takes one there
+    return snapshot.select(question.where)
 
 
 def ask_among(
     snapshot: Snapshot,
-    indexes: Sequence[Index],
+    engine: Engine,
     codes: Codes,
     question: Question,
     kept: NDArray[np.int64] | None,
@@ -106,20 +143,33 @@ def ask_among(
     more: int = 0,
 ) -> list[Neighbours]:
     """The same among the items whose ids, sorted, are `kept`; None for all."""
-    engine = EmbeddedEngine(snapshot.segments, codes.grains, indexes, question.threads)
-    wanted = question.k + more
+    wanted = max(question.rerank or 1, question.k) + more
     if question.within is None:
-        found = engine.nearest(codes, wanted, grain=question.grain, where=kept, weights=_weights(codes, question))
+        weights = _own_bits_only(codes, question) if question.weights is None else question.weights
+        found = engine.nearest(codes, wanted, grain=question.grain, where=kept, weights=weights)
     else:
         found = engine.within(codes, question.within, grain=question.grain, where=kept, cap=wanted)
     snapshot.check_segments()
-    if any(index.cut() for index in indexes):  # answers without it are the same
-        return ask_among(snapshot, [index for index in indexes if not index.cut()], codes, question, kept, clock, more)
     clock.stop("search")
     return found
 
 
-def _weights(codes: Codes, question: Question) -> Mapping[str, float] | None:
+def reranked(
+    snapshot: Snapshot, found: Neighbours, outputs: NDArray[np.float32], question: Question, grains: Grains
+) -> Neighbours:
+    """The same neighbours, those to rerank by falling agreement of their bits up to the grain with the outputs of the
+    query, then id; the others behind them as they are."""
+    head = found.ids[: question.rerank]
+    if not len(head):
+        return found
+    best = rerank(outputs[: grains.width(question.grain)], head, snapshot.codes(head.tolist()))
+    by_id = np.argsort(head)
+    order = np.arange(len(found))
+    order[: len(head)] = by_id[np.searchsorted(head[by_id], best.ids)]
+    return replace(found, ids=found.ids[order], distances=found.distances[order], full=found.full[order])
+
+
+def _own_bits_only(codes: Codes, question: Question) -> Mapping[str, float] | None:
     """Of separate codes the grain's own bits count, and those before it do not."""
     if not question.separate:
         return None

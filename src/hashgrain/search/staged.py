@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.engines import picked
+from hashgrain.engines import Engine, picked
 from hashgrain.errors import QueryError
-from hashgrain.hamming import Cost, Index, Neighbours, count_ranges, rows_of
+from hashgrain.hamming import Cost, Neighbours, count_ranges, rows_of
 from hashgrain.models import Bundle
 from hashgrain.search import Hit
 from hashgrain.search.hits import answers
@@ -35,7 +34,7 @@ Ids = NDArray[np.int64]
 
 def ask_in_stages(
     snapshot: Snapshot,
-    indexes: Sequence[Index],
+    engine: Engine,
     code: Codes,
     question: Question,
     bundle: Bundle,
@@ -47,7 +46,7 @@ def ask_in_stages(
     if itself is not None and allowed is not None:
         allowed = allowed[allowed != itself]
     clock.stop("filter")
-    scene = _Scene(snapshot, indexes, question, allowed, clock, code.grains)
+    scene = _Scene(snapshot, engine, question, allowed, clock, code.grains)
     stages = [scene.sized(stage) for stage in question.stages]
     ids, words, cost = scene.first(code, stages[0] if stages else None, itself)
     of = (len(snapshot) if allowed is None else len(allowed)) - int(itself is not None and allowed is None)
@@ -77,7 +76,7 @@ class _Scene:
     """What every step of one question shares."""
 
     snapshot: Snapshot
-    indexes: Sequence[Index]
+    engine: Engine
     question: Question
     allowed: Ids | None  # sorted ids of the items that may answer; None for all
     clock: Clock
@@ -85,11 +84,11 @@ class _Scene:
 
     def nearest(self, codes: Codes, k: int, grain: str, *, separate: bool = False) -> list[Neighbours]:
         asked = dataclasses.replace(self.question, k=k, grain=grain, within=None, separate=separate)
-        return ask_among(self.snapshot, self.indexes, codes, asked, self.allowed, self.clock)
+        return ask_among(self.snapshot, self.engine, codes, asked, self.allowed, self.clock)
 
     def within(self, code: Codes, radius: int, grain: str) -> Neighbours:
         asked = dataclasses.replace(self.question, k=max(1, len(self.snapshot)), grain=grain, within=radius)
-        return ask_among(self.snapshot, self.indexes, code, asked, self.allowed, self.clock)[0]
+        return ask_among(self.snapshot, self.engine, code, asked, self.allowed, self.clock)[0]
 
     def first(self, code: Codes, stage: Stage | None, itself: int | None) -> tuple[Ids, Words, Cost]:
         """What the engine finds for the first stage, with all that are tied with the last; without stages, for the

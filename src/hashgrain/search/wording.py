@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.engines import EmbeddedEngine
+from hashgrain.engines import Engine
 from hashgrain.errors import QueryError, Remedy
 from hashgrain.hamming import Cost
 from hashgrain.models import Bundle
@@ -18,7 +18,7 @@ from hashgrain.models.sentences import Sentence
 from hashgrain.models.text import read_table, text_code
 from hashgrain.search import Hit
 from hashgrain.search.hits import answers
-from hashgrain.search.run import Clock, Explained, Question, ask
+from hashgrain.search.run import Clock, Explained, Question, ask, kept_by
 from hashgrain.store import Snapshot
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Worded:
         both = bits / np.linalg.norm(bits) + self.outputs / np.linalg.norm(self.outputs)
         return replace(self, outputs=both)
 
-    def ask(self, snapshot: Snapshot, question: Question, clock: Clock, itself: int | None = None) -> Explained:
+    def ask(
+        self, snapshot: Snapshot, engine: Engine, question: Question, clock: Clock, itself: int | None = None
+    ) -> Explained:
         """The pictures that agree best with it at the grain, without the item that is the picture `itself`; of those
         within a distance the nearest."""
         if not self.outputs[: self.bundle.grains.width(question.grain)].any():
@@ -82,9 +84,9 @@ class Worded:
             )
         more = int(itself is not None)
         if question.within is None:
-            ids, cost, total = self._best(snapshot, question, question.k + more, clock)
+            ids, cost, total = self._best(snapshot, engine, question, question.k + more, clock)
         else:
-            (near,) = ask(snapshot, (), self.code, question, clock, more)
+            (near,) = ask(snapshot, engine, self.code, question, clock, more)
             ids, cost, total = near.ids, near.cost, near.total
         wanted = [int(each) for each in ids if each != itself][: question.k]
         hits = self._hits(snapshot, wanted, question.grain)
@@ -104,11 +106,10 @@ class Worded:
         return [replace(hit, word="", score=round(float(score), 4)) for hit, score in zip(hits, scores, strict=True)]
 
     def _best(
-        self, snapshot: Snapshot, question: Question, k: int, clock: Clock
+        self, snapshot: Snapshot, engine: Engine, question: Question, k: int, clock: Clock
     ) -> tuple[NDArray[np.int64], Cost, int]:
-        kept = None if question.where is None else snapshot.select(question.where)
+        kept = kept_by(snapshot, engine, question)
         clock.stop("filter")
-        engine = EmbeddedEngine(snapshot.segments, self.bundle.grains, (), question.threads)
         best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=kept)
         snapshot.check_segments()
         clock.stop("search")

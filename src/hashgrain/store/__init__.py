@@ -6,17 +6,21 @@ Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `sn
 
 from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.catalogue import Block
+from hashgrain.store.change_log import Change
 from hashgrain.store.items import Item, Moved, New, Noted, Problem, Replaced, Touched
 from hashgrain.store.mend import Mended
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.store import Store
+from hashgrain.store.where import Filter, parse_filter
 
 __all__ = [
     "CATALOGUE",
     "FORMAT",
     "Block",
+    "Change",
+    "Filter",
     "Item",
     "Mended",
     "Moved",
@@ -28,4 +32,5 @@ __all__ = [
     "Snapshot",
     "Store",
     "Touched",
+    "parse_filter",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import sqlite3
 import stat
 import struct
@@ -36,7 +37,7 @@ WAL_MODE = b"\2\2"  # bytes 18 and 19 of the catalogue
 # A damaged or doctored tree of pages can lead in circles for longer than anybody waits. A statement gets this many
 # steps of SQLite's machine (some 10 s), and more for each byte of the catalogue.
 STEPS, STEPS_A_BYTE, STEPS_AT_ONCE = 500_000_000, 300, 1_000_000
-COUNTERS = ("era", "rows", "dead", "segment", "commit")
+COUNTERS = ("era", "rows", "dead", "segment", "commit", "sequence")
 LEAST_ROW = 4  # bytes of the smallest row of any table or index
 MAX_FACTS, MAX_FACT = 100, 100_000
 
@@ -138,6 +139,7 @@ class Counters:
     dead: int
     segment: int  # the last segment number given out; numbers are never used twice
     commit: int = 0  # how many changes were committed; `redo` keeps the same number outside the catalogue
+    sequence: int = 0  # the number of the last entry of the log of changes
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ def make(library: Path, grains: Grains, digest: str) -> None:
         connection.execute("BEGIN")
         schema.create(connection)
         values = {"grains": widths, "digest": digest, "created": created, "seal": _seal(widths, digest, created)}
-        counters = {"era": 1, "rows": 0, "dead": 0, "segment": 0}
+        values["history"] = secrets.token_hex(16)
+        counters = {"era": 1, "rows": 0, "dead": 0, "segment": 0, "sequence": 0}
         connection.executemany("INSERT INTO facts VALUES (?, ?)", [*values.items(), *counters.items()])
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -270,6 +273,8 @@ def _opened(file: Path, options: str) -> Connection:
 def _checked(library: Path, connection: Connection, write: bool = False) -> Connection:
     try:
         connection.identity = catalogue_file.hold(library)
+        if write:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # folding in is for the writer, with the sums of pages
         for guard in GUARDS:
             connection.execute(f"PRAGMA {guard}")
         connection.guard(inside.size(library, NAME) + inside.size(library, NAME + "-wal"))
@@ -341,6 +346,8 @@ def facts(connection: sqlite3.Connection, library: Path) -> Facts:
 def counters(connection: sqlite3.Connection, library: Path) -> Counters:
     found = _facts(connection)
     found.setdefault("commit", 0)  # format 2 has none
+    if "sequence" not in found:  # before format 4
+        (found["sequence"],) = connection.execute("SELECT coalesce(max(row) + 1, 0) FROM rows").fetchone()
     values = [found.get(key) for key in COUNTERS]
     numbers = [value for value in values if isinstance(value, int) and value >= 0]
     if len(numbers) < len(values):

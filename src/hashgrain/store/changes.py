@@ -14,6 +14,7 @@ import numpy as np
 from hashgrain.errors import LibraryDamagedError, LibraryError
 from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Counters
+from hashgrain.store.change_log import Kind
 from hashgrain.store.items import (
     COLUMNS,
     Moved,
@@ -31,7 +32,7 @@ from hashgrain.store.items import (
 from hashgrain.store.redo import Step
 from hashgrain.store.trouble import FROM_BACKUP
 
-Change = New | Replaced | Moved | Touched | Noted
+Edit = New | Replaced | Moved | Touched | Noted
 MARKS = ", ".join("?" * 14)  # COLUMNS and the seal
 
 
@@ -44,6 +45,7 @@ class Outcome:
     row_ids: list[int] = field(default_factory=list)
     codes: list[bytes] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)  # of the catalogue, as they are now
+    logged: list[tuple[Kind, int]] = field(default_factory=list)  # for the log of changes
 
     def steps(self) -> list[Step]:
         """The same as statements of the redo log."""
@@ -58,7 +60,7 @@ class Outcome:
 
 
 def apply(
-    connection: sqlite3.Connection, library: Path, n_words: int, batch: Sequence[Change], before: Counters
+    connection: sqlite3.Connection, library: Path, n_words: int, batch: Sequence[Edit], before: Counters
 ) -> Outcome:
     """Write the items and live codes of a batch; the segments are the caller's."""
     outcome = Outcome(before.dead)
@@ -86,16 +88,18 @@ def apply(
             connection.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", (place, item, code, seal))
             outcome.row_ids.append(item)
             outcome.codes.append(code)
+            outcome.logged.append(("added" if isinstance(change, New) else "changed", item))
         outcome.ids.append(item)
     return outcome
 
 
-def remove(connection: sqlite3.Connection, ids: Sequence[int], before: Counters) -> tuple[int, int]:
-    """How many of the items were there, and how many rows are dead now."""
-    gone, dead = 0, before.dead
+def remove(connection: sqlite3.Connection, ids: Sequence[int], before: Counters) -> tuple[list[int], int]:
+    """Which of the items were there, and how many rows are dead now."""
+    gone, dead = [], before.dead
     for item in ids:
         dead = _bury(connection, item, dead)
-        gone += connection.execute("DELETE FROM items WHERE id = ?", (item,)).rowcount
+        if connection.execute("DELETE FROM items WHERE id = ?", (item,)).rowcount:
+            gone.append(item)
     return gone, dead
 
 

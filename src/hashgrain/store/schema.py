@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from functools import cache
 
-FORMAT = 3
+FORMAT = 4
 OLDEST = 2  # the oldest format that is read, and upgraded by the first writer
 APPLICATION_ID = int.from_bytes(b"HGrn", "big")
 
@@ -44,8 +44,16 @@ CREATE TABLE refusals (
 CREATE TABLE exclusions (path BLOB PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO facts VALUES ('commit', 0);
 """,
+    # The log begins with all items that are there; `MISSING` numbers them the same. A new catalogue has no facts yet.
+    4: """
+CREATE TABLE changes (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, item INTEGER NOT NULL);
+INSERT INTO changes SELECT row + 1, 'added', item FROM rows;
+INSERT INTO facts SELECT 'sequence', coalesce((SELECT max(number) FROM changes), 0) FROM facts WHERE key = 'rows';
+INSERT INTO facts SELECT 'history', made.value || '/' || at.value
+    FROM facts AS made, facts AS at WHERE made.key = 'created' AND at.key = 'commit';
+""",
 }
-# What a reader of an older format is given in the place of what its catalogue lacks.
+# What a reader is given in the place of what the next format adds to this one.
 MISSING = {
     2: """
 CREATE TEMP VIEW items AS SELECT *, NULL AS details FROM main.items;
@@ -54,8 +62,11 @@ CREATE TEMP TABLE refusals (
 ) WITHOUT ROWID;
 CREATE TEMP TABLE exclusions (path BLOB PRIMARY KEY) WITHOUT ROWID;
 """,
+    3: """
+CREATE TEMP VIEW changes AS SELECT row + 1 AS number, 'added' AS kind, item FROM main.rows;
+""",
 }
-MOST_ENTRIES = 50  # entries of a schema to read: ours have eleven
+MOST_ENTRIES = 50  # entries of a schema to read: ours have twelve
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -74,8 +85,8 @@ def upgrade(connection: sqlite3.Connection, version: int) -> None:
 
 def stand_in(connection: sqlite3.Connection, version: int) -> None:
     """Make a connection to an older format answer like one to the newest."""
-    if version in MISSING:
-        _run(connection, MISSING[version])
+    for each in range(version, FORMAT):
+        _run(connection, MISSING[each])
 
 
 def is_ours(connection: sqlite3.Connection, version: int) -> bool:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Words
 from hashgrain.errors import ItemMissingError, LibraryDamagedError, LibraryError, Remedy
-from hashgrain.store import catalogue
+from hashgrain.store import catalogue, change_log
 from hashgrain.store.catalogue import Block, Connection, Counters
+from hashgrain.store.change_log import Change
 from hashgrain.store.items import COLUMNS, Item, item_of
+from hashgrain.store.names import refuse_unclear
 from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
-from hashgrain.store.where import compile_where
+from hashgrain.store.where import Filter, compile_where
 
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
 
@@ -127,6 +129,7 @@ class Snapshot:
         self._check_pages = check_pages  # before what only the pages of the catalogue can answer
         self.segments: Sequence[Segment] = view.segments
         self.era = view.counters.era
+        self.sequence = view.counters.sequence  # the number of the last entry of the log of changes
 
     def end(self) -> None:
         with self._lock:
@@ -148,6 +151,15 @@ class Snapshot:
         """
         with self._asked() as connection:
             return sealed(catalogue.blocks(connection, self._library, self._n_words))
+
+    def history(self) -> str:
+        """The name of the history that `sequence` and the numbers of changes belong to."""
+        with self._asked() as connection:
+            return change_log.history(connection)
+
+    def changes(self, since: int) -> Iterator[Change]:
+        """What happened to codes after the change of that number, in order; all that is there after 0."""
+        return change_log.changes_since(self._ask, self._library, self._n_words, since)
 
     def items(self, ids: Iterable[int]) -> list[Item]:
         """The items of these ids, in the order asked. An id that is not there is an error."""
@@ -187,12 +199,18 @@ class Snapshot:
                 f"{self._library}: the catalogue is damaged ({reason})", remedy=FROM_BACKUP, path=self._library
             )
 
-    def select(self, where: str | Mapping[str, Any]) -> NDArray[np.int64]:
+    def select(self, where: str | Mapping[str, Any] | Filter) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""
         self._check_pages()
         condition, values = compile_where(where, self._ask)
         rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+    def check_names(self, where: Filter) -> None:
+        """FilterError where the filter has a name that no item has, or that means two things; `select` sees to it by
+        itself."""
+        self._check_pages()
+        refuse_unclear(where.test, self._ask)
 
     def _sound(self, item: int, code: bytes, seal: int) -> bytes:
         return catalogue.sound_code(self._library, self._n_words, item, code, seal)

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryDamagedError, LibraryError, LibraryExistsError, OtherModelError, Remedy, reason_of
-from hashgrain.store import catalogue, changes, disk, remembered, segments, sums, verify
+from hashgrain.store import catalogue, change_log, changes, disk, remembered, segments, sums, verify
 from hashgrain.store.catalogue import Block, Connection, Counters
-from hashgrain.store.changes import Change
+from hashgrain.store.changes import Edit
 from hashgrain.store.items import COLUMNS, Item, Problem, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
@@ -243,7 +243,7 @@ class Store:
 
     # ---- changes
 
-    def commit(self, batch: Sequence[Change]) -> list[int]:
+    def commit(self, batch: Sequence[Edit]) -> list[int]:
         """Make the changes durable, all or none; the ids of their items, in order."""
         if not batch:
             return []
@@ -251,7 +251,9 @@ class Store:
             connection, before = change.connection, change.before
             place, last = self._end(connection, before)
             outcome = changes.apply(connection, self.path, self.grains.n_words, batch, before)
-            change.after = replace(before, rows=before.rows + len(outcome.row_ids), dead=outcome.dead)
+            sequence = change_log.record(connection, before.sequence, outcome.logged)
+            rows = before.rows + len(outcome.row_ids)
+            change.after = replace(before, rows=rows, dead=outcome.dead, sequence=sequence)
             if outcome.row_ids:
                 grown = segments.append(self.path, place, last, outcome.row_ids, b"".join(outcome.codes))
                 catalogue.put_blocks(connection, grown)
@@ -264,12 +266,13 @@ class Store:
         with self._changing() as change:
             possible = [int(each) for each in ids if 0 < int(each) < 2**63]
             gone, dead = changes.remove(change.connection, possible, change.before)
-            change.after = replace(change.before, dead=dead)
+            sequence = change_log.record_removed(change.connection, change.before.sequence, gone)
+            change.after = replace(change.before, dead=dead, sequence=sequence)
             change.steps = [
                 ("drop code", [(each,) for each in possible]),
                 ("drop item", [(each,) for each in possible]),
             ]
-        return gone
+        return len(gone)
 
     def refuse(self, entries: Iterable[Refusal]) -> None:
         """Remember files that could not be read, by size and time."""
@@ -298,6 +301,9 @@ class Store:
         """
         with self._changing(mending=True) as change:
             mended = restore(change, self.path, self._facts, self.grains.n_words)
+            last = change.before.sequence
+            last = change_log.tidy(change.connection, last, lost=bool(mended.changes or mended.lost))
+            change.before = replace(change.before, sequence=last)
             change.after = self._rewrite(change.connection, change.before, self.grains.n_words)
         self._after_rewrite()
         return mended
@@ -307,6 +313,7 @@ class Store:
         with self._changing() as change:
             changes.recode(change.connection, codes)
             catalogue.set_facts(change.connection, self._facts, grains, digest)
+            change.before = replace(change.before, sequence=change_log.begin_anew(change.connection))
             change.after = self._rewrite(change.connection, change.before, grains.n_words)
         with self._looking, told(self.path):
             self._view = None
@@ -335,7 +342,8 @@ class Store:
                 grown = segments.append(self.path, place, None, [row[0] for row in rows], codes)
                 catalogue.put_blocks(connection, grown)
                 place = replace(place, rows=place.rows + len(rows))
-        return Counters(before.era + 1, place.first_row + place.rows, 0, place.number, before.commit)
+        end = place.first_row + place.rows
+        return replace(before, era=before.era + 1, rows=end, dead=0, segment=place.number)
 
     def _end(self, connection: Connection, counters: Counters) -> tuple[Place, Block | None]:
         """The segment to append to and its last block: the last one, or a new one where that is full."""

@@ -12,10 +12,9 @@ import numpy as np
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError, Remedy, reason_of
-from hashgrain.store import catalogue, redo, remembered, sums
+from hashgrain.store import catalogue, change_log, redo, remembered, sums
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.items import COLUMNS, Problem, item_of
-from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import (
     Mapped,
     Place,
@@ -67,6 +66,7 @@ def _all(connection: Connection, library: Path, n_words: int) -> list[Problem]:
         _remembered,
         _items,
         _counts,
+        _log,
         _segments,
         _leftovers,
     )
@@ -119,7 +119,7 @@ def _commits(connection: Connection, library: Path, n_words: int) -> Iterator[Pr
 
 def _remembered(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Files that were refused or taken out; what does not read is raised."""
-    if connection.version == FORMAT:
+    if connection.version >= 3:
         remembered.refusals(connection.each("SELECT * FROM refusals"), library)
         remembered.exclusions(connection.each("SELECT path FROM exclusions"), library)
     yield from ()
@@ -155,6 +155,14 @@ def _counts(connection: Connection, library: Path, n_words: int) -> Iterator[Pro
             f" {live} live and {dead} dead are there ({both} both), the segments hold {held}"
         )
         yield Problem(thing, reason, to_rebuild(library))
+
+
+def _log(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """Whether the log of changes leads to the items that there are."""
+    wrong = change_log.damage(connection, catalogue.counters(connection, library).sequence)
+    if wrong is not None:
+        reason = f"the log of changes is damaged: {wrong}"
+        yield Problem(str(library / catalogue.NAME), reason, to_rebuild(library))
 
 
 def _segments(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:

@@ -54,12 +54,26 @@ class Token:
     start: int
 
 
-def compile_where(where: str | Mapping[str, Any], ask: Ask | None = None) -> tuple[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class Filter:
+    """A filter that was parsed: the tree that says what it means, for whoever works it out."""
+
+    test: Test
+
+
+def parse_filter(where: str | Mapping[str, Any] | Filter) -> Filter:
+    """The tree of a filter; one that is parsed already, as it is. FilterError says where it does not parse."""
+    if isinstance(where, Filter):
+        return where
+    return Filter(from_mapping(where) if isinstance(where, Mapping) else _Parser(where).parse())
+
+
+def compile_where(where: str | Mapping[str, Any] | Filter, ask: Ask | None = None) -> tuple[str, dict[str, Any]]:
     """An SQL condition on the items table, and its parameters. FilterError says where it does not parse.
 
     With `ask`, which puts a question to the catalogue, names that no item has or that mean two things are refused.
     """
-    test = from_mapping(where) if isinstance(where, Mapping) else _Parser(where).parse()
+    test = parse_filter(where).test
     if ask is not None:
         refuse_unclear(test, ask)
     values: dict[str, Any] = {}

@@ -45,7 +45,6 @@ class Writer:
         self._unfolded = 0  # bytes of SQLite's log that could not be folded in
         self.connection = catalogue.connect(library, write=True)
         try:
-            self.connection.execute("PRAGMA wal_autocheckpoint = 0")
             facts = catalogue.facts(self.connection, library)
             self.lost = lost_commits(library, facts, self.connection)
             if self.lost and not mend:

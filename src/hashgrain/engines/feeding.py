@@ -1,0 +1,69 @@
+"""Engines by name, and keeping one that has codes of its own in step with a library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hashgrain.engines.protocol import Engine, is_engine
+from hashgrain.errors import EngineError
+from hashgrain.store import Snapshot, Store
+
+EMBEDDED = "embedded"  # over the segments of the library itself, which it never lags behind
+ENGINES = (EMBEDDED,)
+
+
+def engine_of(engine: Engine | str | None) -> Engine | None:
+    """The engine that was given, or None for the embedded one."""
+    if engine is None or engine == EMBEDDED:
+        return None
+    if isinstance(engine, str):
+        raise EngineError(f"there is no engine {engine!r}; there is {', '.join(ENGINES)}, or an engine object")
+    if not is_engine(engine):
+        raise EngineError(f"{type(engine).__name__} is no engine; it has the methods of hashgrain.engines.Engine")
+    return engine
+
+
+def behind(engine: Engine, snapshot: Snapshot, library: Path) -> int:
+    """The number of changes that the engine was not told of yet, or an error where it cannot follow the library."""
+    fed = bool(engine.library or engine.sequence)
+    if fed and engine.library != snapshot.history():
+        raise EngineError(
+            f"the engine holds the codes of another library than {library}, or of before that was given another model"
+            " or lost changes; give it an empty engine"
+        )
+    if engine.sequence > snapshot.sequence:
+        raise EngineError(
+            f"the engine is ahead of {library}: it was told of change {engine.sequence}, and the last one here is"
+            f" {snapshot.sequence}. If the library was restored from a backup, give it an empty engine"
+        )
+    return snapshot.sequence - engine.sequence
+
+
+def catch_up(engine: Engine, snapshot: Snapshot, library: Path) -> None:
+    """Tell the engine of all changes up to the moment of the snapshot."""
+    if behind(engine, snapshot, library) == 0:
+        return
+    if not engine.library:
+        engine.library = snapshot.history()
+    engine.apply(snapshot.changes(engine.sequence))
+    left = behind(engine, snapshot, library)
+    if left:
+        raise EngineError(
+            f"the engine is behind {library}: of {snapshot.sequence} changes it was told of, it did not apply {left};"
+            " see why, and ask again"
+        )
+
+
+@contextmanager
+def in_step(engine: Engine, store: Store) -> Iterator[Snapshot]:
+    """A moment of the library that the engine stands at, too."""
+    with store.snapshot() as snapshot:
+        if engine.sequence <= snapshot.sequence:
+            catch_up(engine, snapshot, store.path)
+            yield snapshot
+            return
+    with store.snapshot() as snapshot:  # another process may have told it of a commit since that moment
+        catch_up(engine, snapshot, store.path)
+        yield snapshot

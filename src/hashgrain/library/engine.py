@@ -1,0 +1,50 @@
+"""What a library asks: the engine over its own segments, or one that was given and is kept in step with it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hashgrain.codes import Grains
+from hashgrain.engines import EmbeddedEngine, Engine, IndexManager, behind, in_step
+from hashgrain.store import Snapshot, Store
+
+
+class LibraryEngine:
+    """The engine of one open library; `given` is None for the embedded one, which is made anew for each question."""
+
+    def __init__(self, store: Store, grains: Grains, indexes: IndexManager, given: Engine | None) -> None:
+        self.store, self.grains, self.indexes, self.given = store, grains, indexes, given
+        self._asking = threading.Lock()
+        self.behind()  # raises where the engine given cannot follow this library
+
+    def behind(self) -> int:
+        """The number of changes that the engine was not told of yet. It is told before it is asked."""
+        if self.given is None:
+            return 0
+        with self._asking, self.store.snapshot() as snapshot:
+            return behind(self.given, snapshot, self.store.path)
+
+    def facts(self) -> dict[str, Any]:
+        """What `info` tells of an engine that was given."""
+        if self.given is None:
+            return {}
+        return {"engine": type(self.given).__name__, "changes_the_engine_is_behind": self.behind()}
+
+    @contextmanager
+    def asked(self, threads: int | None) -> Iterator[tuple[Snapshot, Engine]]:
+        """The library at one moment, and the engine at the same. `threads` is for the embedded engine; one that was
+        given is asked by one thread at a time."""
+        if self.given is None:
+            with self.store.snapshot() as snapshot:
+                indexes = self.indexes.ready(snapshot)
+                yield snapshot, EmbeddedEngine(snapshot.segments, self.grains, indexes, threads, snapshot.sequence)
+            return
+        with self._asking, in_step(self.given, self.store) as snapshot:
+            yield snapshot, self.given
+
+    def close(self) -> None:
+        if self.given is not None:
+            self.given.close()
