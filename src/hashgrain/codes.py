@@ -76,18 +76,18 @@ class Grains(Mapping[str, int]):
         return next(reversed(self._widths))
 
     def width(self, name: str) -> int:
-        """The bits of a grain, or an error that lists the grains there are."""
+        """Return the width of a grain in bits. An unknown name is an error that lists the grains."""
         if name not in self._widths:
             raise CodesError(f"no grain {name!r} here; this code has {', '.join(self._widths)}")
         return self._widths[name]
 
     def named(self, name: str) -> str:
-        """The grain of this name, in capital letters or small ones, as people write it."""
+        """Return the grain of this name, in capital or small letters."""
         alike = [grain for grain in self._widths if grain.casefold() == name.casefold()]
         return alike[0] if len(alike) == 1 and name not in self._widths else name
 
     def up_to(self, name: str) -> Grains:
-        """The grains of the prefix that `name` names."""
+        """Return the grains of the prefix that `name` names."""
         width = self.width(name)
         return Grains({grain: bits for grain, bits in self._widths.items() if bits <= width})
 
@@ -145,7 +145,7 @@ def unpack(words: Words, width: int) -> NDArray[np.uint8]:
 
 
 class Codes:
-    """n packed codes with their grains. Immutable in spirit: methods return new codes."""
+    """n packed codes with their grains. Treat them as immutable: methods return new codes."""
 
     __slots__ = ("grains", "words")
 
@@ -162,7 +162,7 @@ class Codes:
 
     @classmethod
     def from_outputs(cls, outputs: ArrayLike, grains: Grains) -> Codes:
-        """Codes of a model's real-valued outputs (n, bits): 1 where >= 0. NaN is refused."""
+        """Pack a model's real-valued outputs (n, bits): a bit is 1 where the output is >= 0. NaN is refused."""
         table = np.atleast_2d(np.asarray(outputs))
         if table.shape[1] != grains.bits:
             raise CodesError(f"the model gave {table.shape[1]} outputs a picture, its grains ask for {grains.bits}")
@@ -172,7 +172,7 @@ class Codes:
 
     @classmethod
     def from_bits(cls, bits: ArrayLike, grains: Grains) -> Codes:
-        """Codes of zeros and ones (n, bits)."""
+        """Pack zeros and ones (n, bits)."""
         table = np.atleast_2d(np.asarray(bits))
         if table.shape[1] != grains.bits:
             raise CodesError(f"{table.shape[1]} bits a code, but the grains ask for {grains.bits}")
@@ -191,7 +191,7 @@ class Codes:
         return len(self.words)
 
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[np.integer | np.bool_]) -> Codes:
-        """Some of the codes: an integer, a slice, a mask or an index array."""
+        """Select codes by an integer, a slice, a mask or an index array."""
         return Codes(np.atleast_2d(self.words[index]), self.grains)
 
     def __eq__(self, other: object) -> bool:
@@ -203,22 +203,22 @@ class Codes:
         return f"Codes({len(self)} x {self.grains.bits} bits, {self.grains})"
 
     def bits(self) -> NDArray[np.uint8]:
-        """(n, width) zeros and ones."""
+        """Return zeros and ones (n, width)."""
         return unpack(self.words, self.grains.bits)
 
     def at(self, grain: str) -> Codes:
-        """The prefix that `grain` names, as codes of their own width."""
+        """Return the prefix that `grain` names, as codes of that width."""
         prefix = self.grains.up_to(grain)
         words = self.words[:, : prefix.n_words] & prefix_mask(prefix.bits, prefix.n_words)
         return Codes(words, prefix)
 
     def to_bytes(self) -> NDArray[np.uint8]:
-        """(n, 8 * words) bytes, little-endian: what files and other programs see."""
+        """Return bytes (n, 8 * words), little-endian, as files and other programs use them."""
         return np.ascontiguousarray(self.words, "<u8").view(np.uint8).reshape(len(self), 8 * self.grains.n_words)
 
     @classmethod
     def from_bytes(cls, rows: NDArray[np.uint8], grains: Grains) -> Codes:
-        """The inverse of `to_bytes`; rows of just ceil(bits / 8) bytes, as Faiss has them, are padded."""
+        """The inverse of `to_bytes`. Rows of only ceil(bits / 8) bytes, as in Faiss, are padded."""
         need, width = (grains.bits + 7) // 8, grains.n_words * 8
         if rows.ndim != 2 or rows.dtype != np.uint8 or rows.shape[1] not in (need, width):
             raise CodesError(

@@ -34,7 +34,7 @@ class Remedy(str):
 
 
 class HashgrainError(Exception):
-    """The parent of every error we raise on purpose. Its text is fit to show to a person."""
+    """The parent of every error that HashGrain raises on purpose. Its text is fit to show to a user."""
 
     code: ClassVar[str] = "error"
 
@@ -52,19 +52,19 @@ RAISE_MAX_PIXELS = Remedy("raise the limit max_pixels if you trust it", "raise_m
 
 
 class CodesError(HashgrainError):
-    """Codes that do not fit: another width, other grains, a damaged file, NaN outputs."""
+    """Codes that do not match: another width, other grains, a damaged file, NaN outputs."""
 
     code = "codes"
 
 
 class ImageError(HashgrainError):
-    """A picture we refuse: unreadable, truncated, too large, of a format we do not open."""
+    """A picture that is refused: unreadable, truncated, too large, or of an unsupported format."""
 
     code = "image"
 
 
 class ImageTooLargeError(ImageError):
-    """A picture with more pixels, or in need of more memory, than the limits allow."""
+    """A picture with more pixels than the limits allow, or whose decoding needs more memory."""
 
     code = "image_too_large"
 
@@ -73,73 +73,73 @@ class ImageTooLargeError(ImageError):
 
 
 class BundleError(HashgrainError):
-    """A model bundle we refuse: missing, damaged, altered, too large, of a newer format."""
+    """A model bundle that is refused: missing, damaged, altered, too large, or of a newer format."""
 
     code = "bundle"
 
 
 class BundleMissingError(BundleError):
-    """There is no model bundle at the place named."""
+    """There is no model bundle at this path."""
 
     code = "bundle_missing"
 
 
 class LibraryError(HashgrainError):
-    """A library we cannot use as asked. The children say why, where a caller would act on it."""
+    """A library that cannot be used. The subclasses give the reason, if a caller can act on it."""
 
     code = "library"
 
 
 class LibraryMissingError(LibraryError):
-    """There is no library at the place named."""
+    """There is no library at this path."""
 
     code = "library_missing"
 
 
 class LibraryExistsError(LibraryError):
-    """There is a library, or something else, where one was to be made."""
+    """The path of a new library is in use, by a library or something else."""
 
     code = "library_exists"
 
 
 class LibraryDamagedError(LibraryError):
-    """What is on disk does not fit its checksums, its counts or its format."""
+    """The files of the library do not match their checksums, counts or format."""
 
     code = "library_damaged"
 
 
 class LibraryLockedError(LibraryError):
-    """Another program writes to the library now; the same call may do later."""
+    """Another program is writing to the library. The same call may succeed later."""
 
     code = "library_locked"
 
 
 class LibraryFormatError(LibraryError):
-    """The library is of a format that this version does not read."""
+    """The library has a format that this version does not read."""
 
     code = "library_format"
 
 
 class LibraryForbiddenError(LibraryError):
-    """The system does not let us read or write the library's files."""
+    """The system does not permit reading or writing the library's files."""
 
     code = "library_forbidden"
 
 
 class DiskFullError(LibraryError):
-    """There is no room for what was to be written; the library is as it was."""
+    """There is no space left on the disk. The library is unchanged."""
 
     code = "disk_full"
 
 
 class OtherModelError(LibraryError):
-    """The codes are of another model: distances between codes of two models mean nothing."""
+    """The codes are from another model. Distances between codes of two models mean nothing."""
 
     code = "other_model"
 
 
 class QueryError(HashgrainError):
-    """A question that makes no sense here: unknown grain, k out of range."""
+    """An invalid query: unknown grain, k out of range."""
 
     code = "query"
 
@@ -157,25 +157,25 @@ class FilterError(QueryError):
 
 
 class SourceError(HashgrainError):
-    """A source of pictures that cannot be used: missing, unreadable, not an archive we know."""
+    """A source of pictures that cannot be used: missing, unreadable, or an unknown kind of archive."""
 
     code = "source"
 
 
 class TrainingError(HashgrainError):
-    """Training that cannot start or go on: data without labels, a loss that is not a number."""
+    """Training that cannot start or continue: data without labels, a loss that is not a number."""
 
     code = "training"
 
 
 class EvaluationError(HashgrainError):
-    """Figures that cannot be had: labels of another length, an unknown protocol, data that changed, NaN features."""
+    """Figures that cannot be computed: labels of another length, an unknown protocol, changed data, NaN features."""
 
     code = "evaluation"
 
 
 class WorkerError(HashgrainError):
-    """A process of our own that cannot be started, so that nothing is known of the pictures it was for."""
+    """A worker process that cannot be started, so nothing is known about its pictures."""
 
     code = "worker"
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class Library:
     """A collection on disk: a catalogue, the codes of its pictures, and the model that made them.
 
-    One process may hold a library open for writing; any number may read it meanwhile.
+    One process at a time may open a library for writing. Any number of processes may read it meanwhile.
     """
 
     def __init__(self, store: Store, bundle: Bundle, engine: Engine | None = None) -> None:
@@ -108,7 +108,7 @@ class Library:
 
     @classmethod
     def open_or_create(cls, path: PathLike, encoder: Encoder | Bundle | str | Path | None = None) -> Library:
-        """For adding to: the library there, or a new one. With `encoder` given, an existing one must be of it."""
+        """Open the library at `path` for writing, or create it. With `encoder`, an existing one must have it."""
         target = Path(path).expanduser()
         if not (target / CATALOGUE).exists():  # also where making one was cut short
             return cls.create(target, "default" if encoder is None else encoder)
@@ -153,7 +153,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of files and lock; waits for an index that is being built."""
+        """Release the files and the lock. Waits for an index that is being built."""
         try:
             if self._indexing is not None:
                 self._indexing.join()
@@ -175,12 +175,12 @@ class Library:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         progress: Progress | None = None,
     ) -> AddReport:
-        """Add files, folders, globs, archives, tables or Python pictures; resumes where it was stopped.
+        """Add files, folders, globs, archives, tables or Python pictures. A stopped call resumes when repeated.
 
-        Unchanged files are skipped, changed ones encoded again, moved ones recognised; `meta` goes over what those
-        known before have. Files that cannot be opened are left out and listed in the report; until they change they
-        are not tried again, unless by `retry`. What was removed stays out, unless `again` brings it back. After many
-        new pictures an index is built in the background.
+        Unchanged files are skipped, changed ones are encoded again, and moved ones are recognized. `meta` also updates
+        the metadata of known pictures. Files that cannot be opened are listed in the report and not tried again until
+        they change, unless `retry` is set. Removed items stay out, unless `again` is set. After many new pictures, an
+        index is built in the background.
         """
         from hashgrain.library.adding import add_sources  # what changes a library is loaded when it is used
         from hashgrain.library.noting import check_meta
@@ -212,9 +212,9 @@ class Library:
     ) -> ImportReport:
         """Add codes that another program made, each under its path: all of them, or none.
 
-        An array is uint8 of packed bits, or a value a bit; that it is of this library's model is for the caller to
-        know. A path may be any text; of one that is a file, unless `look` is off, size, content and the picture's
-        facts are kept, too. Items that are there get their new codes with `replace`, and are an error without.
+        An array holds packed bits (uint8) or one value per bit. The caller must know that this library's model made it.
+        A path may be any text. If it is a file, its size, content hash and facts are stored too, unless `look` is
+        False. Existing items get new codes if `replace` is set, and are an error otherwise.
         """
         from hashgrain.codefiles import codes_of
         from hashgrain.library.adding_codes import import_codes
@@ -228,12 +228,11 @@ class Library:
     def update(
         self, *, prune: bool = False, even_most: bool = False, retry: bool = False, progress: Progress | None = None
     ) -> tuple[AddReport, list[Item]]:
-        """Look again at every file of the library, and for those that were moved. Returns the report and the items
+        """Check every file of the library again, and find those that were moved. Returns the report and the items
         whose file is gone.
 
-        Those are kept unless `prune` is set: a disk that is not mounted today may be back tomorrow. Where that is
-        what it looks like, or most of the library would go, it is an error unless `even_most` is set, too. For
-        changes inside archives and tables, add them again.
+        Such items are removed only if `prune` is set. If a disk seems not to be mounted, or most of the library would
+        be removed, that is an error unless `even_most` is set too. To update archives and tables, add them again.
         """
         from hashgrain.library import updating
 
@@ -246,10 +245,10 @@ class Library:
         return report, gone
 
     def remove(self, items: Iterable[Named], *, forget: bool = False) -> int:
-        """Remove items by id or by path (a folder's path removes all below it). The files are not touched, and
+        """Remove items by id or by path (a folder's path removes everything below it). The files are not changed, and
         `add` leaves them out from then on, unless `forget` is set.
 
-        An id or path that is not in the library is an error, and nothing is removed.
+        If an id or path is not in the library, that is an error, and nothing is removed.
         """
         from hashgrain.library.removing import remove_items
 
@@ -263,9 +262,9 @@ class Library:
         set: Meta | None = None,
         unset: Iterable[str] = (),
     ) -> int:
-        """Change the metadata of items, by id or path, and of those a filter holds for; of all without either.
+        """Change the metadata of items given by id or path, of items that match a filter, or of all items.
 
-        `place.city` names a key inside another. Returns how many items it changed.
+        `place.city` is the key `city` inside `place`. Returns the number of items changed.
         """
         from hashgrain.library.noting import change_meta
 
@@ -289,14 +288,14 @@ class Library:
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
     ) -> list[Hit]:
-        """The nearest pictures, exactly: by distance at `grain`, then over the whole code, then id.
+        """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
-        `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out
-        of its own answer). `where` keeps the items a filter holds for; `within` those at most so far away.
-        With `text`, what pictures show in words, alone or beside a picture: by how well their codes agree.
-        `stages` are shortlists that are taken first, coarse to fine: [("kind", 1000)] orders by `grain` the 1,000
-        items nearest at kind, and those tied with the last; [("kind", 0.99)] as many as hold 99 % of the k nearest of
-        a sample of items. With `separate`, grains are codes of their own: each is compared by the bits that it adds.
+        `query` is a path, bytes, a PIL image, an array, a code, or the id of an item (which is then left out of the
+        answer). `where` is a filter; `within` is the largest distance. `text` searches by words, alone or beside a
+        picture, and orders by how well the codes agree. `stages` takes shortlists first, coarse to fine:
+        [("kind", 1000)] orders by `grain` the 1,000 items nearest at kind, and those tied with the last;
+        [("kind", 0.99)] as many as contain 99 % of the k nearest of a sample of items. With `separate`, each grain is
+        compared by the bits that it adds.
         `weights`, a number for each grain up to `grain`, say what a bit counts that the grain adds to the one before.
         `rerank` orders so many of the nearest by how well their codes agree with what the model says of the picture
         before that is cut down to bits; the others follow.
@@ -320,12 +319,12 @@ class Library:
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
     ) -> Explained:
-        """As `search`, and how the answer was found: by which path, over how many codes, in what time."""
+        """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
         whole = Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
         return self.answer(whole)
 
     def answer(self, query: Query) -> Explained:
-        """As `explain`, of a question that is one value, to keep and to ask again."""
+        """Like `explain`, for a question in one value, which can be stored and repeated."""
         if query.of is None and query.text is None:
             raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
         question = self._question(query)
@@ -369,9 +368,9 @@ class Library:
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
     ) -> list[list[Hit]]:
-        """An answer for each query, in order, at a fraction of the cost of asking one by one.
+        """Search with many queries: one answer per query, in order, at a fraction of the cost of single searches.
 
-        Queries are pictures or codes, as for `search`; the first that cannot be used is an error.
+        Queries are pictures or codes, as for `search`. The first that cannot be used is an error.
         """
         whole = Query(None, None, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
         question = self._question(whole)
@@ -397,31 +396,31 @@ class Library:
         return found
 
     def items(self, named: Iterable[Named] | None = None, *, where: WhereLike | None = None) -> list[Item]:
-        """Everything in the library, by id; or what is named by id or path, and what a filter holds for."""
+        """Return all items, ordered by id; or those given by id or path, and those that match a filter."""
         with self.store.snapshot() as snapshot:
             if named is None and where is None:
                 return _by_id(snapshot)
             return snapshot.items(chosen(snapshot, self.path, named, where))
 
     def refusals(self) -> list[Refused]:
-        """The files that are known to be unreadable, and are not tried again until they change."""
+        """Return the files that are known to be unreadable. They are not tried again until they change."""
         from hashgrain.sources import Refused
 
         return [Refused(path, reason) for path, _, reason in self.store.refusals()]
 
     def kept_out(self) -> list[str]:
-        """The files that were removed by hand, and do not come back by `add`."""
+        """Return the paths that were removed by hand. `add` leaves them out."""
         return self.store.exclusions()
 
     def codes(self) -> tuple[Codes, list[Item]]:
-        """All codes and their items, by id."""
+        """Return all codes and their items, ordered by id."""
         with self.store.snapshot() as snapshot:
             items = _by_id(snapshot)
             words = snapshot.codes([item.id for item in items])
         return Codes(words, self.grains), items
 
     def words(self, text: str) -> Worded:
-        """A phrase as it is asked with: `phrase`, how it was read, its real-valued `outputs`, and its `code`."""
+        """Return how a phrase is searched: `phrase` (how it was read), its real-valued `outputs`, and its `code`."""
         from hashgrain.search import wording  # the dictionary is loaded when it is used
 
         codes_only.need_model(self.bundle, self.path)
@@ -430,18 +429,18 @@ class Library:
         return wording.sentence(self.text_encoder, text)
 
     def code(self, query: QueryLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Codes:
-        """The code that `search` would ask with, of a picture or of the id of an item."""
+        """Return the code that `search` would use for a picture or for the id of an item."""
         if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
             with self.store.snapshot() as snapshot:
                 return self._stored(snapshot, int(query))
         return self._code_of(query, max_pixels)
 
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
-        """A small JPEG of an item, made on first use and cached. Raises ImageError when the picture is gone."""
+        """Return a small JPEG of an item, made on first use and cached. Raises ImageError if the picture is gone."""
         return self._thumbnails.get(self.item(item), edge)
 
     def verify(self) -> list[Problem]:
-        """Every check there is; an empty list means all is well. Never raises on damage."""
+        """Run every check. An empty list means that all is well. Damage is reported and never raised."""
         problems = [*self.store.verify(), *models.problems(self.store)]
         # What indexes are of can only be told where all else is sound.
         return problems or self.damaged_indexes()
@@ -453,7 +452,7 @@ class Library:
         return [Problem(str(file), why, remedy, harmless=True) for file, why in damaged]
 
     def rebuild(self) -> None:
-        """Write the code segments anew from the catalogue: mends damage, frees what was removed."""
+        """Write the code segments again from the catalogue. This repairs damage and frees removed rows."""
         self.store.rebuild()
         self._index_soon()
 
@@ -466,8 +465,8 @@ class Library:
     ) -> list[IndexPlan]:
         """Build the indexes that are worth having and fit into `memory` bytes (a quarter of the machine's).
 
-        They make searching quicker and never change an answer. `tell` hears of each before it is built, with
-        whether it fits; those that do not are returned. Needs no writer's lock.
+        They make search faster and never change an answer. `tell` is called before each index is built, with the plan
+        and whether it fits. Returns the plans that do not fit. Needs no writer's lock.
         """
         if self._indexing is not None:
             self._indexing.join()  # what it makes need not be made twice

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class AddReport:
-    """What became of each picture. `refused` names the files left out, and why."""
+    """The result of adding pictures, counted by outcome. `refused` lists the files that were left out, with reasons."""
 
     added: int = 0
     replaced: int = 0
     moved: int = 0
     touched: int = 0
     unchanged: int = 0
-    noted: int = 0  # of those known before: metadata changed
-    duplicates: int = 0  # of those added: same bytes as another picture
+    noted: int = 0  # known pictures whose metadata changed
+    duplicates: int = 0  # added pictures with the same bytes as another
     encoded: int = 0  # pictures that went through the network
     refused: list[Refused] = field(default_factory=list)
-    notes_refused: list[Refused] = field(default_factory=list)  # pictures kept without the notes of their source
-    known_refused: int = 0  # not tried again: refused before, and not changed since
+    notes_refused: list[Refused] = field(default_factory=list)  # pictures added without the metadata of their source
+    known_refused: int = 0  # refused before and unchanged since, so not tried again
     kept_out: int = 0  # left out because they were removed by hand
     passed: dict[str, int] = field(default_factory=dict)  # files that are no pictures, counted by suffix
     seconds: float = 0.0

@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 class Encoder:
-    """A model ready to encode. Open it once; it is safe to use from several threads.
+    """A model that is ready to encode pictures. Load it once; several threads may use it.
 
-    A graph that is not in the package is checked, and tried in a process of its own (once a machine), before it runs
-    here.
+    A graph that did not come with the package is checked, and tried in a process of its own (once per machine), before
+    it runs here.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
@@ -46,7 +46,7 @@ class Encoder:
 
     @classmethod
     def load(cls, bundle: PathLike = "default", *, threads: int | None = None) -> Encoder:
-        """The model in the package, or a bundle folder of your own."""
+        """Load a model of the package by its name, or a bundle from a folder."""
         return cls(Bundle.read(bundle), threads=threads)
 
     @property
@@ -58,25 +58,25 @@ class Encoder:
         return self.bundle.code_digest
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Real-valued outputs (n, bits) of pictures (n, height, width, 3) of the model's input size."""
+        """Return the real-valued outputs (n, bits) for pictures (n, height, width, 3) of the model's input size."""
         return self._run(pixels, ["outputs"])[0]
 
     def outputs_and_features(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Also the features (n, width) under the hash head, to compare codes with what they come from."""
+        """Return the outputs, and the features (n, width) under the hash head."""
         outputs, features = self._run(pixels, ["outputs", "features"])
         return outputs, features
 
     def codes(self, pixels: NDArray[np.uint8]) -> Codes:
-        """Codes of pictures that are already decoded and of the model's input size."""
+        """Return the codes of pictures that are decoded and have the model's input size."""
         return Codes.from_outputs(self.outputs(pixels), self.grains)
 
     def encode(
         self, images: ImageLike | Iterable[ImageLike], *, progress: Callable[[int], None] | None = None
     ) -> Codes:
-        """Codes of a picture or of an iterable of pictures: paths, bytes, PIL images, arrays.
+        """Return the codes of a picture or of an iterable of pictures: paths, bytes, PIL images, arrays.
 
-        The first picture that cannot be opened raises ImageError; `encode_each` goes on instead.
-        `progress` is called with the number of pictures done.
+        The first picture that cannot be opened raises ImageError; `encode_each` continues instead.
+        `progress` is called with the number of finished pictures.
         """
         parts: list[NDArray[np.uint64]] = []
         for _, result in self.encode_each(enumerate(_listed(images))):
@@ -89,9 +89,9 @@ class Encoder:
         return Codes(words, self.grains)
 
     def features(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
-        """(n, width): what the network knows of pictures before it is cut down to bits, to compare or to learn from.
+        """Return the float features (n, width) under the hash head, to compare or to train on.
 
-        Pictures are given as for `encode`; the first that cannot be opened raises ImageError.
+        Pictures are given as for `encode`. The first that cannot be opened raises ImageError.
         """
         stream = iter(_listed(images))
         parts = []
@@ -104,7 +104,7 @@ class Encoder:
     def encode_each(
         self, items: Iterable[tuple[T, ImageLike]], *, workers: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
     ) -> Iterator[tuple[T, Codes | ImageError]]:
-        """(token, picture) in, (token, code or refusal) out, in order. `workers` processes decode ahead."""
+        """Take (token, picture) pairs; yield (token, code or refusal), in order. `workers` processes decode ahead."""
         if workers:
             with media.DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
                 yield from self._encode_opened(pool.decode(_as_bytes(items)))

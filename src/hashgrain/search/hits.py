@@ -18,24 +18,24 @@ MAX_K = 1_000_000
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer. `distance` counts differing bits at the grain that was asked for; 0 is best."""
+    """One search result. `distance` is the number of differing bits at the grain of the search; 0 is best."""
 
     id: int
     path: str
     distance: int
     grain: str
     distances: Mapping[str, int]  # at every grain
-    word: str  # same, near, related or far; "" where the model was not calibrated
-    score: float  # the chance that the two belong together, or, where that was not measured, the share of equal bits
+    word: str  # same, near, related or far; "" if the model is not calibrated
+    score: float  # the probability that the two belong together, or, if that was not measured, the share of equal bits
     width: int
     height: int
     format: str
     taken: str | None
     meta: Meta
-    details: Meta  # what the file says of itself: camera, place, keywords
+    details: Meta  # what the file says about itself: camera, place, keywords
 
     def as_dict(self) -> dict[str, JsonLike]:
-        """The hit as JSON has it; the keys are stable."""
+        """Return the hit as a dictionary for JSON. The keys are stable."""
         return {**vars(self), "distances": dict(self.distances), "meta": dict(self.meta), "details": dict(self.details)}
 
 
