@@ -1,7 +1,7 @@
 """docs/results/cifar10.md and cifar10-small.md: the methods there are, on CIFAR-10, by the product's own commands.
 
 Runs that stand finished in benchmarks/runs/cifar10 are not made again; a run put there by `hashgrain evaluate` is a
-row on the page.
+row on the page. Protocols may be named: python benchmarks/cifar10.py cifar10-1
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def rows(group: dict) -> list[list[str]]:
 
 def measure(model: str, page: Path) -> list[list[str]]:
     """The model and the reference methods on its features; beside them on the page what methods.py made on these."""
-    options = [option for protocol in PROTOCOLS for option in ("--protocol", protocol)]
+    options = [option for protocol in sys.argv[1:] or PROTOCOLS for option in ("--protocol", protocol)]
     options += ["--seeds", SEEDS, "--bits", BITS, "--references", "all", "--out", RUNS / model]
     hashgrain("evaluate", model, "--data", need_data() / "cifar-10", *options)
     runs = [path.parent for place in (f"{model}/*", f"methods-{model}-*") for path in RUNS.glob(f"{place}/{FILE}")]
@@ -61,7 +61,8 @@ def main() -> None:
         "(../docs/results/cifar10.md) and [cifar10-small.md](../docs/results/cifar10-small.md).\n\n"
     )
     text += table(["model", "protocol", "method", *SHOWN], found)
-    write_section("b-cifar10", "Codes on CIFAR-10", "python benchmarks/cifar10.py", text)
+    command = " ".join(["python benchmarks/cifar10.py", *sys.argv[1:]])
+    write_section("b-cifar10", "Codes on CIFAR-10", command, text)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from PIL import Image
 from conftest import ROOT, Run
 from hashgrain import Codes, Grains
 from hashgrain.apps.scenes import write_scenes
+from hashgrain.cli.keys import snake_keys
 from hashgrain.codefiles import save_codes
 from hashgrain.evaluate import Figure, as_labels, average_precision, precision, tally
 from hashgrain.evaluate.manifest import Manifest
@@ -175,7 +176,7 @@ def test_a_bundle_cannot_choose_where_its_run_goes(drawings: Path, tmp_path: Pat
 def test_json_is_what_the_run_holds(run: Run, tmp_path: Path) -> None:
     (printed,) = json.loads(run("--bits", "16", "--references", "usual", "--json", "--quiet").stdout)
     kept = json.loads((tmp_path / "runs/evaluate/small-folder-seed0/result.json").read_text())
-    assert {name: value for name, value in printed.items() if name != "run"} == kept
+    assert {name: value for name, value in printed.items() if name != "run"} == snake_keys(kept)
 
 
 def test_the_page_shows_queries_that_went_well_and_badly(runs: Path) -> None:

@@ -238,7 +238,7 @@ def test_a_new_library_has_its_model_before_it_has_its_name(tmp_path: Path, othe
     except Exception as error:
         print(type(error).__name__, error)
     """
-    for step, told in enumerate(("", "", "LibraryError")):
+    for step, told in enumerate(("", "", "DiskFullError")):
         path = tmp_path / f"{step}.hg"
         done = run_script(script, path, other, step)
         assert done.stdout.startswith(told), done.stderr

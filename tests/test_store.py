@@ -880,7 +880,7 @@ def test_a_damaged_log_is_found_and_begun_anew_by_rebuild(tmp_path: Path, damage
         connection.commit()
     sums.forget(path)
     with Store.open(path, "w") as store:
-        assert [problem.remedy for problem in store.verify()] == [f"hashgrain rebuild {path}"]
+        assert [problem.remedy for problem in store.verify()] == ["rebuild the library to mend it"]
         with store.snapshot() as snapshot:
             before = snapshot.history()
         store.rebuild()
