@@ -36,7 +36,8 @@ def rows(group: dict) -> list[list[str]]:
             figure = method["figures"][name]
             open_ = "worst" in figure and figure["best"] - figure["worst"] >= 0.0005
             bounds = f" ({figure['worst']:.3f} to {figure['best']:.3f})" if open_ else ""
-            cells.append(f"{figure['mean']:.3f} ± {figure['spread']:.3f}{bounds}")
+            spread = ", one seed" if figure["spread"] is None else f" ± {figure['spread']:.3f}"
+            cells.append(f"{figure['mean']:.3f}{spread}{bounds}")
         found.append([group["protocol"]["name"], method["method"], *cells])
     return found
 

@@ -55,7 +55,7 @@ def test_a_head_is_trained_on_labels_and_its_codes_are_searched(files: Path) -> 
     done = train("--labels", "train_labels.npy", "--bits", "32", "--json", "-q")
     assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert (facts["rows"] + facts["held out"], facts["recipe"], facts["grains"]) == (600, "csq", {"thing": 32})
+    assert (facts["rows"] + facts["held_out"], facts["recipe"], facts["grains"]) == (600, "csq", {"thing": 32})
     made = hashgrain("features", "encode", "new.npy", "--head", "head.npz", "--paths", "paths.txt", "-o", "new.hgc")
     assert made.exit_code == 0, made.stderr
     codes = load_codes("new.hgc")

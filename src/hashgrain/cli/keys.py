@@ -8,7 +8,19 @@ from typing import Any
 
 # Below these the keys are names of data: of grains, figures, labels, files, metadata. They stay as they are.
 NAMED = frozenset(
-    ("bits_alike", "classes", "details", "figures", "files", "grains", "meta", "passed", "spread", "validation")
+    (
+        "bits_alike",
+        "classes",
+        "details",
+        "figures",
+        "files",
+        "grains",
+        "meta",
+        "passed",
+        "seeds",
+        "spread",
+        "validation",
+    )
 )
 APART = re.compile(r"[^0-9a-z]+")
 
