@@ -74,6 +74,18 @@ def hashgrain(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def no_flushes() -> Iterator[None]:
+    """What these tests write need not survive a power cut."""
+    from hashgrain.store import catalogue, disk
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(disk, "sync", lambda file: None)
+        patch.setattr(disk, "sync_folder", lambda folder: None)
+        patch.setattr(catalogue, "SETTINGS", [each.replace("FULL", "OFF") for each in catalogue.SETTINGS])
+        yield
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A real Chromium."""

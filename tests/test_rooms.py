@@ -13,22 +13,23 @@ SRC = Path(__file__).parent.parent / "src" / "hashgrain"
 # Bottom to top: what each room may import, besides `errors` and itself.
 ROOMS = {
     "errors": "",
+    "lazy": "",
     "files": "",
     "inside": "files",
     "codes": "",
     "types": "codes",
     "codefiles": "codes files",
     "hashers": "codes files",
-    "media": "files",
+    "media": "files lazy",
     "sources": "files media",
     "labelled": "sources",
-    "models": "codes files inside media types",
+    "models": "codes files inside media types lazy",
     "graphs": "codes hashers models",
     "hamming": "codes inside",
     "store": "codes files hamming inside",
     "engines": "codes hamming inside store",
     "search": "codes engines hamming media models store types",
-    "library": "codefiles codes engines files inside media models search sources store types",
+    "library": "codefiles codes engines files inside media models search sources store types lazy",
     "evaluate": "codefiles codes files hamming hashers labelled media models",
     "report": "codes evaluate labelled media",
     "learn": "codes evaluate files graphs hashers labelled media models",  # the only room with torch
@@ -36,7 +37,7 @@ ROOMS = {
     "server": "apps library",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
     " search sources store",
-    "__init__": "codes library models search types",
+    "__init__": "codes library models search types lazy",
     "__main__": "cli",
 }
 HEAVY = ("torch", "onnxruntime", "numba", "pyarrow")

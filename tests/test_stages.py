@@ -20,19 +20,11 @@ from hashgrain import Codes, Grains, Library
 from hashgrain.errors import CodesError, HashgrainError, QueryError
 from hashgrain.models import Bundle
 from hashgrain.search.stages import SAMPLE, length_for
-from hashgrain.store import New, catalogue, disk
+from hashgrain.store import New
 
+pytestmark = pytest.mark.usefixtures("no_flushes")
 GRAINS = Grains(kind=4, thing=9, look=70)
 Row = tuple[int, str]  # id, and its code as text of zeros and ones
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_flushes() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(disk, "sync", lambda file: None)
-        patch.setattr(disk, "sync_folder", lambda folder: None)
-        patch.setattr(catalogue, "SETTINGS", [each.replace("FULL", "OFF") for each in catalogue.SETTINGS])
-        yield
 
 
 def filled(path: Path, seed: int, n: int) -> tuple[Library, list[Row]]:

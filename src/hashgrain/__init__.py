@@ -12,8 +12,9 @@ Names are imported on first use, so `import hashgrain` takes almost no time.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hashgrain.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hashgrain.codes import Codes as Codes
@@ -53,10 +54,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"hashgrain.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'hashgrain' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -19,7 +19,7 @@ from hashgrain.engines import EmbeddedEngine, Engine, behind, in_step
 from hashgrain.errors import EngineError, FilterError, HashgrainError, QueryError
 from hashgrain.hamming import Neighbours
 from hashgrain.models import Bundle
-from hashgrain.store import Change, Filter, New, Replaced, Snapshot, Store, catalogue, disk
+from hashgrain.store import Change, Filter, New, Replaced, Snapshot, Store
 from hashgrain.store.conditions import OneOf
 from plain_engine import NumpyEngine
 from test_store import GRAINS as STORED
@@ -27,19 +27,11 @@ from test_store import live
 from test_store_trust import unpacked
 
 GRAINS = Grains(kind=4, thing=9, look=70)
+pytestmark = pytest.mark.usefixtures("no_flushes")
 MADE: dict[str, Callable[[], Engine]] = {
     "numpy": lambda: NumpyEngine(GRAINS),
     "embedded": lambda: EmbeddedEngine([], GRAINS),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_flushes() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(disk, "sync", lambda file: None)
-        patch.setattr(disk, "sync_folder", lambda folder: None)
-        patch.setattr(catalogue, "SETTINGS", [each.replace("FULL", "OFF") for each in catalogue.SETTINGS])
-        yield
 
 
 @pytest.fixture(params=MADE)

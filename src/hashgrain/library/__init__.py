@@ -5,8 +5,9 @@ Names are imported on first use: what only adds or mends costs a search nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hashgrain.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hashgrain.library.adding import check_sources as check_sources
@@ -38,7 +39,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"hashgrain.library.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'hashgrain.library' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

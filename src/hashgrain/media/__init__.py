@@ -5,8 +5,9 @@ Names are imported on first use: searching by id or code opens no picture.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hashgrain.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hashgrain.media.cost import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
@@ -32,7 +33,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"hashgrain.media.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'hashgrain.media' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

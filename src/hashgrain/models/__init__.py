@@ -5,8 +5,9 @@ Names are imported on first use: reading a phrase loads no bundle.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hashgrain.lazy import lazy_names
 
 if TYPE_CHECKING:
     from hashgrain.models.bundle import Bundle as Bundle
@@ -24,7 +25,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"hashgrain.models.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'hashgrain.models' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)
