@@ -25,7 +25,7 @@ NAMES = (
     "methods",
     "cifar10",
     "seeds",
-    "printed",
+    "published",
     "robustness",
     "drills",
 )

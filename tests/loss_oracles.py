@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,3 +175,15 @@ def idhn(outputs: Numbers, hot: Numbers, odds: float, partial: float, quantizati
             share = len(mine & theirs) / math.sqrt(len(mine) * len(theirs))
             pairwise.append(partial * bits * ((product + bits) / (2 * bits) - share) ** 2)
     return mean(pairwise) + quantization * mean([abs(abs(code) - 1) for code in codes.flat])
+
+
+def refuse_what_is_no_number(loss: Any, hot: Any, outputs: Any) -> None:
+    """The loss and its gradient are numbers for outputs (torch tensors) of any size, zero too."""
+    for scale in (0.0, 1e-20, 1.0, 1e4):
+        scaled = (scale * outputs).requires_grad_()
+        value = loss(scaled, hot)
+        assert value.ndim == 0
+        value.backward()
+        assert value.isfinite()
+        assert scaled.grad is not None
+        assert scaled.grad.isfinite().all()

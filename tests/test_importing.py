@@ -337,7 +337,7 @@ def test_what_stands_for_the_model_is_checked(tmp_path: Path) -> None:
         (b"", "codes.json"),
         (b"[]", "codes.json"),
         (json.dumps(told | {"format": 9}).encode(), "has format 9"),
-        (json.dumps(told | {"code_digest": "ab" * 32}).encode(), "is of other codes than those of this library"),
+        (json.dumps(told | {"code_digest": "ab" * 32}).encode(), "describes other codes than this library holds"),
         (json.dumps(told | {"grains": {"look": 10**9}}).encode(), "names no grains"),
         (json.dumps(told | {"name": 3}).encode(), "does not say what made the codes"),
     ):

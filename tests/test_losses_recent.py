@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from loss_oracles import refuse_what_is_no_number
+
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
@@ -267,14 +269,7 @@ def test_the_gradient_is_that_of_the_formula(name: str, labels: list[list[int]])
 @every_batch
 def test_nothing_is_not_a_number_not_even_at_zero(name: str, labels: list[list[int]]) -> None:
     loss, hot = LOSSES[name][0]().float().train(), hot_of(labels).float()
-    for scale in (0.0, 1e-20, 1.0, 1e4):
-        outputs = (scale * outputs_like(len(labels)).float()).requires_grad_()
-        value = loss(outputs, hot)
-        assert value.ndim == 0
-        value.backward()
-        assert torch.isfinite(value)
-        assert outputs.grad is not None
-        assert torch.isfinite(outputs.grad).all()
+    refuse_what_is_no_number(loss, hot, outputs_like(len(labels)).float())
 
 
 @every_loss

@@ -30,13 +30,13 @@ def behind(engine: Engine, snapshot: Snapshot, library: Path) -> int:
     fed = bool(engine.library or engine.sequence)
     if fed and engine.library != snapshot.history():
         raise EngineError(
-            f"the engine holds the codes of another library than {library}, or of before that was given another model"
-            " or lost changes; give it an empty engine"
+            f"the engine holds the codes of another library than {library}, or those that it had before its model"
+            " was changed or lost changes were made again; give it an empty engine"
         )
     if engine.sequence > snapshot.sequence:
         raise EngineError(
-            f"the engine is ahead of {library}: it was told of change {engine.sequence}, and the last one here is"
-            f" {snapshot.sequence}. If the library was restored from a backup, give it an empty engine"
+            f"the engine is ahead of {library}: it has applied change {engine.sequence}, and the last one of the"
+            f" library is {snapshot.sequence}. If the library was restored from a backup, give it an empty engine"
         )
     return snapshot.sequence - engine.sequence
 
@@ -51,8 +51,8 @@ def catch_up(engine: Engine, snapshot: Snapshot, library: Path) -> None:
     left = behind(engine, snapshot, library)
     if left:
         raise EngineError(
-            f"the engine is behind {library}: of {snapshot.sequence} changes it was told of, it did not apply {left};"
-            " see why, and ask again"
+            f"the engine is behind {library}: it did not apply the last {left} of {snapshot.sequence} changes that it"
+            " was given; correct the engine, then search again"
         )
 
 

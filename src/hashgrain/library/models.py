@@ -107,7 +107,7 @@ def _codes_only(store: Store) -> tuple[Bundle | None, str]:
     if found is None:
         return None, ""
     if found.code_digest != store.digest or found.grains != store.grains:
-        return None, f"{store.path / FOLDER / codes_only.FILE} is of other codes than those of this library"
+        return None, f"{store.path / FOLDER / codes_only.FILE} describes other codes than this library holds"
     return found, ""
 
 
