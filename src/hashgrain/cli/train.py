@@ -219,7 +219,7 @@ def recipes(
     if not _has_torch():
         say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
-    return _print_recipe(name, recipe.about, recipe.grains, values, as_json)
+    return _print_recipe(recipe.name, recipe.about, recipe.grains, values, as_json)
 
 
 def _print_recipe(name: str, about: str, grains: Any, values: dict[str, Any], as_json: bool) -> int:
