@@ -82,13 +82,13 @@ def test_a_room_imports_only_the_rooms_of_its_row(path: Path) -> None:
     assert imported_rooms(path) <= {room, "errors", *ROOMS[room].split()}
 
 
-def test_what_no_room_imports_is_not_in_its_row() -> None:
+def test_a_row_names_only_rooms_that_are_imported() -> None:
     imported = {room: set().union(*(imported_rooms(p) for p in modules() if room_of(p) == room)) for room in ROOMS}
     built = {room for room in ROOMS if room in {room_of(path) for path in modules()}}
     assert {room: set(ROOMS[room].split()) - imported[room] for room in built} == {room: set() for room in built}
 
 
-def test_only_learn_imports_torch_and_the_command_line_asks_for_it() -> None:
+def test_only_learn_computes_with_torch_and_the_command_line_looks_for_it() -> None:
     importers = {room_of(path) for path in modules() if re.search(r"^\s*(import|from) torch\b", path.read_text(), re.M)}
     assert importers == {"learn", "cli"}
 
