@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hashgrain.errors import LibraryError
 from hashgrain.hamming import compiled
-from hashgrain.hamming.mapping import map_file
-from hashgrain.store import Store
+from hashgrain.hamming.mapping import Mapping, map_file
+from hashgrain.store import Store, segments
 from test_store import child, code_of, live, make, new
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 
@@ -58,6 +59,23 @@ def test_a_segment_cut_under_a_reader_is_an_error_and_mended(tmp_path: Path) -> 
             store.rebuild()
         with reader.snapshot() as snapshot:
             assert live(snapshot)[7] == code_of(6).tobytes()
+
+
+def test_a_segment_cut_between_a_look_at_its_size_and_its_mapping_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.hg"
+    with make(path) as store:
+        store.commit([new(number) for number in range(2_000)])
+
+    def cut_first(descriptor: int, size: int) -> Mapping:
+        os.truncate(path / "segments/000001.w00", 64)
+        return map_file(descriptor, size)
+
+    monkeypatch.setattr(segments, "map_file", cut_first)
+    damage = pytest.raises(LibraryError, match=r"has 64 bytes where \d+ are committed")
+    with Store.open(path) as reader, damage, reader.snapshot():
+        pass
 
 
 def test_a_reader_goes_on_asking_while_segments_are_cut(tmp_path: Path) -> None:

@@ -141,15 +141,21 @@ def _map(library: Path, place: Place, kind: str) -> Mapping:
     file = place.file(library, kind)
     descriptor = _open(library, file)
     try:
-        size = os.fstat(descriptor).st_size
-        if size < place.size:
-            raise MendableError(library, file, f"it has {size} bytes where {place.size} are committed")
+        if os.fstat(descriptor).st_size < place.size:
+            raise _short(library, file, descriptor, place)
         mapped = map_file(descriptor, place.size)
+    except ValueError:  # it was cut since that look
+        raise _short(library, file, descriptor, place) from None
     finally:
         os.close(descriptor)
     if mapped.view[:HEADER] != place.header(kind):
         raise MendableError(library, file, "the header is damaged")
     return mapped
+
+
+def _short(library: Path, file: Path, descriptor: int, place: Place) -> MendableError:
+    size = os.fstat(descriptor).st_size
+    return MendableError(library, file, f"it has {size} bytes where {place.size} are committed")
 
 
 def bad_blocks(library: Path, mapped: Mapped, blocks: Iterable[Block]) -> Iterator[MendableError]:
