@@ -21,7 +21,9 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from hashgrain import Encoder
-from hashgrain.graphs import agreement, halve, quantize
+from hashgrain.graphs.agreement import agreement
+from hashgrain.graphs.half import halve
+from hashgrain.graphs.int8 import quantize
 from hashgrain.media import open_picture
 from hashgrain.models import Bundle
 from report import HERE, need_data, table, write_section

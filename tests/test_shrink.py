@@ -23,7 +23,10 @@ from onnx import numpy_helper  # noqa: E402
 
 from hashgrain import Codes, Encoder, Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.graphs import agreement, average, halve, majority, quantize  # noqa: E402
+from hashgrain.graphs.agreement import agreement  # noqa: E402
+from hashgrain.graphs.ensemble import average, majority  # noqa: E402
+from hashgrain.graphs.half import halve  # noqa: E402
+from hashgrain.graphs.int8 import quantize  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
 from hashgrain.learn.export import to_onnx  # noqa: E402
 from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402

@@ -47,7 +47,9 @@ def shrink(
     need_torch()
     if int8 == half:
         raise TrainingError("say how to shrink it: --int8 or --half")
-    from hashgrain.graphs import agreement, halve, quantize
+    from hashgrain.graphs.agreement import agreement
+    from hashgrain.graphs.half import halve
+    from hashgrain.graphs.int8 import quantize
 
     large = Bundle.read(model)
     pixels = _pixels(large, pictures)
@@ -94,7 +96,8 @@ def join(
     need_torch()
     if len(models) < 2:
         raise TrainingError("joining takes two models or more")
-    from hashgrain.graphs import agreement, average
+    from hashgrain.graphs.agreement import agreement
+    from hashgrain.graphs.ensemble import average
 
     bundles = [Bundle.read(model) for model in models]
     if side_by_side:
@@ -119,7 +122,7 @@ def join(
 
 
 def _side_by_side(bundles: list[Bundle], names: str, out: Path, as_json: bool) -> int:
-    from hashgrain.graphs import side_by_side
+    from hashgrain.graphs.ensemble import side_by_side
 
     joined = side_by_side(bundles, [name.strip() for name in names.split(",")])
     joined.write(out)
