@@ -40,7 +40,7 @@ def graph(at: Path, declared: int | str = WIDTH) -> bytes:
 
 
 def kept(at: Path, **asked: Any) -> KeptFeatures:
-    asked = {"kept_as": np.float32, "skip": True, "chunk": 2, "say": lambda text: None, **asked}
+    asked = {"kept_as": np.float32, "skip": True, "chunk": 2, "log": lambda text: None, **asked}
     return KeptFeatures(at / "run", graph(at), (SIDE, SIDE), **asked)
 
 
@@ -71,7 +71,7 @@ def test_features_of_another_width_than_the_graph_says_are_an_error_and_not_kept
 def test_what_is_damaged_on_the_disk_is_computed_anew(damage: Any, tmp_path: Path) -> None:
     stored = [picture(value) for value in range(5)]
     told: list[str] = []
-    at = kept(tmp_path, say=told.append)
+    at = kept(tmp_path, log=told.append)
     expected = at.of("set", lambda: stored)
     (path,) = at.folder.iterdir()
     path.write_bytes(damage(path.read_bytes()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,8 @@ from hashgrain.learn.training.teaching import Teacher
 from hashgrain.learn.training.validation import distance_correlation, outputs_of, validate
 from hashgrain.models import Bundle, Encoder
 from hashgrain.models.seen import KEY, Seen
+from hashgrain.types import Log
 
-Say = Callable[[str], None]
 IMPORTANCE_FROM = 512  # pictures that tell which channels matter
 
 
@@ -49,7 +48,7 @@ def train_bundle(
     data: Path,
     out: Path,
     run: Path,
-    say: Say,
+    log: Log,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     part: TrainingPart | None = None,
 ) -> dict[str, Any] | None:
@@ -57,24 +56,24 @@ def train_bundle(
     `out`. Returns the facts of the run; of several processes the first one writes, and the others return None."""
     process = this_process()
     if not process.is_main_process:
-        say = _silent
+        log = _silent
     check_writable(out)
     check_labels(part, bool(recipe.labelled), recipe.name)
     check_begins(recipe)
     if told := begins_told(recipe):
-        say(told)
+        log(told)
     backbone = build_backbone(recipe)
     _check_plan(recipe, backbone)
     with process.main_process_first():  # the others find what it decoded
-        training, held, facts = _pictures(recipe, data, run, say, part)
+        training, held, facts = _pictures(recipe, data, run, log, part)
     if part and process.is_main_process:
-        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
+        log(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     facts |= begins_facts(recipe)
     if recipe.hasher:
-        bundle, parity = _hashed(recipe, backbone, training, held, run, say), "its bits are the hasher's"
+        bundle, parity = _hashed(recipe, backbone, training, held, run, log), "its bits are the hasher's"
         facts["validation"] = validate(Encoder(bundle).outputs(held.inputs), held, recipe.grains)
     else:
-        network = train_network(recipe, backbone, training, held, run, say, checkpoint_seconds)
+        network = train_network(recipe, backbone, training, held, run, log, checkpoint_seconds)
         if not process.is_main_process:
             return None
         outputs = outputs_of(network, held.inputs, recipe.size)[0]
@@ -93,10 +92,10 @@ def train_bundle(
     reasons = missing_words(bundle.words, held, recipe.grains)
     write_card(out / "card.md", recipe, facts, parity, reasons)
     for reason in reasons:
-        say(reason)
-    say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
+        log(reason)
+    log(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     if recipe.aim.separate:
-        say("its grains are codes of their own: hashgrain search --coarse-to-fine --separate")
+        log("its grains are codes of their own: hashgrain search --coarse-to-fine --separate")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
@@ -110,27 +109,27 @@ def train_network(
     training: Labelled,
     held: Labelled,
     run: Path,
-    say: Say,
+    log: Log,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashNetwork:
     """Backbone and head, trained as the recipe has it, ready for export."""
     if recipe.network.trained == "head" and recipe.tuning:
-        say("the backbone stays as it is: training the last step of the recipe, a new head on its features")
-        return HashNetwork(backbone, tuned_head(recipe, backbone, training, held, run / "tuning", say)).eval()
+        log("the backbone stays as it is: training the last step of the recipe, a new head on its features")
+        return HashNetwork(backbone, tuned_head(recipe, backbone, training, held, run / "tuning", log)).eval()
     if recipe.network.trained == "head":
-        head = head_on_features(recipe, backbone, training, held, run, say, checkpoint_seconds)
+        head = head_on_features(recipe, backbone, training, held, run, log, checkpoint_seconds)
         return HashNetwork(backbone, head).eval()
     set_trained(backbone, recipe.network.trained, stages=recipe.network.trained_stages)
     network = HashNetwork(backbone, build_head(recipe, backbone))
     work = Training(network, recipe, training, Pictures(training.inputs, recipe.augmentation), held, run)
-    follow(work, say, checkpoint_seconds)
+    follow(work, log, checkpoint_seconds)
     network = work.finished()
     merge_lora(network.backbone)
     if recipe.pruned:
-        network = _pruned(recipe, network, training, held, run / "pruned", say, checkpoint_seconds)
+        network = _pruned(recipe, network, training, held, run / "pruned", log, checkpoint_seconds)
     if recipe.tuning:
-        say("a new head on the features of the finished backbone")
-        network.head = tuned_head(recipe, network.backbone, training, held, run / "tuning", say)
+        log("a new head on the features of the finished backbone")
+        network.head = tuned_head(recipe, network.backbone, training, held, run / "tuning", log)
     return network.eval()
 
 
@@ -158,7 +157,7 @@ def _pruned(
     training: Labelled,
     held: Labelled,
     run: Path,
-    say: Say,
+    log: Log,
     checkpoint_seconds: float,
 ) -> HashNetwork:
     """The network without the channels that matter least, trained on for a while at its last size and a lower rate."""
@@ -167,7 +166,7 @@ def _pruned(
     some = np.random.default_rng(recipe.seed).permutation(len(training))[:IMPORTANCE_FROM]
     smaller = prune(network, choose(by_taylor(network, training.inputs[np.sort(some)]), 1 - recipe.pruned))
     before, after = (sum(p.numel() for p in each.parameters()) for each in (network, smaller))
-    say(f"pruned from {before:,} to {after:,} weights; training on for {recipe.pruned_epochs:g} epochs")
+    log(f"pruned from {before:,} to {after:,} weights; training on for {recipe.pruned_epochs:g} epochs")
     schedule = dataclasses.replace(
         recipe.schedule,
         phases=(Phase(recipe.pruned_epochs, recipe.schedule.phases[-1].size),),
@@ -176,14 +175,14 @@ def _pruned(
     )
     shorter = dataclasses.replace(recipe, schedule=schedule)
     work = Training(smaller, shorter, training, Pictures(training.inputs, recipe.augmentation), held, run)
-    follow(work, say, checkpoint_seconds)
+    follow(work, log, checkpoint_seconds)
     return work.finished()
 
 
 def _pictures(
-    recipe: Recipe, data: Path, run: Path, say: Say, part: TrainingPart | None
+    recipe: Recipe, data: Path, run: Path, log: Log, part: TrainingPart | None
 ) -> tuple[Labelled, Labelled, dict[str, Any]]:
-    say(f"reading the pictures of {data}")
+    log(f"reading the pictures of {data}")
     grains = recipe.labelled[-1:] if recipe.same_labels else recipe.labelled
     labelled = load_labelled(
         data,
@@ -199,11 +198,11 @@ def _pictures(
         (labels,) = labelled.levels.values()
         labelled = dataclasses.replace(labelled, levels=dict.fromkeys(recipe.labelled, labels))
     for name in labelled.refused:
-        say(f"refused: {name}")
-    _tell_of_targets(recipe, labelled, data, say)
+        log(f"refused: {name}")
+    _tell_of_targets(recipe, labelled, data, log)
     training, held = hold_out(labelled, recipe.held_out, share=bool(recipe.aim.targets))
     for notice in () if recipe.aim.targets else notices(labelled, held, grains, data):
-        say(f"warning: {notice}")
+        log(f"warning: {notice}")
     if len(held) < 2:
         raise TrainingError(
             f"{len(labelled)} pictures of {data} leave {len(held)} for validation; bring more, or set held_out= higher"
@@ -214,9 +213,9 @@ def _pictures(
         training = mislabel(training, recipe.label_noise, recipe.seed)
         finest = recipe.labelled[-1]
         flipped = int((training.levels[finest].ids != true.levels[finest].ids).any(axis=1).sum())
-        say(f"{flipped} of the training labels are made wrong on purpose; those kept for validation are not")
+        log(f"{flipped} of the training labels are made wrong on purpose; those kept for validation are not")
     counts = ", ".join(f"{len(labels.names)} {grain}s" for grain, labels in training.levels.items()) or "no labels"
-    say(f"training on {len(training):,} pictures ({counts}); {len(held):,} are kept for validation")
+    log(f"training on {len(training):,} pictures ({counts}); {len(held):,} are kept for validation")
     facts: dict[str, Any] = {
         "recipe": _plain(recipe),
         "data": {
@@ -239,13 +238,13 @@ def _targets(recipe: Recipe) -> list[str] | None:
     return names_of(read_targets(recipe.aim.targets, recipe.grains.bits))
 
 
-def _tell_of_targets(recipe: Recipe, labelled: Labelled, data: Path, say: Say) -> None:
+def _tell_of_targets(recipe: Recipe, labelled: Labelled, data: Path, log: Log) -> None:
     """Zeros and ones that were meant as target codes look like sets of labels."""
     if recipe.aim.loss != "code_regression" or recipe.aim.targets:
         return
     for labels in labelled.levels.values():
         if not labels.single and recipe.grains.bits // 2 < len(labels.names) <= recipe.grains.bits:
-            say(
+            log(
                 f"warning: the labels of {data} are read as sets of {len(labels.names)} labels; if they are target"
                 " codes, a row of bits for each picture: --targets labels.npy"
             )
@@ -256,10 +255,10 @@ def _bits_right(bundle: Bundle, held: Labelled) -> dict[str, float]:
     return {"bits right": bits_right(Encoder(bundle).outputs(held.inputs), labels.names, labels.only())}
 
 
-def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say) -> Bundle:
+def _hashed(recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, log: Log) -> Bundle:
     """A bundle whose bits were fitted on features, without a gradient."""
-    features = features_of(recipe, backbone, training, 1, run, say)[0]
-    say(f"fitting {recipe.hasher} on {len(features):,} features of {features.shape[1]} values")
+    features = features_of(recipe, backbone, training, 1, run, log)[0]
+    log(f"fitting {recipe.hasher} on {len(features):,} features of {features.shape[1]} values")
     make: Any = HASHERS[recipe.hasher]
     hasher = make(recipe.grains.bits, **({"seed": recipe.seed} if "seed" in make.__dataclass_fields__ else {}))
     hasher.fit(features)

@@ -13,7 +13,7 @@ import io
 import itertools
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -26,19 +26,19 @@ from hashgrain.errors import ImageError, TrainingError
 from hashgrain.media import DecodePool, Picture, decode_workers
 from hashgrain.models import Encoder
 from hashgrain.models.session import BATCH
+from hashgrain.types import Log
 
 VERSION = 1
 CHUNK = 512  # pictures between two writes
 REPORT_SECONDS = 10.0
 Rows = NDArray[np.float32]
-Say = Callable[[str], None]
 
 
 class KeptRows:
     """The rows of a model: for each picture its features, then its outputs."""
 
-    def __init__(self, encoder: Encoder, folder: Path, say: Say = lambda text: None) -> None:
-        self.encoder, self._say = encoder, say
+    def __init__(self, encoder: Encoder, folder: Path, log: Log = lambda text: None) -> None:
+        self.encoder, self._log = encoder, log
         # Another Pillow may decode a JPEG to other values.
         key = hashlib.sha256(f"{VERSION} {PIL.__version__} {encoder.digest}".encode()).hexdigest()
         self.folder = folder / key[:16]
@@ -87,12 +87,12 @@ class KeptRows:
                     self._keep(fresh)
                 if time.monotonic() - told > REPORT_SECONDS:
                     told = time.monotonic()
-                    self._say(f"features: {done:,} of {count:,} pictures, {done / (told - started):.0f} a second")
+                    self._log(f"features: {done:,} of {count:,} pictures, {done / (told - started):.0f} a second")
         finally:
             self._keep(fresh)
         if done:
             rate = done / max(1e-9, time.monotonic() - started)
-            self._say(f"features: {done:,} of {count:,} pictures, {rate:.0f} a second")
+            self._log(f"features: {done:,} of {count:,} pictures, {rate:.0f} a second")
 
     def _keep(self, fresh: dict[str, Rows]) -> None:
         if not fresh:
@@ -119,7 +119,7 @@ class KeptRows:
             if not fits or contents.shape != rows.shape[:1] or not np.isfinite(rows).all():
                 raise ValueError
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            self._say(f"{path} is damaged; its pictures are computed anew")
+            self._log(f"{path} is damaged; its pictures are computed anew")
             return
         self._width = width
         self._rows.update(zip(contents.tolist(), rows, strict=True))

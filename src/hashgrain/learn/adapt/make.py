@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,40 +43,40 @@ from hashgrain.models import Bundle, Encoder
 from hashgrain.models.seen import KEY as SEEN
 from hashgrain.models.seen import Seen
 from hashgrain.models.text import KEY as TEXT
+from hashgrain.types import Log
 
-Say = Callable[[str], None]
 ADAPTED = "-adapted"
 LEAST_HELD = 40  # pictures kept out, of which near copies are made: fewer make no pairs enough
 
 
 def adapt_bundle(
-    recipe: Adaptation, data: Path, out: Path, run: Path, say: Say, part: TrainingPart | None = None
+    recipe: Adaptation, data: Path, out: Path, run: Path, log: Log, part: TrainingPart | None = None
 ) -> dict[str, Any]:
     """Adapt a model to the labelled pictures of `data`, of `part` alone where there is one, and write the bundle to
     `out`. Features are kept in `run`."""
     check_writable(out)
     check_labels(part, True, NAME)
     base = Encoder.load(recipe.bundle)
-    say(f"reading the pictures of {data}")
+    log(f"reading the pictures of {data}")
     listed = list_pictures(data, base.grains, part)
     if part:
-        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
+        log(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     check_enough(choose(listed, np.ones(len(listed), np.bool_), 0), data)  # before an hour of decoding
-    kept = KeptRows(base, run / "features", say)
-    refused = _compute(kept, listed, say)
+    kept = KeptRows(base, run / "features", log)
+    refused = _compute(kept, listed, log)
     opened = np.array([content not in refused for content in listed.contents.tolist()])
     if not opened.any():
         raise TrainingError(f"no pictures to train on in {data}; {'; '.join(_refusals(listed, refused)[:3])}")
     for line in _refusals(listed, refused):
-        say(f"refused: {line}")
+        log(f"refused: {line}")
     chosen = choose(listed, opened, recipe.held_out)
     check_enough(chosen, data)
     for line in warnings_of(chosen, listed):
-        say(f"warning: {line}")
+        log(f"warning: {line}")
     facts = _facts(recipe, base.bundle, data, chosen, len(refused) + len(listed.refused))
     facts["data"] |= part.facts() if part else {}
-    say(_plan(chosen))
-    return _adapted(recipe, base, kept, listed, chosen, facts, out, say)
+    log(_plan(chosen))
+    return _adapted(recipe, base, kept, listed, chosen, facts, out, log)
 
 
 def _adapted(
@@ -87,7 +87,7 @@ def _adapted(
     chosen: Chosen,
     facts: dict[str, Any],
     out: Path,
-    say: Say,
+    log: Log,
 ) -> dict[str, Any]:
     torch.manual_seed(recipe.seed)
     rows, grains = kept.of(chosen.contents.tolist()), base.grains
@@ -95,7 +95,7 @@ def _adapted(
     outputs = head.outputs(rows)
     before, after = Codes.from_outputs(rows[:, -grains.bits :], grains), Codes.from_outputs(outputs, grains)
     facts["validation"] = _figures(before, after, chosen)
-    whole, edits = _edited(kept, listed, chosen.contents[chosen.held].tolist(), say)
+    whole, edits = _edited(kept, listed, chosen.contents[chosen.held].tolist(), log)
     measured = Measured(
         after[chosen.held],
         chosen.levels_of(chosen.held),
@@ -121,8 +121,8 @@ def _adapted(
     reasons += _lost(base.bundle, bundle)
     write_card(out / "card.md", base.bundle, bundle, facts, parity, reasons)
     for line in reasons:
-        say(line)
-    say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
+        log(line)
+    log(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
@@ -131,16 +131,16 @@ def _refusals(listed: Listed, refused: Mapping[str, str]) -> list[str]:
     return [*listed.refused, *(f"{name}: {refused[content]}" for name, content in named if content in refused)]
 
 
-def _compute(kept: KeptRows, listed: Listed, say: Say) -> dict[str, str]:
+def _compute(kept: KeptRows, listed: Listed, log: Log) -> dict[str, str]:
     """The rows of all pictures; returns those that could not be opened, and why."""
     everything = set(listed.contents.tolist())
     missing = {content for content in everything if content not in kept}
     if len(missing) < len(everything):
-        say(f"features of an earlier run: {len(everything) - len(missing):,} of {len(everything):,} pictures")
+        log(f"features of an earlier run: {len(everything) - len(missing):,} of {len(everything):,} pictures")
     return kept.add(listed.read(missing), len(missing)) if missing else {}
 
 
-def _edited(kept: KeptRows, listed: Listed, held: Sequence[str], say: Say) -> tuple[list[str], list[list[str]]]:
+def _edited(kept: KeptRows, listed: Listed, held: Sequence[str], log: Log) -> tuple[list[str], list[list[str]]]:
     """Some pictures kept out, and for each mild edit the keys of their rows."""
     if len(held) < LEAST_HELD:
         return [], []
@@ -154,7 +154,7 @@ def _edited(kept: KeptRows, listed: Listed, held: Sequence[str], say: Say) -> tu
                     yield _key(content, name), pixels
 
     if wanted:
-        say(f"near copies: {len(MILD)} mild edits of {len(wanted)} pictures kept out")
+        log(f"near copies: {len(MILD)} mild edits of {len(wanted)} pictures kept out")
         kept.add_pixels(edited(), len(wanted) * len(MILD))
     whole = [content for content in held[:EDITED] if all(_key(content, name) in kept for name in MILD)]
     return whole, [[_key(content, name) for content in whole] for name in MILD]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from hashgrain.files import writing_atomically
 from hashgrain.learn.data.augment import Augmentation, random_views
 from hashgrain.learn.data.labelled import Labelled, data_digest
 from hashgrain.learn.training.precision import best_precision
+from hashgrain.types import Log
 
 BATCH = 256
 
@@ -26,7 +26,7 @@ def cached_features(
     views: int,
     augmentation: Augmentation,
     folder: Path,
-    say: Callable[[str], None] = lambda text: None,
+    log: Log = lambda text: None,
 ) -> NDArray[np.float32]:
     """(views, n, width): first of the pictures as they are, then of random views of them. Stands in `folder` for the
     next run of the same pictures, backbone and views."""
@@ -36,13 +36,13 @@ def cached_features(
         try:
             kept: NDArray[np.float32] = np.load(file, allow_pickle=False)
         except (OSError, ValueError):
-            say(f"{file} is damaged and is made anew")
+            log(f"{file} is damaged and is made anew")
         else:
-            say(f"features of an earlier run: {file}")
+            log(f"features of an earlier run: {file}")
             return kept
     found = []
     for view in range(views):
-        say(f"features of {len(data):,} pictures, view {view + 1} of {views}")
+        log(f"features of {len(data):,} pictures, view {view + 1} of {views}")
         found.append(_features(backbone, data.inputs, size, augmentation if view else None, view))
     folder.mkdir(parents=True, exist_ok=True)
     with writing_atomically(file) as out:

@@ -18,6 +18,7 @@ from PIL import Image
 from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.media import open_picture
+from hashgrain.types import Log
 
 VERSION = 1  # higher where pictures are opened, edited or viewed in another way
 AT_ONCE = 16
@@ -40,7 +41,7 @@ class KeptFeatures:
         size: tuple[int, int],
         *,
         threads: int = 2,
-        say: Callable[[str], None] = print,
+        log: Log = print,
         kept_as: type[np.floating[Any]] = np.float16,
         skip: bool = False,
         chunk: int = CHUNK,
@@ -49,7 +50,7 @@ class KeptFeatures:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         self.size = size
-        self._say, self._kept_as, self._skip, self._chunk = say, kept_as, skip, chunk
+        self._log, self._kept_as, self._skip, self._chunk = log, kept_as, skip, chunk
         edges = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
         # Another Pillow may decode or resize a picture to other values.
         key = hashlib.sha256(f"{VERSION} {PIL.__version__} {hashlib.sha256(model).hexdigest()}".encode()).hexdigest()
@@ -78,7 +79,7 @@ class KeptFeatures:
             if rows is None or len(rows) != len(chunk):
                 rows = self.compute(chunk)
                 _save(part, rows)
-            self._say(f"features of {name}: {number * self._chunk + len(chunk):,} pictures")
+            self._log(f"features of {name}: {number * self._chunk + len(chunk):,} pictures")
             yield rows
             number += 1
 
@@ -91,7 +92,7 @@ class KeptFeatures:
         except FileNotFoundError:
             return None
         except (ValueError, EOFError):
-            self._say(f"{path} is damaged; its pictures are computed anew")
+            self._log(f"{path} is damaged; its pictures are computed anew")
             return None
         return rows
 

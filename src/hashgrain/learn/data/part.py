@@ -7,7 +7,7 @@ very contents of a query is left out: queries are to be new to the model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,10 @@ from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.protocols import expanded, protocol
 from hashgrain.evaluate.splitting import classes_of, openable_pool, split
 from hashgrain.labelled import LabelledPicture, labelled_pictures
+from hashgrain.types import Log
 
 FILE = "manifest.json.gz"
 NAMED = 5  # pictures that a message names before it only counts
-Say = Callable[[str], None]
 Key = tuple[str, tuple[str, ...]]  # content and classes of a picture
 
 
@@ -105,13 +105,13 @@ class Choice:
         return "changed" if name in self.names else "missing"
 
 
-def training_part(data: Path, name: str, manifest: Path | None, seed: int, say: Say) -> TrainingPart | None:
+def training_part(data: Path, name: str, manifest: Path | None, seed: int, log: Log) -> TrainingPart | None:
     """The part that `--protocol` or `--manifest` names; none where neither is given."""
     if not name and manifest is None:
         return None
     if name and manifest is not None:
         raise TrainingError("a --manifest is of one protocol already: give --protocol or --manifest, not both")
-    read = Manifest.read(manifest) if manifest is not None else _drawn(data, name, seed, say)
+    read = Manifest.read(manifest) if manifest is not None else _drawn(data, name, seed, log)
     part = TrainingPart(read, drawn=manifest is None)
     where = manifest if manifest is not None else f"protocol {name}"
     if not len(part.manifest.train):
@@ -122,9 +122,9 @@ def training_part(data: Path, name: str, manifest: Path | None, seed: int, say: 
     if not part.counts:
         raise TrainingError(f"{where}: every training picture has the contents of a query, so none may be learned from")
     for warning in part.manifest.warnings:
-        say(f"warning: {warning}")
+        log(f"warning: {warning}")
     if part.left_out:
-        say(f"warning: {part.left_out} training pictures have the very contents of a query and are left out")
+        log(f"warning: {part.left_out} training pictures have the very contents of a query and are left out")
     return part
 
 
@@ -143,12 +143,12 @@ def check_labels(part: TrainingPart | None, uses_labels: bool, recipe: str) -> N
         )
 
 
-def _drawn(data: Path, name: str, seed: int, say: Say) -> Manifest:
+def _drawn(data: Path, name: str, seed: int, log: Log) -> Manifest:
     chosen = protocol(expanded(name)[0])  # those of one base learn from the same pictures, whatever asks
-    say(f"reading the pictures of {data} to draw {name}, seed {seed}")
+    log(f"reading the pictures of {data} to draw {name}, seed {seed}")
     pool, refused = openable_pool(labelled_pictures(data))
     if refused:
-        say(f"warning: {len(refused)} pictures cannot be opened and are left out of {name}")
+        log(f"warning: {len(refused)} pictures cannot be opened and are left out of {name}")
     try:
         return split(pool, chosen, seed)
     except EvaluationError as error:

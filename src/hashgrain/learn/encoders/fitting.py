@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -181,6 +181,3 @@ def calibrated(head: Head, sets: Sets, grains: Grains) -> dict[str, Calibration]
 
 def _codes(head: Head, features: Features, grains: Grains) -> Codes:
     return Codes.from_outputs(head.outputs(features), grains)
-
-
-Say = Callable[[str], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from hashgrain.files import write_atomically
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.layouts import ONNX, TEXT, VISION, layout_of, wanted
 from hashgrain.models.session import first_line
+from hashgrain.types import Log
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 CONFIG = "config.json"
 SWITCH = "HF_HUB_OFFLINE"
-Say = Callable[[str], None]
 
 
 @contextmanager
@@ -54,9 +54,9 @@ def repository(wanted_one: str) -> tuple[str, str]:
     return name, commit
 
 
-def repository_files(name: str, revision: str, download: bool, say: Say) -> tuple[SourceFiles, str]:
+def repository_files(name: str, revision: str, download: bool, log: Log) -> tuple[SourceFiles, str]:
     """Its files on this machine, and the commit they are of. `revision` is a commit, or `main`."""
-    commit = _fetched(name, revision, say) if download else _known(name, revision)
+    commit = _fetched(name, revision, log) if download else _known(name, revision)
     folder = _cache(name) / "snapshots" / commit
     if not folder.is_dir():
         raise TrainingError(
@@ -107,7 +107,7 @@ def _note(name: str, revision: str, commit: str) -> None:
     write_atomically(refs / revision, commit.encode())
 
 
-def _fetched(name: str, revision: str, say: Say) -> str:
+def _fetched(name: str, revision: str, log: Log) -> str:
     """Fetch what is needed of it; the commit it is at."""
     import huggingface_hub as hub
     from huggingface_hub import errors
@@ -118,7 +118,7 @@ def _fetched(name: str, revision: str, say: Say) -> str:
         if layout_of(names) is None:
             raise only_pickles(names, name)
         for file in wanted(names):
-            say(f"fetching {name}: {file}")
+            log(f"fetching {name}: {file}")
             hub.hf_hub_download(name, file, revision=commit)
         if not COMMIT.fullmatch(revision):
             _note(name, revision, commit)

@@ -15,7 +15,7 @@ from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.graphs.heads import append_head
 from hashgrain.learn.data.kept_features import KeptFeatures
-from hashgrain.learn.encoders.fitting import Head, Say, Sets, calibrated, features_of, fit, least_pictures
+from hashgrain.learn.encoders.fitting import Head, Sets, calibrated, features_of, fit, least_pictures
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.pictures import Shots, shots_of
 from hashgrain.learn.encoders.preprocessing import Wishes
@@ -27,6 +27,7 @@ from hashgrain.models.bundle import DESCRIPTION, GRAPH, TEXT, TOKENIZER, check_c
 from hashgrain.models.description import MAX_INPUT_EDGE
 from hashgrain.models.seen import Seen
 from hashgrain.models.tokens import require_tokenizers
+from hashgrain.types import Log
 
 BITS = (32, 64, 128)
 NAMES = {1: ("look",), 2: ("thing", "look"), 3: ("kind", "thing", "look")}
@@ -54,7 +55,7 @@ class Order:
     settings: tuple[str, ...] = ()  # mean=, std=, layout= of a file that does not say how pictures are prepared
 
 
-def make_model(order: Order, say: Say) -> dict[str, Any]:
+def make_model(order: Order, log: Log) -> dict[str, Any]:
     """Write the bundle, and tell what was made. Features stay in the run's folder: a stopped run goes on there."""
     grains = grains_of(order.bits)
     check_order(order)
@@ -65,21 +66,21 @@ def make_model(order: Order, say: Say) -> dict[str, Any]:
             f"{len(shots.pictures):,} different pictures in {order.pictures} are too few for {grains.bits} bits:"
             f" give at least {least_pictures(grains.bits)}, or fewer bits (--bits)"
         )
-    say(f"reading {order.source}")
-    network = network_of(order.source, order.size, order.download, say, wishes)
+    log(f"reading {order.source}")
+    network = network_of(order.source, order.size, order.download, log, wishes)
     check_network(order.name, network)
-    say(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
+    log(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
     if network.text is not None:
         require_tokenizers()
     kept = KeptFeatures(
-        order.run, network.graph, (network.size, network.size), say=say, kept_as=np.float32, skip=True, chunk=CHUNK
+        order.run, network.graph, (network.size, network.size), log=log, kept_as=np.float32, skip=True, chunk=CHUNK
     )
     sets = features_of(shots, kept, grains.bits)
     for name in sets.refused[:5]:
-        say(f"cannot be opened: {name}")
-    say(f"fitting the head on {len(sets.fitted):,} pictures")
+        log(f"cannot be opened: {name}")
+    log(f"fitting the head on {len(sets.fitted):,} pictures")
     head = fit(sets, grains, order.seed)
-    bundle = bundled(order, network, head, grains, sets, say)
+    bundle = bundled(order, network, head, grains, sets, log)
     check_graph_gives(bundle, head, shots)
     bundle.write(order.out)
     return told(order, bundle, sets)
@@ -122,10 +123,10 @@ def _is_bundle_or_empty(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file() or not any(folder.iterdir())
 
 
-def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Sets, say: Say) -> Bundle:
+def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Sets, log: Log) -> Bundle:
     tower = None
     if network.text is not None:
-        say("putting the head behind the text half")
+        log("putting the head behind the text half")
         tower = text_side(network.text, head, order.name)
     return Bundle(
         order.name,

@@ -17,8 +17,8 @@ from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.preprocessing import Wishes
 from hashgrain.models.description import MAX_INPUT_EDGE
 from hashgrain.models.session import first_line
+from hashgrain.types import Log
 
-Say = Callable[[str], None]
 KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH"
 NO_WISHES = Wishes()
 WISHED = ("onnx", "keras")  # sources that may not say how they want pictures prepared
@@ -27,10 +27,10 @@ HERE = ("onnx", "keras", "folder")  # on this machine, whole: nothing of them is
 MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
-def network_of(source: str, size: int | None, download: bool, say: Say, wishes: Wishes = NO_WISHES) -> Network:
+def network_of(source: str, size: int | None, download: bool, log: Log, wishes: Wishes = NO_WISHES) -> Network:
     """The network that SOURCE names, with its lock. Wishes are of files that do not say how pictures are prepared."""
     kind, _, wanted = source.partition(":")
-    readers: dict[str, Callable[[str, int | None, bool, Say], Network]] = {
+    readers: dict[str, Callable[[str, int | None, bool, Log], Network]] = {
         "timm": _timm,
         "hf": _repository,
         "openclip": _open_clip,
@@ -50,7 +50,7 @@ def network_of(source: str, size: int | None, download: bool, say: Say, wishes: 
         raise TrainingError(f"--set layer={wishes.layer} is of keras:FILE; of {source} name the output 'features'")
     try:
         with network_allowed(download and kind not in HERE):
-            found = readers[kind](wanted, size, download, say)
+            found = readers[kind](wanted, size, download, log)
     except HashgrainError:
         raise
     except Exception as error:  # odd values in descriptions fail wherever a library stumbles over them
@@ -66,26 +66,26 @@ def _path(wanted: str) -> Path:
         raise TrainingError(f"{wanted}: no such user, or one without a home; write the whole path") from None
 
 
-def _file(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
+def _file(wanted: str, size: int | None, download: bool, log: Log, wishes: Wishes) -> Network:
     return onnx_source.from_file(_path(wanted), size, wishes)
 
 
-def _keras(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
+def _keras(wanted: str, size: int | None, download: bool, log: Log, wishes: Wishes) -> Network:
     from hashgrain.learn.encoders.keras_source import from_keras
 
     return from_keras(_path(wanted), size, wishes)
 
 
-def _folder(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _folder(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     folder = _path(wanted)
     if not folder.is_dir():
         raise TrainingError(f"no folder {folder}; folder:PATH takes a repository's files in a folder")
     return _laid_out(SourceFiles(folder), f"folder {folder}", size)
 
 
-def _repository(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _repository(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     name, commit = repository(wanted)
-    files, _ = repository_files(name, commit, download, say)
+    files, _ = repository_files(name, commit, download, log)
     return _laid_out(files, name, size)
 
 
@@ -119,7 +119,7 @@ def refuse_code(files: SourceFiles, where: str) -> None:
             )
 
 
-def _timm(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _timm(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     import timm
 
     from hashgrain.learn.backbones.zoo import unknown_name
@@ -135,11 +135,11 @@ def _timm(wanted: str, size: int | None, download: bool, say: Say) -> Network:
         raise TrainingError(
             f"timm:{wanted} is published without weights on Hugging Face; name another, or take a folder"
         )
-    files, commit = repository_files(str(about.hf_hub_id), "main", download, say)
+    files, commit = repository_files(str(about.hf_hub_id), "main", download, log)
     return _at(from_timm(files, f"timm:{wanted}", size, wanted), str(about.hf_hub_id), commit)
 
 
-def _open_clip(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _open_clip(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     from hashgrain.learn.backbones.zoo import unknown_name
     from hashgrain.learn.encoders.openclip_source import Described, from_open_clip, need_open_clip
 
@@ -158,7 +158,7 @@ def _open_clip(wanted: str, size: int | None, download: bool, say: Say) -> Netwo
     owner_and_name = "/".join(str(about.get("hf_hub", "")).split("/")[:2])
     if "/" not in owner_and_name:
         raise TrainingError(f"openclip:{wanted} is published as a pickle only; name another, or take a folder")
-    files, commit = repository_files(owner_and_name, "main", download, say)
+    files, commit = repository_files(owner_and_name, "main", download, log)
     known = Described(open_clip.get_model_config(architecture), about)
     return _at(from_open_clip(files, f"openclip:{wanted}", size, known), owner_and_name, commit)
 

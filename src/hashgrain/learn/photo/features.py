@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hashgrain.learn.data.kept_features import Features as Features
 from hashgrain.learn.data.kept_features import KeptFeatures, Pictures
 from hashgrain.learn.photo.graph import backbone_model, layout_model
+from hashgrain.types import Log
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,10 @@ class Traits:
 class FeatureCache(KeptFeatures):
     """Those of EfficientNet-Lite, from the bytes of its weights, and the layouts of the same pictures."""
 
-    def __init__(
-        self, folder: Path, weights: bytes, size: int = 224, threads: int = 2, say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, folder: Path, weights: bytes, size: int = 224, threads: int = 2, log: Log = print) -> None:
         edges = (size, size)
-        super().__init__(folder, backbone_model(weights), edges, threads=threads, say=say)
-        self.layouts = KeptFeatures(folder, layout_model(), edges, threads=threads, say=say, kept_as=np.float32)
+        super().__init__(folder, backbone_model(weights), edges, threads=threads, log=log)
+        self.layouts = KeptFeatures(folder, layout_model(), edges, threads=threads, log=log, kept_as=np.float32)
 
     def traits(self, name: str, pictures: Callable[[], Pictures]) -> Traits:
         """Of a set, whose pictures must be the same at every call."""

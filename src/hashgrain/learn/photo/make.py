@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from hashgrain.models.assembly import HOLES, PART
 from hashgrain.models.seen import Seen
 from hashgrain.models.text import describe_table
 from hashgrain.models.weights import WeightsFile, read_weights
+from hashgrain.types import Log
 
 SIZE = 224
 WEIGHTS = WeightsFile(
@@ -45,20 +45,19 @@ ABOUT = {
 REFLECTIONS = 4  # copies of each picture, of other classes, that the rows of classes are fitted on
 COOLED = 1.5  # the temperature of the chances that these rows estimate
 LABELS = {"kind": "superclass", "thing": "label"}  # of Tiny ImageNet, what each grain is calibrated on
-Say = Callable[[str], None]
 
 
-def make_photo(data: Path, out: Path, run: Path, say: Say, seed: int = 0) -> dict[str, Any]:
+def make_photo(data: Path, out: Path, run: Path, log: Log, seed: int = 0) -> dict[str, Any]:
     """Fit, calibrate, and write the bundle to `out`, with our part of the graph beside it. Features stay in `run`."""
     weights = read_weights(WEIGHTS)
-    cache = FeatureCache(run, weights, SIZE, say=say)
+    cache = FeatureCache(run, weights, SIZE, log=log)
     sets = fitting_sets(cache, data)
     check_nothing_reported(sets, data)
-    say(f"fitting the head on {len(sets.contents):,} pictures")
+    log(f"fitting the head on {len(sets.contents):,} pictures")
     head = fitted(sets, classifier_of(weights), seed)
     graph, builder = photo_model(weights, head.numbers)
     part, holes = cut(graph, builder, WEIGHTS)
-    say("calibrating")
+    log("calibrating")
     bundle = Bundle(
         "photo",
         graph,

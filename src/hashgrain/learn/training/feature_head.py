@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from hashgrain.learn.recipe import Network, Recipe
 from hashgrain.learn.training.heads import long_enough, train_head
 from hashgrain.learn.training.objective import check_aim
 from hashgrain.learn.training.validation import validate
-
-Say = Callable[[str], None]
+from hashgrain.types import Log
 
 
 def train_on_features(
-    recipe: Recipe, features: Path, labels: Path | None, out: Path, run: Path, say: Say
+    recipe: Recipe, features: Path, labels: Path | None, out: Path, run: Path, log: Log
 ) -> dict[str, Any]:
     """Train a head and write it to `out`; what it is, and how good on rows that were held out."""
     recipe = on_features(recipe)
@@ -35,8 +33,8 @@ def train_on_features(
     check_aim(recipe)
     data = load_features("", recipe.labelled, features=features, labels=labels or "")
     training, held = hold_out(data, recipe.held_out if recipe.labelled else 0)
-    say(f"training on {len(training):,} rows of {data.inputs.shape[1]} values, {len(held):,} held out")
-    head = train_head(long_enough(recipe, len(training)), training.inputs[None], training, held, run, say)
+    log(f"training on {len(training):,} rows of {data.inputs.shape[1]} values, {len(held):,} held out")
+    head = train_head(long_enough(recipe, len(training)), training.inputs[None], training, held, run, log)
     facts = {
         "hashgrain": __version__,
         "recipe": recipe.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Progress, Training
 from hashgrain.learn.training.network import HashHead, HashNetwork, LayeredHead
 from hashgrain.learn.training.processes import this_process
 from hashgrain.learn.training.validation import AT_MOST
+from hashgrain.types import Log
 
-Say = Callable[[str], None]
 LEAST_STEPS = 300  # of the last step. On 1,000 pictures its 30 epochs are 30 steps, after which a head is half-baked
 
 
@@ -34,28 +33,28 @@ def head_on_features(
     training: Labelled,
     held: Labelled,
     run: Path,
-    say: Say,
+    log: Log,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashHead:
-    views = features_of(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, say)
-    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
-    return train_head(recipe, views, training, seen, run, say, checkpoint_seconds)
+    views = features_of(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, log)
+    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, log)[0])
+    return train_head(recipe, views, training, seen, run, log, checkpoint_seconds)
 
 
 def tuned_head(
-    recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say = lambda text: None
+    recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, log: Log = lambda text: None
 ) -> HashHead:
     """The last step: a new head on the backbone's features, the labelled bits and the others trained apart."""
     assert recipe.tuning is not None
-    views = features_of(recipe, backbone, training, recipe.tuning.cached_views, run, say)
-    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
+    views = features_of(recipe, backbone, training, recipe.tuning.cached_views, run, log)
+    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, log)[0])
     heads = []
     for part in (long_enough(part, len(training)) for part in last_steps(recipe)):
         learnt, kept = (
             dataclasses.replace(each, levels={grain: each.levels[grain] for grain in part.labelled})
             for each in (training, seen)
         )
-        heads.append(train_head(part, views[: part.cached_views], learnt, kept, run / "-".join(part.grains), say))
+        heads.append(train_head(part, views[: part.cached_views], learnt, kept, run / "-".join(part.grains), log))
     return HashHead.joined(heads)
 
 
@@ -107,12 +106,12 @@ def train_head(
     data: Labelled,
     held: Labelled,
     run: Path,
-    say: Say = lambda text: None,
+    log: Log = lambda text: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashHead:
     """A head on features (views, n, width) of the pictures of `data`; `held` has features as its inputs."""
     work = head_training(recipe, views, data, held, run)
-    follow(work, say, checkpoint_seconds)
+    follow(work, log, checkpoint_seconds)
     return settled_head(work)
 
 
@@ -156,17 +155,17 @@ def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
 
 
 def features_of(
-    recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
+    recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, log: Log
 ) -> NDArray[np.float32]:
     with this_process().main_process_first():
-        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
+        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, log)
 
 
-def follow(work: Training, say: Say, checkpoint_seconds: float) -> None:
+def follow(work: Training, log: Log, checkpoint_seconds: float) -> None:
     if work.step:
-        say(f"going on at step {work.step} of {len(work.sizes)}")
+        log(f"going on at step {work.step} of {len(work.sizes)}")
     for at in work.steps(checkpoint_seconds):
-        say(told(at))
+        log(told(at))
 
 
 def told(at: Progress) -> str:
