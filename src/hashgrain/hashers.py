@@ -25,7 +25,7 @@ from hashgrain.errors import TrainingError
 from hashgrain.files import write_atomically
 
 FORMAT = 1
-Rows = NDArray[np.float32]
+Features = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 AnyHasher = TypeVar("AnyHasher", bound="Hasher")
 
@@ -34,7 +34,7 @@ AnyHasher = TypeVar("AnyHasher", bound="Hasher")
 class Projection:
     """outputs = (rows - mean) @ directions + offset; of a wave, the cosine of that."""
 
-    mean: Rows  # (width,)
+    mean: Features  # (width,)
     directions: Numbers  # (width, bits)
     offset: Numbers  # (bits,)
     wave: bool = False
@@ -49,7 +49,7 @@ class Projection:
         if not all(np.isfinite(part).all() for part in (self.mean, self.directions, self.offset)):
             raise TrainingError("a projection holds numbers only, and this one has NaN or infinite ones; fit it anew")
 
-    def outputs(self, rows: Rows) -> Numbers:
+    def outputs(self, rows: Features) -> Numbers:
         values = (rows - self.mean) @ self.directions + self.offset
         return np.asarray(np.cos(values) if self.wave else values, np.float64)
 
@@ -101,7 +101,7 @@ class Hasher(ABC):
             raise TrainingError(f"cannot write {target}: {error.strerror}", path=target) from None
 
     @abstractmethod
-    def _learn(self, rows: Rows) -> Projection: ...
+    def _learn(self, rows: Features) -> Projection: ...
 
     # --- what scikit-learn asks of a step of its pipelines
 
@@ -123,7 +123,7 @@ class LSH(Hasher):
 
     seed: int = 0
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         Grains(look=self.bits)  # refuses a width that no code has
         directions = np.random.default_rng(self.seed).normal(size=(rows.shape[1], self.bits))
         return _linear(rows.mean(axis=0), directions)
@@ -133,7 +133,7 @@ class LSH(Hasher):
 class PCAHash(Hasher):
     """Signs of the principal components, the largest first (Wang, Kumar and Chang, 2010)."""
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         return _linear(*_components(rows, self.bits))
 
 
@@ -143,7 +143,7 @@ class PCARotation(Hasher):
 
     seed: int = 0
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         mean, directions = _components(rows, self.bits)
         return _linear(mean, directions @ _rotation(self.bits, self.seed))
 
@@ -159,7 +159,7 @@ class ITQ(Hasher):
     seed: int = 0
     iterations: int = 50  # as its authors have it
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         mean, directions = _components(rows, self.bits)
         values, rotation = (rows - mean) @ directions, _rotation(self.bits, self.seed)
         for _ in range(self.iterations):
@@ -178,7 +178,7 @@ class SpectralHash(Hasher):
     and there may be more bits than components.
     """
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         Grains(look=self.bits)  # refuses a width that no code has
         if (rows == rows[0]).all():
             raise TrainingError("all features are the same, so they have no direction; give features that differ")
@@ -323,7 +323,7 @@ def _projection(arrays: Mapping[str, NDArray[Any]], number: str = "") -> Project
     )
 
 
-def as_features(values: ArrayLike, name: str = "features") -> Rows:
+def as_features(values: ArrayLike, name: str = "features") -> Features:
     """Rows of finite float32, or an error that names what is wrong."""
     try:
         with np.errstate(over="ignore"):
@@ -338,12 +338,12 @@ def as_features(values: ArrayLike, name: str = "features") -> Rows:
     return rows
 
 
-def most_directions(rows: Rows) -> int:
+def most_directions(rows: Features) -> int:
     """How many directions PCA finds in them."""
     return int(min(rows.shape[1], len(rows) - 1))
 
 
-def _components(rows: Rows, bits: int) -> tuple[Rows, Numbers]:
+def _components(rows: Features, bits: int) -> tuple[Features, Numbers]:
     """The mean, and the directions (width, bits) of the largest variance, largest first."""
     if not 1 <= bits <= most_directions(rows):
         raise TrainingError(
@@ -360,5 +360,5 @@ def _rotation(bits: int, seed: int) -> Numbers:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(bits, bits)))[0]
 
 
-def _linear(mean: Rows, directions: Numbers) -> Projection:
+def _linear(mean: Features, directions: Numbers) -> Projection:
     return Projection(mean, directions, np.zeros(directions.shape[1]))

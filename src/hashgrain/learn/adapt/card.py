@@ -9,7 +9,7 @@ from typing import Any
 from hashgrain.files import write_atomically
 from hashgrain.learn.adapt.settings import BUNDLE, NAME, changeable
 from hashgrain.learn.card import part_of
-from hashgrain.learn.command import joined, said
+from hashgrain.learn.command import as_option, joined
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import is_shipped
 
@@ -21,9 +21,9 @@ LICENSES = {"Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 def license_of(base: Bundle) -> str:
     """As the model tells it of itself, or of the network it was made from."""
-    for told in (base.others.get("about"), base.others.get(SOURCE)):
-        if isinstance(told, Mapping) and told.get("license"):
-            return str(told["license"])
+    for about in (base.others.get("about"), base.others.get(SOURCE)):
+        if isinstance(about, Mapping) and about.get("license"):
+            return str(about["license"])
     return UNKNOWN
 
 
@@ -88,12 +88,14 @@ def _command(base: Bundle, facts: Mapping[str, Any], out: str) -> str:
     values = {name: value for name, value in facts["recipe"].items() if changeable().get(name, value) != value}
     if is_shipped(base):
         values = {"backbone": f"{BUNDLE}{base.name}", **{n: v for n, v in values.items() if n != "backbone"}}
-    return joined(NAME, facts["data"], out, [part for n, v in values.items() for part in ("--set", f"{n}={said(v)}")])
+    return joined(
+        NAME, facts["data"], out, [part for n, v in values.items() for part in ("--set", f"{n}={as_option(v)}")]
+    )
 
 
 def _license(base: Bundle) -> str:
-    told, source = license_of(base), base.others.get(SOURCE)
-    where = f", {LICENSES[told]}" if told in LICENSES else ""
+    license_name, source = license_of(base), base.others.get(SOURCE)
+    where = f", {LICENSES[license_name]}" if license_name in LICENSES else ""
     backbone = base.training.get("backbone")
     name = backbone.get("name", "") if isinstance(backbone, Mapping) else ""
     weights = backbone.get("weights", "") if isinstance(backbone, Mapping) else ""
@@ -101,8 +103,8 @@ def _license(base: Bundle) -> str:
     if isinstance(source, Mapping) and source.get("source"):
         of_backbone += f" It was made from {source['source']}."
     return (
-        f"The bundle holds the whole network of `{base.name}`, which is under this license: {told}{where}.{of_backbone}"
-        " What was added is a head fitted to the pictures; whoever passes the bundle on passes on both."
+        f"The bundle holds the whole network of `{base.name}`, which is under this license: {license_name}{where}."
+        f"{of_backbone} What was added is a head fitted to the pictures; whoever passes the bundle on passes on both."
     )
 
 

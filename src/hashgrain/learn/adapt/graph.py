@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.graphs.heads import FEATURES, OUTPUTS
-from hashgrain.learn.adapt.head import AdaptedHead, Rows
+from hashgrain.hashers import Features
+from hashgrain.learn.adapt.head import AdaptedHead
 from hashgrain.models import Bundle, Encoder
 
 ROUNDING = 1e-3  # of outputs, which are of the order of 1
@@ -57,12 +58,12 @@ def check_parity(made: Bundle, base: Encoder, head: AdaptedHead) -> str:
     width, height = made.size
     pixels = np.random.default_rng(0).integers(0, 256, (TRIED, height, width, 3), np.uint8)
     own, features = base.outputs_and_features(pixels)
-    rows: Rows = np.concatenate([features, own], axis=1)
+    rows: Features = np.concatenate([features, own], axis=1)
     expected = head.outputs(rows)
-    found, kept = Encoder(made).outputs_and_features(pixels)
+    made_outputs, made_features = Encoder(made).outputs_and_features(pixels)
     size = max(1.0, float(np.abs(expected).mean()))
-    apart = float(np.abs(found - expected).max())
-    if not apart <= ROUNDING * size or not np.allclose(kept, features, atol=ROUNDING):  # NaN is not within it
+    apart = float(np.abs(made_outputs - expected).max())
+    if not apart <= ROUNDING * size or not np.allclose(made_features, features, atol=ROUNDING):  # NaN is not within it
         raise TrainingError(f"the graph of {made.name!r} does not compute what its head does; tell us of the model")
     return f"its graph computes what the head does, to {apart:.1g}"
 

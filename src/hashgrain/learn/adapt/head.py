@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
+from hashgrain.hashers import Features
 from hashgrain.learn.adapt.settings import Adaptation
 from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.photo.head import unit
 
-Rows = NDArray[np.float32]
 TEACHER, COARSEST, FINER = 0.1, 0.2, 0.15  # temperatures of the teachers and of the codes, as in learn/distill.py
 
 
@@ -27,22 +26,22 @@ TEACHER, COARSEST, FINER = 0.1, 0.2, 0.15  # temperatures of the teachers and of
 class AdaptedHead:
     """outputs = own + [u(u(features) - mean), u(own)] @ weight + bias, where u() makes rows of length 1."""
 
-    mean: Rows  # (width,)
-    weight: Rows  # (width + bits, bits), rounded to half precision, as the graph keeps it
-    bias: Rows  # (bits,)
+    mean: Features  # (width,)
+    weight: Features  # (width + bits, bits), rounded to half precision, as the graph keeps it
+    bias: Features  # (bits,)
 
-    def outputs(self, rows: Rows) -> Rows:
+    def outputs(self, rows: Features) -> Features:
         """Of rows as `KeptRows` has them."""
         own = rows[:, len(self.mean) :]
         return np.asarray(own + inputs_of(rows, self.mean) @ self.weight + self.bias, np.float32)
 
 
-def inputs_of(rows: Rows, mean: Rows) -> Rows:
+def inputs_of(rows: Features, mean: Features) -> Features:
     width = len(mean)
     return np.concatenate([unit(unit(rows[:, :width]) - mean), unit(rows[:, width:])], axis=1)
 
 
-def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
+def fit_head(rows: Features, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
     """The head for rows (n, features + outputs) of pictures with labels at some grains. Bits past the finest of these
     grains, which tell pictures apart, stay as they are."""
     own = rows[:, -grains.bits :]
@@ -66,13 +65,13 @@ def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, reci
     return AdaptedHead(mean, weight, bias)
 
 
-def teachers(own: Rows, levels: Mapping[str, GrainLabels], taught: Grains, recipe: Adaptation) -> list[Rows]:
+def teachers(own: Features, levels: Mapping[str, GrainLabels], taught: Grains, recipe: Adaptation) -> list[Features]:
     """For each grain vectors whose cosine its bits are to rank by: the model's own outputs, beside the labels where
     the grain has some."""
-    found = []
+    vectors = []
     for grain, bits in taught.items():
         parts = [unit(own[:, :bits])]
         if grain in levels:
             parts.append(recipe.label_weight * unit(levels[grain].hot(np.arange(len(own)))))
-        found.append(unit(np.concatenate(parts, axis=1)))
-    return found
+        vectors.append(unit(np.concatenate(parts, axis=1)))
+    return vectors

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
+from hashgrain.hashers import Features
 from hashgrain.media import DecodePool, Picture, decode_workers
 from hashgrain.models import Encoder
 from hashgrain.models.session import BATCH
@@ -31,7 +32,6 @@ from hashgrain.types import Log
 VERSION = 1
 CHUNK = 512  # pictures between two writes
 REPORT_SECONDS = 10.0
-Rows = NDArray[np.float32]
 
 
 class KeptRows:
@@ -43,7 +43,7 @@ class KeptRows:
         key = hashlib.sha256(f"{VERSION} {PIL.__version__} {encoder.digest}".encode()).hexdigest()
         self.folder = folder / key[:16]
         self.bits = encoder.grains.bits
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[str, Features] = {}
         self._width = 0
         for path in sorted(self.folder.glob("rows-*.npz")):
             self._take(path)
@@ -51,7 +51,7 @@ class KeptRows:
     def __contains__(self, content: str) -> bool:
         return content in self._rows
 
-    def of(self, contents: Sequence[str]) -> Rows:
+    def of(self, contents: Sequence[str]) -> Features:
         """(n, features + outputs), of pictures that are kept."""
         return np.stack([self._rows[content] for content in contents])
 
@@ -70,9 +70,9 @@ class KeptRows:
         self._compute(pictures, count, {})
 
     def _compute(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], count: int, refused: dict[str, str]) -> None:
-        fresh: dict[str, Rows] = {}
+        fresh: dict[str, Features] = {}
         done, started = 0, time.monotonic()
-        told = started
+        reported = started
         try:
             for batch in _batches(pictures):
                 outputs, features = self.encoder.outputs_and_features(np.stack([pixels for _, pixels in batch]))
@@ -85,16 +85,16 @@ class KeptRows:
                 done += len(batch)
                 if len(fresh) >= CHUNK:
                     self._keep(fresh)
-                if time.monotonic() - told > REPORT_SECONDS:
-                    told = time.monotonic()
-                    self._log(f"features: {done:,} of {count:,} pictures, {done / (told - started):.0f} a second")
+                if time.monotonic() - reported > REPORT_SECONDS:
+                    reported = time.monotonic()
+                    self._log(f"features: {done:,} of {count:,} pictures, {done / (reported - started):.0f} a second")
         finally:
             self._keep(fresh)
         if done:
             rate = done / max(1e-9, time.monotonic() - started)
             self._log(f"features: {done:,} of {count:,} pictures, {rate:.0f} a second")
 
-    def _keep(self, fresh: dict[str, Rows]) -> None:
+    def _keep(self, fresh: dict[str, Features]) -> None:
         if not fresh:
             return
         file = io.BytesIO()
@@ -112,8 +112,8 @@ class KeptRows:
 
     def _take(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as kept:
-                contents, rows = kept["contents"], kept["rows"]
+            with np.load(path, allow_pickle=False) as archive:
+                contents, rows = archive["contents"], archive["rows"]
             width = rows.shape[1] if rows.ndim == 2 else 0
             fits = rows.dtype == np.float32 and width > self.bits and self._width in (0, width)
             if not fits or contents.shape != rows.shape[:1] or not np.isfinite(rows).all():

@@ -46,7 +46,7 @@ from hashgrain.models.text import KEY as TEXT
 from hashgrain.types import Log
 
 ADAPTED = "-adapted"
-LEAST_HELD = 40  # pictures kept out, of which near copies are made: fewer make no pairs enough
+LEAST_VALIDATION = 40  # pictures kept out, of which near copies are made: fewer make no pairs enough
 
 
 def adapt_bundle(
@@ -62,8 +62,8 @@ def adapt_bundle(
     if part:
         log(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     check_enough(choose(listed, np.ones(len(listed), np.bool_), 0), data)  # before an hour of decoding
-    kept = KeptRows(base, run / "features", log)
-    refused = _compute(kept, listed, log)
+    cache = KeptRows(base, run / "features", log)
+    refused = _compute(cache, listed, log)
     opened = np.array([content not in refused for content in listed.contents.tolist()])
     if not opened.any():
         raise TrainingError(f"no pictures to train on in {data}; {'; '.join(_refusals(listed, refused)[:3])}")
@@ -76,13 +76,13 @@ def adapt_bundle(
     facts = _facts(recipe, base.bundle, data, chosen, len(refused) + len(listed.refused))
     facts["data"] |= part.facts() if part else {}
     log(_plan(chosen))
-    return _adapted(recipe, base, kept, listed, chosen, facts, out, log)
+    return _adapted(recipe, base, cache, listed, chosen, facts, out, log)
 
 
 def _adapted(
     recipe: Adaptation,
     base: Encoder,
-    kept: KeptRows,
+    cache: KeptRows,
     listed: Listed,
     chosen: Chosen,
     facts: dict[str, Any],
@@ -90,18 +90,18 @@ def _adapted(
     log: Log,
 ) -> dict[str, Any]:
     torch.manual_seed(recipe.seed)
-    rows, grains = kept.of(chosen.contents.tolist()), base.grains
-    head = fit_head(rows[~chosen.held], chosen.levels_of(~chosen.held), grains, recipe)
+    rows, grains = cache.of(chosen.contents.tolist()), base.grains
+    head = fit_head(rows[~chosen.validation], chosen.levels_of(~chosen.validation), grains, recipe)
     outputs = head.outputs(rows)
     before, after = Codes.from_outputs(rows[:, -grains.bits :], grains), Codes.from_outputs(outputs, grains)
     facts["validation"] = _figures(before, after, chosen)
-    whole, edits = _edited(kept, listed, chosen.contents[chosen.held].tolist(), log)
+    whole, edits = _edited(cache, listed, chosen.contents[chosen.validation].tolist(), log)
     measured = Measured(
-        after[chosen.held],
-        chosen.levels_of(chosen.held),
-        after[~chosen.held],
-        _codes(head, kept, whole),
-        [_codes(head, kept, keys) for keys in edits],
+        after[chosen.validation],
+        chosen.levels_of(chosen.validation),
+        after[~chosen.validation],
+        _codes(head, cache, whole),
+        [_codes(head, cache, keys) for keys in edits],
     )
     calibration, reasons = calibrated(measured, grains)
     words = queries_in_words(base.bundle, before, after)
@@ -111,7 +111,7 @@ def _adapted(
         grains,
         base.bundle.size,
         labels={g: prototypes(outputs, labels, grains.up_to(g)) for g, labels in chosen.levels.items()},
-        training={**facts, SEEN: Seen.of(chosen.contents[~chosen.held].tolist()).described()},
+        training={**facts, SEEN: Seen.of(chosen.contents[~chosen.validation].tolist()).described()},
         fit=base.bundle.fit,
         others={"about": _about(base.bundle, facts), **words},
         calibration=calibration,
@@ -131,21 +131,21 @@ def _refusals(listed: Listed, refused: Mapping[str, str]) -> list[str]:
     return [*listed.refused, *(f"{name}: {refused[content]}" for name, content in named if content in refused)]
 
 
-def _compute(kept: KeptRows, listed: Listed, log: Log) -> dict[str, str]:
+def _compute(cache: KeptRows, listed: Listed, log: Log) -> dict[str, str]:
     """The rows of all pictures; returns those that could not be opened, and why."""
     everything = set(listed.contents.tolist())
-    missing = {content for content in everything if content not in kept}
+    missing = {content for content in everything if content not in cache}
     if len(missing) < len(everything):
         log(f"features of an earlier run: {len(everything) - len(missing):,} of {len(everything):,} pictures")
-    return kept.add(listed.read(missing), len(missing)) if missing else {}
+    return cache.add(listed.read(missing), len(missing)) if missing else {}
 
 
-def _edited(kept: KeptRows, listed: Listed, held: Sequence[str], log: Log) -> tuple[list[str], list[list[str]]]:
+def _edited(cache: KeptRows, listed: Listed, validation: Sequence[str], log: Log) -> tuple[list[str], list[list[str]]]:
     """Some pictures kept out, and for each mild edit the keys of their rows."""
-    if len(held) < LEAST_HELD:
+    if len(validation) < LEAST_VALIDATION:
         return [], []
-    size = kept.encoder.bundle.size
-    wanted = {content for content in held[:EDITED] if not all(_key(content, name) in kept for name in MILD)}
+    size = cache.encoder.bundle.size
+    wanted = {content for content in validation[:EDITED] if not all(_key(content, name) in cache for name in MILD)}
 
     def edited() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for content, data in listed.read(wanted):
@@ -155,8 +155,8 @@ def _edited(kept: KeptRows, listed: Listed, held: Sequence[str], log: Log) -> tu
 
     if wanted:
         log(f"near copies: {len(MILD)} mild edits of {len(wanted)} pictures kept out")
-        kept.add_pixels(edited(), len(wanted) * len(MILD))
-    whole = [content for content in held[:EDITED] if all(_key(content, name) in kept for name in MILD)]
+        cache.add_pixels(edited(), len(wanted) * len(MILD))
+    whole = [content for content in validation[:EDITED] if all(_key(content, name) in cache for name in MILD)]
     return whole, [[_key(content, name) for content in whole] for name in MILD]
 
 
@@ -165,24 +165,26 @@ def _key(content: str, edit: str) -> str:
     return hashlib.sha256(f"{EDITS_VERSION} {content} {edit}".encode()).hexdigest()
 
 
-def _codes(head: AdaptedHead, kept: KeptRows, keys: Sequence[str]) -> Codes:
-    grains = kept.encoder.grains
-    outputs = head.outputs(kept.of(keys)) if keys else np.empty((0, grains.bits), np.float32)
+def _codes(head: AdaptedHead, cache: KeptRows, keys: Sequence[str]) -> Codes:
+    grains = cache.encoder.grains
+    outputs = head.outputs(cache.of(keys)) if keys else np.empty((0, grains.bits), np.float32)
     return Codes.from_outputs(outputs, grains)
 
 
 def _figures(before: Codes, after: Codes, chosen: Chosen) -> dict[str, float]:
     """Pictures kept out, asked against those that were learned from: is the nearest of the same class, and mAP."""
-    found: dict[str, float] = {}
-    if not chosen.held.any():
-        return found
+    figures: dict[str, float] = {}
+    if not chosen.validation.any():
+        return figures
     for grain, labels in chosen.levels.items():
         truth = relevance(labels)
         for name, codes in (("before", before.at(grain)), ("after", after.at(grain))):
-            counts = tally(codes[chosen.held], codes[~chosen.held], truth[chosen.held], truth[~chosen.held])
-            found[f"{grain} P@1 {name}"] = round(float(precision(counts, 1).mean()), 4)
-            found[f"{grain} mAP {name}"] = round(float(average_precision(counts).mean()), 4)
-    return found
+            counts = tally(
+                codes[chosen.validation], codes[~chosen.validation], truth[chosen.validation], truth[~chosen.validation]
+            )
+            figures[f"{grain} P@1 {name}"] = round(float(precision(counts, 1).mean()), 4)
+            figures[f"{grain} mAP {name}"] = round(float(average_precision(counts).mean()), 4)
+    return figures
 
 
 def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused: int) -> dict[str, Any]:
@@ -190,8 +192,8 @@ def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused
         "recipe": {"name": NAME, **dataclasses.asdict(recipe)},
         "data": {
             "folder": data.name,
-            "pictures": int((~chosen.held).sum()),
-            "held_out": int(chosen.held.sum()),
+            "pictures": int((~chosen.validation).sum()),
+            "held_out": int(chosen.validation.sum()),
             "refused": refused,
             "classes": {grain: len(labels.names) for grain, labels in chosen.levels.items()},
         },
@@ -209,9 +211,9 @@ def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused
 
 def _plan(chosen: Chosen) -> str:
     counts = ", ".join(f"{len(labels.names)} {grain}s" for grain, labels in chosen.levels.items())
-    kept_out = int(chosen.held.sum())
-    told = f"{kept_out:,} are kept out" if kept_out else "too few to keep any out: no figures, and no words"
-    return f"adapting to {len(chosen) - kept_out:,} pictures ({counts}); {told}"
+    kept_out = int(chosen.validation.sum())
+    split = f"{kept_out:,} are kept out" if kept_out else "too few to keep any out: no figures, and no words"
+    return f"adapting to {len(chosen) - kept_out:,} pictures ({counts}); {split}"
 
 
 def _lost(base: Bundle, made: Bundle) -> list[str]:
@@ -223,7 +225,7 @@ def _lost(base: Bundle, made: Bundle) -> list[str]:
 
 def _about(base: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
     about = base.others.get("about")
-    told = dict(about) if isinstance(about, Mapping) else {}
+    new = dict(about) if isinstance(about, Mapping) else {}
     classes = ", ".join(f"{count} {grain}s" for grain, count in facts["data"]["classes"].items())
-    told.pop("quality", None)  # which was of other bits
-    return {**told, "summary": f"{base.name}, adapted to {classes}", "license": license_of(base)}
+    new.pop("quality", None)  # which was of other bits
+    return {**new, "summary": f"{base.name}, adapted to {classes}", "license": license_of(base)}

@@ -27,7 +27,7 @@ class Chosen:
 
     contents: NDArray[np.str_]
     levels: Mapping[str, GrainLabels]
-    held: NDArray[np.bool_]
+    validation: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.contents)
@@ -62,18 +62,18 @@ def choose(listed: Listed, opened: NDArray[np.bool_], held_out: int) -> Chosen:
         np.maximum.at(hot, place, labels.hot(rows))
         levels[grain] = GrainLabels.of_hot(labels.names, hot)
     finest = levels[list(levels)[-1]]
-    return Chosen(contents, levels, _held(finest, held_out))
+    return Chosen(contents, levels, _validation_rows(finest, held_out))
 
 
-def _held(labels: GrainLabels, held_out: int) -> NDArray[np.bool_]:
+def _validation_rows(labels: GrainLabels, held_out: int) -> NDArray[np.bool_]:
     """Of each class those whose content sorts first: `held_out`, or a fifth if that is fewer; never a picture under
     several labels."""
-    held = np.zeros(len(labels.ids), np.bool_)
+    validation = np.zeros(len(labels.ids), np.bool_)
     one = (labels.ids >= 0).sum(axis=1) == 1
     for number in range(len(labels.names)):
         own = np.flatnonzero((labels.ids == number).any(axis=1))
-        held[own[one[own]][: min(held_out, len(own) // SHARE)]] = True
-    return held
+        validation[own[one[own]][: min(held_out, len(own) // SHARE)]] = True
+    return validation
 
 
 def check_enough(chosen: Chosen, place: Path) -> None:
@@ -93,8 +93,8 @@ def warnings_of(chosen: Chosen, listed: Listed) -> Iterator[str]:
     counts = _counts(labels)
     if few := [labels.names[i] for i in np.flatnonzero(counts < FEW)]:
         yield f"classes of fewer than {FEW} pictures ({_some(few)}): bring more of each"
-    if told := unused_levels(listed.depth, list(chosen.levels)):
-        yield f"{told}: an adapted model keeps its grains; other recipes take `--grains`, one for each level"
+    if unused := unused_levels(listed.depth, list(chosen.levels)):
+        yield f"{unused}: an adapted model keeps its grains; other recipes take `--grains`, one for each level"
     if unlabelled := int((~labels.known).sum()):
         yield f"{unlabelled:,} pictures without a label: they teach only what the model knows already"
     if not list(listed.levels.values())[-1].single:

@@ -18,7 +18,14 @@ from hashgrain.codes import Codes, Grains
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.export import share_label
-from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Distances, Pairs, chances, distances_between, largest_within
+from hashgrain.learn.photo.calibrate import (
+    FALSE_ALARMS,
+    Distances,
+    Pairs,
+    distances_between,
+    largest_within,
+    probabilities,
+)
 from hashgrain.media import open_picture
 from hashgrain.models import Bundle, Calibration
 from hashgrain.models.text import KEY, describe_table, read_table
@@ -35,7 +42,7 @@ MOST = 1_500  # pictures whose pairs are all looked at; with others, as many pai
 class Measured:
     """Codes of pictures kept out with their labels, of the others, and of some pictures kept out and edits of them."""
 
-    held: Codes
+    validation: Codes
     levels: Mapping[str, GrainLabels]
     others: Codes
     whole: Codes
@@ -45,7 +52,7 @@ class Measured:
 def calibrated(measured: Measured, grains: Grains) -> tuple[dict[str, Calibration], list[str]]:
     """Of each grain that labels teach, and of the finest, as far as there are pairs enough; and why a word is missing,
     a line for each grain where one is."""
-    found, reasons = {}, []
+    calibrations, reasons = {}, []
     for grain in grains:
         pairs = _pairs(measured, grain, grains)
         if why := _why_none(measured, grain, pairs):
@@ -62,22 +69,22 @@ def calibrated(measured: Measured, grains: Grains) -> tuple[dict[str, Calibratio
                 words[word] = max(most, *words.values()) if words else most
             else:
                 missing.append(f"{word} ({len(wrong):,} pairs that must not be called so, of {ENOUGH / share:,.0f})")
-        found[grain] = Calibration(words, chances(pairs, grains[grain]))
+        calibrations[grain] = Calibration(words, probabilities(pairs, grains[grain]))
         if missing:
             reasons.append(f"{grain} never says {' or '.join(missing)}: that takes more pictures kept out")
-    return found, reasons
+    return calibrations, reasons
 
 
 def _why_none(measured: Measured, grain: str, pairs: Pairs | None) -> str:
     """Why nothing is said of distances at a grain; nothing where something is."""
-    held = len(measured.held)
+    count = len(measured.validation)
     if pairs is None:
         unlabelled = "no label teaches it, and " if grain not in measured.levels else ""
-        return f"{unlabelled}{held} pictures kept out are too few to make near copies of"
+        return f"{unlabelled}{count} pictures kept out are too few to make near copies of"
     least = round(ENOUGH / FALSE_ALARMS["related"])
     if len(pairs.apart) < least:
-        return f"{held} pictures kept out make {len(pairs.apart):,} pairs of different classes, and it takes {least:,}"
-    return "" if len(pairs.together) else f"no two of the {held} pictures kept out belong together"
+        return f"{count} pictures kept out make {len(pairs.apart):,} pairs of different classes, and it takes {least:,}"
+    return "" if len(pairs.together) else f"no two of the {count} pictures kept out belong together"
 
 
 def _pairs(measured: Measured, grain: str, grains: Grains) -> Pairs | None:
@@ -88,21 +95,24 @@ def _pairs(measured: Measured, grain: str, grains: Grains) -> Pairs | None:
         return Pairs(np.concatenate(own), _strangers(measured, grain))
     if grain not in measured.levels:
         return None
-    held = measured.held.at(grain)
-    left, right = np.triu_indices(min(len(held), MOST), 1)
-    distances = distances_between(held[left], held[right])
+    validation = measured.validation.at(grain)
+    left, right = np.triu_indices(min(len(validation), MOST), 1)
+    distances = distances_between(validation[left], validation[right])
     same = share_label(measured.levels[grain], left, right)
     return Pairs(distances[same], distances[~same])
 
 
 def _strangers(measured: Measured, grain: str) -> Distances:
     """Distances of different pictures, at least one of which was kept out."""
-    held = measured.held.at(grain)[:MOST]
-    others = measured.others.at(grain)[: MOST * MOST // max(1, len(held))]
-    left, right = np.triu_indices(len(held), 1)
-    across = np.indices((len(held), len(others))).reshape(2, -1)
+    validation = measured.validation.at(grain)[:MOST]
+    others = measured.others.at(grain)[: MOST * MOST // max(1, len(validation))]
+    left, right = np.triu_indices(len(validation), 1)
+    across = np.indices((len(validation), len(others))).reshape(2, -1)
     return np.concatenate(
-        [distances_between(held[left], held[right]), distances_between(held[across[0]], others[across[1]])]
+        [
+            distances_between(validation[left], validation[right]),
+            distances_between(validation[across[0]], others[across[1]]),
+        ]
     )
 
 

@@ -21,7 +21,7 @@ from hashgrain.errors import BundleError, TrainingError
 from hashgrain.files import read_regular
 from hashgrain.graphs.heads import Given, Planes, from_pixels
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colors
-from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
+from hashgrain.learn.backbones.taken_pixels import PixelInput, takes_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import MAX_ONNX_BYTES
@@ -139,7 +139,7 @@ class _Session:
         except Exception as error:  # as above
             raise TrainingError(f"{where} is not an ONNX model that can be loaded: {_first_line(error)}") from None
 
-    def runs(self, pixels: Pixels, size: int) -> bool:
+    def runs(self, pixels: PixelInput, size: int) -> bool:
         """Whether the model works in this layout."""
         kind = np.uint8 if pixels.bytes else np.float32
         try:
@@ -165,10 +165,12 @@ def _same_in_torch(backbone: OnnxBackbone, content: bytes, tried: Tensor, expect
     try:
         backbone._graph = read_graph(content)
         with torch.enable_grad():
-            found = backbone(tried.clone().requires_grad_()).detach()  # which is what asks for torch
+            features = backbone(tried.clone().requires_grad_()).detach()  # which is what asks for torch
     except TrainingError:
         return None
-    near = found.shape == expected.shape and torch.allclose(found, expected, 1e-3, 1e-3 * float(expected.abs().max()))
+    near = features.shape == expected.shape and torch.allclose(
+        features, expected, 1e-3, 1e-3 * float(expected.abs().max())
+    )
     return backbone._graph if near else None
 
 

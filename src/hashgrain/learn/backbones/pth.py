@@ -46,8 +46,8 @@ NAMED = re.compile(r"(.+)#([0-9a-fA-F]{64})")
 
 def named(path: str | Path) -> tuple[Path, str]:
     """`FILE.pth#SHA256`: the file, and the digest that the user knows it by."""
-    found = NAMED.fullmatch(str(path))
-    file, digest = (found[1], found[2].lower()) if found else (str(path), "")
+    match = NAMED.fullmatch(str(path))
+    file, digest = (match[1], match[2].lower()) if match else (str(path), "")
     return Path(file).expanduser(), digest
 
 
@@ -89,7 +89,7 @@ def _of_zip(content: bytes) -> dict[str, Tensor]:
             raise TrainingError("it describes more tensors than any network has")
         state = _state(read_pickle(io.BytesIO(opened.read(data[0]))))
         stored: dict[str, Tensor] = {}
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         taken = 0
         for name, call in state.items():
             (_, storage, key, *_), start, shape, strides, *_ = call.arguments
@@ -97,16 +97,16 @@ def _of_zip(content: bytes) -> dict[str, Tensor]:
                 raise TrainingError(f"{name} does not say where its numbers are")
             if key not in stored:
                 stored[key] = _numbers(opened.read(f"{folder}data/{key}"), storage)
-            found[name] = _strided(name, stored[key], start, shape, strides)
-            taken += found[name].nbytes
+            tensors[name] = _strided(name, stored[key], start, shape, strides)
+            taken += tensors[name].nbytes
             if taken > SHARED * len(content):
                 raise TrainingError("its tensors take many times the numbers that it holds")
-        return found
+        return tensors
 
 
 def tensors_of_pickles(content: bytes) -> dict[str, Tensor]:
     """The older format, as `photo.torch_file` finds its tensors."""
-    found = {}
+    tensors = {}
     for record in tensors_of(content):
         count = math.prod(record.shape)
         span = (
@@ -116,8 +116,8 @@ def tensors_of_pickles(content: bytes) -> dict[str, Tensor]:
         if not 0 <= span <= room or record.offset < 0 or count > room or min(record.strides, default=0) < 0:
             raise TrainingError(f"{record.name} does not lie within the file")
         flat = np.frombuffer(content, record.dtype, span, record.offset)
-        found[record.name] = torch.from_numpy(flat.copy()).as_strided(record.shape, record.strides).clone()
-    return found
+        tensors[record.name] = torch.from_numpy(flat.copy()).as_strided(record.shape, record.strides).clone()
+    return tensors
 
 
 def _state(top: Any) -> dict[str, Call]:

@@ -13,7 +13,7 @@ COLORS_AT = {"nchw": 0, "nhwc": 2}  # among the axes behind the first
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelInput:
     """What a model takes: bytes (n, s, s, 3), or floats that are normalized by mean and std, in one of two layouts."""
 
     name: str
@@ -27,8 +27,8 @@ class Pixels:
 
 
 def takes_pixels(
-    session: Any, where: str, size: int, layout: str = "", runs: Callable[[Pixels], bool] = lambda pixels: False
-) -> Pixels:
+    session: Any, where: str, size: int, layout: str = "", runs: Callable[[PixelInput], bool] = lambda pixels: False
+) -> PixelInput:
     """What a model takes, or an error where it is no picture of that size.
 
     The axis of the colors has 3 numbers. Where the axes are left open, the model is tried in both layouts by `runs`: it
@@ -49,24 +49,24 @@ def takes_pixels(
         )
     if layout and layout not in possible:
         raise TrainingError(f"{where} takes {node.type} {node.shape}, which is not layout={layout}: {LAYOUTS[layout]}")
-    found = {
-        each: Pixels(node.name, takes_bytes, batch == 1, each == "nhwc" and not takes_bytes)
+    by_layout = {
+        each: PixelInput(node.name, takes_bytes, batch == 1, each == "nhwc" and not takes_bytes)
         for each in ([layout] if layout else possible)
     }
-    chosen = _chosen(found, where, runs)
+    chosen = _chosen(by_layout, where, runs)
     axes = [edge for axis, edge in enumerate(edges) if axis != COLORS_AT[chosen]]
     others = [edge for edge in axes if isinstance(edge, int) and edge != size]
     if others:
         raise TrainingError(f"{where} takes pictures of {axes[0]}x{axes[1]} px, not of {size}: set size={others[0]}")
     if isinstance(batch, int) and batch != 1:
         raise TrainingError(f"{where} takes {batch} pictures at a time; export it for batches of any length")
-    return found[chosen]
+    return by_layout[chosen]
 
 
 def check_layout(layout: str) -> str:
     if layout not in ("", *LAYOUTS):
-        told = " or ".join(f"{name} {shape}" for name, shape in LAYOUTS.items())
-        raise TrainingError(f"layout={layout}: pictures are {told}")
+        layouts = " or ".join(f"{name} {shape}" for name, shape in LAYOUTS.items())
+        raise TrainingError(f"layout={layout}: pictures are {layouts}")
     return layout
 
 
@@ -77,13 +77,13 @@ def _layouts(edges: Sequence[Any], takes_bytes: bool) -> list[str]:
     return [layout for layout in fits if layout == "nhwc" or not takes_bytes]
 
 
-def _chosen(found: dict[str, Pixels], where: str, runs: Callable[[Pixels], bool]) -> str:
-    if len(found) > 1:
-        works = [layout for layout, pixels in found.items() if runs(pixels)]
+def _chosen(by_layout: dict[str, PixelInput], where: str, runs: Callable[[PixelInput], bool]) -> str:
+    if len(by_layout) > 1:
+        works = [layout for layout, pixels in by_layout.items() if runs(pixels)]
         if len(works) > 1:
             raise TrainingError(
                 f"{where} does not say whether its pictures are {LAYOUTS['nchw']} or {LAYOUTS['nhwc']}, and runs on"
                 " both: say which, --set layout=nchw or layout=nhwc"
             )
-        found = {layout: found[layout] for layout in works or found}
-    return next(iter(found))
+        by_layout = {layout: by_layout[layout] for layout in works or by_layout}
+    return next(iter(by_layout))

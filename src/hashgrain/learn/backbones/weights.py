@@ -100,9 +100,9 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str, d
         if weights[name].is_floating_point() != state[name].is_floating_point()
     ]
     faults = (("missing", missing), ("not of it", extra), ("of another shape", shapes), ("of another kind", kinds))
-    found = [f"{what}: {_some(names)}" for what, names in faults if names]
-    if found:
-        raise TrainingError(f"{where} holds the weights of another architecture; {'; '.join(found)}")
+    differences = [f"{what}: {_some(names)}" for what, names in faults if names]
+    if differences:
+        raise TrainingError(f"{where} holds the weights of another architecture; {'; '.join(differences)}")
     network.load_state_dict({name: weights[name] for name in common}, strict=False)
 
 

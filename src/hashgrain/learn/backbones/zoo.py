@@ -178,7 +178,7 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colors, Col
     model = _downloaded(f"torchvision:{name}", weights == HUB, made)
     dropped = _without_classifier(model)
     if weights and weights != HUB:
-        sums = [found[1] for each in published_all if (found := SUM.search(each.url))]
+        sums = [match[1] for each in published_all if (match := SUM.search(each.url))]
         put_weights(model, read_weights(weights, sums), str(weights), dropped)
     shown = published.transforms()
     return model, _colors(shown.mean, IMAGENET_MEAN), _colors(shown.std, IMAGENET_STD)

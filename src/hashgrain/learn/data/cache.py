@@ -17,14 +17,13 @@ from typing import BinaryIO
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.files import sweep_unfinished, write_atomically, writing_atomically
+from hashgrain.media.image import Pixels
 
 VERSION = 1
 ABANDONED = 3600  # seconds after which a half-written file is taken for one whose writer was killed
-Pixels = NDArray[np.uint8]
 Opened = Callable[[], Iterable[Pixels | str]]  # each picture in turn: its pixels, or why it cannot be opened
 
 
@@ -35,14 +34,14 @@ class Decoded:
 
 
 def decode_in_memory(n: int, size: int, opened: Opened) -> Decoded:
-    pixels, refused, kept = np.empty((n, size, size, 3), np.uint8), {}, 0
+    pixels, refused, count = np.empty((n, size, size, 3), np.uint8), {}, 0
     for place, picture in enumerate(opened()):
         if isinstance(picture, str):
             refused[place] = picture
         else:
-            pixels[kept] = picture
-            kept += 1
-    return Decoded(pixels[:kept], refused)
+            pixels[count] = picture
+            count += 1
+    return Decoded(pixels[:count], refused)
 
 
 def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened) -> Decoded:
@@ -50,8 +49,8 @@ def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened
     one, they are decoded into it first."""
     key = _key(contents, size)
     stem = folder / f"pictures-{key[:16]}"
-    found = _read(stem, key, len(contents), size)
-    if found is None:
+    decoded = _read(stem, key, len(contents), size)
+    if decoded is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write(stem, key, len(contents), size, opened())
@@ -59,16 +58,16 @@ def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened
             raise TrainingError(
                 f"cannot keep decoded pictures in {folder} ({error.strerror}); make room, or name another folder"
             ) from None
-        found = _read(stem, key, len(contents), size)
-    if found is None:
+        decoded = _read(stem, key, len(contents), size)
+    if decoded is None:
         raise TrainingError(f"{stem}.npy is not what was just written there; is its disk in order?")
-    return found
+    return decoded
 
 
 def _key(contents: Sequence[str], size: int) -> str:
     # Another Pillow may decode a JPEG to other values.
-    said = f"{VERSION} {PIL.__version__} {size}\n" + "\n".join(contents)
-    return hashlib.sha256(said.encode()).hexdigest()
+    text = f"{VERSION} {PIL.__version__} {size}\n" + "\n".join(contents)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(stem: Path, key: str, n: int, size: int) -> Decoded | None:

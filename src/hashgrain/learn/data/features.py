@@ -34,20 +34,20 @@ def cached_features(
     file = folder / f"features-{key}.npy"
     if file.exists():
         try:
-            kept: NDArray[np.float32] = np.load(file, allow_pickle=False)
+            features: NDArray[np.float32] = np.load(file, allow_pickle=False)
         except (OSError, ValueError):
             log(f"{file} is damaged and is made anew")
         else:
             log(f"features of an earlier run: {file}")
-            return kept
-    found = []
+            return features
+    by_view = []
     for view in range(views):
         log(f"features of {len(data):,} pictures, view {view + 1} of {views}")
-        found.append(_features(backbone, data.inputs, size, augmentation if view else None, view))
+        by_view.append(_features(backbone, data.inputs, size, augmentation if view else None, view))
     folder.mkdir(parents=True, exist_ok=True)
     with writing_atomically(file) as out:
-        np.save(out, np.stack(found))
-    return np.stack(found)
+        np.save(out, np.stack(by_view))
+    return np.stack(by_view)
 
 
 @torch.no_grad()

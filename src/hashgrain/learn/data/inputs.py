@@ -23,7 +23,7 @@ class Inputs(Protocol):
         """(views * rows, ...): all of them once, then all of them again, each time seen in another way."""
 
 
-class Pictures:
+class PictureInputs:
     """Pictures in bytes (n, s, s, 3), seen in random views."""
 
     def __init__(self, pixels: NDArray[np.uint8], augmentation: Augmentation) -> None:
@@ -41,7 +41,7 @@ class Pictures:
         return seen.contiguous(memory_format=torch.channels_last)
 
 
-class Features:
+class FeatureInputs:
     """Features (views, n, width), computed once: a batch takes of each picture as many different views as it wants."""
 
     def __init__(self, views: NDArray[np.float32]) -> None:

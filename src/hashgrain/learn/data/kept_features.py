@@ -17,13 +17,13 @@ from PIL import Image
 
 from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
+from hashgrain.hashers import Features
 from hashgrain.media import open_picture
 from hashgrain.types import Log
 
 VERSION = 1  # higher where pictures are opened, edited or viewed in another way
 AT_ONCE = 16
 CHUNK = 1024  # pictures between two writes: what a stop costs
-Features = NDArray[np.float32]
 Pictures = Iterable[Image.Image | bytes]
 
 
@@ -62,14 +62,14 @@ class KeptFeatures:
     def of(self, name: str, pictures: Callable[[], Pictures]) -> Features:
         """The features of a set: from its file, or computed. `pictures` must be the same at every call."""
         path = self.folder / f"{name}.npy"
-        found = self._read(path)
-        if found is None:
+        features = self._read(path)
+        if features is None:
             chunks = list(self._chunks(name, iter(pictures())))
             _save(path, np.concatenate(chunks).astype(self._kept_as))
             for number in range(len(chunks)):
                 (self.folder / f"{name}.{number}.part.npy").unlink(missing_ok=True)
-            found = np.load(path)
-        return found.astype(np.float32)
+            features = np.load(path)
+        return features.astype(np.float32)
 
     def _chunks(self, name: str, pictures: Iterator[Image.Image | bytes]) -> Iterator[Features]:
         number = 0
@@ -97,15 +97,15 @@ class KeptFeatures:
         return rows
 
     def compute(self, pictures: Pictures) -> Features:
-        found: list[Features | None] = []
+        features: list[Features | None] = []
         stream = iter(pictures)
         while batch := list(islice(stream, AT_ONCE)):
             opened = [self._opened(each) for each in batch]
             pixels = [each for each in opened if each is not None]
             rows = iter(self._run(np.stack(pixels)) if pixels else ())
-            found += [None if each is None else next(rows) for each in opened]
+            features += [None if each is None else next(rows) for each in opened]
         missing = np.full(self.width, np.nan, np.float32)
-        return np.stack([missing if row is None else row for row in found])
+        return np.stack([missing if row is None else row for row in features])
 
     def _opened(self, picture: Image.Image | bytes) -> NDArray[np.uint8] | None:
         try:

@@ -27,8 +27,8 @@ from hashgrain.learn.data.part import TrainingPart
 from hashgrain.media import open_picture
 
 AT_ONCE = 256  # pictures read before the first of them is used
-Rows = NDArray[np.int64] | NDArray[np.bool_]
-Progress = Callable[[int, int], None]  # pictures decoded, of how many
+RowSelector = NDArray[np.int64] | NDArray[np.bool_]
+DecodeProgress = Callable[[int, int], None]  # pictures decoded, of how many
 Unlabelled = Literal["refuse", "keep"]
 _Several = tuple[str, ...] | None  # the labels of a picture at a grain; None where it has none
 
@@ -50,7 +50,7 @@ class GrainLabels:
         ids[rows, place] = classes
         return cls(names, ids)
 
-    def hot(self, rows: Rows) -> NDArray[np.float32]:
+    def hot(self, rows: RowSelector) -> NDArray[np.float32]:
         """(len(rows), classes), 1 where a picture has a class."""
         ids = self.ids[rows]
         table = np.zeros((len(ids), len(self.names)), np.float32)
@@ -58,7 +58,7 @@ class GrainLabels:
         table[row, ids[row, column]] = 1
         return table
 
-    def take(self, rows: Rows) -> GrainLabels:
+    def take(self, rows: RowSelector) -> GrainLabels:
         return GrainLabels(self.names, self.ids[rows])
 
     @property
@@ -93,7 +93,7 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def take(self, rows: Rows) -> Labelled:
+    def take(self, rows: RowSelector) -> Labelled:
         """Some of them. Their pictures are copied: mapped ones lie in memory from here on."""
         levels = {grain: labels.take(rows) for grain, labels in self.levels.items()}
         return Labelled(self.inputs[rows], levels, self.contents[rows])
@@ -110,7 +110,7 @@ def load_labelled(
     every_level: bool = False,
     targets: Sequence[str] | None = None,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: DecodeProgress | None = None,
 ) -> Labelled:
     """Read everything that `labelled_pictures` finds at a place, with labels at `grains`, coarse to fine.
 
@@ -125,29 +125,29 @@ def load_labelled(
     """
     keep = unlabelled == "keep" or not grains or targets is not None
     part = None if only else part
-    found = _read(_of_part(place, grains, part, keep), only)
-    if not found.pictures:
-        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
+    listing = _read(_of_part(place, grains, part, keep), only)
+    if not listing.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in listing.refused[:3]))
     if every_level:
-        _check_levels(found.pictures, grains, place)
-    rows = _rows(found.pictures, grains, keep) if targets is None else _targets(targets, found, place)
+        _check_levels(listing.pictures, grains, place)
+    rows = _rows(listing.pictures, grains, keep) if targets is None else _targets(targets, listing, place)
     levels = _levels(rows, grains, place)  # what is wrong with labels is told before an hour of decoding
 
     def opened() -> Iterator[NDArray[np.uint8] | str]:
-        return _opened(_of_part(place, grains, part, keep), found, size, place, progress)
+        return _opened(_of_part(place, grains, part, keep), listing, size, place, progress)
 
     if cache is None:
-        decoded = decode_in_memory(len(found.contents), size, opened)
+        decoded = decode_in_memory(len(listing.contents), size, opened)
     else:
-        decoded = decode_once(cache, found.contents, size, opened)
-    why = [f"{found.pictures[i].name}: {reason}" for i, reason in sorted(decoded.refused.items())]
+        decoded = decode_once(cache, listing.contents, size, opened)
+    why = [f"{listing.pictures[i].name}: {reason}" for i, reason in sorted(decoded.refused.items())]
     if not len(decoded.pixels):
         raise TrainingError(f"no pictures to train on in {place}; {'; '.join(why[:3])}")
-    kept = [i for i in range(len(rows)) if i not in decoded.refused]
+    decodable = [i for i in range(len(rows)) if i not in decoded.refused]
     if decoded.refused:
-        levels = _levels([rows[i] for i in kept], grains, place)
-    contents = np.array([found.contents[i] for i in kept])
-    return Labelled(decoded.pixels, levels, contents, [*found.refused, *why], _depth(found.pictures))
+        levels = _levels([rows[i] for i in decodable], grains, place)
+    contents = np.array([listing.contents[i] for i in decodable])
+    return Labelled(decoded.pixels, levels, contents, [*listing.refused, *why], _depth(listing.pictures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,17 +187,17 @@ def list_labelled(
 ) -> Listed:
     """What `load_labelled` reads, and none of it decoded. Pictures without a label come too."""
     part = None if only else part
-    found = _read(_of_part(place, grains, part, True), only)
-    if not found.pictures:
-        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
-    levels = _levels(_rows(found.pictures, grains, True), grains, place)
+    listing = _read(_of_part(place, grains, part, True), only)
+    if not listing.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in listing.refused[:3]))
+    levels = _levels(_rows(listing.pictures, grains, True), grains, place)
 
     def again() -> Iterator[LabelledPicture]:
         everything = enumerate(_of_part(place, grains, part, True))
-        return (picture for number, picture in everything if number not in found.left_out)
+        return (picture for number, picture in everything if number not in listing.left_out)
 
-    names = [picture.name for picture in found.pictures]
-    return Listed(place, names, np.array(found.contents), levels, found.refused, _depth(found.pictures), again)
+    names = [picture.name for picture in listing.pictures]
+    return Listed(place, names, np.array(listing.contents), levels, listing.refused, _depth(listing.pictures), again)
 
 
 def load_features(
@@ -238,7 +238,7 @@ def data_digest(data: Labelled) -> str:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Listing:
     """What the first reading tells of each picture."""
 
     pictures: Sequence[LabelledPicture]  # those that are taken, without their contents
@@ -271,8 +271,8 @@ def _in_threads(
             yield from zip(batch, pool.map(work, batch), strict=True)
 
 
-def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Found:
-    kept, contents, refused, left_out = [], [], [], set()
+def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Listing:
+    taken, contents, refused, left_out = [], [], [], set()
     choice = only.choice() if only else None
     for place, (picture, (content, why)) in enumerate(_in_threads(pictures, _hashed)):
         if choice and not choice.takes(picture, content):
@@ -281,11 +281,11 @@ def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Fo
             left_out.add(place)
             refused.append(f"{picture.name}: {why}")
         else:
-            kept.append(dataclasses.replace(picture, read=bytes))
+            taken.append(dataclasses.replace(picture, read=bytes))
             contents.append(content)
     if choice:
         choice.check()
-    return _Found(kept, contents, frozenset(left_out), refused)
+    return _Listing(taken, contents, frozenset(left_out), refused)
 
 
 def _hashed(picture: LabelledPicture) -> tuple[str, str]:
@@ -307,7 +307,11 @@ def _bytes_of(picture: LabelledPicture) -> bytes:
 
 
 def _opened(
-    pictures: Iterable[LabelledPicture], found: _Found, size: int, place: str | Path, progress: Progress | None
+    pictures: Iterable[LabelledPicture],
+    listing: _Listing,
+    size: int,
+    place: str | Path,
+    progress: DecodeProgress | None,
 ) -> Iterator[NDArray[np.uint8] | str]:
     """The pictures that could be read, decoded. They must be those that were read before."""
 
@@ -322,15 +326,15 @@ def _opened(
         except ImageError as error:
             return known, str(error).removeprefix(": ")
 
-    readable = (picture for i, picture in enumerate(pictures) if i not in found.left_out)
-    expected = zip(found.pictures, found.contents, strict=True)
+    readable = (picture for i, picture in enumerate(pictures) if i not in listing.left_out)
+    expected = zip(listing.pictures, listing.contents, strict=True)
     for done, (picture, (content, pixels)) in enumerate(_in_threads(readable, work), 1):
         before = next(expected, None)
         if before is None or (picture.name, content) != (before[0].name, before[1]):
             raise _changed(place)
         yield pixels
         if progress:
-            progress(done, len(found.pictures))
+            progress(done, len(listing.pictures))
     if next(expected, None) is not None:
         raise _changed(place)
 
@@ -365,14 +369,14 @@ def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool
     return rows
 
 
-def _targets(targets: Sequence[str], found: _Found, place: str | Path) -> list[tuple[_Several, ...]]:
+def _targets(targets: Sequence[str], listing: _Listing, place: str | Path) -> list[tuple[_Several, ...]]:
     """The target of each picture that could be read."""
-    total = len(found.pictures) + len(found.left_out)
+    total = len(listing.pictures) + len(listing.left_out)
     if len(targets) != total:
         raise TrainingError(
             f"{len(targets)} targets for the {total} pictures of {place}: a row each, in the same order"
         )
-    return [((target,),) for place, target in enumerate(targets) if place not in found.left_out]
+    return [((target,),) for place, target in enumerate(targets) if place not in listing.left_out]
 
 
 def _check_levels(pictures: Sequence[LabelledPicture], grains: Sequence[str], place: str | Path) -> None:
@@ -414,8 +418,8 @@ def _levels(
 def _grain_labels(column: Sequence[Sequence[str]]) -> GrainLabels:
     names = tuple(sorted({name for several in column for name in several}))
     number = {name: i for i, name in enumerate(names)}
-    found = [sorted({number[name] for name in several}) for several in column]
-    ids = np.full((len(found), max([1, *map(len, found)])), -1, np.int32)
-    for row, several in zip(ids, found, strict=True):
+    numbers = [sorted({number[name] for name in several}) for several in column]
+    ids = np.full((len(numbers), max([1, *map(len, numbers)])), -1, np.int32)
+    for row, several in zip(ids, numbers, strict=True):
         row[: len(several)] = several
     return GrainLabels(names, ids)

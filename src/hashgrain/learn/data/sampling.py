@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data.labelled import GrainLabels
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 _Drawn = dict[int, None]  # rows of a batch, in the order they were drawn
 
 
-def shuffled(n: int, batch: int, seed: int, epoch: int) -> list[Rows]:
+def shuffled(n: int, batch: int, seed: int, epoch: int) -> list[RowNumbers]:
     """Every row at most once; those that do not fill a batch are left for another epoch, with other luck."""
     _check(batch, 1)
     order = np.random.default_rng((seed, epoch)).permutation(n)
     return [order[place * batch : (place + 1) * batch] for place in range(batches_per_epoch(n, batch))]
 
 
-def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, epoch: int) -> list[Rows]:
+def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, epoch: int) -> list[RowNumbers]:
     """Batches of batch / per_class classes with `per_class` pictures each, no picture twice in one batch.
 
     Classes come round in turn, and so do the pictures of each, so a class of few is seen as often as one of many.
@@ -46,7 +46,7 @@ def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, e
     return [_filled(batch, some) for _ in range(batches_per_epoch(len(labels.ids), batch))]
 
 
-def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[Rows]:
+def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[RowNumbers]:
     """Batches in which a class comes up as often as the square root of its pictures (Mahajan et al., 2018).
 
     Between the shuffled order, where rare classes are hardly seen, and `class_balanced`, where their few pictures are
@@ -71,7 +71,7 @@ def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[
 
 def hierarchical(
     coarse: GrainLabels, fine: GrainLabels, batch: int, fine_per_coarse: int, per_class: int, seed: int, epoch: int
-) -> list[Rows]:
+) -> list[RowNumbers]:
     """Batches of some coarse classes, `fine_per_coarse` fine classes of each, `per_class` pictures of each of those.
 
     A batch has what every grain is to learn from: the same thing, another thing of the same kind, another kind. A
@@ -129,7 +129,7 @@ def _round(deck: _Deck, most: int | None = None) -> Iterator[int]:
         yield item
 
 
-def _filled(batch: int, some: Callable[[_Drawn], None]) -> Rows:
+def _filled(batch: int, some: Callable[[_Drawn], None]) -> RowNumbers:
     """A batch that is full, or has every picture there is to draw."""
     drawn: _Drawn = {}
     before = -1
@@ -150,23 +150,23 @@ def _draw(deck: _Deck, drawn: _Drawn, count: int) -> None:
 def _members(labels: GrainLabels) -> Mapping[int, list[int]]:
     """The rows of each class that has any."""
     rows, columns = np.nonzero(labels.ids >= 0)
-    found: dict[int, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for row, name in zip(rows.tolist(), labels.ids[rows, columns].tolist(), strict=True):
-        found.setdefault(name, []).append(row)
-    if not found:
+        members.setdefault(name, []).append(row)
+    if not members:
         raise TrainingError("no picture has a label to draw batches by; take the shuffled order")
-    return dict(sorted(found.items()))
+    return dict(sorted(members.items()))
 
 
 def _pairs(coarse: GrainLabels, fine: GrainLabels) -> Mapping[tuple[int, int], list[int]]:
     """The rows of each fine class under each coarse one."""
-    found: dict[tuple[int, int], list[int]] = {}
+    pairs: dict[tuple[int, int], list[int]] = {}
     for row, (above, under) in enumerate(zip(coarse.ids.tolist(), fine.ids.tolist(), strict=True)):
         for pair in ((a, b) for a in above for b in under if a >= 0 and b >= 0):
-            found.setdefault(pair, []).append(row)
-    if not found:
+            pairs.setdefault(pair, []).append(row)
+    if not pairs:
         raise TrainingError("no picture has labels at both grains to draw batches by; take the shuffled order")
-    return dict(sorted(found.items()))
+    return dict(sorted(pairs.items()))
 
 
 def _check(batch: int, part: int) -> None:

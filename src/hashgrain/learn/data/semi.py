@@ -17,7 +17,7 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.losses.relaxed import signs
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 ROWS_AT_ONCE = 1024  # of the distances to all labelled pictures
 
 
@@ -76,14 +76,14 @@ def guessed_levels(
 ) -> tuple[dict[str, GrainLabels], float]:
     """The labels of every grain, with guesses from the codes at that grain where there are none; and the share of
     those without that got one, at the finest grain."""
-    found, accepted = {}, 0.0
+    guessed, accepted = {}, 0.0
     for grain, labels in levels.items():
         hot = torch.from_numpy(labels.hot(np.arange(len(labels.ids))))
         prefix = outputs[:, : widths[grain]]
         unknown = torch.from_numpy(~labels.known)
         guesses = guess_from_neighbors(
-            prefix[unknown], prefix, hot, k=NEIGHBOURS, agreement=agreement, single=labels.single
+            prefix[unknown], prefix, hot, k=NEIGHBORS, agreement=agreement, single=labels.single
         )
         hot[unknown] = guesses.hot
-        found[grain], accepted = GrainLabels.of_hot(labels.names, hot.numpy()), guesses.accepted
-    return found, accepted
+        guessed[grain], accepted = GrainLabels.of_hot(labels.names, hot.numpy()), guesses.accepted
+    return guessed, accepted

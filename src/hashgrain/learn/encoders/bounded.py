@@ -21,9 +21,9 @@ MAX_VALUES = 10_000
 SPARE = 1 << 26  # numbers beside the weights of the file: positions of another size, masks, a classifier
 
 
-def check_plain(told: Any, where: str) -> None:
+def check_plain(description: Any, where: str) -> None:
     """Refuse numbers in a description that no network has; Python makes lists of some of them."""
-    left, seen = [told], 0
+    left, seen = [description], 0
     while left:
         value, seen = left.pop(), seen + 1
         if (isinstance(value, int) and abs(value) > MAX_NUMBER) or seen > MAX_VALUES:

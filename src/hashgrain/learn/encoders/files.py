@@ -41,12 +41,12 @@ class SourceFiles:
 
     def json(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.read(name))
+            content = json.loads(self.read(name))
         except (ValueError, RecursionError):
             raise TrainingError(f"{self.folder / name} is not JSON; get it again") from None
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise TrainingError(f"{self.folder / name} holds no JSON object; get it again")
-        return found
+        return content
 
     def path(self, name: str) -> Path:
         """For a reader of its own; the file is noted."""

@@ -12,8 +12,8 @@ from PIL import Image
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate.near_copies import MILD
-from hashgrain.hashers import ITQ, PCAHash, Projection, most_directions
-from hashgrain.learn.data.kept_features import Features, KeptFeatures
+from hashgrain.hashers import ITQ, Features, PCAHash, Projection, most_directions
+from hashgrain.learn.data.kept_features import KeptFeatures
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.encoders.pictures import Shot, Shots
 from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Pairs, calibration, distances_between, every_pair
@@ -21,7 +21,7 @@ from hashgrain.learn.photo.head import unit
 from hashgrain.learn.photo.pictures import view
 from hashgrain.models import Calibration
 
-HELD = 600  # pictures kept from the fit, whose distances are told in words
+HELD_OUT = 600  # pictures kept from the fit, whose distances are told in words
 VIEWED = 1_500  # pictures seen in two edited views
 EDITED = 100  # of the pictures kept from the fit, each in every mild edit
 STEPS, RATE = 600, 3e-3
@@ -41,7 +41,7 @@ class Sets:
     plain: Features  # of the pictures that have views
     left: Features  # their first views, and
     right: Features  # their second ones
-    held: Features
+    validation: Features
     edited: list[Features]  # of the first held pictures, an array a mild edit
     contents: list[str]  # the SHA-256 of every picture that entered the fit
     refused: list[str]  # names of files that could not be opened
@@ -60,8 +60,8 @@ class Head:
         return Projection(self.mean, self.weight, self.bias)
 
     def outputs(self, features: Features) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = unit(features - self.mean) @ self.weight + self.bias
-        return found
+        values: NDArray[np.float64] = unit(features - self.mean) @ self.weight + self.bias
+        return values
 
 
 def least_pictures(bits: int) -> int:
@@ -69,26 +69,26 @@ def least_pictures(bits: int) -> int:
     return bits + bits // 2
 
 
-def features_of(shots: Shots, kept: KeptFeatures, bits: int) -> Sets:
+def features_of(shots: Shots, cache: KeptFeatures, bits: int) -> Sets:
     """Every picture once, and edited views of some."""
-    found = kept.of(f"pictures {shots.digest()[:16]}", lambda: (shot.read() for shot in shots.pictures))
-    opened = np.asarray(np.isfinite(found).all(axis=1))
+    rows = cache.of(f"pictures {shots.digest()[:16]}", lambda: (shot.read() for shot in shots.pictures))
+    opened = np.asarray(np.isfinite(rows).all(axis=1))
     refused = [*shots.unreadable, *(s.name for s, ok in zip(shots.pictures, opened, strict=True) if not ok)]
     good = [shot for shot, ok in zip(shots.pictures, opened, strict=True) if ok]
     if len(good) < least_pictures(bits):
-        told = f" ({len(refused)} cannot be opened, such as {refused[0]})" if refused else ""
+        unopened = f" ({len(refused)} cannot be opened, such as {refused[0]})" if refused else ""
         raise TrainingError(
-            f"{len(good):,} different pictures are too few for {bits} bits{told}: give at least"
+            f"{len(good):,} different pictures are too few for {bits} bits{unopened}: give at least"
             f" {least_pictures(bits)}, or fewer bits (--bits)"
         )
-    features = found[opened]
+    features = rows[opened]
     check_spread(features)
-    count = min(HELD, len(good) // 3)
+    count = min(HELD_OUT, len(good) // 3)
     key = Shots(good, []).digest()[:16]
-    viewed, edited, edge = good[count : count + VIEWED], good[:count][:EDITED], 2 * max(kept.size)
-    left, right = (kept.of(f"views {n} {key}", lambda n=n: _views(viewed, edge, n)) for n in (1, 2))  # type: ignore[misc]
+    viewed, edited, edge = good[count : count + VIEWED], good[:count][:EDITED], 2 * max(cache.size)
+    left, right = (cache.of(f"views {n} {key}", lambda n=n: _views(viewed, edge, n)) for n in (1, 2))  # type: ignore[misc]
     edits = [
-        kept.of(f"edit {number} {key}", lambda change=change: (change(shot.image(edge)) for shot in edited))  # type: ignore[misc]
+        cache.of(f"edit {number} {key}", lambda change=change: (change(shot.image(edge)) for shot in edited))  # type: ignore[misc]
         for number, change in enumerate(MILD.values())
         if edited and enough_pairs(count)
     ]
@@ -97,7 +97,7 @@ def features_of(shots: Shots, kept: KeptFeatures, bits: int) -> Sets:
         plain=features[count : count + VIEWED],
         left=left,
         right=right,
-        held=features[:count],
+        validation=features[:count],
         edited=edits,
         contents=[shot.sha256 for shot in good[count:]],
         refused=refused,
@@ -170,9 +170,9 @@ def enough_pairs(pictures: int) -> bool:
 def calibrated(head: Head, sets: Sets, grains: Grains) -> dict[str, Calibration]:
     """What distances at the finest grain mean, by mild edits of pictures that were kept from the fit, and by pairs of
     different ones; nothing where those are too few. Coarser grains are about labels, and there are none."""
-    if not enough_pairs(len(sets.held)) or not sets.edited:
+    if not enough_pairs(len(sets.validation)) or not sets.edited:
         return {}
-    whole, edits = (_codes(head, each, grains) for each in (sets.held, np.concatenate(sets.edited)))
+    whole, edits = (_codes(head, each, grains) for each in (sets.validation, np.concatenate(sets.edited)))
     originals = whole[np.tile(np.arange(len(sets.edited[0])), len(sets.edited))]
     apart = every_pair(whole)
     pairs = Pairs(distances_between(originals, edits), apart)

@@ -68,22 +68,22 @@ def from_keras(file: Path, size: int | None, wishes: Wishes) -> Network:
     _check(content, str(file))
     if importlib.util.find_spec("keras") is None:
         raise TrainingError("keras:FILE.keras takes an extra: pip install 'hashgrain[keras]'")
-    graph, told = _exported(content, str(file), size or 0, wishes.layer)
-    if told["scaled"] and not (wishes.mean or wishes.std):
+    graph, answer = _exported(content, str(file), size or 0, wishes.layer)
+    if answer["scaled"] and not (wishes.mean or wishes.std):
         wishes = replace(wishes, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))
     if not (wishes.mean and wishes.std):
         raise TrainingError(
             f"{file} does not say which colors it takes, and does not scale them itself: say --set mean= and std=, such"
             f" as {USUAL}"
         )
-    found = vision(graph, str(file), None, size or int(told["size"]), wishes)
+    network = vision(graph, str(file), None, size or int(answer["size"]), wishes)
     lock = {
-        **found.source,
-        "feature": told["feature"],
+        **network.source,
+        "feature": answer["feature"],
         "license": SourceFiles(file.parent).license(),
         "files": {file.name: hashlib.sha256(content).hexdigest()},
     }
-    return replace(found, source=lock)
+    return replace(network, source=lock)
 
 
 def _check(content: bytes, where: str) -> None:
@@ -151,19 +151,23 @@ def _exported(content: bytes, where: str, size: int, layer: str) -> tuple[bytes,
             raise TrainingError(
                 f"{where} was not exported within {SECONDS // 60} minutes; take a smaller model"
             ) from None
-        told = _last_line(done.stdout)
-        if told is None or "refused" in told:
-            why = told["refused"] if told else "the process that opened it ended; it may need more memory than there is"
+        answer = _last_line(done.stdout)
+        if answer is None or "refused" in answer:
+            why = (
+                answer["refused"]
+                if answer
+                else "the process that opened it ended; it may need more memory than there is"
+            )
             raise TrainingError(f"{where} cannot be taken: {why}")
         try:
-            return read_regular(out, MAX_ONNX_BYTES), told
+            return read_regular(out, MAX_ONNX_BYTES), answer
         except OSError as error:
             raise TrainingError(f"{where} gives no graph that can be used ({error.strerror})") from None
 
 
 def _last_line(printed: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(printed.rsplit(b"\n", 1)[-1])
+        answer = json.loads(printed.rsplit(b"\n", 1)[-1])
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return answer if isinstance(answer, dict) else None

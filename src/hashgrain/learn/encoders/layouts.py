@@ -37,5 +37,5 @@ def wanted(names: Collection[str]) -> list[str]:
         TIMM: ["model.safetensors"],
         ONNX: [*[name for name in VISION if name in names][:1], *([TEXT] if TEXT in names else [])],
     }
-    found = layout_of(names)
-    return [name for name in BESIDE if name in names] + (weights[found] if found else [])
+    layout = layout_of(names)
+    return [name for name in BESIDE if name in names] + (weights[layout] if layout else [])

@@ -72,10 +72,10 @@ def make_model(order: Order, log: Log) -> dict[str, Any]:
     log(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
     if network.text is not None:
         require_tokenizers()
-    kept = KeptFeatures(
+    cache = KeptFeatures(
         order.run, network.graph, (network.size, network.size), log=log, kept_as=np.float32, skip=True, chunk=CHUNK
     )
-    sets = features_of(shots, kept, grains.bits)
+    sets = features_of(shots, cache, grains.bits)
     for name in sets.refused[:5]:
         log(f"cannot be opened: {name}")
     log(f"fitting the head on {len(sets.fitted):,} pictures")
@@ -83,7 +83,7 @@ def make_model(order: Order, log: Log) -> dict[str, Any]:
     bundle = bundled(order, network, head, grains, sets, log)
     check_graph_gives(bundle, head, shots)
     bundle.write(order.out)
-    return told(order, bundle, sets)
+    return summary(order, bundle, sets)
 
 
 def check_network(name: str, network: Network) -> None:
@@ -147,9 +147,9 @@ def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Se
 
 def check_graph_gives(bundle: Bundle, head: Head, shots: Shots) -> None:
     """The graph's outputs are the head's but for rounding."""
-    found, features = Encoder(bundle).outputs_and_features(_few(shots, bundle.size))
+    outputs, features = Encoder(bundle).outputs_and_features(_few(shots, bundle.size))
     expected = head.outputs(features)
-    apart = float(np.abs(found - expected).max())
+    apart = float(np.abs(outputs - expected).max())
     if not apart <= ROUNDING * max(1.0, float(np.abs(expected).mean())):
         raise TrainingError(f"the graph of {bundle.name!r} does not compute what its head does: apart by {apart:.3g}")
 
@@ -168,7 +168,7 @@ def _few(shots: Shots, size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.stack(opened)
 
 
-def told(order: Order, bundle: Bundle, sets: Sets) -> dict[str, Any]:
+def summary(order: Order, bundle: Bundle, sets: Sets) -> dict[str, Any]:
     return {
         "bundle": str(order.out),
         "name": order.name,

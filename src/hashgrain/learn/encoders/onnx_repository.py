@@ -27,11 +27,11 @@ CLIP_LENGTH = 77
 
 def from_repository(files: SourceFiles, where: str, size: int | None) -> Network:
     graph = next(name for name in VISION if files.has(name))
-    told = preprocessing.from_transformers(files.json(DESCRIBED)) if files.has(DESCRIBED) else None
-    found = vision(files.read(graph, MAX_ONNX_BYTES), f"{where}, {graph}", told, size)
-    text = _text(files, f"{where}, {TEXT}", found.width) if files.has(TEXT) else None
+    stated = preprocessing.from_transformers(files.json(DESCRIBED)) if files.has(DESCRIBED) else None
+    network = vision(files.read(graph, MAX_ONNX_BYTES), f"{where}, {graph}", stated, size)
+    text = _text(files, f"{where}, {TEXT}", network.width) if files.has(TEXT) else None
     lock = {"license": files.license(), "files": files.taken()}
-    return replace(found, source={**found.source, **lock}, text=text)
+    return replace(network, source={**network.source, **lock}, text=text)
 
 
 def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
@@ -91,15 +91,15 @@ def pad_of(tokenizer: Mapping[str, Any], about: Mapping[str, Any]) -> int:
     token = token.get("content") if isinstance(token, Mapping) else token
     added = tokenizer.get("added_tokens")
     entries = [each for each in added if isinstance(each, Mapping)] if isinstance(added, list) else []
-    said = [_part(tokenizer, "padding").get("pad_id")]
+    candidates = [_part(tokenizer, "padding").get("pad_id")]
     if isinstance(token, str):
-        said += [each.get("id") for each in entries if each.get("content") == token]
-        said.append(_part(_part(tokenizer, "model"), "vocab").get(token))
-    return next((each for each in said if _is_whole(each, 0, MAX_ID)), 0)
+        candidates += [each.get("id") for each in entries if each.get("content") == token]
+        candidates.append(_part(_part(tokenizer, "model"), "vocab").get(token))
+    return next((each for each in candidates if _is_whole(each, 0, MAX_ID)), 0)
 
 
-def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = told.get(name)
+def _part(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = settings.get(name)
     return part if isinstance(part, Mapping) else {}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashgrain.errors import BundleError, TrainingError
 from hashgrain.graphs.heads import FEATURES, MAP, Given, Planes, from_pixels
-from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
+from hashgrain.learn.backbones.taken_pixels import PixelInput, takes_pixels
 from hashgrain.learn.data.kept_features import AT_ONCE
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
@@ -78,30 +78,30 @@ def from_file(file: Path, size: int | None, wishes: Wishes) -> Network:
     if not file.is_file():
         raise TrainingError(f"no file {file}; onnx:FILE takes an ONNX model")
     taken = SourceFiles(file.parent)
-    told: Preprocessing | None = None
+    stated: Preprocessing | None = None
     beside: dict[str, str] = {}
     for folder in (file.parent, file.parent.parent):
-        if told is None and (folder / DESCRIBED).is_file():
+        if stated is None and (folder / DESCRIBED).is_file():
             description = SourceFiles(folder)
-            told = preprocessing.from_transformers(description.json(DESCRIBED))
+            stated = preprocessing.from_transformers(description.json(DESCRIBED))
             beside = description.taken()
-    found = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), told, size, wishes)
-    return replace(found, source={**found.source, "license": taken.license(), "files": {**taken.taken(), **beside}})
+    network = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), stated, size, wishes)
+    return replace(network, source={**network.source, "license": taken.license(), "files": {**taken.taken(), **beside}})
 
 
 def vision(
-    content: bytes, where: str, told: Preprocessing | None, size: int | None, wishes: Wishes | None = None
+    content: bytes, where: str, stated: Preprocessing | None, size: int | None, wishes: Wishes | None = None
 ) -> Network:
     """The graph as a network of ours; `source` says what was taken of it. It runs in a limited process only."""
     declared = declared_by(content, where)
-    asked = _asked_size(declared, size, told)
+    asked = _asked_size(declared, size, stated)
     wishes = wishes or Wishes()
     takes = takes_pixels(declared, where, asked, wishes.layout, lambda pixels: _runs(content, pixels, asked))
     if takes.bytes and (wishes.mean or wishes.std):
         raise TrainingError(f"{where} takes bytes as they are: leave out mean and std")
     if takes.one_by_one:
         raise TrainingError(f"{where} takes one picture at a time; export it for batches of any length")
-    way = wishes.over(replace(told, size=asked) if told else preprocessing.plain(asked))
+    way = wishes.over(replace(stated, size=asked) if stated else preprocessing.plain(asked))
     given, tried = _taken(content, takes, asked, where)
     open_edges = _takes_other_sizes(declared, content, takes, asked, given)
     edges = ("width", "height") if open_edges else (asked, asked)
@@ -137,8 +137,10 @@ def declared_by(content: bytes, where: str) -> Declared:
     import onnx
 
     graph = onnx.load_from_string(content).graph
-    held = {tensor.name for tensor in graph.initializer}
-    return Declared([_value(each) for each in graph.input if each.name not in held], list(map(_value, graph.output)))
+    constants = {tensor.name for tensor in graph.initializer}
+    return Declared(
+        [_value(each) for each in graph.input if each.name not in constants], list(map(_value, graph.output))
+    )
 
 
 def _value(described: Any) -> Value:
@@ -172,14 +174,14 @@ def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
         raise TrainingError(f"{where} is not an ONNX model that can be loaded: {first_line(error)}") from None
 
 
-def _asked_size(declared: Declared, size: int | None, told: Preprocessing | None) -> int:
+def _asked_size(declared: Declared, size: int | None, stated: Preprocessing | None) -> int:
     """What the user asks for, or what the graph is fixed to, or what its description says."""
     edges = [edge for node in declared.get_inputs()[:1] for edge in node.shape[1:]]
     fixed = [edge for edge in edges if isinstance(edge, int) and edge != 3]
-    return size or (fixed[0] if fixed else None) or (told.size if told else 224)
+    return size or (fixed[0] if fixed else None) or (stated.size if stated else 224)
 
 
-def _run(content: bytes, takes: Pixels, size: int, where: str) -> dict[str, Tried]:
+def _run(content: bytes, takes: PixelInput, size: int, where: str) -> dict[str, Tried]:
     """What it gives for two pictures."""
     kind = "uint8" if takes.bytes else "float32"
     gives = try_graph(content, where, {takes.name: (kind, takes.shape(size))}, [2])
@@ -189,7 +191,7 @@ def _run(content: bytes, takes: Pixels, size: int, where: str) -> dict[str, Trie
     return tried | {name: Tried(tried[name].dtype, shape) for name, shape in turned.items() if takes.last}
 
 
-def _runs(content: bytes, takes: Pixels, size: int) -> bool:
+def _runs(content: bytes, takes: PixelInput, size: int) -> bool:
     try:
         _run(content, takes, size, "it")
     except BundleError:
@@ -197,7 +199,7 @@ def _runs(content: bytes, takes: Pixels, size: int) -> bool:
     return True
 
 
-def _taken(content: bytes, takes: Pixels, size: int, where: str) -> tuple[Given, dict[str, Tried]]:
+def _taken(content: bytes, takes: PixelInput, size: int, where: str) -> tuple[Given, dict[str, Tried]]:
     try:
         tried = _run(content, takes, size, where)
     except BundleError as error:
@@ -252,7 +254,7 @@ def _with_map(given: Given, usable: dict[str, Tried], maps: list[str], tokens: l
     return given
 
 
-def _takes_other_sizes(declared: Declared, content: bytes, takes: Pixels, size: int, given: Given) -> bool:
+def _takes_other_sizes(declared: Declared, content: bytes, takes: PixelInput, size: int, given: Given) -> bool:
     """Whether it runs on larger pictures too, and gives features of the same width for them."""
     if given.grid or any(isinstance(edge, int) and edge != 3 for edge in declared.get_inputs()[0].shape[1:]):
         return False

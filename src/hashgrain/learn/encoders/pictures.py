@@ -48,7 +48,7 @@ def shots_of(place: Path, limit: int) -> Shots:
         listed = sorted(
             listed, key=lambda picture: hashlib.sha256(picture.name.encode("utf-8", "surrogateescape")).digest()
         )
-    found: dict[str, Shot] = {}
+    by_sha256: dict[str, Shot] = {}
     unreadable = []
     for picture in listed[:limit]:
         try:
@@ -56,8 +56,8 @@ def shots_of(place: Path, limit: int) -> Shots:
         except (OSError, ImageError):
             unreadable.append(picture.name)
             continue
-        found.setdefault(sha256, Shot(picture.name, sha256, _reader(picture)))
-    return Shots([found[sha256] for sha256 in sorted(found)], unreadable)
+        by_sha256.setdefault(sha256, Shot(picture.name, sha256, _reader(picture)))
+    return Shots([by_sha256[sha256] for sha256 in sorted(by_sha256)], unreadable)
 
 
 def _reader(picture: LabelledPicture) -> Callable[[], bytes]:

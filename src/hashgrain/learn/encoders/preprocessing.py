@@ -52,7 +52,7 @@ class Wishes:
 
     @classmethod
     def of(cls, settings: Sequence[str]) -> Wishes:
-        told = cls()
+        wishes = cls()
         for setting in settings:
             name, equals, text = setting.partition("=")
             if not equals or name not in ("mean", "std", "layout", "layer"):
@@ -60,8 +60,8 @@ class Wishes:
             value: Any = typed_colors(text, name) if name in ("mean", "std") else text
             if name == "layout":
                 check_layout(text)
-            told = replace(told, **{name: value})
-        return told
+            wishes = replace(wishes, **{name: value})
+        return wishes
 
     def over(self, way: Preprocessing) -> Preprocessing:
         return replace(way, mean=self.mean or way.mean, std=self.std or way.std)

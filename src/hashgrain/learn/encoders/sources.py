@@ -50,13 +50,13 @@ def network_of(source: str, size: int | None, download: bool, log: Log, wishes: 
         raise TrainingError(f"--set layer={wishes.layer} is of keras:FILE; of {source} name the output 'features'")
     try:
         with network_allowed(download and kind not in HERE):
-            found = readers[kind](wanted, size, download, log)
+            network = readers[kind](wanted, size, download, log)
     except HashgrainError:
         raise
     except Exception as error:  # odd values in descriptions fail wherever a library stumbles over them
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise TrainingError(f"{source} cannot be read as a network ({reason}); get it again, or take another") from None
-    return replace(found, source={"source": source, **found.source})
+    return replace(network, source={"source": source, **network.source})
 
 
 def _path(wanted: str) -> Path:
@@ -163,7 +163,7 @@ def _open_clip(wanted: str, size: int | None, download: bool, log: Log) -> Netwo
     return _at(from_open_clip(files, f"openclip:{wanted}", size, known), owner_and_name, commit)
 
 
-def _at(found: Network, name: str, commit: str) -> Network:
+def _at(network: Network, name: str, commit: str) -> Network:
     """With the repository and its commit in the lock, where SOURCE does not name them."""
     assert COMMIT.fullmatch(commit)
-    return replace(found, source={**found.source, "repository": f"{name}@{commit}"})
+    return replace(network, source={**network.source, "repository": f"{name}@{commit}"})

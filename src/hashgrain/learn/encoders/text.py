@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.graphs.heads import append_head, without_features
-from hashgrain.hashers import Projection
-from hashgrain.learn.data.kept_features import Features
+from hashgrain.hashers import Features, Projection
 from hashgrain.learn.encoders.fitting import Head, check_spread
 from hashgrain.learn.encoders.network import TextNetwork
 from hashgrain.learn.encoders.onnx_source import opened

@@ -51,27 +51,27 @@ class Pictured(nn.Module):
 
     def _both(self, planes: Tensor) -> tuple[Tensor, Tensor | None]:
         model: Any = self.model
-        found: Tensor = model.forward_features(planes)
-        features: Tensor = model.forward_head(found)
-        return features, self._cells(found) if isinstance(found, Tensor) else None
+        hidden: Tensor = model.forward_features(planes)
+        features: Tensor = model.forward_head(hidden)
+        return features, self._cells(hidden) if isinstance(hidden, Tensor) else None
 
-    def _cells(self, found: Tensor) -> Tensor | None:
-        if found.ndim == 4:
-            return found.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "") == "NHWC" else found
+    def _cells(self, hidden: Tensor) -> Tensor | None:
+        if hidden.ndim == 4:
+            return hidden.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "") == "NHWC" else hidden
         grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", None)
         before = getattr(self.model, "num_prefix_tokens", 0)
-        if found.ndim != 3 or grid is None or found.shape[1] != before + grid[0] * grid[1]:
+        if hidden.ndim != 3 or grid is None or hidden.shape[1] != before + grid[0] * grid[1]:
             return None
         norm = getattr(self.model, "fc_norm", None)  # of networks that pool first, it is the last norm
-        patches = found[:, before:]
+        patches = hidden[:, before:]
         patches = norm(patches) if isinstance(norm, nn.Module) else patches
-        return patches.transpose(1, 2).reshape(-1, found.shape[2], *grid)
+        return patches.transpose(1, 2).reshape(-1, hidden.shape[2], *grid)
 
 
 def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None = None) -> Network:
     """`name` is that of timm's list where the repository does not bring its own configuration."""
-    told = files.json(CONFIG) if files.has(CONFIG) else {}
-    architecture = told.get("architecture") or name
+    config = files.json(CONFIG) if files.has(CONFIG) else {}
+    architecture = config.get("architecture") or name
     if not isinstance(architecture, str):
         raise TrainingError(
             f"{where} says no timm `architecture` in its {CONFIG}; where transformers wrote it, take its ONNX version"
@@ -79,15 +79,15 @@ def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None
         )
     if not files.has(WEIGHTS):
         raise only_pickles(files.names(), where)
-    facts = told.get("pretrained_cfg") or _own_facts(architecture)
+    facts = config.get("pretrained_cfg") or _own_facts(architecture)
     way = preprocessing.from_timm(facts)
     edge = size or way.size
-    model = _built(architecture, edge, files, _arguments(told), where)
+    model = _built(architecture, edge, files, _arguments(config), where)
     pooled = str(getattr(model, "global_pool", "") or "")
-    found = vision(exported(model, edge, where), where, replace(way, size=edge), edge)
+    network = vision(exported(model, edge, where), where, replace(way, size=edge), edge)
     feature = POOLED.get(pooled, "as the network pools it")
     lock = {"feature": feature, "architecture": architecture, "license": files.license(facts), "files": files.taken()}
-    return replace(found, source={**found.source, **lock})
+    return replace(network, source={**network.source, **lock})
 
 
 def exported(model: nn.Module, size: int, where: str) -> bytes:
@@ -134,12 +134,12 @@ def _own_facts(architecture: str) -> Mapping[str, Any]:
     return dict(about.to_dict()) if about else {}  # type: ignore[no-untyped-call]
 
 
-def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """How the network was built, as plain values; nothing that would have it read weights from elsewhere."""
-    given = told.get("model_args") or {}
+    given = config.get("model_args") or {}
     plain = (bool, int, float, str, list, type(None))
     arguments = {str(key): value for key, value in given.items() if isinstance(value, plain)}
-    pool = told.get("global_pool")
+    pool = config.get("global_pool")
     if isinstance(pool, str) and pool and "global_pool" not in arguments:
         arguments["global_pool"] = pool
     return {key: value for key, value in arguments.items() if not any(part in key for part in ELSEWHERE)}

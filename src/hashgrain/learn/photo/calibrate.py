@@ -53,7 +53,7 @@ def calibration(grain: str, bits: int, strangers: Distances, pairs: Pairs) -> Ca
         wrong = strangers if word == "same" else pairs.apart
         most = largest_within(wrong, bits, FALSE_ALARMS[word])
         words[word] = max(most, *words.values()) if words else most
-    return Calibration(words, chances(pairs, bits))
+    return Calibration(words, probabilities(pairs, bits))
 
 
 def largest_within(wrong: Distances, bits: int, share: float) -> int:
@@ -62,7 +62,7 @@ def largest_within(wrong: Distances, bits: int, share: float) -> int:
     return max(0, int(np.searchsorted(reached, share, side="right")) - 1)
 
 
-def chances(pairs: Pairs, bits: int) -> tuple[float, ...]:
+def probabilities(pairs: Pairs, bits: int) -> tuple[float, ...]:
     """For each distance how often a pair belongs together, where one in two does; never growing with the distance."""
     together, apart = (
         np.bincount(each, minlength=bits + 1) / max(1, len(each)) for each in (pairs.together, pairs.apart)

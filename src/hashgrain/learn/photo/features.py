@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.learn.data.kept_features import Features as Features
+from hashgrain.hashers import Features
 from hashgrain.learn.data.kept_features import KeptFeatures, Pictures
 from hashgrain.learn.photo.graph import backbone_model, layout_model
 from hashgrain.types import Log

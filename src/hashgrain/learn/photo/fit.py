@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
+from hashgrain.hashers import Features
 from hashgrain.learn.distill import Material, Settings, distill
-from hashgrain.learn.photo.features import Features, Traits
+from hashgrain.learn.photo.features import Traits
 from hashgrain.learn.photo.graph import HeadNumbers
 from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflected, root_of, teachers_of
 from hashgrain.learn.photo.sets import FittingSets
@@ -19,7 +20,7 @@ from hashgrain.learn.training.steady import Analysis, Steady, steady_bits
 GRAINS = Grains({"kind": 48, "thing": 96, "look": 256})
 ALIKE = GRAINS["thing"]  # bits that say what a picture is like; the rest say which one it is:
 LAID_OUT = 48  # of these by its layout, the others by its features
-OF_FEATURES, OF_LAYOUTS = Analysis(kept=192), Analysis(kept=48, shrinkage=1e-3)
+OF_FEATURES, OF_LAYOUTS = Analysis(directions=192), Analysis(directions=48, shrinkage=1e-3)
 DISTILLED = Settings(teacher_temperatures=(0.1, 0.1), code_temperatures=(0.2, 0.15))
 
 
@@ -60,8 +61,8 @@ def classifier_of(weights: bytes) -> Classifier:
     def tensor(name: str) -> Features:
         record = records[name]
         steps = [4 * stride for stride in record.strides]
-        found: Features = np.ndarray(record.shape, "<f4", weights, record.offset, steps).copy()
-        return found
+        values: Features = np.ndarray(record.shape, "<f4", weights, record.offset, steps).copy()
+        return values
 
     return Classifier.of(tensor("_fc.weight"), tensor("_fc.bias"))
 

@@ -78,8 +78,8 @@ def features(b: GraphBuilder, dtype: str) -> str:
 
 def model_of(b: GraphBuilder, outputs: Mapping[str, list[int | str]]) -> Any:
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", "height", "width", 3])
-    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
-    graph = helper.make_graph(b.nodes, "photo", [pixels], told, b.numbers)
+    declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+    graph = helper.make_graph(b.nodes, "photo", [pixels], declared, b.numbers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="hashgrain")
     model.ir_version = IR_VERSION
     return model
@@ -105,16 +105,16 @@ def cut(model: bytes, b: GraphBuilder, file: WeightsFile) -> tuple[bytes, str]:
     """Our part of the graph, and what tells how the rest comes back."""
     pieces: list[bytes] = []
     holes = []
-    at = kept = 0
+    at = length = 0
     for number in b.numbers:
         if number.name not in b.holes:
             continue
         place = model.index(number.raw_data, at)
         pieces.append(model[at:place])
-        kept += place - at
+        length += place - at
         at = place + len(number.raw_data)
         kind, dtype, records = b.holes[number.name]
-        holes.append([kept, kind, dtype, records])
+        holes.append([length, kind, dtype, records])
     part = b"".join([*pieces, model[at:]])
     return part, json.dumps({"weights": asdict(file), "holes": holes}, separators=(",", ":")) + "\n"
 
@@ -147,12 +147,12 @@ def head(b: GraphBuilder, numbers: HeadNumbers) -> None:
     )
     b.constant("tiny", np.float32(1e-9))
     root = b.node("Sub", [b.node("Sqrt", ["features"], "root"), b.constant("mean.root", numbers.mean)], "root.centered")
-    chances = b.node("Softmax", [logits], "chances", axis=1)
+    probabilities = b.node("Softmax", [logits], "chances", axis=1)
     cooled = b.node("Mul", [logits, b.constant("half", np.float32(0.5))], "logits.cooled")
-    chances_cooled = b.node("Softmax", [cooled], "chances.cooled", axis=1)
+    probabilities_cooled = b.node("Softmax", [cooled], "chances.cooled", axis=1)
     embedded = {
-        "kinds": b.node("MatMul", [chances, b.constant("kinds", numbers.kinds, HALF)], "of.kinds"),
-        "looks": b.node("MatMul", [chances_cooled, b.constant("looks", numbers.looks, HALF)], "of.looks"),
+        "kinds": b.node("MatMul", [probabilities, b.constant("kinds", numbers.kinds, HALF)], "of.kinds"),
+        "looks": b.node("MatMul", [probabilities_cooled, b.constant("looks", numbers.looks, HALF)], "of.looks"),
         "directions": b.node("MatMul", [logits, b.constant("directions", numbers.directions, HALF)], "of.directions"),
     }
     parts = [_unit(b, name, "inputs." + name) for name in (root, *embedded.values())]

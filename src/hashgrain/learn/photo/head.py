@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.hashers import Features
 from hashgrain.learn.photo.tree import lin_similarity, shipped
 
 WIDTH = 256  # of each embedding of the classes
-Features = NDArray[Any]  # float32, a row a picture
 
 
 def unit(rows: NDArray[np.floating]) -> Features:
@@ -38,11 +37,11 @@ class Classifier:
         return cls(weight, bias, kinds, things, looks, directions.astype(np.float32))
 
     def logits(self, features: Features) -> Features:
-        found: Features = features @ self.weight.T + self.bias
-        centered: Features = found - found.mean(axis=1, keepdims=True)
+        scores: Features = features @ self.weight.T + self.bias
+        centered: Features = scores - scores.mean(axis=1, keepdims=True)
         return centered
 
-    def chances(self, features: Features, temperature: float) -> Features:
+    def probabilities(self, features: Features, temperature: float) -> Features:
         logits = self.logits(features) / temperature
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: Features = powers / powers.sum(axis=1, keepdims=True)
@@ -74,8 +73,8 @@ def inputs_of(features: Features, mean: Features, c: Classifier) -> Features:
     return np.concatenate(
         [
             root_of(features, mean),
-            unit(c.chances(features, 1) @ c.kinds),
-            unit(c.chances(features, 2) @ c.looks),
+            unit(c.probabilities(features, 1) @ c.kinds),
+            unit(c.probabilities(features, 2) @ c.looks),
             unit(c.logits(features) @ c.directions),
         ],
         axis=1,
@@ -85,7 +84,7 @@ def inputs_of(features: Features, mean: Features, c: Classifier) -> Features:
 def teachers_of(features: Features, mean: Features, c: Classifier) -> list[Features]:
     """For `kind` and `thing`: vectors whose cosine the codes are to rank by. The shares were chosen by how well these
     vectors themselves rank small pictures held out, and photographs of the choosing halves."""
-    root, likely, less_sure = root_of(features, mean), c.chances(features, 1), c.chances(features, 1.5)
+    root, likely, less_sure = root_of(features, mean), c.probabilities(features, 1), c.probabilities(features, 1.5)
     kind = together((root, 0.42), (unit(less_sure @ c.kinds), 0.3), (unit(likely @ c.kinds), 0.28))
     thing = together((root, 0.45), (unit(c.logits(features)), 0.3), (unit(likely @ c.things), 0.25))
     return [kind, thing]

@@ -84,7 +84,7 @@ def class_text(head: Head, pictures: Traits) -> dict[str, Any]:
     ]
     shown = np.concatenate([pictures.features, *others])
     traits = Traits(shown, np.tile(pictures.layouts, (1 + REFLECTIONS, 1)))
-    return describe_table(class_rows(head.codes(traits).bits(), head.classifier.chances(shown, COOLED)))
+    return describe_table(class_rows(head.codes(traits).bits(), head.classifier.probabilities(shown, COOLED)))
 
 
 def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, seed: int) -> dict[str, Calibration]:
@@ -110,13 +110,13 @@ def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, s
         together += [distances_between(codes, fold.codes(each[unseen])) for each in edits]
         apart += [every_pair(codes), every_pair(fold.codes(traits))]
     strangers = np.concatenate(apart)
-    found = {"look": calibration("look", GRAINS["look"], strangers, Pairs(np.concatenate(together), strangers))}
+    calibrations = {"look": calibration("look", GRAINS["look"], strangers, Pairs(np.concatenate(together), strangers))}
     codes, sharp_codes = head.codes(traits), head.codes(whole)
     for grain, of_grain in labels.items():
         different = np.concatenate([every_pair(each.at(grain)) for each in (sharp_codes, codes)])
         pairs = by_labels({"small": codes}, {"small": of_grain}, grain, 10)
-        found[grain] = calibration(grain, GRAINS[grain], different, pairs)
-    return {grain: found[grain] for grain in GRAINS}
+        calibrations[grain] = calibration(grain, GRAINS[grain], different, pairs)
+    return {grain: calibrations[grain] for grain in GRAINS}
 
 
 def held_out(data: Path) -> list[Any]:

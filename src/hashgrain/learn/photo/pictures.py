@@ -67,13 +67,13 @@ def tiny_imagenet(data: Path, part: str) -> list[Shot]:
     if part == "val":
         return shots
     of_class: dict[int, int] = {}
-    kept: list[Shot] = []
+    reported: list[Shot] = []
     rest: list[Shot] = []
     for _, shot in sorted({shot.sha256: shot for shot in shots}.items()):
         number = of_class.get(shot.facts["label"], 0)
         of_class[shot.facts["label"]] = number + 1
-        (kept if number < KEPT_OUT else rest).append(shot)
-    return kept if part == "kept" else rest
+        (reported if number < KEPT_OUT else rest).append(shot)
+    return reported if part == "kept" else rest
 
 
 def cifar(data: Path, part: str) -> list[Shot]:
@@ -154,10 +154,10 @@ def _color(random: Generator) -> tuple[int, int, int]:
 
 def kinds_of_photographs(data: Path, shots: list[Shot]) -> list[str]:
     """The superclass of Tiny ImageNet that most classes under a photograph's closest common ancestor belong to."""
-    told = json.loads((data / "tiny-imagenet-200" / "hierarchy.json").read_text(encoding="utf-8"))
+    hierarchy = json.loads((data / "tiny-imagenet-200" / "hierarchy.json").read_text(encoding="utf-8"))
     tree = shipped()
     under: dict[str, Counter[str]] = {}
-    for known in told["classes"]:
+    for known in hierarchy["classes"]:
         for above in tree.ancestors(known["wnid"][1:]):
             under.setdefault(above, Counter())[known["superclass"]] += 1
     kinds = []

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashgrain.learn.photo.features import FeatureCache, Features, Traits
+from hashgrain.hashers import Features
+from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.pictures import Shot, photographs, random_crop, stamps, tiny_imagenet, view
 
 SMALL = 10_000  # pictures of Tiny ImageNet, of those not kept out

@@ -21,21 +21,21 @@ TABLE = Path(__file__).parent / "tree.json"
 class Tree:
     """Synsets by their offset in WordNet; a class of ImageNet is one of them."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.classes: list[str] = told["classes"]
-        self.parents: dict[str, list[str]] = told["parents"]
-        self.below: dict[str, int] = told["below"]  # how many synsets of WordNet a synset stands over, with itself
-        self.nouns: int = told["nouns"]
+    def __init__(self, table: dict[str, Any]) -> None:
+        self.classes: list[str] = table["classes"]
+        self.parents: dict[str, list[str]] = table["parents"]
+        self.below: dict[str, int] = table["below"]  # how many synsets of WordNet a synset stands over, with itself
+        self.nouns: int = table["nouns"]
 
     def ancestors(self, synset: str) -> set[str]:
         """With the synset itself."""
-        found, waiting = set(), [synset]
+        reached, waiting = set(), [synset]
         while waiting:
             each = waiting.pop()
-            if each not in found:
-                found.add(each)
+            if each not in reached:
+                reached.add(each)
                 waiting += self.parents.get(each, [])
-        return found
+        return reached
 
     def information(self, synset: str) -> float:
         """Intrinsic information content (Seco et al., 2004): 1 for a leaf, 0 for the root."""
@@ -76,10 +76,10 @@ def read_wordnet(folder: Path, classes: list[str]) -> dict[str, Any]:
         parents[words[0]] = [target for kind, target in pointers if kind in ("@", "@i")]
     whole = Tree({"classes": classes, "parents": parents, "below": {}, "nouns": len(parents)})
     below = Counter(above for synset in parents for above in whole.ancestors(synset))
-    kept = sorted({above for synset in classes for above in whole.ancestors(synset)})
+    used = sorted({above for synset in classes for above in whole.ancestors(synset)})
     return {
         "classes": classes,
-        "parents": {synset: parents[synset] for synset in kept},
-        "below": {synset: below[synset] for synset in kept},
+        "parents": {synset: parents[synset] for synset in used},
+        "below": {synset: below[synset] for synset in used},
         "nouns": len(parents),
     }

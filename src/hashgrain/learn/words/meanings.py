@@ -118,11 +118,11 @@ def _information(wordnet: WordNet) -> dict[str, float]:
 def _parts_of_names(names: Sequence[Sequence[str]], nouns: frozenset[str]) -> Mapping[str, list[int]]:
     """The classes by each noun that one of their names contains: as words in a row, or as a part of a word whose other
     part is a noun too (goldfish, snowplow, but no rain in a train)."""
-    found: dict[str, set[int]] = collections.defaultdict(set)
+    classes_of: dict[str, set[int]] = collections.defaultdict(set)
     for c, lemmas in enumerate(names):
         for part in itertools.chain.from_iterable(_contained(name, nouns) for name in lemmas):
-            found[part].add(c)
-    return {part: sorted(classes) for part, classes in found.items()}
+            classes_of[part].add(c)
+    return {part: sorted(classes) for part, classes in classes_of.items()}
 
 
 def _contained(name: str, nouns: frozenset[str]) -> Iterator[str]:

@@ -67,7 +67,7 @@ def read_wordnet(folder: Path) -> WordNet:
         raise TrainingError(f"{folder} does not hold the files of WordNet 3.0 ({error})") from error
 
 
-def read_licence(folder: Path) -> str:
+def read_license(folder: Path) -> str:
     """The licence that every file begins with: lines of two blanks and a number."""
     with open(folder / "data.noun", encoding="utf-8") as file:
         lines = list(itertools.takewhile(lambda line: line.startswith("  "), file))
@@ -85,8 +85,8 @@ def _synset(line: str) -> tuple[str, Synset]:
     parts = head.split(" ")
     names = int(parts[3], 16)
     pointers = 5 + 2 * names
-    found = [(parts[pointers + 4 * i], parts[pointers + 4 * i + 1]) for i in range(int(parts[pointers - 1]))]
-    above = tuple(offset for symbol, offset in found if symbol in (HYPERNYM, INSTANCE))
+    links = [(parts[pointers + 4 * i], parts[pointers + 4 * i + 1]) for i in range(int(parts[pointers - 1]))]
+    above = tuple(offset for symbol, offset in links if symbol in (HYPERNYM, INSTANCE))
     examples = gloss.find('"')
     return parts[0], Synset(
         tuple(parts[4 + 2 * i] for i in range(names)), above, gloss[: examples if examples >= 0 else None].strip()
