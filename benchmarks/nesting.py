@@ -38,7 +38,7 @@ Vectors = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """FeatureInputs and labels of what is learnt from, asked and searched."""
+    """Features and labels of training set, queries and database."""
 
     training: Labelled
     queries: Labelled

@@ -50,7 +50,7 @@ class Decoded(Dataset):
 
 
 def usual_loop(data: Labelled, workers: int, half: bool) -> float:
-    """PictureInputs a second: DataLoader, torchvision's transforms, cross-entropy, SGD."""
+    """Pictures per second: DataLoader, torchvision's transforms, cross-entropy, SGD."""
     recipe = RECIPES["default"]
     backbone = build_backbone(recipe)
     network = nn.Sequential(backbone, nn.Linear(backbone.width, 200)).to(memory_format=torch.channels_last)
@@ -71,7 +71,7 @@ def usual_loop(data: Labelled, workers: int, half: bool) -> float:
 
 
 def our_loop(data: Labelled, aim: Aim | None = None, views: int = 1, nested: bool = False) -> float:
-    """PictureInputs a second, our own augmentation, which does more, included."""
+    """Pictures per second, our own augmentation, which does more, included."""
     known = RECIPES["default"]
     schedule = dataclasses.replace(
         known.schedule, phases=(Phase((STEPS + 2) * BATCH / len(data), SIZE),), batch=BATCH // views

@@ -110,8 +110,8 @@ def test_codes_are_those_of_the_model_in_keras(keras: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("made", "layer", "named"),
     [
-        ({"head": "softmax"}, "", "what the classifier scores is given"),
-        ({"head": "conv"}, "", "what the classifier scores is given"),
+        ({"head": "softmax"}, "", "input of the classifier scores"),
+        ({"head": "conv"}, "", "input of the classifier scores"),
         ({"head": "linear"}, "", "output of scores"),
         ({"head": "softmax"}, "pool", "layer pool"),
         ({"head": "softmax"}, "deep", "layer deep"),

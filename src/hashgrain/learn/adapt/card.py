@@ -1,4 +1,4 @@
-"""The card beside an adapted model: what it was made of, how much better it became, and whose network it holds."""
+"""The card beside an adapted model: its data, its figures before and after, and the license of its network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hashgrain.models import Bundle
 from hashgrain.models.bundle import is_shipped
 
 UNKNOWN = "not told by the model"
-SOURCE = "source"  # what `model make` tells of the network it took
-# Where the licenses that models name are to be read.
+SOURCE = "source"  # the key of model.json in which `model make` records the network's origin
+# Addresses of the licenses that models name.
 LICENSES = {"Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
 def license_of(base: Bundle) -> str:
-    """As the model tells it of itself, or of the network it was made from."""
+    """The license that the model states for itself, or for the network it was made from."""
     for about in (base.others.get("about"), base.others.get(SOURCE)):
         if isinstance(about, Mapping) and about.get("license"):
             return str(about["license"])
@@ -74,7 +74,7 @@ def card(
 
 
 def _words(made: Bundle, reasons: Sequence[str]) -> Iterator[str]:
-    """What it says of distances, and why it says no more."""
+    """The calibrated words of each grain, and why others are missing."""
     yield from ("## Words", "")
     for grain, each in made.calibration.items():
         words = ", ".join(f"*{word}* up to {most}" for word, most in each.words.items())
@@ -84,7 +84,7 @@ def _words(made: Bundle, reasons: Sequence[str]) -> Iterator[str]:
 
 
 def _command(base: Bundle, facts: Mapping[str, Any], out: str) -> str:
-    """A model of the package is named: which one is the default can be changed."""
+    """The command that makes the model again. It names a bundled model explicitly, since the default may change."""
     values = {name: value for name, value in facts["recipe"].items() if changeable().get(name, value) != value}
     if is_shipped(base):
         values = {"backbone": f"{BUNDLE}{base.name}", **{n: v for n, v in values.items() if n != "backbone"}}

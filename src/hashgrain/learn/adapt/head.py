@@ -1,8 +1,9 @@
-"""The head that learns classes: what it adds to the outputs of the model it begins with.
+"""The head that learns classes, as a residual on the outputs of the base model.
 
-Chosen by measure among four (docs/decisions/0016-adapting.md). The model's own outputs stay, and one linear layer over
-features and outputs is added to them, from nothing. It is fitted by distillation: pictures are to rank as before, but
-those that share a label closer. What the pictures say nothing of is hardly moved, so the rest is not forgotten.
+It was chosen among four by measurement (docs/decisions/0016-adapting.md). The base model's outputs stay, and one linear
+layer over features and outputs, initially zero, is added to them. It is fitted by distillation: pictures keep their
+ranking, but those that share a label move closer. Directions without training pictures hardly change, so the model
+does not forget other classes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class AdaptedHead:
     bias: Features  # (bits,)
 
     def outputs(self, rows: Features) -> Features:
-        """Of rows as `KeptRows` has them."""
+        """The outputs for rows of `KeptRows`."""
         own = rows[:, len(self.mean) :]
         return np.asarray(own + inputs_of(rows, self.mean) @ self.weight + self.bias, np.float32)
 
@@ -42,8 +43,8 @@ def inputs_of(rows: Features, mean: Features) -> Features:
 
 
 def fit_head(rows: Features, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
-    """The head for rows (n, features + outputs) of pictures with labels at some grains. Bits past the finest of these
-    grains, which tell pictures apart, stay as they are."""
+    """Fit the head to rows (n, features + outputs) of pictures with labels at some grains. The bits after the finest of
+    these grains identify pictures and stay unchanged."""
     own = rows[:, -grains.bits :]
     mean = unit(rows[:, : -grains.bits]).mean(axis=0)
     taught = grains.up_to(list(levels)[-1])
@@ -66,8 +67,8 @@ def fit_head(rows: Features, levels: Mapping[str, GrainLabels], grains: Grains, 
 
 
 def teachers(own: Features, levels: Mapping[str, GrainLabels], taught: Grains, recipe: Adaptation) -> list[Features]:
-    """For each grain vectors whose cosine its bits are to rank by: the model's own outputs, beside the labels where
-    the grain has some."""
+    """The teacher of each grain: vectors whose cosine its bits learn to rank by. They are the model's own outputs,
+    concatenated with the labels of the grain, if it has any."""
     vectors = []
     for grain, bits in taught.items():
         parts = [unit(own[:, :bits])]

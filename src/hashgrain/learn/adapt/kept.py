@@ -1,9 +1,9 @@
-"""What a model makes of pictures, computed once and kept: float features and outputs, by the pictures' contents.
+"""A cache of a model's float features and outputs, by the content of the pictures.
 
-A folder holds chunks, `rows-NAME.npz`, each written whole or not at all. A picture is known by the SHA-256 of its
-bytes, so pictures that are added later cost only themselves, and a run that was stopped goes on. A chunk that is
-damaged is left aside, and its pictures are computed anew. Pictures are decoded ahead by processes that may die, a few
-at a time: however many there are, no more of them are in memory.
+A folder holds chunks, `rows-NAME.npz`, each written atomically. A picture is identified by the SHA-256 of its bytes, so
+later runs compute only new pictures, and a stopped run resumes. A damaged chunk is skipped, and its pictures are
+computed again. Worker processes, which may die, decode a bounded number of pictures ahead, so memory use does not
+depend on the number of pictures.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REPORT_SECONDS = 10.0
 
 
 class KeptRows:
-    """The rows of a model: for each picture its features, then its outputs."""
+    """Cached rows of a model: the features of a picture, followed by its outputs."""
 
     def __init__(self, encoder: Encoder, folder: Path, log: Log = lambda text: None) -> None:
         self.encoder, self._log = encoder, log
@@ -52,12 +52,12 @@ class KeptRows:
         return content in self._rows
 
     def of(self, contents: Sequence[str]) -> Features:
-        """(n, features + outputs), of pictures that are kept."""
+        """(n, features + outputs) of cached pictures."""
         return np.stack([self._rows[content] for content in contents])
 
     def add(self, pictures: Iterable[tuple[str, bytes]], count: int) -> dict[str, str]:
-        """Compute the rows of `count` pictures, given by their content hash and their bytes. Returns those that could
-        not be opened, and why. What was computed is kept even where this is stopped midway."""
+        """Compute the rows of `count` pictures, given as content hash and bytes. Returns the pictures that could not be
+        opened, with the reason. Computed rows are stored even if this is interrupted."""
         refused: dict[str, str] = {}
         with DecodePool(self.encoder.bundle.size, workers=decode_workers()) as pool:
             decoded = closing(pool.decode(pictures))  # type: ignore[type-var]
@@ -66,7 +66,7 @@ class KeptRows:
         return refused
 
     def add_pixels(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], count: int) -> None:
-        """The same of pictures that are decoded already and of the model's size."""
+        """The same for decoded pictures of the model's size."""
         self._compute(pictures, count, {})
 
     def _compute(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], count: int, refused: dict[str, str]) -> None:
@@ -119,7 +119,7 @@ class KeptRows:
             if not fits or contents.shape != rows.shape[:1] or not np.isfinite(rows).all():
                 raise ValueError
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            self._log(f"{path} is damaged; its pictures are computed anew")
+            self._log(f"{path} is damaged; its features are computed again")
             return
         self._width = width
         self._rows.update(zip(contents.tolist(), rows, strict=True))

@@ -1,4 +1,4 @@
-"""One command from a person's own pictures to a model that knows their classes."""
+"""Adapt a model to the classes of the user's pictures, in one command."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ from hashgrain.models.text import KEY as TEXT
 from hashgrain.types import Log
 
 ADAPTED = "-adapted"
-LEAST_VALIDATION = 40  # pictures kept out, of which near copies are made: fewer make no pairs enough
+LEAST_VALIDATION = 40  # held-out pictures from which near copies are made: fewer do not make enough pairs
 
 
 def adapt_bundle(
     recipe: Adaptation, data: Path, out: Path, run: Path, log: Log, part: TrainingPart | None = None
 ) -> dict[str, Any]:
-    """Adapt a model to the labelled pictures of `data`, of `part` alone where there is one, and write the bundle to
-    `out`. Features are kept in `run`."""
+    """Adapt a model to the labelled pictures of `data`, or only to those of `part`, and write the bundle to `out`.
+    Features are cached in `run`."""
     check_writable(out)
     check_labels(part, True, NAME)
     base = Encoder.load(recipe.bundle)
@@ -132,7 +132,7 @@ def _refusals(listed: Listed, refused: Mapping[str, str]) -> list[str]:
 
 
 def _compute(cache: KeptRows, listed: Listed, log: Log) -> dict[str, str]:
-    """The rows of all pictures; returns those that could not be opened, and why."""
+    """Compute the rows of all pictures. Returns those that could not be opened, with the reason."""
     everything = set(listed.contents.tolist())
     missing = {content for content in everything if content not in cache}
     if len(missing) < len(everything):
@@ -141,7 +141,7 @@ def _compute(cache: KeptRows, listed: Listed, log: Log) -> dict[str, str]:
 
 
 def _edited(cache: KeptRows, listed: Listed, validation: Sequence[str], log: Log) -> tuple[list[str], list[list[str]]]:
-    """Some pictures kept out, and for each mild edit the keys of their rows."""
+    """Some held-out pictures, and for each mild edit the keys of their rows."""
     if len(validation) < LEAST_VALIDATION:
         return [], []
     size = cache.encoder.bundle.size
@@ -149,7 +149,7 @@ def _edited(cache: KeptRows, listed: Listed, validation: Sequence[str], log: Log
 
     def edited() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for content, data in listed.read(wanted):
-            with contextlib.suppress(ImageError):  # it was decoded before, by a process with other limits
+            with contextlib.suppress(ImageError):  # a worker with other limits decoded it before
                 for name, pixels in edits_of(data, size):
                     yield _key(content, name), pixels
 
@@ -161,7 +161,7 @@ def _edited(cache: KeptRows, listed: Listed, validation: Sequence[str], log: Log
 
 
 def _key(content: str, edit: str) -> str:
-    """The version of Pillow is part of the name of the folder that rows are kept in."""
+    """The cache key of an edit. It needs no version of Pillow, which the name of the cache folder contains."""
     return hashlib.sha256(f"{EDITS_VERSION} {content} {edit}".encode()).hexdigest()
 
 
@@ -172,7 +172,7 @@ def _codes(head: AdaptedHead, cache: KeptRows, keys: Sequence[str]) -> Codes:
 
 
 def _figures(before: Codes, after: Codes, chosen: Chosen) -> dict[str, float]:
-    """Pictures kept out, asked against those that were learned from: is the nearest of the same class, and mAP."""
+    """P@1 and mAP of the held-out pictures as queries, with the training pictures as the database."""
     figures: dict[str, float] = {}
     if not chosen.validation.any():
         return figures
@@ -217,7 +217,7 @@ def _plan(chosen: Chosen) -> str:
 
 
 def _lost(base: Bundle, made: Bundle) -> list[str]:
-    """What the model before reads and this one does not."""
+    """What the base model could do and this one cannot."""
     if not reads_words(base) or TEXT in made.others:
         return []
     return [f"{base.name!r} reads phrases in a way that cannot be adapted: this model is not searched by words"]
@@ -227,5 +227,5 @@ def _about(base: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
     about = base.others.get("about")
     new = dict(about) if isinstance(about, Mapping) else {}
     classes = ", ".join(f"{count} {grain}s" for grain, count in facts["data"]["classes"].items())
-    new.pop("quality", None)  # which was of other bits
+    new.pop("quality", None)  # it described other bits
     return {**new, "summary": f"{base.name}, adapted to {classes}", "license": license_of(base)}

@@ -1,4 +1,4 @@
-"""Features computed once and kept on disk, so that a head on a frozen backbone trains in seconds."""
+"""Features computed once and cached on disk, so that a head on a frozen backbone trains in seconds."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def cached_features(
     folder: Path,
     log: Log = lambda text: None,
 ) -> NDArray[np.float32]:
-    """(views, n, width): first of the pictures as they are, then of random views of them. Stands in `folder` for the
-    next run of the same pictures, backbone and views."""
+    """(views, n, width): features of the unchanged pictures, then of random views. They are cached in `folder` for the
+    next run with the same pictures, backbone and views."""
     key = _key(backbone, data, size, views, augmentation)
     file = folder / f"features-{key}.npy"
     if file.exists():
         try:
             features: NDArray[np.float32] = np.load(file, allow_pickle=False)
         except (OSError, ValueError):
-            log(f"{file} is damaged and is made anew")
+            log(f"{file} is damaged and is computed again")
         else:
             log(f"features of an earlier run: {file}")
             return features
@@ -76,7 +76,7 @@ def _key(backbone: nn.Module, data: Labelled, size: int, views: int, augmentatio
 
 
 def digest_of(network: nn.Module) -> str:
-    """Of all that a network computes with. A graph brings the digest of its file: it has no weights of torch's."""
+    """The digest of a network's weights and buffers. An ONNX graph has none in torch: its file's digest counts."""
     seen = hashlib.sha256(type(network).__name__.encode())
     tensors = [*network.named_parameters(), *network.named_buffers()]
     for name, tensor in sorted(tensors, key=lambda entry: entry[0]):

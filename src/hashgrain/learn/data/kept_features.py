@@ -1,4 +1,4 @@
-"""Features of pictures under a network, computed once and kept: fitting a head then takes seconds."""
+"""A cache of a network's features of pictures: with it, fitting a head takes seconds."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from hashgrain.hashers import Features
 from hashgrain.media import open_picture
 from hashgrain.types import Log
 
-VERSION = 1  # higher where pictures are opened, edited or viewed in another way
+VERSION = 1  # raise it when pictures are opened, edited or augmented in another way
 AT_ONCE = 16
-CHUNK = 1024  # pictures between two writes: what a stop costs
+CHUNK = 1024  # pictures between two writes: the most that is lost when a run stops
 Pictures = Iterable[Image.Image | bytes]
 
 
 class KeptFeatures:
-    """A folder of features, one file for a set of pictures, grown chunk by chunk.
+    """A folder of features with one file per set of pictures, written chunk by chunk.
 
-    `model` is a graph that takes uint8 `pixels` (n, height, width, 3) and gives `features`. `kept_as` is the type of
-    numbers on disk. With `skip`, a picture that cannot be opened is a row of NaN instead of an error.
+    `model` is a graph that takes uint8 `pixels` (n, height, width, 3) and gives `features`. `kept_as` is the dtype on
+    disk. With `skip`, a picture that cannot be opened gives a row of NaN instead of an error.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class KeptFeatures:
         self.width = _width(self._session)
 
     def of(self, name: str, pictures: Callable[[], Pictures]) -> Features:
-        """The features of a set: from its file, or computed. `pictures` must be the same at every call."""
+        """The features of a set, read from its file or computed. `pictures` must be the same at every call."""
         path = self.folder / f"{name}.npy"
         features = self._read(path)
         if features is None:
@@ -84,7 +84,7 @@ class KeptFeatures:
             number += 1
 
     def _read(self, path: Path) -> NDArray[Any] | None:
-        """What is kept there; None where it is missing, or damaged, so that it is computed anew."""
+        """The cached rows, or None where the file is missing or damaged and must be computed again."""
         try:
             rows: NDArray[Any] = np.load(path)
             if rows.ndim != 2 or rows.shape[1] != self.width or rows.dtype.kind != "f":
@@ -92,7 +92,7 @@ class KeptFeatures:
         except FileNotFoundError:
             return None
         except (ValueError, EOFError):
-            self._log(f"{path} is damaged; its pictures are computed anew")
+            self._log(f"{path} is damaged; its features are computed again")
             return None
         return rows
 
@@ -119,8 +119,8 @@ class KeptFeatures:
         features: Features = self._session.run(["features"], {"pixels": pixels})[0]
         if features.shape != (len(pixels), self.width):
             raise TrainingError(
-                f"the network gives features of shape {features.shape} for {len(pixels)} pictures, and its graph says"
-                f" {self.width} a picture; export it again"
+                f"the network gives features of shape {features.shape} for {len(pixels)} pictures, but its graph"
+                f" declares {self.width} per picture; export it again"
             )
         if not np.isfinite(features).all():
             raise TrainingError(
@@ -131,7 +131,7 @@ class KeptFeatures:
 
 
 def _width(session: onnxruntime.InferenceSession) -> int:
-    """As the graph says it: where no picture of a chunk opens, nothing else tells it."""
+    """The declared width of the features: if no picture of a chunk opens, there is no other way to know it."""
     shape = next((each.shape for each in session.get_outputs() if each.name == "features"), None)
     if not shape or len(shape) != 2 or not isinstance(shape[1], int):
         raise TrainingError("the graph of the network does not say how wide its features are; export it again")
@@ -139,7 +139,7 @@ def _width(session: onnxruntime.InferenceSession) -> int:
 
 
 def _save(path: Path, rows: NDArray[Any]) -> None:
-    """Under its name it is whole."""
+    """Write the rows atomically."""
     file = io.BytesIO()
     np.save(file, rows)
     files.write_atomically(path, file.getvalue())

@@ -1,7 +1,4 @@
-"""Which pictures stand in which batch: row numbers for an epoch, from (seed, epoch) alone.
-
-So a run that was cut short goes on with the very same batches.
-"""
+"""The rows of each batch of an epoch, from (seed, epoch) alone, so that a resumed run has the same batches."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ _Drawn = dict[int, None]  # rows of a batch, in the order they were drawn
 
 
 def shuffled(n: int, batch: int, seed: int, epoch: int) -> list[RowNumbers]:
-    """Every row at most once; those that do not fill a batch are left for another epoch, with other luck."""
+    """Every row at most once. Rows that do not fill a batch are left out of this epoch."""
     _check(batch, 1)
     order = np.random.default_rng((seed, epoch)).permutation(n)
     return [order[place * batch : (place + 1) * batch] for place in range(batches_per_epoch(n, batch))]
@@ -27,10 +24,10 @@ def shuffled(n: int, batch: int, seed: int, epoch: int) -> list[RowNumbers]:
 def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, epoch: int) -> list[RowNumbers]:
     """Batches of batch / per_class classes with `per_class` pictures each, no picture twice in one batch.
 
-    Classes come round in turn, and so do the pictures of each, so a class of few is seen as often as one of many.
-    Of several labels, a picture stands for the one it was drawn for. Where a class has fewer pictures than
-    `per_class`, it gives those, and more classes fill the batch; where there are no more, they come round again.
-    Pictures without a label are never drawn.
+    Classes take turns, and so do the pictures of each, so small classes are seen as often as large ones. A picture with
+    several labels counts for the one it was drawn for. A class with fewer than `per_class` pictures gives them all, and
+    further classes fill the batch; if there are no more, the classes take another turn. Pictures without a label are
+    never drawn.
     """
     _check(batch, per_class)
     members = _members(labels)
@@ -47,11 +44,11 @@ def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, e
 
 
 def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[RowNumbers]:
-    """Batches in which a class comes up as often as the square root of its pictures (Mahajan et al., 2018).
+    """Batches that draw a class in proportion to the square root of its size (Mahajan et al., 2018).
 
-    Between the shuffled order, where rare classes are hardly seen, and `class_balanced`, where their few pictures are
-    shown again and again. The pictures of a class come round in turn; none is twice in a batch. Of several labels, a
-    picture stands for the one it was drawn for. Pictures without a label are never drawn.
+    A compromise between the shuffled order, where rare classes are hardly seen, and `class_balanced`, where their few
+    pictures are repeated often. The pictures of a class take turns; none is twice in a batch. A picture with several
+    labels counts for the one it was drawn for. Pictures without a label are never drawn.
     """
     _check(batch, 1)
     members = _members(labels)
@@ -62,7 +59,7 @@ def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[
     def some(drawn: _Drawn) -> None:
         for name in dice.choice(len(decks), batch - len(drawn), p=roots / roots.sum()).tolist():
             _draw(decks[name], drawn, 1)
-        if len(drawn) < batch:  # of small classes all pictures may be in the batch: any other will do
+        if len(drawn) < batch:  # all pictures of small classes may be in the batch already: fill up with any other
             for name in dice.permutation(len(decks)).tolist():
                 _draw(decks[name], drawn, batch - len(drawn))
 
@@ -74,8 +71,8 @@ def hierarchical(
 ) -> list[RowNumbers]:
     """Batches of some coarse classes, `fine_per_coarse` fine classes of each, `per_class` pictures of each of those.
 
-    A batch has what every grain is to learn from: the same thing, another thing of the same kind, another kind. A
-    fine class is of every coarse class that some picture has beside it.
+    So every grain has pairs to learn from: the same thing, another thing of the same kind, another kind. A fine class
+    belongs to every coarse class with which some picture has it.
     """
     _check(batch, fine_per_coarse * per_class)
     dice = np.random.default_rng((seed, epoch))
@@ -100,14 +97,14 @@ def batches_per_epoch(n: int, batch: int) -> int:
 
 
 class _Deck:
-    """Items dealt in turn, shuffled anew each time round."""
+    """Items dealt in turn, reshuffled after each round."""
 
     def __init__(self, items: Sequence[int], dice: np.random.Generator) -> None:
         self.items, self.dice = items, dice
         self.waiting: list[int] = []
 
     def deal(self, but: Container[int]) -> int | None:
-        """The next one that is not in `but`, which stays next; None where there is no other."""
+        """The next item that is not in `but`; skipped items keep their turn. None where there is no other."""
         for _ in range(2):
             for place in range(len(self.waiting) - 1, -1, -1):
                 if self.waiting[place] not in but:
@@ -119,7 +116,7 @@ class _Deck:
 
 
 def _round(deck: _Deck, most: int | None = None) -> Iterator[int]:
-    """Items until each was dealt once, or as many as are wanted."""
+    """Items until each was dealt once, or `most` of them."""
     dealt: set[int] = set()
     while most is None or len(dealt) < most:
         item = deck.deal(dealt)
@@ -130,7 +127,7 @@ def _round(deck: _Deck, most: int | None = None) -> Iterator[int]:
 
 
 def _filled(batch: int, some: Callable[[_Drawn], None]) -> RowNumbers:
-    """A batch that is full, or has every picture there is to draw."""
+    """A full batch, or one with every picture that can be drawn."""
     drawn: _Drawn = {}
     before = -1
     while before < len(drawn) < batch:

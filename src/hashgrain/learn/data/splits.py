@@ -1,4 +1,4 @@
-"""What is split off for validation, which classes are too small for it, and labels made wrong on purpose."""
+"""The validation split, classes too small for it, and label noise."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hashgrain.evaluate import flip_labels
 from hashgrain.learn.data.hierarchy import parents_of
 from hashgrain.learn.data.labelled import GrainLabels, Labelled
 
-UNLABELLED_SHARE = 0.1  # held out where there is no class to hold out of
+UNLABELLED_SHARE = 0.1  # held out where there are no classes
 
 
 def hold_out(
     data: Labelled, per_class: int, grain: str | None = None, *, share: bool = False
 ) -> tuple[Labelled, Labelled]:
-    """(training, held out), as `validation_rows` says. A copy of a picture that is held out is in neither.
+    """(training, validation), as `validation_rows` selects them. Copies of validation pictures are in neither.
 
-    With `share`, a tenth of all is held out where classes are too small for `per_class` of each.
+    With `share`, a tenth of all pictures is held out where classes are too small for `per_class` of each.
     """
     if share and all(_largest_class(labels) <= per_class for labels in data.levels.values()):
         validation = validation_rows(dataclasses.replace(data, levels={}), per_class)
@@ -30,12 +30,11 @@ def hold_out(
 
 
 def validation_rows(data: Labelled, per_class: int, grain: str | None = None) -> NDArray[np.bool_]:
-    """Which pictures to keep out of training: `per_class` of each class at the grain (the finest, where none is
-    named), those whose content hash sorts first.
+    """The mask of validation pictures: `per_class` of each class at the grain (by default the finest), those whose
+    content hash sorts first.
 
-    The split depends on the pictures alone: not on their order, not on a seed. Every class keeps a picture to learn
-    from. Where pictures have several labels, and of those that have none, as large a share is held out, whatever
-    their labels are.
+    The split depends only on the pictures, not on their order or a seed. Every class keeps a training picture. Of
+    pictures with several labels or none, the same share is held out regardless of their labels.
     """
     if per_class < 0:
         raise TrainingError(f"{per_class} pictures of each class cannot be held out; name 0 or more")
@@ -69,7 +68,7 @@ def _largest_class(labels: GrainLabels) -> int:
 
 
 def lonely_classes(data: Labelled) -> list[str]:
-    """Classes of one picture, by grain: they stay in training, and nothing can be said of how well they are learnt."""
+    """Classes of one picture, by grain: they stay in training, and no figure evaluates them."""
     lonely = []
     for grain, labels in data.levels.items():
         counts = np.bincount(labels.ids[labels.ids >= 0], minlength=len(labels.names))
@@ -78,8 +77,8 @@ def lonely_classes(data: Labelled) -> list[str]:
 
 
 def mislabel(data: Labelled, share: float, seed: int) -> Labelled:
-    """The same pictures, a share of the labelled ones under another class of the finest grain and, with it, under
-    that class's own classes at the coarser grains."""
+    """The same pictures with label noise: a share of the labelled ones gets another class of the finest grain and the
+    parents of that class at the coarser grains."""
     grains = list(data.levels)
     parents = parents_of(data.levels)
     known = data.levels[grains[-1]].known
@@ -95,7 +94,7 @@ def mislabel(data: Labelled, share: float, seed: int) -> Labelled:
 
 
 def _first_of_each(contents: NDArray[np.str_], classes: NDArray[np.int64], per_class: int) -> NDArray[np.bool_]:
-    """The first so many of each class (none of class -1), but never the last there is."""
+    """The first `per_class` of each class (none of class -1), but never all of a class."""
     order = np.lexsort((contents, classes))
     sorted_classes = classes[order]
     starts = np.flatnonzero(np.r_[True, sorted_classes[1:] != sorted_classes[:-1]])
@@ -107,6 +106,6 @@ def _first_of_each(contents: NDArray[np.str_], classes: NDArray[np.int64], per_c
 
 
 def _first_share(contents: NDArray[np.str_], among: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
-    """The contents that sort first, with all their copies, up to a share of those there are; not all of them."""
+    """The contents that sort first, with all their copies, up to a share of all contents; never all of them."""
     distinct = np.unique(contents[among])
     return among & np.isin(contents, distinct[: min(round(share * len(distinct)), len(distinct) - 1)])

@@ -1,4 +1,4 @@
-"""Repositories of Hugging Face: as they lie in its cache on this machine, or fetched where that is asked for."""
+"""Repositories of Hugging Face: from its local cache, or downloaded if the user asks for it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SWITCH = "HF_HUB_OFFLINE"
 
 @contextmanager
 def network_allowed(download: bool) -> Iterator[None]:
-    """Keep the libraries of others from the network, unless a download is asked for."""
+    """Keep third-party libraries off the network, unless the user asks for a download."""
     before = os.environ.get(SWITCH)
     if not download:
-        os.environ[SWITCH] = "1"  # for what is imported from here on, and for what is imported already:
+        os.environ[SWITCH] = "1"  # for later imports; for modules that are imported already:
     from huggingface_hub import constants
 
     was = constants.HF_HUB_OFFLINE
@@ -42,20 +42,20 @@ def network_allowed(download: bool) -> Iterator[None]:
 
 
 def repository(wanted_one: str) -> tuple[str, str]:
-    """OWNER/REPO@SHA as its two parts."""
+    """Split OWNER/REPO@SHA into its two parts."""
     name, _, commit = wanted_one.partition("@")
     if not REPOSITORY.fullmatch(name):
         raise TrainingError(f"hf:{wanted_one}: it takes hf:OWNER/REPO@SHA")
     if not COMMIT.fullmatch(commit):
         raise TrainingError(
             f"hf:{wanted_one} names no commit, and a branch may be another network tomorrow: add @SHA, the 40 hex"
-            f" digits that stand at the top of https://huggingface.co/{name}/commits/main"
+            f" digits at the top of https://huggingface.co/{name}/commits/main"
         )
     return name, commit
 
 
 def repository_files(name: str, revision: str, download: bool, log: Log) -> tuple[SourceFiles, str]:
-    """Its files on this machine, and the commit they are of. `revision` is a commit, or `main`."""
+    """The local files of a repository, and their commit. `revision` is a commit, or `main`."""
     commit = _fetched(name, revision, log) if download else _known(name, revision)
     folder = _cache(name) / "snapshots" / commit
     if not folder.is_dir():
@@ -69,7 +69,7 @@ def repository_files(name: str, revision: str, download: bool, log: Log) -> tupl
 
 
 def refuse_half(files: SourceFiles, name: str) -> None:
-    """A pair of which only the half of pictures is there: a download that was stopped looks like this."""
+    """Refuse a pair whose text half is missing, as after an interrupted download."""
     half = layout_of(files.names()) == ONNX and files.has(VISION[0]) and not files.has(TEXT)
     if half and files.has(CONFIG) and "text_config" in files.json(CONFIG):
         raise TrainingError(
@@ -85,7 +85,7 @@ def _cache(name: str) -> Path:
 
 
 def _known(name: str, revision: str) -> str:
-    """The commit that a branch was at when it was fetched last."""
+    """The commit of a branch at its last download."""
     if COMMIT.fullmatch(revision):
         return revision
     try:
@@ -101,14 +101,14 @@ def _known(name: str, revision: str) -> str:
 
 
 def _note(name: str, revision: str, commit: str) -> None:
-    """That a branch is at a commit, where huggingface_hub keeps it; it does so itself only where it resolves one."""
+    """Record the commit of a branch where huggingface_hub does; it does so itself only when it resolves a branch."""
     refs = _cache(name) / "refs"
     refs.mkdir(parents=True, exist_ok=True)
     write_atomically(refs / revision, commit.encode())
 
 
 def _fetched(name: str, revision: str, log: Log) -> str:
-    """Fetch what is needed of it; the commit it is at."""
+    """Download the needed files. Returns the commit."""
     import huggingface_hub as hub
     from huggingface_hub import errors
 

@@ -1,4 +1,4 @@
-"""A model out of any network: its features of the user's pictures, a head distilled from them, and the bundle."""
+"""Make a model from any network: compute its features of the user's pictures, distill a head, write the bundle."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from hashgrain.types import Log
 BITS = (32, 64, 128)
 NAMES = {1: ("look",), 2: ("thing", "look"), 3: ("kind", "thing", "look")}
 LIMIT = 5_000
-CHUNK = 256  # pictures whose features a stop may cost
-CHECKED = 8  # pictures on which the graph is compared with the head
+CHUNK = 256  # pictures whose features may be lost when a run stops
+CHECKED = 8  # pictures on which graph and head are compared
 KEY = "source"  # of model.json
 ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made, of what."""
+    """What to make, and from what."""
 
     name: str
     source: str
@@ -52,11 +52,11 @@ class Order:
     download: bool = False
     seed: int = 0
     limit: int = LIMIT
-    settings: tuple[str, ...] = ()  # mean=, std=, layout= of a file that does not say how pictures are prepared
+    settings: tuple[str, ...] = ()  # mean=, std=, layout= of a file that does not state its preprocessing
 
 
 def make_model(order: Order, log: Log) -> dict[str, Any]:
-    """Write the bundle, and tell what was made. Features stay in the run's folder: a stopped run goes on there."""
+    """Make and write the bundle; returns a summary. The run's folder caches features, so a stopped run resumes."""
     grains = grains_of(order.bits)
     check_order(order)
     wishes = Wishes.of(order.settings)
@@ -87,7 +87,7 @@ def make_model(order: Order, log: Log) -> dict[str, Any]:
 
 
 def check_network(name: str, network: Network) -> None:
-    """Refuse what no bundle could hold, before hours of computing."""
+    """Refuse a network that no bundle can hold, before hours of computing."""
     lengths = {GRAPH: len(network.graph)}
     if network.text is not None:
         lengths |= {TEXT: len(network.text.graph), TOKENIZER: len(network.text.tokenizer)}
@@ -106,7 +106,7 @@ def grains_of(bits: tuple[int, ...]) -> Grains:
 
 
 def check_order(order: Order) -> None:
-    """What can be refused before anything is read or computed."""
+    """Refuse invalid orders before anything is read or computed."""
     if not re.fullmatch(r"[\w.-]{1,100}", order.name):
         raise TrainingError(f"{order.name!r} cannot be a model's name: it takes letters, digits, '.', '-' and '_'")
     if order.name in (*shipped_names(), "default"):
@@ -146,7 +146,7 @@ def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Se
 
 
 def check_graph_gives(bundle: Bundle, head: Head, shots: Shots) -> None:
-    """The graph's outputs are the head's but for rounding."""
+    """Check that the graph's outputs are the head's, up to rounding."""
     outputs, features = Encoder(bundle).outputs_and_features(_few(shots, bundle.size))
     expected = head.outputs(features)
     apart = float(np.abs(outputs - expected).max())

@@ -1,6 +1,6 @@
-"""An open_clip repository as a pair of networks: open_clip_config.json and a safetensors file, nothing else of it.
+"""An open_clip repository as a pair of networks, from its open_clip_config.json and a safetensors file alone.
 
-The package builds the networks; their weights are read here, and nothing is fetched by it.
+The open_clip package builds the networks; their weights are read here, and the package downloads nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FEATURE = "image embedding, in one space with text"
 
 @dataclass(frozen=True)
 class Described:
-    """What an open_clip_config.json says."""
+    """The content of an open_clip_config.json."""
 
     model: dict[str, Any]
     pictures: dict[str, Any]
@@ -68,7 +68,7 @@ def need_open_clip() -> None:
 
 
 def from_open_clip(files: SourceFiles, where: str, size: int | None, known: Described | None = None) -> Network:
-    """`known` is what the package says of it where the repository brings no configuration."""
+    """`known` is the package's configuration, for repositories without one."""
     need_open_clip()
     config = _described(files, where) if files.has(OPEN_CLIP_CONFIG) else known
     weights = next((name for name in OPEN_CLIP_WEIGHTS if files.has(name)), None)
@@ -96,18 +96,18 @@ def _described(files: SourceFiles, where: str) -> Described:
     model, pictures = config.get("model_cfg"), config.get("preprocess_cfg") or {}
     parts = [model.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(model, Mapping) else [None]
     if not all(isinstance(part, Mapping) for part in (*parts, pictures)):
-        raise TrainingError(f"{where} says no model_cfg with vision_cfg and text_cfg in its {OPEN_CLIP_CONFIG}")
+        raise TrainingError(f"{where} has no model_cfg with vision_cfg and text_cfg in its {OPEN_CLIP_CONFIG}")
     return Described(copy.deepcopy(dict(config["model_cfg"])), dict(pictures))
 
 
 def _built(config: Mapping[str, Any], size: int, files: SourceFiles, weights: str, where: str) -> Any:
-    """The pair with its weights. What would read weights or code from elsewhere is refused."""
+    """The pair with its weights. Configurations that load weights or code from elsewhere are refused."""
     from open_clip import model as models
 
     asked = copy.deepcopy(dict(config))
     if "multimodal_cfg" in asked or asked["text_cfg"].get("hf_model_name"):
         raise TrainingError(
-            f"{where} has a text half of another library, which is not taken; use an ONNX version of it"
+            f"{where} has a text half of another library, which is not supported; use an ONNX version of it"
         )
     asked["vision_cfg"] |= {"image_size": size, "patch_dropout": 0.0}
     if tower := asked["vision_cfg"].get("timm_model_name"):
@@ -130,7 +130,7 @@ def _built(config: Mapping[str, Any], size: int, files: SourceFiles, weights: st
 
 
 def _refuse_elsewhere(tower: Any, where: str) -> None:
-    """Names of timm's own list only: "hf-hub:" and "local-dir:" would have it read from somewhere else."""
+    """Allow only names of timm's own list: "hf-hub:" and "local-dir:" would load from elsewhere."""
     import timm
 
     if not isinstance(tower, str) or ":" in tower or not timm.is_model(tower):
@@ -153,7 +153,7 @@ def _text(
     else:
         from hashgrain.learn.encoders.clip_tokenizer import clip_tokenizer
 
-        tokenizer, pad, lower = clip_tokenizer(), 0, False  # it puts phrases in small letters itself
+        tokenizer, pad, lower = clip_tokenizer(), 0, False  # this tokenizer lowercases phrases itself
     try:
         graph = graph_of(_Phrases(model), torch.zeros(2, length, dtype=torch.int64), "input_ids", [FEATURES])
     except Exception as error:  # as above

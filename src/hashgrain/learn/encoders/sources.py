@@ -1,4 +1,4 @@
-"""SOURCE on the command line, and the network it names."""
+"""Reads the network that SOURCE names on the command line."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hashgrain.types import Log
 
 KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH"
 NO_WISHES = Wishes()
-WISHED = ("onnx", "keras")  # sources that may not say how they want pictures prepared
-HERE = ("onnx", "keras", "folder")  # on this machine, whole: nothing of them is fetched
-# Descriptions that may name code of the repository itself.
+WISHED = ("onnx", "keras")  # sources that may not state their preprocessing
+HERE = ("onnx", "keras", "folder")  # local sources: nothing is downloaded
+# Descriptions that may refer to code in the repository.
 MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
 def network_of(source: str, size: int | None, download: bool, log: Log, wishes: Wishes = NO_WISHES) -> Network:
-    """The network that SOURCE names, with its lock. Wishes are of files that do not say how pictures are prepared."""
+    """The network that SOURCE names, with its lock. `wishes` are for files that do not state their preprocessing."""
     kind, _, wanted = source.partition(":")
     readers: dict[str, Callable[[str, int | None, bool, Log], Network]] = {
         "timm": _timm,
@@ -44,16 +44,16 @@ def network_of(source: str, size: int | None, download: bool, log: Log, wishes: 
         raise TrainingError(f"--size {size}: it takes 1 to {MAX_INPUT_EDGE}")
     if wishes != NO_WISHES and kind not in WISHED:
         raise TrainingError(
-            f"--set mean=, std= and layout= are of onnx:FILE and keras:FILE; {source} says by itself what it takes"
+            f"--set mean=, std= and layout= are for onnx:FILE and keras:FILE; {source} states its own preprocessing"
         )
     if wishes.layer and kind != "keras":
-        raise TrainingError(f"--set layer={wishes.layer} is of keras:FILE; of {source} name the output 'features'")
+        raise TrainingError(f"--set layer={wishes.layer} is for keras:FILE; in {source} name the output 'features'")
     try:
         with network_allowed(download and kind not in HERE):
             network = readers[kind](wanted, size, download, log)
     except HashgrainError:
         raise
-    except Exception as error:  # odd values in descriptions fail wherever a library stumbles over them
+    except Exception as error:  # odd values in descriptions raise anything in any library
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise TrainingError(f"{source} cannot be read as a network ({reason}); get it again, or take another") from None
     return replace(network, source={"source": source, **network.source})
@@ -90,7 +90,7 @@ def _repository(wanted: str, size: int | None, download: bool, log: Log) -> Netw
 
 
 def _laid_out(files: SourceFiles, where: str, size: int | None) -> Network:
-    """A repository in one of the layouts that are known."""
+    """Read a repository in one of the known layouts."""
     layout = layout_of(files.names())
     if layout is None:
         raise only_pickles(files.names(), where)
@@ -110,12 +110,12 @@ def _laid_out(files: SourceFiles, where: str, size: int | None) -> Network:
 
 
 def refuse_code(files: SourceFiles, where: str) -> None:
-    """A repository whose description names code of its own: what it computes, or how pictures are prepared, is that."""
+    """Refuse a repository whose description refers to its own code, since the network needs that code."""
     for name in MAY_NAME_CODE:
         if files.has(name) and "auto_map" in files.json(name):
             raise TrainingError(
-                f"{where} brings code of its own (auto_map in {name}), which is not run; take a network that a library"
-                " knows, or export this one to ONNX and take onnx:FILE"
+                f"{where} needs code of its own (auto_map in {name}), which is not run; use a network that a library"
+                " knows, or export this one to ONNX and use onnx:FILE"
             )
 
 
@@ -164,6 +164,6 @@ def _open_clip(wanted: str, size: int | None, download: bool, log: Log) -> Netwo
 
 
 def _at(network: Network, name: str, commit: str) -> Network:
-    """With the repository and its commit in the lock, where SOURCE does not name them."""
+    """Add the repository and its commit to the lock, where SOURCE does not name them."""
     assert COMMIT.fullmatch(commit)
     return replace(network, source={**network.source, "repository": f"{name}@{commit}"})

@@ -1,4 +1,4 @@
-"""A timm repository as a network: config.json as timm pushes it, and model.safetensors."""
+"""A timm repository as a network, from timm's config.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hashgrain.learn.export import graph_of
 from hashgrain.models.session import first_line
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-# What a configuration must not say of how a network is built: where else to read from.
+# Arguments that a configuration must not set: they name other places to load from.
 ELSEWHERE = ("pretrained", "checkpoint", "cache", "path", "file", "url")
 POOLED = {
     "token": "first token (CLS), after the last norm",
@@ -33,7 +33,7 @@ POOLED = {
 
 
 class Pictured(nn.Module):
-    """The network without its classifier: features, and the map they are pooled from where it is as wide."""
+    """The network without its classifier: features, and the map from which they are pooled, if it has their width."""
 
     def __init__(self, model: nn.Module, size: int) -> None:
         super().__init__()
@@ -62,19 +62,19 @@ class Pictured(nn.Module):
         before = getattr(self.model, "num_prefix_tokens", 0)
         if hidden.ndim != 3 or grid is None or hidden.shape[1] != before + grid[0] * grid[1]:
             return None
-        norm = getattr(self.model, "fc_norm", None)  # of networks that pool first, it is the last norm
+        norm = getattr(self.model, "fc_norm", None)  # the last norm of networks that pool first
         patches = hidden[:, before:]
         patches = norm(patches) if isinstance(norm, nn.Module) else patches
         return patches.transpose(1, 2).reshape(-1, hidden.shape[2], *grid)
 
 
 def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None = None) -> Network:
-    """`name` is that of timm's list where the repository does not bring its own configuration."""
+    """`name` is a name of timm's list, for repositories without a configuration."""
     config = files.json(CONFIG) if files.has(CONFIG) else {}
     architecture = config.get("architecture") or name
     if not isinstance(architecture, str):
         raise TrainingError(
-            f"{where} says no timm `architecture` in its {CONFIG}; where transformers wrote it, take its ONNX version"
+            f"{where} has no timm `architecture` in its {CONFIG}; if transformers wrote it, use its ONNX version"
             " (onnx-community/NAME) or timm's"
         )
     if not files.has(WEIGHTS):
@@ -91,7 +91,7 @@ def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None
 
 
 def exported(model: nn.Module, size: int, where: str) -> bytes:
-    """Floats (n, 3, size, size) in; of any height and width where the network runs on them."""
+    """Export to ONNX: floats (n, 3, size, size), or any height and width if the network runs on them."""
     try:
         network = Pictured(model.eval(), size)
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
@@ -101,7 +101,7 @@ def exported(model: nn.Module, size: int, where: str) -> bytes:
     gives = [FEATURES, MAP] if network.gives_map else [FEATURES]
     if _takes_other_sizes(network, size):
         try:
-            example = torch.zeros(2, 3, size, size + 32)  # with equal edges the two would be taken for one
+            example = torch.zeros(2, 3, size, size + 32)  # the exporter would unify equal edges
             return graph_of(network, example, "planes", gives, {2: "height", 3: "width"})
         except Exception:  # the exporter raises a dozen unrelated classes; one size is exported then
             pass
@@ -112,14 +112,14 @@ def exported(model: nn.Module, size: int, where: str) -> bytes:
 
 
 def _takes_other_sizes(network: nn.Module, size: int) -> bool:
-    """Whether it runs on larger pictures too, and can be exported for them in reasonable time: padding as TensorFlow
-    has it hangs on the size at every layer, which takes the exporter minutes."""
+    """Whether the network runs on larger pictures too, and can be exported for them in reasonable time: TensorFlow's
+    padding depends on the size at every layer, which takes the exporter minutes."""
     if any(type(layer).__name__.endswith("Same") for layer in network.modules()):
         return False
     try:
         with torch.no_grad():
             network(torch.zeros(2, 3, size + 32, size + 64))
-    except Exception:  # whatever it raises, it does not
+    except Exception:  # whatever it raises, it does not run on them
         return False
     return True
 
@@ -135,7 +135,7 @@ def _own_facts(architecture: str) -> Mapping[str, Any]:
 
 
 def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """How the network was built, as plain values; nothing that would have it read weights from elsewhere."""
+    """The constructor's arguments, plain values only, without those that load weights from elsewhere."""
     given = config.get("model_args") or {}
     plain = (bool, int, float, str, list, type(None))
     arguments = {str(key): value for key, value in given.items() if isinstance(value, plain)}

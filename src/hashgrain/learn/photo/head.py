@@ -1,4 +1,4 @@
-"""The head of `photo`: what it sees of a picture, who teaches it, and pictures of classes that no picture shows."""
+"""The head of `photo`: its inputs, its teachers, and synthetic features of classes without pictures."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Classifier:
 
     weight: Features  # (1000, width of the features)
     bias: Features
-    kinds: Features  # (1000, 256): classes that Lin's similarity squared puts close are close
-    things: Features  # by the fourth power: closer relatives only
-    looks: Features  # by the eighth
+    kinds: Features  # (1000, 256): an embedding of the square of Lin's similarity
+    things: Features  # of its fourth power: closer relatives only
+    looks: Features  # of its eighth power
     directions: Features  # (1000, 256): the main directions of the classifier itself
 
     @classmethod
@@ -49,7 +49,7 @@ class Classifier:
 
 
 def class_embedding(similar: NDArray[np.float64]) -> Features:
-    """Kernel PCA: vectors of the classes whose products are the similarities, less their means."""
+    """Kernel PCA: class vectors whose products are the centered similarities."""
     count = len(similar)
     centered = np.eye(count) - 1 / count
     values, vectors = np.linalg.eigh(centered @ similar @ centered)
@@ -64,12 +64,12 @@ def mean_root(features: Features) -> Features:
 
 
 def root_of(features: Features, mean: Features) -> Features:
-    """Square roots of the features, centered and of length 1: large ones count less."""
+    """Square roots of the features, centered, of length 1: large features count less."""
     return unit(np.sqrt(np.maximum(features, 0)) - mean)
 
 
 def inputs_of(features: Features, mean: Features, c: Classifier) -> Features:
-    """What the linear head sees: the features, and three views of what the classifier makes of them."""
+    """The inputs of the linear head: the features and three embeddings of the classifier's scores."""
     return np.concatenate(
         [
             root_of(features, mean),
@@ -82,8 +82,8 @@ def inputs_of(features: Features, mean: Features, c: Classifier) -> Features:
 
 
 def teachers_of(features: Features, mean: Features, c: Classifier) -> list[Features]:
-    """For `kind` and `thing`: vectors whose cosine the codes are to rank by. The shares were chosen by how well these
-    vectors themselves rank small pictures held out, and photographs of the choosing halves."""
+    """The teachers of `kind` and `thing`: vectors whose cosine the codes learn to rank by. The shares were chosen by
+    how well these vectors rank small held-out pictures and photographs of the choosing halves."""
     root, likely, less_sure = root_of(features, mean), c.probabilities(features, 1), c.probabilities(features, 1.5)
     kind = together((root, 0.42), (unit(less_sure @ c.kinds), 0.3), (unit(likely @ c.kinds), 0.28))
     thing = together((root, 0.45), (unit(c.logits(features)), 0.3), (unit(likely @ c.things), 0.25))
@@ -91,12 +91,12 @@ def teachers_of(features: Features, mean: Features, c: Classifier) -> list[Featu
 
 
 def together(*parts: tuple[Features, float]) -> Features:
-    """Vectors whose cosine is the mean of those of the parts, at these shares."""
+    """Vectors whose cosine is the mean of the parts' cosines, weighted by these shares."""
     return np.concatenate([rows * np.float32(share**0.5) for rows, share in parts], axis=1)
 
 
 def reflected(features: Features, classes: NDArray[np.int64], c: Classifier) -> Features:
-    """The same pictures as others would be: the logits of the first class and of the one named change places."""
+    """Synthetic features: the logits of a picture's top class and of the given class are swapped."""
     logits = features @ c.weight.T + c.bias
     first, rows = logits.argmax(axis=1), np.arange(len(features))
     direction = c.weight[classes] - c.weight[first]

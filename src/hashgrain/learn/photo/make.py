@@ -1,4 +1,4 @@
-"""The `photo` model from its parts: head, graph, calibration, words, and the record of what it was fitted on."""
+"""Makes the `photo` model: head, graph, calibration, words, and the record of its training pictures."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ ABOUT = {
     "milliseconds": 13,  # a picture on one quiet core of an AMD EPYC with AVX-512
     "quality": "stamps P@3 .74 (its float features .73), photographs by kind P@5 .57 (.32)",
 }
-REFLECTIONS = 4  # copies of each picture, of other classes, that the rows of classes are fitted on
-COOLED = 1.5  # the temperature of the chances that these rows estimate
+REFLECTIONS = 4  # synthetic copies of each picture in other classes, on which the rows of classes are fitted
+COOLED = 1.5  # the temperature of the probabilities that these rows estimate
 LABELS = {"kind": "superclass", "thing": "label"}  # of Tiny ImageNet, what each grain is calibrated on
 
 
 def make_photo(data: Path, out: Path, run: Path, log: Log, seed: int = 0) -> dict[str, Any]:
-    """Fit, calibrate, and write the bundle to `out`, with our part of the graph beside it. Features stay in `run`."""
+    """Fit, calibrate, and write the bundle to `out`, with our part of the graph beside it. `run` caches features."""
     weights = read_weights(WEIGHTS)
     cache = FeatureCache(run, weights, SIZE, log=log)
     sets = fitting_sets(cache, data)
@@ -74,8 +74,8 @@ def make_photo(data: Path, out: Path, run: Path, log: Log, seed: int = 0) -> dic
 
 
 def class_text(head: Head, pictures: Traits) -> dict[str, Any]:
-    """What words are read with: a row of numbers for each class of ImageNet, fitted on pictures as they are and as
-    pictures of other classes would be, so that every class is among them."""
+    """The table for text queries: one row per class of ImageNet, fitted on the pictures and on synthetic copies in
+    other classes, so that every class occurs."""
     random = np.random.default_rng(0)
     classes = len(head.classifier.weight)
     others = [
@@ -88,10 +88,11 @@ def class_text(head: Head, pictures: Traits) -> dict[str, Any]:
 
 
 def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, seed: int) -> dict[str, Calibration]:
-    """On the choosing halves, mild edits of them, and pictures of Tiny ImageNet neither fitted nor reported on.
+    """Calibrate on the choosing halves, mild edits of them, and pictures of Tiny ImageNet that are neither fitted nor
+    reported on.
 
-    The bits that tell pictures apart know the edits of the pictures they were fitted on. So they are fitted twice more,
-    each time without half of the sharp pictures, which are then looked at with them.
+    The identifying bits are fitted on edits of the sharp pictures. So they are cross-fitted: twice more, each time
+    without half of the sharp pictures, which these bits then encode.
     """
     sharp = sharp_pictures(data)
     whole = cache.traits("sharp", lambda: (shot.content for shot in sharp))
@@ -120,7 +121,7 @@ def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, s
 
 
 def held_out(data: Path) -> list[Any]:
-    """The last of the pictures of Tiny ImageNet that may be used to choose; the fit takes from the front."""
+    """The last of the pictures of Tiny ImageNet that choices may use; the fit uses the first ones."""
     rest = tiny_imagenet(data, "rest")
     order = np.random.default_rng(1).permutation(len(rest))
     return [rest[i] for i in order[-5000:]]
@@ -137,7 +138,7 @@ def training_facts(sets: FittingSets, seed: int) -> dict[str, Any]:
 
 
 def reported_contents(data: Path) -> set[str]:
-    """The SHA-256 of every picture that figures are reported on, which must not enter fitting."""
+    """The SHA-256 of every picture of the reporting sets, which must not enter the fit."""
     shots = [shot for shot in [*stamps(data), *photographs(data)] if shot.reported]
     for part in ("val", "kept"):
         shots += tiny_imagenet(data, part)

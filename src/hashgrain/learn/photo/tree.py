@@ -1,4 +1,4 @@
-"""The part of WordNet's tree of things that stands over the 1,000 classes of ImageNet, and how alike it says they are.
+"""The part of WordNet's hierarchy above the 1,000 classes of ImageNet, and the similarities of classes from it.
 
 `tree.json` is derived from WordNet 3.0; its license is `models/words/LICENSE-WordNet.txt`.
 """
@@ -24,11 +24,11 @@ class Tree:
     def __init__(self, table: dict[str, Any]) -> None:
         self.classes: list[str] = table["classes"]
         self.parents: dict[str, list[str]] = table["parents"]
-        self.below: dict[str, int] = table["below"]  # how many synsets of WordNet a synset stands over, with itself
+        self.below: dict[str, int] = table["below"]  # the number of synsets below a synset, including itself
         self.nouns: int = table["nouns"]
 
     def ancestors(self, synset: str) -> set[str]:
-        """With the synset itself."""
+        """All synsets above it, and itself."""
         reached, waiting = set(), [synset]
         while waiting:
             each = waiting.pop()
@@ -65,7 +65,7 @@ def lin_similarity(tree: Tree) -> NDArray[np.float64]:
 
 
 def read_wordnet(folder: Path, classes: list[str]) -> dict[str, Any]:
-    """What `tree.json` holds, from WordNet's own files."""
+    """The content of `tree.json`, from WordNet's own files."""
     parents: dict[str, list[str]] = {}
     for line in (folder / "data.noun").read_text(encoding="utf-8").splitlines():
         if line.startswith(" "):
