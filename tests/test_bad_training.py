@@ -204,7 +204,7 @@ def test_bits_and_methods_that_cannot_be_had_are_refused_with_those_that_can(
         ("backbone=timm:resnet5O", ["'resnet5O'", "resnet50"]),
         ("backbone=bundle:nowhere", ["nowhere", "trained=head"]),
         ("backbone=onnx:nowhere.onnx", ["nowhere.onnx", "trained=head"]),
-        ("backbone=features", ["have no pictures", "train_head"]),
+        ("backbone=features", ["a bundle takes pictures", "train_head"]),
         ("trained=heads", ["'heads'", "head"]),
         ("sampling=balancd", ["balancd", "balanced"]),
         ("nesting=dominnt", ["dominnt", "dominant"]),

@@ -304,7 +304,7 @@ def test_pickles_and_code_are_refused_by_their_names(tmp_path: Path) -> None:
     refuses("has no known layout", f"folder:{tmp_path}")
     write_json(tmp_path / "config.json", {"model_type": "dinov2"})
     (tmp_path / "model.safetensors").write_bytes(b"")
-    refuses("says no timm `architecture`.*ONNX version", f"folder:{tmp_path}")
+    refuses("has no timm `architecture`.*ONNX version", f"folder:{tmp_path}")
     (tmp_path / "config.json").write_text("[1]")
     refuses("holds no JSON object", f"folder:{tmp_path}")
 

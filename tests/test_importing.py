@@ -184,7 +184,7 @@ def test_files_that_are_missing_or_none_are_named(tmp_path: Path, here: None) ->
         ("a.hg", codes, "--paths", "none.txt"): "cannot read the paths in none.txt",
         ("a.hg", codes): "holds codes and no paths",
         ("a.hg", "text.npy", "--paths", paths): "text.npy is not a .npy file",
-        ("a.hg", paths, "--paths", paths): "codes are kept in files named .hgc, .npy, .parquet",
+        ("a.hg", paths, "--paths", paths): "files of codes are named .hgc, .npy, .parquet",
         ("folder", codes, "--paths", paths): "is there and is no library",
         ("a.hg", codes, "--paths", paths, "--model", "none"): "no model bundle at none",
         ("a.hg", codes, "--paths", paths, "--meta", "odd"): "is not key=value",

@@ -60,7 +60,7 @@ def test_a_chunk_in_which_nothing_opens_is_as_wide_as_the_others(tmp_path: Path)
 
 def test_features_of_another_width_than_the_graph_says_are_an_error_and_not_kept(tmp_path: Path) -> None:
     at = KeptFeatures(tmp_path / "run", graph(tmp_path, declared=5), (SIDE, SIDE), skip=True)
-    with pytest.raises(TrainingError, match=r"features of shape \(1, 3\) .* 5 a picture"):
+    with pytest.raises(TrainingError, match=r"features of shape \(1, 3\) .* 5 per picture"):
         at.of("set", lambda: [picture(1)])
     assert list(at.folder.iterdir()) == []
     with pytest.raises(TrainingError, match="does not say how wide"):

@@ -292,7 +292,7 @@ def test_a_head_alone_of_a_recipe_with_a_last_step_is_that_last_step(
     changes = [part for each in ("trained=head", "backbone=bundle:small", "held_out=3") for part in ("--set", each)]
     trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "default", *changes)
     assert trained.returncode == 0, trained.stderr
-    assert b"the backbone stays as it is" in trained.stderr
+    assert b"the backbone is frozen" in trained.stderr
     assert sorted(path.parent.name for path in (tmp_path / "runs/default").rglob("log.jsonl")) == ["kind-thing", "look"]
     made, before = Encoder.load(tmp_path / "model"), Encoder.load()
     assert made.grains == before.grains

@@ -165,7 +165,7 @@ def test_a_run_is_not_gone_on_with_when_the_likeness_of_classes_has_changed(
     steps(recipe, split, tmp_path)
     training(recipe, split, tmp_path)  # as it was
     np.save(file, np.eye(6) + 0.1)
-    with pytest.raises(TrainingError, match="begin"):
+    with pytest.raises(TrainingError, match="initial weights"):
         training(recipe, split, tmp_path)
 
 

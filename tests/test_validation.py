@@ -56,7 +56,7 @@ def test_a_class_of_one_picture_kept_out_is_explained() -> None:
     training, held = labelled([0, 0, 0, 1, 1, 1, 2, 2]), labelled([0, 0, 0, 1, 2])
     found = validate(perfect(held), held, GRAINS)
     assert found["thing mAP at most"] < 1
-    (told,) = [line for line in notices(training, held, ["thing"], Path("pictures")) if "kept for validation" in line]
+    (told,) = [line for line in notices(training, held, ["thing"], Path("pictures")) if "in the validation set" in line]
     assert told.startswith("2 classes have one picture in the validation set (thing 1, thing 2)")
     assert "set held_out= higher" in told
     assert list(notices(training, labelled([0, 0, 1, 1, 2, 2]), ["thing"], Path("pictures"))) == []

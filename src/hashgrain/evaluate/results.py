@@ -178,12 +178,12 @@ def _plain(figure: Figure) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in asdict(figure).items() if value is not None}
 
 
-def _checked(described: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(entries: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The entries, after a check that all are present and of the right type."""
     for name, kind in kinds.items():
-        if not isinstance(described[name], kind) or isinstance(described[name], bool):
-            raise TypeError(f"{name} is {described[name]!r:.80}")
-    return dict(described)
+        if not isinstance(entries[name], kind) or isinstance(entries[name], bool):
+            raise TypeError(f"{name} is {entries[name]!r:.80}")
+    return dict(entries)
 
 
 def _figure(described: Mapping[str, Any]) -> Figure:
