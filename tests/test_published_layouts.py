@@ -201,7 +201,7 @@ def test_texts_beside_folders_of_classes_are_no_lists(tmp_path: Path) -> None:
         ("image_class_labels.txt", ["1 1", "2 1"], "picture 3 of images.txt has no class"),
         ("image_class_labels.txt", ["1 1", "2 1", "3 9"], "picture 3 of images.txt has no class"),
         ("train_test_split.txt", ["1 1"], "picture 2 of images.txt has no class, or is in no part"),
-        ("classes.txt", ["1"], "classes.txt, line 1: 1 words where 2 are to be"),
+        ("classes.txt", ["1"], "classes.txt, line 1: 1 words instead of 2"),
         ("bounding_boxes.txt", ["1 a b c d"], "the box of picture 1 is not four numbers"),
         ("hierarchy.txt", ["1 2", "2 1"], "or is below itself"),
         ("hierarchy.txt", ["1 5", "5 0"], "class 5 has no name in classes.txt"),
