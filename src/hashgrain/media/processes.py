@@ -87,12 +87,14 @@ def end_with(parent: int) -> None:
 
 
 def cap_memory(memory: int) -> None:
+    """Limit the address space of this process. It may be limited otherwise later."""
     try:
         import resource
     except ImportError:  # Windows has no such limit; the deadline still holds
         return
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
 
 
 def set_alarm(seconds: float) -> None:
