@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,22 +51,22 @@ def add_sources(
     store: Store,
     encoder: Encoder,
     sources: Any,
+    pool: DecodePool,
     *,
     ignore: Sequence[str] = (),
     meta: Mapping[str, Any] | None = None,
     retry: bool = False,
     again: bool = False,
-    workers: int,
     max_pixels: int,
     progress: Progress | None = None,
 ) -> AddReport:
     """Bring a library in line with sources. Returns when everything is durable."""
-    memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, workers))
+    memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, pool.workers))
     adding = _Adding(store, encoder, memory, check_meta(meta), progress)
     started = time.monotonic()
-    with DecodePool(encoder.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
-        found = find(sources, ignore=ignore, passed=adding.report.passed)
-        for waiting, picture in pool.decode(adding.unknown(found)):
+    found = find(sources, ignore=ignore, passed=adding.report.passed)
+    with closing(pool.decode(adding.unknown(found), max_pixels=max_pixels)) as decoded:  # type: ignore[type-var]
+        for waiting, picture in decoded:
             adding.take(waiting, picture)
     adding.commit()
     adding.report.seconds = round(time.monotonic() - started, 3)

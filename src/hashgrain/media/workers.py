@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import processes
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
 from hashgrain.media.formats import MAX_BYTES
-from hashgrain.media.image import Facts, Picture, open_picture
+from hashgrain.media.image import Facts, Picture, open_picture, read_file
 
 T = TypeVar("T")
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
@@ -107,26 +107,46 @@ class DecodePool:
         if self.workers:
             self._crew.begin()
 
+    def open(
+        self, items: Iterable[tuple[T, Any]], *, max_pixels: int | None = None
+    ) -> Iterator[tuple[T, Picture | ImageError]]:
+        """Like `decode`, of pictures given as for `open_picture`, whose errors name them.
+
+        Files and bytes are decoded by the workers; PIL images and arrays, which the caller opened, right here.
+        """
+        limits = self._limits_for(max_pixels)
+
+        def contents() -> Iterator[tuple[tuple[T, str | None, bool], bytes | Picture | ImageError]]:
+            for token, source in items:
+                path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+                content = _content(source, path, limits)
+                yield (token, path, isinstance(content, bytes)), content
+
+        for (token, path, nameless), result in self.decode(contents(), max_pixels=max_pixels):
+            if nameless and isinstance(result, ImageError):
+                yield token, type(result)(f"{path or 'picture'}: {result.message}", path=path)
+            else:
+                yield token, result
+
     def decode(
-        self, items: Iterable[tuple[T, bytes]], *, max_pixels: int | None = None
+        self, items: Iterable[tuple[T, bytes | Picture | ImageError]], *, max_pixels: int | None = None
     ) -> Iterator[tuple[T, Picture | ImageError]]:
         """(token, bytes) in, (token, picture or refusal) out, in the same order, decoded ahead of the reader.
 
-        `max_pixels` is for these pictures, where it differs from that of the pool.
+        What is a picture or a refusal already is passed on. `max_pixels` is for these pictures, where it differs from
+        that of the pool.
         """
-        limits = self.limits
-        if max_pixels is not None and max_pixels != limits.max_pixels:
-            limits = self._limits(limits.size, limits.timeout, max_pixels)
+        limits = self._limits_for(max_pixels)
         if not self.workers:
-            for token, data in items:
-                yield token, _decode(data, limits)
+            for token, content in items:
+                yield token, (_decode(content, limits) if isinstance(content, bytes) else content)
             return
         under_way: deque[tuple[T, int, Future[Picture | ImageError]]] = deque()
         ahead_bytes = 0
         try:
-            for token, data in items:
-                under_way.append((token, len(data), self._crew.submit(data, limits)))
-                ahead_bytes += len(data)
+            for token, content in items:
+                under_way.append((token, _size(content), self._sent(content, limits)))
+                ahead_bytes += under_way[-1][1]
                 while under_way and (len(under_way) >= LOOK_AHEAD or ahead_bytes > LOOK_AHEAD_BYTES):
                     first, size, done = under_way.popleft()
                     ahead_bytes -= size
@@ -137,6 +157,18 @@ class DecodePool:
         finally:
             for _, _, abandoned in under_way:
                 abandoned.cancel()
+
+    def _sent(self, content: bytes | Picture | ImageError, limits: Limits) -> Future[Picture | ImageError]:
+        if isinstance(content, bytes):
+            return self._crew.submit(content, limits)
+        done: Future[Picture | ImageError] = Future()
+        done.set_result(content)
+        return done
+
+    def _limits_for(self, max_pixels: int | None) -> Limits:
+        if max_pixels is None or max_pixels == self.limits.max_pixels:
+            return self.limits
+        return self._limits(self.limits.size, self.limits.timeout, max_pixels)
 
     def _limits(self, size: tuple[int, int] | None, timeout: float, max_pixels: int) -> Limits:
         decoding = budget(max_pixels, self.workers)
@@ -302,6 +334,24 @@ class _Worker:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+
+def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture | ImageError:
+    """What there is to decode; of a Python object, the picture."""
+    try:
+        if path is not None:
+            return read_file(path)
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return bytes(source)
+        return open_picture(source, size=limits.size, max_pixels=limits.max_pixels)
+    except ImageError as error:
+        return error
+
+
+def _size(content: bytes | Picture | ImageError) -> int:
+    if isinstance(content, bytes):
+        return len(content)
+    return content.pixels.nbytes if isinstance(content, Picture) else 0
 
 
 def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
