@@ -11,18 +11,17 @@ without a guard does not survive, so workers are plain subprocesses that speak o
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from itertools import chain, islice
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
@@ -31,6 +30,7 @@ import numpy as np
 from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import processes
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
+from hashgrain.media.decoding import Limits
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.media.image import Facts, Picture, open_picture, read_file
 
@@ -41,17 +41,7 @@ BASE_MEMORY = 512 << 20  # address space of an idle worker, generously
 START_SECONDS = 60.0  # loading takes a third of one
 TIMEOUT = 60.0  # a PNG of 400 million pixels takes ten, and other programs may be at work
 POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of one picture."""
-
-    size: tuple[int, int] | None
-    max_pixels: int
-    timeout: float
-    memory: int  # of the whole process
-    decoding: int  # that the picture may take, as far as its header tells
+STOPPED = "the run was stopped"
 
 
 Task = tuple[bytes, Limits, "Future[Picture | ImageError]"]
@@ -141,10 +131,17 @@ class DecodePool:
             for token, content in items:
                 yield token, (_decode(content, limits) if isinstance(content, bytes) else content)
             return
+        items = iter(items)
+        begin = list(islice(items, 2))
+        if len(begin) == 1 and isinstance(begin[0][1], bytes):
+            alone = self._crew.decode_here(begin[0][1], limits)
+            if alone is not None:
+                yield begin[0][0], alone
+                return
         under_way: deque[tuple[T, int, Future[Picture | ImageError]]] = deque()
         ahead_bytes = 0
         try:
-            for token, content in items:
+            for token, content in chain(begin, items):
                 under_way.append((token, _size(content), self._sent(content, limits)))
                 ahead_bytes += under_way[-1][1]
                 while under_way and (len(under_way) >= LOOK_AHEAD or ahead_bytes > LOOK_AHEAD_BYTES):
@@ -177,7 +174,7 @@ class DecodePool:
 
 
 class _Crew:
-    """The workers of a pool: each is owned by a thread, which hands it pictures and waits for what becomes of them."""
+    """The workers of a pool, and as many threads that hand them pictures and wait for what becomes of them."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -188,6 +185,7 @@ class _Crew:
     def _start_anew(self) -> None:
         self._process = os.getpid()
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()  # the last one used first: its memory is warm
         self._open_tasks = 0  # waiting or being decoded
         self._closing = threading.Event()
         self._busy = threading.Event()
@@ -198,7 +196,7 @@ class _Crew:
         future: Future[Picture | ImageError] = Future()
         with self._lock:
             if self._closing.is_set():
-                future.set_result(ImageError("the run was stopped"))
+                future.set_result(ImageError(STOPPED))
                 return future
             if self._process != os.getpid():  # forked: the workers are the parent's
                 self._start_anew()
@@ -208,12 +206,31 @@ class _Crew:
             self._tasks.put((data, limits, future))
         return future
 
+    def decode_here(self, data: bytes, limits: Limits) -> Picture | ImageError | None:
+        """By a worker that waits for work, spoken to by this thread: a change of threads takes as long as a small
+        picture. None where there is no such worker."""
+        with self._lock:
+            if self._closing.is_set() or self._process != os.getpid():
+                return None
+            try:
+                worker = self._free.get_nowait()
+            except queue.Empty:
+                return None
+            if not worker.is_running():  # who starts it must live as long as it does
+                self._free.put(worker)
+                return None
+            self._open_tasks += 1
+        outcome = _outcome(worker, data, limits)
+        self._give_back(worker)
+        if isinstance(outcome, (Picture, ImageError)):
+            return outcome
+        raise outcome
+
     def begin(self) -> None:
         """Start a first worker now, so that it is ready when a picture comes."""
         with self._lock:
-            if self._closing.is_set() or self._process != os.getpid() or self.workers:
-                return
-            self._hire(early=True)
+            if not self._closing.is_set() and self._process == os.getpid() and not self.workers:
+                self._hire(early=True)
 
     def stop(self) -> None:
         """End the workers without waiting for the threads, one of which may be here (garbage is found anywhere)."""
@@ -234,23 +251,26 @@ class _Crew:
     def _hire(self, *, early: bool = False) -> None:
         worker = _Worker(self._busy)
         self.workers.append(worker)
-        self._threads.append(threading.Thread(target=self._tend, args=(worker, early), daemon=True))
+        if not early:
+            self._free.put(worker)
+        self._threads.append(threading.Thread(target=self._tend, args=(worker if early else None,), daemon=True))
         self._threads[-1].start()
         if len(self.workers) == 1:
             self._threads.append(threading.Thread(target=self._watch, daemon=True))
             self._threads[-1].start()
 
-    def _tend(self, worker: _Worker, early: bool) -> None:
-        if early:
-            with contextlib.suppress(Exception):  # the first picture says what is wrong
-                worker.start()
+    def _tend(self, early: _Worker | None) -> None:
+        if early is not None:
+            with suppress(Exception):  # the first picture says what is wrong
+                early.start()
+            self._free.put(early)
         while (task := self._tasks.get()) is not None:
             data, limits, future = task
-            outcome: Picture | ImageError | BaseException = ImageError("the run was stopped")
+            worker = self._free.get()
+            outcome: Picture | ImageError | BaseException = ImageError(STOPPED)
             if future.set_running_or_notify_cancel() and not self._closing.is_set():
                 outcome = _outcome(worker, data, limits)
-            with self._lock:  # before the result is seen: who then sends the next picture finds this worker free
-                self._open_tasks -= 1
+            self._give_back(worker)  # before the result is seen: who then sends the next picture finds it free
             if future.cancelled():
                 continue
             if isinstance(outcome, (Picture, ImageError)):
@@ -258,7 +278,13 @@ class _Crew:
             else:
                 future.set_exception(outcome)
         self._tasks.put(None)  # for the next thread
-        worker.kill()
+        for worker in self.workers:
+            worker.kill()
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._open_tasks -= 1
+            self._free.put(worker)
 
     def _watch(self) -> None:
         """Kill workers that are past their deadline; their threads see the pipe end and say so."""
@@ -290,13 +316,13 @@ class _Worker:
     def decode(self, data: bytes, limits: Limits) -> Picture | ImageError:
         """The picture or its refusal; a WorkerError where no process can be had, which is no picture's fault."""
         process = self.process
-        if process is None or process.poll() is not None:
+        if process is None or not self.is_running():
             process = self.start()
         self._within(limits.timeout)
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            processes.send(process.stdin, b"D", asdict(limits), data)
+            processes.send(process.stdin, b"D", vars(limits), data)
             return _read_answer(process.stdout)
         except (OSError, EOFError, ValueError, KeyError, TypeError):  # the last three: it does not speak as we do
             self.kill()
@@ -309,13 +335,16 @@ class _Worker:
     def start(self) -> subprocess.Popen[bytes]:
         if self.process is not None:
             processes.end(self.process)
-        process = self.process = processes.start(__name__)
+        process = self.process = processes.start("hashgrain.media.decoding")
         self._within(START_SECONDS)
         try:
             processes.await_ready(process)
         finally:
             self.deadline = None
         return process
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def _within(self, seconds: float) -> None:
         self.late = False
@@ -368,27 +397,3 @@ def _read_answer(stdout: IO[bytes]) -> Picture | ImageError:
         return ImageTooLargeError(header["reason"]) if header["too_large"] else ImageError(header["reason"])
     shaped = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
     return Picture(shaped, Facts(**header["facts"]))
-
-
-def serve() -> None:
-    """The worker's whole life: read a picture, answer, until the pipe ends."""
-    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    processes.ready()
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            _, header, data = processes.receive(stdin)
-            limits = Limits(**{**header, "size": header["size"] and tuple(header["size"])})
-            processes.cap_memory(limits.memory)
-            # Should the parent be gone, nobody else would end a hanging decoder.
-            processes.set_alarm(limits.timeout + 5)
-            result = _decode(data, limits)
-            processes.set_alarm(0)
-            _answer(stdout, result)
-
-
-def _answer(stdout: IO[bytes], result: Picture | ImageError) -> None:
-    if isinstance(result, Picture):
-        header = {"shape": result.pixels.shape, "facts": asdict(result.facts)}
-        processes.send(stdout, b"P", header, result.pixels.reshape(-1).data)
-    else:
-        processes.send(stdout, b"R", {"reason": result.message, "too_large": isinstance(result, ImageTooLargeError)})
