@@ -20,9 +20,10 @@ from hashgrain.store.change_log import Change
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.names import refuse_unclear
 from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
-from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
+from hashgrain.store.trouble import FROM_BACKUP, MendableError, index_damaged, told
 from hashgrain.store.where import Filter, compile_where
 
+BY_PATH = f"SELECT {COLUMNS}, seal FROM items WHERE path"
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
 
 
@@ -198,6 +199,27 @@ class Snapshot:
             raise LibraryDamagedError(
                 f"{self._library}: the catalogue is damaged ({reason})", remedy=FROM_BACKUP, path=self._library
             )
+
+    def at_path(self, path: bytes) -> list[int]:
+        """The id of the item at this path, by the index on paths."""
+        self._check_pages()
+        return self._ids(self._ask(f"{BY_PATH} = ?", (path,)), path, path + b"\0")
+
+    def below(self, folder: bytes) -> Iterator[int]:
+        """The ids of all items whose path begins with that of a folder, its separator included."""
+        self._check_pages()
+        end = folder[:-1] + bytes([folder[-1] + 1])  # the least path that does not begin so
+        query = f"{BY_PATH} {{}} ? AND path < ? ORDER BY path LIMIT {AT_ONCE}"
+        rows = self._ask(query.format(">="), (folder, end))
+        while rows:
+            yield from self._ids(rows, folder, end)
+            rows = self._ask(query.format(">"), (rows[-1][1], end)) if len(rows) == AT_ONCE else []
+
+    def _ids(self, rows: list[tuple[Any, ...]], least: bytes, end: bytes) -> list[int]:
+        """The ids of rows that the index on paths led to, from one path to before another."""
+        if not all(least <= row[1] < end for row in rows):
+            raise index_damaged(self._library)
+        return [item_of(row, self._library).id for row in rows]
 
     def select(self, where: str | Mapping[str, Any] | Filter) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. See `where` for its language."""

@@ -28,7 +28,7 @@ from hashgrain.store.remembered import Refusal, Stamp
 from hashgrain.store.segments import SEGMENT_ROWS, Place
 from hashgrain.store.snapshot import Snapshot, View, view_of
 from hashgrain.store.sums import PageCheck
-from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
+from hashgrain.store.trouble import FROM_BACKUP, MendableError, index_damaged, told
 from hashgrain.store.writer import Transaction, Writer
 
 # What may stand in a folder that becomes a library: what systems leave everywhere, and what a killed `create` made.
@@ -186,9 +186,7 @@ class Store:
         self._pages.check()
         rows = self._ask(f"SELECT {COLUMNS}, seal FROM items WHERE {column} = ? ORDER BY id", (value,))
         if any(row[1 if column == "path" else 3] != value for row in rows):
-            raise LibraryDamagedError(
-                f"{self.path}: an index of the catalogue is damaged", remedy=FROM_BACKUP, path=self.path
-            )
+            raise index_damaged(self.path)
         return [item_of(row, self.path) for row in rows]
 
     @contextmanager
