@@ -17,7 +17,7 @@ N, FOLDERS, RUNS = 1_000_000, 10_000, 21
 def build(path: Path) -> float:
     words, _ = real(N, 128, 1)
     begun = time.perf_counter()
-    with Library.create(path) as library:
+    with Library.create(path, "small") as library:
         names = [f"/pictures/{i % FOLDERS:05}/{i:07}.jpg" for i in range(N)]
         library.import_codes(Codes(words, library.grains), names, look=False)
         library.index()
@@ -52,8 +52,8 @@ def main() -> None:
             (f"a folder of {N // FOLDERS}", folders),
         )
     ]
-    text = f"""A library of {N:,} items with codes of 128 bits, made by `import_codes` in {built:.0f} s, on disk, its files
-in the page cache; a path a removal, each durable when it returns. {RUNS} removals. Before the first, every page of the
+    text = f"""A library of {N:,} items with codes of 128 bits, made by `import_codes` in {built:.0f} s, on disk, its
+files in the page cache; a path a removal, each durable when it returns. {RUNS} removals. Before the first, every page of the
 catalogue is compared with its checksum.
 
 {table(["removed", "median", "most"], rows)}
