@@ -52,8 +52,8 @@ def main() -> None:
         "of both",
     ]
     text = f"""{QUERIES} photographs of ordinary size from files, against a library of the same; pictures a second.
-Medians. Each stage alone has every core. "Of the slower stage" compares `search_many` with that stage alone; "of both" with what
-all cores can do, since both stages share them: the time of decoding alone and of the network alone, added up.
+Medians. Each stage alone has every core. "Of the slower stage" compares `search_many` with that stage alone; "of both"
+with what all cores can do, since both stages share them: the time of decoding alone and of the network alone, added up.
 
 {table(columns, rows)}
 """

@@ -53,8 +53,8 @@ def main() -> None:
         )
     ]
     text = f"""A library of {N:,} items with codes of 128 bits, made by `import_codes` in {built:.0f} s, on disk, its
-files in the page cache; a path a removal, each durable when it returns. {RUNS} removals. Before the first, every page of the
-catalogue is compared with its checksum.
+files in the page cache; a path a removal, each durable when it returns. {RUNS} removals. Before the first, every page
+of the catalogue is compared with its checksum.
 
 {table(["removed", "median", "most"], rows)}
 """
