@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from hashgrain import inside
 from hashgrain.codes import Grains
-from hashgrain.errors import LibraryDamagedError, LibraryError, LibraryExistsError, Remedy, reason_of
+from hashgrain.errors import LibraryError, LibraryExistsError, Remedy, reason_of
 from hashgrain.store import catalogue, change_log, changes, disk, remembered, rewriting, segments, sums, verify
 from hashgrain.store.blocks import read_blocks
 from hashgrain.store.catalogue import Facts
