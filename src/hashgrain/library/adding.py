@@ -221,7 +221,7 @@ class _Adding:
             (parts,) = snapshot.parts_of([twin.id])
         if code is None:
             return False
-        facts = Facts(twin.width or 0, twin.height or 0, twin.format, twin.taken, twin.details)
+        facts = Facts(twin.width, twin.height, twin.format, twin.taken, twin.details)
         self._settle(source, content, known, facts, code, parts)
         self.report.duplicates += 1
         return True

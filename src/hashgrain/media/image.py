@@ -67,10 +67,10 @@ Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of the picture as a person sees it."""
+    """What a file says of itself; of a picture as a person sees it."""
 
-    width: int
-    height: int
+    width: int | None  # None for what has none, such as a recording
+    height: int | None
     format: str
     taken: str | None
     details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see details.py

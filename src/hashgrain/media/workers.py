@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import chain, islice
@@ -30,9 +30,11 @@ import numpy as np
 from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import processes
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
-from hashgrain.media.decoding import Limits
+from hashgrain.media.decoding import Limits, medium_named
 from hashgrain.media.formats import MAX_BYTES
-from hashgrain.media.image import Facts, Picture, open_picture, read_file
+from hashgrain.media.image import Picture, open_picture, read_file
+from hashgrain.media.medium import Medium, refusal_of
+from hashgrain.media.pictures import PICTURES
 
 T = TypeVar("T")
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
@@ -67,8 +69,10 @@ class DecodePool:
         timeout: float = TIMEOUT,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         memory: int | None = None,
+        medium: Medium = PICTURES,
     ) -> None:
         self.workers = workers
+        self._medium = medium
         self._memory = memory
         self.limits = self._limits(size, timeout, max_pixels)
         self._crew = _Crew(workers)
@@ -170,7 +174,7 @@ class DecodePool:
     def _limits(self, size: tuple[int, int] | None, timeout: float, max_pixels: int) -> Limits:
         decoding = budget(max_pixels, self.workers)
         memory = BASE_MEMORY + MAX_BYTES + decoding if self._memory is None else self._memory
-        return Limits(size, max_pixels, timeout, memory, decoding)
+        return Limits(size, max_pixels, timeout, memory, decoding, self._medium.name)
 
 
 class _Crew:
@@ -222,9 +226,9 @@ class _Crew:
             self._open_tasks += 1
         outcome = _outcome(worker, data, limits)
         self._give_back(worker)
-        if isinstance(outcome, (Picture, ImageError)):
-            return outcome
-        raise outcome
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ImageError):  # no picture's fault
+            raise outcome
+        return outcome
 
     def begin(self) -> None:
         """Start a first worker now, so that it is ready when a picture comes."""
@@ -273,10 +277,10 @@ class _Crew:
             self._give_back(worker)  # before the result is seen: who then sends the next picture finds it free
             if future.cancelled():
                 continue
-            if isinstance(outcome, (Picture, ImageError)):
-                future.set_result(outcome)
-            else:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, ImageError):  # no picture's fault
                 future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
         self._tasks.put(None)  # for the next thread
         for worker in self.workers:
             worker.kill()
@@ -323,7 +327,7 @@ class _Worker:
             assert process.stdin is not None
             assert process.stdout is not None
             processes.send(process.stdin, b"D", vars(limits), data)
-            return _read_answer(process.stdout)
+            return _read_answer(process.stdout, medium_named(limits.medium))
         except (OSError, EOFError, ValueError, KeyError, TypeError):  # the last three: it does not speak as we do
             self.kill()
             if self.late:
@@ -384,16 +388,39 @@ def _size(content: bytes | Picture | ImageError) -> int:
 
 
 def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
+    """In this process."""
     try:
+        if limits.medium != PICTURES.name:
+            decoded: Picture | ImageError = _decoded(limits, data)
+            return decoded
         return open_picture(data, size=limits.size, max_pixels=limits.max_pixels, memory=limits.decoding, name="")
     except ImageError as error:
         error.message = error.message.removeprefix(": ")
         return error
 
 
-def _read_answer(stdout: IO[bytes]) -> Picture | ImageError:
-    kind, header, pixels = processes.receive(stdout)
+def _decoded(limits: Limits, data: bytes) -> Any:
+    """What another medium than pictures gives, here."""
+    medium = medium_named(limits.medium)
+    array, facts = medium.decode(data, limits)
+    array = np.asarray(array)
+    return _opened(medium, array.dtype.str, array.shape, array.tobytes(), vars(facts))
+
+
+def _read_answer(stdout: IO[bytes], medium: Medium) -> Picture | ImageError:
+    kind, header, content = processes.receive(stdout)
     if kind == b"R":
-        return ImageTooLargeError(header["reason"]) if header["too_large"] else ImageError(header["reason"])
-    shaped = np.frombuffer(pixels, np.uint8).reshape(header["shape"])
-    return Picture(shaped, Facts(**header["facts"]))
+        return ImageTooLargeError(header["reason"]) if header["too_large"] else medium.error(header["reason"])
+    opened: Picture | ImageError = _opened(medium, header["dtype"], header["shape"], content, header["facts"])
+    return opened
+
+
+def _opened(medium: Medium, dtype: str, shape: Sequence[int], content: bytes, facts: Mapping[str, Any]) -> Any:
+    """What a decoder gave, or why it is none of its medium."""
+    wrong = refusal_of(medium, dtype, shape, len(content))
+    if wrong is None:
+        array = np.frombuffer(content, dtype).reshape(shape)
+        if array.dtype.kind != "f" or np.isfinite(array).all():
+            return medium.opened(array, facts)
+        wrong = "values that are no numbers"
+    return medium.error(f"its decoder gave {wrong}")
