@@ -51,7 +51,7 @@ def sound_codes(spectrogram: Levels) -> SoundCodes:
     starts = np.arange(0, last + 1, max(STEP_FRAMES, -(-last // (MOST_PARTS - 1))))
     ends = np.minimum(starts + PART_FRAMES, len(levels))
     described = np.stack([_described(levels[a:b]) for a, b in zip(starts, ends, strict=True)])
-    spans = np.stack([starts, ends], 1).astype(np.float32) / FRAMES_A_SECOND
+    spans = (np.stack([starts, ends], 1) / FRAMES_A_SECOND).astype(np.float32)
     return SoundCodes(_signs(_described(levels)[None]), _signs(described), spans)
 
 
