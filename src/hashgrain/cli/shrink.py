@@ -151,7 +151,7 @@ def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
     for place in np.unique(np.linspace(0, len(found) - 1, MOST).astype(int)) if found else []:
         picture = found[place]
         try:
-            opened.append(open_picture(picture.read(), size=bundle.size).pixels)
+            opened.append(open_picture(picture.read(), size=bundle.size, fit=bundle.fitted).pixels)
         except (ImageError, OSError) as error:
             say(f"refused: {picture.name}: {told_reason(str(error))}")
     if not opened:

@@ -19,7 +19,7 @@ from hashgrain.library.noting import check_meta, differ, merged, sound_details
 from hashgrain.library.reading import is_gone, read, reason_of
 from hashgrain.library.remembering import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.library.report import AddReport, Progress
-from hashgrain.media import DecodePool, Facts, Picture
+from hashgrain.media import Facts, Picture
 from hashgrain.models import Encoder
 from hashgrain.sources import Refused, Source, find
 from hashgrain.store import Item, Moved, New, Noted, Replaced, Store, Touched
@@ -63,7 +63,7 @@ def add_sources(
     memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, workers))
     adding = _Adding(store, encoder, memory, check_meta(meta), progress)
     started = time.monotonic()
-    with DecodePool(encoder.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
+    with encoder.decode_pool(workers=workers, max_pixels=max_pixels) as pool:
         found = find(sources, ignore=ignore, passed=adding.report.passed)
         for waiting, picture in pool.decode(adding.unknown(found)):
             adding.take(waiting, picture)

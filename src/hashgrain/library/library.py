@@ -534,7 +534,7 @@ class Library:
             return self._code_of(query, max_pixels), None
         if isinstance(query, (Codes, int, np.integer)):
             raise QueryError("rerank takes a picture: of a code it is not known how sure the model was of each bit")
-        opened = media.open_picture(query, size=self.encoder.bundle.size, max_pixels=max_pixels)
+        opened = self.encoder.open(query, max_pixels=max_pixels)
         outputs = self.encoder.outputs(opened.pixels[None])
         return Codes.from_outputs(outputs, self.grains), outputs[0]
 

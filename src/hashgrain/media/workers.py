@@ -33,6 +33,7 @@ from hashgrain.media import processes
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.media.image import Facts, Picture, open_picture
+from hashgrain.types import Fit
 
 T = TypeVar("T")
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
@@ -48,6 +49,7 @@ class Limits:
     timeout: float
     memory: int  # of the whole process
     decoding: int  # that a picture may take, as far as its header tells
+    fit: Fit = "squash"
 
 
 def decode_workers() -> int:
@@ -62,6 +64,7 @@ class DecodePool:
         self,
         size: tuple[int, int] | None,
         *,
+        fit: Fit = "squash",
         workers: int = 1,
         timeout: float = 60.0,  # a PNG of 400 million pixels takes ten, and other programs may be at work
         max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -69,7 +72,7 @@ class DecodePool:
     ) -> None:
         decoding = budget(max_pixels, workers)
         memory = BASE_MEMORY + MAX_BYTES + decoding if memory is None else memory
-        self.limits = Limits(size, max_pixels, timeout, memory, decoding)
+        self.limits = Limits(size, max_pixels, timeout, memory, decoding, fit)
         self._tasks: queue.SimpleQueue[tuple[bytes, Future[Picture | ImageError]] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._workers = [_Worker(self.limits) for _ in range(workers)]
@@ -201,7 +204,9 @@ class _Worker:
 
 def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
     try:
-        return open_picture(data, size=limits.size, max_pixels=limits.max_pixels, memory=limits.decoding, name="")
+        return open_picture(
+            data, size=limits.size, fit=limits.fit, max_pixels=limits.max_pixels, memory=limits.decoding, name=""
+        )
     except ImageError as error:
         error.message = error.message.removeprefix(": ")
         return error
