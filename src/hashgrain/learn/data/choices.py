@@ -10,8 +10,6 @@ from hashgrain.types import Fit
 Trained = Literal["head", "last", "lora", "all"]
 # What a backbone begins with, where it is no file: drawn, as published, or as a pip package brings it.
 RANDOM, HUB, PIP = "random", "hub", "pip"
-TWO_VIEWS = frozenset(("cib_hash", "coding_rate"))
-ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised", "sdc"))  # they compare one half of a batch with the other
 
 
 @dataclass(frozen=True)
