@@ -33,7 +33,9 @@ def train(
         Path | None, typer.Option("--manifest", help="The same of a split that was drawn before.")
     ] = None,
     protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of that draw.")] = 0,
-    recipe: Annotated[str, typer.Option("--recipe", help="As `hashgrain recipes` lists them.")] = "default",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="As `hashgrain recipes` lists them, or a .json file.")
+    ] = "default",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
     grains: Annotated[
         str,
@@ -254,15 +256,18 @@ def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -
 
     from hashgrain.errors import TrainingError
     from hashgrain.learn.recipe import change, with_bits
+    from hashgrain.learn.recipe_file import read_recipe
     from hashgrain.learn.recipes import RECIPES
 
-    name, settings = american(name), [american_setting(setting) for setting in settings]
-    if name not in RECIPES:
+    from_file = name.endswith(".json")
+    name = name if from_file else american(name)
+    settings = [american_setting(setting) for setting in settings]
+    if name not in RECIPES and not from_file:
         near = get_close_matches(name, [*RECIPES, ADAPT, PHOTO]) or [*RECIPES, ADAPT, PHOTO]
         raise TrainingError(f"no recipe {name!r}; there is {', '.join(near)}; `hashgrain recipes` lists them all")
     if grains and bits:
         raise TrainingError("--grains names the widths already: leave --bits out")
-    recipe = change(_with_grains(RECIPES[name], grains), settings)
+    recipe = change(_with_grains(read_recipe(Path(name)) if from_file else RECIPES[name], grains), settings)
     if not bits:
         return recipe
     try:

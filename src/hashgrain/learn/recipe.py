@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, TrainingError
@@ -111,6 +111,13 @@ class HeadTuning:
 
 @dataclass(frozen=True)
 class Recipe:
+    # Of pydantic, where a recipe is read from JSON; grains are made before.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "arbitrary_types_allowed": True,
+        "extra": "forbid",
+        "strict": False,
+    }
+
     name: str
     about: str
     grains: Grains
