@@ -73,3 +73,25 @@ def test_train_takes_a_recipe_from_a_file_and_settings_change_it(tmp_path: Path)
     path.write_text(json.dumps(plain("csq")))
     assert chosen_recipe(str(path), "", []) == RECIPES["csq"]
     assert chosen_recipe(str(path), "32", ["seed=7"]).seed == 7
+
+
+def test_seeds_have_runs_of_their_own_and_the_best_one_is_kept(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the train extra")
+    from hashgrain.learn.seeds import best_of, run_folder, seeded
+
+    assert run_folder("csq") == Path("runs/csq")
+    assert run_folder("/elsewhere/mine.json") == Path("runs/mine")
+    recipe = RECIPES["csq"]
+    assert seeded(recipe, 1, Path("r"), Path("o")) == [(recipe, Path("r"), Path("o"))]
+    runs = seeded(recipe, 2, tmp_path / "run", tmp_path / "out")
+    assert [one.seed for one, _, _ in runs] == [recipe.seed, recipe.seed + 1]
+    made = []
+    for (one, _, bundle), figure in zip(runs, (0.25, 0.75), strict=True):
+        bundle.mkdir(parents=True)
+        (bundle / "model.json").write_text(str(one.seed))
+        facts = {"thing P@10": figure, "thing mAP": figure}
+        made.append({"bundle": str(bundle), "validation": facts, "recipe": {"seed": one.seed}})
+    best = best_of(made, tmp_path / "out")
+    assert (tmp_path / "out/model.json").read_text() == str(recipe.seed + 1)
+    assert best["validation"]["thing mAP"] == 0.5
+    assert best["spread"]["thing mAP"] == pytest.approx(0.5**0.5 / 2)

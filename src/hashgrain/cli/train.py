@@ -92,12 +92,14 @@ def train(
         return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], part, as_json, quiet)
     named = {"label_noise": label_noise, "targets": targets, "weights": weights or None}
     more = [f"{name}={value}" for name, value in named.items() if value is not None]
+    from hashgrain.learn.seeds import best_of, run_folder, seeded
+
     chosen = chosen_recipe(recipe, bits, [*(settings or []), *more], grains)
     part = _part(data, protocol, manifest, protocol_seed, quiet)
-    made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, part, quiet)
+    made = _trained(seeded(chosen, seeds, run or run_folder(recipe), out), data, checkpoint_minutes, part, quiet)
     if not made:
         return 0
-    return print_made(_best_of(made, out) if seeds > 1 else made[0], out, as_json)
+    return print_made(best_of(made, out) if seeds > 1 else made[0], out, as_json)
 
 
 def print_made(facts: dict[str, Any], out: Path, as_json: bool) -> int:
@@ -281,31 +283,3 @@ def _with_grains(recipe: Recipe, grains: str) -> Recipe:
     from hashgrain.learn.data.own_grains import read_grains, with_grains
 
     return with_grains(recipe, read_grains(grains)) if grains else recipe
-
-
-def _seeded(recipe: Recipe, seeds: int, run: Path, out: Path) -> list[tuple[Recipe, Path, Path]]:
-    """Recipe, run and bundle of each seed; the first seed is the recipe's own."""
-    from dataclasses import replace
-
-    if seeds == 1:
-        return [(recipe, run, out)]
-    numbers = range(recipe.seed, recipe.seed + seeds)
-    return [(replace(recipe, seed=n), run / f"seed{n}", run / f"seed{n}" / "model") for n in numbers]
-
-
-def _best_of(made: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    """The bundle of the best seed at OUT, and means and spreads over the seeds."""
-    import shutil
-    from statistics import mean, stdev
-
-    from hashgrain.learn.training.validation import score
-
-    best = max(made, key=lambda facts: score(facts["validation"]))
-    shutil.copytree(best["bundle"], out, dirs_exist_ok=True)
-    columns = {name: [facts["validation"][name] for facts in made] for name in best["validation"]}
-    return best | {
-        "bundle": str(out),
-        "validation": {name: mean(values) for name, values in columns.items()},
-        "spread": {name: stdev(values) for name, values in columns.items()},
-        "seeds": {str(facts["recipe"]["seed"]): facts["validation"] for facts in made},
-    }
