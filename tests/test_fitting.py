@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from hashgrain import Encoder, Library
+from hashgrain.apps.sample import sample_pixels
+from hashgrain.errors import SourceError
 from hashgrain.evaluate.described import describe
 from hashgrain.labelled import labelled_pictures
 from hashgrain.media import DecodePool, open_picture
@@ -121,3 +123,18 @@ def test_whoever_encodes_fits_as_the_bundle_says(fit: Fit, tmp_path: Path) -> No
 def test_fits_see_other_pixels_and_have_other_digests() -> None:
     seen = {open_picture(noise(60, 30), size=(16, 16), fit=fit).pixels.tobytes() for fit in FITS}
     assert len(seen) == len({fitting(fit).code_digest for fit in FITS}) == len(FITS)
+
+
+def test_a_sample_is_spread_evenly_and_says_what_was_refused(tmp_path: Path) -> None:
+    for number in range(10):
+        Image.new("RGB", (20, 8), (number * 20,) * 3).save(tmp_path / f"{number}.png")
+    (tmp_path / "9.png").write_bytes(b"no picture")
+    pixels, refused = sample_pixels(fitting("crop"), tmp_path, most=4)
+    assert pixels[:, 0, 0, 0].tolist() == [0, 60, 120]
+    assert pixels.shape == (3, 4, 4, 3)
+    assert list(refused) == ["9.png"]
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "1.png").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"no pictures that can be opened in .*1\.png"):
+        sample_pixels(fitting("crop"), bad, most=4)
