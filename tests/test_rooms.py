@@ -20,7 +20,7 @@ ROOMS = {
     "types": "codes",
     "codefiles": "codes files",
     "hashers": "codes files",
-    "media": "files lazy",
+    "media": "files types lazy",
     "sources": "files media",
     "labelled": "sources",
     "models": "codes files inside media types lazy",
@@ -32,7 +32,7 @@ ROOMS = {
     "library": "codefiles codes engines files inside media models search sources store types lazy",
     "evaluate": "codefiles codes files hamming hashers labelled media models",
     "report": "codes evaluate labelled media",
-    "learn": "codes evaluate files graphs hashers labelled media models",  # the only room with torch
+    "learn": "codes evaluate files graphs hashers labelled media models types",  # the only room with torch
     "apps": "codes engines evaluate hamming labelled library media models report search sources store",
     "server": "apps library",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"

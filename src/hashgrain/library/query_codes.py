@@ -68,7 +68,7 @@ class QueryEncoder:
     def pool(self) -> media.DecodePool:
         """The workers for what is added and what is asked with. None is started before there is a picture."""
         workers = media.decode_workers() if self._workers is None else self._workers
-        return media.DecodePool(self._bundle.size, workers=workers)
+        return media.DecodePool(self._bundle.size, fit=self._bundle.fitted, workers=workers)
 
     @contextmanager
     def pool_of(self, workers: int | None) -> Iterator[media.DecodePool]:
@@ -76,7 +76,7 @@ class QueryEncoder:
         if workers is None or workers == self.pool.workers:
             yield self.pool
         else:
-            with media.DecodePool(self._bundle.size, workers=workers) as pool:
+            with media.DecodePool(self._bundle.size, fit=self._bundle.fitted, workers=workers) as pool:
                 yield pool
 
     def close(self) -> None:

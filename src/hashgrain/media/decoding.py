@@ -14,6 +14,7 @@ from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import image, processes  # noqa: F401  loaded before the first picture comes
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
+from hashgrain.types import Fit
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Limits:
     memory: int  # of the whole process
     decoding: int  # that the picture may take, as far as its header tells
     medium: str = "picture"
+    fit: Fit = "squash"
 
 
 def serve() -> None:

@@ -34,7 +34,9 @@ from hashgrain.files import read_regular
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
 from hashgrain.media.details import details_of
 from hashgrain.media.extras import extra_format, is_raw, open_raw
+from hashgrain.media.fitting import padded, resized
 from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
+from hashgrain.types import Fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,16 +98,17 @@ def open_picture(
     source: Any,
     *,
     size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     name: str = "picture",
     edge: int | None = None,
     memory: int | None = None,
 ) -> Picture:
-    """Open a path, bytes, a PIL image or an array; with `size`, the whole picture squashed to (width, height), with
-    `edge`, shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
+    """Open a path, bytes, a PIL image or an array; with `size`, brought to (width, height) as `fit` says, with `edge`,
+    shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
     import numpy as np  # not at the top: a worker has Pillow alone, and starts in a third of the time
 
-    image, facts = open_image(source, size=size, max_pixels=max_pixels, name=name, edge=edge, memory=memory)
+    image, facts = open_image(source, size=size, fit=fit, max_pixels=max_pixels, name=name, edge=edge, memory=memory)
     return Picture(np.asarray(image), facts)
 
 
@@ -113,6 +116,7 @@ def open_image(
     source: Any,
     *,
     size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     name: str = "picture",
     edge: int | None = None,
@@ -130,7 +134,7 @@ def open_image(
             opened = _opened(source, max_pixels, allowed, name)
             _draft(opened, size, edge)
             check_cost(opened.image, opened.data, allowed, name)
-            return _shaped(opened, size, edge), opened.facts
+            return _shaped(opened, size, edge, fit), opened.facts
     except ImageError as error:
         error.path = path
         raise
@@ -289,20 +293,19 @@ def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> N
         image.draft("RGB", (max(1, round(image.width * share)), max(1, round(image.height * share))))
 
 
-def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> Image.Image:
-    """Resized while still cheap: turning comes last."""
+def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None, fit: Fit) -> Image.Image:
+    """Resized while still cheap: turning comes afterwards."""
     image = opened.image
     image.load()
     small = to_rgb(image)
     if size:
-        target = (size[1], size[0]) if _is_turned(opened) else size
-        if small.size != target:
-            small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        small = resized(small, (size[1], size[0]) if _is_turned(opened) else size, fit)
     elif edge:
         share = min(1.0, edge / max(small.size))
         target = (max(1, round(small.width * share)), max(1, round(small.height * share)))
         small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return _turned(small, _orientation(opened.exif))
+    upright = _turned(small, _orientation(opened.exif))
+    return padded(upright, size) if size else upright
 
 
 def _is_turned(opened: _Opened) -> bool:

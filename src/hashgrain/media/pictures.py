@@ -26,7 +26,8 @@ class Pictures:
         """An image of Pillow, (height, width, 3): a worker has no numpy."""
         from hashgrain.media.image import open_image
 
-        return open_image(data, size=limits.size, max_pixels=limits.max_pixels, memory=limits.decoding, name="")
+        size, most = limits.size, limits.max_pixels
+        return open_image(data, size=size, fit=limits.fit, max_pixels=most, memory=limits.decoding, name="")
 
     def opened(self, array: Any, facts: Mapping[str, Any]) -> Picture:
         from hashgrain.media.image import Facts, Picture

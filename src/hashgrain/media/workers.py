@@ -35,6 +35,7 @@ from hashgrain.media.formats import MAX_BYTES
 from hashgrain.media.image import Picture, open_picture, read_file
 from hashgrain.media.medium import Medium, refusal_of
 from hashgrain.media.pictures import PICTURES
+from hashgrain.types import Fit
 
 T = TypeVar("T")
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
@@ -65,6 +66,7 @@ class DecodePool:
         self,
         size: tuple[int, int] | None,
         *,
+        fit: Fit = "squash",
         workers: int = 1,
         timeout: float = TIMEOUT,
         max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -73,6 +75,7 @@ class DecodePool:
     ) -> None:
         self.workers = workers
         self._medium = medium
+        self._fit = fit
         self._memory = memory
         self.limits = self._limits(size, timeout, max_pixels)
         self._crew = _Crew(workers)
@@ -174,7 +177,7 @@ class DecodePool:
     def _limits(self, size: tuple[int, int] | None, timeout: float, max_pixels: int) -> Limits:
         decoding = budget(max_pixels, self.workers)
         memory = BASE_MEMORY + MAX_BYTES + decoding if self._memory is None else self._memory
-        return Limits(size, max_pixels, timeout, memory, decoding, self._medium.name)
+        return Limits(size, max_pixels, timeout, memory, decoding, self._medium.name, self._fit)
 
 
 class _Crew:
@@ -376,7 +379,7 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
             return read_file(path)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return bytes(source)
-        return open_picture(source, size=limits.size, max_pixels=limits.max_pixels)
+        return open_picture(source, size=limits.size, fit=limits.fit, max_pixels=limits.max_pixels)
     except ImageError as error:
         return error
 
@@ -393,7 +396,9 @@ def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
         if limits.medium != PICTURES.name:
             decoded: Picture | ImageError = _decoded(limits, data)
             return decoded
-        return open_picture(data, size=limits.size, max_pixels=limits.max_pixels, memory=limits.decoding, name="")
+        return open_picture(
+            data, size=limits.size, fit=limits.fit, max_pixels=limits.max_pixels, memory=limits.decoding, name=""
+        )
     except ImageError as error:
         error.message = error.message.removeprefix(": ")
         return error

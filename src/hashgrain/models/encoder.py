@@ -68,6 +68,15 @@ class Encoder:
     def digest(self) -> str:
         return self.bundle.code_digest
 
+    def open(self, image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, name: str = "picture") -> media.Picture:
+        """Open a picture as the model takes it: of its input size, and fitted to it as its bundle says."""
+        size, fit = self.bundle.size, self.bundle.fitted
+        return media.open_picture(image, size=size, fit=fit, max_pixels=max_pixels, name=name)
+
+    def decode_pool(self, *, workers: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> media.DecodePool:
+        """Processes that open pictures as the model takes them."""
+        return media.DecodePool(self.bundle.size, fit=self.bundle.fitted, workers=workers, max_pixels=max_pixels)
+
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the real-valued outputs (n, bits) for pictures (n, height, width, 3) of the model's input size."""
         return self._run(pixels, ["outputs"])[0]
@@ -107,7 +116,7 @@ class Encoder:
         stream = iter(_listed(images))
         parts = []
         while batch := list(itertools.islice(stream, self._batch)):
-            pixels = np.stack([media.open_picture(each, size=self.bundle.size).pixels for each in batch])
+            pixels = np.stack([self.open(each).pixels for each in batch])
             parts.append(self._run(pixels, ["features"])[0])
         return np.concatenate(parts) if parts else self._run(self._no_pixels(), ["features"])[0]
 
@@ -116,7 +125,7 @@ class Encoder:
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         """Take (token, picture) pairs; yield (token, code or refusal), in order. `workers` processes decode ahead."""
         if workers:
-            with media.DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
+            with self.decode_pool(workers=workers, max_pixels=max_pixels) as pool:
                 yield from self._encode_opened(pool.decode(_as_bytes(items)))
         else:
             yield from self._encode_opened(self._open_each(items, max_pixels))
@@ -147,7 +156,7 @@ class Encoder:
     ) -> Iterator[tuple[T, media.Picture | ImageError]]:
         for token, image in items:
             try:
-                yield token, media.open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
+                yield token, self.open(image, max_pixels=max_pixels)
             except ImageError as error:
                 yield token, error
 

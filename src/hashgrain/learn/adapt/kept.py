@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
-from hashgrain.media import DecodePool, Picture, decode_workers
+from hashgrain.media import Picture, decode_workers
 from hashgrain.models import Encoder
 from hashgrain.models.session import BATCH
 
@@ -59,7 +59,7 @@ class KeptRows:
         """Compute the rows of `count` pictures, given by their content hash and their bytes. Returns those that could
         not be opened, and why. What was computed is kept even where this is stopped midway."""
         refused: dict[str, str] = {}
-        with DecodePool(self.encoder.bundle.size, workers=decode_workers()) as pool:
+        with self.encoder.decode_pool(workers=decode_workers()) as pool:
             decoded = closing(pool.decode(pictures))  # type: ignore[type-var]
             with decoded as stream:
                 self._compute(_sorted_out(stream, refused), count, refused)

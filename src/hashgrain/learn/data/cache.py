@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.files import sweep_unfinished, write_atomically, writing_atomically
+from hashgrain.types import Fit
 
 VERSION = 1
 ABANDONED = 3600  # seconds after which a half-written file is taken for one whose writer was killed
@@ -45,10 +46,10 @@ def decode_in_memory(n: int, size: int, opened: Opened) -> Decoded:
     return Decoded(pixels[:kept], refused)
 
 
-def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened) -> Decoded:
+def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened, *, fit: Fit = "squash") -> Decoded:
     """What the cache in `folder` holds of the pictures with these content hashes; where it holds none, or a damaged
     one, they are decoded into it first."""
-    key = _key(contents, size)
+    key = _key(contents, size, fit)
     stem = folder / f"pictures-{key[:16]}"
     found = _read(stem, key, len(contents), size)
     if found is None:
@@ -65,9 +66,10 @@ def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened
     return found
 
 
-def _key(contents: Sequence[str], size: int) -> str:
+def _key(contents: Sequence[str], size: int, fit: Fit) -> str:
     # Another Pillow may decode a JPEG to other values.
-    said = f"{VERSION} {PIL.__version__} {size}\n" + "\n".join(contents)
+    fitted = "" if fit == "squash" else f" {fit}"
+    said = f"{VERSION} {PIL.__version__} {size}{fitted}\n" + "\n".join(contents)
     return hashlib.sha256(said.encode()).hexdigest()
 
 

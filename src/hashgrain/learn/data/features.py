@@ -15,6 +15,7 @@ from hashgrain.files import writing_atomically
 from hashgrain.learn.data.augment import Augmentation, random_views
 from hashgrain.learn.data.labelled import Labelled, data_digest
 from hashgrain.learn.training.precision import best_precision
+from hashgrain.types import Fit
 
 BATCH = 256
 
@@ -27,10 +28,12 @@ def cached_features(
     augmentation: Augmentation,
     folder: Path,
     say: Callable[[str], None] = lambda text: None,
+    *,
+    fit: Fit = "squash",
 ) -> NDArray[np.float32]:
     """(views, n, width): first of the pictures as they are, then of random views of them. Stands in `folder` for the
     next run of the same pictures, backbone and views."""
-    key = _key(backbone, data, size, views, augmentation)
+    key = _key(backbone, data, str(size) if fit == "squash" else f"{size} {fit}", views, augmentation)
     file = folder / f"features-{key}.npy"
     if file.exists():
         try:
@@ -70,7 +73,7 @@ def _features(
     return np.concatenate(parts)
 
 
-def _key(backbone: nn.Module, data: Labelled, size: int, views: int, augmentation: Augmentation) -> str:
+def _key(backbone: nn.Module, data: Labelled, size: str, views: int, augmentation: Augmentation) -> str:
     of = f"{data_digest(data)} {size} {views} {augmentation} {best_precision()} {digest_of(backbone)}"
     return hashlib.sha256(of.encode()).hexdigest()[:16]
 

@@ -159,7 +159,7 @@ def features_of(
     recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
 ) -> NDArray[np.float32]:
     with this_process().main_process_first():
-        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say)
+        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say, fit=recipe.fit)
 
 
 def follow(work: Training, say: Say, checkpoint_seconds: float) -> None:
