@@ -36,7 +36,7 @@ def add(library: Path, pictures: Path, log: Path) -> None:
     encoder = CountingEncoder.load("small")
     encoder.log = log
     with Library.open_or_create(library, encoder) as opened:
-        opened.__dict__["encoder"] = encoder
+        opened._query_encoder.encoder = encoder
         opened.add(pictures)
 
 

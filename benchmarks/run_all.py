@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SEARCH = ("kernels", "scan", "indexed", "growth", "filters", "joins", "warm")
+SEARCH = ("kernels", "scan", "indexed", "growth", "filters", "joins", "warm", "remove")
 NAMES = (
     "fresh_clone",
     "footprint",
     "encode_photos",
+    "search_many",
     "large_pictures",
     "kill_add",
     "quality",

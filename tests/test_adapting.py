@@ -22,7 +22,6 @@ pytest.importorskip("onnx", reason="needs the train extra")
 from hashgrain import Codes, Encoder, Grains, Library  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.evaluate import average_precision, tally  # noqa: E402
-from hashgrain.learn.adapt import kept as kept_module  # noqa: E402
 from hashgrain.learn.adapt import make as make_module  # noqa: E402
 from hashgrain.learn.adapt.graph import adapted_graph, check_parity  # noqa: E402
 from hashgrain.learn.adapt.head import AdaptedHead, fit_head  # noqa: E402
@@ -163,7 +162,7 @@ def test_a_second_run_decodes_nothing_and_makes_the_same_bits(
 ) -> None:
     lines_of(QUICK, drawn[0], tmp_path)
     first = Bundle.read(tmp_path / "model")
-    monkeypatch.setattr(kept_module, "DecodePool", None)
+    monkeypatch.setattr(Encoder, "decode_pool", None)
     lines = lines_of(QUICK, drawn[0], tmp_path)
     assert "features of an earlier run: 60 of 60 pictures" in lines
     assert Bundle.read(tmp_path / "model").code_digest == first.code_digest

@@ -15,6 +15,7 @@ from conftest import make_picture
 from hashgrain.apps.demo import PHRASES, run_demo
 from hashgrain.apps.drawings import KINDS
 from hashgrain.apps.scenes import scenes, write_scenes
+from hashgrain.cli.demo import next_commands
 from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
 
 NASTY = "<script>alert(1)</script>\"' &\udcff.jpg"
@@ -104,7 +105,7 @@ def test_the_demo_asks_words_where_the_model_knows_them(tmp_path: Path, monkeypa
         (pictures / f"{seed}.jpg").write_bytes(jpeg(seed))
     for model, knows in (("photo", True), ("small", False)):
         monkeypatch.setenv("HASHGRAIN_MODEL", model)
-        story = "\n".join(run_demo(tmp_path / model, pictures))
+        story = "\n".join(run_demo(tmp_path / model, pictures, suggest=next_commands))
         shown = (tmp_path / model / "results.html").read_text(encoding="utf-8")
         for phrase in PHRASES:
             assert (f'The words "{phrase}" find ' in story) == knows

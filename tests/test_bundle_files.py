@@ -15,7 +15,7 @@ import pytest
 from hashgrain import Encoder, files, inside
 from hashgrain.errors import BundleError
 from hashgrain.models import Bundle, TextTower, Threshold, description
-from hashgrain.models import bundle as bundles
+from hashgrain.models import bundle_files as bundles
 from made_graphs import bundle_of, node, plain_graph, with_step
 
 DEFAULT_DIGEST = "5120bb28915109b70761645225a3f268ef59052f149a926efe0905610b2eecf2"
@@ -108,7 +108,17 @@ def test_how_a_picture_is_fitted_enters_the_digest_where_it_is_named(tmp_path: P
     assert Bundle.read(named.write(tmp_path / "named")) == named
 
 
-@pytest.mark.parametrize("key", [{"parts": {"grid": 3}}, {"fit": "crop"}])
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"parts": {"grid": 3}},
+        {"fit": "stretch"},
+        {"fit": ["crop"]},
+        {"fit": "crop", "parts": {"name": "halves", "windows": [[0, 0, 0.5, 1]]}},
+        {"input": {"kind": "sound", "width": 4, "height": 4}},
+        {"input": {"width": 4, "height": 4, "rate": 16_000}},
+    ],
+)
 def test_a_bundle_that_encodes_in_a_way_unknown_here_is_refused(bundle: Path, key: dict[str, Any]) -> None:
     edit(bundle, lambda described: described.update(key), sign=True)
     with pytest.raises(BundleError, match="upgrade hashgrain"):

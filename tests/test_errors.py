@@ -35,6 +35,7 @@ SRC = ROOT / "src" / "hashgrain"
 SILENT = (
     *("errors.py", "types.py", "files.py", "inside.py", "codes.py", "codefiles.py", "hashers.py"),
     *("media", "sources", "labelled", "models", "graphs", "hamming", "store", "engines", "search", "library"),
+    *("evaluate", "apps"),
 )
 COMMAND = re.compile(r"hashgrain (" + "|".join([*VERBS, "bench", "model", "features"]) + r")\b|(^|[\s(`'\"])--[a-z]")
 # Files, not words for people: the first line of an index, and an option of another program.

@@ -239,7 +239,7 @@ def test_what_no_bundle_could_hold_is_refused_before_features_are_computed(
     shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hashgrain.errors import BundleError
-    from hashgrain.models import bundle as bundles
+    from hashgrain.models import bundle_files as bundles
     from hashgrain.models import description
 
     source = f"onnx:{vision_onnx(tmp_path / 'net.onnx')}"

@@ -15,5 +15,16 @@ def test_a_source_does_not_replace_the_name_and_digest_that_are_shown(tmp_path: 
     bundle = dataclasses.replace(bundle_of(plain_graph(), "theirs"), others={"source": forged})
     bundle.write(tmp_path / "theirs")
     shown = json.loads(hashgrain("model", "show", tmp_path / "theirs", "--json").stdout)
-    expected = {"name": "theirs", "digest": bundle.code_digest, "grains": {"look": 3}, "size": list(bundle.size)}
-    assert shown == {**expected, "bytes": len(bundle.onnx), "license": "mit"}
+    assert shown == {
+        "name": "theirs",
+        "digest": bundle.code_digest,
+        "grains": {"look": 3},
+        "input": "picture",
+        "size": list(bundle.size),
+        "fit": "squash",
+        "parts": None,
+        "outputs": ["outputs", "features"],
+        "calibration": {},
+        "bytes": len(bundle.onnx),
+        "license": "mit",
+    }

@@ -143,9 +143,9 @@ def test_queries_and_database_come_from_the_parts_they_should(name: str) -> None
 @pytest.mark.parametrize("name", ["folder", "folder-unseen"])
 def test_a_protocol_of_any_pictures_never_pools_train_and_test(name: str) -> None:
     """What a publisher keeps for asking must not be learned from, and the other way round."""
-    with pytest.raises(EvaluationError, match=r"parts test and train, .* take --protocol parts,"):
+    with pytest.raises(EvaluationError, match=r"parts test and train, .* take the protocol parts,"):
         split(stand_in("parts"), protocol(name))
-    with pytest.raises(EvaluationError, match=r"parts train and val, .* take --protocol parts-val,"):
+    with pytest.raises(EvaluationError, match=r"parts train and val, .* take the protocol parts-val,"):
         split(stand_in("parts-val"), protocol(name))
     one = stand_in("parts")
     alone = some_of(one, np.flatnonzero(one.parts == "train"))

@@ -7,11 +7,13 @@ import os
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import Run
-from hashgrain import Encoder, Library
-from hashgrain.errors import QueryError
+from hashgrain import Codes, Encoder, Library
+from hashgrain.errors import ItemMissingError, QueryError
+from hashgrain.store import Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +83,40 @@ def test_an_item_damaged_in_the_catalogue_can_be_removed_by_its_id(library: Libr
     with Library.open(library.path, "w") as damaged:
         assert damaged.remove([7]) == 1
         assert damaged.verify() == []
+
+
+def test_a_path_is_found_without_reading_the_catalogue(
+    library: Library, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Snapshot, "paths", lambda self: pytest.fail("the whole catalogue is read"))
+    assert library.remove(pictures / "00001.jpg") == 1
+    assert library.meta([pictures], set={"a": 1}) == 19
+    assert library.remove(pictures) == 19
+
+
+def test_names_that_begin_alike_are_not_mistaken_for_a_folder(library: Library) -> None:
+    below = ["/made/a/1", "/made/a/2/3", "/made/a/\udcff\udcfe", "/made/a/\U0010ffff"]
+    beside = ["/made/a", "/made/a-", "/made/a.jpg", "/made/a0", "/made/ab/1", "/made/A/1", "a/1", "a"]
+    names = [*below, *beside]
+    words = np.zeros((len(names), library.grains.n_words), np.uint64)
+    library.import_codes(Codes(words, library.grains), names, look=False)
+    assert {item.path for item in library.items(["/made/a/"])} == {*below, "/made/a"}
+    assert [item.path for item in library.items(["a"])] == ["a"]  # a name is no folder
+    assert library.remove("/made/a") == len(below) + 1
+    assert library.remove("/made") == 6 - 1
+    assert {item.path for item in library.items()} >= {"a/1", "a"}
+
+
+@pytest.mark.parametrize("name", ["zero\0byte", "half\ud800", "/no/such"])
+def test_what_cannot_be_a_path_is_in_no_library(library: Library, name: str) -> None:
+    with pytest.raises(ItemMissingError, match="nothing was removed"):
+        library.remove(name)
+    assert len(library) == 20
+
+
+def test_a_folder_of_more_items_than_one_question_fetches(library: Library) -> None:
+    names = [f"/made/{i}" for i in range(1203)]
+    words = np.zeros((len(names), library.grains.n_words), np.uint64)
+    library.import_codes(Codes(words, library.grains), names, look=False)
+    assert library.remove("/made") == 1203
+    assert len(library) == 20

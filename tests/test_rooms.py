@@ -20,7 +20,7 @@ ROOMS = {
     "types": "codes",
     "codefiles": "codes files",
     "hashers": "codes files",
-    "media": "files lazy",
+    "media": "files types lazy",
     "sources": "files media",
     "labelled": "sources",
     "models": "codes files inside media types lazy",

@@ -22,7 +22,7 @@ from hashgrain import Library, inside
 from hashgrain.errors import BundleError, QueryError
 from hashgrain.library import rebuild, rebuild_with, verify_library
 from hashgrain.models import Bundle, TextTower, trial
-from hashgrain.models import bundle as bundles
+from hashgrain.models import bundle_files as bundles
 from hashgrain.models.bundle import check_bundle
 from hashgrain.models.graph_check import IDS, check_graph
 from made_graphs import FLOAT, INT64, bundle_of, elsewhere, floats, integers, node, plain_graph, value, whole, with_step

@@ -102,7 +102,7 @@ def test_train_on_a_folder_of_parts_then_evaluate_by_them(tmp_path: Path, monkey
     assert trained.exit_code == 0, trained.stderr
     pooled = in_process.hashgrain("evaluate", "model", "--data", "parts")
     assert pooled.exit_code == 1
-    assert "the parts test and train, which must not be mixed: take --protocol parts" in pooled.stderr
+    assert "the parts test and train, which must not be mixed; take --protocol parts" in pooled.stderr
     done = in_process.hashgrain("evaluate", "model", "--data", "parts", "-p", "parts", "--references", "none", "--json")
     assert done.exit_code == 0, done.stderr
     (result,) = json.loads(done.stdout)

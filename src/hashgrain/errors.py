@@ -72,6 +72,12 @@ class ImageTooLargeError(ImageError):
         super().__init__(message, path=path, remedy=remedy)
 
 
+class SoundError(ImageError):
+    """A recording that is refused. It is caught as an ImageError: it is a file of the library's medium."""
+
+    code = "sound"
+
+
 class BundleError(HashgrainError):
     """A model bundle that is refused: missing, damaged, altered, too large, or of a newer format."""
 

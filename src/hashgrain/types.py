@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Union
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,9 @@ Meta: TypeAlias = Mapping[str, JsonLike]
 WhereLike: TypeAlias = str | Mapping[str, JsonLike]
 # A picture: a file, the bytes of one, a PIL image, or an array (height, width) or (height, width, 3).
 ImageLike: TypeAlias = "PathLike | bytes | bytearray | Image | NDArray[np.generic]"
+# How a picture is brought to a model's input size: resized whole, without keeping its proportions; whole, on gray; or
+# its middle.
+Fit: TypeAlias = Literal["squash", "fit", "crop"]
 
 
 class OpenSource(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hashgrain.apps.answer_page import page_hit
@@ -18,13 +18,17 @@ from hashgrain.search import Hit
 from hashgrain.store import Item
 
 Labels = Mapping[str, Mapping[str, str]]  # file name -> grain -> label
+Suggest = Callable[[Path, Path, "str | None"], Iterable[str]]
 SHOWN = 6
 PHRASES = ("a bird", "a dog", "a vehicle", "food")  # asked of photographs, whatever they show
 OF_DRAWN = ("a bird", "a car", "a house", "a flower")  # and of the pictures that are drawn
 
 
-def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None) -> Iterator[str]:
-    """Do the whole line in `folder`, telling the story line by line."""
+def run_demo(
+    folder: Path, photos: Path | None, progress: Progress | None = None, suggest: Suggest | None = None
+) -> Iterator[str]:
+    """Do the whole line in `folder`, telling the story line by line; last come the lines that `suggest` makes of the
+    library, one of its pictures, and a phrase if one finds any."""
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     labels: Labels = {}
@@ -51,13 +55,10 @@ def run_demo(folder: Path, photos: Path | None, progress: Progress | None = None
         page = folder / "results.html"
         page.write_text(_page(library, labels, worded), encoding="utf-8")
     yield f"Wrote {page}: open it in a browser to see searches at each grain."
-    yield f"All done in {time.monotonic() - started:.0f} s. Try next:"
-    example = next(iter(sorted(pictures.rglob("*.jpg"))), pictures)
-    yield f"  hashgrain search {at} {example} -k 5 --open"
-    yield f"  hashgrain search {at} {example} --grain kind --where 'width > 300'"
-    for phrase in list(worded)[:1]:
-        yield f'  hashgrain search {at} --text "{phrase}" --open'
-    yield "  hashgrain add mine.hg ~/Pictures"
+    yield f"All done in {time.monotonic() - started:.0f} s."
+    if suggest:
+        example = next(iter(sorted(pictures.rglob("*.jpg"))), pictures)
+        yield from suggest(at, example, next(iter(worded), None))
 
 
 def _read_labels(pictures: Path) -> dict[str, dict[str, str]]:

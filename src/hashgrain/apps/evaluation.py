@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hashgrain import __version__
 from hashgrain.codes import Codes, Grains
-from hashgrain.errors import EvaluationError
+from hashgrain.errors import EvaluationError, Remedy
 from hashgrain.evaluate.cases import (
     Asked,
     Case,
@@ -74,7 +74,7 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log
     _make_folder(out)
     _refuse_early(seen, plan, data, encoder.bundle.name)
     if all(_is_finished(folder, made_by, plan, seen) for folder in folders) and _are_of(folders, plan, data):
-        log("every run stands finished; name another folder with --out to measure again")
+        log("every run stands finished; name another folder to measure again")
         return folders
     log(f"encoding the pictures of {data}")
     hash_widths = widths if plan.references == "all" else ()
@@ -129,11 +129,11 @@ def evaluate_codes(
     wanted, labels, facts = _truths(codes, manifest)
     asked = Asked(wanted, labels)
     if asymmetric and codes.outputs is None:
-        raise EvaluationError(f"{name}: --asymmetric takes real-valued queries; these are bits")
+        raise EvaluationError(f"{name}: asymmetric distances take real-valued queries; these are bits")
     bits = codes.queries.grains.bits
     if widths and not 1 <= min(widths) <= max(widths) <= bits:
         raise EvaluationError(
-            f"--bits {','.join(map(str, widths))}: {name} has codes of {bits} bits; ask for 1 to {bits}"
+            f"widths {','.join(map(str, widths))}: {name} has codes of {bits} bits; ask for 1 to {bits}"
         )
     rows = []
     for width in sorted(set(widths)) or [bits]:
@@ -217,7 +217,7 @@ def _check_plan(plan: Plan) -> None:
     if not plan.seeds or not plan.protocols:
         raise EvaluationError("name a protocol and a seed at least")
     if plan.references not in get_args(References):
-        raise EvaluationError(f"--references {plan.references}: it is {' or '.join(get_args(References))}")
+        raise EvaluationError(f"references {plan.references!r}: it is {' or '.join(get_args(References))}")
     if not all(0 <= share <= 1 for share in plan.label_noise):
         raise EvaluationError(f"label noise of {list(plan.label_noise)}: it is shares of the labels, from 0 to 1")
 
@@ -251,7 +251,7 @@ def _manifests(plan: Plan, pool: Pool) -> Iterator[tuple[str, Manifest]]:
 def _widths(encoder: Encoder, plan: Plan) -> list[int]:
     widths = sorted(set(plan.widths)) or list(encoder.grains.values())
     if widths[0] < 1 or widths[-1] > encoder.grains.bits:
-        raise EvaluationError(f"--bits {widths}: codes of this model have 1 to {encoder.grains.bits} bits")
+        raise EvaluationError(f"widths {widths}: codes of this model have 1 to {encoder.grains.bits} bits")
     return widths
 
 
@@ -351,7 +351,10 @@ def _truths(codes: OutsideCodes, manifest: Manifest | None) -> tuple[Labels, Lab
         return labels[manifest.queries], labels[manifest.database], facts
     if codes.wanted is None or codes.labels is None:
         raise EvaluationError(
-            "codes take labels: give --manifest, or put queries_labels.npy and database_labels.npy beside them"
+            "codes take labels",
+            remedy=Remedy(
+                "name their manifest, or put queries_labels.npy and database_labels.npy beside them", "name_labels"
+            ),
         )
     return codes.wanted, codes.labels, codes.facts()
 

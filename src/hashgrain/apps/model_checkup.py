@@ -38,7 +38,7 @@ def pictures_to_check(folder: Path | None) -> tuple[list[Image.Image], str]:
     """Pictures drawn by ourselves, or up to MOST_PICTURES spread evenly over a folder; and what they are, in words."""
     if folder is None:
         drawn = [scene.image for scene in scenes(looks_per_thing=LOOKS, copies=0)]
-        return drawn, f"{len(drawn)} pictures drawn for the purpose; give your own with --pictures"
+        return drawn, f"{len(drawn)} pictures drawn for the purpose; your own tell more"
     found = [source for source in islice(find(folder), MOST_LISTED) if not isinstance(source, Refused)]
     count = min(len(found), MOST_PICTURES)
     pictures = []

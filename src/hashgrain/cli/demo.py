@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def demo(
     from hashgrain.apps.demo import run_demo
 
     with progress_bar("adding", None, quiet) as advance:
-        story = run_demo(folder, photos, progress=lambda so_far: advance(so_far.seen))
+        story = run_demo(folder, photos, lambda so_far: advance(so_far.seen), next_commands)
     if not as_json:
         for line in story:
             print_line(line)
@@ -32,3 +33,13 @@ def demo(
         say(line, quiet)
     print_json({"folder": str(folder), "page": str(folder / "results.html")})
     return 0
+
+
+def next_commands(library: Path, picture: Path, phrase: str | None) -> Iterator[str]:
+    """What to type next."""
+    yield "Try next:"
+    yield f"  hashgrain search {library} {picture} -k 5 --open"
+    yield f"  hashgrain search {library} {picture} --grain kind --where 'width > 300'"
+    if phrase:
+        yield f'  hashgrain search {library} --text "{phrase}" --open'
+    yield "  hashgrain add mine.hg ~/Pictures"

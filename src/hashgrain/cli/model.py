@@ -30,6 +30,9 @@ def make(
         int | None,
         typer.Option("--size", min=1, max=2048, help="Edge of the picture in pixels. (default: the source's own)"),
     ] = None,
+    fit: Annotated[
+        str, typer.Option("--fit", metavar="FIT", help="How a picture is brought to the size: squash, fit or crop.")
+    ] = "squash",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,7 +66,11 @@ def make(
     from hashgrain.learn.encoders.make import Order, make_model
 
     out, run = out or Path(name), run or Path("runs") / name
-    order = Order(name, source, pictures, out, run, _widths(bits), size, download, seed, limit, tuple(settings or ()))
+    order = Order(
+        *(name, source, pictures, out, run, _widths(bits), size, download, seed, limit),
+        fit=fit,  # type: ignore[arg-type]  # of another word, check_order tells what there is
+        settings=tuple(settings or ()),
+    )
     try:
         facts = make_model(order, lambda text: say(text, quiet))
     except KeyboardInterrupt:
@@ -83,23 +90,15 @@ def show(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name `hashgrain models` lists, or a folder.")],
     as_json: Json = False,
 ) -> int:
-    """Show what a model is: its grains and size, and of a made one its source with checksums and license.
+    """Show what a model is: its grains, what it takes and gives, its license and where it comes from; of a made one
+    its source with checksums.
 
     Example: hashgrain model show dino
     """
     from hashgrain.models import Bundle
+    from hashgrain.models.facts import bundle_facts
 
-    bundle = Bundle.read(model)
-    source = bundle.others.get("source")
-    facts: dict[str, object] = {
-        "name": bundle.name,
-        "digest": bundle.code_digest,
-        "grains": dict(bundle.grains),
-        "size": list(bundle.size),
-        "bytes": len(bundle.onnx),
-    }
-    if isinstance(source, dict):  # of a stranger, maybe: what is known here is not replaced by what is told
-        facts |= {key: value for key, value in source.items() if key not in facts}
+    facts = bundle_facts(Bundle.read(model))
     if as_json:
         print_json(snake_keys(facts))
     else:
@@ -108,7 +107,12 @@ def show(
 
 
 def _plain(value: object) -> object:
-    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
+    if value is None:
+        return "none"
+    if isinstance(value, dict):
+        inner = "; " if any(isinstance(each, dict) for each in value.values()) else ", "
+        return inner.join(f"{key} {_plain(each)}" for key, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _widths(bits: str) -> tuple[int, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hashgrain.cli.keys import snake_keys
 from hashgrain.cli.output import Json, print_json, print_table
 
@@ -15,9 +13,9 @@ def models(as_json: Json = False) -> int:
 
     Example: hashgrain models
     """
-    from hashgrain.models.bundle import shipped_names
+    from hashgrain.models.facts import shipped_facts
 
-    found = [_facts(name) for name in shipped_names()]
+    found = shipped_facts()
     if as_json:
         print_json(snake_keys(found))
         return 0
@@ -36,13 +34,3 @@ def models(as_json: Json = False) -> int:
     ]
     print_table("models", columns, rows, [None] * len(rows))
     return 0
-
-
-def _facts(name: str) -> dict[str, Any]:
-    from hashgrain.models import Bundle
-
-    bundle = Bundle.read(name)
-    about = bundle.others.get("about")
-    told = about if isinstance(about, dict) else {}
-    size = {"width": bundle.size[0], "height": bundle.size[1], "megabytes": round(len(bundle.onnx) / 1e6, 1)}
-    return {"name": name, "grains": dict(bundle.grains), **size, "code_digest": bundle.code_digest, **told}

@@ -27,6 +27,10 @@ COMMANDS = {
     "make_or_restore": "make one: hashgrain add NAME.hg {path}, or restore the catalogue from a backup",
     "make_room": "free some space and run the command again",
     "mend_code": "`hashgrain rebuild` mends it, or take it out, `hashgrain remove --id {item}`, and add its file again",
+    "measure_unseen": "train by the protocol (hashgrain train --protocol NAME, or --manifest FILE) and evaluate by the"
+    " same, measure on other pictures, or measure all the same with --allow-seen",
+    "name_labels": "give --manifest, or put queries_labels.npy and database_labels.npy beside them",
+    "name_part": "take one part alone: name its folder (or list) with --data",
     "name_model": "if they are of that model, say so with --model; codes of two models do not mix",
     "prune_all": "if they are gone for good, say so: hashgrain update --prune --yes {library}",
     "raise_max_pixels": "raise the limit with --max-pixels if you trust it",
@@ -38,6 +42,7 @@ COMMANDS = {
     "restore": "restore it from a backup, or build the library again with `hashgrain add`",
     "same_model": "build one again with the model of the other: hashgrain rebuild LIBRARY --model BUNDLE",
     "show_ids": "`hashgrain search` shows the ids",
+    "take_protocol": "take --protocol {protocol}, or name the folder (or list) of one part with --data",
     "verify": "run again, then `hashgrain verify`",
 }
 

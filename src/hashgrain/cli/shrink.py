@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from hashgrain.models import Bundle
 
-MOST = 1000  # pictures that a model is compared on, and calibrated by
-
 
 def shrink(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="'default', or a bundle's folder.")],
@@ -137,23 +135,9 @@ def _side_by_side(bundles: list[Bundle], names: str, out: Path, as_json: bool) -
 
 
 def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
-    """Up to MOST pictures that stand in a folder, or in its tables, evenly chosen, as the model takes them. Where
-    there are parts, those of `train`: what is kept to ask with must not calibrate."""
-    import numpy as np
+    from hashgrain.apps.sample import sample_pixels
 
-    from hashgrain.errors import ImageError, SourceError
-    from hashgrain.labelled import labelled_pictures, same_part
-    from hashgrain.media import open_picture
-
-    every = list(labelled_pictures(folder, unlabelled=True))
-    found = [picture for picture in every if same_part(picture.part) in ("", "train")] or every
-    opened = []
-    for place in np.unique(np.linspace(0, len(found) - 1, MOST).astype(int)) if found else []:
-        picture = found[place]
-        try:
-            opened.append(open_picture(picture.read(), size=bundle.size).pixels)
-        except (ImageError, OSError) as error:
-            say(f"refused: {picture.name}: {told_reason(str(error))}")
-    if not opened:
-        raise SourceError(f"no pictures that can be opened in {folder}")
-    return np.stack(opened)
+    pixels, refused = sample_pixels(bundle, folder)
+    for name, reason in refused.items():
+        say(f"refused: {name}: {told_reason(reason)}")
+    return pixels

@@ -33,7 +33,9 @@ def train(
         Path | None, typer.Option("--manifest", help="The same of a split that was drawn before.")
     ] = None,
     protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of that draw.")] = 0,
-    recipe: Annotated[str, typer.Option("--recipe", help="As `hashgrain recipes` lists them.")] = "default",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="As `hashgrain recipes` lists them, or a .json file.")
+    ] = "default",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
     grains: Annotated[
         str,
@@ -90,12 +92,14 @@ def train(
         return _adapt(data, out, run or Path("runs") / ADAPT, settings or [], part, as_json, quiet)
     named = {"label_noise": label_noise, "targets": targets, "weights": weights or None}
     more = [f"{name}={value}" for name, value in named.items() if value is not None]
+    from hashgrain.learn.seeds import best_of, run_folder, seeded
+
     chosen = chosen_recipe(recipe, bits, [*(settings or []), *more], grains)
     part = _part(data, protocol, manifest, protocol_seed, quiet)
-    made = _trained(_seeded(chosen, seeds, run or Path("runs") / recipe, out), data, checkpoint_minutes, part, quiet)
+    made = _trained(seeded(chosen, seeds, run or run_folder(recipe), out), data, checkpoint_minutes, part, quiet)
     if not made:
         return 0
-    return print_made(_best_of(made, out) if seeds > 1 else made[0], out, as_json)
+    return print_made(best_of(made, out) if seeds > 1 else made[0], out, as_json)
 
 
 def print_made(facts: dict[str, Any], out: Path, as_json: bool) -> int:
@@ -254,15 +258,18 @@ def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -
 
     from hashgrain.errors import TrainingError
     from hashgrain.learn.recipe import change, with_bits
+    from hashgrain.learn.recipe_file import read_recipe
     from hashgrain.learn.recipes import RECIPES
 
-    name, settings = american(name), [american_setting(setting) for setting in settings]
-    if name not in RECIPES:
+    from_file = name.endswith(".json")
+    name = name if from_file else american(name)
+    settings = [american_setting(setting) for setting in settings]
+    if name not in RECIPES and not from_file:
         near = get_close_matches(name, [*RECIPES, ADAPT, PHOTO]) or [*RECIPES, ADAPT, PHOTO]
         raise TrainingError(f"no recipe {name!r}; there is {', '.join(near)}; `hashgrain recipes` lists them all")
     if grains and bits:
         raise TrainingError("--grains names the widths already: leave --bits out")
-    recipe = change(_with_grains(RECIPES[name], grains), settings)
+    recipe = change(_with_grains(read_recipe(Path(name)) if from_file else RECIPES[name], grains), settings)
     if not bits:
         return recipe
     try:
@@ -276,31 +283,3 @@ def _with_grains(recipe: Recipe, grains: str) -> Recipe:
     from hashgrain.learn.data.own_grains import read_grains, with_grains
 
     return with_grains(recipe, read_grains(grains)) if grains else recipe
-
-
-def _seeded(recipe: Recipe, seeds: int, run: Path, out: Path) -> list[tuple[Recipe, Path, Path]]:
-    """Recipe, run and bundle of each seed; the first seed is the recipe's own."""
-    from dataclasses import replace
-
-    if seeds == 1:
-        return [(recipe, run, out)]
-    numbers = range(recipe.seed, recipe.seed + seeds)
-    return [(replace(recipe, seed=n), run / f"seed{n}", run / f"seed{n}" / "model") for n in numbers]
-
-
-def _best_of(made: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    """The bundle of the best seed at OUT, and means and spreads over the seeds."""
-    import shutil
-    from statistics import mean, stdev
-
-    from hashgrain.learn.training.validation import score
-
-    best = max(made, key=lambda facts: score(facts["validation"]))
-    shutil.copytree(best["bundle"], out, dirs_exist_ok=True)
-    columns = {name: [facts["validation"][name] for facts in made] for name in best["validation"]}
-    return best | {
-        "bundle": str(out),
-        "validation": {name: mean(values) for name, values in columns.items()},
-        "spread": {name: stdev(values) for name, values in columns.items()},
-        "seeds": {str(facts["recipe"]["seed"]): facts["validation"] for facts in made},
-    }

@@ -19,7 +19,6 @@ from hashgrain.evaluate.references import color_histogram, has_perceptual_hash, 
 from hashgrain.evaluate.splitting import Pool, pool_of
 from hashgrain.hashers import Features
 from hashgrain.labelled import LabelledPicture
-from hashgrain.media import open_picture
 from hashgrain.models import Encoder
 
 PICTURES_AT_ONCE = 256
@@ -83,7 +82,7 @@ def describe(
 def _open(encoder: Encoder, picture: LabelledPicture) -> tuple[str, NDArray[np.uint8] | str]:
     try:
         content = picture.read()
-        opened = open_picture(content, size=encoder.bundle.size, name=picture.name)
+        opened = encoder.open(content, name=picture.name)
     except ImageError as error:
         return "", str(error)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in its path

@@ -19,7 +19,6 @@ from hashgrain.codes import Codes
 from hashgrain.errors import BundleError, CodesError, ImageError, QueryError
 from hashgrain.evaluate.health import code_health
 from hashgrain.evaluate.near_copies import near_copy_recall
-from hashgrain.media import open_picture
 from hashgrain.media.image import Pixels
 from hashgrain.models import Bundle, Encoder
 from hashgrain.models.text_encoder import TextEncoder
@@ -70,8 +69,8 @@ def check_model(encoder: Encoder, pictures: Sequence[Image.Image]) -> list[Findi
 
 
 def pixels_for(encoder: Encoder, pictures: Sequence[Image.Image]) -> Pixels:
-    """(n, height, width, 3): the pictures at the model's size."""
-    return np.stack([open_picture(picture, size=encoder.bundle.size).pixels for picture in pictures])
+    """(n, height, width, 3): the pictures as the model takes them."""
+    return np.stack([encoder.open(picture).pixels for picture in pictures])
 
 
 def _near_zero(outputs: NDArray[np.float32]) -> Finding:

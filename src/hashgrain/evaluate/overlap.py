@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hashgrain.errors import EvaluationError
+from hashgrain.errors import EvaluationError, Remedy
 from hashgrain.evaluate.manifest import Index, Manifest
 from hashgrain.models.seen import Seen
 
@@ -80,8 +80,12 @@ class Overlap:
         if self.queries:
             raise EvaluationError(
                 f"{self.summary()}: figures on queries that {model!r}, or a model it is made of, learned from do not"
-                " tell how it does on new pictures. Train by the protocol (hashgrain train --protocol NAME, or"
-                " --manifest FILE) and evaluate by the same, measure on other pictures, or allow it with --allow-seen"
+                " tell how it does on new pictures",
+                remedy=Remedy(
+                    "train by the protocol and evaluate by the same, measure on other pictures, or allow pictures that"
+                    " the model has seen",
+                    "measure_unseen",
+                ),
             )
 
 

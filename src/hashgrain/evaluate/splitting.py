@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.errors import EvaluationError, ImageError
+from hashgrain.errors import EvaluationError, ImageError, Remedy
 from hashgrain.evaluate.manifest import Index, Manifest
 from hashgrain.evaluate.open_sets import cut
 from hashgrain.evaluate.protocols import PARTED, Protocol, Take
@@ -160,10 +160,18 @@ def _check_parts(pool: Pool, protocol: Protocol) -> None:
         return
     parts = sorted({part or "train" for part in pool.parts.tolist()})  # pictures without a part are for training
     if len(parts) > 1:
-        asking = next((f"--protocol {name}" for part, name in PARTED.items() if part in parts), "one part alone")
+        asking = next((name for part, name in PARTED.items() if part in parts), "")
+        alone = Remedy("take one part alone: name its folder or list", "name_part")
         raise EvaluationError(
             f"{protocol.name} draws from all pictures alike, and here they are in the parts {' and '.join(parts)},"
-            f" which must not be mixed: take {asking}, or name the folder (or list) of one part with --data"
+            " which must not be mixed",
+            remedy=Remedy(
+                f"take the protocol {asking}, or name the folder (or list) of one part",
+                "take_protocol",
+                protocol=asking,
+            )
+            if asking
+            else alone,
         )
 
 

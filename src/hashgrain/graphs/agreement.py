@@ -21,10 +21,11 @@ class Agreement:
 
 def agreement(first: Bundle, second: Bundle, pixels: NDArray[np.uint8]) -> Agreement:
     """Compare the bits of the same pictures (n, height, width, 3). Unrelated models agree on about half of the bits."""
-    if first.grains != second.grains or first.size != second.size:
+    if first.grains != second.grains or (first.size, first.fitted) != (second.size, second.fitted):
         raise TrainingError(
             f"{first.name} and {second.name} cannot be compared: grains {first.grains} and {second.grains}, input"
-            f" {first.size} and {second.size}. Compare models of the same grains and input size"
+            f" {first.size}, {first.fitted}, and {second.size}, {second.fitted}. Compare models of the same grains and"
+            " input size"
         )
     check_pixels(first, pixels)
     before, after = (Encoder(bundle).outputs(pixels) for bundle in (first, second))

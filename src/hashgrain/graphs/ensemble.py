@@ -20,6 +20,7 @@ from onnx import TensorProto, compose, helper
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import TrainingError
 from hashgrain.models import Bundle
+from hashgrain.models.description import MAX_PROVENANCE
 from hashgrain.models.seen import KEY
 
 
@@ -32,7 +33,8 @@ def average(bundles: Sequence[Bundle]) -> Bundle:
     first = _alike(bundles)
     onnx = _joined(bundles, "Mean", first.grains.bits)
     training = {"average of": [_named(bundle) for bundle in bundles]}
-    return Bundle(f"average of {len(bundles)}", onnx, first.grains, first.size, training=training)
+    name = f"average of {len(bundles)}"
+    return Bundle(name, onnx, first.grains, first.size, training=training, **_shared(bundles))
 
 
 def side_by_side(bundles: Sequence[Bundle], names: Sequence[str]) -> Bundle:
@@ -47,16 +49,34 @@ def side_by_side(bundles: Sequence[Bundle], names: Sequence[str]) -> Bundle:
         )
     first = bundles[0]
     for other in bundles[1:]:
-        if other.size != first.size:
+        if _takes(other) != _takes(first):
             raise TrainingError(
-                f"{first.name} takes pictures of {first.size} and {other.name} of {other.size}: both must take the same"
+                f"{first.name} takes pictures of {_takes(first)} and {other.name} of {_takes(other)}: both must take"
+                " the same"
             )
     ends = accumulate(bundle.grains.bits for bundle in bundles)
     if len(set(names)) < len(names):
         raise TrainingError(f"two of the grains {', '.join(names)} have the same name; name each once")
     grains = Grains(dict(zip(names, ends, strict=True)))
     training = {"side by side": [_named(bundle) for bundle in bundles]}
-    return Bundle(" and ".join(names), _joined(bundles, "Concat", grains.bits), grains, first.size, training=training)
+    onnx = _joined(bundles, "Concat", grains.bits)
+    return Bundle(" and ".join(names), onnx, grains, first.size, training=training, **_shared(bundles))
+
+
+def _takes(bundle: Bundle) -> str:
+    """Their input in words, of which a joined model has one."""
+    return f"{bundle.size}, {bundle.fitted}"
+
+
+def _shared(bundles: Sequence[Bundle]) -> dict[str, Any]:
+    """What holds of a joined model too: a fit is the same in all; a license, where all have the same."""
+    licenses = {bundle.license for bundle in bundles}
+    joined = f"joined from {', '.join(bundle.name for bundle in bundles)}"
+    return {
+        "fit": bundles[0].fit,
+        "license": licenses.pop() if len(licenses) == 1 else "",
+        "provenance": joined[:MAX_PROVENANCE],
+    }
 
 
 def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits: int) -> bytes:
@@ -122,10 +142,10 @@ def _alike(bundles: Sequence[Bundle]) -> Bundle:
         raise TrainingError(f"an average takes two models or more, not {len(bundles)}")
     first = bundles[0]
     for other in bundles[1:]:
-        if other.grains != first.grains or other.size != first.size:
+        if other.grains != first.grains or _takes(other) != _takes(first):
             raise TrainingError(
                 f"{first.name} and {other.name} cannot be averaged: grains {first.grains} and {other.grains}, input"
-                f" {first.size} and {other.size}. Average models of the same grains and input size"
+                f" {_takes(first)} and {_takes(other)}. Average models of the same grains and input size"
             )
     return first
 

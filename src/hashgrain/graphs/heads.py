@@ -51,6 +51,10 @@ def with_hasher(
         grains,
         bundle.size,
         training={"head": head, "backbone": backbone},
+        fit=bundle.fit,
+        parts=bundle.parts,
+        license=bundle.license,
+        provenance=bundle.provenance,
     )
     _check_parity(made, [*dense, projection], pictures)
     return made

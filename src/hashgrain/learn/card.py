@@ -8,7 +8,9 @@ from typing import Any
 
 from hashgrain.files import write_atomically
 from hashgrain.learn.command import command_of
+from hashgrain.learn.data.choices import FITTED
 from hashgrain.learn.recipe import Network, Recipe
+from hashgrain.models.description import MAX_PROVENANCE
 
 
 def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str, reasons: Sequence[str] = ()) -> None:
@@ -31,7 +33,7 @@ def model_card(
         "",
         "| | |",
         "|---|---|",
-        f"| takes | RGB pictures, the whole picture squashed to {recipe.size} x {recipe.size} |",
+        f"| takes | RGB pictures, {FITTED[recipe.fit]} {recipe.size} x {recipe.size} |",
         f"| gives | codes of {recipe.grains.bits} bits: {grains} |",
         f"| network | {network.backbone}, begun from {began}; trained: {_trained(network)} |",
         f"| head | {recipe.hasher or ' and '.join([*map(str, network.hidden), 'one linear layer'])} |",
@@ -60,6 +62,19 @@ def model_card(
         ]
     why = [f"- {reason[:1].upper()}{reason[1:]}." for reason in reasons]
     return "\n".join([*lines, "", "## Limits", "", LIMITS, *([""] if why else []), *why, ""])
+
+
+def begun_from(recipe: Recipe) -> str:
+    """Where the weights come from, in a sentence; of files their names, not their places."""
+    network = recipe.network
+    began = "random weights" if network.weights in ("", "random") else Path(network.weights).name
+    return f"recipe {recipe.name}: network {named_source(network.backbone)}, begun from {began}"[:MAX_PROVENANCE]
+
+
+def named_source(source: str) -> str:
+    """KIND:NAME; of a file or folder its name, not its place."""
+    kind, colon, place = source.partition(":")
+    return f"{kind}:{Path(place).name}" if colon and kind in ("onnx", "keras", "folder", "bundle") else source
 
 
 def _trained(network: Network) -> str:

@@ -18,6 +18,8 @@ from hashgrain.learn.data.labelled import GrainLabels, Labelled
 from hashgrain.learn.training.network import HashNetwork
 from hashgrain.learn.training.validation import outputs_of
 from hashgrain.models import Bundle, Encoder, Threshold
+from hashgrain.models.description import named
+from hashgrain.types import Fit
 
 OPSET = 18
 PAIRS = 2_000_000  # random pairs of pictures the words are calibrated on
@@ -116,9 +118,10 @@ def export(
     validation: Labelled,
     training: Mapping[str, Any],
     others: NDArray[np.uint8] | None = None,
+    fit: Fit = "squash",
 ) -> tuple[Bundle, Parity]:
     """The bundle, calibrated on the validation set, and its parity with the network on that set."""
-    bare = Bundle(name, to_onnx(network, size), grains, (size, size), training=training)
+    bare = Bundle(name, to_onnx(network, size), grains, (size, size), training=training, fit=named(fit))
     parity = parity_of(network, bare, validation.inputs)
     return calibrated(bare, validation, others), parity
 

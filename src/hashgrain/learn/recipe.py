@@ -7,11 +7,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.learn.data.choices import Augmentation, Trained
+from hashgrain.types import Fit
 
 Nesting = Literal["sum", "even", "dominant"]
 Quantization = Literal["squared", "absolute", "log_cosh", "cubic", "cosine", "scaled"]
@@ -110,6 +111,13 @@ class HeadTuning:
 
 @dataclass(frozen=True)
 class Recipe:
+    # Of pydantic, where a recipe is read from JSON; grains are made before.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "arbitrary_types_allowed": True,
+        "extra": "forbid",
+        "strict": False,
+    }
+
     name: str
     about: str
     grains: Grains
@@ -117,6 +125,7 @@ class Recipe:
     aim: Aim
     schedule: Schedule
     size: int = 64  # of the pictures the finished model takes
+    fit: Fit = "squash"  # how a picture is brought to that size
     network: Network = field(default_factory=Network)
     augmentation: Augmentation = field(default_factory=Augmentation)
     views: int = 1  # of each picture in a batch; what tells pictures apart takes two
@@ -191,6 +200,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "nesting": (aim.nesting, get_args(Nesting)),
         "quantization_form": (aim.quantization_form, get_args(Quantization)),
         "sampling": (recipe.sampling, get_args(Sampling)),
+        "fit": (recipe.fit, get_args(Fit)),
     }
     for name, (chosen, known) in words.items():
         if chosen not in known:

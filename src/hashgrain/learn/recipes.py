@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hashgrain.codes import Grains
-from hashgrain.learn.data.choices import TWO_VIEWS, Augmentation
+from hashgrain.learn.data.choices import Augmentation
 from hashgrain.learn.recipe import Aim, HeadTuning, Network, Phase, Recipe, Schedule
 
 NESTED = Grains(short=16, medium=32, long=64, longest=128)
@@ -172,6 +172,7 @@ def _of_loss(
     plain: bool = False,
     balanced: bool = False,
     labels: bool = True,
+    views: int = 1,
     settings: Mapping[str, float] | None = None,
 ) -> Recipe:
     """One loss, by itself, on our own network: what to compare methods with. With a `plain` head outputs are as long
@@ -184,8 +185,8 @@ def _of_loss(
         aim=Aim(loss, settings or {}),
         schedule=Schedule((Phase(30, 64),)),
         network=Network(normalize=not plain),
-        views=2 if loss in TWO_VIEWS else 1,
-        cached_views=4 if loss in TWO_VIEWS else 1,
+        views=views,
+        cached_views=1 if views == 1 else 4,
         sampling="balanced" if balanced else "shuffled",
         held_out=20,
     )
@@ -246,9 +247,16 @@ METHODS = (
         sampling="square_root",
     ),
     _of_loss("bi_half", "BiHalf (2021), no labels: half of the pictures on each side of every bit", labels=False),
-    _of_loss("cib_hash", "CIBHash (2021), no labels: contrast of two views, an information bottleneck", labels=False),
+    _of_loss(
+        "cib_hash", "CIBHash (2021), no labels: contrast of two views, an information bottleneck", labels=False, views=2
+    ),
     _of_loss("greedy_hash_unsupervised", "no labels: cosines of codes follow those of the features", labels=False),
-    _of_loss("coding_rate", "cross-view code alignment (2025), no labels: views agree, bits spread out", labels=False),
+    _of_loss(
+        "coding_rate",
+        "cross-view code alignment (2025), no labels: views agree, bits spread out",
+        labels=False,
+        views=2,
+    ),
     _of_loss("sdc", "similarity calibration (2023), no labels: code similarities get a beta shape", labels=False),
     Recipe(
         "neighbor-contrast",

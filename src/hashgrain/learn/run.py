@@ -17,7 +17,7 @@ from hashgrain.hashers import HASHERS
 from hashgrain.learn.backbones import Backbone, build, set_trained
 from hashgrain.learn.backbones.lora import merge_lora
 from hashgrain.learn.backbones.onnx_backbone import OnnxBackbone
-from hashgrain.learn.card import write_card
+from hashgrain.learn.card import begun_from, write_card
 from hashgrain.learn.data.inputs import PictureInputs
 from hashgrain.learn.data.labelled import Labelled, load_labelled
 from hashgrain.learn.data.notices import notices
@@ -37,6 +37,7 @@ from hashgrain.learn.training.processes import this_process
 from hashgrain.learn.training.teaching import Teacher
 from hashgrain.learn.training.validation import distance_correlation, outputs_of, validate
 from hashgrain.models import Bundle, Encoder
+from hashgrain.models.description import named
 from hashgrain.models.seen import KEY, Seen
 from hashgrain.types import Log
 
@@ -89,7 +90,8 @@ def train_bundle(
         bundle = dataclasses.replace(bundle, labels={})  # nobody searches for a target code by name
         facts["validation"] |= _bits_right(bundle, validation)
     seen = Seen.of(training.contents.tolist()).described()
-    bundle = dataclasses.replace(bundle, training={**bundle.training, **facts, KEY: seen})
+    facts_of_it = {**bundle.training, **facts, KEY: seen}
+    bundle = dataclasses.replace(bundle, training=facts_of_it, provenance=begun_from(recipe))
     bundle.write(out)
     reasons = missing_words(bundle.words, validation, recipe.grains)
     write_card(out / "card.md", recipe, facts, parity, reasons)
@@ -194,6 +196,7 @@ def _pictures(
         only=part,
         every_level=recipe.every_level,
         targets=_targets(recipe),
+        fit=recipe.fit,
         cache=run / "pictures",
     )
     if recipe.same_labels:
@@ -271,7 +274,8 @@ def _hashed(
         graph = _graph_of(recipe, backbone)
     else:
         bare = HashNetwork(backbone, HashHead(backbone.width, 1)).eval()
-        graph = Bundle(recipe.name, to_onnx(bare, recipe.size), recipe.grains, (recipe.size, recipe.size))
+        size = (recipe.size, recipe.size)
+        graph = Bundle(recipe.name, to_onnx(bare, recipe.size), recipe.grains, size, fit=named(recipe.fit))
     made = with_hasher(graph, hasher, recipe.grains, recipe.name, validation.inputs[:64])
     return calibrated(made, validation, training.inputs)
 
@@ -288,15 +292,19 @@ def _exported(
         )
         bundle = dataclasses.replace(made, training={**made.training, **facts})
         return calibrated(bundle, validation, training.inputs), str(parity_of(network, bundle, validation.inputs))
-    bundle, parity = export(network, recipe.name, recipe.grains, recipe.size, validation, facts, training.inputs)
+    bundle, parity = export(
+        network, recipe.name, recipe.grains, recipe.size, validation, facts, training.inputs, recipe.fit
+    )
     return bundle, str(parity)
 
 
 def _graph_of(recipe: Recipe, backbone: OnnxBackbone) -> Bundle:
     kind, _, place = recipe.network.backbone.partition(":")
     if kind == "bundle":
-        return Bundle.read(place)
-    return backbone.as_bundle(recipe.name, recipe.grains, recipe.size)
+        graph = Bundle.read(place)
+    else:
+        graph = backbone.as_bundle(recipe.name, recipe.grains, recipe.size)
+    return dataclasses.replace(graph, fit=named(recipe.fit) if graph.fitted != recipe.fit else graph.fit)
 
 
 def check_writable(out: Path) -> None:

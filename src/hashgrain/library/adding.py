@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from hashgrain.library.report import AddReport, Progress
 from hashgrain.media import DecodePool, Facts, Picture
 from hashgrain.models import Encoder
 from hashgrain.sources import Refused, Source, find
-from hashgrain.store import Item, Moved, New, Noted, Replaced, Store, Touched
+from hashgrain.store import Item, Moved, New, Noted, Parts, Replaced, Store, Touched
 from hashgrain.store.items import encode_path
 
 BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
@@ -50,22 +51,22 @@ def add_sources(
     store: Store,
     encoder: Encoder,
     sources: Any,
+    pool: DecodePool,
     *,
     ignore: Sequence[str] = (),
     meta: Mapping[str, Any] | None = None,
     retry: bool = False,
     again: bool = False,
-    workers: int,
     max_pixels: int,
     progress: Progress | None = None,
 ) -> AddReport:
     """Bring a library in line with sources. Returns when everything is durable."""
-    memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, workers))
+    memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, pool.workers))
     adding = _Adding(store, encoder, memory, check_meta(meta), progress)
     started = time.monotonic()
-    with DecodePool(encoder.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
-        found = find(sources, ignore=ignore, passed=adding.report.passed)
-        for waiting, picture in pool.decode(adding.unknown(found)):
+    found = find(sources, ignore=ignore, passed=adding.report.passed)
+    with closing(pool.decode(adding.unknown(found), max_pixels=max_pixels)) as decoded:  # type: ignore[type-var]
+        for waiting, picture in decoded:
             adding.take(waiting, picture)
     adding.commit()
     adding.report.seconds = round(time.monotonic() - started, 3)
@@ -217,14 +218,23 @@ class _Adding:
         twin = twins[0]
         with self.store.snapshot() as snapshot:
             code = snapshot.code(twin.id)
+            (parts,) = snapshot.parts_of([twin.id])
         if code is None:
             return False
         facts = Facts(twin.width, twin.height, twin.format, twin.taken, twin.details)
-        self._settle(source, content, known, facts, code)
+        self._settle(source, content, known, facts, code, parts)
         self.report.duplicates += 1
         return True
 
-    def _settle(self, source: Source, content: str, known: Item | None, facts: Facts, code: Any) -> None:
+    def _settle(
+        self,
+        source: Source,
+        content: str,
+        known: Item | None,
+        facts: Facts,
+        code: Any,
+        parts: Parts | None = None,
+    ) -> None:
         fields: dict[str, Any] = {
             "path": source.path,
             "content": content,
@@ -236,6 +246,7 @@ class _Adding:
             "details": sound_details(facts.details, source.path),
             "meta": self._merged(known.meta if known else {}, source.meta, source.path),
             "code": code,
+            "parts": parts,
         }
         if known:
             self.settled.append(Replaced(id=known.id, **fields))

@@ -9,16 +9,16 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hashgrain import media
 from hashgrain.codes import Codes, Grains
 from hashgrain.engines import Engine, IndexManager, IndexPlan, engine_of
 from hashgrain.errors import HashgrainError, ItemMissingError, LibraryError, OtherModelError, QueryError, Remedy
 from hashgrain.library import codes_only, models
 from hashgrain.library.engine import LibraryEngine
+from hashgrain.library.query_codes import QueryEncoder, check_workers, stored_code
 from hashgrain.library.selecting import chosen
 from hashgrain.library.thumbnails import Thumbnails
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
@@ -29,7 +29,7 @@ from hashgrain.search.run import Clock, Explained, Question, ask, hits, reranked
 from hashgrain.store import CATALOGUE, Item, Problem, Snapshot, Store, parse_filter
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.report import AddReport, Progress
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hashgrain.search.stages import Stage
     from hashgrain.search.wording import Worded
     from hashgrain.sources import Refused
-    from hashgrain.types import ImageLike, JsonLike, Meta, PathLike, QueryLike, SourcesLike, WhereLike
+    from hashgrain.types import JsonLike, Meta, PathLike, QueryLike, SourcesLike, WhereLike
 
 
 class Library:
@@ -47,12 +47,15 @@ class Library:
     One process at a time may open a library for writing. Any number of processes may read it meanwhile.
     """
 
-    def __init__(self, store: Store, bundle: Bundle, engine: Engine | None = None) -> None:
+    def __init__(
+        self, store: Store, bundle: Bundle, engine: Engine | None = None, *, workers: int | None = None
+    ) -> None:
         self.store = store
         self.bundle = bundle
         self._thumbnails = Thumbnails(self.path)
         self.indexes = IndexManager(self.path, self.grains)
         self._engine = LibraryEngine(store, self.grains, self.indexes, engine)
+        self._query_encoder = QueryEncoder(store, bundle, workers)
         self._indexing: threading.Thread | None = None
 
     @classmethod
@@ -62,12 +65,13 @@ class Library:
         encoder: Encoder | Bundle | str | Path = "default",
         *,
         engine: Engine | str | None = None,
+        workers: int | None = None,
     ) -> Library:
         """A new, empty library, open for writing. It keeps a copy of the model, so it can always be searched.
 
-        `engine` is what answers searches, see `open`.
+        `engine` is what answers searches, and `workers` how many processes decode pictures, see `open`.
         """
-        given = engine_of(engine)
+        given, workers = engine_of(engine), check_workers(workers)
         bundle = bundle_of(encoder)
         store = Store.create(
             Path(path).expanduser(),
@@ -76,29 +80,33 @@ class Library:
             prepare=lambda folder: codes_only.write(bundle, folder),
         )
         try:
-            library = cls(store, bundle, given)
+            library = cls(store, bundle, given, workers=workers)
         except BaseException:
             store.close()
             raise
         if isinstance(encoder, Encoder):
-            library.__dict__["encoder"] = encoder  # already loaded: use it rather than load it again
+            library._query_encoder.encoder = encoder  # already loaded: use it rather than load it again
         return library
 
     @classmethod
-    def open(cls, path: PathLike, mode: str = "r", *, engine: Engine | str | None = None) -> Library:
+    def open(
+        cls, path: PathLike, mode: str = "r", *, engine: Engine | str | None = None, workers: int | None = None
+    ) -> Library:
         """An existing library: "r" to search, "w" to change it (one writer at a time).
 
         `engine` answers the searches: "embedded", the default, or an engine of yours, which is told of what changed
         before each search and is closed with the library. One that holds the codes of another library is an error.
+        At most `workers` processes decode pictures, those of questions too: half the cores, unless given. They are
+        started when a picture comes and end with the library. 0 decodes in this process, for pictures you trust.
         """
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
-        given = engine_of(engine)
+        given, workers = engine_of(engine), check_workers(workers)
         target = Path(path).expanduser()
         models.undo_rename(target)
         store = Store.open(target, "w" if mode == "w" else "r")
         try:
-            library = cls(store, models.own_bundle(store), given)
+            library = cls(store, models.own_bundle(store), given, workers=workers)
             if mode == "w":
                 models.settle(store)
             return library
@@ -127,11 +135,10 @@ class Library:
     def grains(self) -> Grains:
         return self.bundle.grains
 
-    @cached_property
+    @property
     def encoder(self) -> Encoder:
         """The model of this library, loaded on first use: searching by id or code does not need it."""
-        codes_only.need_model(self.bundle, self.path)
-        return Encoder(self.bundle)
+        return self._query_encoder.encoder
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
@@ -158,6 +165,7 @@ class Library:
             if self._indexing is not None:
                 self._indexing.join()
         finally:
+            self._query_encoder.close()
             if "text_encoder" in self.__dict__:
                 self.text_encoder.close()
             self._engine.close()
@@ -186,18 +194,19 @@ class Library:
         from hashgrain.library.noting import check_meta
 
         check_meta(meta)
-        report = add_sources(
-            self.store,
-            self.encoder,
-            sources,
-            ignore=ignore,
-            meta=meta,
-            retry=retry,
-            again=again,
-            workers=media.decode_workers() if workers is None else workers,
-            max_pixels=max_pixels,
-            progress=progress,
-        )
+        with self._query_encoder.pool_of(workers) as pool:
+            report = add_sources(
+                self.store,
+                self.encoder,
+                sources,
+                pool,
+                ignore=ignore,
+                meta=meta,
+                retry=retry,
+                again=again,
+                max_pixels=max_pixels,
+                progress=progress,
+            )
         self._index_soon()
         return report
 
@@ -332,13 +341,15 @@ class Library:
         clock = Clock()
         words = None if query.text is None else self.words(query.text)
         _check_together(question, text=query.text is not None, item=itself is not None)
-        given = None if itself is not None or query.of is None else self._asked(query.of, query.max_pixels, question)
-        code, outputs = given or (None, None)
+        code, outputs = None, None
+        if query.of is not None and itself is None:
+            (asked,) = self._query_encoder.codes([query.of], query.max_pixels, outputs=bool(question.rerank))
+            code, outputs = asked.code, asked.outputs if question.rerank else None
         clock.stop("encode")
         with self._engine.asked(query.threads) as (snapshot, engine):
             clock.stop("open")
             if itself is not None:
-                code = self._stored(snapshot, itself)
+                code = stored_code(snapshot, self.store, itself)
             if words is not None:
                 return (words if code is None else words.beside(code)).ask(snapshot, engine, question, clock, itself)
             assert code is not None
@@ -374,18 +385,19 @@ class Library:
         """
         whole = Query(None, None, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
         question = self._question(whole)
-        asked = [self._asked(query, max_pixels, question) for query in queries]
+        asked = self._query_encoder.codes(queries, max_pixels, outputs=bool(question.rerank))
         if not asked:
             return []
-        codes = [code for code, _ in asked]
+        codes = [each.code for each in asked]
         with self._engine.asked(threads) as (snapshot, engine):
             if question.stages or question.separate:
                 return [self._in_stages(snapshot, engine, code, question, Clock()).hits for code in codes]
             found = ask(snapshot, engine, Codes.concatenate(codes), question, Clock())
             answers = []
-            for (code, outputs), each in zip(asked, found, strict=True):
-                near = each if outputs is None else reranked(snapshot, each, outputs, question, self.grains)
-                answers.append(hits(snapshot, code, near, question, self.bundle))
+            for query, each in zip(asked, found, strict=True):
+                if question.rerank and query.outputs is not None:
+                    each = reranked(snapshot, each, query.outputs, question, self.grains)
+                answers.append(hits(snapshot, query.code, each, question, self.bundle))
             return answers
 
     def item(self, item: int) -> Item:
@@ -432,8 +444,8 @@ class Library:
         """Return the code that `search` would use for a picture or for the id of an item."""
         if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
             with self.store.snapshot() as snapshot:
-                return self._stored(snapshot, int(query))
-        return self._code_of(query, max_pixels)
+                return stored_code(snapshot, self.store, int(query))
+        return self._query_encoder.codes([query], max_pixels)[0].code
 
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
         """Return a small JPEG of an item, made on first use and cached. Raises ImageError if the picture is gone."""
@@ -527,37 +539,6 @@ class Library:
         from hashgrain.search.staged import ask_in_stages
 
         return ask_in_stages(snapshot, engine, code, question, self.bundle, clock, itself)
-
-    def _asked(self, query: QueryLike, max_pixels: int, question: Question) -> tuple[Codes, NDArray[np.float32] | None]:
-        """The code that is asked with, and to rerank what the model gave for it."""
-        if not question.rerank:
-            return self._code_of(query, max_pixels), None
-        if isinstance(query, (Codes, int, np.integer)):
-            raise QueryError("rerank takes a picture: of a code it is not known how sure the model was of each bit")
-        opened = media.open_picture(query, size=self.encoder.bundle.size, max_pixels=max_pixels)
-        outputs = self.encoder.outputs(opened.pixels[None])
-        return Codes.from_outputs(outputs, self.grains), outputs[0]
-
-    def _code_of(self, query: QueryLike, max_pixels: int) -> Codes:
-        if isinstance(query, Codes):
-            if query.grains != self.grains or len(query) != 1:
-                raise QueryError(f"a query is one code with {self.grains}, not {query!r}")
-            return query
-        if isinstance(query, (str, os.PathLike)) and (not self.bundle.onnx or not Path(query).exists()):
-            known = self.store.known(os.path.abspath(query)) or self.store.known(str(query))
-            if known:  # the file is gone, or cannot be encoded here; its code is there
-                with self.store.snapshot() as snapshot:
-                    return self._stored(snapshot, known.id)
-        ((_, result),) = self.encoder.encode_each([(None, cast("ImageLike", query))], max_pixels=max_pixels)
-        if not isinstance(result, Codes):
-            raise result
-        return result
-
-    def _stored(self, snapshot: Snapshot, item: int) -> Codes:
-        code = snapshot.code(item)
-        if code is None:
-            raise ItemMissingError(f"no item {item} in {self.path}", path=self.path)
-        return Codes(code[None], self.grains)
 
 
 def _check_together(question: Question, *, text: bool, item: bool) -> None:

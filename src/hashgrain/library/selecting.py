@@ -11,6 +11,7 @@ import numpy as np
 
 from hashgrain.errors import ItemMissingError, LibraryError, QueryError
 from hashgrain.store import Snapshot
+from hashgrain.store.items import encode_path
 
 Named = int | str | Path
 
@@ -23,7 +24,8 @@ def selected(snapshot: Snapshot, library: Path, items: Iterable[Named], undone: 
     if "" in paths:
         raise QueryError(f"an empty path stands for no item; {undone}. For all items of a folder, name the folder")
     unknown = [f"the id {each}" for each in _missing(snapshot, ids)]
-    for path, found in zip(paths, _by_path(snapshot, paths), strict=True):
+    for path in paths:
+        found = _by_path(snapshot, path)
         ids |= found
         unknown += [] if found else [f"the path {path}"]
     if unknown:
@@ -63,16 +65,12 @@ def _is_there(snapshot: Snapshot, item: int) -> bool:
         return True
 
 
-def _by_path(snapshot: Snapshot, paths: list[str]) -> list[set[int]]:
-    """For each path, the ids of the item of that name and of all below."""
-    found: list[set[int]] = [set() for _ in paths]
-    if not paths:
-        return found
-    exact = [os.path.abspath(os.path.expanduser(path)) for path in paths]
-    below = [path.rstrip(os.sep) + os.sep for path in exact]
-    names = list(zip(paths, exact, below, found, strict=True))
-    for item in snapshot.paths():
-        for path, whole, folder, ids in names:
-            if item.path in (path, whole) or item.path.startswith(folder):
-                ids.add(item.id)
-    return found
+def _by_path(snapshot: Snapshot, path: str) -> set[int]:
+    """The ids of the item of that name and of all below."""
+    whole = os.path.abspath(os.path.expanduser(path))
+    try:
+        names = {encode_path(path), encode_path(whole)}
+        folder = encode_path(whole.rstrip(os.sep) + os.sep)
+    except LibraryError:  # what cannot be a path is in no library
+        return set()
+    return {each for name in names for each in snapshot.at_path(name)} | set(snapshot.below(folder))

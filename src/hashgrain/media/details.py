@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
-from xml.etree import ElementTree
 
 from PIL import Image
 
@@ -113,6 +112,8 @@ def _xmp(image: Image.Image, exif: Image.Exif) -> tuple[int | None, list[str]]:
     text = packet.decode("utf-8").strip("\0 \n\r\t\ufeff")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # decoded, so no encoding hides it
         return None, []
+    from xml.etree import ElementTree  # few pictures have a packet worth reading
+
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:

@@ -15,13 +15,10 @@ import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import (
-    AvifImagePlugin,  # noqa: F401  Pillow would import all forty of its formats to find these
-    BmpImagePlugin,  # noqa: F401
+    BmpImagePlugin,  # noqa: F401  Pillow would import all forty of its formats to find these
     GifImagePlugin,  # noqa: F401
     Image,
     JpegImagePlugin,  # noqa: F401
@@ -37,7 +34,15 @@ from hashgrain.files import read_regular
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
 from hashgrain.media.details import details_of
 from hashgrain.media.extras import extra_format, is_raw, open_raw
+from hashgrain.media.fitting import padded, resized
 from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
+from hashgrain.types import Fit
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
 
 # What Pillow and the libraries under it raise for files made to be wrong.
 HOSTILE = (
@@ -60,15 +65,14 @@ EXIF_DATE, EXIF_ORIGINAL_DATE, EXIF_IFD = 306, 36867, 0x8769
 BAND = 1 << 22  # pixels converted at a time
 
 Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to do
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of the picture as a person sees it."""
+    """What a file says of itself; of a picture as a person sees it."""
 
-    width: int
-    height: int
+    width: int | None  # None for what has none, such as a recording
+    height: int | None
     format: str
     taken: str | None
     details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see details.py
@@ -94,13 +98,31 @@ def open_picture(
     source: Any,
     *,
     size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     name: str = "picture",
     edge: int | None = None,
     memory: int | None = None,
 ) -> Picture:
-    """Open a path, bytes, a PIL image or an array; with `size`, the whole picture squashed to (width, height), with
-    `edge`, shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
+    """Open a path, bytes, a PIL image or an array; with `size`, brought to (width, height) as `fit` says, with `edge`,
+    shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
+    import numpy as np  # not at the top: a worker has Pillow alone, and starts in a third of the time
+
+    image, facts = open_image(source, size=size, fit=fit, max_pixels=max_pixels, name=name, edge=edge, memory=memory)
+    return Picture(np.asarray(image), facts)
+
+
+def open_image(
+    source: Any,
+    *,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "squash",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    name: str = "picture",
+    edge: int | None = None,
+    memory: int | None = None,
+) -> tuple[Image.Image, Facts]:
+    """As `open_picture`, but an image of Pillow in mode RGB."""
     path = None
     if isinstance(source, (str, os.PathLike)):
         name = path = os.fspath(source)
@@ -112,13 +134,12 @@ def open_picture(
             opened = _opened(source, max_pixels, allowed, name)
             _draft(opened, size, edge)
             check_cost(opened.image, opened.data, allowed, name)
-            pixels = np.asarray(_shaped(opened, size, edge))
+            return _shaped(opened, size, edge, fit), opened.facts
     except ImageError as error:
         error.path = path
         raise
     except HOSTILE as error:
         raise ImageError(f"{name}: {_plainly(error)}", path=path) from None
-    return Picture(pixels, opened.facts)
 
 
 def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
@@ -161,6 +182,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _converted(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode.startswith("I;16") or mode == "I":
+        import numpy as np
+
         gray = np.asarray(image).astype(np.int64)
         # Pillow opens 16-bit gray PNG as either mode; both hold 0..65535.
         return Image.fromarray((gray.clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
@@ -173,6 +196,8 @@ def _converted(image: Image.Image) -> Image.Image:
 
 def _stretched(image: Image.Image) -> Image.Image:
     """Floating-point gray, from its least to its greatest value; a band at a time, in double precision."""
+    import numpy as np
+
     image.load()
     bands = [(0, top, image.width, min(top + 256, image.height)) for top in range(0, image.height, 256)]
     spans = [
@@ -191,9 +216,9 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
     if isinstance(source, Image.Image):
         check_pixels(source.size, max_pixels, name)
         return _described(source, b"")
-    if isinstance(source, np.ndarray):
-        return _described(_from_array(source, max_pixels, name), b"")
     if not isinstance(source, (bytes, bytearray, memoryview)):
+        if hasattr(source, "__array_interface__") and hasattr(source, "dtype"):
+            return _described(_from_array(source, max_pixels, name), b"")
         raise ImageError(f"{name}: a picture is a path, bytes, a PIL image or an array, not {type(source).__name__}")
     if not source:
         raise ImageError(f"{name}: the file is empty")
@@ -204,6 +229,8 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
         return _Opened(raw.image, b"", raw.image.getexif(), Facts(*raw.size, "raw", facts.taken, facts.details))
     extra = extra_format(data, max_pixels, name)
     formats = [extra] if extra else [known for known in FORMATS if known not in EXTRA_FORMATS]  # MPO comes as a JPEG
+    if data[4:8] == b"ftyp":
+        from PIL import AvifImagePlugin  # noqa: F401  the dearest to load
     try:
         image = Image.open(io.BytesIO(data), formats=[*formats, "AVIF"] if extra == "HEIF" else formats)
     except UnidentifiedImageError:
@@ -221,6 +248,8 @@ def _described(image: Image.Image, data: bytes) -> _Opened:
 
 
 def _from_array(array: NDArray[Any], max_pixels: int, name: str) -> Image.Image:
+    import numpy as np
+
     shape = array.shape
     fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
     if array.dtype != np.uint8 or not fits or 0 in shape:
@@ -264,20 +293,19 @@ def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> N
         image.draft("RGB", (max(1, round(image.width * share)), max(1, round(image.height * share))))
 
 
-def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> Image.Image:
-    """Resized while still cheap: turning comes last."""
+def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None, fit: Fit) -> Image.Image:
+    """Resized while still cheap: turning comes afterwards."""
     image = opened.image
     image.load()
     small = to_rgb(image)
     if size:
-        target = (size[1], size[0]) if _is_turned(opened) else size
-        if small.size != target:
-            small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        small = resized(small, (size[1], size[0]) if _is_turned(opened) else size, fit)
     elif edge:
         share = min(1.0, edge / max(small.size))
         target = (max(1, round(small.width * share)), max(1, round(small.height * share)))
         small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return _turned(small, _orientation(opened.exif))
+    upright = _turned(small, _orientation(opened.exif))
+    return padded(upright, size) if size else upright
 
 
 def _is_turned(opened: _Opened) -> bool:

@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import struct
-import subprocess
 import sys
-from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from hashgrain.errors import WorkerError
+
+if TYPE_CHECKING:
+    import subprocess
 
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 READY = b"+"
@@ -33,7 +34,9 @@ def start(
     It ends with the thread that started it, however that ends; or, if it is `lasting`, when its pipe does, which it
     must look at. `serve` begins by calling `ready`, if its starter waits for that.
     """
-    here = str(Path(__file__).parent.parent.parent)
+    import subprocess  # a worker, which has this module too, starts none
+
+    here = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
     try:
         return subprocess.Popen(
             [
@@ -87,12 +90,14 @@ def end_with(parent: int) -> None:
 
 
 def cap_memory(memory: int) -> None:
+    """Limit the address space of this process. It may be limited otherwise later."""
     try:
         import resource
     except ImportError:  # Windows has no such limit; the deadline still holds
         return
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
 
 
 def set_alarm(seconds: float) -> None:

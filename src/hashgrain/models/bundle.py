@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -22,27 +22,31 @@ from hashgrain.codes import Grains
 from hashgrain.errors import BundleError, BundleMissingError
 from hashgrain.models import description
 from hashgrain.models.assembly import assembled, is_assembled
-from hashgrain.models.description import FORMAT, Calibration, Threshold
-from hashgrain.models.graph_check import IDS, check_graph
+from hashgrain.models.bundle_files import (
+    DESCRIPTION,
+    GRAPH,
+    TEXT,
+    TOKENIZER,
+    Read,
+    altered,
+    cap_of,
+    check_caps,
+    digests_of,
+    meant,
+    read_file,
+    write_files,
+)
+from hashgrain.models.description import FORMAT, KIND, MAP, NEEDED, Calibration, PartGrid, Threshold
+from hashgrain.models.graph_check import IDS, check_graph, outputs_of
 from hashgrain.models.tower import KEY as TOWER
 from hashgrain.models.tower import TextTower
-from hashgrain.types import PathLike
+from hashgrain.types import Fit, PathLike
 
-MAX_ONNX_BYTES = 1 << 30
-MAX_JSON_BYTES = 16 << 20
-MAX_TEXT_BYTES = 3 << 29
-MAX_TOKENIZER_BYTES = 64 << 20
 SHIPPED = Path(__file__).parent.parent / "models"
 DEFAULT = "photo"  # what "default" stands for, unless the environment names another model of the package
 CHOICE = "HASHGRAIN_MODEL"
 FOLDER = "model"  # of a library, where its copy stands
-GRAPH, DESCRIPTION = "model.onnx", "model.json"
-TEXT, TOKENIZER = "text.onnx", "tokenizer.json"
-# The files that a description means by their digests, and how each is called that is not yet, or was just, made the
-# bundle's by it.
-NEXT = {GRAPH: "model.next.onnx", TEXT: "text.next.onnx", TOKENIZER: "tokenizer.next.json"}
 ATTEMPTS = 10  # to read a bundle that others are being written over
-Read = Callable[[str, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,14 @@ class Bundle:
     words: Mapping[str, Threshold] = field(default_factory=dict)  # of bundles without `calibration`
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # grain -> label -> prototype code, hex
     training: Mapping[str, Any] = field(default_factory=dict)
-    fit: str | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
+    fit: Fit | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of model.json that this version has no use for
     calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain
     text_tower: TextTower | None = None  # reads phrases, where the model has more than a table of classes
+    parts: PartGrid | None = None  # of every picture, besides the whole
+    part_calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain, of parts
+    license: str = ""  # under which the model may be used, best as an SPDX expression
+    provenance: str = ""  # where its weights come from, in a sentence
 
     @cached_property
     def onnx_sha256(self) -> str:
@@ -74,6 +82,17 @@ class Bundle:
         return self.code_digest
 
     @property
+    def fitted(self) -> Fit:
+        """How a picture is fitted to the input."""
+        return self.fit or "squash"
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """What its graph gives, of what is used of a graph: `outputs`, `features`, `map`."""
+        there = outputs_of(self.onnx) if self.onnx else []
+        return tuple(name for name in (*NEEDED, MAP) if name in there)
+
+    @property
     def bundle_digest(self) -> str:
         """Over everything the bundle says, words, labels and training included."""
         return str(self.described()["bundle_digest"])
@@ -86,20 +105,25 @@ class Bundle:
             "onnx_sha256": self.onnx_sha256,
             "code_digest": self.code_digest,
             "grains": dict(self.grains),
-            "input": {"width": self.size[0], "height": self.size[1]},
+            "input": {"kind": KIND, "width": self.size[0], "height": self.size[1]},
             **({} if self.fit is None else {"fit": self.fit}),
+            **({} if self.parts is None else {"parts": self.parts.described()}),
+            "outputs": self.outputs,
             "words": {word: {"grain": t.grain, "distance": t.distance} for word, t in self.words.items()},
             **({"calibration": self._calibration_described()} if self.calibration else {}),
             "labels": self.labels,
             "training": self.training,
             **({TOWER: self.text_tower.described()} if self.text_tower else {}),
+            **({"license": self.license} if self.license else {}),
+            **({"provenance": self.provenance} if self.provenance else {}),
             **self.others,
         }
         whole: dict[str, Any] = description.plain(facts)
         return {**whole, "bundle_digest": description.bundle_digest(whole)}
 
     def _calibration_described(self) -> dict[str, Any]:
-        return {grain: {"whole": each.described()} for grain, each in self.calibration.items()}
+        parts = {grain: {"part": each.described()} for grain, each in self.part_calibration.items()}
+        return {grain: {"whole": each.described(), **parts.get(grain, {})} for grain, each in self.calibration.items()}
 
     def write(self, folder: str | Path) -> Path:
         """Write its files, on the disk when it returns. After a crash the folder holds this bundle or the one it
@@ -109,7 +133,7 @@ class Bundle:
         made = not target.exists()
         target.mkdir(parents=True, exist_ok=True)
         try:
-            _write(target, (), contents)
+            write_files(target, (), contents)
         except OSError:
             if made:
                 with suppress(OSError):
@@ -123,7 +147,7 @@ class Bundle:
         """The same into a folder of a library, where no link is followed."""
         contents = _contents(self)
         inside.make_folder(library, folder)
-        _write(Path(library), (folder,), contents)
+        write_files(Path(library), (folder,), contents)
         inside.sync_names(library)
 
     @classmethod
@@ -212,12 +236,12 @@ def _read_shipped(folder: Path) -> Bundle:
 def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
     """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
     where it did not: the graph may have got its name between two looks for it."""
-    text, same = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read), 0
+    text, same = read_file(folder, DESCRIPTION, cap_of(DESCRIPTION), read), 0
     for _ in range(ATTEMPTS):
         try:
             return _parsed(folder, text, read, whole)
         except BundleError:
-            again = _read_file(folder, DESCRIPTION, MAX_JSON_BYTES, read)
+            again = read_file(folder, DESCRIPTION, cap_of(DESCRIPTION), read)
             same = same + 1 if again == text else 0
             if same > 1:
                 raise
@@ -228,10 +252,10 @@ def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
 def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
     described = description.parse(text, folder / DESCRIPTION)
     facts = description.checked(described, folder / DESCRIPTION)
-    digests = _digests(described)
+    digests = digests_of(described)
     bundle = Bundle(
         name=facts.name,
-        onnx=_meant(folder, read, GRAPH, digests[GRAPH]),
+        onnx=meant(folder, read, GRAPH, digests[GRAPH]),
         grains=facts.grains,
         size=facts.size,
         words=facts.words,
@@ -239,26 +263,38 @@ def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
         labels=facts.labels,
         training=facts.training,
         fit=facts.fit,
+        parts=facts.parts,
+        part_calibration=facts.part_calibration,
+        license=facts.license,
+        provenance=facts.provenance,
         others=facts.others,
         text_tower=None if facts.tower is None else _tower(folder, read, facts.tower, whole),
     )
-    bundle.__dict__["onnx_sha256"] = described.get("onnx_sha256")  # _meant has compared them
+    bundle.__dict__["onnx_sha256"] = described.get("onnx_sha256")  # meant has compared them
     old = described["format"] == 1
     expected = {"digest" if old else "code_digest": bundle.code_digest}
     if not old or "bundle_digest" in described:
         expected["bundle_digest"] = description.bundle_digest(described)
     if any(described.get(key) != digest for key, digest in expected.items()):
-        raise _altered(folder)
+        raise altered(folder)
     # Whoever reads a bundle may hand its graph to other programs than the encoder, such as those that make it smaller.
     check_bundle(bundle, text=whole)
+    if "outputs" in described and not is_shipped(bundle):
+        _check_outputs(bundle, facts.outputs)
     return bundle
+
+
+def _check_outputs(bundle: Bundle, named: Sequence[str]) -> None:
+    """The graph gives what the description names. What it gives besides is not taken."""
+    if absent := sorted(set(named) - outputs_of(bundle.onnx)):
+        raise BundleError(f"the graph of model {bundle.name!r} gives no {absent[0]!r}, which {DESCRIPTION} names")
 
 
 def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> TextTower:
     def load(name: str) -> bytes:
-        content = _meant(folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(told, f"{name}_sha256"))
+        content = meant(folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(told, f"{name}_sha256"))
         if len(content) != getattr(told, f"{name}_bytes"):
-            raise _altered(folder)
+            raise altered(folder)
         return content
 
     def load_later(name: str) -> bytes:
@@ -272,69 +308,6 @@ def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> Te
     return TextTower.stored(asdict(told), load_later)
 
 
-def _meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
-    """The file that the description means: a crash may have left it under the name it is written by."""
-    problem = _altered(folder)
-    try:
-        content = _read_file(folder, name, _cap(name), read)
-        if hashlib.sha256(content).hexdigest() == digest:
-            return content
-    except BundleError as error:
-        problem = error
-    with suppress(BundleError):
-        left = _read_file(folder, NEXT[name], _cap(name), read)
-        if hashlib.sha256(left).hexdigest() == digest:
-            return left
-    raise problem
-
-
-def _altered(folder: Path) -> BundleError:
-    return BundleError(
-        f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again",
-        path=folder,
-    )
-
-
-def _digests(described: Mapping[str, Any]) -> dict[str, str]:
-    """The files that a description means, which may hold any nonsense."""
-    tower = described.get(TOWER)
-    told = tower if isinstance(tower, dict) else {}
-    found = {
-        GRAPH: described.get("onnx_sha256"),
-        TEXT: told.get("onnx_sha256"),
-        TOKENIZER: told.get("tokenizer_sha256"),
-    }
-    return {name: str(digest) for name, digest in found.items() if name == GRAPH or digest is not None}
-
-
-def _cap(name: str) -> int:
-    caps = {GRAPH: MAX_ONNX_BYTES, TEXT: MAX_TEXT_BYTES, TOKENIZER: MAX_TOKENIZER_BYTES, DESCRIPTION: MAX_JSON_BYTES}
-    return caps[name]
-
-
-def _read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
-    try:
-        return read(name, cap)
-    except files.TooLargeError:
-        raise BundleError(
-            f"{folder / name} is larger than {cap >> 20} MB, more than a bundle may be", path=folder / name
-        ) from None
-    except OSError as error:
-        raise BundleError(f"cannot read {folder / name} ({error.strerror})", path=folder / name) from None
-
-
-def check_caps(model: str, size: tuple[int, int], lengths: Mapping[str, int]) -> None:
-    """Refuse what no bundle may be: pictures too large, or a file of too many bytes."""
-    if max(size) > description.MAX_INPUT_EDGE:
-        raise BundleError(
-            f"model {model!r} takes pictures of {size[0]}x{size[1]} px; in a bundle an edge has at most"
-            f" {description.MAX_INPUT_EDGE:,} px: take a smaller size"
-        )
-    for name, length in lengths.items():
-        if length > (cap := _cap(name)):
-            raise BundleError(f"{name} of model {model!r} is larger than {cap >> 20} MB, more than a bundle may be")
-
-
 def _contents(bundle: Bundle) -> dict[str, bytes]:
     """Its files, the description last; an error where they could not be read again."""
     contents = {GRAPH: bundle.onnx}
@@ -343,45 +316,3 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
     contents[DESCRIPTION] = (json.dumps(bundle.described(), indent=1, allow_nan=False) + "\n").encode()
     check_caps(bundle.name, bundle.size, {name: len(content) for name, content in contents.items()})
     return contents
-
-
-def _write(folder: Path, below: tuple[str, ...], contents: Mapping[str, bytes]) -> None:
-    """New files stand beside the old ones until the description, replaced in one step, means them."""
-    try:
-        _settle(folder, below)
-        for name, content in contents.items():
-            inside.write(folder, *below, NEXT.get(name, name), data=content)
-    except OSError:
-        with suppress(OSError):
-            _settle(folder, below)
-        raise
-    for name in filter(contents.__contains__, NEXT):
-        inside.rename(folder, below, NEXT[name], name)
-    for name in {TEXT, TOKENIZER}.difference(contents).intersection(inside.names(folder, *below)):
-        with suppress(OSError):  # of a bundle that stood here; nobody takes it for one of this
-            inside.remove(folder, *below, name)
-    inside.sync_names(folder, *below)
-
-
-def _settle(folder: Path, below: tuple[str, ...]) -> None:
-    """What a write that did not end left: a file takes its place if the description means it, or is removed."""
-    for name, aside in NEXT.items():
-        try:
-            left = inside.read(folder, *below, aside, cap=_cap(name))
-        except FileNotFoundError:
-            continue
-        except (inside.LinkError, files.NotRegularError):  # no work of ours; writing replaces it or says why not
-            continue
-        if hashlib.sha256(left).hexdigest() == _digests(_described(folder, below)).get(name):
-            inside.rename(folder, below, aside, name)
-            inside.sync_names(folder, *below)
-        else:
-            inside.remove(folder, *below, aside)
-
-
-def _described(folder: Path, below: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        text = inside.read(folder, *below, DESCRIPTION, cap=MAX_JSON_BYTES)
-        return description.parse(text, folder / DESCRIPTION)
-    except (FileNotFoundError, inside.LinkError, files.NotRegularError, files.TooLargeError, BundleError):
-        return {}

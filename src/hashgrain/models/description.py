@@ -3,6 +3,10 @@
 Format 1 named one digest, of what decides the codes. Format 2 names two: `code_digest`, the same, which libraries,
 shards and imports are bound to; and `bundle_digest` over everything the file says, so that a changed threshold or a
 label is noticed as a changed weight is.
+
+What a model takes and gives is declared: the kind of input, its size and how a picture is fitted to it, the grid of
+parts, the outputs of the graph. A kind, a fit or a key of `input` that this version does not know decides codes in a
+way of its own, so it is refused.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hashgrain.codes import Grains, words_for
 from hashgrain.errors import BundleError, CodesError
 from hashgrain.models.tower import KEY as TOWER
+from hashgrain.types import Fit
 
 FORMAT = 2
 MAX_INPUT_EDGE = 2048
@@ -30,9 +35,20 @@ MAX_ID = (1 << 31) - 1
 MAX_SIZE = 1 << 40  # of a file; what is read has its own caps
 MAX_DEPTH = 32  # of nesting, in what a bundle says of its training
 WORDS = ("same", "near", "related")  # closest first; whatever none of them holds for is "far"
-SQUASHED = "squash"  # the one way a picture is fitted to the input today; the default where `fit` is not given
-_OURS = "format name code_digest bundle_digest onnx_sha256 grains input fit words calibration labels training"
+MAX_OUTPUTS = 64
+MAX_WINDOWS = 65_535  # of a part grid: what the index of a part can hold, less the whole
+MAX_LICENSE = 200
+MAX_PROVENANCE = 2_000
+KIND = "picture"  # of input; sound is for a later version
+INPUT = frozenset({"kind", "width", "height"})
+NEEDED, MAP = ("outputs", "features"), "map"  # outputs of the graph: those that every model gives, and that some do
+_OURS = "format name code_digest bundle_digest onnx_sha256 grains input fit parts outputs words calibration labels"
+_OURS += " training license provenance"
 OURS = frozenset([*_OURS.split(), TOWER, "digest"])  # the last is of format 1
+
+
+class _NewerError(Exception):
+    """What a later version may make: it would give other codes here, or none."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,21 @@ class Calibration:
         return {"words": dict(self.words), "chances": list(self.chances)}
 
 
+Window = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class PartGrid:
+    """The parts of every picture, named once: windows as fractions (left, top, right, bottom) of the upright picture.
+    Part 0 is the whole and not among them; the first window is part 1."""
+
+    name: str
+    windows: tuple[Window, ...]
+
+    def described(self) -> dict[str, Any]:
+        return {"name": self.name, "windows": [list(window) for window in self.windows]}
+
+
 @dataclass(frozen=True)
 class Tower:
     """What is said of a text tower, whose files stand beside."""
@@ -80,13 +111,18 @@ class Description:
     name: str
     grains: Grains
     size: tuple[int, int]
-    fit: str | None
+    fit: Fit | None
+    parts: PartGrid | None
+    outputs: tuple[str, ...]
     words: Mapping[str, Threshold] = field(default_factory=dict)
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of a later version; they decide no codes
     tower: Tower | None = None
+    part_calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    license: str = ""
+    provenance: str = ""
 
 
 def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: str | None) -> str:
@@ -95,6 +131,12 @@ def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: st
     if fit is not None:
         decides["fit"] = fit
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def named(fit: Fit) -> Fit | None:
+    """What a new bundle says of its fit. One that squashes says nothing, as before there was a choice: so equal codes
+    have equal digests."""
+    return None if fit == "squash" else fit
 
 
 def bundle_digest(described: Mapping[str, Any]) -> str:
@@ -134,24 +176,28 @@ def checked(described: Mapping[str, Any], path: Path) -> Description:
             f"{path.parent} has bundle format {version}, this HashGrain reads up to {FORMAT}: upgrade hashgrain",
             path=path.parent,
         )
-    if "parts" in described or described.get("fit", SQUASHED) != SQUASHED:
-        raise BundleError(
-            f"{path.parent} has a part grid, or fits pictures in a way of its own: upgrade hashgrain", path=path.parent
-        )
     try:
         grains = Grains(_object(described["grains"], "grains"))
+        calibration = _object(described.get("calibration", {}), "calibration")
         return Description(
             name=_text(described["name"], MAX_NAME, "name"),
             grains=grains,
             size=_size(_object(described["input"], "input")),
-            fit=described.get("fit"),
+            fit=_fit(described["fit"]) if "fit" in described else None,
+            parts=_parts(described),
+            outputs=_outputs(described.get("outputs", list(NEEDED))),
             words=_words(_object(described["words"], "words"), grains),
-            calibration=_calibration(_object(described.get("calibration", {}), "calibration"), grains),
+            calibration=_calibration(calibration, grains, "whole"),
+            part_calibration=_calibration(calibration, grains, "part"),
             labels=_labels(_object(described["labels"], "labels"), grains),
             training=_shallow(_object(described.get("training", {}), "training")),
             others={key: _shallow(value) for key, value in described.items() if key not in OURS},
             tower=_tower(_object(described[TOWER], TOWER)) if TOWER in described else None,
+            license=_optional(described, "license", MAX_LICENSE),
+            provenance=_optional(described, "provenance", MAX_PROVENANCE),
         )
+    except _NewerError as error:
+        raise BundleError(f"{path.parent} asks for {error}: upgrade hashgrain", path=path.parent) from None
     except KeyError as error:
         raise BundleError(f"{path} is not a description we can use (no {error})", path=path) from None
     except (TypeError, ValueError, CodesError) as error:
@@ -173,14 +219,16 @@ def _words(words: Mapping[str, Any], grains: Grains) -> dict[str, Threshold]:
     return {word: found[word] for word in WORDS if word in found}
 
 
-def _calibration(told: Mapping[str, Any], grains: Grains) -> dict[str, Calibration]:
-    """Of whole pictures; what is told of parts is for later versions."""
+def _calibration(told: Mapping[str, Any], grains: Grains, kind: str) -> dict[str, Calibration]:
+    """Of whole pictures, which every grain that is named has; or of parts."""
     found = {}
     for grain, kinds in told.items():
         if grain not in grains:
             raise ValueError(f"calibration of the grain {_cut(grain)!r}, of {', '.join(grains)}")
-        whole = _object(_object(kinds, grain).get("whole"), f"calibration of {grain}")
-        words, chances = _object(whole.get("words"), "its words"), whole.get("chances")
+        if kind == "part" and "part" not in _object(kinds, grain):
+            continue
+        one = _object(_object(kinds, grain).get(kind), f"calibration of {grain}")
+        words, chances = _object(one.get("words"), "its words"), one.get("chances")
         known = [word for word in WORDS if word in words]
         distances = [words[word] for word in known]
         if len(known) < len(words) or not all(_is_count(each, 0, grains[grain]) for each in distances):
@@ -232,7 +280,47 @@ def _tower(told: Mapping[str, Any]) -> Tower:
     return Tower(**told)
 
 
+def _fit(value: Any) -> Fit:
+    if value not in (known := get_args(Fit)):
+        raise _NewerError(f"the fit {_cut(value)!r}, and knows {', '.join(known)}")
+    return value  # type: ignore[no-any-return]
+
+
+def _parts(described: Mapping[str, Any]) -> PartGrid | None:
+    """Of pictures that are squashed: under another fit, a window of the input is no window of the upright picture."""
+    if described.get("parts") is None:
+        return None
+    grid = _object(described["parts"], "parts")
+    if set(grid) != {"name", "windows"} or described.get("fit", "squash") != "squash":
+        raise _NewerError("parts that are not the windows of a squashed picture")
+    windows = grid["windows"]
+    if not isinstance(windows, list) or not 1 <= len(windows) <= MAX_WINDOWS:
+        raise ValueError(f"the windows of parts are not a list of 1 to {MAX_WINDOWS:,}")
+    return PartGrid(_text(grid["name"], MAX_NAME, "the name of parts"), tuple(map(_window, windows)))
+
+
+def _window(value: Any) -> Window:
+    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_chance, value)):
+        raise ValueError(f"a window of parts is {_cut(value)}; it is left, top, right, bottom, from 0 to 1")
+    left, top, right, bottom = map(float, value)
+    if left >= right or top >= bottom:
+        raise ValueError(f"a window of parts is {_cut(value)}, which holds nothing")
+    return left, top, right, bottom
+
+
+def _outputs(value: Any) -> tuple[str, ...]:
+    """Names beyond those known here are of a later version; nothing takes them."""
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_OUTPUTS:
+        raise ValueError(f"outputs are {_cut(value)}; they are a list of 1 to {MAX_OUTPUTS} names")
+    names = [_text(name, MAX_NAME, "an output") for name in value]
+    if len(set(names)) < len(names) or not set(NEEDED) <= set(names):
+        raise ValueError(f"outputs are {_cut(value)}; each is named once, {' and '.join(NEEDED)} among them")
+    return tuple(names)
+
+
 def _size(taken: Mapping[str, Any]) -> tuple[int, int]:
+    if taken.get("kind", KIND) != KIND or not set(taken) <= INPUT:
+        raise _NewerError(f"the input {_cut(dict(taken))}, and knows a {KIND} of a width and height")
     width, height = taken.get("width"), taken.get("height")
     if not (_is_count(width, 1, MAX_INPUT_EDGE) and _is_count(height, 1, MAX_INPUT_EDGE)):
         raise ValueError(f"input of {_cut(width)} x {_cut(height)} px")
@@ -254,6 +342,10 @@ def _text(value: Any, most: int, what: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= most:
         raise ValueError(f"{what} is {_cut(value)}; it is text of 1 to {most} characters")
     return value
+
+
+def _optional(described: Mapping[str, Any], key: str, most: int) -> str:
+    return _text(described[key], most, key) if key in described else ""
 
 
 def _shallow(value: Any) -> Any:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +22,12 @@ from hashgrain.models.bundle import Bundle, check_bundle, is_shipped
 from hashgrain.models.session import batch_of, open_session, run, run_within_limits
 from hashgrain.types import ImageLike, PathLike
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 T = TypeVar("T")
+Arrays = list[NDArray[np.float32]]
+MOST_STREAMS = 4  # batches run at once: each takes as much memory as one
 
 
 class Encoder:
@@ -41,8 +49,11 @@ class Encoder:
             self._run_batch = run_within_limits
         # Every core, though decoders run beside it: threads do not spin while they wait, and the network is
         # most of the work.
-        threads = threads or os.cpu_count() or 1
-        self._session = open_session(bundle.onnx, bundle.name, bundle.grains.bits, threads)
+        self._threads = threads or os.cpu_count() or 1
+        self._session = self._open(self._threads)
+        self._streams = min(self._threads, MOST_STREAMS)
+        self._stream_session: onnxruntime.InferenceSession | None = None
+        self._opening = threading.Lock()
 
     @classmethod
     def load(cls, bundle: PathLike = "default", *, threads: int | None = None) -> Encoder:
@@ -56,6 +67,15 @@ class Encoder:
     @property
     def digest(self) -> str:
         return self.bundle.code_digest
+
+    def open(self, image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, name: str = "picture") -> media.Picture:
+        """Open a picture as the model takes it: of its input size, and fitted to it as its bundle says."""
+        size, fit = self.bundle.size, self.bundle.fitted
+        return media.open_picture(image, size=size, fit=fit, max_pixels=max_pixels, name=name)
+
+    def decode_pool(self, *, workers: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> media.DecodePool:
+        """Processes that open pictures as the model takes them."""
+        return media.DecodePool(self.bundle.size, fit=self.bundle.fitted, workers=workers, max_pixels=max_pixels)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the real-valued outputs (n, bits) for pictures (n, height, width, 3) of the model's input size."""
@@ -96,41 +116,57 @@ class Encoder:
         stream = iter(_listed(images))
         parts = []
         while batch := list(itertools.islice(stream, self._batch)):
-            pixels = np.stack([media.open_picture(each, size=self.bundle.size).pixels for each in batch])
+            pixels = np.stack([self.open(each).pixels for each in batch])
             parts.append(self._run(pixels, ["features"])[0])
-        empty = np.empty((0, *self.bundle.size[::-1], 3), np.uint8)
-        return np.concatenate(parts) if parts else self._run(empty, ["features"])[0]
+        return np.concatenate(parts) if parts else self._run(self._no_pixels(), ["features"])[0]
 
     def encode_each(
         self, items: Iterable[tuple[T, ImageLike]], *, workers: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
     ) -> Iterator[tuple[T, Codes | ImageError]]:
         """Take (token, picture) pairs; yield (token, code or refusal), in order. `workers` processes decode ahead."""
         if workers:
-            with media.DecodePool(self.bundle.size, workers=workers, max_pixels=max_pixels) as pool:
+            with self.decode_pool(workers=workers, max_pixels=max_pixels) as pool:
                 yield from self._encode_opened(pool.decode(_as_bytes(items)))
         else:
             yield from self._encode_opened(self._open_each(items, max_pixels))
+
+    def outputs_each(
+        self, opened: Iterable[tuple[T, media.Picture | ImageError]]
+    ) -> Iterator[tuple[T, NDArray[np.float32] | ImageError]]:
+        """Take pictures of the model's input size, or why there are none; yield outputs (bits,), in order.
+
+        The next pictures are taken while the network runs.
+        """
+        stream = iter(opened)
+        under_way: deque[list[tuple[T, media.Picture | ImageError]]] = deque()
+
+        def batches() -> Iterator[NDArray[np.uint8]]:
+            while batch := list(itertools.islice(stream, self._batch)):
+                under_way.append(batch)
+                pixels = [picture.pixels for _, picture in batch if isinstance(picture, media.Picture)]
+                yield np.stack(pixels) if pixels else self._no_pixels()
+
+        for (outputs,) in self._run_each(batches(), ["outputs"]):
+            rows = iter(outputs)
+            for token, picture in under_way.popleft():
+                yield token, (next(rows) if isinstance(picture, media.Picture) else picture)
 
     def _open_each(
         self, items: Iterable[tuple[T, ImageLike]], max_pixels: int
     ) -> Iterator[tuple[T, media.Picture | ImageError]]:
         for token, image in items:
             try:
-                yield token, media.open_picture(image, size=self.bundle.size, max_pixels=max_pixels)
+                yield token, self.open(image, max_pixels=max_pixels)
             except ImageError as error:
                 yield token, error
 
     def _encode_opened(
         self, opened: Iterable[tuple[T, media.Picture | ImageError]]
     ) -> Iterator[tuple[T, Codes | ImageError]]:
-        stream = iter(opened)
-        while batch := list(itertools.islice(stream, self._batch)):
-            pixels = [picture.pixels for _, picture in batch if isinstance(picture, media.Picture)]
-            codes = iter(self.codes(np.stack(pixels))) if pixels else iter(())
-            for token, picture in batch:
-                yield token, (next(codes) if isinstance(picture, media.Picture) else picture)
+        for token, found in self.outputs_each(opened):
+            yield token, (found if isinstance(found, ImageError) else Codes.from_outputs(found[None], self.grains))
 
-    def _run(self, pixels: NDArray[np.uint8], names: list[str]) -> list[NDArray[np.float32]]:
+    def _run(self, pixels: NDArray[np.uint8], names: list[str]) -> Arrays:
         width, height = self.bundle.size
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (height, width, 3):
             raise ImageError(
@@ -138,8 +174,46 @@ class Encoder:
             )
         starts = range(0, max(1, len(pixels)), self._batch)  # an empty batch runs too, and gives the right shapes
         batches = (pixels[start : start + self._batch] for start in starts)
-        parts = [self._run_batch(self._session, self.bundle.name, names, batch) for batch in batches]
+        parts = self._run_each(batches, names)
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def _run_each(self, batches: Iterator[NDArray[np.uint8]], names: list[str]) -> Iterator[Arrays]:
+        """What the network gives for each batch, in order.
+
+        Where there are many, several run at once on a core or a few each: the threads of one run wait for one another
+        after every layer, those of different runs do not. Two threads on one batch are 1.5 times as fast as one, on
+        two batches twice.
+        """
+        first = list(itertools.islice(batches, self._streams))
+        if self._streams == 1 or len(first) < self._streams or len(first[-1]) < self._batch:
+            for batch in itertools.chain(first, batches):
+                yield self._run_batch(self._session, self.bundle.name, names, batch)
+            return
+        session = self._session_of_streams()
+        ahead: deque[Future[Arrays]] = deque()
+        with ThreadPoolExecutor(self._streams, thread_name_prefix="hashgrain-network") as streams:
+            try:
+                for batch in itertools.chain(first, batches):
+                    ahead.append(streams.submit(self._run_batch, session, self.bundle.name, names, batch))
+                    if len(ahead) > self._streams:  # one waits, so that no stream does
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _session_of_streams(self) -> onnxruntime.InferenceSession:
+        with self._opening:
+            if self._stream_session is None:
+                self._stream_session = self._open(self._threads // self._streams)
+            return self._stream_session
+
+    def _open(self, threads: int) -> onnxruntime.InferenceSession:
+        return open_session(self.bundle.onnx, self.bundle.name, self.bundle.grains.bits, threads)
+
+    def _no_pixels(self) -> NDArray[np.uint8]:
+        return np.empty((0, *self.bundle.size[::-1], 3), np.uint8)
 
 
 def _listed(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:

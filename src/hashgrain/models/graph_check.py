@@ -100,6 +100,16 @@ def check_graph(graph: bytes, what: str, *, bits: int | None = None, takes: str 
         raise BundleError(f"{what} is not an ONNX model, or damaged: it {error}") from None
 
 
+def outputs_of(graph: bytes) -> set[str]:
+    """The names of its outputs; none of a graph that is no ONNX, or damaged."""
+    reader = Reader()
+    try:
+        parts = reader.read(reader.read(memoryview(graph), MODEL).part(7), GRAPH).parts(12)
+        return {reader.read(part, VALUE).text(1) for part in parts}
+    except WireError:
+        return set()
+
+
 class _Check:
     def __init__(self, graph: bytes, takes: str) -> None:
         self.data = memoryview(graph)

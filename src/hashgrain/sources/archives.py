@@ -12,9 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hashgrain.errors import ImageError
+from hashgrain.media.medium import Medium
+from hashgrain.media.pictures import PICTURES
 from hashgrain.sources.notes import MAX_APART, NOTES, Apart, Notes, suffix_of
 from hashgrain.sources.passed import count_passed
-from hashgrain.sources.source import MAX_BYTES, SUFFIXES, Refused, Source
+from hashgrain.sources.source import MAX_BYTES, Refused, Source
 from hashgrain.sources.tar import DAMAGED, Member, Tar, open_tar
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -37,12 +39,14 @@ class _Group:
         self.pictures.append((member.name, content))
 
 
-def archive_sources(path: str, passed: MutableMapping[str, int] | None = None) -> Iterator[Source | Refused]:
+def archive_sources(
+    path: str, passed: MutableMapping[str, int] | None = None, medium: Medium = PICTURES
+) -> Iterator[Source | Refused]:
     """The pictures of an archive, each with the metadata of its key; `passed` counts the other files by suffix."""
     changed, apart, group = 0, Apart(), _Group()
     try:
         changed = os.stat(path).st_mtime_ns
-        _find_apart(path, apart)
+        _find_apart(path, apart, medium)
         with open_tar(path) as tar:
             for member in tar.members():
                 if (key := _key(member)) != group.key:
@@ -52,7 +56,7 @@ def archive_sources(path: str, passed: MutableMapping[str, int] | None = None) -
                     continue
                 if suffix_of(member.name) in NOTES:
                     group.notes.take(tar, member)
-                elif suffix_of(member.name) in SUFFIXES:
+                elif suffix_of(member.name) in medium.suffixes:
                     group.take(tar, member)
                 else:
                     count_passed(passed, member.name)
@@ -87,7 +91,7 @@ def plainly(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def _find_apart(path: str, apart: Apart) -> None:
+def _find_apart(path: str, apart: Apart, medium: Medium) -> None:
     """Collect the notes that do not stand beside a picture of their key. Damage is told of when pictures are read."""
     key, notes, pictures = "", Notes(), False
     with suppress(*DAMAGED), open_tar(path) as tar:
@@ -98,7 +102,7 @@ def _find_apart(path: str, apart: Apart) -> None:
                 key, notes, pictures = _key(member), Notes(), False
             if _is_file(member) and suffix_of(member.name) in NOTES:
                 notes.take(tar, member)
-            pictures = pictures or (_is_file(member) and suffix_of(member.name) in SUFFIXES)
+            pictures = pictures or (_is_file(member) and suffix_of(member.name) in medium.suffixes)
     if notes.files and not pictures:
         apart.keep(key, notes)
 

@@ -10,27 +10,31 @@ from typing import Any
 
 from hashgrain.errors import SourceError
 from hashgrain.files import open_regular
-from hashgrain.media.formats import START, looks_like_a_picture
+from hashgrain.media.medium import START, Medium
+from hashgrain.media.pictures import PICTURES
 from hashgrain.sources.archives import ARCHIVES, archive_sources
 from hashgrain.sources.arrays import SUFFIX as ARRAY
 from hashgrain.sources.arrays import array_sources
 from hashgrain.sources.ignoring import IGNORE_FILE, is_ignored, read_patterns
 from hashgrain.sources.passed import count_passed
-from hashgrain.sources.source import SUFFIXES, file_source
 from hashgrain.sources.source import Refused as Refused
 from hashgrain.sources.source import Source as Source
+from hashgrain.sources.source import file_source
 from hashgrain.sources.tables import need_pyarrow, table_sources
 
 Passed = MutableMapping[str, int]
 CATALOGUE = "catalogue.sqlite"  # a folder with this file is a library of ours, not a folder of pictures
 
 
-def find(sources: Any, *, ignore: Sequence[str] = (), passed: Passed | None = None) -> Iterator[Source | Refused]:
+def find(
+    sources: Any, *, ignore: Sequence[str] = (), passed: Passed | None = None, medium: Medium = PICTURES
+) -> Iterator[Source | Refused]:
     """The pictures of one source or of many.
 
     A source is a file, a folder, a glob, an archive (.tar), a table (.parquet), an array file (.npy), a picture (PIL
     image, array, bytes), or (name, picture) or (name, picture, metadata). A missing path is an error at once, before
-    anything is read. `passed` is filled with how many files of each suffix were passed over ("" for none).
+    anything is read. `passed` is filled with how many files of each suffix were passed over ("" for none). Of a folder
+    and of an archive, the files of `medium` are taken.
     """
     listed = [sources] if _is_one(sources) else sources
     if isinstance(listed, (list, tuple)):
@@ -41,14 +45,16 @@ def find(sources: Any, *, ignore: Sequence[str] = (), passed: Passed | None = No
             if isinstance(path, str) and path.lower().endswith(".parquet"):
                 need_pyarrow(path)
         listed = named
-    return _each(listed, ignore, passed)
+    return _each(listed, ignore, passed, medium)
 
 
-def _each(listed: Iterable[Any], ignore: Sequence[str], passed: Passed | None) -> Iterator[Source | Refused]:
+def _each(
+    listed: Iterable[Any], ignore: Sequence[str], passed: Passed | None, medium: Medium
+) -> Iterator[Source | Refused]:
     for position, source in enumerate(listed):
         for path in _paths(source):
             if isinstance(path, str):
-                yield from _from_path(path, ignore, passed)
+                yield from _from_path(path, ignore, passed, medium)
             else:
                 yield _from_object(path, position)
 
@@ -94,18 +100,18 @@ def _from_object(value: Any, position: int) -> Source | Refused:
     return Source(name, lambda: bytes(picture) if isinstance(picture, bytearray) else picture, meta=dict(meta))
 
 
-def _from_path(path: str, ignore: Sequence[str], passed: Passed | None) -> Iterator[Source | Refused]:
+def _from_path(path: str, ignore: Sequence[str], passed: Passed | None, medium: Medium) -> Iterator[Source | Refused]:
     try:
         status = os.stat(path)
     except OSError as error:
         yield Refused(path, error.strerror or str(error))
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _walk(path, ignore, passed)
+        yield from _walk(path, ignore, passed, medium)
     elif not stat.S_ISREG(status.st_mode):
         yield Refused(path, "is not a file")
     elif path.lower().endswith(ARCHIVES):
-        yield from archive_sources(path, passed)
+        yield from archive_sources(path, passed, medium)
     elif path.lower().endswith(".parquet"):
         yield from table_sources(path)
     elif path.lower().endswith(ARRAY):
@@ -114,7 +120,7 @@ def _from_path(path: str, ignore: Sequence[str], passed: Passed | None) -> Itera
         yield file_source(path, status)
 
 
-def _walk(top: str, ignore: Sequence[str], passed: Passed | None) -> Iterator[Source | Refused]:
+def _walk(top: str, ignore: Sequence[str], passed: Passed | None, medium: Medium) -> Iterator[Source | Refused]:
     """All pictures below a folder, sorted; each real folder once, so that links cannot lead in circles."""
     seen: set[tuple[int, int]] = set()
     waiting: list[tuple[str, tuple[str, ...]]] = [(top, tuple(ignore))]
@@ -143,7 +149,7 @@ def _walk(top: str, ignore: Sequence[str], passed: Passed | None) -> Iterator[So
         for entry in entries:
             if entry.name.startswith(".") or is_ignored(entry.name, patterns):
                 continue
-            found = _entry(entry, passed)
+            found = _entry(entry, passed, medium)
             if found is None:
                 inner.append((entry.path, patterns))
             else:
@@ -151,15 +157,15 @@ def _walk(top: str, ignore: Sequence[str], passed: Passed | None) -> Iterator[So
         waiting.extend(reversed(inner))
 
 
-def _entry(entry: os.DirEntry[str], passed: Passed | None) -> list[Source | Refused] | None:
+def _entry(entry: os.DirEntry[str], passed: Passed | None, medium: Medium) -> list[Source | Refused] | None:
     """What a folder's entry gives; None for a folder."""
     suffix = os.path.splitext(entry.name)[1].lower()
     try:
         if entry.is_dir():
             return None
-        if suffix in SUFFIXES or not suffix:
+        if suffix in medium.suffixes or not suffix:
             status = entry.stat()
-            if stat.S_ISREG(status.st_mode) and (suffix or _is_picture_inside(entry.path)):
+            if stat.S_ISREG(status.st_mode) and (suffix or _is_inside(entry.path, medium)):
                 return [file_source(entry.path, status)]
     except OSError as error:
         return [Refused(entry.path, error.strerror or str(error))]
@@ -167,6 +173,6 @@ def _entry(entry: os.DirEntry[str], passed: Passed | None) -> list[Source | Refu
     return []
 
 
-def _is_picture_inside(path: str) -> bool:
+def _is_inside(path: str, medium: Medium) -> bool:
     with open(open_regular(path), "rb", buffering=0) as file:
-        return looks_like_a_picture(file.read(START))
+        return medium.begins(file.read(START))

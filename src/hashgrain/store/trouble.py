@@ -34,6 +34,12 @@ def to_remove(item: int) -> Remedy:
     return Remedy(f"remove item {item}, and add its file again", "remove_item", item=item)
 
 
+def index_damaged(library: Path) -> LibraryDamagedError:
+    """Of the catalogue: it led to a row that it does not belong to."""
+    message = f"{library}: an index of the catalogue is damaged"
+    return LibraryDamagedError(message, path=library, remedy=FROM_BACKUP)
+
+
 class MendableError(LibraryDamagedError):
     """Damage to what can be written anew from the catalogue: segment files, and the lists of what is in them."""
 

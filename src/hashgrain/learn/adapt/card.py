@@ -10,6 +10,7 @@ from hashgrain.files import write_atomically
 from hashgrain.learn.adapt.settings import BUNDLE, NAME, changeable
 from hashgrain.learn.card import part_of
 from hashgrain.learn.command import as_option, joined
+from hashgrain.learn.data.choices import FITTED
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import is_shipped
 
@@ -19,12 +20,14 @@ SOURCE = "source"  # the key of model.json in which `model make` records the net
 LICENSES = {"Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
-def license_of(base: Bundle) -> str:
+def license_of(base: Bundle, unknown: str = UNKNOWN) -> str:
     """The license that the model states for itself, or for the network it was made from."""
+    if base.license:
+        return base.license
     for about in (base.others.get("about"), base.others.get(SOURCE)):
         if isinstance(about, Mapping) and about.get("license"):
             return str(about["license"])
-    return UNKNOWN
+    return unknown
 
 
 def write_card(
@@ -48,7 +51,7 @@ def card(
         "",
         "| | |",
         "|---|---|",
-        f"| takes | RGB pictures, the whole picture squashed to {made.size[0]} x {made.size[1]} |",
+        f"| takes | RGB pictures, {FITTED[made.fitted]} {made.size[0]} x {made.size[1]} |",
         f"| gives | codes of {made.grains.bits} bits: {grains} |",
         f"| pictures | {data['pictures']:,} learned from, {data['held_out']:,} kept out, {data['refused']:,} refused |",
         f"| settings | {', '.join(f'{name} {value}' for name, value in changed.items())} |",

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.hashers import Features
-from hashgrain.media import DecodePool, Picture, decode_workers
+from hashgrain.media import Picture, decode_workers
 from hashgrain.models import Encoder
 from hashgrain.models.session import BATCH
 from hashgrain.types import Log
@@ -59,7 +59,7 @@ class KeptRows:
         """Compute the rows of `count` pictures, given as content hash and bytes. Returns the pictures that could not be
         opened, with the reason. Computed rows are stored even if this is interrupted."""
         refused: dict[str, str] = {}
-        with DecodePool(self.encoder.bundle.size, workers=decode_workers()) as pool:
+        with self.encoder.decode_pool(workers=decode_workers()) as pool:
             decoded = closing(pool.decode(pictures))  # type: ignore[type-var]
             with decoded as stream:
                 self._compute(_sorted_out(stream, refused), count, refused)

@@ -113,6 +113,8 @@ def _adapted(
         labels={g: prototypes(outputs, labels, grains.up_to(g)) for g, labels in chosen.levels.items()},
         training={**facts, SEEN: Seen.of(chosen.contents[~chosen.validation].tolist()).described()},
         fit=base.bundle.fit,
+        license=license_of(base.bundle, ""),
+        provenance=f"{base.bundle.name} ({base.bundle.code_digest[:12]}), adapted to other classes",
         others={"about": _about(base.bundle, facts), **words},
         calibration=calibration,
     )
@@ -144,13 +146,12 @@ def _edited(cache: KeptRows, listed: Listed, validation: Sequence[str], log: Log
     """Some held-out pictures, and for each mild edit the keys of their rows."""
     if len(validation) < LEAST_VALIDATION:
         return [], []
-    size = cache.encoder.bundle.size
     wanted = {content for content in validation[:EDITED] if not all(_key(content, name) in cache for name in MILD)}
 
     def edited() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for content, data in listed.read(wanted):
             with contextlib.suppress(ImageError):  # a worker with other limits decoded it before
-                for name, pixels in edits_of(data, size):
+                for name, pixels in edits_of(data, cache.encoder):
                     yield _key(content, name), pixels
 
     if wanted:

@@ -27,7 +27,7 @@ from hashgrain.learn.photo.calibrate import (
     probabilities,
 )
 from hashgrain.media import open_picture
-from hashgrain.models import Bundle, Calibration
+from hashgrain.models import Bundle, Calibration, Encoder
 from hashgrain.models.text import KEY, describe_table, read_table
 
 ENOUGH = 3  # divided by the share of false alarms: the pairs that a word takes
@@ -116,11 +116,11 @@ def _strangers(measured: Measured, grain: str) -> Distances:
     )
 
 
-def edits_of(content: bytes, size: tuple[int, int]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """The mild edits of a picture by name, at the model's size."""
-    picture = Image.fromarray(open_picture(content, edge=TWICE * max(size)).pixels)
+def edits_of(content: bytes, encoder: Encoder) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The mild edits of a picture by name, as the model takes them."""
+    picture = Image.fromarray(open_picture(content, edge=TWICE * max(encoder.bundle.size)).pixels)
     for name, change in MILD.items():
-        yield name, open_picture(change(picture), size=size).pixels
+        yield name, encoder.open(change(picture)).pixels
 
 
 def reads_words(bundle: Bundle) -> bool:

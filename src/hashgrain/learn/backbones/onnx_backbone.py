@@ -24,7 +24,7 @@ from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Back
 from hashgrain.learn.backbones.taken_pixels import PixelInput, takes_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
 from hashgrain.models import Bundle
-from hashgrain.models.bundle import MAX_ONNX_BYTES
+from hashgrain.models.bundle_files import MAX_ONNX_BYTES
 from hashgrain.models.graph_check import check_graph
 
 if TYPE_CHECKING:

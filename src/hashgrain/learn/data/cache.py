@@ -20,6 +20,7 @@ import PIL
 from hashgrain.errors import TrainingError
 from hashgrain.files import sweep_unfinished, write_atomically, writing_atomically
 from hashgrain.media.image import Pixels
+from hashgrain.types import Fit
 
 VERSION = 1
 ABANDONED = 3600  # seconds after which a half-written file is considered abandoned by a killed process
@@ -43,10 +44,10 @@ def decode_in_memory(n: int, size: int, opened: Opened) -> Decoded:
     return Decoded(pixels[:count], refused)
 
 
-def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened) -> Decoded:
+def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened, *, fit: Fit = "squash") -> Decoded:
     """The decoded pictures with these content hashes, from the cache in `folder`. Missing or damaged caches are
     written first."""
-    key = _key(contents, size)
+    key = _key(contents, size, fit)
     stem = folder / f"pictures-{key[:16]}"
     decoded = _read(stem, key, len(contents), size)
     if decoded is None:
@@ -63,9 +64,10 @@ def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened
     return decoded
 
 
-def _key(contents: Sequence[str], size: int) -> str:
+def _key(contents: Sequence[str], size: int, fit: Fit) -> str:
     # Another Pillow may decode a JPEG to other values.
-    text = f"{VERSION} {PIL.__version__} {size}\n" + "\n".join(contents)
+    fitted = "" if fit == "squash" else f" {fit}"
+    text = f"{VERSION} {PIL.__version__} {size}{fitted}\n" + "\n".join(contents)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

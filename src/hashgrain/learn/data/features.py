@@ -14,7 +14,7 @@ from hashgrain.files import writing_atomically
 from hashgrain.learn.data.augment import Augmentation, random_views
 from hashgrain.learn.data.labelled import Labelled, data_digest
 from hashgrain.learn.training.precision import best_precision
-from hashgrain.types import Log
+from hashgrain.types import Fit, Log
 
 BATCH = 256
 
@@ -27,10 +27,12 @@ def cached_features(
     augmentation: Augmentation,
     folder: Path,
     log: Log = lambda text: None,
+    *,
+    fit: Fit = "squash",
 ) -> NDArray[np.float32]:
     """(views, n, width): features of the unchanged pictures, then of random views. They are cached in `folder` for the
     next run with the same pictures, backbone and views."""
-    key = _key(backbone, data, size, views, augmentation)
+    key = _key(backbone, data, str(size) if fit == "squash" else f"{size} {fit}", views, augmentation)
     file = folder / f"features-{key}.npy"
     if file.exists():
         try:
@@ -70,7 +72,7 @@ def _features(
     return np.concatenate(parts)
 
 
-def _key(backbone: nn.Module, data: Labelled, size: int, views: int, augmentation: Augmentation) -> str:
+def _key(backbone: nn.Module, data: Labelled, size: str, views: int, augmentation: Augmentation) -> str:
     of = f"{data_digest(data)} {size} {views} {augmentation} {best_precision()} {digest_of(backbone)}"
     return hashlib.sha256(of.encode()).hexdigest()[:16]
 

@@ -19,7 +19,7 @@ from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
 from hashgrain.hashers import Features
 from hashgrain.media import open_picture
-from hashgrain.types import Log
+from hashgrain.types import Fit, Log
 
 VERSION = 1  # raise it when pictures are opened, edited or augmented in another way
 AT_ONCE = 16
@@ -40,6 +40,7 @@ class KeptFeatures:
         model: bytes,
         size: tuple[int, int],
         *,
+        fit: Fit = "squash",
         threads: int = 2,
         log: Log = print,
         kept_as: type[np.floating[Any]] = np.float16,
@@ -49,9 +50,10 @@ class KeptFeatures:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
-        self.size = size
+        self.size, self.fit = size, fit
         self._log, self._kept_as, self._skip, self._chunk = log, kept_as, skip, chunk
         edges = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+        edges += "" if fit == "squash" else f"-{fit}"
         # Another Pillow may decode or resize a picture to other values.
         key = hashlib.sha256(f"{VERSION} {PIL.__version__} {hashlib.sha256(model).hexdigest()}".encode()).hexdigest()
         self.folder = folder / f"{key[:8]}-{edges}"
@@ -109,7 +111,7 @@ class KeptFeatures:
 
     def _opened(self, picture: Image.Image | bytes) -> NDArray[np.uint8] | None:
         try:
-            return open_picture(picture, size=self.size).pixels
+            return open_picture(picture, size=self.size, fit=self.fit).pixels
         except ImageError:
             if not self._skip:
                 raise

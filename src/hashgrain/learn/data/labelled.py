@@ -25,6 +25,7 @@ from hashgrain.labelled.arrays import array_labels, open_array
 from hashgrain.learn.data.cache import decode_in_memory, decode_once
 from hashgrain.learn.data.part import TrainingPart
 from hashgrain.media import open_picture
+from hashgrain.types import Fit
 
 AT_ONCE = 256  # pictures read before the first of them is used
 RowSelector = NDArray[np.int64] | NDArray[np.bool_]
@@ -109,6 +110,7 @@ def load_labelled(
     only: TrainingPart | None = None,
     every_level: bool = False,
     targets: Sequence[str] | None = None,
+    fit: Fit = "squash",
     cache: Path | None = None,
     progress: DecodeProgress | None = None,
 ) -> Labelled:
@@ -134,12 +136,12 @@ def load_labelled(
     levels = _levels(rows, grains, place)  # reports wrong labels before an hour of decoding
 
     def opened() -> Iterator[NDArray[np.uint8] | str]:
-        return _opened(_of_part(place, grains, part, keep), listing, size, place, progress)
+        return _opened(_of_part(place, grains, part, keep), listing, size, fit, place, progress)
 
     if cache is None:
         decoded = decode_in_memory(len(listing.contents), size, opened)
     else:
-        decoded = decode_once(cache, listing.contents, size, opened)
+        decoded = decode_once(cache, listing.contents, size, opened, fit=fit)
     why = [f"{listing.pictures[i].name}: {reason}" for i, reason in sorted(decoded.refused.items())]
     if not len(decoded.pixels):
         raise TrainingError(f"no pictures to train on in {place}; {'; '.join(why[:3])}")
@@ -310,6 +312,7 @@ def _opened(
     pictures: Iterable[LabelledPicture],
     listing: _Listing,
     size: int,
+    fit: Fit,
     place: str | Path,
     progress: DecodeProgress | None,
 ) -> Iterator[NDArray[np.uint8] | str]:
@@ -322,7 +325,7 @@ def _opened(
             return "", ""
         known = hashlib.sha256(content).hexdigest()
         try:
-            return known, open_picture(content, size=(size, size), name="").pixels
+            return known, open_picture(content, size=(size, size), fit=fit, name="").pixels
         except ImageError as error:
             return known, str(error).removeprefix(": ")
 

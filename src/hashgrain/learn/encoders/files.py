@@ -14,6 +14,7 @@ from hashgrain.learn.backbones.weights import PICKLES
 
 MAX_TEXT_BYTES = 64 << 20  # a tokenizer of 256,000 words has 34 MB
 PIECE = 1 << 20
+NOT_STATED = "not stated"  # of a license
 
 
 class SourceFiles:
@@ -71,7 +72,7 @@ class SourceFiles:
         if name == "other":
             name = stated.get("license_name") or name
         if not isinstance(name, str) or not name:
-            return f"not stated: look at {self.home}"
+            return f"{NOT_STATED}: look at {self.home}"
         return f"{name}, {stated['license_link']}" if "license_link" in stated else name
 
     def _card(self) -> Iterator[tuple[str, str]]:

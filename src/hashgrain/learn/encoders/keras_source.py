@@ -28,7 +28,7 @@ from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.onnx_source import vision
 from hashgrain.learn.encoders.preprocessing import Wishes
-from hashgrain.models.bundle import MAX_ONNX_BYTES
+from hashgrain.models.bundle_files import MAX_ONNX_BYTES
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 PARTS = {CONFIG, WEIGHTS, "metadata.json"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from hashgrain import __version__
 from hashgrain.codes import Grains
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.graphs.heads import append_head
+from hashgrain.learn.card import named_source
+from hashgrain.learn.data.choices import FITTED
 from hashgrain.learn.data.kept_features import KeptFeatures
+from hashgrain.learn.encoders.files import NOT_STATED
 from hashgrain.learn.encoders.fitting import Head, Sets, calibrated, features_of, fit, least_pictures
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.pictures import Shots, shots_of
@@ -23,11 +26,12 @@ from hashgrain.learn.encoders.sources import network_of
 from hashgrain.learn.encoders.text import text_side
 from hashgrain.media import open_picture
 from hashgrain.models import Bundle, Encoder
-from hashgrain.models.bundle import DESCRIPTION, GRAPH, TEXT, TOKENIZER, check_caps, shipped_names
-from hashgrain.models.description import MAX_INPUT_EDGE
+from hashgrain.models.bundle import shipped_names
+from hashgrain.models.bundle_files import DESCRIPTION, GRAPH, TEXT, TOKENIZER, check_caps
+from hashgrain.models.description import MAX_INPUT_EDGE, MAX_LICENSE, named
 from hashgrain.models.seen import Seen
 from hashgrain.models.tokens import require_tokenizers
-from hashgrain.types import Log
+from hashgrain.types import Fit, Log
 
 BITS = (32, 64, 128)
 NAMES = {1: ("look",), 2: ("thing", "look"), 3: ("kind", "thing", "look")}
@@ -52,6 +56,7 @@ class Order:
     download: bool = False
     seed: int = 0
     limit: int = LIMIT
+    fit: Fit = "squash"  # how pictures are brought to the size
     settings: tuple[str, ...] = ()  # mean=, std=, layout= of a file that does not state its preprocessing
 
 
@@ -73,7 +78,14 @@ def make_model(order: Order, log: Log) -> dict[str, Any]:
     if network.text is not None:
         require_tokenizers()
     cache = KeptFeatures(
-        order.run, network.graph, (network.size, network.size), log=log, kept_as=np.float32, skip=True, chunk=CHUNK
+        order.run,
+        network.graph,
+        (network.size, network.size),
+        fit=order.fit,
+        log=log,
+        kept_as=np.float32,
+        skip=True,
+        chunk=CHUNK,
     )
     sets = features_of(shots, cache, grains.bits)
     for name in sets.refused[:5]:
@@ -115,6 +127,8 @@ def check_order(order: Order) -> None:
         raise TrainingError(f"{order.out} is there and is no model; name another place with --out")
     if order.size is not None and not 1 <= order.size <= MAX_INPUT_EDGE:
         raise TrainingError(f"--size {order.size}: it takes 1 to {MAX_INPUT_EDGE:,} pixels")
+    if order.fit not in get_args(Fit):
+        raise TrainingError(f"fit is {order.fit!r}; it can be {', '.join(get_args(Fit))}")
     if order.limit < 1:
         raise TrainingError(f"--limit {order.limit}: it takes 1 picture or more")
 
@@ -128,6 +142,9 @@ def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Se
     if network.text is not None:
         log("putting the head behind the text half")
         tower = text_side(network.text, head, order.name)
+    source = dict(network.source)
+    if order.fit != "squash":
+        source["preprocessing"] = {**source["preprocessing"], "resized": f"{FITTED[order.fit]} the size, bilinear"}
     return Bundle(
         order.name,
         append_head(network.graph, head.projection, unit=True),
@@ -140,27 +157,30 @@ def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Se
             "data": {"pictures": len(sets.contents), "labels": "none"},
             "seen": Seen.of(sets.contents).described(),
         },
-        others={KEY: dict(network.source)},
+        others={KEY: source},
         text_tower=tower,
+        fit=named(order.fit),
+        license="" if str(source["license"]).startswith(NOT_STATED) else str(source["license"])[:MAX_LICENSE],
+        provenance=f"the network {named_source(order.source)}, frozen; a linear head of HashGrain's",
     )
 
 
 def check_graph_gives(bundle: Bundle, head: Head, shots: Shots) -> None:
     """Check that the graph's outputs are the head's, up to rounding."""
-    outputs, features = Encoder(bundle).outputs_and_features(_few(shots, bundle.size))
+    outputs, features = Encoder(bundle).outputs_and_features(_few(shots, bundle))
     expected = head.outputs(features)
     apart = float(np.abs(outputs - expected).max())
     if not apart <= ROUNDING * max(1.0, float(np.abs(expected).mean())):
         raise TrainingError(f"the graph of {bundle.name!r} does not compute what its head does: apart by {apart:.3g}")
 
 
-def _few(shots: Shots, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _few(shots: Shots, bundle: Bundle) -> NDArray[np.uint8]:
     from hashgrain.errors import ImageError
 
     opened = []
     for shot in shots.pictures:
         try:
-            opened.append(open_picture(shot.read(), size=size).pixels)
+            opened.append(open_picture(shot.read(), size=bundle.size, fit=bundle.fitted).pixels)
         except ImageError:
             continue
         if len(opened) == CHECKED:

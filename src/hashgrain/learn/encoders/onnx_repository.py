@@ -14,7 +14,7 @@ from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.layouts import TEXT, VISION
 from hashgrain.learn.encoders.network import Network, TextNetwork
 from hashgrain.learn.encoders.onnx_source import DESCRIBED, declared_by, vision
-from hashgrain.models.bundle import MAX_ONNX_BYTES
+from hashgrain.models.bundle_files import MAX_ONNX_BYTES
 from hashgrain.models.description import MAX_ID, MAX_TOKENS
 from hashgrain.models.trial import BASE_MEMORY, MAX_MEMORY, PER_GRAPH_BYTE, PER_TOKEN_PAIR, try_graph
 

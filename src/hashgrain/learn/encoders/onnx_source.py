@@ -15,7 +15,7 @@ from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.preprocessing import Preprocessing, Wishes
-from hashgrain.models.bundle import MAX_ONNX_BYTES
+from hashgrain.models.bundle_files import MAX_ONNX_BYTES
 from hashgrain.models.graph_check import check_graph
 from hashgrain.models.session import TRIED, first_line
 from hashgrain.models.trial import try_graph

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from hashgrain.learn.data.choices import ONE_VIEW as ONE_VIEW
-from hashgrain.learn.data.choices import TWO_VIEWS as TWO_VIEWS
 from hashgrain.learn.losses.adsh import AdshLoss
 from hashgrain.learn.losses.bi_half import BiHalfLoss
 from hashgrain.learn.losses.cib_hash import CibHashLoss
@@ -40,7 +38,7 @@ from hashgrain.learn.losses.shdh import ShdhLoss
 from hashgrain.learn.losses.supervised_contrast import SupervisedContrastLoss
 from hashgrain.learn.losses.triplet import TripletLoss
 
-SUPERVISED: Mapping[str, type[Loss]] = {
+LOSSES: Mapping[str, type[Loss]] = {
     "contrastive": ContrastiveLoss,
     "triplet": TripletLoss,
     "n_pair": NPairLoss,
@@ -67,8 +65,6 @@ SUPERVISED: Mapping[str, type[Loss]] = {
     "crh": CrhLoss,
     "shdh": ShdhLoss,
     "logit_adjusted": LogitAdjustedLoss,
-}
-UNSUPERVISED: Mapping[str, type[Loss]] = {
     "bi_half": BiHalfLoss,
     "cib_hash": CibHashLoss,
     "greedy_hash_unsupervised": GreedyHashUnsupervisedLoss,
@@ -77,14 +73,3 @@ UNSUPERVISED: Mapping[str, type[Loss]] = {
     "feature_distances": FeatureDistancesLoss,
     "sdc": SdcLoss,
 }
-LOSSES: Mapping[str, type[Loss]] = {**SUPERVISED, **UNSUPERVISED}
-# Losses that are made of codes of the classes, and what they call them.
-CENTERED: Mapping[str, str] = {
-    "csq": "centers",
-    "dpn": "centers",
-    "ortho_hash": "centers",
-    "mds": "centers",
-    "logit_adjusted": "centers",
-    "code_regression": "codes",
-}
-HIERARCHICAL = frozenset(("shdh",))  # one loss of all labelled grains together, instead of one for each

@@ -30,6 +30,9 @@ class BiHalfLoss(Loss):
     In `eval` mode B = signs(u), the bits that a search will see, which know of no batch.
     """
 
+    unsupervised = True
+    views = 1  # it compares one half of a batch with the other
+
     def __init__(self, bits: int, classes: int, *, pull: float = 6.0) -> None:
         super().__init__(bits, classes)
         self.pull = pull

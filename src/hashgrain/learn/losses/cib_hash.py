@@ -25,6 +25,9 @@ class CibHashLoss(Loss):
     The bits are the likelier ones, not drawn, and have the gradient of p = sigmoid(u). Features are not used.
     """
 
+    unsupervised = True
+    views = 2
+
     def __init__(self, bits: int, classes: int, *, temperature: float = 0.3, bottleneck: float = 0.001) -> None:
         super().__init__(bits, classes)
         self.contrast, self.bottleneck = InstanceContrast(temperature), bottleneck

@@ -18,6 +18,8 @@ class CodeRegressionLoss(Loss):
     bit on which they disagree is drawn to the middle. A picture without labels has no target and is left out.
     """
 
+    class_codes = "codes"
+
     def __init__(self, bits: int, classes: int, *, codes: Tensor | None = None, seed: int = 0) -> None:
         super().__init__(bits, classes)
         if codes is None:

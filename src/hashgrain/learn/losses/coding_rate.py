@@ -34,6 +34,9 @@ class CodingRateLoss(Loss):
     Outputs should come from a batch norm, as the paper's do: it keeps bits balanced. Features are not used.
     """
 
+    unsupervised = True
+    views = 2
+
     def __init__(self, bits: int, classes: int, *, weight: float = 0.1, distortion: float = 0.05) -> None:
         super().__init__(bits, classes)
         self.weight, self.distortion = weight, distortion

@@ -22,6 +22,8 @@ class CsqLoss(Loss):
     centers: Tensor
     ties: Tensor
 
+    class_codes = "centers"
+
     def __init__(
         self, bits: int, classes: int, *, centers: Tensor | None = None, quantization: float = 0.05, seed: int = 0
     ) -> None:

@@ -19,6 +19,8 @@ class DpnLoss(Loss):
     centers: Tensor
     ties: Tensor
 
+    class_codes = "centers"
+
     def __init__(
         self, bits: int, classes: int, *, centers: Tensor | None = None, margin: float = 1.0, seed: int = 0
     ) -> None:

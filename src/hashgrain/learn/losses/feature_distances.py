@@ -17,6 +17,8 @@ class FeatureDistancesLoss(Loss):
     as far apart as features are on average differ in half of the bits, which is what most pairs of codes do.
     """
 
+    unsupervised = True
+
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         counted = pairs(outputs)
         apart = relaxed_hamming(torch.tanh(outputs)) / self.bits

@@ -29,6 +29,9 @@ class GreedyHashUnsupervisedLoss(Loss):
     in the target is noise.
     """
 
+    unsupervised = True
+    views = 1  # it compares pictures of a batch with each other
+
     def __init__(self, bits: int, classes: int, *, cubic: float = 0.1) -> None:
         super().__init__(bits, classes)
         self.cubic = cubic

@@ -23,6 +23,8 @@ class LogitAdjustedLoss(Loss):
     centers: Tensor
     log_shares: Tensor
 
+    class_codes = "centers"
+
     def __init__(
         self,
         bits: int,

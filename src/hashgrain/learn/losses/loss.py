@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -14,7 +15,14 @@ class Loss(nn.Module, ABC):
     are alike where they share a label. The truth of an unsupervised loss is (n, width) features of the same pictures.
     Losses of two views take them stacked: rows i and i + n / 2 are views of one picture.
     A loss with weights of its own has them as parameters; the trainer trains them.
+
+    What the trainer has to know of a loss is said by its class:
     """
+
+    unsupervised: ClassVar[bool] = False  # its truth is features, and no label
+    views: ClassVar[int] = 0  # of each picture in a batch, that it must be shown; 0: any number
+    class_codes: ClassVar[str] = ""  # its argument that takes codes of the classes: centers (-1, 1) or codes (0, 1)
+    hierarchical: ClassVar[bool] = False  # it is one loss of all labelled grains together, instead of one for each
 
     def __init__(self, bits: int, classes: int) -> None:
         super().__init__()

@@ -26,6 +26,8 @@ class MdsLoss(Loss):
 
     centers: Tensor
 
+    class_codes = "centers"
+
     def __init__(
         self,
         bits: int,

@@ -19,6 +19,8 @@ class NeighborContrastLoss(Loss):
     over the batch is taken off first: features after a ReLU all point one way.
     """
 
+    unsupervised = True
+
     def __init__(
         self, bits: int, classes: int, *, share: float = 0.008, temperature: float = 1.0, sharpness: float = 2.0
     ) -> None:

@@ -22,6 +22,8 @@ class OrthoHashLoss(Loss):
 
     centers: Tensor
 
+    class_codes = "centers"
+
     def __init__(
         self,
         bits: int,

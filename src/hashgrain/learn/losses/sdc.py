@@ -26,6 +26,9 @@ class SdcLoss(Loss):
 
     quantiles: Tensor
 
+    unsupervised = True
+    views = 1  # it compares pictures of a batch with each other
+
     def __init__(self, bits: int, classes: int, *, shape: float = 5.0, quantization: float = 1.0) -> None:
         super().__init__(bits, classes)
         self.shape, self.quantization = shape, quantization

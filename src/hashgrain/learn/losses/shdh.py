@@ -23,6 +23,8 @@ class ShdhLoss(Loss):
     h = tanh(u) instead of its relaxation.
     """
 
+    hierarchical = True
+
     def __init__(self, bits: int | Sequence[int], classes: int | Sequence[int], *, balance: float = 0.1) -> None:
         self.widths = (bits,) if isinstance(bits, int) else tuple(bits)
         self.sizes = (classes,) if isinstance(classes, int) else tuple(classes)

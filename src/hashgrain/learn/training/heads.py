@@ -169,7 +169,7 @@ def features_of(
     recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, log: Log
 ) -> NDArray[np.float32]:
     with this_process().main_process_first():
-        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, log)
+        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, log, fit=recipe.fit)
 
 
 def follow(work: Training, log: Log, checkpoint_seconds: float) -> None:

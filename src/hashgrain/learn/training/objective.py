@@ -11,16 +11,7 @@ from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data.labelled import GrainLabels
-from hashgrain.learn.losses import (
-    CENTERED,
-    HIERARCHICAL,
-    LOSSES,
-    ONE_VIEW,
-    TWO_VIEWS,
-    UNSUPERVISED,
-    InstanceContrast,
-    Loss,
-)
+from hashgrain.learn.losses import LOSSES, InstanceContrast, Loss
 from hashgrain.learn.losses.balance import balance, decorrelation
 from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.code_distance import code_distance
@@ -40,10 +31,11 @@ class Objective(nn.Module):
         super().__init__()
         check_aim(recipe)
         self.recipe = recipe
-        self.unsupervised = recipe.aim.loss in UNSUPERVISED
+        kind = LOSSES[recipe.aim.loss]
+        self.unsupervised = kind.unsupervised
         self.rows: Tensor | None = None  # of the pictures of this batch
         grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
-        self.together = recipe.aim.loss in HIERARCHICAL
+        self.together = kind.hierarchical
         losses = _losses(recipe, levels, grains)
         # torch forbids modules named like its own methods (half, type, float), which are valid names of grains.
         self.modules_of_grains = nn.ModuleDict({f"at {grain}": loss for grain, loss in losses.items()})
@@ -165,29 +157,31 @@ def check_aim(recipe: Recipe) -> None:
     aim = recipe.aim
     if aim.loss not in LOSSES:
         raise TrainingError(f"there is no loss {aim.loss!r}; there are {', '.join(LOSSES)}")
-    if aim.semantic_centers and aim.loss not in CENTERED:
-        raise TrainingError(f"loss {aim.loss} has no centers to place by likeness; these have: {', '.join(CENTERED)}")
-    apart = aim.loss in TWO_VIEWS or aim.instance_weight > 0
+    kind = LOSSES[aim.loss]
+    if aim.semantic_centers and not kind.class_codes:
+        centered = ", ".join(name for name, each in LOSSES.items() if each.class_codes)
+        raise TrainingError(f"loss {aim.loss} has no centers to place by likeness; these have: {centered}")
+    apart = kind.views == 2 or aim.instance_weight > 0
     if apart and recipe.views != 2:
         raise TrainingError(f"recipe {recipe.name} compares two views of each picture: --set views=2")
-    if aim.loss in ONE_VIEW and recipe.views != 1:
+    if kind.views == 1 and recipe.views != 1:
         raise TrainingError(f"loss {aim.loss} compares different pictures of a batch: --set views=1")
 
 
 def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:
     losses: dict[str, Loss] = {}
-    if recipe.aim.loss in HIERARCHICAL:
+    kind = LOSSES[recipe.aim.loss]
+    if kind.hierarchical:
         widths, sizes = [recipe.grains[grain] for grain in grains], [len(levels[grain].names) for grain in grains]
         return {grains[-1]: _made(recipe, widths, sizes)}
-    name = CENTERED.get(recipe.aim.loss, "")
-    centers = centers_of(recipe, levels) if name else {}
+    centers = centers_of(recipe, levels) if kind.class_codes else {}
     begins = begin_of(recipe.grains) if recipe.aim.separate else {}
     for grain in grains:
         bits = recipe.grains[grain] - begins.get(grain, 0)
         classes = len(levels[grain].names) if grain in levels else 0
         given = {}
         if grain in centers:
-            given = {name: centers[grain] if name == "centers" else (centers[grain] + 1) / 2}
+            given = {kind.class_codes: centers[grain] if kind.class_codes == "centers" else (centers[grain] + 1) / 2}
         losses[grain] = _made(recipe, bits, classes, **given)
     return losses
 

@@ -1,0 +1,142 @@
+"""From what is asked with to codes: pictures through the workers and the model, items and codes as they are."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain import media
+from hashgrain.codes import Codes
+from hashgrain.errors import HashgrainError, ImageError, ItemMissingError, LibraryError, QueryError
+from hashgrain.library import codes_only
+from hashgrain.models import Bundle, Encoder
+from hashgrain.store import Snapshot, Store
+
+if TYPE_CHECKING:
+    from hashgrain.types import QueryLike
+
+Outputs = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class QueryCode:
+    """The code of a query; of a picture that was encoded for it, what the model gave before it was cut to bits."""
+
+    code: Codes
+    outputs: Outputs | None = None
+
+
+def check_workers(workers: int | None) -> int | None:
+    """How many processes may decode, as it was given; an error where that is no number of processes."""
+    whole = isinstance(workers, (int, np.integer)) and not isinstance(workers, bool)
+    if workers is not None and not (whole and workers >= 0):
+        raise LibraryError(f"workers is {workers!r}; it is the number of processes that decode, 0 or more")
+    return workers
+
+
+def stored_code(snapshot: Snapshot, store: Store, item: int) -> Codes:
+    code = snapshot.code(item)
+    if code is None:
+        raise ItemMissingError(f"no item {item} in {store.path}", path=store.path)
+    return Codes(code[None], store.grains)
+
+
+class QueryEncoder:
+    """Gives the codes of queries. Files are decoded by the pool, and what is a Python object already right here."""
+
+    def __init__(self, store: Store, bundle: Bundle, workers: int | None) -> None:
+        self._store, self._bundle = store, bundle
+        self._workers = workers
+        self._closed = False
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The model, loaded on first use."""
+        codes_only.need_model(self._bundle, self._store.path)
+        return Encoder(self._bundle)
+
+    @cached_property
+    def pool(self) -> media.DecodePool:
+        """The workers for what is added and what is asked with. None is started before there is a picture."""
+        workers = media.decode_workers() if self._workers is None else self._workers
+        return media.DecodePool(self._bundle.size, fit=self._bundle.fitted, workers=workers)
+
+    @contextmanager
+    def pool_of(self, workers: int | None) -> Iterator[media.DecodePool]:
+        """The pool; or for as long as it is used one of so many workers, where another number is asked for."""
+        if workers is None or workers == self.pool.workers:
+            yield self.pool
+        else:
+            with media.DecodePool(self._bundle.size, fit=self._bundle.fitted, workers=workers) as pool:
+                yield pool
+
+    def close(self) -> None:
+        self._closed = True
+        if "pool" in self.__dict__:
+            self.pool.close()
+
+    def codes(self, queries: Iterable[QueryLike], max_pixels: int, *, outputs: bool = False) -> list[QueryCode]:
+        """The code of each query, in order; the first that cannot be used is an error. With `outputs` each must be a
+        picture."""
+        found: list[QueryCode | None] = []
+        failed: list[HashgrainError] = []
+        pictures = self._pictures(queries, found, failed, outputs)
+        for place, result in self._encoded(pictures, max_pixels):
+            if isinstance(result, ImageError):
+                raise result
+            found[place] = QueryCode(Codes.from_outputs(result[None], self._bundle.grains), result)
+        if failed:  # behind all pictures that were sent
+            raise failed[0]
+        return [each for each in found if each is not None]
+
+    def _pictures(
+        self, queries: Iterable[QueryLike], found: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
+    ) -> Iterator[tuple[int, QueryLike]]:
+        """The queries that must be encoded, by their place; the others go into `found` at once."""
+        for place, query in enumerate(queries):
+            try:
+                code = self._known(query, outputs)
+            except HashgrainError as error:
+                failed.append(error)
+                return
+            found.append(code)
+            if code is None:
+                yield place, query
+
+    def _known(self, query: QueryLike, outputs: bool) -> QueryCode | None:
+        """The code of a query that need not be encoded."""
+        if outputs and isinstance(query, (Codes, int, np.integer)):
+            raise QueryError("rerank takes a picture: of a code it is not known how sure the model was of each bit")
+        if isinstance(query, Codes):
+            if query.grains != self._bundle.grains or len(query) != 1:
+                raise QueryError(f"a query is one code with {self._bundle.grains}, not {query!r}")
+            return QueryCode(query)
+        if outputs or not isinstance(query, (str, os.PathLike)) or (self._bundle.onnx and Path(query).exists()):
+            return None
+        known = self._store.known(os.path.abspath(query)) or self._store.known(str(query))
+        if known is None:
+            return None
+        with self._store.snapshot() as snapshot:  # the file is gone, or cannot be encoded here; its code is there
+            return QueryCode(stored_code(snapshot, self._store, known.id))
+
+    def _encoded(
+        self, pictures: Iterator[tuple[int, QueryLike]], max_pixels: int
+    ) -> Iterator[tuple[int, Outputs | ImageError]]:
+        if self._closed:
+            raise LibraryError(f"{self._store.path} is closed; open it again", path=self._store.path)
+        first = next(pictures, None)
+        if first is None:
+            return
+        if isinstance(first[1], (str, os.PathLike, bytes, bytearray)):
+            self.pool.warm()  # a worker starts while the model is loaded
+        decoded = self.pool.open(itertools.chain([first], pictures), max_pixels=max_pixels)
+        yield from self.encoder.outputs_each(decoded)

@@ -1,0 +1,67 @@
+"""What runs in a worker: see `workers` for what it says and hears.
+
+A worker starts while somebody waits for the first answer, so it imports Pillow and little else: no numpy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+from typing import IO
+
+from hashgrain.errors import ImageError, ImageTooLargeError
+from hashgrain.media import image, processes  # noqa: F401  loaded before the first picture comes
+from hashgrain.media.medium import Medium
+from hashgrain.media.pictures import PICTURES
+from hashgrain.types import Fit
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one picture."""
+
+    size: tuple[int, int] | None
+    max_pixels: int
+    timeout: float
+    memory: int  # of the whole process
+    decoding: int  # that the picture may take, as far as its header tells
+    medium: str = "picture"
+    fit: Fit = "squash"
+
+
+def serve() -> None:
+    """The worker's whole life: read a picture, answer, until the pipe ends."""
+    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    processes.ready()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            _, header, data = processes.receive(stdin)
+            limits = Limits(**{**header, "size": header["size"] and tuple(header["size"])})
+            processes.cap_memory(limits.memory)
+            # Should the parent be gone, nobody else would end a hanging decoder.
+            processes.set_alarm(limits.timeout + 5)
+            answer(stdout, data, limits)
+            processes.set_alarm(0)
+
+
+def answer(stdout: IO[bytes], data: bytes, limits: Limits) -> None:
+    try:
+        array, facts = medium_named(limits.medium).decode(data, limits)
+        told = array.__array_interface__  # an image of Pillow has one too, and needs no numpy
+        content = told["data"] if isinstance(told["data"], bytes) else array.tobytes()
+    except ImageError as error:
+        reason = error.message.removeprefix(": ")
+        processes.send(stdout, b"R", {"reason": reason, "too_large": isinstance(error, ImageTooLargeError)})
+    else:
+        header = {"dtype": told["typestr"], "shape": told["shape"], "facts": vars(facts)}
+        processes.send(stdout, b"P", header, content)
+
+
+def medium_named(name: str) -> Medium:
+    """Only this one is loaded: sounds take numpy."""
+    if name == PICTURES.name:
+        return PICTURES
+    from hashgrain.media.known import named
+
+    return named(name)

@@ -1,0 +1,46 @@
+"""Pictures as a medium; `image` decodes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hashgrain.errors import ImageError
+from hashgrain.media.formats import SUFFIXES, looks_like_a_picture
+
+if TYPE_CHECKING:
+    from hashgrain.media.decoding import Limits
+    from hashgrain.media.image import Facts, Picture
+
+
+class Pictures:
+    name = "picture"
+    suffixes = SUFFIXES
+    dtype = "|u1"
+    axes = 3
+
+    def begins(self, start: bytes) -> bool:
+        return looks_like_a_picture(start)
+
+    def decode(self, data: bytes, limits: Limits) -> tuple[Any, Facts]:
+        """An image of Pillow, (height, width, 3): a worker has no numpy."""
+        from hashgrain.media.image import open_image
+
+        size, most = limits.size, limits.max_pixels
+        return open_image(data, size=size, fit=limits.fit, max_pixels=most, memory=limits.decoding, name="")
+
+    def opened(self, array: Any, facts: Mapping[str, Any]) -> Picture:
+        from hashgrain.media.image import Facts, Picture
+
+        return Picture(array, Facts(**facts))
+
+    def error(self, reason: str) -> ImageError:
+        return ImageError(reason)
+
+    def thumbnail(self, data: bytes, *, edge: int) -> bytes:
+        from hashgrain.media.thumbnails import thumbnail
+
+        return thumbnail(data, edge=edge)
+
+
+PICTURES = Pictures()

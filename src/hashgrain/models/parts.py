@@ -1,0 +1,115 @@
+"""Codes of parts of a picture from one run of the network: windows averaged out of its last map, and one head for all.
+
+The network runs once for a picture, on as many pixels as are asked for. Each window of the grid then takes the mean of
+the cells of the map that it covers, and the operations behind the features make its outputs. Where these also depend
+on the pixels themselves, they get those of the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashgrain.codes import Codes, Grains, Words
+from hashgrain.errors import BundleError
+from hashgrain.models.head_graph import FEATURES, behind_features
+from hashgrain.models.session import open_any_session
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the upright picture
+Floats = NDArray[np.float32]
+MAP = "map"
+OVERLAP = 0.4  # of neighboring windows: 30 such windows hold 97 % of objects of a quarter of the picture
+LEVELS = (2, 3, 4)
+
+
+@cache
+def windows(levels: Sequence[int] = LEVELS, overlap: float = OVERLAP) -> tuple[Box, ...]:
+    """The parts of a picture, without the whole: for each level n a grid of n x n windows that overlap."""
+    boxes = []
+    for n in levels:
+        size = 1 / (1 + (n - 1) * (1 - overlap))
+        step = (1 - size) / (n - 1) if n > 1 else 0.0
+        starts = [i * step for i in range(n)]
+        boxes += [(x, y, min(1.0, x + size), min(1.0, y + size)) for y in starts for x in starts]
+    return tuple(boxes)
+
+
+def coverage(boxes: Sequence[Box], rows: int, columns: int) -> Floats:
+    """(boxes, rows * columns): how much each cell of a map counts in the mean over each box; rows sum to 1."""
+    given = np.array(boxes, np.float64).reshape(-1, 4)
+    across = _overlaps(given[:, 0], given[:, 2], columns)
+    down = _overlaps(given[:, 1], given[:, 3], rows)
+    shares = (down[:, :, None] * across[:, None, :]).reshape(len(given), -1)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
+
+
+def _overlaps(starts: NDArray[np.float64], ends: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+    """(boxes, cells): the length that an interval of fractions shares with each cell."""
+    edges = np.arange(cells + 1) / cells
+    lengths = np.minimum(ends[:, None], edges[None, 1:]) - np.maximum(starts[:, None], edges[None, :-1])
+    return np.asarray(np.maximum(lengths, 0.0), np.float64)
+
+
+class PartHead:
+    """What is behind the features of a model, ready to run on pooled ones."""
+
+    def __init__(self, onnx: bytes, name: str, width: int, grains: Grains, threads: int) -> None:
+        self.grains = grains
+        whose = f"the head of model {name!r}"
+        self._session: onnxruntime.InferenceSession = open_any_session(behind_features(onnx, width), whose, threads)
+        self.takes_pixels = any(node.name != FEATURES for node in self._session.get_inputs())
+
+    def outputs(self, features: Floats, pixels: NDArray[np.uint8] | None = None) -> Floats:
+        """(n, bits) for features (n, width) and, where the head takes them, pixels (n, height, width, 3)."""
+        feeds = {FEATURES: features} | ({"pixels": pixels} if self.takes_pixels else {})
+        return np.asarray(self._session.run(["outputs"], feeds)[0], np.float32)
+
+    def outputs_of_parts(self, pooled: Floats, pixels: NDArray[np.uint8], boxes: Sequence[Box]) -> Floats:
+        """(n, parts, bits) for the pooled features (n, parts, width) of pictures (n, height, width, 3)."""
+        n, parts, width = pooled.shape
+        if not self.takes_pixels:
+            return self.outputs(pooled.reshape(n * parts, width)).reshape(n, parts, -1)
+        every = np.empty((n, parts, self.grains.bits), np.float32)
+        for shape, members in _by_shape(boxes, pixels.shape[2], pixels.shape[1]).items():
+            crops = [_crop(pixels, boxes[part], shape) for part in members]
+            features = pooled[:, members].transpose(1, 0, 2).reshape(-1, width)
+            outputs = self.outputs(np.ascontiguousarray(features), np.concatenate(crops))
+            every[:, members] = outputs.reshape(len(members), n, -1).transpose(1, 0, 2)
+        return every
+
+    def codes(self, outputs: Floats) -> Words:
+        """(n, parts, words) for outputs (n, parts, bits)."""
+        n, parts, bits = outputs.shape
+        return Codes.from_outputs(outputs.reshape(n * parts, bits), self.grains).words.reshape(n, parts, -1)
+
+
+def pool(maps: Floats, boxes: Sequence[Box]) -> Floats:
+    """(n, parts, width): the mean of maps (n, width, rows, columns) over each box."""
+    if maps.ndim != 4:
+        raise BundleError(f"the map of this model has shape {maps.shape}; parts take (n, width, rows, columns)")
+    shares = coverage(boxes, *maps.shape[2:])
+    flat = maps.reshape(*maps.shape[:2], -1)
+    return np.ascontiguousarray(np.matmul(shares, flat.transpose(0, 2, 1)))
+
+
+def _by_shape(boxes: Sequence[Box], width: int, height: int) -> dict[tuple[int, int], list[int]]:
+    """The parts by the size of their pixels (width, height), so that those of one size run together."""
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for part, (left, top, right, bottom) in enumerate(boxes):
+        shape = max(1, round((right - left) * width)), max(1, round((bottom - top) * height))
+        shapes.setdefault(shape, []).append(part)
+    return shapes
+
+
+def _crop(pixels: NDArray[np.uint8], box: Box, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """The pixels of a box, exactly as many as `shape` (width, height) says."""
+    left = min(round(box[0] * pixels.shape[2]), pixels.shape[2] - shape[0])
+    top = min(round(box[1] * pixels.shape[1]), pixels.shape[1] - shape[1])
+    return pixels[:, top : top + shape[1], left : left + shape[0]]
