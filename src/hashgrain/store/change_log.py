@@ -35,12 +35,16 @@ LIVE = "SELECT item FROM rows"
 
 
 class Change(NamedTuple):
-    """What happened to the codes of one item. `code` is the one that it has by now; None where it has none any more."""
+    """What happened to the codes of one item. `code` is the one that it has by now; None where it has none any more.
+
+    `parts` are the codes of its parts after the whole, (n, n_words) for the parts 1 to n; None where it has none.
+    """
 
     number: int
     kind: Kind
     item: int
     code: Words | None
+    parts: Words | None = None
 
 
 def history(connection: sqlite3.Connection) -> str:
