@@ -38,6 +38,7 @@ COMMANDS = {
     "restore": "restore it from a backup, or build the library again with `hashgrain add`",
     "same_model": "build one again with the model of the other: hashgrain rebuild LIBRARY --model BUNDLE",
     "show_ids": "`hashgrain search` shows the ids",
+    "without_parts": "search it without --parts",
     "verify": "run again, then `hashgrain verify`",
 }
 

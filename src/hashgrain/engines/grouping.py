@@ -8,6 +8,7 @@ are asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from hashgrain.hamming import Cost, Index, Neighbours, PartsCost, Reranked, Rows
 from hashgrain.hamming.rows import pieces
 
 MORE = 4  # times as many rows, where those asked for are of too few items
+CHEAP = 4096  # rows that are found about as quickly as one; of more, a few for each item are asked for at first
 MOST_ASKED = 1 << 20  # rows a query; where these are not enough, all rows are looked at, about so many at a time
 MOST_KEPT = 1 << 22  # rows in memory for queries that are asked together
 STEP = 8  # bounds are rounded up to it: which path is quickest is learned for each bound by itself
@@ -115,8 +117,9 @@ class PartRows:
         return [_cut(answer, cap) for answer in answers]
 
     def _first(self, k: int) -> int:
-        """How many rows to ask for at first: those of about k items."""
-        return max(1, min(count_rows(self.segments), round(k * max(1.0, self.per_item))))
+        """How many rows to ask for at first: as many as k items have, unless that is many."""
+        enough = min(k * max(1.0, self.per_item), max(CHEAP, MORE * k))
+        return max(1, min(count_rows(self.segments), math.ceil(enough)))
 
     def _runs(self) -> Iterator[list[Rows]]:
         return pieces(self.segments, -(-count_rows(self.segments) // MOST_ASKED))
