@@ -640,7 +640,7 @@ def test_a_reader_that_meets_a_rebuild_between_catalogue_and_files_looks_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rebuild happens just after the reader has read the catalogue: its files are gone, its answer is not."""
-    from hashgrain.store import snapshot as room
+    from hashgrain.store import views as room
 
     path = tmp_path / "a.hg"
     with make(path, 30) as writer, Store.open(path) as reader:

@@ -22,7 +22,7 @@ from hashgrain.library.report import AddReport, Progress
 from hashgrain.media import DecodePool, Facts, Picture
 from hashgrain.models import Encoder
 from hashgrain.sources import Refused, Source, find
-from hashgrain.store import Item, Moved, New, Noted, Replaced, Store, Touched
+from hashgrain.store import Item, Moved, New, Noted, Parts, Replaced, Store, Touched
 from hashgrain.store.items import encode_path
 
 BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
@@ -217,14 +217,23 @@ class _Adding:
         twin = twins[0]
         with self.store.snapshot() as snapshot:
             code = snapshot.code(twin.id)
+            (parts,) = snapshot.parts_of([twin.id])
         if code is None:
             return False
-        facts = Facts(twin.width, twin.height, twin.format, twin.taken, twin.details)
-        self._settle(source, content, known, facts, code)
+        facts = Facts(twin.width or 0, twin.height or 0, twin.format, twin.taken, twin.details)
+        self._settle(source, content, known, facts, code, parts)
         self.report.duplicates += 1
         return True
 
-    def _settle(self, source: Source, content: str, known: Item | None, facts: Facts, code: Any) -> None:
+    def _settle(
+        self,
+        source: Source,
+        content: str,
+        known: Item | None,
+        facts: Facts,
+        code: Any,
+        parts: Parts | None = None,
+    ) -> None:
         fields: dict[str, Any] = {
             "path": source.path,
             "content": content,
@@ -236,6 +245,7 @@ class _Adding:
             "details": sound_details(facts.details, source.path),
             "meta": self._merged(known.meta if known else {}, source.meta, source.path),
             "code": code,
+            "parts": parts,
         }
         if known:
             self.settled.append(Replaced(id=known.id, **fields))

@@ -27,8 +27,8 @@ class Hit:
     distances: Mapping[str, int]  # at every grain
     word: str  # same, near, related or far; "" if the model is not calibrated
     score: float  # the probability that the two belong together, or, if that was not measured, the share of equal bits
-    width: int
-    height: int
+    width: int | None  # None for what has none, such as a recording
+    height: int | None
     format: str
     taken: str | None
     meta: Meta

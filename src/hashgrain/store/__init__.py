@@ -4,10 +4,10 @@ Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `sn
 `where.py` the filter language.
 """
 
+from hashgrain.store.blocks import Block
 from hashgrain.store.catalogue import NAME as CATALOGUE
-from hashgrain.store.catalogue import Block
 from hashgrain.store.change_log import Change
-from hashgrain.store.items import Item, Moved, New, Noted, Problem, Replaced, Touched
+from hashgrain.store.items import Item, Moved, New, Noted, Parted, Parts, Problem, Replaced, Touched
 from hashgrain.store.mend import Mended
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
@@ -26,6 +26,8 @@ __all__ = [
     "Moved",
     "New",
     "Noted",
+    "Parted",
+    "Parts",
     "Problem",
     "Replaced",
     "Segment",

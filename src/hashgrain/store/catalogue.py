@@ -8,9 +8,8 @@ import os
 import secrets
 import sqlite3
 import stat
-import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,23 @@ from typing import Any
 
 from hashgrain import inside
 from hashgrain.codes import Grains
-from hashgrain.errors import CodesError, LibraryDamagedError, LibraryFormatError, LibraryMissingError, Remedy
+from hashgrain.errors import (
+    CodesError,
+    LibraryDamagedError,
+    LibraryError,
+    LibraryFormatError,
+    LibraryMissingError,
+    Remedy,
+)
 from hashgrain.store import catalogue_file, schema
 from hashgrain.store.catalogue_file import NAME as NAME
 from hashgrain.store.catalogue_file import Identity
 from hashgrain.store.items import COLUMNS, Row, now
+from hashgrain.store.parts import Grid, grid_of, grid_text
+from hashgrain.store.redo import STATEMENTS, Step
 from hashgrain.store.schema import FORMAT
-from hashgrain.store.trouble import FROM_BACKUP, MendableError, to_remove
+from hashgrain.store.spaces import SPACES
+from hashgrain.store.trouble import FROM_BACKUP, to_remove
 
 MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
 COMPANIONS = ("", "-wal", "-shm")  # what SQLite keeps in WAL mode: the catalogue, its log, the log's index
@@ -37,7 +46,6 @@ WAL_MODE = b"\2\2"  # bytes 18 and 19 of the catalogue
 # A damaged or doctored tree of pages can lead in circles for longer than anybody waits. A statement gets this many
 # steps of SQLite's machine (some 10 s), and more for each byte of the catalogue.
 STEPS, STEPS_A_BYTE, STEPS_AT_ONCE = 500_000_000, 300, 1_000_000
-COUNTERS = ("era", "rows", "dead", "segment", "commit", "sequence")
 LEAST_ROW = 4  # bytes of the smallest row of any table or index
 MAX_FACTS, MAX_FACT = 100, 100_000
 
@@ -123,6 +131,7 @@ class Facts:
     grains: Grains
     digest: str
     created: str
+    grid: Grid | None = None  # where the parts of an item lie that has no positions of its own
 
     @property
     def owner(self) -> int:
@@ -130,33 +139,7 @@ class Facts:
         return zlib.crc32(self.created.encode())
 
 
-@dataclass(frozen=True)
-class Counters:
-    """Where the catalogue stands: rows and dead rows only grow within an era; `rebuild` begins a new one."""
-
-    era: int
-    rows: int
-    dead: int
-    segment: int  # the last segment number given out; numbers are never used twice
-    commit: int = 0  # how many changes were committed; `redo` keeps the same number outside the catalogue
-    sequence: int = 0  # the number of the last entry of the log of changes
-
-
-@dataclass(frozen=True)
-class Block:
-    """A run of committed rows of one segment with the checksums of its bytes: the words' in order, then the ids'."""
-
-    segment: int
-    first_row: int
-    rows: int
-    crcs: tuple[int, ...]
-
-    @property
-    def end(self) -> int:
-        return self.first_row + self.rows
-
-
-def make(library: Path, grains: Grains, digest: str) -> None:
+def make(library: Path, grains: Grains, digest: str, grid: str | None = None) -> None:
     """Write an empty catalogue under its making name. The caller gives it its real name, all at once."""
     for leftover in inside.names(library):
         if leftover.startswith(MAKING):
@@ -168,9 +151,11 @@ def make(library: Path, grains: Grains, digest: str) -> None:
         connection.execute("PRAGMA page_size = 4096")
         connection.execute("BEGIN")
         schema.create(connection)
-        values = {"grains": widths, "digest": digest, "created": created, "seal": _seal(widths, digest, created)}
-        values["history"] = secrets.token_hex(16)
-        counters = {"era": 1, "rows": 0, "dead": 0, "segment": 0, "sequence": 0}
+        values: dict[str, str | int]
+        values = {"grains": widths, "digest": digest, "created": created, "history": secrets.token_hex(16)}
+        values |= {"seal": facts_seal(widths, digest, created, grid), **({} if grid is None else {"grid": grid})}
+        counters = {"era": 1, "sequence": 0}
+        counters |= {space.counter + key: 0 for space in SPACES for key in ("rows", "dead", "segment")}
         connection.executemany("INSERT INTO facts VALUES (?, ?)", [*values.items(), *counters.items()])
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -185,14 +170,29 @@ def make(library: Path, grains: Grains, digest: str) -> None:
 
 
 def set_facts(connection: sqlite3.Connection, old: Facts, grains: Grains, digest: str) -> None:
-    """The library is of another model from here on."""
+    """The library is of another model from here on, without a grid of parts."""
     widths = json.dumps(dict(grains))
-    values = {"grains": widths, "digest": digest, "seal": _seal(widths, digest, old.created)}
+    values = {"grains": widths, "digest": digest, "seal": facts_seal(widths, digest, old.created, None)}
     connection.executemany("UPDATE facts SET value = ? WHERE key = ?", [(v, key) for key, v in values.items()])
+    connection.execute("DELETE FROM facts WHERE key = 'grid'")
 
 
-def _seal(grains: str, digest: str, created: str) -> int:
-    return zlib.crc32("\n".join((grains, digest, created)).encode())
+def set_grid(connection: sqlite3.Connection, library: Path, old: Facts, grid: str | None) -> list[Step]:
+    """Another grid of parts, or none; the same as statements of the redo log."""
+    if old.grid is not None and grid_text(old.grid) != grid:
+        (some,) = connection.execute("SELECT EXISTS (SELECT 1 FROM parts WHERE positions IS NULL)").fetchone()
+        if some:
+            message = f"{library}: its grid of parts cannot be changed, since items have parts that lie on it"
+            raise LibraryError(message, path=library, remedy="drop those parts first")
+    seal = facts_seal(json.dumps(dict(old.grains)), old.digest, old.created, grid)
+    steps: list[Step] = [("drop grid", [()]), ("put grid", [] if grid is None else [(grid,)]), ("put seal", [(seal,)])]
+    for name, rows in steps:
+        connection.executemany(STATEMENTS[name], rows)
+    return steps
+
+
+def facts_seal(grains: str, digest: str, created: str, grid: str | None) -> int:
+    return zlib.crc32("\n".join((grains, digest, created, *(() if grid is None else (grid,)))).encode())
 
 
 def connect(library: Path, *, write: bool = False) -> Connection:
@@ -331,59 +331,22 @@ def upgrade(connection: Connection) -> None:
 
 def facts(connection: sqlite3.Connection, library: Path) -> Facts:
     """What the library was made with, or an error if a bit of that has changed since."""
-    found = _facts(connection)
+    found = read_facts(connection)
     try:
         widths, digest, created = found["grains"], found["digest"], found["created"]
-        if not isinstance(digest, str) or _seal(widths, digest, created) != found["seal"]:
+        grid = found.get("grid")
+        if not isinstance(digest, str) or facts_seal(widths, digest, created, grid) != found["seal"]:
             raise ValueError("checksum")
-        return Facts(Grains(json.loads(widths)), digest, created)
+        return Facts(Grains(json.loads(widths)), digest, created, None if grid is None else grid_of(grid))
     except (KeyError, TypeError, ValueError, RecursionError, CodesError) as error:
         raise LibraryDamagedError(
             f"{library}: the catalogue is damaged (its facts do not read: {error})", remedy=FROM_BACKUP, path=library
         ) from error
 
 
-def counters(connection: sqlite3.Connection, library: Path) -> Counters:
-    found = _facts(connection)
-    found.setdefault("commit", 0)  # format 2 has none
-    if "sequence" not in found:  # before format 4
-        (found["sequence"],) = connection.execute("SELECT coalesce(max(row) + 1, 0) FROM rows").fetchone()
-    values = [found.get(key) for key in COUNTERS]
-    numbers = [value for value in values if isinstance(value, int) and value >= 0]
-    if len(numbers) < len(values):
-        raise LibraryDamagedError(
-            f"{library}: the catalogue is damaged (counters: {values})", remedy=FROM_BACKUP, path=library
-        )
-    return Counters(*numbers)
-
-
-def _facts(connection: sqlite3.Connection) -> dict[str, Any]:
+def read_facts(connection: sqlite3.Connection) -> dict[str, Any]:
     query = f"SELECT key, value FROM facts WHERE length(value) <= {MAX_FACT} LIMIT {MAX_FACTS}"
     return dict(connection.execute(query).fetchall())
-
-
-def set_counters(connection: sqlite3.Connection, new: Counters) -> None:
-    values = [(getattr(new, key), key) for key in COUNTERS]
-    connection.executemany("UPDATE facts SET value = ? WHERE key = ?", values)
-
-
-def blocks(connection: Connection, library: Path, n_words: int, since: int = 0) -> list[Block]:
-    """The committed blocks of all segments from number `since` on, in order."""
-    query = "SELECT segment, first_row, rows, crcs FROM blocks WHERE segment >= ? ORDER BY segment, first_row"
-    found = connection.all(query, (since,))
-    for *numbers, crcs in found:
-        whole = isinstance(crcs, bytes) and len(crcs) == 4 * (n_words + 1)
-        if not whole or any(not isinstance(number, int) or number < 0 for number in numbers):
-            raise MendableError(library, library / NAME, "the list of blocks is damaged")
-    packed = struct.Struct(f"<{n_words + 1}I")
-    return [Block(segment, first_row, rows, packed.unpack(crcs)) for segment, first_row, rows, crcs in found]
-
-
-def put_blocks(connection: sqlite3.Connection, new: Iterable[Block]) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)",
-        [(each.segment, each.first_row, each.rows, struct.pack(f"<{len(each.crcs)}I", *each.crcs)) for each in new],
-    )
 
 
 def item_row(connection: sqlite3.Connection, item: int) -> Row | None:

@@ -21,13 +21,20 @@ import numpy as np
 
 from hashgrain.codes import Words
 from hashgrain.store import catalogue
+from hashgrain.store.parts import parts_of
 from hashgrain.store.trouble import MendableError
 
 Kind = Literal["added", "changed", "removed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AT_ONCE = 5_000  # entries in memory
+AT_ONCE_WITH_PARTS = 500
 NEXT = (
     "SELECT number, kind, changes.item, code, seal FROM changes LEFT JOIN rows ON rows.item = changes.item"
+    " WHERE number > ? ORDER BY number LIMIT ?"
+)
+NEXT_WITH_PARTS = (
+    "SELECT number, kind, changes.item, rows.code, rows.seal, rows, parts.code, positions, parts.seal FROM changes"
+    " LEFT JOIN rows ON rows.item = changes.item LEFT JOIN parts ON parts.item = changes.item"
     " WHERE number > ? ORDER BY number LIMIT ?"
 )
 LAST = "SELECT item FROM (SELECT item, kind, max(number) FROM changes GROUP BY item) WHERE kind <> 'removed'"
@@ -36,9 +43,7 @@ LIVE = "SELECT item FROM rows"
 
 class Change(NamedTuple):
     """What happened to the codes of one item. `code` is the one that it has by now; None where it has none any more.
-
-    `parts` are the codes of its parts after the whole, (n, n_words) for the parts 1 to n; None where it has none.
-    """
+    `parts` are those of its parts 1, 2, ... (n, words), by now, too; None where it has none."""
 
     number: int
     kind: Kind
@@ -102,11 +107,17 @@ def damage(connection: sqlite3.Connection, last: int) -> str | None:
 
 
 def changes_since(
-    ask: Callable[[str, Sequence[Any]], Iterable[tuple[Any, ...]]], library: Path, n_words: int, number: int
+    ask: Callable[[str, Sequence[Any]], Iterable[tuple[Any, ...]]],
+    library: Path,
+    n_words: int,
+    number: int,
+    *,
+    parts: bool = False,
 ) -> Iterator[Change]:
-    """The entries after a number, in order."""
-    while rows := list(ask(NEXT, (number, AT_ONCE))):
-        for found, kind, item, code, seal in rows:
+    """The entries after a number, in order; with codes of parts, where any item has some."""
+    query, limit = (NEXT_WITH_PARTS, AT_ONCE_WITH_PARTS) if parts else (NEXT, AT_ONCE)
+    while rows := list(ask(query, (number, limit))):
+        for found, kind, item, code, seal, *entry in rows:
             if kind not in KINDS or not isinstance(item, int) or found <= number:
                 raise MendableError(library, library / catalogue.NAME, "the log of changes is damaged")
             number = found
@@ -114,4 +125,5 @@ def changes_since(
                 yield Change(number, "removed", item, None)
             else:
                 words = np.frombuffer(catalogue.sound_code(library, n_words, item, code, seal), "<u8")
-                yield Change(number, kind, item, words.astype(np.uint64))
+                some = parts_of(library, n_words, item, *entry).codes if entry and entry[0] is not None else None
+                yield Change(number, kind, item, words.astype(np.uint64), some)

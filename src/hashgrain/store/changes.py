@@ -13,13 +13,14 @@ import numpy as np
 
 from hashgrain.errors import LibraryDamagedError, LibraryError
 from hashgrain.store import catalogue
-from hashgrain.store.catalogue import Counters
 from hashgrain.store.change_log import Kind
+from hashgrain.store.counters import Counters, Extent
 from hashgrain.store.items import (
     COLUMNS,
     Moved,
     New,
     Noted,
+    Parted,
     Replaced,
     Row,
     Touched,
@@ -29,95 +30,189 @@ from hashgrain.store.items import (
     opened,
     row_of,
 )
+from hashgrain.store.parts import Entry, Grid, Parts, entry_of
 from hashgrain.store.redo import Step
-from hashgrain.store.trouble import FROM_BACKUP
+from hashgrain.store.spaces import PARTS, SPACES, WHOLE, Space, ids_of
+from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
-Edit = New | Replaced | Moved | Touched | Noted
+Edit = New | Replaced | Moved | Touched | Noted | Parted
 MARKS = ", ".join("?" * 14)  # COLUMNS and the seal
 
 
 @dataclass
-class Outcome:
-    """What a batch comes to: the ids of its items, and the code rows to append with the items they belong to."""
+class Tail:
+    """What a batch does to one row space: the rows that come behind the others, and the entries that die."""
 
-    dead: int
-    ids: list[int] = field(default_factory=list)
-    row_ids: list[int] = field(default_factory=list)
+    extent: Extent  # grows as the batch is applied
+    ids: list[int] = field(default_factory=list)  # of the rows to append, as the segments have them
     codes: list[bytes] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)  # of the catalogue, as they are now
+
+    def append(self, ids: Iterable[int], code: bytes) -> int:
+        """The row where these begin."""
+        row = self.extent.rows
+        self.ids += ids
+        self.codes.append(code)
+        return row
+
+    def bury(self) -> int:
+        """The number of the next entry that dies; they are numbered from 1 without gaps."""
+        self.extent = self.extent._replace(dead=self.extent.dead + 1)
+        return self.extent.dead
+
+
+@dataclass
+class Outcome:
+    """What a batch comes to: the ids of its items, and what of it goes into segments, redo log and log of changes."""
+
+    tails: dict[Space, Tail]
+    ids: list[int] = field(default_factory=list)
+    codes: dict[int, bytes] = field(default_factory=dict)
+    parts: dict[int, Entry | None] = field(default_factory=dict)  # of the items whose parts changed
+    rows: dict[int, Row] = field(default_factory=dict)  # of the catalogue, as they are now
     logged: list[tuple[Kind, int]] = field(default_factory=list)  # for the log of changes
 
     def steps(self) -> list[Step]:
-        """The same as statements of the redo log."""
-        rows = {row[0]: row for row in self.rows}  # an item may change twice in a batch: the last one counts
-        codes = dict(zip(self.row_ids, self.codes, strict=True))
-        return [
-            ("drop item", [(item,) for item in rows]),
-            ("put item", list(rows.values())),
-            ("drop code", [(item,) for item in codes]),
-            ("put code", [(item, code, catalogue.code_seal(item, code)) for item, code in codes.items()]),
+        """The same as statements of the redo log. An item may change twice in a batch: the last change counts."""
+        codes, parts = self.codes.items(), [entry for entry in self.parts.values() if entry is not None]
+        steps: list[Step] = [
+            ("drop item", [(item,) for item in self.rows]),
+            ("put item", list(self.rows.values())),
+            ("drop code", [(item,) for item in self.codes]),
+            ("put code", [(item, code, catalogue.code_seal(item, code)) for item, code in codes]),
         ]
+        if self.parts:
+            steps += [("drop parts", [(item,) for item in self.parts]), ("put parts", parts)]
+        return steps
 
 
-def apply(
-    connection: sqlite3.Connection, library: Path, n_words: int, batch: Sequence[Edit], before: Counters
-) -> Outcome:
-    """Write the items and live codes of a batch; the segments are the caller's."""
-    outcome = Outcome(before.dead)
-    added = now()
-    rows = {change.id: _row(connection, library, change.id) for change in batch if not isinstance(change, New)}
-    # Names may change hands within a batch, in any order: first everyone lets go.
-    movers = [change.id for change in batch if isinstance(change, (Moved, Replaced))]
-    leaving = [(b"\0" + str(item).encode(), item) for item in movers]
-    connection.executemany("UPDATE items SET path = ? WHERE id = ?", leaving)
-    for change in batch:
-        if isinstance(change, New):
-            item, row = _insert(connection, library, change, added)
-            outcome.rows.append(row)
-        else:
-            item = change.id
-            rows[item] = _changed(rows[item], change)
-            _update(connection, library, rows[item])
-            outcome.rows.append(rows[item])
-        if isinstance(change, Replaced):
-            outcome.dead = _bury(connection, item, outcome.dead)
-        if isinstance(change, (New, Replaced)):
-            code = _code_bytes(change, n_words)
-            place = before.rows + len(outcome.codes)
-            seal = catalogue.code_seal(item, code)
-            connection.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", (place, item, code, seal))
-            outcome.row_ids.append(item)
-            outcome.codes.append(code)
-            outcome.logged.append(("added" if isinstance(change, New) else "changed", item))
-        outcome.ids.append(item)
-    return outcome
+class Batch:
+    """Edits on their way into the catalogue, within the caller's transaction; the segments are the caller's."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, library: Path, n_words: int, grid: Grid | None, before: Counters
+    ) -> None:
+        self.connection = connection
+        self.library = library
+        self.n_words = n_words
+        self.grid = grid
+        self.added = now()
+        self.outcome = Outcome({space: Tail(before.of(space)) for space in SPACES})
+
+    def apply(self, edits: Sequence[Edit]) -> Outcome:
+        """Write the items and live codes of all edits."""
+        ids = {edit.id for edit in edits if not isinstance(edit, New)}
+        rows = {item: _row(self.connection, self.library, item) for item in ids}
+        # Names may change hands within a batch, in any order: first everyone lets go.
+        movers = [edit.id for edit in edits if isinstance(edit, (Moved, Replaced))]
+        leaving = [(b"\0" + str(item).encode(), item) for item in movers]
+        self.connection.executemany("UPDATE items SET path = ? WHERE id = ?", leaving)
+        for edit in edits:
+            if isinstance(edit, New):
+                item, row = _insert(self.connection, self.library, edit, self.added)
+                self.outcome.rows[item] = row
+            else:
+                item = edit.id
+                if not isinstance(edit, Parted):
+                    self.outcome.rows[item] = rows[item] = _changed(rows[item], edit)
+                    _update(self.connection, self.library, rows[item])
+            self._set_codes(edit, item)
+            self.outcome.ids.append(item)
+        return self.outcome
+
+    def _set_codes(self, edit: Edit, item: int) -> None:
+        """What an edit says of the codes of its item, and of its parts."""
+        if isinstance(edit, (New, Replaced)):
+            self._set_code(item, _code_bytes(edit, self.n_words), isinstance(edit, Replaced))
+            self._set_parts(item, edit.parts, edit.path)
+            self.outcome.logged.append(("added" if isinstance(edit, New) else "changed", item))
+        elif isinstance(edit, Parted) and self._set_parts(item, edit.parts, f"{self.library}: item {item}"):
+            self.outcome.logged.append(("changed", item))
+
+    def _set_code(self, item: int, code: bytes, replaced: bool) -> None:
+        tail = self.outcome.tails[WHOLE]
+        if replaced:
+            bury(self.connection, self.library, self.n_words, WHOLE, item, tail)
+        seal = catalogue.code_seal(item, code)
+        row = tail.append([item], code)
+        self.connection.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", (row, item, code, seal))
+        tail.extent = tail.extent._replace(rows=row + 1)
+        self.outcome.codes[item] = code
+
+    def _set_parts(self, item: int, parts: Parts | None, name: str) -> bool:
+        """Whether there was anything to do: most libraries have no parts."""
+        tail = self.outcome.tails[PARTS]
+        had = bool(tail.extent.rows) and bury(self.connection, self.library, self.n_words, PARTS, item, tail)
+        if parts is not None:
+            entry = entry_of(parts, item, self.n_words, self.grid, name)
+            row = tail.append(ids_of(PARTS, item, len(parts)), entry[2])
+            self.connection.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", (row, *entry))
+            tail.extent = tail.extent._replace(rows=row + len(parts))
+            self.outcome.parts[item] = entry
+        elif had:
+            self.outcome.parts[item] = None
+        return had or parts is not None
 
 
-def remove(connection: sqlite3.Connection, ids: Sequence[int], before: Counters) -> tuple[list[int], int]:
-    """Which of the items were there, and how many rows are dead now."""
-    gone, dead = [], before.dead
+def remove(
+    connection: sqlite3.Connection, library: Path, n_words: int, ids: Sequence[int], before: Counters
+) -> tuple[list[int], Counters]:
+    """Which of the items were there, and where the catalogue stands without them."""
+    tails = {space: Tail(before.of(space)) for space in SPACES if before.of(space).rows}
+    gone = []
     for item in ids:
-        dead = _bury(connection, item, dead)
+        for space, tail in tails.items():
+            bury(connection, library, n_words, space, item, tail)
         if connection.execute("DELETE FROM items WHERE id = ?", (item,)).rowcount:
             gone.append(item)
-    return gone, dead
+    after = before
+    for space, tail in tails.items():
+        after = after.grown(space, tail.extent)
+    return gone, after
 
 
-def recode(connection: sqlite3.Connection, codes: Iterable[tuple[int, bytes]]) -> None:
-    """Other codes for the items; all of them, or an error."""
+def bury(connection: sqlite3.Connection, library: Path, n_words: int, space: Space, item: int, tail: Tail) -> bool:
+    """Turn the item's live entry into a dead one; whether it had one."""
+    length = f"{space.length}, length(code) = 8 * ? * {space.length}"
+    found = connection.execute(f"SELECT row, {length} FROM {space.codes} WHERE item = ?", (n_words, item)).fetchone()
+    if found is None:
+        return False
+    row, rows, whole = found
+    if space is not WHOLE and not (
+        whole and isinstance(rows, int) and rows > 0
+    ):  # its rows could not be told from those of others
+        raise MendableError(library, library / catalogue.NAME, f"the parts of item {item} are damaged")
+    values = (tail.bury(), row, item) if space is WHOLE else (tail.bury(), row, item, rows)
+    connection.execute(f"INSERT INTO {space.dead} VALUES ({', '.join('?' * len(values))})", values)
+    connection.execute(f"DELETE FROM {space.codes} WHERE row = ?", (row,))
+    return True
+
+
+def recode(
+    connection: sqlite3.Connection, codes: Iterable[tuple[int, bytes]], parts: Iterable[tuple[int, Parts]], n_words: int
+) -> None:
+    """Other codes for the items; all of them, or an error. Parts that they had are of another model."""
     rows = ((code, catalogue.code_seal(item, code), item) for item, code in codes)
     changed = connection.executemany("UPDATE rows SET code = ?, seal = ? WHERE item = ?", rows).rowcount
     (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
     if changed != live:
         raise LibraryError(f"{changed} new codes for {live} items; the library changed meanwhile. Run it again")
+    connection.execute("DELETE FROM parts")
+    place = 0
+    for item, some in parts:
+        entry = entry_of(some, item, n_words, None, f"item {item}")
+        connection.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", (place, *entry))
+        place += len(some)
 
 
-def renumber(connection: sqlite3.Connection) -> None:
-    """Give the live rows the numbers 0, 1, 2, ... in the order of their items."""
+def renumber(connection: sqlite3.Connection, space: Space) -> None:
+    """Give the live entries the rows 0, 1, 2, ... in the order of their items."""
+    columns = ("code", "seal") if space is WHOLE else ("rows", "code", "positions", "seal")
+    kept = ", ".join(("item", *columns))
+    row = "rowid - 1" if space is WHOLE else "sum(rows) OVER (ORDER BY rowid) - rows"
     connection.execute("DROP TABLE IF EXISTS temp.kept")
-    connection.execute("CREATE TEMP TABLE kept AS SELECT item, code, seal FROM rows ORDER BY item")
-    connection.execute("DELETE FROM rows")
-    connection.execute("INSERT INTO rows SELECT rowid - 1, item, code, seal FROM temp.kept ORDER BY rowid")
+    connection.execute(f"CREATE TEMP TABLE kept AS SELECT {kept} FROM {space.codes} ORDER BY item")
+    connection.execute(f"DELETE FROM {space.codes}")
+    connection.execute(f"INSERT INTO {space.codes} SELECT {row}, {kept} FROM temp.kept ORDER BY rowid")
     connection.execute("DROP TABLE temp.kept")
 
 
@@ -170,15 +265,6 @@ def _fitting(library: Path, path: str) -> Iterator[None]:
                 f"{library}: {path} is in the library already; replace or remove that item first", path=library
             ) from error
         raise LibraryError(f"{library}: {path} cannot be kept ({error}); check its facts", path=library) from error
-
-
-def _bury(connection: sqlite3.Connection, item: int, dead: int) -> int:
-    """Turn the item's live row into a dead one. Dead rows are numbered from 1 without gaps."""
-    for (row,) in connection.execute("SELECT row FROM rows WHERE item = ?", (item,)).fetchall():
-        dead += 1
-        connection.execute("INSERT INTO dead VALUES (?, ?, ?)", (dead, row, item))
-        connection.execute("DELETE FROM rows WHERE row = ?", (row,))
-    return dead
 
 
 def _code_bytes(change: New | Replaced, n_words: int) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryDamagedError, LibraryError
+from hashgrain.store.parts import Parts as Parts
 from hashgrain.store.trouble import to_remove
 
 MAX_META_CHARS = 1_000_000
@@ -32,15 +33,16 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of the library. `content` is the SHA-256 of its bytes, in hexadecimal."""
+    """One picture of the library. `content` is the SHA-256 of its bytes, in hexadecimal. What has no width and height,
+    a recording, has None for them."""
 
     id: int
     path: str
     content: str
     size: int | None
     mtime_ns: int | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     format: str
     taken: str | None
     added: str
@@ -55,30 +57,32 @@ class New:
     path: str
     content: str
     stamp: tuple[int, int] | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     format: str
     taken: str | None
     code: Words
     meta: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Replaced:
-    """The file's content changed: the item keeps its id and gets a new code; the old one is dead."""
+    """The file's content changed: the item keeps its id and gets a new code and new parts; the old ones are dead."""
 
     id: int
     path: str
     content: str
     stamp: tuple[int, int] | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     format: str
     taken: str | None
     code: Words
     meta: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,14 @@ class Noted:
 
     id: int
     meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """Other parts for an item, in the place of those that it has; None for none."""
+
+    id: int
+    parts: Parts | None
 
 
 @dataclass(frozen=True)
@@ -145,7 +157,7 @@ def row_of(change: New | Replaced, item: int, added: str) -> Row:
     path = encode_path(change.path)
     identity = (item, path, name_of(path), bytes.fromhex(change.content), *stamp_of(change.stamp))
     taken = None if change.taken is None else str(change.taken)
-    shown = (int(change.width), int(change.height), str(change.format), taken)
+    shown = (int(change.width or 0), int(change.height or 0), str(change.format), taken)  # 0: it has none
     details = json_text(change.details, change.path, "its details") if change.details else None
     return sealed((*identity, *shown, added, json_text(change.meta, change.path, "its metadata"), details))
 
@@ -213,8 +225,8 @@ def item_of(row: Row, library: os.PathLike[str]) -> Item:
         content=content.hex(),
         size=size,
         mtime_ns=mtime_ns,
-        width=width,
-        height=height,
+        width=width or None,
+        height=height or None,
         format=kind,
         taken=taken,
         added=added,

@@ -12,6 +12,7 @@ from pathlib import Path
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, catalogue_file, redo
 from hashgrain.store.catalogue import Connection, Facts
+from hashgrain.store.counters import read_counters
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.trouble import MendableError
 
@@ -38,8 +39,14 @@ class Readers:
     def closed(self) -> bool:
         return self._closed
 
-    def open(self, *, mend: bool = False) -> Facts:
-        """What the library was made with. To `mend` it, a catalogue that lost changes is opened too."""
+    @property
+    def facts(self) -> Facts:
+        """What the library was made with."""
+        assert self._facts is not None, "it is opened first"
+        return self._facts
+
+    def open(self, *, mend: bool = False) -> None:
+        """Read what the library was made with. To `mend` it, a catalogue that lost changes is opened too."""
         connection = catalogue.connect(self.library)
         try:
             facts = catalogue.facts(connection, self.library)
@@ -48,7 +55,6 @@ class Readers:
             self._facts = facts
         finally:
             self._give_back(connection)
-        return facts
 
     @contextmanager
     def borrowed(self) -> Iterator[Connection]:
@@ -120,7 +126,7 @@ def lost_commits(library: Path, facts: Facts, connection: Connection) -> int:
     """How many acknowledged commits the catalogue does not have. Asked in this order, a commit meanwhile is none."""
     acknowledged = redo.acknowledged(library, facts.owner)
     connection.execute("BEGIN")
-    commit = catalogue.counters(connection, library).commit
+    commit = read_counters(connection, library).commit
     roll_back(connection)
     return max(0, (commit if acknowledged is None else acknowledged) - commit)
 

@@ -46,6 +46,19 @@ INSERT INTO facts VALUES ('commit', 0);
 """,
     # The log begins with all items that are there; `MISSING` numbers them the same. A new catalogue has no facts yet.
     4: """
+-- The parts of an item beside the whole: codes of all of them in one blob, which are rows in segments of their own.
+CREATE TABLE parts (
+    row INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE REFERENCES items (id), rows INTEGER NOT NULL,
+    code BLOB NOT NULL, positions BLOB, seal INTEGER NOT NULL
+);
+CREATE TABLE part_blocks (
+    segment INTEGER NOT NULL, first_row INTEGER NOT NULL, rows INTEGER NOT NULL, crcs BLOB NOT NULL,
+    PRIMARY KEY (segment, first_row)
+) WITHOUT ROWID;
+CREATE TABLE part_dead (
+    number INTEGER PRIMARY KEY, row INTEGER NOT NULL UNIQUE, item INTEGER NOT NULL, rows INTEGER NOT NULL
+);
+INSERT INTO facts SELECT 'part_' || key, 0 FROM facts WHERE key IN ('rows', 'dead', 'segment');
 CREATE TABLE changes (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, item INTEGER NOT NULL);
 INSERT INTO changes SELECT row + 1, 'added', item FROM rows;
 INSERT INTO facts SELECT 'sequence', coalesce((SELECT max(number) FROM changes), 0) FROM facts WHERE key = 'rows';
@@ -64,9 +77,13 @@ CREATE TEMP TABLE exclusions (path BLOB PRIMARY KEY) WITHOUT ROWID;
 """,
     3: """
 CREATE TEMP VIEW changes AS SELECT row + 1 AS number, 'added' AS kind, item FROM main.rows;
+CREATE TEMP VIEW parts AS
+    SELECT 0 AS row, 0 AS item, 0 AS rows, NULL AS code, NULL AS positions, 0 AS seal WHERE 0;
+CREATE TEMP VIEW part_blocks AS SELECT 0 AS segment, 0 AS first_row, 0 AS rows, NULL AS crcs WHERE 0;
+CREATE TEMP VIEW part_dead AS SELECT 0 AS number, 0 AS row, 0 AS item, 0 AS rows WHERE 0;
 """,
 }
-MOST_ENTRIES = 50  # entries of a schema to read: ours have twelve
+MOST_ENTRIES = 50  # entries of a schema to read: ours have eighteen
 
 
 def create(connection: sqlite3.Connection) -> None:

@@ -1,9 +1,10 @@
 """Segment files: codes and their item ids, append-only, memory-mapped, checked before they are believed.
 
 LIBRARY/segments/000001.w00, .w01, ... and .ids: a file for each word of the codes, so that who asks for a few
-bits reads only the words that hold them. Each has a header of 64 bytes, then a little-endian 64-bit number a row
-and nothing else. How much of a file counts, and its checksums, is said by the catalogue. Files are extended and
-flushed before the catalogue says so; what lies beyond is the rest of a batch that never was, and is ignored.
+bits reads only the words that hold them. Those of parts lie beside them: p000001.w00. Each has a header of 64 bytes,
+then a little-endian 64-bit number a row and nothing else. How much of a file counts, and its checksums, is said by the
+catalogue. Files are extended and flushed before the catalogue says so; what lies beyond is the rest of a batch that
+never was, and is ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from hashgrain.files import NotRegularError
 from hashgrain.hamming.mapping import Mapping, map_file
 from hashgrain.inside import LinkError
 from hashgrain.store import disk
-from hashgrain.store.catalogue import Block
+from hashgrain.store.blocks import Block
+from hashgrain.store.spaces import WHOLE, Space
 from hashgrain.store.trouble import MendableError
 
 FOLDER = "segments"
@@ -36,7 +38,7 @@ BLOCK_ROWS = 4096  # a block that has this many rows is full: checksums stay few
 HEADER = 64
 WIDTH = 8  # bytes a row, in every file
 VERSION = 2
-OURS = re.compile(r"\d{6,}\.(w\d\d|ids)")  # the names of segment files
+OURS = re.compile(r"p?\d{6,}\.(w\d\d|ids)")  # the names of segment files
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +86,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a segment lies: its number, its first row, how many rows count, how many words a code has."""
+    """Where a segment lies: its number, its first row, how many rows count, how many words a code has, of which row
+    space it is."""
 
     number: int
     first_row: int
     rows: int
     n_words: int
+    space: Space = WHOLE
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -102,10 +106,10 @@ class Place:
         return HEADER + self.rows * WIDTH
 
     def file(self, library: Path, kind: str) -> Path:
-        return library / FOLDER / f"{self.number:06d}.{kind}"
+        return library / FOLDER / f"{self.space.prefix}{self.number:06d}.{kind}"
 
     def header(self, kind: str) -> bytes:
-        magic = f"HG{kind:<5}\n".encode()
+        magic = f"HG{self.space.prefix + kind:<5}\n".encode()
         fields = struct.pack("<8sIIQQ", magic, VERSION, WIDTH, self.number, self.first_row)
         return (fields + struct.pack("<I", zlib.crc32(fields))).ljust(HEADER, b"\0")
 
@@ -124,12 +128,12 @@ class Mapped:
         return np.frombuffer(ids, "<i8", offset=HEADER).astype(np.int64, copy=False), tuple(planes)
 
 
-def places(blocks: Iterable[Block], n_words: int) -> Iterator[tuple[Place, list[Block]]]:
+def places(blocks: Iterable[Block], space: Space, n_words: int) -> Iterator[tuple[Place, list[Block]]]:
     """The segments that blocks (in order) make up."""
     for number, group in itertools.groupby(blocks, lambda block: block.segment):
         members = list(group)
         rows = sum(block.rows for block in members)
-        yield Place(number, members[0].first_row, rows, n_words), members
+        yield Place(number, members[0].first_row, rows, n_words, space), members
 
 
 def map_segment(library: Path, place: Place) -> Mapped:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,96 +14,20 @@ from numpy.typing import NDArray
 from hashgrain.codes import Words
 from hashgrain.errors import ItemMissingError, LibraryDamagedError, LibraryError, Remedy
 from hashgrain.store import catalogue, change_log
-from hashgrain.store.catalogue import Block, Connection, Counters
+from hashgrain.store.blocks import Block, read_blocks
+from hashgrain.store.catalogue import Connection, Facts
 from hashgrain.store.change_log import Change
 from hashgrain.store.items import COLUMNS, Item, item_of
+from hashgrain.store.moments import Moment
 from hashgrain.store.names import refuse_unclear
-from hashgrain.store.segments import FOLDER, Place, Segment, bad_blocks, map_segment, places, sealed
+from hashgrain.store.parts import Grid, Parts, parts_of
+from hashgrain.store.segments import FOLDER, Segment, sealed
+from hashgrain.store.spaces import PARTS, WHOLE
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
+from hashgrain.store.views import View
 from hashgrain.store.where import Filter, compile_where
 
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """The segments of one moment, kept from one snapshot to the next and grown by what is new."""
-
-    counters: Counters
-    places: tuple[Place, ...]
-    segments: tuple[Segment, ...]
-    identity: tuple[int, int] = (0, 0)  # of the catalogue's file: a library put in its place shares nothing with it
-
-
-def view_of(connection: Connection, library: Path, n_words: int, old: View | None) -> View:
-    """The view at the moment of the read transaction; what `old` has checked is not checked again."""
-    counters = catalogue.counters(connection, library)
-    if old is not None and (old.identity != connection.identity or any(segment.cut() for segment in old.segments)):
-        old = None  # to be mapped again; of a file that was cut short this says what is wrong
-    if old is not None and old.counters == counters:
-        return old
-    if old is None or old.counters.era != counters.era:
-        old = View(Counters(counters.era, 0, 0, 0), (), ())
-    since = old.places[-1].number if old.places else 0
-    committed = dict(zip(old.places[:-1], old.segments[:-1], strict=True))
-    for place, blocks in places(catalogue.blocks(connection, library, n_words, since), n_words):
-        known = old.segments[-1] if old.places and place.number == since else None
-        committed[place] = _grown(library, place, blocks, known)
-    _check_rows(library, list(committed), counters)
-    alive = _bury(connection, library, committed, old.counters.dead, counters.dead)
-    return View(counters, tuple(committed), tuple(alive), connection.identity)
-
-
-def _grown(library: Path, place: Place, blocks: Sequence[Block], known: Segment | None) -> Segment:
-    checked = 0 if known is None else len(known.ids)
-    if known is not None and checked == place.rows:
-        return known
-    mapped = map_segment(library, place)
-    for damage in bad_blocks(library, mapped, [b for b in blocks if b.end > place.first_row + checked]):
-        raise damage
-    ids, planes = mapped.arrays()
-    alive = np.ones(place.rows, np.bool_)
-    if known is not None:
-        alive[:checked] = known.alive
-    alive.flags.writeable = False
-    return Segment(place.first_row, ids, planes, alive, mapped.files)
-
-
-def _check_rows(library: Path, committed: Sequence[Place], counters: Counters) -> None:
-    """The blocks must tile all rows: one that SQLite lost without noticing must not shorten the answers."""
-    expected = 0
-    for place in committed:
-        if place.first_row != expected:
-            break
-        expected += place.rows
-    if expected != counters.rows:
-        reason = f"the list of blocks is damaged ({expected} of {counters.rows} rows)"
-        raise MendableError(library, library / catalogue.NAME, reason)
-
-
-def _bury(
-    connection: Connection, library: Path, committed: Mapping[Place, Segment], seen: int, dead: int
-) -> Iterator[Segment]:
-    """The segments with the rows that died since out of `alive`; arrays handed out stay as they are."""
-    query = "SELECT row, item FROM dead WHERE number > ? ORDER BY row"
-    found = connection.all(query, (seen,))
-    damage = MendableError(library, library / catalogue.NAME, "the list of removed rows is damaged")
-    if any(not isinstance(number, int) for pair in found for number in pair):
-        raise damage
-    rows, items = np.array(found, np.int64).reshape(-1, 2).T
-    buried = 0
-    for place, segment in committed.items():
-        first, end = np.searchsorted(rows, [place.first_row, place.first_row + place.rows])
-        if first == end:
-            yield segment
-            continue
-        at = rows[first:end] - place.first_row
-        if not np.array_equal(segment.ids[at], items[first:end]):
-            break
-        buried += int(end - first)
-        yield segment.without(at)
-    if buried != dead - seen:
-        raise damage
 
 
 class Snapshot:
@@ -115,21 +38,26 @@ class Snapshot:
 
     def __init__(
         self,
-        connection: Connection,
         library: Path,
-        n_words: int,
-        view: View,
+        facts: Facts,
+        moment: Moment,
+        view_parts: Callable[[Moment], View],
         check_pages: Callable[[], None] = lambda: None,
     ) -> None:
-        self._connection: Connection | None = connection
+        self._connection: Connection | None = moment.connection
         self._library = library
-        self._n_words = n_words
-        self._live = view.counters.rows - view.counters.dead
+        self._n_words = facts.grains.n_words
+        self._moment = moment
+        self._counters = moment.counters
+        self._live = moment.counters.whole.rows - moment.counters.whole.dead
         self._lock = threading.Lock()
+        self._view_parts = view_parts
+        self._parts = moment.views.get(PARTS)
         self._check_pages = check_pages  # before what only the pages of the catalogue can answer
-        self.segments: Sequence[Segment] = view.segments
-        self.era = view.counters.era
-        self.sequence = view.counters.sequence  # the number of the last entry of the log of changes
+        self.segments: Sequence[Segment] = moment.views[WHOLE].segments
+        self.era = moment.counters.era
+        self.sequence = moment.counters.sequence  # the number of the last entry of the log of changes
+        self.grid: Grid | None = facts.grid  # boxes or spans of the parts of an item without positions of its own
 
     def end(self) -> None:
         with self._lock:
@@ -140,17 +68,32 @@ class Snapshot:
 
     def check_segments(self) -> None:
         """Raise where a segment was cut short while it was searched; to be asked before an answer is given."""
-        if any(segment.cut() for segment in self.segments):
+        mapped = [*self.segments, *(() if self._parts is None else self._parts.segments)]
+        if any(segment.cut() for segment in mapped):
             raise MendableError(self._library, self._library / FOLDER, "a file was cut short while it was read")
 
-    def sealed(self) -> list[Block]:
+    @property
+    def part_segments(self) -> Sequence[Segment]:
+        """The codes of the parts 1, 2, ... of all items. The id of a row is that of its item, times 2**16, plus the
+        number of the part. They are mapped when they are first asked for, since few questions need them."""
+        if self._parts is None:
+            with self._asked():
+                self._parts = self._view_parts(self._moment)
+        return self._parts.segments
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether any item has parts, or had some since the last rebuild."""
+        return self._counters.parts.rows > 0
+
+    def sealed(self, *, parts: bool = False) -> list[Block]:
         """The blocks that cannot grow any more, in the order of their rows.
 
         With `era` they tell what is made from these rows (an index) whether it still belongs to them: rows of a
         sealed block stay as they are until a rebuild, which begins a new era. Only whether they live may change.
         """
         with self._asked() as connection:
-            return sealed(catalogue.blocks(connection, self._library, self._n_words))
+            return sealed(read_blocks(connection, self._library, PARTS if parts else WHOLE, self._n_words))
 
     def history(self) -> str:
         """The name of the history that `sequence` and the numbers of changes belong to."""
@@ -159,7 +102,7 @@ class Snapshot:
 
     def changes(self, since: int) -> Iterator[Change]:
         """What happened to codes after the change of that number, in order; all that is there after 0."""
-        return change_log.changes_since(self._ask, self._library, self._n_words, since)
+        return change_log.changes_since(self._ask, self._library, self._n_words, since, parts=self.has_parts)
 
     def items(self, ids: Iterable[int]) -> list[Item]:
         """The items of these ids, in the order asked. An id that is not there is an error."""
@@ -179,6 +122,20 @@ class Snapshot:
         """The code of an item: one row of words."""
         rows = self._found("item, code, seal FROM rows", "item", [int(id)])
         return np.frombuffer(self._sound(*rows[0]), "<u8").astype(np.uint64) if rows else None
+
+    def parts_of(self, ids: Iterable[int]) -> list[Parts | None]:
+        """The parts of these items, in the order asked; None for an item that has none."""
+        wanted = [int(each) for each in ids]
+        if not self.has_parts:
+            return [None] * len(wanted)
+        rows = self._found("item, rows, code, positions, seal FROM parts", "item", sorted(set(wanted)))
+        found = {row[0]: parts_of(self._library, self._n_words, *row) for row in rows}
+        return [found.get(each) for each in wanted]
+
+    def with_parts(self) -> NDArray[np.int64]:
+        """The sorted ids of the items that have parts."""
+        rows = self._ask("SELECT item FROM parts ORDER BY item", ()) if self.has_parts else []
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def paths(self) -> Iterator[Item]:
         """Every item, by path."""

@@ -6,35 +6,39 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hashgrain import inside
 from hashgrain.codes import Grains
-from hashgrain.errors import LibraryDamagedError, LibraryError, LibraryExistsError, OtherModelError, Remedy, reason_of
-from hashgrain.store import catalogue, change_log, changes, disk, remembered, segments, sums, verify
-from hashgrain.store.catalogue import Block, Connection, Counters
-from hashgrain.store.changes import Edit
+from hashgrain.errors import LibraryDamagedError, LibraryError, LibraryExistsError, Remedy, reason_of
+from hashgrain.store import catalogue, change_log, changes, disk, remembered, rewriting, segments, sums, verify
+from hashgrain.store.blocks import read_blocks
+from hashgrain.store.catalogue import Facts
+from hashgrain.store.changes import Batch, Edit
+from hashgrain.store.counters import Counters, read_counters
+from hashgrain.store.counting import info
 from hashgrain.store.items import COLUMNS, Item, Problem, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
 from hashgrain.store.mend import Mended, drop_damaged_log, restore
+from hashgrain.store.moments import Moments
+from hashgrain.store.parts import Grid, Parts, grid_text
 from hashgrain.store.readers import LostCommitsError, Readers
 from hashgrain.store.redo import NAME as REDO
 from hashgrain.store.redo import Step
 from hashgrain.store.remembered import Refusal, Stamp
-from hashgrain.store.segments import SEGMENT_ROWS, Place
-from hashgrain.store.snapshot import Snapshot, View, view_of
+from hashgrain.store.segments import SEGMENT_ROWS
+from hashgrain.store.snapshot import Snapshot
+from hashgrain.store.spaces import SPACES, WHOLE
 from hashgrain.store.sums import PageCheck
-from hashgrain.store.trouble import FROM_BACKUP, MendableError, told
+from hashgrain.store.trouble import FROM_BACKUP, told
 from hashgrain.store.writer import Transaction, Writer
 
 # What may stand in a folder that becomes a library: what systems leave everywhere, and what a killed `create` made.
 NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER, REDO, sums.NAME, "model"}
-REBUILD_ROWS = 65_536  # rows in memory, and in a block, while segments are written anew
-TRIES = 10  # a reader that meets a rebuild looks again; ten rebuilds in a row it has not seen yet
 
 
 class Store:
@@ -51,10 +55,9 @@ class Store:
         self.segment_rows = SEGMENT_ROWS
         self._lock = lock
         self._writing = threading.RLock()
-        self._looking = threading.Lock()
-        self._view: View | None = None
         self._writer: Writer | None = None
         self._readers = Readers(path)
+        self._moments = Moments(path, self._readers)
         self._pages = PageCheck(path)
         self.folded = False  # of a writer: whether all that is committed is in the catalogue itself, and not in logs
         try:
@@ -62,7 +65,7 @@ class Store:
                 drop_damaged_log(path)  # before anything of it is open
             if mode == "w":  # before any reader, since it brings an older format up to date
                 self._writer = Writer(path, mend=mend)
-            self._facts = self._readers.open(mend=mend)
+            self._readers.open(mend=mend)
             if self._writer and not self._writer.lost:
                 self.folded = self._writer.fold()
                 self._tidy()
@@ -77,6 +80,7 @@ class Store:
         *,
         grains: Grains,
         digest: str,
+        grid: Sequence[Sequence[float]] | None = None,
         prepare: Callable[[Path], object] = lambda folder: None,
     ) -> Store:
         """A new library in a new or empty folder, opened for writing.
@@ -85,6 +89,7 @@ class Store:
         creating it again takes the place. `prepare` puts what belongs in the folder there before that.
         """
         folder = Path(os.path.abspath(path))
+        text = None if grid is None else grid_text(grid)
         with told(folder):
             if folder.exists() and not folder.is_dir():
                 message = f"{folder} is a file; a library is a folder"
@@ -95,7 +100,7 @@ class Store:
             try:
                 _refuse_content(folder)  # nobody else can make it from here on
                 prepare(folder)
-                catalogue.make(folder, grains, digest)
+                catalogue.make(folder, grains, digest, text)
                 inside.make_folder(folder, segments.FOLDER)
                 inside.rename(folder, (), catalogue.MAKING, catalogue.NAME)
                 disk.sync_folder(folder)
@@ -120,6 +125,10 @@ class Store:
             return cls(folder, mode, WriterLock(folder) if mode == "w" else None, mend=mend)
 
     @property
+    def _facts(self) -> Facts:
+        return self._readers.facts
+
+    @property
     def grains(self) -> Grains:
         return self._facts.grains
 
@@ -128,14 +137,19 @@ class Store:
         return self._facts.digest
 
     @property
+    def grid(self) -> Grid | None:
+        """Boxes or spans of the parts 1, 2, ... of every item that has no positions of its own."""
+        return self._facts.grid
+
+    @property
     def created(self) -> str:
         return self._facts.created
 
     def close(self) -> None:
         """Let go of files and lock. Arrays of snapshots stay good."""
-        with self._looking, self._writing:
+        with self._writing:
             self._readers.close()
-            self._view = None
+            self._moments.forget()
             writer, self._writer = self._writer, None
             lock, self._lock = self._lock, None
             try:
@@ -192,15 +206,16 @@ class Store:
         return [item_of(row, self.path) for row in rows]
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """The library at one moment, whatever a writer does meanwhile."""
-        connection, view = self._look()
-        snapshot = Snapshot(connection, self.path, self.grains.n_words, view, self._pages.check)
+    def snapshot(self, *, parts: bool = False) -> Iterator[Snapshot]:
+        """The library at one moment, whatever a writer does meanwhile. Who is going to ask for the codes of `parts`
+        says so: else a rebuild may take their files away before they are mapped."""
+        moment = self._moments.look(parts=parts)
+        snapshot = Snapshot(self.path, self._facts, moment, self._moments.parts_at, self._pages.check)
         try:
             yield snapshot
         finally:
             snapshot.end()
-            self._readers.give_back(connection)
+            self._readers.give_back(moment.connection)
 
     def verify(self) -> list[Problem]:
         """Every check there is; an empty list, or one of harmless problems only, is a sound library."""
@@ -218,28 +233,8 @@ class Store:
     def info(self) -> dict[str, Any]:
         """What there is, counted."""
         with told(self.path), self._readers.borrowed() as connection:
-            counters = catalogue.counters(connection, self.path)
             self._pages.check()
-            (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
-            (count,) = connection.execute("SELECT count(DISTINCT segment) FROM blocks").fetchone()
-            if items != counters.rows - counters.dead:
-                raise LibraryDamagedError(
-                    f"{self.path}: the catalogue is damaged ({items} items)", remedy=FROM_BACKUP, path=self.path
-                )
-            names = [name for name in inside.names(self.path) if name.startswith(catalogue.NAME)]
-            size = sum(inside.size(self.path, name) for name in names)
-            parts = inside.names(self.path, segments.FOLDER)
-            return {
-                "items": items,
-                "rows": counters.rows,
-                "dead_rows": counters.dead,
-                "segments": count,
-                "bytes_on_disk": size + sum(inside.size(self.path, segments.FOLDER, name) for name in parts),
-                "format": connection.version,
-                "digest": self.digest,
-                "grains": dict(self.grains),
-                "created": self.created,
-            }
+            return info(connection, self.path, self._facts)
 
     # ---- changes
 
@@ -248,16 +243,16 @@ class Store:
         if not batch:
             return []
         with self._changing() as change:
-            connection, before = change.connection, change.before
-            place, last = self._end(connection, before)
-            outcome = changes.apply(connection, self.path, self.grains.n_words, batch, before)
-            sequence = change_log.record(connection, before.sequence, outcome.logged)
-            rows = before.rows + len(outcome.row_ids)
-            change.after = replace(before, rows=rows, dead=outcome.dead, sequence=sequence)
-            if outcome.row_ids:
-                grown = segments.append(self.path, place, last, outcome.row_ids, b"".join(outcome.codes))
-                catalogue.put_blocks(connection, grown)
-                change.after = replace(change.after, segment=place.number)
+            connection, before, n_words = change.connection, change.before, self.grains.n_words
+            outcome = Batch(connection, self.path, n_words, self._facts.grid, before).apply(batch)
+            change.after = replace(before, sequence=change_log.record(connection, before.sequence, outcome.logged))
+            for space, tail in outcome.tails.items():
+                extent = before.of(space)
+                if space is WHOLE or tail.ids:
+                    grown = rewriting.append(connection, self.path, n_words, space, extent, tail, self.segment_rows)
+                    change.after = change.after.grown(space, grown)
+                else:
+                    change.after = change.after.grown(space, tail.extent)
             change.steps = outcome.steps()
         return outcome.ids
 
@@ -265,14 +260,19 @@ class Store:
         """Take items out; how many of them were there."""
         with self._changing() as change:
             possible = [int(each) for each in ids if 0 < int(each) < 2**63]
-            gone, dead = changes.remove(change.connection, possible, change.before)
+            gone, after = changes.remove(change.connection, self.path, self.grains.n_words, possible, change.before)
             sequence = change_log.record_removed(change.connection, change.before.sequence, gone)
-            change.after = replace(change.before, dead=dead, sequence=sequence)
-            change.steps = [
-                ("drop code", [(each,) for each in possible]),
-                ("drop item", [(each,) for each in possible]),
-            ]
+            change.after = replace(after, sequence=sequence)
+            change.steps = [(f"drop {what}", [(each,) for each in possible]) for what in ("code", "parts", "item")]
         return len(gone)
+
+    def set_grid(self, grid: Sequence[Sequence[float]] | None) -> None:
+        """Where the parts 1, 2, ... of every item lie that has no positions of its own: boxes, or spans."""
+        text = None if grid is None else grid_text(grid)
+        with self._changing() as change:
+            change.steps = catalogue.set_grid(change.connection, self.path, self._facts, text)
+        with told(self.path):
+            self._readers.open()
 
     def refuse(self, entries: Iterable[Refusal]) -> None:
         """Remember files that could not be read, by size and time."""
@@ -300,25 +300,36 @@ class Store:
         What the catalogue lost is made again first, where the redo log and the segments have it.
         """
         with self._changing(mending=True) as change:
-            mended = restore(change, self.path, self._facts, self.grains.n_words)
+            mended = restore(change, self.path, self._facts)
             last = change.before.sequence
             last = change_log.tidy(change.connection, last, lost=bool(mended.changes or mended.lost))
             change.before = replace(change.before, sequence=last)
-            change.after = self._rewrite(change.connection, change.before, self.grains.n_words)
+            change.after = self._rewrite(change, self.grains.n_words)
         self._after_rewrite()
         return mended
 
-    def change_model(self, codes: Iterable[tuple[int, bytes]], *, grains: Grains, digest: str) -> None:
-        """Give every item the code of another model, and the library its grains and digest, in one step."""
+    def change_model(
+        self,
+        codes: Iterable[tuple[int, bytes]],
+        *,
+        grains: Grains,
+        digest: str,
+        parts: Iterable[tuple[int, Parts]] = (),
+    ) -> None:
+        """Give every item the code of another model, and the library its grains and digest, in one step. Parts are
+        those that are given here, and have positions of their own until the library gets a grid."""
         with self._changing() as change:
-            changes.recode(change.connection, codes)
+            changes.recode(change.connection, codes, parts, grains.n_words)
             catalogue.set_facts(change.connection, self._facts, grains, digest)
             change.before = replace(change.before, sequence=change_log.begin_anew(change.connection))
-            change.after = self._rewrite(change.connection, change.before, grains.n_words)
-        with self._looking, told(self.path):
-            self._view = None
-            self._facts = self._readers.open()
+            change.after = self._rewrite(change, grains.n_words)
+        with told(self.path):
+            self._readers.open()
+            self._moments.forget()
         self._after_rewrite()
+
+    def _rewrite(self, change: Transaction, n_words: int) -> Counters:
+        return rewriting.rewrite(change.connection, self.path, n_words, change.before, self.segment_rows)
 
     def _after_rewrite(self) -> None:
         """Nothing of it is in the redo log: fold it in, with all sums anew, and give old files back."""
@@ -327,33 +338,6 @@ class Store:
             writer.lost, writer.renew_sums = 0, True
             self.folded = writer.fold()
             self._tidy()
-
-    def _rewrite(self, connection: Connection, before: Counters, n_words: int) -> Counters:
-        changes.renumber(connection)
-        connection.execute("DELETE FROM dead")
-        connection.execute("DELETE FROM blocks")
-        place = Place(before.segment + 1, 0, 0, n_words)
-        # Closed even when writing fails: an open cursor would lock the tables against the next attempt.
-        with closing(connection.execute("SELECT item, code, seal FROM rows ORDER BY row")) as cursor:
-            while rows := cursor.fetchmany(min(REBUILD_ROWS, self.segment_rows)):
-                if place.rows >= self.segment_rows:
-                    place = Place(place.number + 1, place.first_row + place.rows, 0, place.n_words)
-                codes = b"".join(catalogue.sound_code(self.path, n_words, *row) for row in rows)
-                grown = segments.append(self.path, place, None, [row[0] for row in rows], codes)
-                catalogue.put_blocks(connection, grown)
-                place = replace(place, rows=place.rows + len(rows))
-        end = place.first_row + place.rows
-        return replace(before, era=before.era + 1, rows=end, dead=0, segment=place.number)
-
-    def _end(self, connection: Connection, counters: Counters) -> tuple[Place, Block | None]:
-        """The segment to append to and its last block: the last one, or a new one where that is full."""
-        blocks = catalogue.blocks(connection, self.path, self.grains.n_words, counters.segment)
-        for place, members in segments.places(blocks, self.grains.n_words):
-            if place.first_row + place.rows != counters.rows:
-                raise MendableError(self.path, self.path / catalogue.NAME, "the list of blocks is damaged")
-            if place.rows < self.segment_rows:
-                return place, members[-1]
-        return Place(counters.segment + 1, counters.rows, 0, self.grains.n_words), None
 
     @contextmanager
     def _changing(self, *, mending: bool = False) -> Iterator[Transaction]:
@@ -369,10 +353,15 @@ class Store:
         """Give back the space of what is not committed, unless the list of what is may be damaged."""
         with suppress(sqlite3.Error, LibraryError, OSError):
             connection = self._need_writer().connection
-            blocks = catalogue.blocks(connection, self.path, self.grains.n_words)
-            committed = [place for place, _ in segments.places(blocks, self.grains.n_words)]
-            if sum(place.rows for place in committed) == catalogue.counters(connection, self.path).rows:
-                segments.tidy(self.path, committed)
+            counters, committed = read_counters(connection, self.path), []
+            for space in SPACES:
+                extent, n_words = counters.of(space), self.grains.n_words
+                blocks = read_blocks(connection, self.path, space, n_words) if space is WHOLE or extent.segment else []
+                found = [place for place, _ in segments.places(blocks, space, n_words)]
+                if sum(place.rows for place in found) != extent.rows:
+                    return
+                committed += found
+            segments.tidy(self.path, committed)
 
     def _need_writer(self) -> Writer:
         if self._readers.closed:
@@ -381,45 +370,9 @@ class Store:
             raise LibraryError(f"{self.path} is open for reading; open it with mode='w' to change it", path=self.path)
         return self._writer
 
-    # ---- readers' connections
-
     def _ask(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with told(self.path), self._readers.borrowed() as connection:
             return connection.all(query, values)
-
-    def _look(self) -> tuple[Connection, View]:
-        """A connection within a read transaction, and the view of that moment."""
-        with told(self.path):
-            connection = self._readers.borrow()
-            try:
-                for _ in range(TRIES):
-                    era = 0
-                    with self._looking:  # one at a time, so that views only ever grow newer
-                        connection.execute("BEGIN")
-                        try:
-                            era = self._era(connection)
-                            if self._view is None or era != self._view.counters.era:
-                                self._check_model(connection)
-                            self._view = view_of(connection, self.path, self.grains.n_words, self._view)
-                            return connection, self._view
-                        except MendableError:
-                            connection.execute("ROLLBACK")
-                            if self._era(connection) == era:  # not deleted by a rebuild: real damage
-                                raise
-                raise LibraryError(f"{self.path} is being rebuilt again and again; try later", path=self.path)
-            except BaseException:
-                self._readers.give_back(connection)
-                raise
-
-    def _check_model(self, connection: Connection) -> None:
-        """Raise where the codes are of another model by now: who opened the library asks with that of before."""
-        facts = catalogue.facts(connection, self.path)
-        if facts.digest != self.digest:
-            message = f"{self.path} was given another model meanwhile"
-            raise OtherModelError(message, path=self.path, remedy="open it again")
-
-    def _era(self, connection: sqlite3.Connection) -> int:
-        return catalogue.counters(connection, self.path).era
 
 
 def _refuse_content(folder: Path) -> None:

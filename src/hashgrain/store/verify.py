@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError, Remedy, reason_of
-from hashgrain.store import catalogue, change_log, redo, remembered, sums
+from hashgrain.store import catalogue, change_log, parts, redo, remembered, sums
+from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection
+from hashgrain.store.counters import read_counters
 from hashgrain.store.items import COLUMNS, Problem, item_of
 from hashgrain.store.segments import (
     Mapped,
@@ -23,6 +27,7 @@ from hashgrain.store.segments import (
     map_segment,
     places,
 )
+from hashgrain.store.spaces import PARTS, SPACES, WHOLE, expanded
 from hashgrain.store.sums import PageCheck
 from hashgrain.store.trouble import FROM_BACKUP, MendableError, to_rebuild
 
@@ -51,7 +56,7 @@ def problems(connection: Connection, library: Path, n_words: int) -> list[Proble
 
 def _era(connection: Connection, library: Path) -> int | None:
     try:
-        return catalogue.counters(connection, library).era
+        return read_counters(connection, library).era
     except (sqlite3.Error, LibraryError):
         return None
 
@@ -66,6 +71,7 @@ def _all(connection: Connection, library: Path, n_words: int) -> list[Problem]:
         _remembered,
         _items,
         _counts,
+        _part_counts,
         _log,
         _segments,
         _leftovers,
@@ -104,13 +110,13 @@ def _facts(connection: Connection, library: Path, n_words: int) -> Iterator[Prob
 def _pages(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Every page of the catalogue against its sum."""
     PageCheck(library).check()
-    if catalogue.counters(connection, library).commit and not inside.is_file(library, sums.NAME):
+    if read_counters(connection, library).commit and not inside.is_file(library, sums.NAME):
         yield Problem(str(library / sums.NAME), "the file is missing", "the next writer makes it", harmless=True)
 
 
 def _commits(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """The commits that were acknowledged against those the catalogue has."""
-    facts, commit = catalogue.facts(connection, library), catalogue.counters(connection, library).commit
+    facts, commit = catalogue.facts(connection, library), read_counters(connection, library).commit
     acknowledged = redo.acknowledged(library, facts.owner)
     if acknowledged is None and commit:
         reason = "it is missing or damaged: what the catalogue lost could not be noticed"
@@ -136,6 +142,9 @@ def _items(connection: Connection, library: Path, n_words: int) -> Iterator[Prob
     for item, code, seal in connection.each("SELECT item, code, seal FROM rows"):
         if not catalogue.is_sound(n_words, item, code, seal):
             yield Problem(f"{library}: item {item}", "its code does not match its checksum", to_rebuild(library))
+    for item, *entry in connection.each("SELECT item, rows, code, positions, seal FROM parts"):
+        if not parts.is_sound(n_words, item, *entry):
+            yield Problem(f"{library}: item {item}", "its parts do not match their checksum", to_rebuild(library))
     orphans = "SELECT id FROM items EXCEPT SELECT item FROM rows"
     for (item,) in connection.each(orphans):
         yield Problem(f"{library}: item {item}", "it has no code", again)
@@ -143,23 +152,42 @@ def _items(connection: Connection, library: Path, n_words: int) -> Iterator[Prob
 
 def _counts(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """The counters against what they count: rows are live or dead, and the blocks hold all of them."""
-    counters = catalogue.counters(connection, library)
+    whole = read_counters(connection, library).whole
     (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
     (dead,) = connection.execute("SELECT count(*) FROM dead").fetchone()
     (both,) = connection.execute("SELECT count(*) FROM dead WHERE row IN (SELECT row FROM rows)").fetchone()
-    held = sum(block.rows for block in catalogue.blocks(connection, library, n_words))
+    held = sum(block.rows for block in read_blocks(connection, library, WHOLE, n_words))
     thing = str(library / catalogue.NAME)
-    if (live + dead, dead, held, both) != (counters.rows, counters.dead, counters.rows, 0):
+    if (live + dead, dead, held, both) != (whole.rows, whole.dead, whole.rows, 0):
         reason = (
-            f"the counts disagree: {counters.rows} rows of which {counters.dead} dead are noted,"
+            f"the counts disagree: {whole.rows} rows of which {whole.dead} dead are noted,"
             f" {live} live and {dead} dead are there ({both} both), the segments hold {held}"
         )
         yield Problem(thing, reason, to_rebuild(library))
 
 
+def _part_counts(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
+    """The same of parts: entries, live and dead, tile the rows, and the blocks hold all of them."""
+    extent = read_counters(connection, library).parts
+    held = sum(block.rows for block in read_blocks(connection, library, PARTS, n_words))
+    (dead,) = connection.execute("SELECT count(*) FROM part_dead").fetchone()
+    end = gaps = 0
+    for row, rows in connection.each(
+        "SELECT row, rows FROM parts UNION ALL SELECT row, rows FROM part_dead ORDER BY 1"
+    ):
+        gaps += row != end
+        end = row + rows
+    if (end, held, dead, gaps) != (extent.rows, extent.rows, extent.dead, 0):
+        reason = (
+            f"the counts of parts disagree: {extent.rows} rows of which {extent.dead} dead entries are noted, {dead} of"
+            f" them are there, entries end at {end} with {gaps} gaps, the segments hold {held}"
+        )
+        yield Problem(str(library / catalogue.NAME), reason, to_rebuild(library))
+
+
 def _log(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Whether the log of changes leads to the items that there are."""
-    wrong = change_log.damage(connection, catalogue.counters(connection, library).sequence)
+    wrong = change_log.damage(connection, read_counters(connection, library).sequence)
     if wrong is not None:
         reason = f"the log of changes is damaged: {wrong}"
         yield Problem(str(library / catalogue.NAME), reason, to_rebuild(library))
@@ -167,7 +195,7 @@ def _log(connection: Connection, library: Path, n_words: int) -> Iterator[Proble
 
 def _segments(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Each file's header, length and checksums; then its rows against the catalogue's, live and dead."""
-    for place, blocks in places(catalogue.blocks(connection, library, n_words), n_words):
+    for place, blocks in _places(connection, library, n_words):
         try:
             mapped = map_segment(library, place)
         except MendableError as error:
@@ -181,31 +209,50 @@ def _segments(connection: Connection, library: Path, n_words: int) -> Iterator[P
                 yield Problem(str(place.file(library, kind)), reason, to_rebuild(library))
 
 
+def _places(connection: Connection, library: Path, n_words: int) -> Iterator[tuple[Place, list[Block]]]:
+    for space in SPACES:
+        yield from places(read_blocks(connection, library, space, n_words), space, n_words)
+
+
 def _unlike(connection: Connection, place: Place, mapped: Mapped) -> Counter[str]:
     """How many rows of each file of a segment the catalogue has otherwise. Whether it has them, the ids say."""
     ids, planes = mapped.arrays()
     wrong: Counter[str] = Counter()
+    known = 0
+    space = place.space
     for start in range(0, place.rows, AT_ONCE):
-        end = min(start + AT_ONCE, place.rows)
-        span = (place.first_row + start, place.first_row + end)
-        live = connection.all("SELECT row, item, code FROM rows WHERE row >= ? AND row < ?", span)
-        dead = connection.all("SELECT row, item FROM dead WHERE row >= ? AND row < ?", span)
-        wrong["ids"] += abs(end - start - len(live) - len(dead))
-        for row, item in dead:
-            wrong["ids"] += int(ids[row - place.first_row] != item)
-        whole = [row for row in live if len(row[2]) == 8 * place.n_words]  # of the others `_items` tells
-        at = np.array([row[0] for row in whole], np.int64) - place.first_row
-        items = np.array([row[1] for row in whole], np.int64)
-        codes = np.frombuffer(b"".join(row[2] for row in whole), "<u8").reshape(-1, place.n_words)
-        for kind, found, right in zip(place.kinds, (*planes, ids), (*codes.T, items), strict=True):
-            wrong[kind] += int((found[at] != right).sum())
+        span = (place.first_row + start, place.first_row + min(start + AT_ONCE, place.rows))
+        live = _entries(connection, space.codes, f"row, item, {space.length}, code", span)
+        dead = _entries(connection, space.dead, f"row, item, {space.length}", span)
+        whole = [entry for entry in live if len(entry[3]) == 8 * place.n_words * entry[2]]  # of others `_items` tells
+        codes = np.frombuffer(b"".join(entry[3] for entry in whole), "<u8").reshape(-1, place.n_words)
+        for entries in (live, dead):
+            at, expected = _rows(place, entries)
+            known += len(at)
+            wrong["ids"] += int((ids[at] != expected).sum())
+        at, _ = _rows(place, whole)
+        for kind, plane, right in zip(place.kinds, planes, codes.T, strict=False):
+            wrong[kind] += int((plane[at] != right[: len(at)]).sum())
+    wrong["ids"] += abs(place.rows - known)
     return wrong
+
+
+def _entries(connection: Connection, table: str, columns: str, span: tuple[int, int]) -> list[tuple[Any, ...]]:
+    """The entries that begin within the span, in order."""
+    return connection.all(f"SELECT {columns} FROM {table} WHERE row >= ? AND row < ? ORDER BY row", span)
+
+
+def _rows(place: Place, entries: Sequence[tuple[Any, ...]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the rows of these entries are in a segment, and their ids; none that lie behind its end."""
+    found = np.array([entry[:3] for entry in entries], np.int64).reshape(-1, 3)
+    rows, ids = expanded(place.space, *found.T)
+    inside = rows - place.first_row < place.rows
+    return rows[inside] - place.first_row, ids[inside]
 
 
 def _leftovers(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Space that counts for nothing: an add that runs right now, or one that was interrupted."""
-    blocks = catalogue.blocks(connection, library, n_words)
-    for extra in extras(library, [place for place, _ in places(blocks, n_words)]):
+    for extra in extras(library, [place for place, _ in _places(connection, library, n_words)]):
         size = inside.size(library, extra.file.parent.name, extra.file.name) - (extra.keep or 0)
         reason = f"{size} bytes are not committed: a batch is being written, or was interrupted"
         yield Problem(str(extra.file), reason, "none needed: the next writer gives the space back", harmless=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 from hashgrain import inside
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, catalogue_file, sums
-from hashgrain.store.catalogue import Connection, Counters
+from hashgrain.store.catalogue import Connection
+from hashgrain.store.counters import Counters, read_counters, write_counters
 from hashgrain.store.readers import LostCommitsError, check_process, lost_commits, roll_back
 from hashgrain.store.redo import RedoLog, Step
 
@@ -82,11 +83,11 @@ class Writer:
         self.connection.execute("BEGIN IMMEDIATE")
         end = self.redo.end
         try:
-            before = catalogue.counters(self.connection, self.library)
+            before = read_counters(self.connection, self.library)
             change = Transaction(self.connection, before, before)
             yield change
             number = change.after.commit + 1
-            catalogue.set_counters(self.connection, replace(change.after, commit=number))
+            write_counters(self.connection, replace(change.after, commit=number), before)
             recorded = self.redo.write(number, change.steps)
         except BaseException:
             self.redo.end = end
