@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.engines.grouping import PartRows
-from hashgrain.engines.part_rows import PART_BITS
 from hashgrain.hamming import Neighbours, Run, nearest, rows_of
+from hashgrain.store.spaces import PART_BITS
 from made_codes import clustered, uniform
 from report import machine, table, write_section
 
@@ -92,7 +92,17 @@ def timed(ask: object) -> float:
     return statistics.median(times[1:])
 
 
-COLUMNS = ["query", "bits", "k", "rows an item asked for", "widenings, mean", "most", "grouped ms", "ungrouped ms", "ratio"]
+COLUMNS = [
+    "query",
+    "bits",
+    "k",
+    "rows an item asked for",
+    "widenings, mean",
+    "most",
+    "grouped ms",
+    "ungrouped ms",
+    "ratio",
+]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -10,7 +10,7 @@ from hashgrain.report.page import file_address
 
 if TYPE_CHECKING:
     from hashgrain.library import Found
-    from hashgrain.types import Part
+    from hashgrain.search import Hit
 
 Form = Literal["table", "json", "jsonl", "paths"]
 Answers = Sequence[tuple[str, Sequence["Found"]]]  # the name of each query, and what was found
@@ -42,14 +42,16 @@ def _document(found: Found, several: bool) -> dict[str, Any]:
 def _row(query: str, found: Found, folder: bool, several: bool, parts: bool) -> list[Any]:
     hit, library = found.hit, str(found.library.path)
     first = hit.word or f"{hit.score:.3f}"  # a phrase has no words for how near, only scores
-    part = [_place(hit.part)] if parts and hit.part else []
+    part = [_place(hit)] if parts else []
     return [*[query] * folder, first, hit.distance, *part, *[library] * several, hit.id, hit.path]
 
 
-def _place(part: Part) -> str:
-    """Where a part lies, in one word."""
-    if part.box is not None:
-        return ",".join(f"{edge:.2f}" for edge in part.box)
-    if part.span is not None:
-        return f"{part.span[0]:.1f}-{part.span[1]:.1f}s"
-    return str(part.index) if part.index else "whole"
+def _place(hit: Hit) -> str:
+    """Where the part that matched lies, in one word."""
+    if hit.part is None or hit.part.index == 0:
+        return "whole"
+    if hit.part.box is not None:
+        return ",".join(f"{edge:.2f}" for edge in hit.part.box)
+    if hit.part.span is not None:
+        return f"{hit.part.span[0]:.1f}-{hit.part.span[1]:.1f}s"
+    return str(hit.part.index)

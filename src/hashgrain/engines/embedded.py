@@ -11,7 +11,7 @@ from hashgrain.codes import Codes, Grains, Words
 from hashgrain.engines.applying import changed_part_rows, changed_rows
 from hashgrain.engines.filters import keep
 from hashgrain.engines.grouping import PartRows
-from hashgrain.engines.part_rows import MOST_PARTS, Which, check_which, count_rows, part_places
+from hashgrain.engines.part_rows import Which, check_which, count_rows, part_places
 from hashgrain.errors import CodesError, QueryError
 from hashgrain.hamming import (
     CHUNK,
@@ -30,6 +30,7 @@ from hashgrain.hamming import (
 )
 from hashgrain.hamming.question import check_cap
 from hashgrain.store import Change
+from hashgrain.store.spaces import MAX_PARTS
 
 
 class EmbeddedEngine:
@@ -171,7 +172,7 @@ class EmbeddedEngine:
         words, parts = self.grains.n_words, change.parts
         if change.code is not None and change.code.shape != (words,):
             raise CodesError(f"a code of shape {change.code.shape} does not fit codes with {self.grains}")
-        if parts is not None and (parts.ndim != 2 or parts.shape[1] != words or len(parts) > MOST_PARTS):
+        if parts is not None and (parts.ndim != 2 or parts.shape[1] != words or len(parts) > MAX_PARTS):
             raise CodesError(f"codes of parts of shape {parts.shape} do not fit codes with {self.grains}")
 
     def _check(self, codes: Codes) -> None:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Rows
+from hashgrain.store.spaces import MAX_PARTS, PART_BITS
 
 Which = Literal["whole", "all"]  # the parts of items that are asked: part 0 alone, or every one
-PART_BITS = 16
-MOST_PARTS = (1 << PART_BITS) - 1  # after the whole, which is part 0
 Ids = NDArray[np.int64]
 
 
@@ -27,7 +26,7 @@ def items_of(ids: Ids) -> Ids:
 
 
 def parts_of(ids: Ids) -> Ids:
-    return ids & MOST_PARTS
+    return ids & MAX_PARTS
 
 
 def row_ids(item: int, count: int) -> Ids:
@@ -45,7 +44,7 @@ def part_places(rows: Rows, items: Ids) -> Ids:
             np.searchsorted(items, ids[0] >> PART_BITS) : np.searchsorted(items, ids[-1] >> PART_BITS, "right")
         ]
         low = some << PART_BITS
-        found = ranges(np.searchsorted(ids, low), np.searchsorted(ids, low | MOST_PARTS, "right"))
+        found = ranges(np.searchsorted(ids, low), np.searchsorted(ids, low | MAX_PARTS, "right"))
     else:
         found = np.flatnonzero(np.isin(items_of(ids), items))
     if rows.mask is None:

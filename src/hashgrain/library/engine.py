@@ -47,7 +47,7 @@ class LibraryEngine:
         """The library at one moment, and the engine at the same. `threads` is for the embedded engine; one that was
         given is asked by one thread at a time. The codes of parts are opened where all are asked."""
         if self.given is None:
-            with self.store.snapshot() as snapshot:
+            with self.store.snapshot(parts=parts == "all") as snapshot:
                 yield snapshot, self._embedded(snapshot, threads, parts)
             return
         with self._asking, in_step(self.given, self.store) as snapshot:
