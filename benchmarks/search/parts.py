@@ -24,8 +24,7 @@ from report import machine, table, write_section
 PARTS, BITS, RUNS, MANY = 30, 128, 15, 64
 AT_ONCE = 20_000  # items whose parts are made together
 GRAINS = (32, 64, 128)
-FIRST = ("k", "4 k", "as the engine")  # rows that are asked for at first
-PER_ITEM = {"k": 1.0, "4 k": 4.0, "as the engine": float(PARTS)}
+FIRST = {"k": 1, "4 k": 4, "30 k": PARTS}  # rows that are asked for at first; the engine asks for 4 k
 Words = NDArray[np.uint64]
 
 
@@ -80,7 +79,8 @@ class Case:
         nearest(self.queries[some], self.parts, self.k, **options)  # type: ignore[arg-type]
 
     def grouped(self, some: slice, whole: Sequence[Neighbours], first: str) -> None:
-        rows = PartRows(self.parts, PER_ITEM[first], self.indexes, self.threads)
+        rows = PartRows(self.parts, PARTS, self.indexes, self.threads)
+        object.__setattr__(rows, "_first", lambda k: FIRST[first] * k)
         self.answers += rows.nearest(self.queries[some], self.k, whole[some], bits=self.bits, weights=None)
 
     def row(self, wholes: Sequence[Run], first: str) -> list[object]:
@@ -146,8 +146,8 @@ def about(given: argparse.Namespace, found: list[list[object]]) -> str:
     rows = given.items * PARTS
     return f"""{given.items:,} items of {PARTS} parts, so {rows:,} codes of {BITS} bits, {given.threads} threads. The
 codes of the parts of an item differ from a code of the item in an eighth of their bits. Asked for are the k nearest
-items, by the nearest of their parts, where the k nearest whole codes are known; "ungrouped" are the k nearest rows. Rows
-are asked for again, four times as many, until the k items are sure: a widening. Medians of {RUNS}.
+items, by the nearest of their parts, where the k nearest whole codes are known; "ungrouped" are the k nearest rows.
+More rows are asked for until the k items are sure: a widening. Medians of {RUNS}.
 
 {table(COLUMNS, found)}
 """

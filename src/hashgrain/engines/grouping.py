@@ -20,8 +20,7 @@ from hashgrain.engines.part_rows import count_rows, items_of, parts_of
 from hashgrain.hamming import Cost, Index, Neighbours, PartsCost, Reranked, Rows, Weights, agreeing, nearest, within
 from hashgrain.hamming.rows import pieces
 
-MORE = 4  # times as many rows, where those asked for are of too few items
-CHEAP = 4096  # rows that are found about as quickly as one; of more, a few for each item are asked for at first
+MORE = 4  # rows for each item at first; and times as many, where those are of too few items
 MOST_ASKED = 1 << 20  # rows a query; where these are not enough, all rows are looked at, about so many at a time
 MOST_KEPT = 1 << 22  # rows in memory for queries that are asked together
 STEP = 8  # bounds are rounded up to it: which path is quickest is learned for each bound by itself
@@ -85,7 +84,7 @@ class PartRows:
                     if len(near) == wanted < size and not _settled(answers[query], near, k):
                         answers[query] = _widened(answers[query])
                         unsettled.append(query)
-            left, wanted = np.array(unsettled, np.int64), min(size, MORE * wanted)
+            left, wanted = np.array(unsettled, np.int64), self._next(wanted, k)
         for query in left:
             for rows in self._runs():
                 answers[query] = grouped([answers[query], *ask(left[left == query], rows, size)], k)
@@ -117,9 +116,15 @@ class PartRows:
         return [_cut(answer, cap) for answer in answers]
 
     def _first(self, k: int) -> int:
-        """How many rows to ask for at first: as many as k items have, unless that is many."""
-        enough = min(k * max(1.0, self.per_item), max(CHEAP, MORE * k))
-        return max(1, min(count_rows(self.segments), math.ceil(enough)))
+        """How many rows to ask for at first: a few for each item, which mostly do, and cost an index less than many."""
+        return self._at_most(k * min(MORE, max(1.0, self.per_item)))
+
+    def _next(self, wanted: int, k: int) -> int:
+        """And then: as many as k items have, or else more by a factor."""
+        return self._at_most(max(MORE * wanted, k * self.per_item))
+
+    def _at_most(self, rows: float) -> int:
+        return max(1, min(count_rows(self.segments), math.ceil(rows)))
 
     def _runs(self) -> Iterator[list[Rows]]:
         return pieces(self.segments, -(-count_rows(self.segments) // MOST_ASKED))
