@@ -138,6 +138,7 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
     check("export", printed("export", "a.hg"), printed("export", "a.hg", "out.hgc"))
     check("import", printed("import", "c.hg", "out.hgc", "--made-by", "x"))
     check("encode", printed("encode", "pics/b"), printed("encode", "pics/b", "--out", "codes.npy"))
+    check("migrate", printed("migrate", "b.hg"), printed("migrate", "b.hg", "--undo"))
     check("rebuild", printed("rebuild", "b.hg"), printed("rebuild", "b.hg", "--model", "small"))
     check("bench search", printed("bench", "search", "a.hg", "--queries", 2))
     check("doctor", printed("doctor", "a.hg"), printed("doctor"))
