@@ -23,7 +23,7 @@ from hashgrain.errors import LibraryError
 from hashgrain.hamming import build_tables, compiled, plain, save
 from hashgrain.hamming.question import ask_nearest
 from hashgrain.library import Library
-from hashgrain.store import New, Snapshot, Store, catalogue, disk, segments
+from hashgrain.store import New, Parted, Parts, Snapshot, Store, catalogue, disk, segments
 
 GRAINS = Grains(kind=32, thing=64, look=128)
 KINDS = {("tables", 64), ("lists", 128)}
@@ -428,3 +428,129 @@ def test_an_item_that_asks_does_not_count_itself(tmp_path: Path) -> None:
         assert (len(near.hits), near.total) == (10, 10)
         same = library.explain(ids[0], within=0)
         assert same.total == len(same.hits)
+
+
+# ---- indexes of the codes of parts
+
+
+def add_parts(store: Store, ids: list[int], count: int = 5) -> None:
+    """Parts of each item near its own code."""
+    flips = np.uint64(1) << np.arange(2 * count, dtype=np.uint64).reshape(count, 2)
+    store.commit([Parted(each, Parts(code(each) ^ flips)) for each in ids])
+
+
+def part_files(store: Store) -> list[str]:
+    return sorted(file.name for file in (Path(store.path) / shelf.FOLDER).glob("parts-*.hgi"))
+
+
+def check_parts(store: Store, indexes: list, k: int = 20) -> set[str]:
+    """The same items by the same parts as without indexes, in every grain; the paths that were taken."""
+    codes = Codes(np.stack([code(90_000 + i) for i in range(4)]), GRAINS)
+    paths = set()
+    with store.snapshot(parts=True) as snapshot:
+        for grain in GRAINS:
+            answers = []
+            for some in ([], indexes):
+                engine = EmbeddedEngine(snapshot.segments, GRAINS, (), None, 0, snapshot.part_segments, some)
+                found = engine.nearest(codes, k, grain=grain, parts="all")
+                near = engine.within(codes, 12, grain=grain, parts="all", cap=k)
+                assert all(each.parts is not None for each in found + near)
+                answers.append([(listed(e), e.parts.tolist(), e.total) for e in found + near if e.parts is not None])
+                paths |= {each.cost.parts.path for each in found + near if each.cost.parts}
+            assert answers[0] == answers[1]
+    return paths
+
+
+def test_parts_get_indexes_of_their_own_beside_those_of_whole_codes(store: Store) -> None:
+    ids = add(store, 0, 600)
+    index(store)
+    whole = ranges(store)
+    add_parts(store, ids[:300])
+    made = IndexManager(Path(store.path), GRAINS, parts=True)
+    with store.snapshot() as snapshot:
+        plans = made.plans(snapshot)
+        assert {(plan.kind, plan.parts, plan.first) for plan in plans} == {("tables", True, 0), ("lists", True, 0)}
+        assert made.make_all(snapshot) == []
+        assert made.plans(snapshot) == []
+        indexes = IndexManager(Path(store.path), GRAINS, parts=True).open_all(snapshot)
+        assert sorted(each.path for each in indexes) == ["lists", "tables"]
+        assert list(made.damaged(snapshot)) == []
+        others = IndexManager(Path(store.path), GRAINS).open_all(snapshot)
+        check_answers(snapshot, others)
+    assert len(part_files(store)) == 2
+    paths = check_parts(store, indexes)
+    assert not compiled() or paths & {"tables", "lists"}
+    for name in part_files(store):
+        (Path(store.path) / shelf.FOLDER / name).unlink()
+    assert ranges(store) == whole
+
+
+def test_parts_that_came_since_the_index_are_scanned_and_those_that_died_left_out(store: Store) -> None:
+    ids = add(store, 0, 400)
+    add_parts(store, ids[:200])
+    made = IndexManager(Path(store.path), GRAINS, parts=True)
+    with store.snapshot() as snapshot:
+        made.make_all(snapshot)
+    store.remove(ids[:20])
+    store.commit([Parted(ids[30], None), Parted(ids[31], Parts(code(5)[None]))])
+    add_parts(store, ids[200:210])
+    with store.snapshot() as snapshot:
+        indexes = IndexManager(Path(store.path), GRAINS, parts=True).open_all(snapshot)
+    assert len(indexes) == 2
+    check_parts(store, indexes)
+
+
+def test_a_rebuild_drops_indexes_of_parts_and_they_are_made_anew(store: Store) -> None:
+    ids = add(store, 0, 400)
+    add_parts(store, ids[:200])
+    made = IndexManager(Path(store.path), GRAINS, parts=True)
+    with store.snapshot() as snapshot:
+        made.make_all(snapshot)
+    before = part_files(store)
+    store.remove(ids[100:110])
+    store.rebuild()
+    with store.snapshot() as snapshot:
+        assert made.open_all(snapshot) == []
+        assert len(list(made.damaged(snapshot))) == 2
+        made.make_all(snapshot)
+        indexes = made.open_all(snapshot)
+    assert len(indexes) == 2
+    assert len(part_files(store)) == 2
+    assert not set(part_files(store)) & set(before)
+    check_parts(store, indexes)
+
+
+def test_indexes_of_parts_share_the_memory_that_all_may_take(store: Store) -> None:
+    ids = add(store, 0, 500)
+    add_parts(store, ids)
+    whole, made = IndexManager(Path(store.path), GRAINS), IndexManager(Path(store.path), GRAINS, parts=True)
+    with store.snapshot() as snapshot:
+        cap = sum(plan.bytes for plan in whole.plans(snapshot)) + max(plan.bytes for plan in made.plans(snapshot))
+        assert whole.make_all(snapshot, memory=cap) == []
+        left_out = made.make_all(snapshot, memory=cap)
+    assert len(left_out) == 1
+    assert len(part_files(store)) == 1
+    assert whole.bytes() == made.bytes() == sum(file.stat().st_size for file in whole.folder.glob("*.hgi"))
+
+
+def test_a_library_indexes_its_parts_and_answers_by_them(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "l.hg") as library:
+        ids = add(library.store, 0, 450)
+        add_parts(library.store, ids)
+        library._index_soon()
+    with Library.open(tmp_path / "l.hg") as library:
+        assert len(part_files(library.store)) == 2
+        with library.store.snapshot() as snapshot:
+            indexes = library.part_indexes.open_all(snapshot)
+        assert len(indexes) == 2
+        asked = Codes(code(3)[None], GRAINS)
+        found = library.search(asked, k=30, parts="all")
+        for file in library.indexes.folder.iterdir():
+            file.unlink()
+        with Library.open(tmp_path / "l.hg") as other:
+            assert other.search(asked, k=30, parts="all") == found
+        library.index()
+        assert len(part_files(library.store)) == 2
+        (library.indexes.folder / part_files(library.store)[0]).write_bytes(b"no")
+        (problem,) = library.verify()
+        assert problem.harmless

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from conftest import fill
+from hashgrain import Library
 from hashgrain.cli.app import VERBS
 from hashgrain.cli.keys import NAMED, snake_keys
+from hashgrain.store import Parted, Parts
 from in_process import hashgrain
 
 PAGE = Path(__file__).parent.parent / "docs/reference/json.md"
@@ -136,6 +138,7 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
     check("export", printed("export", "a.hg"), printed("export", "a.hg", "out.hgc"))
     check("import", printed("import", "c.hg", "out.hgc", "--made-by", "x"))
     check("encode", printed("encode", "pics/b"), printed("encode", "pics/b", "--out", "codes.npy"))
+    check("migrate", printed("migrate", "b.hg"), printed("migrate", "b.hg", "--undo"))
     check("rebuild", printed("rebuild", "b.hg"), printed("rebuild", "b.hg", "--model", "small"))
     check("bench search", printed("bench", "search", "a.hg", "--queries", 2))
     check("doctor", printed("doctor", "a.hg"), printed("doctor"))
@@ -149,6 +152,21 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
 def test_a_text_is_printed_as_documented(here: Path) -> None:
     printed("add", "p.hg", "pics/a", "--model", "photo")
     check("search", printed("search", "p.hg", "--text", "a red dog zyxgrbl", "-k", 2, "--explain"))
+
+
+def test_parts_are_printed_as_documented(here: Path) -> None:
+    printed("add", "a.hg", "pics/a")
+    with Library.open(here / "a.hg", "w") as library:
+        codes = library.codes()[0].words
+        spans = np.array([[0, 1.5], [1, 2.5]], np.float32)
+        library.store.set_grid([(0, 0, 0.5, 1), (0.5, 0, 1, 1)])
+        library.store.commit([Parted(1, Parts(codes[3:5])), Parted(2, Parts(codes[4:6], spans))])
+    found = printed("search", "a.hg", "--id", 4, "-k", 5, "--parts")
+    check("search", found)
+    assert found[0]["part"] == {"index": 1, "box": [0, 0, 0.5, 1], "span": None}
+    assert {"index": 0, "box": None, "span": None} in [hit["part"] for hit in found]
+    check("search", printed("search", "a.hg", "--id", 5, "-k", 5, "--parts", "--explain"))
+    check("search", printed("search", "a.hg", "--id", 4, "-k", 5))
 
 
 def test_verbs_of_models_print_what_is_documented(here: Path) -> None:

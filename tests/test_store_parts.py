@@ -19,6 +19,7 @@ from test_store import GRAINS, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 
 GRID = [(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5)]
+SHAPE: dict[str, Any] = {"count": st.integers(0, 7), "kind": st.sampled_from(["grid", "box", "span"])}
 Plain = tuple[list[list[int]], list[list[float]] | None]
 
 
@@ -123,23 +124,21 @@ class PartsAgainstADict(RuleBasedStateMachine):
         self.number += 1
         return parts_of(self.number, count, kind) if count else None
 
-    shape = {"count": st.integers(0, 7), "kind": st.sampled_from(["grid", "box", "span"])}
-
-    @rule(target=items, shapes=st.lists(st.tuples(*shape.values()), min_size=1, max_size=5))
+    @rule(target=items, shapes=st.lists(st.tuples(*SHAPE.values()), min_size=1, max_size=5))
     def add(self, shapes: list[tuple[int, str]]) -> Any:
         given = [self.some_parts(*shape) for shape in shapes]
         ids = self.store.commit([new(self.number * 10 + at, parts=parts) for at, parts in enumerate(given)])
         self.expected.update(zip(ids, map(plain, given), strict=True))
         return multiple(*ids)
 
-    @rule(item=items, **shape)
+    @rule(item=items, **SHAPE)
     def replace(self, item: int, count: int, kind: str) -> None:
         parts = self.some_parts(count, kind)
         self.store.commit([replaced(item, 10**6 + self.number * 10, parts=parts)])
         self.number += 1
         self.expected[item] = plain(parts)
 
-    @rule(item=items, twice=st.booleans(), **shape)
+    @rule(item=items, twice=st.booleans(), **SHAPE)
     def set_parts(self, item: int, twice: bool, count: int, kind: str) -> None:
         edits = [Parted(item, self.some_parts(count, kind)) for _ in range(1 + twice)]
         self.store.commit(edits)

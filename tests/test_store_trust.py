@@ -630,7 +630,7 @@ def test_an_upgrade_that_is_killed_leaves_the_old_format_or_the_new_one(tmp_path
     Store.open(sys.argv[1], "w").close()
     """
     formats = []
-    for step in range(1, 15 if version == 2 else 9):
+    for step in range(1, 19 if version == 2 else 13):
         path = unpacked("closed", tmp_path / str(step), version)
         right = ask(path)
         child(script, path, step).wait()

@@ -58,3 +58,11 @@ class Part:
     index: int
     box: tuple[float, float, float, float] | None = None  # left, top, right, bottom: fractions of the upright picture
     span: tuple[float, float] | None = None  # start and end: seconds, or characters of a text
+
+    def as_dict(self) -> dict[str, JsonLike]:
+        """Return the part as a dictionary for JSON. The keys are stable."""
+        return {
+            "index": self.index,
+            "box": None if self.box is None else list(self.box),
+            "span": None if self.span is None else list(self.span),
+        }

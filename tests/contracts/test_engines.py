@@ -12,8 +12,9 @@ from hamming_questions import Answer, Asked, listed, number
 from hashgrain import Codes, Grains
 from hashgrain.engines import EmbeddedEngine, Engine
 from hashgrain.engines import protocol as protocol_module
+from hashgrain.engines.part_rows import row_ids
 from hashgrain.errors import CodesError, QueryError
-from hashgrain.hamming import build_lists, build_tables, rows_of
+from hashgrain.hamming import Run, build_lists, build_tables, rows_of
 from hashgrain.store import Change
 from plain_engine import NumpyEngine
 
@@ -38,9 +39,28 @@ def over_segments(changes: Sequence[Change], *, indexed: bool = False) -> Engine
         rows_of(words[low:high], items[low:high], newest[low:high], first_row=low)
         for low, high in ((0, cut), (cut, len(items)))
     ]
-    indexes = [build_tables(segments, 0, cut, 64), build_lists(segments, 0, len(items), 128)] if indexed else []
-    engine = EmbeddedEngine(segments, GRAINS, indexes, sequence=half[-1].number if half else 0)
-    return fed(engine, changes)
+    parts = part_segments(half)
+    sequence = half[-1].number if half else 0
+    if not indexed:
+        return fed(EmbeddedEngine(segments, GRAINS, sequence=sequence, part_segments=parts), changes)
+    indexes = [build_tables(segments, 0, len(items), 64), build_lists(segments, 0, len(items), 128)]
+    rows = sum(len(segment.ids) for segment in parts)
+    part_indexes = [build_tables(parts, 0, rows, 64), build_lists(parts, 0, rows // 2, 128)] if rows else []
+    return fed(EmbeddedEngine(segments, GRAINS, indexes, None, sequence, parts, part_indexes), changes)
+
+
+def part_segments(changes: Sequence[Change]) -> list[Run]:
+    """Rows of parts in the order in which they came, those that were replaced or removed dead."""
+    with_parts = [each for each in changes if each.parts is not None]
+    if not with_parts:
+        return []
+    last = {each.item: each.number for each in changes}
+    sizes = [len(each.parts) for each in with_parts if each.parts is not None]
+    words = np.concatenate([each.parts for each in with_parts if each.parts is not None])
+    ids = np.concatenate([row_ids(each.item, size) for each, size in zip(with_parts, sizes, strict=True)])
+    alive = np.repeat([last[each.item] == each.number for each in with_parts], sizes)
+    cut = len(ids) // 3
+    return [rows_of(words[a:b], ids[a:b], alive[a:b], first_row=a) for a, b in ((0, cut), (cut, len(ids)))]
 
 
 def last_rows(changes: Sequence[Change]) -> Iterator[tuple[int, object]]:
@@ -300,7 +320,7 @@ def test_the_engine_in_the_docstring_answers_as_the_others() -> None:
     from hashgrain import hamming
 
     example = (protocol_module.Engine.__doc__ or "").split("```python")[1].split("```")[0]
-    names = {"np": np, "hamming": hamming, "rows_of": rows_of}
+    names = {"np": np, "hamming": hamming, "rows_of": rows_of, "QueryError": QueryError}
     exec("\n".join(line.removeprefix("    ") for line in example.splitlines()), names)
     engine = names["Plain"](GRAINS)  # type: ignore[operator]
     engine.apply(CHANGES)

@@ -10,13 +10,16 @@ from hashgrain.report.page import file_address
 
 if TYPE_CHECKING:
     from hashgrain.library import Found
+    from hashgrain.search import Hit
 
 Form = Literal["table", "json", "jsonl", "paths"]
 Answers = Sequence[tuple[str, Sequence["Found"]]]  # the name of each query, and what was found
 
 
-def print_answers(answers: Answers, form: Form, title: str, distance: str, *, folder: bool, several: bool) -> None:
-    """Of a `folder` of queries each is named, of `several` libraries the one each hit is of."""
+def print_answers(
+    answers: Answers, form: Form, title: str, distance: str, *, folder: bool, several: bool, parts: bool
+) -> None:
+    """Of a `folder` of queries each is named, of `several` libraries the one each hit is of; of `parts` which one."""
     if form == "paths":
         print_paths(found.hit.path for _, answer in answers for found in answer)
     elif form == "jsonl":
@@ -27,8 +30,8 @@ def print_answers(answers: Answers, form: Form, title: str, distance: str, *, fo
         documents = [{"query": query, "hits": [_document(found, several) for found in all]} for query, all in answers]
         print_json(documents if folder else documents[0]["hits"])
     else:
-        columns = [*["query"] * folder, "", distance, *["library"] * several, "id", "path"]
-        rows = [_row(query, found, folder, several) for query, answer in answers for found in answer]
+        columns = [*["query"] * folder, "", distance, *["part"] * parts, *["library"] * several, "id", "path"]
+        rows = [_row(query, found, folder, several, parts) for query, answer in answers for found in answer]
         print_table(title, columns, rows, [file_address(row[-1]) for row in rows])
 
 
@@ -36,7 +39,19 @@ def _document(found: Found, several: bool) -> dict[str, Any]:
     return ({"library": str(found.library.path)} if several else {}) | found.hit.as_dict()
 
 
-def _row(query: str, found: Found, folder: bool, several: bool) -> list[Any]:
+def _row(query: str, found: Found, folder: bool, several: bool, parts: bool) -> list[Any]:
     hit, library = found.hit, str(found.library.path)
     first = hit.word or f"{hit.score:.3f}"  # a phrase has no words for how near, only scores
-    return [*[query] * folder, first, hit.distance, *[library] * several, hit.id, hit.path]
+    part = [_place(hit)] if parts else []
+    return [*[query] * folder, first, hit.distance, *part, *[library] * several, hit.id, hit.path]
+
+
+def _place(hit: Hit) -> str:
+    """Where the part that matched lies, in one word."""
+    if hit.part is None or hit.part.index == 0:
+        return "whole"
+    if hit.part.box is not None:
+        return ",".join(f"{edge:.2f}" for edge in hit.part.box)
+    if hit.part.span is not None:
+        return f"{hit.part.span[0]:.1f}-{hit.part.span[1]:.1f}s"
+    return str(hit.part.index)

@@ -43,9 +43,11 @@ def index(
 
     def tell(plan: IndexPlan, fits: bool) -> None:
         rows = plan.end - plan.first
-        told.append({"kind": plan.kind, "bits": plan.bits, "rows": rows, "bytes": plan.bytes, "fits": fits})
+        about = {"kind": plan.kind, "bits": plan.bits, "parts": plan.parts, "rows": rows, "bytes": plan.bytes}
+        told.append(about | {"fits": fits})
+        of = " of parts" if plan.parts else ""
         action = "left out (see --memory)" if not fits else "would build" if dry_run else "building"
-        say(f"{action}: {plan.kind} of {plan.bits} bits over {rows:,} codes, {size(plan.bytes)}", quiet)
+        say(f"{action}: {plan.kind} of {plan.bits} bits over {rows:,} codes{of}, {size(plan.bytes)}", quiet)
 
     with Library.open(library) as opened:
         left_out = opened.index(memory=cap, tell=tell, dry_run=dry_run)

@@ -32,7 +32,7 @@ def rebuild(
             print_json({"library": str(library), "codes": codes, "encoded": 0, **_document(mended)})
         else:
             print_line(f"{library}: {codes} codes written anew{_told(mended)}")
-        return PARTLY if mended.lost else 0
+        return PARTLY if mended.lost or mended.lost_parts else 0
     with Library.open(library) as opened:
         total = len(opened)
     with progress_bar("encoding", total, quiet) as advance:
@@ -46,7 +46,8 @@ def rebuild(
 
 
 def _document(mended: Mended) -> dict[str, int]:
-    return {"codes_mended": mended.codes, "changes_made_again": mended.changes, "changes_lost": mended.lost}
+    changes = {"codes_mended": mended.codes, "changes_made_again": mended.changes, "changes_lost": mended.lost}
+    return {**changes, "parts_mended": mended.parts, "parts_lost": mended.lost_parts}
 
 
 def _told(mended: Mended) -> str:
@@ -56,6 +57,10 @@ def _told(mended: Mended) -> str:
         words += f"; {mended.changes} lost changes made again"
     if mended.codes:
         words += f"; {mended.codes} damaged codes replaced"
+    if mended.parts:
+        words += f"; damaged parts of {mended.parts} items replaced"
+    if mended.lost_parts:
+        words += f"; parts of {mended.lost_parts} items were too damaged and are gone, the items stay"
     if mended.lost:
         words += f"; {mended.lost} changes are lost, add the folders again to bring their pictures back"
     return words

@@ -43,6 +43,7 @@ COMMANDS = {
     "same_model": "build one again with the model of the other: hashgrain rebuild LIBRARY --model BUNDLE",
     "show_ids": "`hashgrain search` shows the ids",
     "take_protocol": "take --protocol {protocol}, or name the folder (or list) of one part with --data",
+    "without_parts": "search it without --parts",
     "verify": "run again, then `hashgrain verify`",
 }
 

@@ -84,6 +84,9 @@ def search(
     separate: Annotated[
         bool, typer.Option("--separate", help="Grains are codes of their own: compare the bits that each adds.")
     ] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Look at the parts of items, too: each is found by the nearest of them.")
+    ] = False,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -105,6 +108,9 @@ def search(
     each hit is a line: word, distance, id, path; with --also, the library before the id; of a folder of queries, the
     query first. A path with control characters or a backslash is shown escaped there (`a\\nb.jpg`); programs that
     need names as they are take --print0 or --json.
+
+    With --parts, in a library that has parts, distance and word are those of the part that is nearest, which a column
+    after the distance names: its box in fractions of the picture (left, top, right, bottom), or its span in seconds.
 
     With --text, hits are ordered by score, which stands where the word stands otherwise; how the words were read is
     said on stderr, and with --json under "text", beside "hits".
@@ -136,6 +142,7 @@ def search(
         if explain and not_self:
             raise typer.BadParameter("--explain is of a search as it is, without --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
+        options |= {"parts": "all"} if parts else {}
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
             raise typer.BadParameter("--coarse-to-fine, --stages and --separate ask one library, without --also")
@@ -156,7 +163,7 @@ def search(
         print_json(_document(explained, explain))
         return 0
     title = f"nearest at {grain}" if text is None else f"best at {grain}"
-    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also))
+    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=parts)
     if form == "table" and not any(found for _, found in answers):
         say("nothing found", quiet)
     if account:

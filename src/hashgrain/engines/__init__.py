@@ -9,6 +9,8 @@ from hashgrain.engines.filters import keep as keep
 from hashgrain.engines.filters import picked as picked
 from hashgrain.engines.index_manager import IndexManager as IndexManager
 from hashgrain.engines.index_manager import IndexPlan as IndexPlan
+from hashgrain.engines.part_rows import Which as Which
+from hashgrain.engines.part_rows import check_which as check_which
 from hashgrain.engines.protocol import Engine as Engine
 from hashgrain.engines.protocol import FilteringEngine as FilteringEngine
 from hashgrain.engines.protocol import takes_filters as takes_filters

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.engines.applying import changed_rows
+from hashgrain.engines.applying import changed_part_rows, changed_rows
 from hashgrain.engines.filters import keep
+from hashgrain.engines.grouping import PartRows
+from hashgrain.engines.part_rows import Which, check_which, count_rows, part_places
 from hashgrain.errors import CodesError, QueryError
 from hashgrain.hamming import (
     CHUNK,
@@ -26,14 +28,17 @@ from hashgrain.hamming import (
     nearest,
     within,
 )
+from hashgrain.hamming.question import check_cap
 from hashgrain.store import Change
+from hashgrain.store.spaces import MAX_PARTS
 
 
 class EmbeddedEngine:
     """Answers over the segments it was given, which are those of change `sequence`, and over changes since.
 
     A library makes one over its own segments for each question; without segments it is an engine in memory.
-    `indexes` make it quicker and never change an answer. `threads` is one a core where it is left out.
+    `indexes` make it quicker and never change an answer. `threads` is one a core where it is left out. The rows of
+    `part_segments` are of the parts of items after the whole; the id of a row is `item << 16 | part`.
     """
 
     def __init__(
@@ -43,10 +48,14 @@ class EmbeddedEngine:
         indexes: Sequence[Index] = (),
         threads: int | None = None,
         sequence: int = 0,
+        part_segments: Sequence[Rows] = (),
+        part_indexes: Sequence[Index] = (),
     ) -> None:
         self.segments = segments
+        self.part_segments = part_segments
         self.grains = grains
         self.indexes = indexes
+        self.part_indexes = part_indexes
         self.threads = threads
         self.sequence = sequence
         self.library = ""
@@ -54,20 +63,22 @@ class EmbeddedEngine:
     def apply(self, changes: Iterable[Change]) -> None:
         """Of several changes of an item the last one counts; all of them, or, if one cannot be applied, none."""
         codes: dict[int, Words | None] = {}
+        parts: dict[int, Words | None] = {}
         sequence = self.sequence
         for change in changes:
             if change.number <= sequence:
                 continue
-            if change.code is not None and change.code.shape != (self.grains.n_words,):
-                raise CodesError(f"a code of shape {change.code.shape} does not fit codes with {self.grains}")
-            codes[change.item], sequence = change.code, change.number
+            self._check_change(change)
+            codes[change.item], parts[change.item], sequence = change.code, change.parts, change.number
         if codes:
             self.segments = changed_rows(self.segments, codes)
+        if self.part_segments or any(each is not None for each in parts.values()):
+            self.part_segments = changed_part_rows(self.part_segments, parts)
         self.sequence = sequence
 
     def close(self) -> None:
         """Let go of segments and indexes."""
-        self.segments, self.indexes = (), ()
+        self.segments, self.indexes, self.part_segments, self.part_indexes = (), (), (), ()
 
     def nearest(
         self,
@@ -75,17 +86,22 @@ class EmbeddedEngine:
         k: int,
         *,
         grain: str,
+        parts: Which = "whole",
         where: NDArray[np.int64] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]:
-        """For each code the k nearest items. `weights` says what a bit counts that a grain adds to the one before."""
+        """For each code the k nearest items, with "all" by the nearest of their parts. `weights` says what a bit counts
+        that a grain adds to the one before."""
         self._check(codes)
+        check_which(parts)
         bits = compared_bits(self.grains, grain) if weights is None else self.grains.width(grain)
         told = None if weights is None else self._weights(weights, grain)
         kept = self._kept(where, len(codes))
         found = nearest(codes.words, kept, k, bits=bits, weights=told, indexes=self.indexes, threads=self.threads)
+        if parts == "all":
+            found = self._part_rows(where, len(codes)).nearest(codes.words, k, found, bits=bits, weights=told)
         if self._drop_cut():  # answers without it are the same
-            return self.nearest(codes, k, grain=grain, where=where, weights=weights)
+            return self.nearest(codes, k, grain=grain, parts=parts, where=where, weights=weights)
         return found
 
     def within(
@@ -94,16 +110,24 @@ class EmbeddedEngine:
         radius: int,
         *,
         grain: str,
+        parts: Which = "whole",
         where: NDArray[np.int64] | None = None,
         cap: int | None = None,
     ) -> list[Neighbours]:
         """For each code all items at most `radius` away, or the `cap` nearest of them and how many there are."""
         self._check(codes)
+        check_which(parts)
+        check_cap(cap)
         self._check_radius(radius, grain)
         bits = compared_bits(self.grains, grain)
         kept = self._kept(where, len(codes))
-        found = within(codes.words, kept, radius, bits=bits, cap=cap, indexes=self.indexes, threads=self.threads)
-        return self.within(codes, radius, grain=grain, where=where, cap=cap) if self._drop_cut() else found
+        most = cap if parts == "whole" else None  # to count items, all of them have to be known
+        found = within(codes.words, kept, radius, bits=bits, cap=most, indexes=self.indexes, threads=self.threads)
+        if parts == "all":
+            found = self._part_rows(where, len(codes)).within(codes.words, radius, found, bits=bits, cap=cap)
+        if self._drop_cut():
+            return self.within(codes, radius, grain=grain, parts=parts, where=where, cap=cap)
+        return found
 
     def agreeing(
         self,
@@ -111,14 +135,17 @@ class EmbeddedEngine:
         k: int,
         *,
         grain: str,
+        parts: Which = "whole",
         where: NDArray[np.int64] | None = None,
     ) -> tuple[Reranked, Cost]:
         """The k items whose bits up to the grain agree best with real-valued outputs (bits,), each counting as much
-        as its output is large; at equal scores by id."""
+        as its output is large; at equal scores by id. With "all" the best part of an item counts."""
+        check_which(parts)
         if outputs.shape != (self.grains.bits,):
             raise CodesError(f"outputs of shape {outputs.shape} cannot be asked of codes with {self.grains}")
-        kept = self._kept(where, 1)
-        return agreeing(outputs[: self.grains.width(grain)], kept, k, threads=self.threads)
+        counted = outputs[: self.grains.width(grain)]
+        found, cost = agreeing(counted, self._kept(where, 1), k, threads=self.threads)
+        return (found, cost) if parts == "whole" else self._part_rows(where, 1).agreeing(counted, k, found, cost)
 
     def join(self, radius: int, *, grain: str) -> Iterator[Pairs]:
         """Every pair of items at most `radius` apart, some at a time, in no order."""
@@ -127,14 +154,26 @@ class EmbeddedEngine:
 
     def _drop_cut(self) -> bool:
         """Whether an index file was cut short while it was read; it is not asked again."""
-        sound = [index for index in self.indexes if not index.cut()]
-        cut = len(sound) < len(self.indexes)
+        sound, sound_parts = ([index for index in all if not index.cut()] for all in (self.indexes, self.part_indexes))
+        cut = len(sound) < len(self.indexes) or len(sound_parts) < len(self.part_indexes)
         if cut:
-            self.indexes = sound
+            self.indexes, self.part_indexes = sound, sound_parts
         return cut
 
     def _kept(self, where: NDArray[np.int64] | None, questions: int) -> Sequence[Rows]:
         return self.segments if where is None else keep(self.segments, where, questions)
+
+    def _part_rows(self, where: NDArray[np.int64] | None, questions: int) -> PartRows:
+        rows = self.part_segments if where is None else keep(self.part_segments, where, questions, part_places)
+        per_item = count_rows(self.part_segments) / max(1, count_rows(self.segments))
+        return PartRows(rows, per_item, self.part_indexes, self.threads)
+
+    def _check_change(self, change: Change) -> None:
+        words, parts = self.grains.n_words, change.parts
+        if change.code is not None and change.code.shape != (words,):
+            raise CodesError(f"a code of shape {change.code.shape} does not fit codes with {self.grains}")
+        if parts is not None and (parts.ndim != 2 or parts.shape[1] != words or len(parts) > MAX_PARTS):
+            raise CodesError(f"codes of parts of shape {parts.shape} do not fit codes with {self.grains}")
 
     def _check(self, codes: Codes) -> None:
         if codes.grains != self.grains:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,15 @@ MOST = 1 / 8
 MOST_GATHERED = 1 << 21  # a copy of their codes is made: of 128 bits, 50 MB
 
 
-def keep(parts: Sequence[Rows], where: NDArray[np.int64], questions: int = 1) -> list[Rows]:
-    """The rows of the items that `where`, sorted, names, for so many questions with this filter."""
-    found = [places(part, where) for part in parts]
+def keep(
+    parts: Sequence[Rows],
+    where: NDArray[np.int64],
+    questions: int = 1,
+    find: Callable[[Rows, NDArray[np.int64]], NDArray[np.int64]] | None = None,
+) -> list[Rows]:
+    """The rows of the items that `where`, sorted, names, for so many questions with this filter. `find` says which
+    rows those are, where ids are not the items themselves."""
+    found = [(find or places)(part, where) for part in parts]
     kept, rows = sum(map(len, found)), sum(len(part.ids) for part in parts)
     if kept <= min(MOST_GATHERED, min(MOST, FEW * questions) * rows):
         return [gather(parts, found)] if parts else []

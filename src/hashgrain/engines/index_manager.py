@@ -18,13 +18,24 @@ from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.engines.embedded import compared_bits
 from hashgrain.errors import LibraryDamagedError, LibraryError, reason_of
-from hashgrain.hamming import Index, build_lists, build_tables, lists_bytes, open_index, read_facts, save, tables_bytes
+from hashgrain.hamming import (
+    Index,
+    Rows,
+    build_lists,
+    build_tables,
+    lists_bytes,
+    open_index,
+    read_facts,
+    save,
+    tables_bytes,
+)
 from hashgrain.hamming.index import CHUNK, MAX_TABLES
 from hashgrain.hamming.indexfile import INDEX_ANEW, UNFINISHED
 from hashgrain.store import Block, Snapshot
 
 FOLDER = "indexes"
 SUFFIX = ".hgi"
+OF_PARTS = "parts-"  # before the names of indexes of the rows of parts
 WORTH_ROWS = 1_000_000  # fewer are scanned in well under a millisecond
 WORTH_NEW = 1 << 18  # rows added since; fewer are scanned
 ABANDONED_S = 3600  # an unfinished file that nobody has written to for so long
@@ -42,10 +53,12 @@ class IndexPlan:
     bytes: int
     fingerprint: str
     era: int
+    parts: bool = False  # over the rows of parts, and not those of whole codes
 
     @property
     def file_name(self) -> str:
-        return f"{self.era:06d}-{self.first:012d}-{self.end:012d}-{self.kind}-{self.bits}{SUFFIX}"
+        name = f"{self.era:06d}-{self.first:012d}-{self.end:012d}-{self.kind}-{self.bits}{SUFFIX}"
+        return OF_PARTS + name if self.parts else name
 
 
 def default_memory() -> int:
@@ -66,12 +79,14 @@ def kinds_for(grains: Grains) -> Iterator[tuple[str, int]]:
 
 
 class IndexManager:
-    """One library's indexes. Looking at files happens on another thread: no search ever waits for one."""
+    """One library's indexes, of its whole codes or of its `parts`. Looking at files happens on another thread: no
+    search ever waits for one."""
 
-    def __init__(self, library: Path, grains: Grains) -> None:
+    def __init__(self, library: Path, grains: Grains, *, parts: bool = False) -> None:
         self.library = library
         self.folder = library / FOLDER
         self.grains = grains
+        self.parts = parts
         self._opened: dict[str, tuple[str, Index]] = {}  # by name, with the fingerprint
         self._missed = False  # files that did not fit the rows of that moment, and may fit later ones
         self._lock = threading.Lock()
@@ -101,15 +116,24 @@ class IndexManager:
             looking.join()
 
     def _fitting(self, snapshot: Snapshot) -> list[Index]:
-        rows = sum(len(segment.ids) for segment in snapshot.segments)
-        prefix = f"{snapshot.era:06d}-"
-        fit = [index for name, (_, index) in self._opened.items() if name.startswith(prefix)]
+        if not self._opened:
+            return []
+        rows = sum(len(segment.ids) for segment in self._segments(snapshot))
+        fit = [index for name, (_, index) in self._opened.items() if _parsed(name)[0] == snapshot.era]
         return [index for index in fit if index.first + index.n <= rows]
+
+    def _segments(self, snapshot: Snapshot) -> Sequence[Rows]:
+        return snapshot.part_segments if self.parts else snapshot.segments
+
+    def _blocks(self, snapshot: Snapshot) -> list[Block]:
+        if not self.parts:
+            return snapshot.sealed()
+        return snapshot.sealed(parts=True) if snapshot.has_parts else []
 
     def plans(self, snapshot: Snapshot) -> list[IndexPlan]:
         """What is worth making now. Rows since the last index are taken together with indexes not much larger,
         so that however often rows are added, indexes stay few."""
-        blocks = snapshot.sealed()
+        blocks = self._blocks(snapshot)
         end = blocks[-1].end if blocks else 0
         found = []
         for kind, bits in kinds_for(self.grains) if end >= WORTH_ROWS else ():
@@ -119,13 +143,13 @@ class IndexManager:
                 continue
             while ranges and ranges[-1][1] - ranges[-1][0] < 2 * (end - first):
                 first = ranges.pop()[0]
-            found.append(_plan(kind, bits, first, end, blocks, snapshot.era))
+            found.append(_plan(kind, bits, first, end, blocks, snapshot.era, self.parts))
         return found
 
     def make(self, snapshot: Snapshot, plan: IndexPlan) -> None:
         """Build an index and put it on the shelf; what it replaces is taken off."""
         build = build_tables if plan.kind == "tables" else build_lists
-        index = build(snapshot.segments, plan.first, plan.end, plan.bits)
+        index = build(self._segments(snapshot), plan.first, plan.end, plan.bits)
         try:
             inside.make_folder(self.library, FOLDER)
             save(index, self.folder / plan.file_name, plan.fingerprint)
@@ -153,7 +177,7 @@ class IndexManager:
             self._remove(file.name)
         self._sweep(dry_run)
         plans, left_out = self.plans(snapshot), []
-        taken = {name: self._size(name) for name in self._names()}
+        taken = {name: self._size(name) for name in self._every_name()}
         for plan in plans:
             kept = {name: size for name, size in taken.items() if not _replaces(plan, name)}
             fits = sum(kept.values()) + plan.bytes <= cap
@@ -168,8 +192,9 @@ class IndexManager:
 
     def damaged(self, snapshot: Snapshot) -> Iterator[tuple[Path, str]]:
         """Every index file that is not a sound index of these rows, and why."""
-        blocks = snapshot.sealed()
-        for name in self._names():
+        names = self._names()
+        blocks = self._blocks(snapshot) if names else []
+        for name in names:
             era, first, end, kind, bits = _parsed(name)
             if era > snapshot.era or (era == snapshot.era and end > (blocks[-1].end if blocks else 0)):
                 continue  # of a later moment than this one
@@ -183,8 +208,8 @@ class IndexManager:
                 yield self.folder / name, reason_of(error).removeprefix(f"{self.folder / name}: ")
 
     def bytes(self) -> int:
-        """The size of all index files."""
-        return sum(self._size(name) for name in self._names())
+        """The size of all index files, whatever rows they are of."""
+        return sum(self._size(name) for name in self._every_name())
 
     def _size(self, name: str) -> int:
         return inside.size(self.library, FOLDER, name)
@@ -202,12 +227,15 @@ class IndexManager:
                 if begun and time.time() - inside.look(self.library, FOLDER, name).st_mtime > ABANDONED_S:
                     self._remove(name)
 
-    def _names(self) -> list[str]:
-        """By first row, and of those that begin together the longest first."""
+    def _every_name(self) -> list[str]:
         try:
-            names = [name for name in inside.names(self.library, FOLDER) if _is_index(name)]
+            return [name for name in inside.names(self.library, FOLDER) if _is_index(name)]
         except OSError:  # there are none, or none that can be read
             return []
+
+    def _names(self) -> list[str]:
+        """Those of our rows, by first row, and of those that begin together the longest first."""
+        names = [name for name in self._every_name() if name.startswith(OF_PARTS) == self.parts]
         return sorted(names, key=lambda name: (_parsed(name)[0:2], -_parsed(name)[2]))
 
     def _ranges(self, blocks: Sequence[Block], era: int, kind: str, bits: int) -> list[tuple[int, int]]:
@@ -229,12 +257,12 @@ class IndexManager:
         except OSError:
             return
         with self._lock:
-            rows = sum(len(segment.ids) for segment in snapshot.segments) if self._missed else 0
+            rows = sum(len(segment.ids) for segment in self._segments(snapshot)) if self._missed else 0
             seen = (changed, snapshot.era, rows)
             if seen == self._seen or (self._looking is not None and self._looking.is_alive()):
                 return
             self._seen = seen
-            found = (snapshot.sealed(), snapshot.era)
+            found = (self._blocks(snapshot), snapshot.era)
             self._looking = threading.Thread(target=self._open, args=found, name="hashgrain-indexes", daemon=True)
             self._looking.start()
 
@@ -271,20 +299,22 @@ def fingerprint(blocks: Iterable[Block], first: int, end: int, kind: str, bits: 
     return hashlib.sha256(repr((kind, bits, first, end, inside)).encode()).hexdigest()
 
 
-def _plan(kind: str, bits: int, first: int, end: int, blocks: Sequence[Block], era: int) -> IndexPlan:
+def _plan(kind: str, bits: int, first: int, end: int, blocks: Sequence[Block], era: int, parts: bool) -> IndexPlan:
     size = (tables_bytes if kind == "tables" else lists_bytes)(end - first, bits)
-    return IndexPlan(kind, bits, first, end, size, fingerprint(blocks, first, end, kind, bits), era)
+    return IndexPlan(kind, bits, first, end, size, fingerprint(blocks, first, end, kind, bits), era, parts)
 
 
 def _replaces(plan: IndexPlan, name: str) -> bool:
     """Whether a file is of no use any more once the plan is carried out."""
+    if name.startswith(OF_PARTS) != plan.parts:
+        return False
     era, first, end, kind, bits = _parsed(name)
     same = era == plan.era and (kind, bits) == (plan.kind, plan.bits)
     return era < plan.era or (same and plan.first <= first and end <= plan.end)
 
 
 def _parsed(name: str) -> tuple[int, int, int, str, int]:
-    era, first, end, kind, bits = name.removesuffix(SUFFIX).split("-")
+    era, first, end, kind, bits = name.removeprefix(OF_PARTS).removesuffix(SUFFIX).split("-")
     return int(era), int(first), int(end), kind, int(bits)
 
 

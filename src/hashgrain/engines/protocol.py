@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
+from hashgrain.engines.part_rows import Which
 from hashgrain.hamming import Cost, Neighbours, Reranked
 from hashgrain.store import Change, Filter
 
@@ -25,6 +26,11 @@ class Engine(Protocol):
     gives the same answers, to the last tie, whatever the order in which items came; `tests/contracts/test_engines.py`
     asks every engine the same. Codes come by the dozen or the thousand, and answers in their order, so that an engine
     can work on many at once.
+
+    **Parts.** An item has a whole code, of part 0, and may have codes of parts 1 to 65,535. With `parts="whole"` only
+    whole codes are asked. With `parts="all"` every code is, and an answer still holds each item once, by its nearest
+    part: `Neighbours.parts` holds the numbers of these parts, and distances are theirs. At equal distances the item
+    with the lower id comes first, and of the parts of one item the lower number counts.
 
     **Errors.** Codes or outputs that do not fit raise CodesError; a grain, k, radius or weights that make no sense
     raise QueryError.
@@ -46,7 +52,9 @@ class Engine(Protocol):
                         self.codes[change.item] = change.code
                     self.sequence = change.number
 
-        def nearest(self, codes, k, *, grain, where=None, weights=None):
+        def nearest(self, codes, k, *, grain, parts="whole", where=None, weights=None):
+            if parts != "whole":
+                raise QueryError("this engine has no parts")
             ids = np.array(sorted(self.codes), np.int64)
             kept = ids if where is None else np.intersect1d(ids, where)
             words = np.array([self.codes[i] for i in kept.tolist()], np.uint64).reshape(len(kept), -1)
@@ -64,30 +72,52 @@ class Engine(Protocol):
     def apply(self, changes: Iterable[Change]) -> None:
         """Take over changes, which come in the order of their numbers. One that was applied before is passed over, so
         that after an interruption the same changes may be given again. An item that is added or changed has the code
-        of the change from then on, whether it was there or not; of one that is removed nothing is left."""
+        and the parts of the change from then on, whether it was there or not; of one that is removed nothing is
+        left."""
         ...
 
     def nearest(
-        self, codes: Codes, k: int, *, grain: str, where: Ids | None = None, weights: Mapping[str, float] | None = None
+        self,
+        codes: Codes,
+        k: int,
+        *,
+        grain: str,
+        parts: Which = "whole",
+        where: Ids | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]:
         """For each code the k nearest items; fewer where there are fewer. `where` holds the sorted ids to keep to.
 
         `weights` says for each grain up to this one what a bit counts that the grain adds to the one before it.
-        Neighbours then come by weighted distance, then over the whole code, then id.
+        Neighbours then come by weighted distance, then over the whole code, then id, then part.
         """
         ...
 
     def within(
-        self, codes: Codes, radius: int, *, grain: str, where: Ids | None = None, cap: int | None = None
+        self,
+        codes: Codes,
+        radius: int,
+        *,
+        grain: str,
+        parts: Which = "whole",
+        where: Ids | None = None,
+        cap: int | None = None,
     ) -> list[Neighbours]:
-        """For each code all items at most `radius` away, or the `cap` nearest of them; `total` counts them all."""
+        """For each code all items at most `radius` away, or the `cap` nearest of them; `total` counts all items."""
         ...
 
     def agreeing(
-        self, outputs: NDArray[np.float32], k: int, *, grain: str, where: Ids | None = None
+        self,
+        outputs: NDArray[np.float32],
+        k: int,
+        *,
+        grain: str,
+        parts: Which = "whole",
+        where: Ids | None = None,
     ) -> tuple[Reranked, Cost]:
         """The k items whose bits up to the grain agree best with real-valued outputs (bits,), each bit counting as much
-        as its output is large; what agrees the same, by id."""
+        as its output is large; what agrees the same, by id. With all parts, an item counts by the one that agrees
+        best."""
         ...
 
     def close(self) -> None:
@@ -109,16 +139,30 @@ class FilteringEngine(Engine, Protocol):
         k: int,
         *,
         grain: str,
+        parts: Which = "whole",
         where: Ids | Filter | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]: ...
 
     def within(
-        self, codes: Codes, radius: int, *, grain: str, where: Ids | Filter | None = None, cap: int | None = None
+        self,
+        codes: Codes,
+        radius: int,
+        *,
+        grain: str,
+        parts: Which = "whole",
+        where: Ids | Filter | None = None,
+        cap: int | None = None,
     ) -> list[Neighbours]: ...
 
     def agreeing(
-        self, outputs: NDArray[np.float32], k: int, *, grain: str, where: Ids | Filter | None = None
+        self,
+        outputs: NDArray[np.float32],
+        k: int,
+        *,
+        grain: str,
+        parts: Which = "whole",
+        where: Ids | Filter | None = None,
     ) -> tuple[Reranked, Cost]: ...
 
 

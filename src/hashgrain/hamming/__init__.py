@@ -21,6 +21,7 @@ from hashgrain.hamming.native import compiled as compiled
 from hashgrain.hamming.native import kinds as kinds
 from hashgrain.hamming.neighbours import Cost as Cost
 from hashgrain.hamming.neighbours import Neighbours as Neighbours
+from hashgrain.hamming.neighbours import PartsCost as PartsCost
 from hashgrain.hamming.neighbours import merge as merge
 from hashgrain.hamming.question import Weights as Weights
 from hashgrain.hamming.rows import Rows as Rows

@@ -26,6 +26,7 @@ class Reranked:
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float64]  # from -1 to 1: 1 where every bit has the sign of its output
+    parts: NDArray[np.int64] | None = None  # where parts were asked, too: the best of each item, 0 for the whole
 
 
 def rerank(outputs: ArrayLike, ids: NDArray[np.int64], words: Words) -> Reranked:

@@ -13,23 +13,35 @@ SearchPath = Literal["scan", "tables", "lists", "numpy"]
 
 
 @dataclass(frozen=True)
+class PartsCost:
+    """The same for the codes of parts, and how often they were asked for more of them."""
+
+    path: Path
+    rows: int
+    bytes: int
+    widenings: int
+
+
+@dataclass(frozen=True)
 class Cost:
     """How an answer was found: by which path, how many rows were compared, how many bytes of codes were read."""
 
     path: SearchPath
     rows: int
     bytes: int
+    parts: PartsCost | None = None  # where parts were asked, too
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Sorted by distance at the grain, then over the whole code, then id."""
+    """Sorted by distance at the grain, then over the whole code, then id, then part."""
 
     ids: NDArray[np.int64]
     distances: NDArray[np.int32] | NDArray[np.float64]  # whole numbers, unless grains were weighted
     full: NDArray[np.int32]
     total: int  # how many there are: more than are here where `within` was capped
     cost: Cost
+    parts: NDArray[np.int64] | None = None  # where parts were asked, too: the best of each item, 0 for the whole
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -53,11 +53,15 @@ def ask_within(queries: Words, parts: Sequence[Rows], radius: int, bits: int, ca
     _check(queries, parts, bits)
     if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= bits:
         raise QueryError(f"a distance of {radius!r} bits makes no sense here; it is a whole number from 0 to {bits}")
-    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, (int, np.integer)) or cap < 1):
-        raise QueryError(f"a cap of {cap!r} makes no sense; it is 1 or more")
+    check_cap(cap)
     rows = sum(len(part.ids) for part in parts)
     most = 0 if cap is None or cap >= rows else int(cap)
     return Question(np.ascontiguousarray(queries), int(bits), most, int(radius), counting=True)
+
+
+def check_cap(cap: int | None) -> None:
+    if cap is not None and (isinstance(cap, bool) or not isinstance(cap, (int, np.integer)) or cap < 1):
+        raise QueryError(f"a cap of {cap!r} makes no sense; it is 1 or more")
 
 
 def _check(queries: Words, parts: Sequence[Rows], bits: int) -> None:

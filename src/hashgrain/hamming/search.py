@@ -31,14 +31,19 @@ def nearest(
     *,
     bits: int,
     weights: Weights | None = None,
+    radius: int | None = None,
     indexes: Sequence[Index] = (),
     threads: int | None = None,
 ) -> list[Neighbours]:
     """For each query the k rows nearest over the first `bits` bits, exactly; fewer where there are fewer.
 
-    `weights` makes some bits count more than others: (up to which bit, what each counts), ending at `bits`.
+    `weights` makes some bits count more than others: (up to which bit, what each counts), ending at `bits`. Rows
+    farther than `radius` are not wanted; it does not go with weights.
     """
-    return _search(ask_nearest(queries, parts, k, bits, weights), parts, indexes, check_threads(threads))
+    question = ask_nearest(queries, parts, k, bits, weights)
+    if radius is not None and weights is None:
+        question = replace(question, radius=min(question.radius, int(radius)))
+    return _search(question, parts, indexes, check_threads(threads))
 
 
 def within(

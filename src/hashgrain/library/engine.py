@@ -8,15 +8,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from hashgrain.codes import Grains
-from hashgrain.engines import EmbeddedEngine, Engine, IndexManager, behind, in_step
+from hashgrain.engines import EmbeddedEngine, Engine, IndexManager, Which, behind, in_step
+from hashgrain.errors import QueryError, Remedy
 from hashgrain.store import Snapshot, Store
 
 
 class LibraryEngine:
     """The engine of one open library; `given` is None for the embedded one, which is made anew for each question."""
 
-    def __init__(self, store: Store, grains: Grains, indexes: IndexManager, given: Engine | None) -> None:
-        self.store, self.grains, self.indexes, self.given = store, grains, indexes, given
+    def __init__(
+        self,
+        store: Store,
+        grains: Grains,
+        indexes: IndexManager,
+        part_indexes: IndexManager,
+        given: Engine | None,
+    ) -> None:
+        self.store, self.grains, self.given = store, grains, given
+        self.indexes, self.part_indexes = indexes, part_indexes
         self._asking = threading.Lock()
         self.behind()  # raises where the engine given cannot follow this library
 
@@ -34,16 +43,29 @@ class LibraryEngine:
         return {"engine": type(self.given).__name__, "changes_the_engine_is_behind": self.behind()}
 
     @contextmanager
-    def asked(self, threads: int | None) -> Iterator[tuple[Snapshot, Engine]]:
+    def asked(self, threads: int | None, parts: Which = "whole") -> Iterator[tuple[Snapshot, Engine]]:
         """The library at one moment, and the engine at the same. `threads` is for the embedded engine; one that was
-        given is asked by one thread at a time."""
+        given is asked by one thread at a time. The codes of parts are opened where all are asked."""
         if self.given is None:
-            with self.store.snapshot() as snapshot:
-                indexes = self.indexes.ready(snapshot)
-                yield snapshot, EmbeddedEngine(snapshot.segments, self.grains, indexes, threads, snapshot.sequence)
+            with self.store.snapshot(parts=parts == "all") as snapshot:
+                yield snapshot, self._embedded(snapshot, threads, parts)
             return
         with self._asking, in_step(self.given, self.store) as snapshot:
+            if parts == "all":
+                self._need_parts(snapshot)
             yield snapshot, self.given
+
+    def _embedded(self, snapshot: Snapshot, threads: int | None, parts: Which) -> EmbeddedEngine:
+        own = (snapshot.segments, self.grains, self.indexes.ready(snapshot), threads, snapshot.sequence)
+        if parts == "whole":
+            return EmbeddedEngine(*own)
+        self._need_parts(snapshot)
+        return EmbeddedEngine(*own, snapshot.part_segments, self.part_indexes.ready(snapshot))
+
+    def _need_parts(self, snapshot: Snapshot) -> None:
+        if not snapshot.has_parts:
+            remedy = Remedy("search it without parts", "without_parts")
+            raise QueryError(f"{self.store.path}: this library has no parts, only whole items", remedy=remedy)
 
     def close(self) -> None:
         if self.given is not None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class Library:
         self.bundle = bundle
         self._thumbnails = Thumbnails(self.path)
         self.indexes = IndexManager(self.path, self.grains)
-        self._engine = LibraryEngine(store, self.grains, self.indexes, engine)
+        self.part_indexes = IndexManager(self.path, self.grains, parts=True)
+        self._engine = LibraryEngine(store, self.grains, self.indexes, self.part_indexes, engine)
         self._query_encoder = QueryEncoder(store, bundle, workers)
         self._indexing: threading.Thread | None = None
 
@@ -296,6 +297,7 @@ class Library:
         separate: bool = False,
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
+        parts: Literal["whole", "all"] = "whole",
     ) -> list[Hit]:
         """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
@@ -308,8 +310,11 @@ class Library:
         `weights`, a number for each grain up to `grain`, say what a bit counts that the grain adds to the one before.
         `rerank` orders so many of the nearest by how well their codes agree with what the model says of the picture
         before that is cut down to bits; the others follow.
+        With `parts="all"`, items are found by their nearest part, in a library that has parts: `Hit.part` says which,
+        and the distances and the word are that part's. It does not go with stages and separate codes.
         """
-        whole = Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
+        more = (stages, separate, weights, rerank, parts)
+        whole = Query(query, text, k, grain, where, within, threads, max_pixels, *more)
         return self.answer(whole).hits
 
     def explain(
@@ -327,9 +332,11 @@ class Library:
         separate: bool = False,
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
+        parts: Literal["whole", "all"] = "whole",
     ) -> Explained:
         """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
-        whole = Query(query, text, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
+        more = (stages, separate, weights, rerank, parts)
+        whole = Query(query, text, k, grain, where, within, threads, max_pixels, *more)
         return self.answer(whole)
 
     def answer(self, query: Query) -> Explained:
@@ -346,7 +353,7 @@ class Library:
             (asked,) = self._query_encoder.codes([query.of], query.max_pixels, outputs=bool(question.rerank))
             code, outputs = asked.code, asked.outputs if question.rerank else None
         clock.stop("encode")
-        with self._engine.asked(query.threads) as (snapshot, engine):
+        with self._engine.asked(query.threads, question.parts) as (snapshot, engine):
             clock.stop("open")
             if itself is not None:
                 code = stored_code(snapshot, self.store, itself)
@@ -378,18 +385,20 @@ class Library:
         separate: bool = False,
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
+        parts: Literal["whole", "all"] = "whole",
     ) -> list[list[Hit]]:
         """Search with many queries: one answer per query, in order, at a fraction of the cost of single searches.
 
         Queries are pictures or codes, as for `search`. The first that cannot be used is an error.
         """
-        whole = Query(None, None, k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank)
+        more = (stages, separate, weights, rerank, parts)
+        whole = Query(None, None, k, grain, where, within, threads, max_pixels, *more)
         question = self._question(whole)
         asked = self._query_encoder.codes(queries, max_pixels, outputs=bool(question.rerank))
         if not asked:
             return []
         codes = [each.code for each in asked]
-        with self._engine.asked(threads) as (snapshot, engine):
+        with self._engine.asked(threads, question.parts) as (snapshot, engine):
             if question.stages or question.separate:
                 return [self._in_stages(snapshot, engine, code, question, Clock()).hits for code in codes]
             found = ask(snapshot, engine, Codes.concatenate(codes), question, Clock())
@@ -459,7 +468,7 @@ class Library:
 
     def damaged_indexes(self) -> list[Problem]:
         with self.store.snapshot() as snapshot:
-            damaged = [*self.indexes.damaged(snapshot)]
+            damaged = [*self.indexes.damaged(snapshot), *self.part_indexes.damaged(snapshot)]
         remedy = Remedy("build the index anew", "index", library=self.path)
         return [Problem(str(file), why, remedy, harmless=True) for file, why in damaged]
 
@@ -483,7 +492,8 @@ class Library:
         if self._indexing is not None:
             self._indexing.join()  # what it makes need not be made twice
         with self.store.snapshot() as snapshot:
-            return self.indexes.make_all(snapshot, memory, tell, dry_run)
+            left_out = self.indexes.make_all(snapshot, memory, tell, dry_run)
+            return left_out + self.part_indexes.make_all(snapshot, memory, tell, dry_run)
 
     def _index_soon(self) -> None:
         """Index in the background what was added, if that is worth it. What fails here costs time, not answers:
@@ -491,7 +501,7 @@ class Library:
         before = self._indexing
         with suppress(HashgrainError, OSError):
             with self.store.snapshot() as snapshot:
-                if not self.indexes.plans(snapshot):
+                if not (self.indexes.plans(snapshot) or self.part_indexes.plans(snapshot)):
                     return
             self._indexing = threading.Thread(target=self._index_after, args=(before,), name="hashgrain-indexing")
             self._indexing.start()
@@ -501,6 +511,7 @@ class Library:
             before.join()
         with suppress(HashgrainError, OSError, MemoryError), self.store.snapshot() as snapshot:
             self.indexes.make_all(snapshot)
+            self.part_indexes.make_all(snapshot)
 
     def info(self) -> dict[str, JsonLike]:
         return {
@@ -524,7 +535,7 @@ class Library:
             from hashgrain.search.stages import check_stages
 
             stages = check_stages(query.stages, grain, self.grains, query.separate)
-        more = (query.weights, query.rerank)
+        more = (query.weights, query.rerank, query.parts)
         return Question(wanted, grain, kept, query.within, query.threads, stages, query.separate, *more)
 
     def _in_stages(

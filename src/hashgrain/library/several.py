@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from hashgrain.codes import Codes
 from hashgrain.errors import OtherModelError, Remedy
@@ -48,6 +48,7 @@ def search_several(
     threads: int | None = None,
     stages: Sequence[tuple[str, int | float]] | None = None,
     separate: bool = False,
+    parts: Literal["whole", "all"] = "whole",
 ) -> list[list[Found]]:
     """For each query the nearest of all libraries, without what is the query itself.
 
@@ -69,6 +70,7 @@ def search_several(
             threads=threads,
             stages=stages,
             separate=separate,
+            parts=parts,
         )
         for answer, hits, without in zip(answers, found, left_out, strict=True):
             kept = [hit for hit in hits if hit.id not in without][:wanted]

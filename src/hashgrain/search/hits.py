@@ -11,7 +11,7 @@ from hashgrain.codes import Codes, Words
 from hashgrain.errors import QueryError
 from hashgrain.models import Bundle, Threshold
 from hashgrain.store import Item
-from hashgrain.types import JsonLike, Meta
+from hashgrain.types import JsonLike, Meta, Part
 
 MAX_K = 1_000_000
 
@@ -33,10 +33,12 @@ class Hit:
     taken: str | None
     meta: Meta
     details: Meta  # what the file says about itself: camera, place, keywords
+    part: Part | None = None  # where parts were asked, too: the one that is nearest, of which all distances are
 
     def as_dict(self) -> dict[str, JsonLike]:
         """Return the hit as a dictionary for JSON. The keys are stable."""
-        return {**vars(self), "distances": dict(self.distances), "meta": dict(self.meta), "details": dict(self.details)}
+        own = {"distances": dict(self.distances), "meta": dict(self.meta), "details": dict(self.details)}
+        return {**vars(self), **own, "part": None if self.part is None else self.part.as_dict()}
 
 
 def check_k(k: int | None) -> int:
@@ -67,8 +69,16 @@ def never_closer(words: Sequence[str]) -> list[str]:
     return told
 
 
-def answers(query: Codes, items: Sequence[Item], codes: Words, grain: str, bundle: Bundle) -> list[Hit]:
-    """Hits for items in the order given; `codes` holds the code of each, `bundle` says what distances mean."""
+def answers(
+    query: Codes,
+    items: Sequence[Item],
+    codes: Words,
+    grain: str,
+    bundle: Bundle,
+    parts: Sequence[Part] | None = None,
+) -> list[Hit]:
+    """Hits for items in the order given; `codes` holds the code of each, or of the one of its `parts` that matched;
+    `bundle` says what distances mean."""
     differing = Codes(codes ^ query.words[0], query.grains)
     columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}
     every = [{name: int(column[i]) for name, column in columns.items()} for i in range(len(items))]
@@ -78,7 +88,7 @@ def answers(query: Codes, items: Sequence[Item], codes: Words, grain: str, bundl
     else:
         words = [known.word(distances[grain]) for distances in every]
     hits = []
-    for item, distances, word in zip(items, every, words, strict=True):
+    for place, (item, distances, word) in enumerate(zip(items, every, words, strict=True)):
         apart = distances[grain]
         hits.append(
             Hit(
@@ -95,6 +105,7 @@ def answers(query: Codes, items: Sequence[Item], codes: Words, grain: str, bundl
                 taken=item.taken,
                 meta=item.meta,
                 details=item.details,
+                part=None if parts is None else parts[place],
             )
         )
     return hits

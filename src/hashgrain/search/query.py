@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Query:
     separate: bool = False
     weights: Mapping[str, float] | None = None
     rerank: int | None = None
+    parts: Literal["whole", "all"] = "whole"  # whether the parts of items are asked, too
 
     @property
     def item(self) -> int | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes, Grains
-from hashgrain.engines import Engine, takes_filters
+from hashgrain.codes import Codes, Grains, Words
+from hashgrain.engines import Engine, Which, check_which, takes_filters
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours, rerank
 from hashgrain.models import Bundle
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hashgrain.models.phrases import Phrase
     from hashgrain.models.sentences import Sentence
     from hashgrain.search.stages import Shortlist, Stage
+    from hashgrain.types import Part
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,12 @@ class Question:
     separate: bool = False  # whether each grain is compared by the bits that it adds
     weights: Mapping[str, float] | None = None  # what a bit counts that a grain adds to the one before it
     rerank: int | None = None  # so many of the nearest are ordered by agreement with real-valued outputs
+    parts: Which = "whole"
 
     def __post_init__(self) -> None:
+        check_which(self.parts)
+        if self.parts == "all" and (self.stages or self.separate):
+            raise QueryError("stages and separate codes are of whole items: ask without parts")
         self._check_weights()
         self._check_rerank()
         whole = isinstance(self.within, (int, np.integer)) and not isinstance(self.within, bool)
@@ -84,6 +89,7 @@ class Explained:
             "of": self.items,
             "bytes": self.cost.bytes,
             "total": self.total,
+            **({} if self.cost.parts is None else {"parts": asdict(self.cost.parts)}),
             "milliseconds": {stage: round(1000 * seconds, 3) for stage, seconds in self.seconds.items()},
         }
 
@@ -91,8 +97,14 @@ class Explained:
         """The account: a line for each shortlist, then one for the whole."""
         times = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in self.seconds.items())
         part = f"compared {self.cost.rows:,} of {self.items:,} codes ({self.cost.bytes / 1e6:.1f} MB)"
-        found = f"found by {self.cost.path}: {part}; {times}"
+        found = f"found by {self.cost.path}: {part}{self._parts_told()}; {times}"
         return "\n".join([*(shortlist.told() for shortlist in self.shortlists), found])
+
+    def _parts_told(self) -> str:
+        if (cost := self.cost.parts) is None:
+            return ""
+        widened = "1 widening" if cost.widenings == 1 else f"{cost.widenings} widenings"
+        return f"; parts by {cost.path}: {cost.rows:,} codes ({cost.bytes / 1e6:.1f} MB), {widened}"
 
 
 class Clock:
@@ -144,29 +156,37 @@ def ask_among(
 ) -> list[Neighbours]:
     """The same among the items whose ids, sorted, are `kept`; None for all."""
     wanted = max(question.rerank or 1, question.k) + more
+    asked: dict[str, Any] = {"grain": question.grain, "where": kept, **of_parts(question)}
     if question.within is None:
         weights = _own_bits_only(codes, question) if question.weights is None else question.weights
-        found = engine.nearest(codes, wanted, grain=question.grain, where=kept, weights=weights)
+        found = engine.nearest(codes, wanted, weights=weights, **asked)
     else:
-        found = engine.within(codes, question.within, grain=question.grain, where=kept, cap=wanted)
+        found = engine.within(codes, question.within, cap=wanted, **asked)
     snapshot.check_segments()
     clock.stop("search")
     return found
+
+
+def of_parts(question: Question) -> dict[str, Which]:
+    """What an engine is asked of parts: nothing for whole items, so that one that has no parts can answer."""
+    return {} if question.parts == "whole" else {"parts": question.parts}
 
 
 def reranked(
     snapshot: Snapshot, found: Neighbours, outputs: NDArray[np.float32], question: Question, grains: Grains
 ) -> Neighbours:
     """The same neighbours, those to rerank by falling agreement of their bits up to the grain with the outputs of the
-    query, then id; the others behind them as they are."""
+    query, then id; the others behind them as they are. Of each the part counts that was found."""
     head = found.ids[: question.rerank]
     if not len(head):
         return found
-    best = rerank(outputs[: grains.width(question.grain)], head, snapshot.codes(head.tolist()))
+    words, _ = codes_of(snapshot, head.tolist(), None if found.parts is None else found.parts[: len(head)].tolist())
+    best = rerank(outputs[: grains.width(question.grain)], head, words)
     by_id = np.argsort(head)
     order = np.arange(len(found))
     order[: len(head)] = by_id[np.searchsorted(head[by_id], best.ids)]
-    return replace(found, ids=found.ids[order], distances=found.distances[order], full=found.full[order])
+    parts = None if found.parts is None else found.parts[order]
+    return replace(found, ids=found.ids[order], distances=found.distances[order], full=found.full[order], parts=parts)
 
 
 def _own_bits_only(codes: Codes, question: Question) -> Mapping[str, float] | None:
@@ -185,5 +205,16 @@ def hits(
     itself: int | None = None,
 ) -> list[Hit]:
     """The neighbours told in full, without the item that is the query `itself`."""
-    ids = [int(i) for i in found.ids if i != itself][: question.k]
-    return answers(code, snapshot.items(ids), snapshot.codes(ids), question.grain, bundle)
+    places = np.flatnonzero(found.ids != itself)[: question.k] if itself is not None else slice(question.k)
+    ids = found.ids[places].tolist()
+    words, parts = codes_of(snapshot, ids, None if found.parts is None else found.parts[places].tolist())
+    return answers(code, snapshot.items(ids), words, question.grain, bundle, parts)
+
+
+def codes_of(snapshot: Snapshot, ids: Sequence[int], numbers: Sequence[int] | None) -> tuple[Words, list[Part] | None]:
+    """The codes of items, or of the parts of these numbers, which come with them."""
+    if numbers is None:
+        return snapshot.codes(ids), None
+    from hashgrain.search.parts import matched
+
+    return matched(snapshot, ids, numbers)

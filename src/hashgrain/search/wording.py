@@ -18,11 +18,13 @@ from hashgrain.models.sentences import Sentence
 from hashgrain.models.text import read_table, text_code
 from hashgrain.search import Hit
 from hashgrain.search.hits import answers
-from hashgrain.search.run import Clock, Explained, Question, ask, kept_by
+from hashgrain.search.run import Clock, Explained, Question, ask, codes_of, kept_by, of_parts
 from hashgrain.store import Snapshot
 
 if TYPE_CHECKING:
     from hashgrain.models.text_encoder import TextEncoder
+
+Ids = NDArray[np.int64]
 
 
 def worded(bundle: Bundle, text: str) -> Worded:
@@ -84,21 +86,22 @@ class Worded:
             )
         more = int(itself is not None)
         if question.within is None:
-            ids, cost, total = self._best(snapshot, engine, question, question.k + more, clock)
+            ids, parts, cost, total = self._best(snapshot, engine, question, question.k + more, clock)
         else:
             (near,) = ask(snapshot, engine, self.code, question, clock, more)
-            ids, cost, total = near.ids, near.cost, near.total
-        wanted = [int(each) for each in ids if each != itself][: question.k]
-        hits = self._hits(snapshot, wanted, question.grain)
+            ids, parts, cost, total = near.ids, near.parts, near.cost, near.total
+        wanted = [place for place, each in enumerate(ids) if each != itself][: question.k]
+        numbers = None if parts is None else parts[wanted].tolist()
+        hits = self._hits(snapshot, ids[wanted].tolist(), numbers, question.grain)
         clock.stop("fetch")
         total -= int(itself is not None and itself in ids)
         return Explained(hits, cost, len(snapshot), max(total, len(hits)), clock.seconds, self.phrase)
 
-    def _hits(self, snapshot: Snapshot, ids: list[int], grain: str) -> list[Hit]:
+    def _hits(self, snapshot: Snapshot, ids: list[int], numbers: list[int] | None, grain: str) -> list[Hit]:
         """Without words and chances: those were calibrated on pairs of pictures. The score is the share of what the
-        phrase says, bit by bit up to the grain, that the code of the picture agrees with."""
-        words = snapshot.codes(ids)
-        hits = answers(self.code, snapshot.items(ids), words, grain, self.bundle)
+        phrase says, bit by bit up to the grain, that the code of the picture, or of its part, agrees with."""
+        words, parts = codes_of(snapshot, ids, numbers)
+        hits = answers(self.code, snapshot.items(ids), words, grain, self.bundle, parts)
         grains = self.bundle.grains
         sure = np.abs(self.outputs[: grains[grain]]).astype(np.float64)
         differing = Codes(words ^ self.code.words[0], grains).at(grain).bits()
@@ -107,10 +110,10 @@ class Worded:
 
     def _best(
         self, snapshot: Snapshot, engine: Engine, question: Question, k: int, clock: Clock
-    ) -> tuple[NDArray[np.int64], Cost, int]:
+    ) -> tuple[Ids, Ids | None, Cost, int]:
         kept = kept_by(snapshot, engine, question)
         clock.stop("filter")
-        best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=kept)
+        best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=kept, **of_parts(question))
         snapshot.check_segments()
         clock.stop("search")
-        return best.ids, cost, len(best.ids)
+        return best.ids, best.parts, cost, len(best.ids)

@@ -9,6 +9,7 @@ from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.change_log import Change
 from hashgrain.store.items import Item, Moved, New, Noted, Parted, Parts, Problem, Replaced, Touched
 from hashgrain.store.mend import Mended
+from hashgrain.store.migrating import Migration, migrate, undo
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
@@ -23,6 +24,7 @@ __all__ = [
     "Filter",
     "Item",
     "Mended",
+    "Migration",
     "Moved",
     "New",
     "Noted",
@@ -34,5 +36,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "Touched",
+    "migrate",
     "parse_filter",
+    "undo",
 ]

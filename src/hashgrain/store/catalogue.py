@@ -195,17 +195,18 @@ def facts_seal(grains: str, digest: str, created: str, grid: str | None) -> int:
     return zlib.crc32("\n".join((grains, digest, created, *(() if grid is None else (grid,)))).encode())
 
 
-def connect(library: Path, *, write: bool = False) -> Connection:
-    """A connection to the catalogue, checked to be ours and of a format we know."""
+def connect(library: Path, *, write: bool = False, upgrading: bool = True) -> Connection:
+    """A connection to the catalogue, checked to be ours and of a format we know. One that writes brings an older format
+    up to date, but for who is going to take it back."""
     file = library / NAME
     if not os.path.lexists(file):
         raise missing(library)
     _check_files(library)
     with catalogue_file.opened(library):  # until each connection holds it for itself
-        return _connected(library, file, write)
+        return _connected(library, file, write, upgrading)
 
 
-def _connected(library: Path, file: Path, write: bool) -> Connection:
+def _connected(library: Path, file: Path, write: bool, upgrading: bool) -> Connection:
     if write:
         holder = _opened(file, "mode=ro")
         try:
@@ -216,7 +217,7 @@ def _connected(library: Path, file: Path, write: bool) -> Connection:
         except BaseException:
             holder.close()
             raise
-        return _checked(library, connection, write)
+        return _checked(library, connection, write and upgrading, write)
     try:
         return _checked(library, _opened(file, "mode=ro"))
     except sqlite3.OperationalError:
@@ -270,7 +271,7 @@ def _opened(file: Path, options: str) -> Connection:
     )
 
 
-def _checked(library: Path, connection: Connection, write: bool = False) -> Connection:
+def _checked(library: Path, connection: Connection, upgrading: bool = False, write: bool = False) -> Connection:
     try:
         connection.identity = catalogue_file.hold(library)
         if write:
@@ -288,7 +289,7 @@ def _checked(library: Path, connection: Connection, write: bool = False) -> Conn
                 path=library,
             )
         if connection.version < FORMAT:
-            upgrade(connection) if write else schema.stand_in(connection, connection.version)
+            upgrade(connection) if upgrading else schema.stand_in(connection, connection.version)
     except BaseException:
         connection.close()
         raise

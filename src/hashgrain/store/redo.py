@@ -95,6 +95,13 @@ class RedoLog:
         disk.write_at(self._file, slot + struct.pack("<I", zlib.crc32(slot)), SLOTS[self._slot])
         disk.sync(self._file)
 
+    def forget(self) -> None:
+        """Count no commits any more: what a library has whose catalogue does not count them."""
+        disk.write_at(self._file, bytes(HEADER - SLOTS[0]), SLOTS[0])
+        os.ftruncate(self._file, HEADER)
+        disk.sync(self._file)
+        self.end = HEADER
+
     def empty(self) -> None:
         """All records are in the catalogue itself now."""
         os.ftruncate(self._file, HEADER)

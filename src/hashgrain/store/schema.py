@@ -66,6 +66,33 @@ INSERT INTO facts SELECT 'history', made.value || '/' || at.value
     FROM facts AS made, facts AS at WHERE made.key = 'created' AND at.key = 'commit';
 """,
 }
+# Back to the format before, where nothing is lost by that: see `MORE`.
+DOWNGRADES = {
+    4: """
+DROP TABLE changes;
+DROP TABLE parts;
+DROP TABLE part_blocks;
+DROP TABLE part_dead;
+DELETE FROM facts WHERE key IN ('sequence', 'history', 'part_rows', 'part_dead', 'part_segment');
+""",
+    3: """
+ALTER TABLE items DROP COLUMN details;
+DROP TABLE refusals;
+DROP TABLE exclusions;
+DELETE FROM facts WHERE key = 'commit';
+""",
+}
+# What a format has that the one before cannot hold: how many there are, and what to call them.
+MORE = {
+    4: (
+        ("SELECT count(*) FROM parts", "items with parts"),
+        ("SELECT count(*) FROM items WHERE width = 0 OR height = 0", "items without width and height"),
+    ),
+    3: (
+        ("SELECT count(*) FROM items WHERE details IS NOT NULL", "items with details of their files"),
+        ("SELECT count(*) FROM exclusions", "files that were taken out by hand"),
+    ),
+}
 # What a reader is given in the place of what the next format adds to this one.
 MISSING = {
     2: """
@@ -98,6 +125,12 @@ def upgrade(connection: sqlite3.Connection, version: int) -> None:
     for each in range(version + 1, FORMAT + 1):
         _run(connection, UPGRADES[each])
     connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def downgrade(connection: sqlite3.Connection, version: int) -> None:
+    """From a format to the one before, within the caller's transaction."""
+    _run(connection, DOWNGRADES[version])
+    connection.execute(f"PRAGMA user_version = {version - 1}")
 
 
 def stand_in(connection: sqlite3.Connection, version: int) -> None:

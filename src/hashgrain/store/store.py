@@ -300,7 +300,9 @@ class Store:
         with self._changing(mending=True) as change:
             mended = restore(change, self.path, self._facts)
             last = change.before.sequence
-            last = change_log.tidy(change.connection, last, lost=bool(mended.changes or mended.lost))
+            last = change_log.tidy(
+                change.connection, last, lost=bool(mended.changes or mended.lost or mended.lost_parts)
+            )
             change.before = replace(change.before, sequence=last)
             change.after = self._rewrite(change, self.grains.n_words)
         self._after_rewrite()

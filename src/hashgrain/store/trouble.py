@@ -80,6 +80,9 @@ def _from_sqlite(library: Path, error: sqlite3.Error) -> LibraryError:
         remedy = "check the permissions of the folder, or open the library once where it can be written to"
         message = f"{library}: the catalogue cannot be opened ({text})"
         return LibraryForbiddenError(message, path=library, remedy=remedy)
+    if "no such table" in text:  # each connection sees that all are there, so they were taken away since
+        message = f"{library} was converted to another format meanwhile"
+        return LibraryError(message, path=library, remedy="open it again")
     return _damaged(library, text)
 
 

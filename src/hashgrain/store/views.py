@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashgrain.store import catalogue
 from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.counters import Counters, Extent
 from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places
-from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS, Space, expanded
+from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS, PARTS, Space, expanded
 from hashgrain.store.trouble import MendableError
 
 
@@ -104,7 +105,16 @@ def _bury(
         at = rows[first:end] - place.first_row
         if not np.array_equal(segment.ids[at], ids[first:end]):
             break
+        if space is PARTS and _cut_runs(segment, at):
+            break
         buried += int(end - first)
         yield segment.without(at)
     if buried != len(rows):
         raise damage
+
+
+def _cut_runs(segment: Segment, dead: NDArray[np.int64]) -> bool:
+    """Whether a run goes on behind rows of it that died: its parts all live, or none."""
+    after = dead + 1
+    after = after[(after < len(segment.ids)) & (np.append(dead[1:], -1) != after)]
+    return bool((segment.ids[after] & MAX_PARTS != 1).any())

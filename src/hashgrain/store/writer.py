@@ -38,13 +38,13 @@ class Transaction:
 class Writer:
     """Holds the writing connection and the redo log of a library whose lock is held."""
 
-    def __init__(self, library: Path, *, mend: bool = False) -> None:
+    def __init__(self, library: Path, *, mend: bool = False, upgrading: bool = True) -> None:
         self.library = library
         self._process = os.getpid()
         self.renew_sums = False  # all of them, at the next fold
         self._sums_behind = False  # of a log that was folded in; its pages are left out as long as it stands
         self._unfolded = 0  # bytes of SQLite's log that could not be folded in
-        self.connection = catalogue.connect(library, write=True)
+        self.connection = catalogue.connect(library, write=True, upgrading=upgrading)
         try:
             facts = catalogue.facts(self.connection, library)
             self.lost = lost_commits(library, facts, self.connection)

@@ -1,0 +1,105 @@
+"""From an older format to the newest, and back to the format before where that can hold what there is.
+
+Each is one transaction of SQLite: killed at any point, the library is of the one format or of the other.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hashgrain import inside
+from hashgrain.errors import LibraryError, LibraryFormatError
+from hashgrain.store import catalogue, redo, schema, sums
+from hashgrain.store.lock import WriterLock
+from hashgrain.store.readers import roll_back
+from hashgrain.store.store import Store
+from hashgrain.store.trouble import told
+from hashgrain.store.writer import Writer
+
+
+@dataclass(frozen=True)
+class Migration:
+    """From which format to which a library was converted; the same twice where there was nothing to do."""
+
+    old: int
+    new: int
+    items: int
+
+
+def migrate(path: str | os.PathLike[str]) -> Migration:
+    """Bring a library to the newest format, as its next writer would do."""
+    folder = Path(os.path.abspath(path))
+    old, items = _standing(folder)
+    with Store.open(folder, "w") as store:
+        return Migration(old, store.info()["format"], items)
+
+
+def undo(path: str | os.PathLike[str]) -> Migration:
+    """Take a library back to the format before; refused where that cannot hold what there is."""
+    folder = Path(os.path.abspath(path))
+    old, items = _standing(folder)
+    with told(folder):
+        if old <= schema.OLDEST:
+            message = f"{folder} has format {old}, the oldest that is read"
+            raise LibraryFormatError(message, path=folder, remedy="there is no format to go back to")
+        lock = WriterLock(folder)
+        try:
+            writer = Writer(folder, upgrading=False)
+            try:
+                _take_back(writer, folder, old)
+            finally:
+                writer.close()
+            if old == 3:  # format 2 keeps neither, and would let them grow stale
+                for name in (redo.NAME, sums.NAME):
+                    with suppress(FileNotFoundError):
+                        inside.remove(folder, name)
+        finally:
+            lock.release()
+    return Migration(old, old - 1, items)
+
+
+def _standing(folder: Path) -> tuple[int, int]:
+    """The format of a library as it is, and how many items it has."""
+    with Store.open(folder) as store:
+        facts = store.info()
+    return facts["format"], facts["items"]
+
+
+def _take_back(writer: Writer, folder: Path, version: int) -> None:
+    connection = writer.connection
+    if connection.version != version:
+        raise LibraryError(f"{folder} was converted by another program meanwhile", path=folder, remedy="try again")
+    if not writer.fold():
+        message = f"{folder} is being read by another program"
+        raise LibraryError(message, path=folder, remedy="try again when the other program has ended")
+    if version == 3:  # before the count of commits goes: it would seem that all of them were lost
+        writer.redo.forget()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _refuse_loss(writer, folder, version)
+        schema.downgrade(connection, version)
+        if not schema.is_ours(connection, version - 1):
+            raise LibraryError(f"{folder} cannot be taken back by SQLite here; use a newer one", path=folder)
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+    connection.version = version - 1
+    writer.fold()
+
+
+def _refuse_loss(writer: Writer, folder: Path, version: int) -> None:
+    """Raise where the format before cannot hold what is there."""
+    for query, what in schema.MORE[version]:
+        (count,) = writer.connection.execute(query).fetchone()
+        if count:
+            message = (
+                f"{folder} stays in format {version}: it has {count} {what}, which format {version - 1} cannot hold"
+            )
+            raise LibraryFormatError(message, path=folder, remedy="remove them first")
+    facts = catalogue.facts(writer.connection, folder)
+    if facts.grid is not None:
+        catalogue.set_grid(writer.connection, folder, facts, None)
