@@ -16,7 +16,7 @@ SearchPath = Literal["scan", "tables", "lists", "numpy"]
 class PartsCost:
     """The same for the codes of parts, and how often they were asked for more of them."""
 
-    path: Path
+    path: SearchPath
     rows: int
     bytes: int
     widenings: int
