@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import PIL
@@ -24,7 +24,7 @@ from hashgrain.types import Fit
 
 VERSION = 1
 ABANDONED = 3600  # seconds after which a half-written file is considered abandoned by a killed process
-Opened = Callable[[], Iterable[Pixels | str]]  # each picture in turn: its pixels, or why it cannot be opened
+Opened: TypeAlias = "Callable[[], Iterable[Pixels | str]]"  # each picture: its pixels, or why it cannot be opened
 
 
 @dataclass(frozen=True, eq=False)
