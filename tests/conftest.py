@@ -52,6 +52,17 @@ def pictures(tmp_path: Path) -> Path:
     return fill(tmp_path / "pictures", 20)
 
 
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The home folder of a reader of the documentation, with the few pictures that its first pages name."""
+    pictures = tmp_path / "Pictures"
+    pictures.mkdir()
+    for seed, name in enumerate(("cat", "dandie_dinmont", "dog", "boot", "grille", "cab", "blurred", "street")):
+        make_picture(seed).save(pictures / f"{name}.jpg")
+    make_picture(0).save(tmp_path / "cat.jpg")
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The real pictures, or a skip that says how to have them."""
