@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,16 @@ def fill(folder: Path, count: int, *, start: int = 0) -> Path:
     for seed in range(start, start + count):
         make_picture(seed).save(folder / f"{seed:05}.jpg", quality=90)
     return folder
+
+
+def script(name: str) -> ModuleType:
+    """A module of scripts/."""
+    described = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert described is not None
+    assert described.loader is not None
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session", autouse=True)
