@@ -33,6 +33,7 @@ check: $(VENV)/.train  ## style and types
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	$(RUN) mypy --config-file tests/mypy.ini --cache-dir .mypy_cache/tests tests scripts
 
 format: $(VENV)/.dev
 	$(RUN) ruff check --fix .

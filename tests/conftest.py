@@ -88,7 +88,9 @@ def data() -> Path:
 def hashgrain(tmp_path: Path) -> Run:
     """Run the command as a person would, with a configuration of its own."""
 
-    def run(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None, **options: object):
+    def run(
+        *arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "hashgrain", *(os.fsencode(str(a)) for a in arguments)]
         environment = {**os.environ, "HASHGRAIN_CONFIG": str(tmp_path / "no-config.toml"), **(env or {})}
         options = {"cwd": tmp_path, "timeout": 100, **options}
