@@ -24,7 +24,7 @@ from hashgrain.store.mend import Mended, drop_damaged_log, restore
 from hashgrain.store.readers import LostCommitsError, Readers
 from hashgrain.store.redo import NAME as REDO
 from hashgrain.store.redo import Step
-from hashgrain.store.remembered import Refusal, Stamp
+from hashgrain.store.remembered import Refusal
 from hashgrain.store.segments import SEGMENT_ROWS, Place
 from hashgrain.store.snapshot import Snapshot, View, view_of
 from hashgrain.store.sums import PageCheck
@@ -166,11 +166,6 @@ class Store:
         except ValueError:
             return []
         return self._items("content", value)
-
-    def refusal(self, path: str) -> tuple[Stamp, str] | None:
-        """Size, time and reason of a file that could not be read, when it was last tried."""
-        rows = self._ask("SELECT * FROM refusals WHERE path = ?", (encode_path(path),))
-        return next(((stamp, reason) for _, stamp, reason in remembered.refusals(rows, self.path)), None)
 
     def refusals(self) -> list[Refusal]:
         return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
