@@ -7,10 +7,12 @@ PIP := $(RUN) pip install --quiet --disable-pip-version-check
 # scripts/lock.py). The environment's own setuptools builds it: one that pip would fetch for that is checked by nobody.
 LISTED := $(PIP) --no-deps --require-hashes
 ITSELF := $(PIP) --no-build-isolation -c constraints.txt
+# COVERAGE=1 notes which lines of src run, in every process; `make coverage` reports what such runs noted.
+PYTEST := $(RUN) $(if $(COVERAGE),coverage run -m )pytest
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard requirements/*) $(wildcard src/hashgrain/hamming/kernels/*)
 export HASHGRAIN_DATA ?= ../shared/data
 
-.PHONY: demo test test-quick test-train drills check format bench model model-small words docs dist sbom clean
+.PHONY: demo test test-quick test-train coverage drills check format bench model model-small words docs dist sbom clean
 
 # The photographs of HASHGRAIN_DATA where there are any; without them, pictures are drawn.
 PHOTOS ?= $(wildcard $(HASHGRAIN_DATA)/photos)
@@ -18,13 +20,17 @@ demo: $(VENV)/.core  ## build a small library, search it, write a page (PHOTOS=~
 	$(RUN) hashgrain demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 test: $(VENV)/.dev  ## every test but those that train a network
-	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m "not train and not dist"
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto --dist worksteal -m "not train and not dist"
 
 test-quick: $(VENV)/.dev  ## what to run while working
-	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m "not slow and not train and not dist"
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto --dist worksteal -m "not slow and not train and not dist"
 
 test-train: $(VENV)/.train  ## the tests that train a network; takes torch
-	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal -m train
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto --dist worksteal -m train
+
+coverage: $(VENV)/.dev  ## the share of src that `make test COVERAGE=1` and `make test-train COVERAGE=1` ran; fails under the floor
+	$(RUN) coverage combine --quiet
+	$(RUN) coverage report --skip-covered
 
 drills: $(VENV)/.dev  ## the long drills: kills, failing calls, power cuts, flipped bits, hostile input (half an hour)
 	$(VENV)/bin/python benchmarks/drills.py
@@ -69,7 +75,7 @@ sbom: $(VENV)/.core  ## a software bill of materials of what a user gets, dist/s
 	$(VENV)/bin/python scripts/sbom.py dist/sbom.json
 
 clean:
-	rm -rf $(VENV) build dist site demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .coverage .coverage.* $(VENV) build dist site demo runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
