@@ -29,7 +29,7 @@ from hashgrain.store.parts import Grid, Parts, grid_text
 from hashgrain.store.readers import LostCommitsError, Readers
 from hashgrain.store.redo import NAME as REDO
 from hashgrain.store.redo import Step
-from hashgrain.store.remembered import Refusal, Stamp
+from hashgrain.store.remembered import Refusal
 from hashgrain.store.segments import SEGMENT_ROWS
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.spaces import SPACES, WHOLE
@@ -180,11 +180,6 @@ class Store:
         except ValueError:
             return []
         return self._items("content", value)
-
-    def refusal(self, path: str) -> tuple[Stamp, str] | None:
-        """Size, time and reason of a file that could not be read, when it was last tried."""
-        rows = self._ask("SELECT * FROM refusals WHERE path = ?", (encode_path(path),))
-        return next(((stamp, reason) for _, stamp, reason in remembered.refusals(rows, self.path)), None)
 
     def refusals(self) -> list[Refusal]:
         return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
