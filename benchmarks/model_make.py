@@ -90,7 +90,7 @@ def on_stamps(bench: Bench) -> str:
 def on_near_copies(bench: Bench) -> str:
     shots = [shot for shot in photographs(bench.data) if shot.reported]
     whole = bench.kept.of("photographs reported on", lambda: (shot.content for shot in shots))
-    others = np.concatenate([bench.sets.held, bench.sets.fitted])
+    others = np.concatenate([bench.sets.validation, bench.sets.fitted])
     edits = [
         bench.kept.of(f"photographs reported on, edit {number}", lambda c=change: (c(shot.open()) for shot in shots))
         for number, change in enumerate(MILD.values())

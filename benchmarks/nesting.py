@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hashgrain import Codes, Encoder, Grains
 from hashgrain.evaluate import Paths, average_precision, ndcg, precision, tally
 from hashgrain.learn.backbones import build
-from hashgrain.learn.data.inputs import Features
+from hashgrain.learn.data.inputs import FeatureInputs
 from hashgrain.learn.data.labelled import Labelled, load_labelled
 from hashgrain.learn.data.splits import hold_out
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule
@@ -38,7 +38,7 @@ Vectors = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Features and labels of what is learnt from, asked and searched."""
+    """Features and labels of training set, queries and database."""
 
     training: Labelled
     queries: Labelled
@@ -102,7 +102,7 @@ def extended(split: Split, seed: int) -> tuple[HashHead, float]:
         data = split.labelled({"thing": "thing"})
         with tempfile.TemporaryDirectory() as run:
             network = HashNetwork(build("features", width=width), longer)
-            work = Training(network, recipe, data, Features(data.inputs[None]), data.take(np.arange(0)), Path(run))
+            work = Training(network, recipe, data, FeatureInputs(data.inputs[None]), data.take(np.arange(0)), Path(run))
             list(work.steps(1000))
             head = work.finished().head  # type: ignore[assignment]
     assert head is not None

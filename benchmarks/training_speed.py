@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from hashgrain.learn.data.inputs import Pictures
+from hashgrain.learn.data.inputs import PictureInputs
 from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled
 from hashgrain.learn.recipe import Aim, Phase
 from hashgrain.learn.recipes import RECIPES
@@ -50,7 +50,7 @@ class Decoded(Dataset):
 
 
 def usual_loop(data: Labelled, workers: int, half: bool) -> float:
-    """Pictures a second: DataLoader, torchvision's transforms, cross-entropy, SGD."""
+    """Pictures per second: DataLoader, torchvision's transforms, cross-entropy, SGD."""
     recipe = RECIPES["default"]
     backbone = build_backbone(recipe)
     network = nn.Sequential(backbone, nn.Linear(backbone.width, 200)).to(memory_format=torch.channels_last)
@@ -71,7 +71,7 @@ def usual_loop(data: Labelled, workers: int, half: bool) -> float:
 
 
 def our_loop(data: Labelled, aim: Aim | None = None, views: int = 1, nested: bool = False) -> float:
-    """Pictures a second, our own augmentation, which does more, included."""
+    """Pictures per second, our own augmentation, which does more, included."""
     known = RECIPES["default"]
     schedule = dataclasses.replace(
         known.schedule, phases=(Phase((STEPS + 2) * BATCH / len(data), SIZE),), batch=BATCH // views
@@ -89,7 +89,7 @@ def our_loop(data: Labelled, aim: Aim | None = None, views: int = 1, nested: boo
     network = HashNetwork(backbone, build_head(recipe, backbone)).to(memory_format=torch.channels_last)
     nothing = data.take(np.arange(0))
     with tempfile.TemporaryDirectory() as run:
-        work = Training(network, recipe, data, Pictures(data.inputs, recipe.augmentation), nothing, Path(run))
+        work = Training(network, recipe, data, PictureInputs(data.inputs, recipe.augmentation), nothing, Path(run))
         for _ in range(2):
             work._train_once()
             work.step += 1

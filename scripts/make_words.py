@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hashgrain.files import write_atomically
 from hashgrain.learn.words.tables import build_arrays, imagenet_classes, write_tables
-from hashgrain.learn.words.wordnet import read_licence, read_wordnet
+from hashgrain.learn.words.wordnet import read_license, read_wordnet
 from hashgrain.models.dictionary import TABLES
 
 LICENCE = "LICENSE-WordNet.txt"
@@ -24,7 +24,7 @@ def main() -> None:
     wordnet = read_wordnet(folder)
     arrays = build_arrays(wordnet, imagenet_classes())
     write_tables(arrays, TABLES)
-    write_atomically(TABLES.with_name(LICENCE), read_licence(folder).encode())
+    write_atomically(TABLES.with_name(LICENCE), read_license(folder).encode())
     print(f"{TABLES}: {len(wordnet.senses):,} nouns, {len(arrays['sure']):,} meanings, {TABLES.stat().st_size:,} bytes")
 
 

@@ -169,7 +169,7 @@ def test_a_second_run_decodes_nothing_and_makes_the_same_bits(
 
 
 def test_edits_that_are_made_in_another_way_are_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make_module, "LEAST_HELD", 1)
+    monkeypatch.setattr(make_module, "LEAST_VALIDATION", 1)
     for name, seeds in (("cats", range(5)), ("dogs", range(20, 25))):
         write(tmp_path / "data" / name, *seeds)
 
@@ -463,7 +463,7 @@ def test_a_place_that_cannot_be_written_to_is_said_before_anything_is_read(tmp_p
     (tmp_path / "file").write_text("")
     model = str(tmp_path / "model")
     for out, arguments, text in (
-        (tmp_path / "file/model", (), "no folder that may be written to"),
+        (tmp_path / "file/model", (), "is not a writable folder"),
         (model, ("--bits", "8,16,32"), "keeps the grains of the model"),
         (model, ("--set", "backbone=bundle:nowhere"), "no model bundle at nowhere"),
     ):

@@ -201,7 +201,7 @@ def test_given_features_are_passed_on() -> None:
     assert backbone.width == 7
     assert torch.equal(backbone(rows), rows)
     assert set_trained(backbone, "head") == {}
-    with pytest.raises(TrainingError, match="how wide"):
+    with pytest.raises(TrainingError, match="give their width"):
         build("features", width=0)
     with pytest.raises(TrainingError, match="no weights"):
         build("features", width=7, weights="hub")

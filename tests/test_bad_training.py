@@ -204,7 +204,7 @@ def test_bits_and_methods_that_cannot_be_had_are_refused_with_those_that_can(
         ("backbone=timm:resnet5O", ["'resnet5O'", "resnet50"]),
         ("backbone=bundle:nowhere", ["nowhere", "trained=head"]),
         ("backbone=onnx:nowhere.onnx", ["nowhere.onnx", "trained=head"]),
-        ("backbone=features", ["have no pictures", "train_head"]),
+        ("backbone=features", ["a bundle takes pictures", "train_head"]),
         ("trained=heads", ["'heads'", "head"]),
         ("sampling=balancd", ["balancd", "balanced"]),
         ("nesting=dominnt", ["dominnt", "dominant"]),
@@ -345,7 +345,7 @@ def test_a_run_of_another_recipe_is_left_alone(drawn: Path, here: Path) -> None:
         refused(train(drawn, setting, recipe=recipe, more=("-q",)), "run holds a run of another recipe", "--run")
     refused(train(drawn, more=("-q", "--bits", "32")), "another recipe")
     assert Path("run/checkpoint.pt").read_bytes() == good
-    assert "going on at step 2 of 2" in train(drawn).stderr
+    assert "resuming at step 2 of 2" in train(drawn).stderr
 
 
 @pytest.mark.usefixtures("stopped")
@@ -353,7 +353,7 @@ def test_a_run_of_another_recipe_is_left_alone(drawn: Path, here: Path) -> None:
 def test_labels_that_change_before_a_run_goes_on_stop_it(held: bool, drawn: Path, here: Path) -> None:
     """Also those of pictures kept for validation: the best so far was found by the old ones."""
     from hashgrain.learn.data.labelled import load_labelled
-    from hashgrain.learn.data.splits import held_rows
+    from hashgrain.learn.data.splits import validation_rows
 
     wrong: set[Path] = set()
 
@@ -362,14 +362,14 @@ def test_labels_that_change_before_a_run_goes_on_stop_it(held: bool, drawn: Path
         return f"{kind}|{'else' if picture in wrong else thing}"
 
     place = listed(here / "list.csv", drawn, labels=labels)
-    kept = held_rows(load_labelled(place, 32, ("thing",)), 3)
+    kept = validation_rows(load_labelled(place, 32, ("thing",)), 3)
     assert "stopped before" in train(place).stderr
     pictures = sorted(drawn.rglob("*.png"))
     kind, other = KINDS[0][0], KINDS[1][0]
     chosen = next(p for p, out in zip(pictures, kept, strict=True) if out == held and p.parent.parent.name == kind)
     lines = place.read_text(encoding="utf-8").replace(f"{chosen},{kind}|", f"{chosen},{other}|")
     place.write_text(lines, encoding="utf-8")
-    assert np.array_equal(held_rows(load_labelled(place, 32, ("thing",)), 3), kept)
+    assert np.array_equal(validation_rows(load_labelled(place, 32, ("thing",)), 3), kept)
     refused(train(place, more=("-q",)), "labels that have changed", "--run")
 
 
@@ -399,7 +399,7 @@ def test_a_run_that_is_interrupted_goes_on_with_the_same_command(drawn: Path, he
     assert state is not None
     again = hashgrain(*command)
     assert again.exit_code == 0, again.stderr
-    assert f"going on at step {state['step']} of " in again.stderr
+    assert f"resuming at step {state['step']} of " in again.stderr
     last = json.loads((place.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert 0 < state["step"] < last["step"] == last["steps"]
     assert Encoder.load("model").grains.bits == 64

@@ -131,7 +131,7 @@ def test_warnings_stay_with_their_pictures_and_are_said_once() -> None:
 
 
 def test_a_run_that_stands_twice_counts_once_and_is_refused_with_other_figures() -> None:
-    with pytest.raises(EvaluationError, match=r"^A, 32 bits stands twice, with the same pictures and seed 0"):
+    with pytest.raises(EvaluationError, match=r"^A, 32 bits occurs twice with the same pictures and seed 0"):
         group([run(row("A", 0.5)), run(row("A", 0.6))])
     (only,) = group([run(row("A", 0.5)), run(row("A", 0.5), row("B"))])
     assert [len(each.rows) for each in only.methods] == [1, 1]

@@ -430,7 +430,7 @@ def test_broken_pictures_and_duplicates_are_told_in_the_result(hashgrain: Run, d
     (result,) = json.loads(done.stdout)
     told = " ".join(result["warnings"])
     assert "broken.jpg" in told
-    assert "the very contents of a query" in told
+    assert "the same content as a query" in told
 
 
 def test_pictures_that_cannot_be_read_do_not_stop_a_finished_run_from_being_found(

@@ -108,9 +108,9 @@ def test_a_hasher_is_fitted_without_labels_and_without_torch(files: Path) -> Non
     ("arguments", "reason"),
     [
         (("--labels", "train_labels.npy", "--recipe", "default"), "recipe default trains a network on pictures"),
-        (("--recipe", "cib-hash"), "looks at two views of each picture"),
+        (("--recipe", "cib-hash"), "compares two views of each picture"),
         (("--recipe", "bi-half", "--labels", "train_labels.npy"), "recipe bi-half learns from no labels"),
-        ((), "recipe csq learns from labels: say where they are"),
+        ((), "recipe csq learns from labels: give them"),
         (("--labels", "new_labels.npy"), "has 200 labels for 600 items"),
         (("--labels", "none.npy"), "cannot read none.npy"),
         (("--labels", "train_labels.npy", "--bits", "a"), "whole numbers"),

@@ -549,7 +549,7 @@ def test_what_cannot_be_a_model_is_refused_with_the_reason() -> None:
     refuses("gives no 'features', only centered", backbone(outputs=("centered",)))
     refuses(r"features are FLOAT16 \[0, 3\]", backbone(kind=10))
     refuses(r"fitted on FLOAT rows of 24", backbone(), head=PCAHash(3).fit(made_features()))
-    refuses("calls 'outputs'; give that another name", backbone(inner="outputs"))
+    refuses("computes its features from a value called 'outputs'; give that another name", backbone(inner="outputs"))
     refuses("is not fitted yet", backbone(), head=PCAHash(3))
 
 

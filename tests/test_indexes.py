@@ -33,9 +33,9 @@ from hashgrain.hamming import (
     within,
 )
 from hashgrain.hamming.index import covering, rest_of
+from hashgrain.hamming.path_timings import PathTimings
 from hashgrain.hamming.question import Question, ask_nearest, ask_within
 from hashgrain.hamming.rows import unpacked
-from hashgrain.hamming.tally import Tally
 
 FOREVER = 1e18  # what a scan is said to cost, so that the index goes on to the end
 needs_kernels = pytest.mark.skipif(not compiled(), reason="the kernels are not compiled here")
@@ -205,7 +205,7 @@ def test_what_is_built_does_not_depend_on_the_compiler(build: object, monkeypatc
     first = build([rows_of(words)], 100, 400, 64)  # type: ignore[operator]
     monkeypatch.setattr(native, "kernels", None)
     second = build([rows_of(words)], 100, 400, 64)  # type: ignore[operator]
-    for name in first.__dataclass_fields__.keys() - {"tally", "mapping"}:
+    for name in first.__dataclass_fields__.keys() - {"timings", "mapping"}:
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
 
 
@@ -228,7 +228,7 @@ def test_a_saved_index_comes_back_the_same_and_as_large_as_foretold(saved: dict[
     opened = open_index(saved[kind], "these rows")
     bits = 64 if kind == "tables" else 128
     built = build_tables(parts, 0, 2000, 64) if kind == "tables" else build_lists(parts, 0, 2000, 128)
-    for name in built.__dataclass_fields__.keys() - {"tally", "mapping"}:
+    for name in built.__dataclass_fields__.keys() - {"timings", "mapping"}:
         assert np.array_equal(getattr(opened, name), getattr(built, name)), name
     assert read_facts(saved[kind]).end == 2000
     foretold = tables_bytes(2000, bits) if kind == "tables" else lists_bytes(2000, bits)
@@ -369,47 +369,47 @@ def test_without_kernels_an_index_is_no_use_and_no_harm(monkeypatch: pytest.Monk
     assert [listed(each) for each in within(words[:4], parts, 8, bits=64, indexes=[index])] == expected
 
 
-def timed(tally: Tally, way: str, ns: float) -> None:
+def timed(timings: PathTimings, way: str, ns: float) -> None:
     for _ in range(4):
-        tally.record(way, (64, 4), ns)  # type: ignore[arg-type]
+        timings.record(way, (64, 4), ns)  # type: ignore[arg-type]
 
 
 def test_a_slow_index_is_shared_among_threads_where_that_is_quicker() -> None:
     slow, kind = 1_000_000.0, (64, 4)
-    tally = Tally()
-    timed(tally, "index", slow)
-    assert tally.way(kind, 10 * slow, can_share=False) == "index"
-    assert tally.way(kind, 10 * slow, can_share=True) == "shared"
-    timed(tally, "shared", 0.6 * slow)
-    assert tally.way(kind, 10 * slow, can_share=True) == "shared"
-    assert tally.way((64, 5), 10 * slow, can_share=True) == "index"  # another kind of question: nothing is known
-    quick = Tally()
+    timings = PathTimings()
+    timed(timings, "index", slow)
+    assert timings.way(kind, 10 * slow, can_share=False) == "index"
+    assert timings.way(kind, 10 * slow, can_share=True) == "shared"
+    timed(timings, "shared", 0.6 * slow)
+    assert timings.way(kind, 10 * slow, can_share=True) == "shared"
+    assert timings.way((64, 5), 10 * slow, can_share=True) == "index"  # another kind of question: nothing is known
+    quick = PathTimings()
     timed(quick, "index", 10_000.0)
     assert quick.way(kind, slow, can_share=True) == "index"
 
 
 def test_answers_of_other_threads_do_not_confuse_the_choice() -> None:
-    tally, kind = Tally(), (64, 4)
-    tally.answers["index", kind] = 9  # counted by others whose means are not written yet
-    assert tally.way(kind, 1000.0) == "index"
+    timings, kind = PathTimings(), (64, 4)
+    timings.answers["index", kind] = 9  # counted by others whose means are not written yet
+    assert timings.way(kind, 1000.0) == "index"
 
 
 def test_a_hopeless_way_is_hardly_ever_tried_again() -> None:
-    tally, kind = Tally(), (64, 4)
-    timed(tally, "index", 10.0)
-    timed(tally, "scan", 1000.0)
-    ways = [tally.way(kind, 1000.0) for _ in range(3000)]
+    timings, kind = PathTimings(), (64, 4)
+    timed(timings, "index", 10.0)
+    timed(timings, "scan", 1000.0)
+    ways = [timings.way(kind, 1000.0) for _ in range(3000)]
     assert ways.count("scan") == 2
 
 
 def test_one_slow_answer_does_not_condemn_an_index() -> None:
-    tally, kind = Tally(), (64, 4)
-    tally.record("index", kind, 1e9)  # the first, with everything still on disk
-    assert tally.way(kind, 1000.0) == "index"
-    timed(tally, "index", 100.0)
-    timed(tally, "scan", 1000.0)
-    tally.record("index", kind, 20_000.0)
-    assert {tally.way(kind, 1000.0) for _ in range(100)} == {"scan", "index"}
+    timings, kind = PathTimings(), (64, 4)
+    timings.record("index", kind, 1e9)  # the first, with everything still on disk
+    assert timings.way(kind, 1000.0) == "index"
+    timed(timings, "index", 100.0)
+    timed(timings, "scan", 1000.0)
+    timings.record("index", kind, 20_000.0)
+    assert {timings.way(kind, 1000.0) for _ in range(100)} == {"scan", "index"}
     for _ in range(3):
-        tally.record("index", kind, 100.0)
-    assert tally.way(kind, 1000.0) == "index"
+        timings.record("index", kind, 100.0)
+    assert timings.way(kind, 1000.0) == "index"

@@ -40,7 +40,7 @@ def graph(at: Path, declared: int | str = WIDTH) -> bytes:
 
 
 def kept(at: Path, **asked: Any) -> KeptFeatures:
-    asked = {"kept_as": np.float32, "skip": True, "chunk": 2, "say": lambda text: None, **asked}
+    asked = {"kept_as": np.float32, "skip": True, "chunk": 2, "log": lambda text: None, **asked}
     return KeptFeatures(at / "run", graph(at), (SIDE, SIDE), **asked)
 
 
@@ -60,7 +60,7 @@ def test_a_chunk_in_which_nothing_opens_is_as_wide_as_the_others(tmp_path: Path)
 
 def test_features_of_another_width_than_the_graph_says_are_an_error_and_not_kept(tmp_path: Path) -> None:
     at = KeptFeatures(tmp_path / "run", graph(tmp_path, declared=5), (SIDE, SIDE), skip=True)
-    with pytest.raises(TrainingError, match=r"features of shape \(1, 3\) .* 5 a picture"):
+    with pytest.raises(TrainingError, match=r"features of shape \(1, 3\) .* 5 per picture"):
         at.of("set", lambda: [picture(1)])
     assert list(at.folder.iterdir()) == []
     with pytest.raises(TrainingError, match="does not say how wide"):
@@ -71,7 +71,7 @@ def test_features_of_another_width_than_the_graph_says_are_an_error_and_not_kept
 def test_what_is_damaged_on_the_disk_is_computed_anew(damage: Any, tmp_path: Path) -> None:
     stored = [picture(value) for value in range(5)]
     told: list[str] = []
-    at = kept(tmp_path, say=told.append)
+    at = kept(tmp_path, log=told.append)
     expected = at.of("set", lambda: stored)
     (path,) = at.folder.iterdir()
     path.write_bytes(damage(path.read_bytes()))

@@ -110,8 +110,8 @@ def test_codes_are_those_of_the_model_in_keras(keras: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("made", "layer", "named"),
     [
-        ({"head": "softmax"}, "", "what the classifier scores is given"),
-        ({"head": "conv"}, "", "what the classifier scores is given"),
+        ({"head": "softmax"}, "", "input of the classifier scores"),
+        ({"head": "conv"}, "", "input of the classifier scores"),
         ({"head": "linear"}, "", "output of scores"),
         ({"head": "softmax"}, "pool", "layer pool"),
         ({"head": "softmax"}, "deep", "layer deep"),
@@ -160,7 +160,7 @@ def test_a_model_of_keras_becomes_a_library(keras: Any, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("kind", "reason", "asked"),
     [
-        ("two inputs", "takes 2 inputs, and a backbone takes pictures", {}),
+        ("two inputs", "takes 2 inputs, and a backbone takes only pictures", {}),
         ("two outputs", "gives 2 outputs: say whose features", {}),
         ("rows", r"it takes \(None, 7\)", {}),
         ("small", "takes pictures of 32x32 px, not of 48", {"size": 48}),
@@ -262,5 +262,5 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
         taken(tmp_path / "m.keras")
     with pytest.raises(TrainingError, match=r"cannot read .*none.keras"):
         taken(tmp_path / "none.keras")
-    with pytest.raises(TrainingError, match="layer=pool is of keras:FILE"):
+    with pytest.raises(TrainingError, match="layer=pool is for keras:FILE"):
         network_of("onnx:m.onnx", None, False, lambda text: None, Wishes.of(["layer=pool"]))

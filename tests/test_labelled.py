@@ -55,7 +55,7 @@ def test_a_class_named_train_beside_others_is_a_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loose", ["loose.jpg", "train/loose.jpg"])
 def test_a_loose_picture_is_named(tmp_path: Path, loose: str) -> None:
     put(tmp_path, loose, "train/cat/a.jpg", "test/cat/b.jpg")
-    with pytest.raises(SourceError, match=rf"{loose} stands in no class"):
+    with pytest.raises(SourceError, match=rf"{loose} is in no class"):
         found(tmp_path)
 
 

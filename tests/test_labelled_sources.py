@@ -48,7 +48,9 @@ def test_a_grain_takes_several_labels_and_tells_none_from_an_empty_set(tmp_path:
     kinds = [picture.grains.get("kind") for picture in found(tmp_path / "list.jsonl", grains=["kind"])]
     assert kinds == [("p", "q"), ("p", "q"), ("3",), (), None, None]
     write_rows(tmp_path / "list.jsonl", [{"path": "a", "label": "x", "kind": {"is": "no label"}}])
-    assert "a, kind: {'is': 'no label'} is no label" in refused(tmp_path / "list.jsonl", grains=["kind"])
+    assert "a, kind: {'is': 'no label'} is neither a label nor a list of labels" in refused(
+        tmp_path / "list.jsonl", grains=["kind"]
+    )
 
 
 def test_a_known_column_is_no_grain_even_if_asked_for(tmp_path: Path) -> None:
@@ -374,9 +376,9 @@ def test_labels_that_a_saved_dataset_has_not_are_named(tmp_path: Path) -> None:
 def test_a_saved_dataset_leads_to_no_file_but_its_own(tmp_path: Path, name: Any) -> None:
     saved(tmp_path / "d", {"image": images(1), "label": [0]}, {"image": IMAGE, "label": CLASS})
     (tmp_path / "d/state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
-    assert "which is no name of a file beside it" in refused(tmp_path / "d")
+    assert "which is not the name of a file beside it" in refused(tmp_path / "d")
     (tmp_path / "d/dataset_dict.json").write_text(json.dumps({"splits": [name]}))
-    assert "which is no name of a file beside it" in refused(tmp_path / "d")
+    assert "which is not the name of a file beside it" in refused(tmp_path / "d")
 
 
 @pytest.mark.parametrize("file", ["dataset_info.json", "state.json", "dataset_dict.json"])

@@ -147,7 +147,7 @@ def test_settings_that_make_no_sense_are_refused(setting: str, reason: str) -> N
 
 def test_settings_are_of_files_that_do_not_say(tmp_path: Path) -> None:
     assert typed_colors("1/255", "std") == (1 / 255,) * 3
-    with pytest.raises(TrainingError, match="are of onnx:FILE and keras:FILE; timm:x says by itself"):
+    with pytest.raises(TrainingError, match="are for onnx:FILE and keras:FILE; timm:x states its own"):
         network_of("timm:x", None, False, lambda text: None, Wishes.of(["mean=0"]))
     with pytest.raises(TrainingError, match="takes no layout"):
         build("compact", layout="nhwc")

@@ -13,7 +13,7 @@ from hashgrain.learn.words.byhand import NOUNS, SCENES
 from hashgrain.learn.words.meanings import Meanings
 from hashgrain.learn.words.rows import class_rows
 from hashgrain.learn.words.tables import build_arrays, write_tables
-from hashgrain.learn.words.wordnet import PHYSICAL, WordNet, read_licence, read_wordnet
+from hashgrain.learn.words.wordnet import PHYSICAL, WordNet, read_license, read_wordnet
 from hashgrain.models.dictionary import A_CLASS, CLASSES, LATER_SENSE, TRUST, Dictionary, dictionary
 
 LICENCE = "  1 This software is provided under a license.  \n  2 All rights reserved.  \n"
@@ -77,7 +77,7 @@ def test_wordnet_is_read_with_its_tree_and_without_examples(folder: Path) -> Non
     assert wordnet.irregular == {"kine": "cat"}
     assert wordnet.others == {"someadj", "someverb", "someadv"}
     assert wordnet.rarely == {"fish", "go"}
-    assert read_licence(folder) == "This software is provided under a license.\nAll rights reserved.\n"
+    assert read_license(folder) == "This software is provided under a license.\nAll rights reserved.\n"
 
 
 def test_what_is_no_wordnet_is_refused(tmp_path: Path, folder: Path) -> None:

@@ -31,7 +31,6 @@ from hashgrain.evaluate import (
     average_precision,
     average_precision_bounds,
     average_precision_within,
-    chances,
     code_health,
     counting,
     hierarchical_average_precision,
@@ -39,6 +38,7 @@ from hashgrain.evaluate import (
     hierarchical_precision,
     hit_rate,
     hit_rate_within,
+    hypergeometric,
     mean_average_precision,
     measure,
     most_precision,
@@ -262,22 +262,22 @@ def test_cases_are_the_same_however_many_are_reckoned_at_a_time(monkeypatch: pyt
     counts = tally_of(*queries, grades=2)
     for cells in (1, 5, 23):
         for k in (2, 9, 19):
-            monkeypatch.setattr(chances, "CELLS_AT_ONCE", 1 << 21)
+            monkeypatch.setattr(hypergeometric, "CELLS_AT_ONCE", 1 << 21)
             expected = [METRICS[name].ours(counts, k) for name in METRICS]
             bounds = [average_precision_bounds(counts, k, convention) for convention in CONVENTIONS]
-            monkeypatch.setattr(chances, "CELLS_AT_ONCE", cells)
+            monkeypatch.setattr(hypergeometric, "CELLS_AT_ONCE", cells)
             np.testing.assert_allclose([METRICS[name].ours(counts, k) for name in METRICS], expected, rtol=1e-12)
             np.testing.assert_allclose(
                 [average_precision_bounds(counts, k, convention) for convention in CONVENTIONS], bounds, rtol=1e-12
             )
 
 
-def test_the_chances_of_a_draw_are_those_of_counting_and_add_up() -> None:
+def test_the_probabilities_of_a_draw_match_counting_and_add_up_to_one() -> None:
     cases = [(n, good, taken) for n in range(9) for good in range(n + 1) for taken in range(n + 1)]
     n, good, taken = np.array(cases).T
     for likely in (True, False):
         totals = np.zeros(len(cases))
-        for case, x, chance in chances.draws(n, good, taken, likely=likely):
+        for case, x, chance in hypergeometric.draws(n, good, taken, likely=likely):
             for i, found, share in zip(case.tolist(), x.tolist(), chance.tolist(), strict=True):
                 size, many, drawn_ = cases[i]
                 ways = math.comb(many, found) * math.comb(size - many, drawn_ - found) / math.comb(size, drawn_)
@@ -300,7 +300,7 @@ def test_the_chances_of_a_draw_are_those_of_counting_and_add_up() -> None:
 def test_a_draw_leaves_out_only_what_is_too_rare_and_adds_up_to_one(n: int, good: int, drawn_: int) -> None:
     found = []
     for likely in (True, False):
-        ((_, x, chance),) = chances.draws(np.array([n]), np.array([good]), np.array([drawn_]), likely=likely)
+        ((_, x, chance),) = hypergeometric.draws(np.array([n]), np.array([good]), np.array([drawn_]), likely=likely)
         assert math.fsum(chance) == pytest.approx(1, rel=1e-12)
         found.append(dict(zip(x.tolist(), chance.tolist(), strict=True)))
     likely_ones, all_ = found
@@ -309,17 +309,28 @@ def test_a_draw_leaves_out_only_what_is_too_rare_and_adds_up_to_one(n: int, good
 
 
 def test_sums_and_factorials_are_right_inside_the_table_and_past_it() -> None:
-    numbers = [0, 1, 2, 3, 10, 1000, chances.TABLE - 1, chances.TABLE, chances.TABLE + 1, 5_000_000]
-    harmonics = chances.harmonic(np.array(numbers))
-    factorials = chances.log_factorial(np.array(numbers))
+    numbers = [
+        0,
+        1,
+        2,
+        3,
+        10,
+        1000,
+        hypergeometric.TABLE - 1,
+        hypergeometric.TABLE,
+        hypergeometric.TABLE + 1,
+        5_000_000,
+    ]
+    harmonics = hypergeometric.harmonic(np.array(numbers))
+    factorials = hypergeometric.log_factorial(np.array(numbers))
     for number, harmonic, factorial in zip(numbers, harmonics, factorials, strict=True):
         if number <= 1000:
             assert harmonic == pytest.approx(math.fsum(1 / i for i in range(1, number + 1)), abs=1e-14)
         assert factorial == pytest.approx(math.lgamma(number + 1), rel=1e-13, abs=1e-12)
-    table = chances.TABLE
-    step = chances.harmonic(np.array([table + 3])) - chances.harmonic(np.array([table - 3]))
+    table = hypergeometric.TABLE
+    step = hypergeometric.harmonic(np.array([table + 3])) - hypergeometric.harmonic(np.array([table - 3]))
     assert step[0] == pytest.approx(math.fsum(1 / i for i in range(table - 2, table + 4)), rel=1e-5)
-    chosen = chances.log_choose(np.array([3_000_000]), np.array([2]))[0]
+    chosen = hypergeometric.log_choose(np.array([3_000_000]), np.array([2]))[0]
     assert chosen == pytest.approx(math.log(math.comb(3_000_000, 2)), abs=1e-6)
 
 

@@ -162,7 +162,7 @@ def test_with_enough_pairs_only_the_finest_grain_has_words() -> None:
     from hashgrain.learn.encoders.fitting import Head, Sets, calibrated
 
     random = np.random.default_rng(0)
-    rows = random.normal(size=(fitting.HELD, 40)).astype(np.float32)
+    rows = random.normal(size=(fitting.HELD_OUT, 40)).astype(np.float32)
     near = [rows[:50] + random.normal(0, 0.1, (50, 40)).astype(np.float32) for _ in range(3)]
     none = np.zeros((0, 40), np.float32)
     head = Head(np.zeros(40, np.float32), random.normal(size=(40, 64)), np.zeros(64))

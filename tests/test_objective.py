@@ -196,7 +196,7 @@ def test_what_does_not_go_together_is_said(aim: dict[str, object], said: str) ->
         (np.eye(3), r"shape \(3, 3\); there are 4 classes, animal/cat to car/van"),
         (np.triu(np.ones((4, 4))), "the same both ways"),
         (np.full((4, 4), np.nan), "finite"),
-        (np.array([["a"] * 4] * 4), "it takes a number"),
+        (np.array([["a"] * 4] * 4), "it takes one number"),
         (np.array([[None] * 4] * 4, object), "not an array we read"),
     ],
 )

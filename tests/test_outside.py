@@ -160,7 +160,7 @@ def test_values_that_are_no_numbers_are_refused_with_file_and_row(tmp_path: Path
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (np.zeros(64, np.uint8), "a table with a row a picture, not uint8 of shape (64,)"),
+        (np.zeros(64, np.uint8), "a table with one row per picture, not uint8 of shape (64,)"),
         (np.zeros((), np.float32), "of shape ()"),
         (np.zeros((2, 3, 4), np.float32), "float32 of shape (2, 3, 4)"),
         (np.zeros((5, 0), np.float32), "of shape (5, 0)"),
@@ -168,11 +168,11 @@ def test_values_that_are_no_numbers_are_refused_with_file_and_row(tmp_path: Path
         (np.zeros((0, 8), np.uint8), "of shape (0, 8)"),
         (np.zeros((2, 513), np.uint8), "look has 4104 bits"),
         (np.zeros((2, 4097), np.int8), "4097 bits, more than 4096"),
-        (np.zeros((2, 8), np.uint16), "uint16 is no code; save uint8 (packed), bool, int8 or float32"),
-        (np.zeros((2, 8), np.uint64), "uint64 is no code"),
-        (np.zeros((2, 8), np.complex64), "complex64 is no code"),
-        (np.array([["a", "b"]]), "<U1 is no code"),
-        (np.zeros((2, 8), "datetime64[s]"), "datetime64[s] is no code"),
+        (np.zeros((2, 8), np.uint16), "codes cannot be of uint16; save uint8 (packed), bool, int8 or float32"),
+        (np.zeros((2, 8), np.uint64), "codes cannot be of uint64"),
+        (np.zeros((2, 8), np.complex64), "codes cannot be of complex64"),
+        (np.array([["a", "b"]]), "codes cannot be of <U1"),
+        (np.zeros((2, 8), "datetime64[s]"), "codes cannot be of datetime64[s]"),
     ],
 )
 def test_tables_that_are_no_codes_are_refused_with_file_and_form(tmp_path: Path, table: NDArray, said: str) -> None:

@@ -20,7 +20,7 @@ pytest.importorskip("onnx", reason="making models needs hashgrain[train]")
 
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.distill import Material, Settings, distill  # noqa: E402
-from hashgrain.learn.photo.calibrate import Pairs, chances, falling, largest_within  # noqa: E402
+from hashgrain.learn.photo.calibrate import Pairs, falling, largest_within, probabilities  # noqa: E402
 from hashgrain.learn.photo.features import Traits  # noqa: E402
 from hashgrain.learn.photo.graph import layout_model  # noqa: E402
 from hashgrain.learn.photo.head import Classifier, class_embedding, reflected, unit  # noqa: E402
@@ -264,9 +264,11 @@ def test_no_word_is_said_more_often_of_strangers_than_it_may_be() -> None:
         assert (wrong <= most).mean() <= share < (wrong <= most + 1).mean()
 
 
-def test_chances_fall_from_near_one_to_near_none() -> None:
+def test_probabilities_fall_from_near_one_to_near_zero() -> None:
     random = np.random.default_rng(0)
-    told = chances(Pairs(random.binomial(64, 0.1, 10_000), random.binomial(64, 0.5, 100_000)), 64)
-    assert len(told) == 65
-    assert told[0] > 0.99 > 0.01 > told[-1]
-    assert all(before >= after for before, after in pairwise(told))
+    falling_probabilities = probabilities(
+        Pairs(random.binomial(64, 0.1, 10_000), random.binomial(64, 0.5, 100_000)), 64
+    )
+    assert len(falling_probabilities) == 65
+    assert falling_probabilities[0] > 0.99 > 0.01 > falling_probabilities[-1]
+    assert all(before >= after for before, after in pairwise(falling_probabilities))

@@ -160,7 +160,7 @@ def test_the_same_contents_under_two_classes_are_told() -> None:
     hashes = [pool.hashes[0], pool.hashes[0], *pool.hashes[2:-1], pool.hashes[0]]
     warnings = split(replace(pool, hashes=hashes), protocol("folder")).warnings
     (told,) = [note for note in warnings if "two classes" in note]
-    assert told.startswith("1 pictures stand under two classes")
+    assert told.startswith("1 pictures are under two classes")
     assert told.endswith("class 0 and class 6")
     assert not any("two classes" in note for note in drawn("folder").warnings)
 
@@ -372,7 +372,7 @@ def test_copies_between_queries_and_database_are_warned_about_with_their_number(
     copied = replace(pool, hashes=["a" * 64] * 5 + ["b" * 64] * 25)
     one = Protocol("one", "", Take(total=1), Take(), "all but queries")
     notes = {note for seed in range(12) for note in split(copied, one, seed).warnings}
-    assert notes == {f"{n} pictures of the database have the very contents of a query" for n in (4, 24)}
+    assert notes == {f"{n} pictures of the database have the same content as a query" for n in (4, 24)}
 
 
 def test_other_pictures_than_those_we_know_are_warned_about() -> None:

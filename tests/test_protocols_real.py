@@ -57,8 +57,8 @@ def test_tiny_imagenet_comes_out_as_pinned_and_its_one_copy_is_told(tiny: Pool) 
     manifest = split(tiny, protocol("tiny-imagenet"))
     assert manifest.digest == protocol("tiny-imagenet").manifests[0]
     both, same = manifest.warnings
-    assert both.startswith("14 pictures stand under two classes, each a wrong answer to the other: ")
-    assert same == "1 pictures of the database have the very contents of a query"
+    assert both.startswith("14 pictures are under two classes, each a wrong answer for the other: ")
+    assert same == "1 pictures of the database have the same content as a query"
     labels = manifest.labels()
     assert isinstance(labels, Paths)
     assert [len(np.unique(level)) for level in labels.ids.T] == [27, 200]

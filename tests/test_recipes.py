@@ -20,7 +20,7 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Grains, Library  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.data.augment import Augmentation  # noqa: E402
-from hashgrain.learn.data.inputs import Pictures  # noqa: E402
+from hashgrain.learn.data.inputs import PictureInputs  # noqa: E402
 from hashgrain.learn.data.labelled import Labelled, load_labelled  # noqa: E402
 from hashgrain.learn.losses import LOSSES  # noqa: E402
 from hashgrain.learn.recipe import Phase, Recipe, change, changeable, settings_of, with_bits  # noqa: E402
@@ -81,7 +81,7 @@ def test_a_recipe_learns_one_batch_by_heart(recipe: Recipe, folder: Path, tmp_pa
     backbone = build_backbone(small)
     network = HashNetwork(backbone, build_head(small, backbone))
     nothing = Labelled(few.inputs[:0], {}, few.contents[:0])
-    work = Training(network, small, few, Pictures(few.inputs, small.augmentation), nothing, tmp_path)
+    work = Training(network, small, few, PictureInputs(few.inputs, small.augmentation), nothing, tmp_path)
     first, _ = work._gradients()
     work.optimizer.zero_grad()
     assert np.isfinite([at.loss for at in work.steps(1000)]).all()
@@ -295,7 +295,7 @@ def test_a_head_alone_of_a_recipe_with_a_last_step_is_that_last_step(
     changes = [part for each in ("trained=head", "backbone=bundle:small", "held_out=3") for part in ("--set", each)]
     trained = hashgrain("train", "--data", folder, "--out", "model", "--recipe", "default", *changes)
     assert trained.returncode == 0, trained.stderr
-    assert b"the backbone stays as it is" in trained.stderr
+    assert b"the backbone is frozen" in trained.stderr
     assert sorted(path.parent.name for path in (tmp_path / "runs/default").rglob("log.jsonl")) == ["kind-thing", "look"]
     made, before = Encoder.load(tmp_path / "model"), Encoder.load()
     assert made.grains == before.grains

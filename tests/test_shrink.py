@@ -36,7 +36,7 @@ from hashgrain.learn.export import to_onnx  # noqa: E402
 from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
 from hashgrain.learn.training.prune import (  # noqa: E402
     Importance,
-    Kept,
+    Selection,
     by_scale,
     by_taylor,
     by_weight,
@@ -189,7 +189,7 @@ def _without_weights(bundle: Bundle) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def masked(network: HashNetwork, kept: Kept) -> HashNetwork:
+def masked(network: HashNetwork, kept: Selection) -> HashNetwork:
     """The whole network, with what is not kept held at zero."""
     whole = copy.deepcopy(network)
     for name, channels in kept.channels.items():
@@ -202,7 +202,7 @@ def masked(network: HashNetwork, kept: Kept) -> HashNetwork:
     return whole
 
 
-KEPT = Kept({"backbone.layers.2": (1, 4, 6), "backbone.layers.5": (), "backbone.layers.6": (0, 15)})
+KEPT = Selection({"backbone.layers.2": (1, 4, 6), "backbone.layers.5": (), "backbone.layers.6": (0, 15)})
 
 
 def test_a_pruned_network_computes_what_its_mask_does() -> None:
@@ -219,7 +219,7 @@ def test_a_pruned_network_computes_what_its_mask_does() -> None:
 
 def test_a_pruned_network_is_built_again_from_what_it_kept_and_its_weights() -> None:
     pruned = prune(tiny(), KEPT)
-    recorded = Kept(json.loads(json.dumps(KEPT.channels)))
+    recorded = Selection(json.loads(json.dumps(KEPT.channels)))
     again = prune(tiny(1), recorded)
     again.load_state_dict(pruned.state_dict())
     assert torch.equal(outputs_of(again), outputs_of(pruned))
@@ -288,9 +288,9 @@ def test_what_cannot_be_pruned_is_refused() -> None:
     with pytest.raises(TrainingError, match="no residual blocks"):
         by_scale(HashNetwork(CompactBackbone((8,), (0,), 24), HashHead(24, 32)))
     with pytest.raises(TrainingError, match="network it was chosen for"):
-        prune(tiny(), Kept({"backbone.layers.2": (1,)}))
+        prune(tiny(), Selection({"backbone.layers.2": (1,)}))
     with pytest.raises(TrainingError, match="cannot keep"):
-        prune(tiny(), Kept({**KEPT.channels, "backbone.layers.2": (8,)}))
+        prune(tiny(), Selection({**KEPT.channels, "backbone.layers.2": (8,)}))
     with pytest.raises(TrainingError, match="there are none"):
         by_taylor(tiny(), PIXELS[:0])
 

@@ -218,7 +218,7 @@ def test_codes_side_by_side_are_those_of_each_model_and_searched_apart(made: Mad
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [("coarse", "a name each: 1 for 2"), ("fine,fine", "the same name"), ("coarse,fine one", "not a plain word")],
+    [("coarse", "a name for each: 1 for 2"), ("fine,fine", "the same name"), ("coarse,fine one", "not a plain word")],
 )
 def test_names_that_do_not_fit_are_refused(names: str, said: str, made: Made, here: Path) -> None:
     refused(hashgrain("join", made.model, made.other, "--side-by-side", names, "--out", "out"), said)

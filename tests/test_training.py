@@ -23,14 +23,22 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
-from hashgrain.learn.data.inputs import Features, Pictures  # noqa: E402
+from hashgrain.learn.data.inputs import FeatureInputs, PictureInputs  # noqa: E402
 from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled  # noqa: E402
 from hashgrain.learn.data.splits import hold_out  # noqa: E402
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule  # noqa: E402
 from hashgrain.learn.run import build_backbone, train_bundle, train_network  # noqa: E402
 from hashgrain.learn.training import checkpoint  # noqa: E402
 from hashgrain.learn.training.heads import LEAST_STEPS, build_head, last_steps, long_enough, train_head  # noqa: E402
-from hashgrain.learn.training.loop import Learner, Progress, Training, learning_rate, mixed, parameter_groups, plan  # noqa: E402
+from hashgrain.learn.training.loop import (  # noqa: E402
+    Learner,
+    Training,
+    TrainingProgress,
+    learning_rate,
+    mixed,
+    parameter_groups,
+    plan,
+)
 from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
 from hashgrain.learn.training.validation import outputs_of  # noqa: E402
 from hashgrain.models.seen import seen_by  # noqa: E402
@@ -75,10 +83,10 @@ def training(recipe: Recipe, split: tuple[Labelled, Labelled], run: Path) -> Tra
     backbone = build_backbone(recipe)
     network = HashNetwork(backbone, build_head(recipe, backbone))
     data, held = split
-    return Training(network, recipe, data, Pictures(data.inputs, recipe.augmentation), held, run)
+    return Training(network, recipe, data, PictureInputs(data.inputs, recipe.augmentation), held, run)
 
 
-def steps(recipe: Recipe, split: tuple[Labelled, Labelled], run: Path, stop: int = 0) -> list[Progress]:
+def steps(recipe: Recipe, split: tuple[Labelled, Labelled], run: Path, stop: int = 0) -> list[TrainingProgress]:
     """Train, or stop after so many steps as Ctrl-C would."""
     said = []
     for at in training(recipe, split, run).steps(0 if stop else 1000):
@@ -160,7 +168,7 @@ def test_a_run_is_not_gone_on_with_when_the_likeness_of_classes_has_changed(
     steps(recipe, split, tmp_path)
     training(recipe, split, tmp_path)  # as it was
     np.save(file, np.eye(6) + 0.1)
-    with pytest.raises(TrainingError, match="begin"):
+    with pytest.raises(TrainingError, match="initial weights"):
         training(recipe, split, tmp_path)
 
 
@@ -215,7 +223,7 @@ def test_where_memory_is_short_batches_are_halved_and_it_is_said(
     said = steps(SHORT, split, tmp_path)
     assert seen[:2] == [16, 16]  # 8 pictures twice, for the 16 that were asked for
     assert [at.warning for at in said if at.warning] == [
-        "the memory of the device is too small: batches are taken in 2 parts from here on"
+        "the memory of the device is too small: batches are split into 2 parts"
     ]
     monkeypatch.setattr(Learner, "forward", lambda *given: (_ for _ in ()).throw(torch.OutOfMemoryError("out")))
     with pytest.raises(TrainingError, match="too small for two pictures"):
@@ -281,7 +289,7 @@ def test_the_gradient_of_a_step_is_the_mean_over_its_batches(tmp_path: Path) -> 
         torch.manual_seed(1)
         network = HashNetwork(build("features", width=24), HashHead(24, 16, normalize=False))
         schedule = dataclasses.replace(recipe.schedule, accumulate=accumulate)
-        inputs = Features(data.inputs[None])
+        inputs = FeatureInputs(data.inputs[None])
         return Training(network, dataclasses.replace(recipe, schedule=schedule), data, inputs, nothing, tmp_path / name)
 
     def gradient(work: Training) -> Tensor:
@@ -327,7 +335,7 @@ def test_mixed_pictures_have_mixed_labels_in_every_view() -> None:
 
 def test_features_come_in_as_many_views_as_are_asked_for() -> None:
     views = np.arange(3 * 5 * 2, dtype=np.float32).reshape(3, 5, 2)
-    batch = Features(views).batch(np.array([4, 0]), 2, 1, torch.Generator().manual_seed(0), torch.device("cpu"))
+    batch = FeatureInputs(views).batch(np.array([4, 0]), 2, 1, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert batch.shape == (4, 2)
     for first, second, row in zip(batch[:2], batch[2:], (4, 0), strict=True):
         places = [int(np.flatnonzero((views[:, row] == part.numpy()).all(axis=1))[0]) for part in (first, second)]
@@ -347,7 +355,7 @@ def test_pictures_without_labels_get_those_of_their_nearest_codes(tmp_path: Path
     def begin() -> Training:
         torch.manual_seed(1)
         network = HashNetwork(build("features", width=24), HashHead(24, 16))
-        return Training(network, recipe, few, Features(few.inputs[None]), few.take(np.arange(0)), tmp_path)
+        return Training(network, recipe, few, FeatureInputs(few.inputs[None]), few.take(np.arange(0)), tmp_path)
 
     work = begin()
     list(work.steps(1000))

@@ -143,7 +143,7 @@ def test_data_that_cannot_teach_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no pictures to train on"):
         load_labelled(tmp_path, 8, GRAINS)
     folder_of(tmp_path, "one/a.png", "one/b.png")
-    with pytest.raises(TrainingError, match=r"one thing only \(one\); telling apart takes two"):
+    with pytest.raises(TrainingError, match=r"one thing only \(one\); training takes two"):
         load_labelled(tmp_path, 8, GRAINS)
     (tmp_path / "two").mkdir()
     (tmp_path / "two/broken.png").write_bytes(b"broken")

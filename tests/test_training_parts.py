@@ -102,7 +102,7 @@ def test_train_on_a_folder_of_parts_then_evaluate_by_them(tmp_path: Path, monkey
     assert trained.exit_code == 0, trained.stderr
     pooled = in_process.hashgrain("evaluate", "model", "--data", "parts")
     assert pooled.exit_code == 1
-    assert "the parts test and train, which are not to be mixed; take --protocol parts" in pooled.stderr
+    assert "the parts test and train, which must not be mixed; take --protocol parts" in pooled.stderr
     done = in_process.hashgrain("evaluate", "model", "--data", "parts", "-p", "parts", "--references", "none", "--json")
     assert done.exit_code == 0, done.stderr
     (result,) = json.loads(done.stdout)
@@ -155,7 +155,7 @@ def test_a_training_picture_with_the_contents_of_a_query_is_left_out_and_told(tm
     data = load_labelled(folder, 16, ("thing",), only=part)
     assert asked.isdisjoint(data.contents.tolist())
     assert part.left_out > 0
-    assert any(f"{part.left_out} training pictures have the very contents of a query" in line for line in said)
+    assert any(f"{part.left_out} training pictures have the same content as a query" in line for line in said)
     assert len(data) == len(part.manifest.train) - part.left_out
 
 

@@ -56,8 +56,8 @@ def test_a_class_of_one_picture_kept_out_is_explained() -> None:
     training, held = labelled([0, 0, 0, 1, 1, 1, 2, 2]), labelled([0, 0, 0, 1, 2])
     found = validate(perfect(held), held, GRAINS)
     assert found["thing mAP at most"] < 1
-    (told,) = [line for line in notices(training, held, ["thing"], Path("pictures")) if "kept for validation" in line]
-    assert told.startswith("2 classes have one picture kept for validation (thing 1, thing 2)")
+    (told,) = [line for line in notices(training, held, ["thing"], Path("pictures")) if "in the validation set" in line]
+    assert told.startswith("2 classes have one picture in the validation set (thing 1, thing 2)")
     assert "set held_out= higher" in told
     assert list(notices(training, labelled([0, 0, 1, 1, 2, 2]), ["thing"], Path("pictures"))) == []
 
@@ -68,9 +68,9 @@ def test_a_picture_under_two_classes_is_told_and_many_are_refused() -> None:
     assert under_two_classes(labelled(ids, contents).contents, labelled(ids, contents).levels, Path("p")) == ""
     twin = labelled([*ids, 1, 0], [*contents, contents[0], contents[0]])  # under another, and again under its own
     told = under_two_classes(twin.contents, twin.levels, Path("p"))
-    assert told.startswith("1 pictures stand under two classes (thing 0 and thing 1)")
+    assert told.startswith("1 pictures are under two classes (thing 0 and thing 1)")
     many = labelled([*ids, *[(i + 1) % 4 for i in ids[:9]]], [*contents, *contents[:9]])
-    with pytest.raises(TrainingError, match=r"9 pictures stand under two classes .* of 40: .*give sets of labels"):
+    with pytest.raises(TrainingError, match=r"9 pictures are under two classes .* of 40: .*give sets of labels"):
         under_two_classes(many.contents, many.levels, Path("p"))
     sets = GrainLabels(("a", "b"), np.array([[0, 1]] * 42, np.int32))  # which may share what they like
     assert under_two_classes(twin.contents, {"thing": sets}, Path("p")) == ""

@@ -1,6 +1,6 @@
-"""Codes in files: our own `.hgc`, numpy's `.npy`, and parquet, so that any program can read or make them.
+"""Codes in files: our own `.hgc`, numpy's `.npy`, and parquet, so that any program can read or write them.
 
-Tables for people are written too (`.csv`), and not read back.
+Tables for spreadsheets (`.csv`) are only written.
 
 An `.hgc` file is: 8 bytes of magic and version, 4 bytes length of the header, the header (JSON: grains, count,
 digest of the model, SHA-256 of what follows), the packed codes little-endian, then the paths as JSON.
@@ -30,19 +30,19 @@ VERSION = 1
 MAX_HEADER = 1 << 20
 PREFIX = 12  # bytes of magic, version and length of the header
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-Way = TypeVar("Way")
+Converter = TypeVar("Converter")
 BitOrder = Literal["little", "big"]
 
 
 @dataclass(frozen=True)
 class CodeFile:
-    """What a file held. `digest` names the model that made the codes, where the file tells."""
+    """The content of a file. `digest` identifies the model that made the codes, if the file names it."""
 
     codes: Codes
     paths: Sequence[str] | None = None
     digest: str | None = None
     ids: Sequence[int] | None = None
-    facts: Sequence[Mapping[str, Any]] | None = None  # more columns of a .csv
+    facts: Sequence[Mapping[str, Any]] | None = None  # further columns of a .csv
 
 
 def save_codes(
@@ -54,10 +54,10 @@ def save_codes(
     ids: Sequence[int] | None = None,
     facts: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write codes, whole or not at all; the suffix says how.
+    """Write codes atomically, in the format of the suffix.
 
-    .hgc holds codes, paths and digest, .npy codes only, .parquet ids as well, .csv ids, paths, codes in hexadecimal
-    and `facts`, a mapping for each code.
+    .hgc holds codes, paths and digest; .npy only codes; .parquet also ids; .csv ids, paths, codes in hexadecimal and
+    `facts`, a mapping for each code.
     """
     target = Path(path)
     for name, given in {"paths": paths, "ids": ids, "facts": facts}.items():
@@ -78,7 +78,7 @@ def bit_strings(codes: Codes) -> list[str]:
 
 
 def save_bits(path: str | Path, codes: Codes, *, paths: Sequence[str] | None = None) -> None:
-    """Write zeros and ones, whole or not at all: .npy (n, bits), .txt a code a line, .csv with the paths."""
+    """Write zeros and ones atomically: .npy (n, bits), .txt with one code per line, .csv with the paths."""
     target = Path(path)
     file = CodeFile(codes, paths)
     content = _for_suffix(target, {".npy": _npy_bits, ".txt": _txt_bits, ".csv": _csv_bits})(file)
@@ -103,7 +103,7 @@ def _csv_bits(file: CodeFile) -> bytes:
 
 
 def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
-    """Read codes. A .npy file does not tell its grains: give them, or the whole width is one grain, `look`."""
+    """Read codes. A .npy file does not name its grains: pass them, or the whole width is one grain, `look`."""
     source = Path(path)
     readers = {".hgc": _read_hgc, ".npy": _read_npy, ".parquet": _read_parquet}
     read = _for_suffix(source, readers)
@@ -120,20 +120,20 @@ def load_codes(path: str | Path, *, grains: Grains | None = None) -> CodeFile:
 
 
 def codes_of(table: NDArray[Any], grains: Grains | None = None, *, bit_order: BitOrder = "little") -> Codes:
-    """Codes from an array in any of the usual forms, a row a code.
+    """Codes from an array in any of the usual forms, one row per code.
 
-    uint8 is packed bits, eight a byte, the first bit the lowest of its byte, or the highest with `bit_order="big"`, as
-    `numpy.packbits` has it; anything else is one value a bit: booleans, 0 and 1, -1 and +1, or real numbers, where 0
-    and above is a one. Without `grains` the whole width is one grain, `look`.
+    uint8 is packed bits, eight per byte, with the first bit lowest in its byte, or highest with `bit_order="big"`, the
+    default of `numpy.packbits`. Any other type is one value per bit: booleans, 0 and 1, -1 and +1, or real numbers,
+    where >= 0 is a one. Without `grains` the whole width is one grain, `look`.
     """
     if table.ndim != 2 or not table.size:
-        raise CodesError(f"codes are a table with a row a picture, not {table.dtype} of shape {table.shape}")
+        raise CodesError(f"codes are a table with one row per picture, not {table.dtype} of shape {table.shape}")
     if table.dtype == np.uint8:
         if bit_order == "big":
             table = np.packbits(np.unpackbits(table, axis=1), axis=1, bitorder="little")
         return Codes.from_bytes(table, grains or Grains(look=8 * table.shape[1]))
     if table.dtype.kind not in "bif":
-        raise CodesError(f"{table.dtype} is no code; save uint8 (packed), bool, int8 or float32")
+        raise CodesError(f"codes cannot be of {table.dtype}; save uint8 (packed), bool, int8 or float32")
     if table.shape[1] > MAX_BITS:
         raise CodesError(f"{table.shape[1]} bits, more than {MAX_BITS}")
     if table.dtype.kind == "f" and not np.isfinite(table).all():
@@ -144,13 +144,13 @@ def codes_of(table: NDArray[Any], grains: Grains | None = None, *, bit_order: Bi
 
 
 def looks_unpacked(table: NDArray[Any]) -> bool:
-    """Whether the bytes are bits that nobody packed: of so many bytes that packed ones would not look like that."""
+    """Whether bytes look like unpacked bits: all are 0 or 1, and too many for that to happen with packed bits."""
     return table.dtype == np.uint8 and table.ndim == 2 and table.shape[1] >= 8 and int(table.max(initial=0)) == 1
 
 
-def _for_suffix(path: Path, ways: Mapping[str, Way]) -> Way:
+def _for_suffix(path: Path, ways: Mapping[str, Converter]) -> Converter:
     if path.suffix.lower() not in ways:
-        raise CodesError(f"{path}: codes are kept in files named {', '.join(ways)}", path=path)
+        raise CodesError(f"{path}: files of codes are named {', '.join(ways)}", path=path)
     return ways[path.suffix.lower()]
 
 
@@ -190,7 +190,7 @@ def _read_hgc(content: bytes, grains: Grains | None) -> CodeFile:
 
 def _checked_digest(digest: Any) -> str | None:
     if not (digest is None or isinstance(digest, str)):
-        raise CodesError("is damaged: the digest of what made its codes is no text")
+        raise CodesError("is damaged: the digest of its model is not text")
     return digest
 
 
@@ -264,7 +264,7 @@ def _read_parquet(content: bytes, grains: Grains | None) -> CodeFile:
 
 
 def _csv_bytes(file: CodeFile, codes: Sequence[str] | None = None) -> bytes:
-    """A table a spreadsheet opens: a header, then a row for each code, in UTF-8."""
+    """A table for spreadsheets: a header, then one row per code, in UTF-8."""
     columns: dict[str, Sequence[Any]] = {}
     if file.ids is not None:
         columns["id"] = file.ids
@@ -281,9 +281,9 @@ def _csv_bytes(file: CodeFile, codes: Sequence[str] | None = None) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """As a spreadsheet takes it: text that it would run as a formula begins with an apostrophe, as one would type it.
+    """A cell that spreadsheets do not run: text that would be a formula gets an apostrophe in front.
 
-    So does text that begins with an apostrophe already, so that the first can always be taken off again.
+    Text that begins with an apostrophe gets one too, so that removing the first one always restores the text.
     """
     if isinstance(value, (dict, list, tuple)):
         return json.dumps(value, ensure_ascii=False) if value else ""

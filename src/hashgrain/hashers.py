@@ -1,7 +1,7 @@
-"""Codes of features you already have, without a network: the shallow hashers, fitted in seconds by numpy.
+"""Codes from existing features, without a network: the shallow hashers, fitted in seconds with numpy.
 
-Each has scikit-learn's shape: `ITQ(64).fit(train).codes(rows)`. What it fitted is plain arrays, a `Projection`: a
-file of numbers, references for `evaluate`, or the last layer of a model (`graphs/heads.py`).
+Each has scikit-learn's interface: `ITQ(64).fit(train).codes(rows)`. The result of a fit is plain arrays, a
+`Projection`: it can be saved, used as a reference in `evaluate`, or as the last layer of a model (`graphs/heads.py`).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from hashgrain.errors import TrainingError
 from hashgrain.files import write_atomically
 
 FORMAT = 1
-Rows = NDArray[np.float32]
+Features = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 AnyHasher = TypeVar("AnyHasher", bound="Hasher")
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """outputs = (rows - mean) @ directions + offset; of a wave, the cosine of that."""
+    """outputs = (rows - mean) @ directions + offset; for a wave, the cosine of that."""
 
-    mean: Rows  # (width,)
+    mean: Features  # (width,)
     directions: Numbers  # (width, bits)
     offset: Numbers  # (bits,)
     wave: bool = False
@@ -47,9 +47,9 @@ class Projection:
                 f" {self.mean.shape}, {self.directions.shape} and {self.offset.shape}"
             )
         if not all(np.isfinite(part).all() for part in (self.mean, self.directions, self.offset)):
-            raise TrainingError("a projection holds numbers only, and this one has NaN or infinite ones; fit it anew")
+            raise TrainingError("a projection must be finite, and this one has NaN or infinite numbers; fit it again")
 
-    def outputs(self, rows: Rows) -> Numbers:
+    def outputs(self, rows: Features) -> Numbers:
         values = (rows - self.mean) @ self.directions + self.offset
         return np.asarray(np.cos(values) if self.wave else values, np.float64)
 
@@ -61,7 +61,7 @@ class Hasher(ABC):
     bits: int
 
     def fit(self: AnyHasher, features: ArrayLike, y: object = None) -> AnyHasher:
-        """Learn from training features. `y` is there because scikit-learn's pipelines pass it; it is not looked at."""
+        """Fit to training features. `y` is ignored; scikit-learn's pipelines pass it."""
         rows = as_features(features)
         if not len(rows):
             raise TrainingError(f"{self} was given no features to fit; give it those of your training pictures")
@@ -84,14 +84,14 @@ class Hasher(ABC):
 
     @property
     def projection(self) -> Projection:
-        """What was fitted."""
+        """The result of the fit."""
         fitted: Projection | None = getattr(self, "_fitted", None)
         if fitted is None:
             raise TrainingError(f"{self} is not fitted yet; call fit(features) first")
         return fitted
 
     def save(self, path: str | Path) -> None:
-        """Write numpy's .npz, whole or not at all; `load_hasher` reads it."""
+        """Write numpy's .npz atomically; `load_hasher` reads it."""
         arrays = dataclasses.asdict(self.projection)
         buffer, target = io.BytesIO(), Path(path)
         np.savez(buffer, format=FORMAT, method=type(self).__name__, **self.get_params(), **arrays)
@@ -101,9 +101,9 @@ class Hasher(ABC):
             raise TrainingError(f"cannot write {target}: {error.strerror}", path=target) from None
 
     @abstractmethod
-    def _learn(self, rows: Rows) -> Projection: ...
+    def _learn(self, rows: Features) -> Projection: ...
 
-    # --- what scikit-learn asks of a step of its pipelines
+    # --- the interface of a step of scikit-learn's pipelines
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {setting.name: getattr(self, setting.name) for setting in dataclasses.fields(self)}
@@ -112,7 +112,7 @@ class Hasher(ABC):
         return hasattr(self, "_fitted")
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import Tags, TargetTags, TransformerTags  # scikit-learn is who calls this
+        from sklearn.utils import Tags, TargetTags, TransformerTags  # only scikit-learn calls this
 
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=TransformerTags())
 
@@ -123,8 +123,8 @@ class LSH(Hasher):
 
     seed: int = 0
 
-    def _learn(self, rows: Rows) -> Projection:
-        Grains(look=self.bits)  # refuses a width that no code has
+    def _learn(self, rows: Features) -> Projection:
+        Grains(look=self.bits)  # refuses invalid widths
         directions = np.random.default_rng(self.seed).normal(size=(rows.shape[1], self.bits))
         return _linear(rows.mean(axis=0), directions)
 
@@ -133,17 +133,17 @@ class LSH(Hasher):
 class PCAHash(Hasher):
     """Signs of the principal components, the largest first (Wang, Kumar and Chang, 2010)."""
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         return _linear(*_components(rows, self.bits))
 
 
 @dataclass(eq=False)
 class PCARotation(Hasher):
-    """PCA and a random rotation, which shares the variance out among the bits (Jégou et al., 2010)."""
+    """PCA and a random rotation, which spreads the variance over the bits (Jégou et al., 2010)."""
 
     seed: int = 0
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         mean, directions = _components(rows, self.bits)
         return _linear(mean, directions @ _rotation(self.bits, self.seed))
 
@@ -152,14 +152,14 @@ class PCARotation(Hasher):
 class ITQ(Hasher):
     """PCA, and the rotation that brings the values nearest to their signs (Gong and Lazebnik, 2011).
 
-    min over B, R of |B - V R|^2: by turns B = sign(V R), and R = S' S^T of the singular value decomposition
+    min over B, R of |B - V R|^2: alternate B = sign(V R) and R = S' S^T from the singular value decomposition
     B^T V = S W S'^T. The values V are not whitened.
     """
 
     seed: int = 0
-    iterations: int = 50  # as its authors have it
+    iterations: int = 50  # the authors' choice
 
-    def _learn(self, rows: Rows) -> Projection:
+    def _learn(self, rows: Features) -> Projection:
         mean, directions = _components(rows, self.bits)
         values, rotation = (rows - mean) @ directions, _rotation(self.bits, self.seed)
         for _ in range(self.iterations):
@@ -172,21 +172,21 @@ class ITQ(Hasher):
 class SpectralHash(Hasher):
     """The smoothest waves along the principal components (Weiss, Torralba and Fergus, 2008).
 
-    Were the features spread evenly over a box along their components, the eigenfunctions of their similarity would
-    be sin(pi / 2 + j pi / (high - low) (v - low)) = cos(j pi (v - low) / (high - low)), j = 1, 2, ..., the smaller
-    the frequency the smaller the eigenvalue. The bits are those of the smallest, so a long component gets several,
-    and there may be more bits than components.
+    For features that are uniform in a box along their components, the eigenfunctions of their similarity are
+    sin(pi / 2 + j pi / (high - low) (v - low)) = cos(j pi (v - low) / (high - low)), j = 1, 2, ...; a smaller frequency
+    means a smaller eigenvalue. The bits use the smallest ones, so a long component gets several bits, and there may be
+    more bits than components.
     """
 
-    def _learn(self, rows: Rows) -> Projection:
-        Grains(look=self.bits)  # refuses a width that no code has
+    def _learn(self, rows: Features) -> Projection:
+        Grains(look=self.bits)  # refuses invalid widths
         if (rows == rows[0]).all():
             raise TrainingError("all features are the same, so they have no direction; give features that differ")
         mean, directions = _components(rows, min(self.bits, most_directions(rows)))
         values = (rows - mean) @ directions
         low, spread = values.min(axis=0), np.ptp(values, axis=0)
         with np.errstate(divide="ignore"):  # a component without spread has no wave: its frequency is infinite
-            frequencies = np.pi * np.arange(1, self.bits + 1) / spread[:, None]  # (components, bits): enough of each
+            frequencies = np.pi * np.arange(1, self.bits + 1) / spread[:, None]  # (components, bits)
         smallest = np.argsort(frequencies, axis=None, kind="stable")[: self.bits]
         component, frequency = smallest // self.bits, frequencies.ravel()[smallest]
         return Projection(mean, directions[:, component] * frequency, -low[component] * frequency, wave=True)
@@ -194,15 +194,15 @@ class SpectralHash(Hasher):
 
 @dataclass(frozen=True, eq=False)
 class FeatureHead:
-    """What turns features into codes: one layer or several, with a ReLU between two, and the grains of the codes.
+    """Turns features into codes: one or more layers, with a ReLU between two, and the grains of the codes.
 
-    A hasher that was fitted is one, and so is a head that `hashgrain features train` trained on labels.
+    Both a fitted hasher and a head from `hashgrain features train` can be loaded as one.
     """
 
     grains: Grains
     layers: Sequence[Projection]
     method: str
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how it was made, for people
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # how it was made
 
     def __post_init__(self) -> None:
         widths = [layer.directions.shape for layer in self.layers]
@@ -212,17 +212,18 @@ class FeatureHead:
 
     @property
     def width(self) -> int:
-        """Of the features it takes."""
+        """The width of its input features."""
         return len(self.layers[0].mean)
 
     @property
     def digest(self) -> str:
-        """Equal digests mean equal codes for equal features, but for rounding where an output is 0."""
-        found = hashlib.sha256(json.dumps(dict(self.grains)).encode())
+        """Equal digests mean equal codes for equal features, except for rounding where an output is near 0."""
+        checksum = hashlib.sha256(json.dumps(dict(self.grains)).encode())
         for layer in self.layers:
             parts = (layer.mean.astype("<f4"), layer.directions.astype("<f8"), layer.offset.astype("<f8"))
-            found.update(f"{layer.directions.shape} {layer.wave}".encode() + b"".join(part.tobytes() for part in parts))
-        return found.hexdigest()
+            numbers = b"".join(part.tobytes() for part in parts)
+            checksum.update(f"{layer.directions.shape} {layer.wave}".encode() + numbers)
+        return checksum.hexdigest()
 
     def transform(self, features: ArrayLike) -> Numbers:
         """The real-valued outputs, whose signs are the bits."""
@@ -241,15 +242,15 @@ class FeatureHead:
         return Codes.from_outputs(self.transform(features), self.grains)
 
     def save(self, path: str | Path) -> None:
-        """Write numpy's .npz, whole or not at all; `load_head` reads it."""
-        told = {"grains": dict(self.grains), "facts": dict(self.facts), "layers": len(self.layers)}
+        """Write numpy's .npz atomically; `load_head` reads it."""
+        description = {"grains": dict(self.grains), "facts": dict(self.facts), "layers": len(self.layers)}
         arrays = {
             f"{name}{number}": value
             for number, layer in enumerate(self.layers)
             for name, value in dataclasses.asdict(layer).items()
         }
         buffer = io.BytesIO()
-        np.savez(buffer, format=FORMAT, method=self.method, head=json.dumps(told), **arrays)
+        np.savez(buffer, format=FORMAT, method=self.method, head=json.dumps(description), **arrays)
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
@@ -260,22 +261,22 @@ HASHERS: Mapping[str, type[Hasher]] = {kind.__name__: kind for kind in (LSH, PCA
 
 
 def load_head(path: str | Path) -> FeatureHead:
-    """A head that `hashgrain features train` wrote, or any hasher that was saved: arrays only, nothing is run."""
+    """Read a head that `hashgrain features train` wrote, or any saved hasher: only arrays are read, nothing runs."""
     source = Path(path)
     arrays = _arrays(source)
     if "head" not in arrays:
         hasher = load_hasher(source)
         return FeatureHead(Grains(look=hasher.bits), [hasher.projection], type(hasher).__name__)
     try:
-        told = json.loads(str(arrays["head"]))
-        layers = [_projection(arrays, str(number)) for number in range(int(told["layers"]))]
-        return FeatureHead(Grains(told["grains"]), layers, str(arrays["method"]), told["facts"])
+        description = json.loads(str(arrays["head"]))
+        layers = [_projection(arrays, str(number)) for number in range(int(description["layers"]))]
+        return FeatureHead(Grains(description["grains"]), layers, str(arrays["method"]), description["facts"])
     except Exception as error:  # as below
         raise TrainingError(f"{source} is not a saved head ({error}); train it again", path=source) from None
 
 
 def load_hasher(path: str | Path) -> Hasher:
-    """A fitted hasher that `save` wrote: arrays only, nothing in the file is run."""
+    """Read a fitted hasher that `save` wrote: only arrays are read, nothing in the file runs."""
     source = Path(path)
     arrays = _arrays(source)
     try:
@@ -323,7 +324,7 @@ def _projection(arrays: Mapping[str, NDArray[Any]], number: str = "") -> Project
     )
 
 
-def as_features(values: ArrayLike, name: str = "features") -> Rows:
+def as_features(values: ArrayLike, name: str = "features") -> Features:
     """Rows of finite float32, or an error that names what is wrong."""
     try:
         with np.errstate(over="ignore"):
@@ -338,19 +339,19 @@ def as_features(values: ArrayLike, name: str = "features") -> Rows:
     return rows
 
 
-def most_directions(rows: Rows) -> int:
-    """How many directions PCA finds in them."""
+def most_directions(rows: Features) -> int:
+    """The number of directions that PCA can find in these rows."""
     return int(min(rows.shape[1], len(rows) - 1))
 
 
-def _components(rows: Rows, bits: int) -> tuple[Rows, Numbers]:
+def _components(rows: Features, bits: int) -> tuple[Features, Numbers]:
     """The mean, and the directions (width, bits) of the largest variance, largest first."""
     if not 1 <= bits <= most_directions(rows):
         raise TrainingError(
             f"PCA of {len(rows)} x {rows.shape[1]} features gives no {bits} directions; take from 1 to"
             f" {max(0, most_directions(rows))} bits, or give more features"
         )
-    Grains(look=bits)  # refuses a width that no code has
+    Grains(look=bits)  # refuses invalid widths
     mean = rows.mean(axis=0)
     _, vectors = np.linalg.eigh(np.atleast_2d(np.cov((rows - mean).T)))
     return mean, np.asarray(vectors[:, ::-1][:, :bits], np.float64)
@@ -360,5 +361,5 @@ def _rotation(bits: int, seed: int) -> Numbers:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(bits, bits)))[0]
 
 
-def _linear(mean: Rows, directions: Numbers) -> Projection:
+def _linear(mean: Features, directions: Numbers) -> Projection:
     return Projection(mean, directions, np.zeros(directions.shape[1]))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hashgrain.codes import Codes
 
 PathLike: TypeAlias = Union[str, "os.PathLike[str]"]
+# Takes the lines that a long task reports as it goes on.
+Log: TypeAlias = Callable[[str], None]
 # What JSON can hold: metadata of pictures, facts, filters.
 JsonLike: TypeAlias = bool | int | float | str | Sequence["JsonLike"] | Mapping[str, "JsonLike"] | None
 Meta: TypeAlias = Mapping[str, JsonLike]

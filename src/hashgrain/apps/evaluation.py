@@ -40,11 +40,11 @@ from hashgrain.models import Encoder
 from hashgrain.models.seen import Seen, seen_by
 from hashgrain.report.examples import pick_examples, shown_examples
 from hashgrain.report.report_page import Example, report_page
+from hashgrain.types import Log
 
 MANIFEST, PAGE = "manifest.json.gz", "report.html"
 SURE = 0.5  # share of the queries: a picture that cannot be opened shifts a draw by one or two, not by half
 MOST_REFUSED = 5  # pictures that could not be opened, named in a warning
-Say = Callable[[str], None]
 Progress = Callable[[int], None]
 Known = dict[tuple[str, str, str], Row]
 
@@ -63,7 +63,7 @@ class Plan:
     allow_seen: bool = False  # queries that the model learned from
 
 
-def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say, progress: Progress) -> list[Path]:
+def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log, progress: Progress) -> list[Path]:
     """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
     _check_plan(plan)
     widths, seen = _widths(encoder, plan), seen_by(encoder.bundle.training)
@@ -74,24 +74,24 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, say: Say
     _make_folder(out)
     _refuse_early(seen, plan, data, encoder.bundle.name)
     if all(_is_finished(folder, made_by, plan, seen) for folder in folders) and _are_of(folders, plan, data):
-        say("every run stands finished; name another folder to measure again")
+        log("every run stands finished; name another folder to measure again")
         return folders
-    say(f"encoding the pictures of {data}")
+    log(f"encoding the pictures of {data}")
     hash_widths = widths if plan.references == "all" else ()
     described = describe(encoder, labelled_pictures(data), hash_widths=hash_widths, progress=progress)
     known: Known = {}
     for folder, (name, manifest) in zip(folders, _manifests(plan, described.pool), strict=True):
         if _is_finished(folder, made_by, plan, seen) and Result.read(folder).manifest == manifest.digest:
-            say(f"{folder} stands finished")
+            log(f"{folder} stands finished")
             continue
         if (folder / FILE).is_file():
-            say(f"{folder} holds a run of other pictures, another model or other options; this one takes its place")
-        say(f"{name}, seed {manifest.seed}: {_counts(manifest)}")
+            log(f"{folder} holds a run of other pictures, another model or other options; this one takes its place")
+        log(f"{name}, seed {manifest.seed}: {_counts(manifest)}")
         at = manifest.locate(described.pool.hashes, described.pool.names, described.refused)
         overlap = Overlap.of(seen, manifest)
         if overlap and not plan.allow_seen:
             overlap.refuse_queries(encoder.bundle.name)
-        rows = list(_rows(encoder, described, manifest, at, widths, plan, known, say))
+        rows = list(_rows(encoder, described, manifest, at, widths, plan, known, log))
         notes = [
             *(overlap.warnings() if overlap else ()),
             *_crop(encoder, manifest),
@@ -117,7 +117,7 @@ def evaluate_codes(
     manifest: Manifest | None,
     name: str,
     out: Path,
-    say: Say,
+    log: Log,
     *,
     widths: Sequence[int] = (),
     asymmetric: bool = False,
@@ -142,7 +142,7 @@ def evaluate_codes(
         if asymmetric and part.outputs is not None:
             cases.append(asked.by_vectors(name, "codes", "asymmetric", part.outputs, signs(part.database), width))
         for case in cases:
-            say(f"measuring {case.title}")
+            log(f"measuring {case.title}")
             rows.append(measured_row(case, facts, int(facts["seed"]), level_names(labels)))
     warnings = [*(manifest.warnings if manifest else ()), *_lost(rows)]
     result = Result(facts, rows, warnings, now(), made_by={"codes": name, "bits": sorted(set(widths)) or bits})
@@ -193,7 +193,7 @@ def _rows(
     widths: Sequence[int],
     plan: Plan,
     known: Known,
-    say: Say,
+    log: Log,
 ) -> Iterator[Row]:
     """The rows of one run. What no seed changes is measured once for the same pictures, and kept in `known`."""
     labels = manifest.labels()
@@ -208,7 +208,7 @@ def _rows(
     for case in cases():
         place = manifest.digest, case.title, case.distance
         if case.seeded or place not in known:
-            say(f"  measuring {case.title}{'' if case.distance == 'symmetric' else f', {case.distance}'}")
+            log(f"  measuring {case.title}{'' if case.distance == 'symmetric' else f', {case.distance}'}")
             known[place] = measured_row(case, manifest.rules, manifest.seed, levels)
         yield replace(known[place], seed=manifest.seed)
 

@@ -133,13 +133,13 @@ def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -
 
 def _print_result(folder: Path, result: Any) -> None:
     from hashgrain.evaluate.comparison import main_figure
-    from hashgrain.evaluate.overlap import told_of
+    from hashgrain.evaluate.overlap import summary_of
 
     main = main_figure(result.protocol)
     for warning in result.warnings:
         say(f"warning: {warning}")
     if any(row.kind == "model" for row in result.rows):
-        say(told_of(result.learned_from))
+        say(summary_of(result.learned_from))
     wanted = (main, "mAP@1000 hash", "P@10", "P@10 at most", "R-precision")
     shown = [name for name in wanted if all(name in row.figures for row in result.rows)]
     levels = [name for name in result.rows[0].figures if ": mAP@" in name]  # those above the class, coarse to fine

@@ -1,6 +1,6 @@
-"""How good are codes: retrieval figures that do not depend on luck, and the health of the bits.
+"""Evaluation of codes: retrieval figures that do not depend on the order of ties, and the health of the bits.
 
-`tally` counts; every figure is made from its counts. See docs/reference/figures.md for what each means.
+`tally` counts, and every figure is computed from its counts. docs/reference/figures.md defines them.
 """
 
 from hashgrain.evaluate.counting import Tally as Tally

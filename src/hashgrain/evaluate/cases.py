@@ -1,4 +1,4 @@
-"""What is measured: one case a row, the model's widths first, then the reference methods beside it."""
+"""The cases of an evaluation, one per row: the model at each width, then the reference methods."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.measure import Distance, measure
 from hashgrain.evaluate.product_quantizer import ProductQuantizer
 from hashgrain.evaluate.results import Row, row_of
+from hashgrain.hashers import Features
 
 References = Literal["usual", "all", "none"]
-Vectors = NDArray[np.float32]
-USUAL = ("kind", "thing")  # their levels are called as publishers do: superclass and class
+USUAL = ("kind", "thing")  # their levels have the publishers' names: superclass and class
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,10 @@ class Case:
     kind: str
     distance: Distance
     tallies: Callable[[], Iterable[Tally]]
-    database: Codes | None = None  # whose bits are looked at
+    database: Codes | None = None  # the codes whose health is measured
     bits: int | None = None
     grain: str | None = None
-    seeded: bool = False  # whether another seed would give other codes for the same pictures
+    seeded: bool = False  # whether the codes depend on the seed
 
     @property
     def title(self) -> str:
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What every case of a manifest shares: who asks, who is searched, and what they are."""
+    """The labels of queries and database, which all cases of a manifest share."""
 
     wanted: Labels
     labels: Labels
@@ -60,7 +60,7 @@ class Asked:
         return Case(method, kind, "symmetric", count, database, queries.grains.bits, grain, seeded)
 
     def by_vectors(
-        self, method: str, kind: str, distance: Distance, queries: Vectors, database: Vectors, bits: int | None = None
+        self, method: str, kind: str, distance: Distance, queries: Features, database: Features, bits: int | None = None
     ) -> Case:
         def count() -> Iterable[Tally]:
             return tallies_of_vectors(queries, database, self.wanted, self.labels)
@@ -68,13 +68,18 @@ class Asked:
         return Case(method, kind, distance, count, bits=bits)
 
 
-def signs(codes: Codes) -> Vectors:
+def signs(codes: Codes) -> Features:
     """Codes as -1 and +1, for real-valued queries."""
     return codes.bits().astype(np.float32) * 2 - 1
 
 
 def model_cases(
-    asked: Asked, method: str, outputs: tuple[Vectors, Vectors], grains: Grains, widths: Sequence[int], asymmetric: bool
+    asked: Asked,
+    method: str,
+    outputs: tuple[Features, Features],
+    grains: Grains,
+    widths: Sequence[int],
+    asymmetric: bool,
 ) -> Iterator[Case]:
     """A model at each width: prefixes of its outputs for queries and database."""
     named = {bits: grain for grain, bits in grains.items()}
@@ -93,7 +98,7 @@ def reference_cases(
     which: References,
     label_noise: Sequence[float] = (),
 ) -> Iterator[Case]:
-    """The reference methods, fitted on the training pictures of the manifest. `at` says where its pictures stand."""
+    """The reference methods, fitted on the manifest's training pictures. `at` maps its pictures to those described."""
     if which == "none":
         return
     labels = manifest.labels()
@@ -102,11 +107,11 @@ def reference_cases(
     features = references.check_features(described.features, "features of the model")
     fitted, truths = features[train], labels[manifest.train]
 
-    def hashed(name: str, encode: references.Hash, source: Vectors, *, seeded: bool = True) -> Case:
+    def hashed(name: str, encode: references.Hash, source: Features, *, seeded: bool = True) -> Case:
         return asked.by_codes(name, "reference", encode(source[queries]), encode(source[database]), seeded=seeded)
 
     classes = int(truths.ids[:, -1].max()) + 1 if isinstance(truths, Paths) else 1
-    if classes <= MAX_BITS:  # a face or a product a class is more than there are bits in a code
+    if classes <= MAX_BITS:  # data sets of faces or products have more classes than a code has bits
         yield hashed("classifier as code", references.classifier(fitted, truths), features, seeded=False)
     if isinstance(truths, Paths) and classes <= MAX_BITS:
         for share in label_noise:
@@ -142,7 +147,7 @@ def reference_cases(
 
 
 def measured_row(case: Case, rules: Mapping[str, Any], seed: int, levels: Sequence[str]) -> Row:
-    """Measure a case by the rules of its protocol: cut-off and convention."""
+    """Measure a case with its protocol's cut-off and convention."""
     measured = measure(case.tallies(), rules["cutoff"], case.distance, levels, rules["convention"])
     health = code_health(case.database)[case.database.grains.finest] if case.database is not None else None
     return row_of(
@@ -158,7 +163,7 @@ def measured_row(case: Case, rules: Mapping[str, Any], seed: int, levels: Sequen
 
 
 def level_names(labels: Labels, grains: Sequence[str] = ()) -> list[str]:
-    """The levels above the last: called as the grains that labels teach, where the model has one for each level."""
+    """Names of the levels above the last: those of the grains that labels teach, if there is one for each level."""
     depth = labels.ids.shape[1] if isinstance(labels, Paths) else 1
     if len(grains) == depth and tuple(grains) != USUAL:
         return list(grains)[:-1]

@@ -1,8 +1,8 @@
-"""Runs side by side: means and spreads over seeds, and which differences are more than noise.
+"""Comparison of runs: means and spreads over seeds, and which differences exceed the noise.
 
-Two methods are compared run by run, on the very same manifests with the same seed. Noise is half of the 95 %
-interval of the mean difference: over queries (pairs of APs), and, where there are several seeds, over seeds
-(Student's t); the larger of the two counts. One seed says nothing about another, and is said to be one.
+Two methods are compared run by run, on the same manifests with the same seed. Noise is half of the 95 % interval of
+the mean difference: over queries (pairs of APs) and, with several seeds, over seeds (Student's t). The larger one
+counts. A single seed gives no spread over seeds, and the comparison says so.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.chances import Floats
+from hashgrain.evaluate.hypergeometric import Floats
 from hashgrain.evaluate.results import Result, Row
 
-# 97.5 % points of Student's t for 1, 2, 3 ... degrees of freedom; past them it is nearly the normal's
+# 97.5 % points of Student's t for 1, 2, 3 ... degrees of freedom; beyond, it is close to the normal distribution
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-PAST = 2.120  # of 16 degrees of freedom: a little wide for more
+PAST = 2.120  # for 16 degrees of freedom: slightly conservative for more
 NORMAL = 1.96
 PARTLY = "not every method has every run: a mean is over the runs it has, a difference over those that two share"
 NoiseOf = Literal["seeds", "queries", "unknown"]  # what the larger interval is over
@@ -48,11 +48,11 @@ class Method:
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
     def bounds(self, figure: str) -> tuple[float, float] | None:
-        """What ties could make of the mean."""
-        found = [row.figures[figure] for row in self.rows.values() if figure in row.figures]
-        if not found or any(each.worst is None or each.best is None for each in found):
+        """The lowest and highest mean over the orders of ties."""
+        figures = [row.figures[figure] for row in self.rows.values() if figure in row.figures]
+        if not figures or any(each.worst is None or each.best is None for each in figures):
             return None
-        return float(np.mean([each.worst for each in found])), float(np.mean([each.best for each in found]))
+        return float(np.mean([each.worst for each in figures])), float(np.mean([each.best for each in figures]))
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,18 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of one protocol on the same manifests: what may be compared."""
+    """Comparable runs: of one protocol on the same manifests."""
 
     protocol: Mapping[str, Any]
     manifests: tuple[str, ...]
     seeds: tuple[int, ...]
     methods: Sequence[Method]
     warnings: Sequence[str]
-    made_by: Sequence[Mapping[str, Any]]  # what the runs were asked for
+    made_by: Sequence[Mapping[str, Any]]  # the models and options of the runs
 
 
 def group(results: Sequence[Result]) -> list[Group]:
-    """What is comparable together: methods of one protocol that share pictures, directly or through others."""
+    """Group comparable methods: of one protocol, with shared pictures, directly or through others."""
     by_protocol: dict[tuple[str, int], list[Result]] = defaultdict(list)
     for result in results:
         by_protocol[result.protocol["name"], result.protocol.get("version", 1)].append(result)
@@ -99,19 +99,19 @@ def group(results: Sequence[Result]) -> list[Group]:
 
 
 def _data_sets(results: Sequence[Result]) -> list[list[Result]]:
-    """Runs by what their splits were drawn from: seeds of other pictures are no seeds of these."""
-    found: list[list[Result]] = []
+    """Group runs by the pictures of their splits: a seed means something only for the same pictures."""
+    data_sets: list[list[Result]] = []
     for result in results:
-        home = next((runs for runs in found if all(_may_be_of_one(result, other) for other in runs)), None)
+        home = next((runs for runs in data_sets if all(_may_be_of_one(result, other) for other in runs)), None)
         if home is None:
-            found.append([result])
+            data_sets.append([result])
         else:
             home.append(result)
-    return found
+    return data_sets
 
 
 def _may_be_of_one(one: Result, other: Result) -> bool:
-    """The same manifest, or splits with other seeds of the same pictures (which older results do not name)."""
+    """Whether both have one manifest, or different seeds of the same pictures (which older results do not name)."""
     if one.manifest == other.manifest:
         return True
     pictures = {result.protocol["pictures"] for result in (one, other) if result.protocol.get("pictures")}
@@ -119,33 +119,33 @@ def _may_be_of_one(one: Result, other: Result) -> bool:
 
 
 def _methods(results: Sequence[Result]) -> list[Method]:
-    """Rows of one name are one method, unless they come from different models and say different things: PCA of the
-    features of one model is another method than PCA of another's."""
-    found: dict[str, dict[str, dict[Run, Row]]] = defaultdict(lambda: defaultdict(dict))
+    """Rows with the same name are one method, unless they come from different models and have different figures: PCA
+    of one model's features is another method than PCA of another's."""
+    rows_of: dict[str, dict[str, dict[Run, Row]]] = defaultdict(lambda: defaultdict(dict))
     models: dict[str, str] = {}
     for result in results:
         digest = str(result.made_by.get("digest") or result.made_by.get("codes") or "")
         models[digest] = str(result.made_by.get("model") or result.made_by.get("codes") or "")
         for row in result.rows:
-            runs = found[row.name][digest]
+            runs = rows_of[row.name][digest]
             before = runs.get((result.manifest, row.seed))
             if before and dict(before.figures) != dict(row.figures):
                 raise EvaluationError(
-                    f"{row.name} stands twice, with the same pictures and seed {row.seed}, and not with the same"
-                    " figures: leave one of the two runs out"
+                    f"{row.name} occurs twice with the same pictures and seed {row.seed}, but with different figures:"
+                    " leave one of the two runs out"
                 )
             runs[result.manifest, row.seed] = row
     methods = []
-    for name, by_digest in found.items():
-        kept: dict[str, dict[Run, Row]] = {}
+    for name, by_digest in rows_of.items():
+        distinct: dict[str, dict[Run, Row]] = {}
         for digest, runs in by_digest.items():
-            twin = next((other for other, theirs in kept.items() if _say_the_same(runs, theirs)), digest)
-            kept.setdefault(twin, {}).update(runs)
-        names = [models[digest] for digest in kept]
-        for digest, runs in kept.items():
+            twin = next((other for other, theirs in distinct.items() if _say_the_same(runs, theirs)), digest)
+            distinct.setdefault(twin, {}).update(runs)
+        names = [models[digest] for digest in distinct]
+        for digest, runs in distinct.items():
             first = next(iter(runs.values()))
             model = models[digest] if names.count(models[digest]) == 1 else f"{models[digest]} {digest[:6]}"
-            full = name if len(kept) == 1 else f"{name} ({model})"
+            full = name if len(distinct) == 1 else f"{name} ({model})"
             methods.append(Method(full, first.kind, first.bits, runs))
     return methods
 
@@ -156,7 +156,7 @@ def _say_the_same(one: Mapping[Run, Row], other: Mapping[Run, Row]) -> bool:
 
 
 def _connected(methods: Sequence[Method]) -> list[list[Method]]:
-    """Methods that share a manifest, or are joined by others that do."""
+    """Group methods that share a manifest, directly or through others."""
     groups: list[tuple[set[str], list[Method]]] = []
     for method in methods:
         manifests, members = {manifest for manifest, _ in method.rows}, [method]
@@ -169,7 +169,7 @@ def _connected(methods: Sequence[Method]) -> list[list[Method]]:
 
 
 def incomparable(groups: Sequence[Group]) -> list[str]:
-    """Which runs of one protocol must not be compared, and why."""
+    """Lines on runs of one protocol that are not comparable, with the reason."""
     names: dict[str, list[Group]] = defaultdict(list)
     for each in groups:
         names[each.protocol["name"]].append(each)
@@ -187,7 +187,7 @@ def share_a_run(one: Method, other: Method) -> bool:
 
 
 def difference(one: Method, other: Method, figure: str, per_query: str | None = None) -> Difference:
-    """How much better `one` is, on the runs both have. `per_query` is the figure that the APs of the queries are."""
+    """How much better `one` is, over the shared runs. `per_query` names the figure of the APs of single queries."""
     shared = [run for run in one.rows if run in other.rows]
     if not shared:
         raise EvaluationError(f"{one.name} and {other.name} have no run on the same pictures with the same seed")
@@ -196,16 +196,16 @@ def difference(one: Method, other: Method, figure: str, per_query: str | None = 
         if any(figure not in row.figures for row in rows):
             raise EvaluationError(f"{method.name} has no figure {figure!r}")
     differences = np.array([mine.figures[figure].value - yours.figures[figure].value for mine, yours in pairs])
-    found: list[tuple[float, NoiseOf]] = []
+    intervals: list[tuple[float, NoiseOf]] = []
     if len(differences) > 1:
         student = STUDENT[len(differences) - 2] if len(differences) - 2 < len(STUDENT) else PAST
-        found.append((student * float(differences.std(ddof=1)) / len(differences) ** 0.5, "seeds"))
+        intervals.append((student * float(differences.std(ddof=1)) / len(differences) ** 0.5, "seeds"))
     if figure == per_query and all(len(mine.per_query) == len(yours.per_query) > 1 for mine, yours in pairs):
         over_queries = [_error(mine.per_query - yours.per_query) for mine, yours in pairs]
-        found.append((NORMAL * float(np.mean(over_queries)), "queries"))
-    if not found:
+        intervals.append((NORMAL * float(np.mean(over_queries)), "queries"))
+    if not intervals:
         return Difference(float(differences.mean()), None, "unknown")
-    return Difference(float(differences.mean()), *max(found))
+    return Difference(float(differences.mean()), *max(intervals))
 
 
 def _error(values: Floats) -> float:
@@ -213,7 +213,7 @@ def _error(values: Floats) -> float:
 
 
 def main_figure(protocol: Mapping[str, Any]) -> str:
-    """The figure a protocol is about."""
+    """The main figure of a protocol."""
     cutoff = protocol["cutoff"]
     if cutoff is not None and cutoff >= protocol["database"]:
         cutoff = None

@@ -1,6 +1,6 @@
-"""From codes and labels to counts: how many items of each grade lie at each distance from each query.
+"""From codes and labels to counts: the number of items of each grade at each distance from each query.
 
-Every figure is made from these counts alone, so it cannot depend on how a tie happens to be ordered.
+Every figure is computed from these counts alone, so it cannot depend on the order of ties.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashgrain.codes import Codes
 from hashgrain.errors import EvaluationError
+from hashgrain.evaluate.hypergeometric import Counts
 from hashgrain.evaluate.labels import Grades, Labels, Paths, Sets, as_labels
 from hashgrain.hamming import count_ranges, count_shared, rows_of
 from hashgrain.hamming.pool import check_threads, run
 
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
-CELLS_AT_ONCE = 1 << 23  # scores held at a time: 64 MB
-LEAST_AT_ONCE = 16  # queries: with fewer, reading the database is what takes the time
+CELLS_AT_ONCE = 1 << 23  # scores in memory at a time: 64 MB
+LEAST_AT_ONCE = 16  # queries: with fewer, reading the database dominates the time
 ROWS_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Counts by query, grade and bin. Bins are in order from near to far: one a distance, or one a rank.
+    """Counts by query, grade and bin. Bins are ordered from near to far: one per distance, or one per rank.
 
     An item is *relevant* from grade `relevant_from` on.
     """
@@ -48,7 +47,7 @@ class Tally:
 
     @cached_property
     def before(self) -> Counts:
-        """How many items stand in the bins before each."""
+        """The number of items in the bins before each bin."""
         return np.asarray(np.cumsum(self.all, axis=1) - self.all)
 
     @cached_property
@@ -57,25 +56,25 @@ class Tally:
 
     @cached_property
     def relevant(self) -> Counts:
-        """How many relevant items there are for each query."""
+        """The number of relevant items of each query."""
         return np.asarray(self.good.sum(axis=1))
 
     @cached_property
     def tie_free(self) -> bool:
-        """Whether no order inside a bin could change a figure: all of it is relevant, or nothing."""
+        """Whether the order inside a bin cannot change a figure: all or none of its items are relevant."""
         return bool(((self.good == 0) | (self.good == self.all)).all())
 
     @cached_property
     def database(self) -> int:
-        """How many items each query was compared with."""
+        """The number of items that each query was compared with."""
         return int(self.graded[0].sum()) if len(self.graded) else 0
 
     def relevant_at(self, grade: int) -> Tally:
-        """The same counts, where relevant means something else."""
+        """The same counts, with relevance from another grade on."""
         return Tally(self.graded, grade)
 
     def untied(self, *, best: bool) -> Tally:
-        """Every tie broken in favor of the method, or against it: the items of a bin by grade."""
+        """Every tie broken in favor of the method or against it: the items of a bin sorted by grade."""
         graded = self.graded[:, ::-1] if best else self.graded
         queries, grades, bins = graded.shape
         spread = np.zeros((queries, grades, bins, grades), np.int64)
@@ -95,8 +94,8 @@ def tally(
 ) -> Tally:
     """Counts over Hamming distances of queries and database, both binary (symmetric).
 
-    `wanted` are the labels of the queries, `labels` those of the database (see `as_labels`). Relevant means the
-    same class, at the last level of a path unless `relevant_from` names another; or at least one shared label.
+    `wanted` are the labels of the queries, `labels` those of the database (see `as_labels`). An item is relevant if it
+    has the same class, at the last level of a path unless `relevant_from` names another; or if it shares a label.
     """
     if queries.grains.bits != database.grains.bits:
         raise EvaluationError(f"queries of {queries.grains.bits} bits, a database of {database.grains.bits}")
@@ -121,10 +120,10 @@ def tallies_of_vectors(
     relevant_from: int | None = None,
     threads: int | None = None,
 ) -> Iterator[Tally]:
-    """Counts over the ranks of real-valued similarities (the dot products), some queries at a time.
+    """Counts over the ranks of real-valued similarities (the dot products), in chunks of queries.
 
-    For cosine give unit vectors. For asymmetric search give the outputs of the queries and a database of -1 and
-    +1. Equal scores are a tie, as equal distances are.
+    For cosine, pass unit vectors. For asymmetric search, pass the outputs of the queries and a database of -1 and +1.
+    Equal scores are a tie, like equal distances.
     """
     for vectors, name in ((queries, "queries"), (database, "database")):
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
@@ -147,8 +146,8 @@ def tallies_of_vectors(
 
 
 def _scores(queries: NDArray[np.float32], database: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Dot products, summed in double precision: its rounding depends on the place in the matrix, and single precision
-    hides that, so that equal vectors tie. Some rows at a time: a database is not copied as a whole."""
+    """Dot products, summed in double precision and rounded to single. The rounding of sums depends on the position in
+    the matrix; the second rounding hides that, so that equal vectors tie. In chunks: the database is never copied."""
     scores = np.empty((len(queries), len(database)), np.float32)
     left = queries.astype(np.float64)
     for start in range(0, len(database), ROWS_AT_ONCE):
@@ -158,7 +157,7 @@ def _scores(queries: NDArray[np.float32], database: NDArray[np.float32]) -> NDAr
 
 
 def _rank(scores: NDArray[np.float32], graded: Grades, grades: int) -> Counts:
-    """(grades + 1, bins): a tie is a bin; so are neighbours of the same grade, which no order could tell apart."""
+    """(grades + 1, bins): a tie is a bin, and so are adjacent items of the same grade, whose order does not matter."""
     order = np.argsort(-scores)
     falling, grade = scores[order], np.minimum(graded[order], grades)
     alone = np.r_[True, falling[1:] != falling[:-1], True]  # a tie begins here
@@ -173,10 +172,10 @@ def _matching(
     wanted: Labels | ArrayLike, labels: Labels | ArrayLike, n_queries: int, n_database: int
 ) -> tuple[Labels, Labels]:
     goals, truths = as_labels(wanted, name="labels of the queries"), as_labels(labels, name="labels of the database")
-    for found, count, name in ((goals, n_queries, "queries"), (truths, n_database, "database")):
-        if len(found) != count:
-            raise EvaluationError(f"{count} codes of the {name} take as many labels, not {len(found)}")
-    if not len(goals) or not len(truths):  # a table without rows does not tell what it is of
+    for given, count, name in ((goals, n_queries, "queries"), (truths, n_database, "database")):
+        if len(given) != count:
+            raise EvaluationError(f"{count} codes of the {name} take as many labels, not {len(given)}")
+    if not len(goals) or not len(truths):  # an empty table does not show whether it holds paths or sets
         goals, truths = (goals, goals[:0]) if len(goals) else (truths[:0], truths)
     if type(goals) is not type(truths):
         raise EvaluationError("queries and database must both have classes, or both have sets of labels")
@@ -195,12 +194,12 @@ def _relevant_from(goals: Labels, asked: int | None) -> int:
     most = goals.most_grades
     least = asked if asked is not None else most if isinstance(goals, Paths) else 1
     if not 1 <= least <= most:
-        raise EvaluationError(f"relevant from grade {least} makes no sense here; there are grades 1 to {most}")
+        raise EvaluationError(f"relevant from grade {least} is out of range; there are grades 1 to {most}")
     return least
 
 
 def _ranges(goals: Paths, truths: Paths) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """An order of the database in which those that agree with a query on so many levels stand together."""
+    """An order of the database in which items that share some levels with a query are contiguous, and their ranges."""
     n = len(truths)
     joined = np.concatenate([truths.ids, goals.ids])
     keys = np.zeros(len(joined), np.int64)
@@ -213,11 +212,11 @@ def _ranges(goals: Paths, truths: Paths) -> tuple[NDArray[np.int64], NDArray[np.
         levels.append((keys, unknown[n:].copy()))
     order = np.argsort(keys[:n], kind="stable")
     bounds = np.zeros((len(goals), len(levels), 2), np.int64)
-    for level, (found, lost) in enumerate(levels):
-        ordered, asked = found[:n][order], found[n:]
+    for level, (classes, lost) in enumerate(levels):
+        ordered, asked = classes[:n][order], classes[n:]
         bounds[:, level, 0] = np.searchsorted(ordered, asked, "left")
         bounds[:, level, 1] = np.searchsorted(ordered, asked, "right")
-        if level:  # where a level is not known, the range is empty and stands inside the one before
+        if level:  # if a level is not known, the range is empty and lies inside the one before
             lost_at = bounds[:, level - 1, 0]
         else:
             lost_at = np.zeros(len(goals), np.int64)

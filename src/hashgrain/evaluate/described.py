@@ -1,4 +1,4 @@
-"""Labelled pictures as a model sees them: read, hashed and encoded in one pass, a few at a time."""
+"""Labelled pictures with their outputs, features and hashes: read, hashed and encoded in one pass, in chunks."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from hashgrain.codes import Codes
 from hashgrain.errors import EvaluationError, ImageError
 from hashgrain.evaluate.references import color_histogram, has_perceptual_hash, perceptual_hash
 from hashgrain.evaluate.splitting import Pool, pool_of
+from hashgrain.hashers import Features
 from hashgrain.labelled import LabelledPicture
 from hashgrain.models import Encoder
 
 PICTURES_AT_ONCE = 256
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Described:
     pool: Pool
-    outputs: Vectors  # (n, bits) of the model, before the sign
-    features: Vectors
-    histograms: Vectors | None  # of colors, where the pixels were asked about
+    outputs: Features  # (n, bits) of the model, before the sign
+    features: Features
+    histograms: Features | None  # of colors, if requested
     hashes: dict[int, Codes]  # perceptual hashes by width
-    refused: Mapping[str, str]  # pictures that could not be opened, and why
+    refused: Mapping[str, str]  # pictures that could not be opened, with the reason
 
 
 def describe(
@@ -41,12 +41,12 @@ def describe(
     hash_widths: Sequence[int] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Described:
-    """Encode every picture. `hash_widths` also asks for color histograms, and for perceptual hashes of these widths
-    where there are such."""
-    kept: list[LabelledPicture] = []
+    """Encode every picture. `hash_widths` also requests color histograms, and perceptual hashes of these widths where
+    they exist."""
+    readable: list[LabelledPicture] = []
     contents: list[str] = []
     refused: dict[str, str] = {}
-    columns: list[list[Vectors]] = [[], [], []]
+    columns: list[list[Features]] = [[], [], []]
     hashes: dict[int, list[Codes]] = {bits: [] for bits in hash_widths if has_perceptual_hash(bits)}
     stream = iter(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -56,7 +56,7 @@ def describe(
                 if isinstance(opened, str):
                     refused[picture.name] = opened
                     continue
-                kept.append(replace(picture, read=bytes))  # a table's pictures hold their contents
+                readable.append(replace(picture, read=bytes))  # pictures of a table are in memory
                 contents.append(content)
                 pixels.append(opened)
             if pixels:
@@ -68,15 +68,15 @@ def describe(
                 for bits, parts in hashes.items():
                     parts.append(perceptual_hash(stacked, bits))
             if progress:
-                progress(len(kept) + len(refused))
-    if not kept:
+                progress(len(readable) + len(refused))
+    if not readable:
         raise EvaluationError(
             "no labelled pictures that could be opened" + "".join(f"; {why}" for why in list(refused.values())[:3])
         )
     outputs, features = (np.concatenate(column) for column in columns[:2])
     histograms = np.concatenate(columns[2]) if hash_widths else None
     joined = {bits: Codes.concatenate(parts) for bits, parts in hashes.items()}
-    return Described(pool_of(kept, contents), outputs, features, histograms, joined, refused)
+    return Described(pool_of(readable, contents), outputs, features, histograms, joined, refused)
 
 
 def _open(encoder: Encoder, picture: LabelledPicture) -> tuple[str, NDArray[np.uint8] | str]:

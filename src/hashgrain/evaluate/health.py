@@ -1,29 +1,28 @@
-"""Are the bits in use? Dead bits, bits that say the same and crowded buckets are how hashing fails silently."""
+"""The health of bits: dead bits, redundant bits and crowded buckets are the ways in which hashing fails silently."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, unpack
+from hashgrain.evaluate.hypergeometric import Floats
 
 ROWS = 1 << 16  # codes unpacked at a time
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Health:
-    """Of the codes at one grain. Entropy is 1 where a bit is on half of the time, 0 where it never changes."""
+    """The health of codes at one grain. Entropy is 1 for a bit that is on half of the time, 0 for a constant one."""
 
     bits: int
     ones: Floats  # per bit, the share of codes in which it is on
     entropy: Floats  # per bit
     correlation: Floats  # (bits, bits), 0 for a dead bit with any other
     distinct: int
-    largest_bucket: int  # how many pictures share the commonest code
-    colliding: float  # the share of pictures whose code is another's too
+    largest_bucket: int  # the number of pictures with the most common code
+    colliding: float  # the share of pictures whose code occurs more than once
 
     @property
     def dead_bits(self) -> int:
@@ -39,7 +38,7 @@ class Health:
 
     @property
     def correlations(self) -> Floats:
-        """The size of the correlation of every pair of bits."""
+        """The absolute correlation of every pair of bits."""
         return np.abs(self.correlation[np.triu_indices(self.bits, 1)])
 
 

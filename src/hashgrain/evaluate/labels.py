@@ -1,8 +1,8 @@
-"""What is known of the items, and how much two of them have to do with each other.
+"""The labels of items, and the graded relevance of two items.
 
-A **path** is one class, or classes from the root down (animal, feline, tabby): two items have as many levels in
-common as their paths agree on from the root. A **set** is any number of labels: two items share as many as stand
-in both. How many levels or labels is the *grade*; 0 means nothing to do with each other.
+A **path** is one class, or classes from the root down (animal, feline, tabby): the grade of two items is the number of
+levels on which their paths agree from the root. A **set** is any number of labels: the grade is the number of shared
+labels. Grade 0 means not relevant.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Grades = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """(n, depth) numbers of classes, the root's children first; negative where a level is not known."""
+    """(n, depth) class numbers, from the root down; negative where a level is not known."""
 
     ids: NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Paths:
         return int(self.ids.shape[1])
 
     def grades(self, others: Paths) -> Grades:
-        """(n, n others): how many levels agree from the root."""
+        """(n, n others): the number of levels that agree from the root."""
         same = np.ones((len(self), len(others)), np.bool_)
         total = np.zeros((len(self), len(others)), np.int64)
         for mine, theirs in zip(self.ids.T, others.ids.T, strict=True):
@@ -50,7 +50,7 @@ class Paths:
 
 @dataclass(frozen=True, eq=False)
 class Sets:
-    """Label sets as bits, packed: (n, words)."""
+    """Label sets as packed bits: (n, words)."""
 
     words: Words
 
@@ -62,7 +62,7 @@ class Sets:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """How many labels each item has."""
+        """The number of labels of each item."""
         return np.asarray(np.bitwise_count(self.words).sum(axis=1, dtype=np.int64))
 
     @property
@@ -70,7 +70,7 @@ class Sets:
         return max(1, int(self.sizes.max(initial=1)))
 
     def grades(self, others: Sets) -> Grades:
-        """(n, n others): how many labels both have."""
+        """(n, n others): the number of shared labels."""
         total = np.zeros((len(self), len(others)), np.int64)
         for mine, theirs in zip(self.words.T, others.words.T, strict=True):
             total += np.bitwise_count(mine[:, None] & theirs[None])
@@ -81,9 +81,9 @@ Labels = Paths | Sets
 
 
 def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
-    """Labels from what programs write: (n,) class numbers, (n, depth) paths, or (n, labels) zeros and ones.
+    """Labels from an array: (n,) class numbers or names, (n, depth) paths, or (n, labels) zeros and ones.
 
-    Whole numbers in two columns or more are label sets if they are all 0 or 1, else paths.
+    Integers in two or more columns are label sets if they are all 0 or 1, else paths.
     """
     if isinstance(values, (Paths, Sets)):
         return values
@@ -112,7 +112,7 @@ def as_labels(values: Labels | ArrayLike, *, name: str = "labels") -> Labels:
 
 
 def _numbers_of(names: NDArray[Any]) -> NDArray[np.int64]:
-    """A number for each name that is the same whatever other names there are: two sides are numbered apart."""
+    """A number for each name that does not depend on the other names: queries and database are numbered separately."""
     unique, places = np.unique(names, return_inverse=True)
     texts = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in unique.tolist()]
     numbers = [int.from_bytes(hashlib.sha256(text).digest()[:8], "little") >> 1 for text in texts]
@@ -125,6 +125,6 @@ def sets_of(labels: Iterable[Sequence[int]], n_labels: int) -> Sets:
         raise EvaluationError(f"{n_labels} labels, more than {MOST_LABELS}")
     rows = list(labels)
     table = np.zeros((len(rows), n_labels), np.bool_)
-    for row, found in zip(table, rows, strict=True):
-        row[list(found)] = True
+    for row, numbers in zip(table, rows, strict=True):
+        row[list(numbers)] = True
     return Sets(pack(table))

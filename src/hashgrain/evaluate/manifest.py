@@ -1,7 +1,7 @@
-"""A manifest says exactly which pictures ask, are learnt from and are searched, by the SHA-256 of their contents.
+"""A manifest lists the queries, training pictures and database of an evaluation by the SHA-256 of their contents.
 
-Its digest is what makes two figures comparable. It covers the contents, the labels and how they are counted; not
-the names of files, not the machine, not the order in which pictures were found.
+Figures with the same digest are comparable. The digest covers contents, labels and counting rules, but not the names
+of files, the machine, or the order of the pictures.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Manifest:
 
     @property
     def database_holds_train(self) -> bool:
-        """By contents: lists of publishers name a picture in both parts."""
+        """Whether the database contains training pictures, by content: publishers' lists repeat pictures."""
         searched = {self.hashes[i] for i in self.database.tolist()}
         return any(self.hashes[i] in searched for i in self.train.tolist())
 
@@ -89,13 +89,13 @@ class Manifest:
 
     @property
     def pictures(self) -> str:
-        """A digest of all pictures it was drawn from, which splits with other seeds have in common."""
+        """A digest of all pictures it was drawn from, which splits with other seeds share."""
         return hashlib.sha256("\n".join(sorted(self._lines())).encode()).hexdigest()
 
     def _lines(self) -> list[str]:
-        """Content and labels of each picture."""
-        told = {found: json.dumps(sorted(found) if self.in_sets else found) for found in set(self.classes)}
-        return [f"{content} {told[found]}" for content, found in zip(self.hashes, self.classes, strict=True)]
+        """One line per picture: content and labels."""
+        texts = {labels: json.dumps(sorted(labels) if self.in_sets else labels) for labels in set(self.classes)}
+        return [f"{content} {texts[labels]}" for content, labels in zip(self.hashes, self.classes, strict=True)]
 
     def write(self, path: str | Path) -> Path:
         """Write it as JSON, compressed; the same manifest gives the same bytes."""
@@ -108,7 +108,7 @@ class Manifest:
             "names": list(self.names),
             "sha256": list(self.hashes),
             "in_sets": self.in_sets,
-            "classes": [list(found) for found in self.classes],
+            "classes": [list(each) for each in self.classes],
             "splits": {split: index.tolist() for split, index in self.splits.items()},
             "warnings": list(self.warnings),
         }
@@ -141,11 +141,11 @@ class Manifest:
         return manifest
 
     def locate(self, hashes: Iterable[str], names: Sequence[str], refused: Container[str] = ()) -> Index:
-        """Where each picture of the manifest stands among pictures of these contents; an error names what changed.
-        `refused` are names of pictures that are there and could not be opened."""
+        """The index of each picture of the manifest among pictures with these hashes; an error names what changed.
+        `refused` are names of pictures that exist but could not be opened."""
         places: dict[str, int] = {}
-        for i, found in enumerate(hashes):
-            places.setdefault(found, i)
+        for i, content in enumerate(hashes):
+            places.setdefault(content, i)
         needed = np.unique(np.concatenate(list(self.splits.values())))
         lost = [i for i in needed.tolist() if self.hashes[i] not in places]
         if lost:
@@ -154,10 +154,10 @@ class Manifest:
             def what(name: str) -> str:
                 return "cannot be opened" if name in refused else "changed" if name in there else "missing"
 
-            told = [f"{self.names[i]} ({what(self.names[i])})" for i in lost[:NAMED]]
+            changes = [f"{self.names[i]} ({what(self.names[i])})" for i in lost[:NAMED]]
             more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
             raise EvaluationError(
-                f"{len(lost)} pictures are not those of the manifest: {', '.join(told)}{more}. Figures on other"
+                f"{len(lost)} pictures are not those of the manifest: {', '.join(changes)}{more}. Figures on other"
                 " pictures are not comparable; get the data again, or build a manifest of your own"
             )
         at = np.full(len(self.hashes), -1, np.int64)
@@ -176,8 +176,8 @@ def _described(described: Mapping[str, Any]) -> Manifest:
         rules={rule: described["rules"][rule] for rule in RULES},
         seed=int(described["seed"]),
         names=[str(name) for name in described["names"]],
-        hashes=[str(found) for found in described["sha256"]],
-        classes=[tuple(map(str, found)) for found in described["classes"]],
+        hashes=[str(each) for each in described["sha256"]],
+        classes=[tuple(map(str, each)) for each in described["classes"]],
         in_sets=bool(described["in_sets"]),
         warnings=[str(text) for text in described.get("warnings", ())],
         **splits,

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.evaluate.chances import Floats
 from hashgrain.evaluate.counting import Tally
 from hashgrain.evaluate.graded import (
     average_cumulative_gain,
@@ -18,6 +17,7 @@ from hashgrain.evaluate.graded import (
     ndcg,
     weighted_average_precision,
 )
+from hashgrain.evaluate.hypergeometric import Floats
 from hashgrain.evaluate.means import Figure, Precisions, mean
 from hashgrain.evaluate.ranking import (
     CONVENTIONS,
@@ -32,14 +32,14 @@ from hashgrain.evaluate.ranking import (
 )
 from hashgrain.evaluate.within import average_precision_within, hit_rate_within, precision_within, recall_within
 
-RADIUS = 2  # the ball that hash tables look into, and that papers report
+RADIUS = 2  # the radius of lookups in hash tables, which papers report
 RANKS = (1, 10, 100, 1000)
-CAPPED_AT = 10  # classes of few pictures cap this one
+CAPPED_AT = 10  # classes of few pictures limit this precision
 MOST = f"P@{CAPPED_AT} at most"
 GRADED_AT = 100
 HIERARCHICAL_AT = 2500
 MOST_RANKS = 60  # points of a curve
-CELLS_AT_ONCE = 1 << 20  # counts looked at together: 8 MB
+CELLS_AT_ONCE = 1 << 20  # counts processed together: 8 MB
 Distance = Literal["symmetric", "asymmetric", "cosine"]  # binary both; real-valued queries; real-valued both
 Curves = dict[str, dict[str, Sequence[float]]]
 
@@ -48,8 +48,8 @@ Curves = dict[str, dict[str, Sequence[float]]]
 class Measured:
     figures: dict[str, Figure]
     curves: Curves
-    per_query: Floats  # AP at the protocol's cut-off and convention: what noise is judged by
-    without_relevant: int  # queries for which nothing in the database is relevant
+    per_query: Floats  # AP at the protocol's cut-off and convention, from which noise is estimated
+    without_relevant: int  # queries without a relevant item in the database
 
 
 def name_of(cutoff: int | None) -> str:
@@ -64,7 +64,7 @@ def cutoffs_of(protocol_cutoff: int | None, database: int) -> list[int | None]:
 
 @dataclass
 class _Gathered:
-    """Figures of queries, chunk by chunk."""
+    """Collects the figures of queries, chunk by chunk."""
 
     precisions: dict[str, list[Precisions]] = field(default_factory=dict)
     columns: dict[str, list[Floats]] = field(default_factory=dict)
@@ -85,7 +85,7 @@ def measure(
     convention: Convention = "hash",
 ) -> Measured:
     """All figures of a method. `levels` names the levels of a hierarchy above the last, coarse to fine; `cutoff` and
-    `convention` are the protocol's, whose AP is kept for every query."""
+    `convention` are the protocol's, and the result stores their AP for every query."""
     gathered, ranks = _Gathered(), np.empty(0, np.int64)
     for tally in (part for whole in tallies for part in _parts(whole)):
         ranks = _ranks(tally.database)
@@ -106,9 +106,9 @@ def measure(
             _add_graded(gathered, tally, cutoff, levels)
         if distance == "symmetric":
             _add_within(gathered, tally)
-        found, relevant = cumulated(tally.all, tally.good, ranks), tally.relevant
-        gathered.add_curve("by rank precision", found / ranks)
-        gathered.add_curve("by rank recall", found / np.maximum(1, relevant)[:, None])
+        hits, relevant = cumulated(tally.all, tally.good, ranks), tally.relevant
+        gathered.add_curve("by rank precision", hits / ranks)
+        gathered.add_curve("by rank recall", hits / np.maximum(1, relevant)[:, None])
         gathered.add("without relevant", (relevant == 0).astype(np.float64))
     if not gathered.columns:
         return Measured({}, {}, np.empty(0), 0)
@@ -125,7 +125,7 @@ def measure(
 
 
 def _parts(whole: Tally) -> Iterator[Tally]:
-    """Some queries at a time: a figure takes a dozen arrays as large as the counts."""
+    """Chunks of queries: a figure takes a dozen arrays as large as the counts."""
     step = max(1, CELLS_AT_ONCE // max(1, whole.graded[:1].size))
     for start in range(0, max(1, len(whole)), step):
         yield Tally(whole.graded[start : start + step], whole.relevant_from)
@@ -158,14 +158,14 @@ def _add_within(gathered: _Gathered, tally: Tally) -> None:
     for name, compute in measures.items():
         values = compute(tally)
         gathered.add_curve(f"by radius {name}", values)
-        at_radius = values[:, min(RADIUS, values.shape[1] - 1)].copy()  # a view would keep the whole
+        at_radius = values[:, min(RADIUS, values.shape[1] - 1)].copy()  # a view would keep the whole array alive
         gathered.add(f"{name} within {RADIUS}", at_radius)
     gathered.add_curve("by distance same", tally.good.astype(np.float64))
     gathered.add_curve("by distance different", (tally.all - tally.good).astype(np.float64))
 
 
 def _ranks(database: int) -> NDArray[np.int64]:
-    """Ranks for a curve: dense at the start, even on a logarithmic axis."""
+    """Ranks for a curve, evenly spaced on a logarithmic axis."""
     if not database:
         return np.empty(0, np.int64)
     return np.unique(np.round(np.geomspace(1, database, MOST_RANKS)).astype(np.int64))
@@ -175,7 +175,7 @@ def _curves(sums: dict[str, Floats], queries: int, ranks: NDArray[np.int64]) -> 
     def means(name: str) -> list[float]:
         return [round(float(value), 6) for value in sums[name] / max(1, queries)]
 
-    found: Curves = {
+    curves: Curves = {
         "by rank": {
             "rank": ranks.tolist(),
             "precision": means("by rank precision"),
@@ -185,6 +185,6 @@ def _curves(sums: dict[str, Floats], queries: int, ranks: NDArray[np.int64]) -> 
     if "by radius P" in sums:
         radii = list(range(len(sums["by radius P"])))
         named = {"precision": "P", "recall": "R", "hit rate": "hit"}
-        found["by radius"] = {"radius": radii} | {name: means(f"by radius {column}") for name, column in named.items()}
-        found["distances"] = {kind: sums[f"by distance {kind}"].astype(int).tolist() for kind in ("same", "different")}
-    return found
+        curves["by radius"] = {"radius": radii} | {name: means(f"by radius {column}") for name, column in named.items()}
+        curves["distances"] = {kind: sums[f"by distance {kind}"].astype(int).tolist() for kind in ("same", "different")}
+    return curves

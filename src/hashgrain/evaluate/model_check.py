@@ -1,8 +1,8 @@
-"""Is a model fit for use? What it must keep to, and how it stands up, on some pictures.
+"""Checks whether a model is fit for use, on some pictures.
 
-The thresholds are the constants below. A healthy model keeps clear of them; what they catch is a model that is
-broken (outputs that are not numbers, bits that hang on the batch), collapsed, or mostly asleep. How many changed
-pictures are found again is told, not judged: what is enough depends on the use.
+The thresholds are the constants below, which a healthy model easily passes. They catch models that are broken (outputs
+that are not numbers, bits that depend on the batch), collapsed, or have many dead bits. Recall of edited pictures is
+reported without a threshold: what is enough depends on the use.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from hashgrain.codes import Codes
 from hashgrain.errors import BundleError, CodesError, ImageError, QueryError
 from hashgrain.evaluate.health import code_health
 from hashgrain.evaluate.near_copies import near_copy_recall
+from hashgrain.media.image import Pixels
 from hashgrain.models import Bundle, Encoder
 from hashgrain.models.text_encoder import TextEncoder
 
-FEWEST = 32  # distinct pictures below which the use of bits is not judged: an even bit may be dead among a few
+FEWEST = 32  # distinct pictures; with fewer, bits are not judged: even a balanced bit may be constant among a few
 MOST_DEAD = 0.05  # share of bits
-LEAST_ENTROPY = 0.5  # mean at a grain; a bit that is on for one picture in nine has this
+LEAST_ENTROPY = 0.5  # mean at a grain; a bit that is on for one picture in nine has this entropy
 LEAST_DISTINCT = 0.9  # distinct codes among distinct pictures, at the finest grain
-NEAR_ZERO = 1e-4  # of the outputs' own spread: what another processor's rounding may carry over zero
-MOST_NEAR_ZERO = 1e-3  # share of outputs; of a bell curve as wide as the spread, 8e-5 lie so near
+NEAR_ZERO = 1e-4  # relative to the spread of outputs: rounding on another processor may change the sign of such outputs
+MOST_NEAR_ZERO = 1e-3  # share of outputs; of a normal distribution, 8e-5 are so near to zero
 ALONE = 32  # pictures that are also encoded one by one
 PHRASES = ("a dog in the snow", "a red car", "two people at a table")
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `passed` is None where it is told and not judged."""
+    """The result of one check. `passed` is None where it is reported without a threshold."""
 
     name: str
     passed: bool | None
@@ -44,7 +44,7 @@ class Finding:
 
 
 def check_model(encoder: Encoder, pictures: Sequence[Image.Image]) -> list[Finding]:
-    """Everything that can be checked of a model by encoding some pictures, the more various the better."""
+    """Check a model by encoding some pictures, as varied as possible."""
     if not pictures:
         raise ImageError("check a model: there are no pictures to check it on; give one or more")
     pixels = pixels_for(encoder, pictures)
@@ -96,15 +96,15 @@ def _other_order(encoder: Encoder, pixels: Pixels, codes: Codes) -> Finding:
     return _same_bits("order", "encoded in another order", encoder.codes(pixels[order]), codes[order])
 
 
-def _same_bits(name: str, how: str, found: Codes, expected: Codes) -> Finding:
-    differing = int(np.bitwise_count(found.words ^ expected.words).sum())
+def _same_bits(name: str, how: str, codes: Codes, expected: Codes) -> Finding:
+    differing = int(np.bitwise_count(codes.words ^ expected.words).sum())
     total = len(expected) * expected.grains.bits
     reason = f"{len(expected)} pictures {how}: {differing} of {total} bits differ (allowed: none)"
     return Finding(name, differing == 0, reason, {"bits_differing": differing})
 
 
 def _grains(bundle: Bundle, codes: Codes) -> Finding:
-    """Each grain a prefix of the next, and the codes the bundle keeps for its labels as wide as their grain."""
+    """Check that each grain is a prefix of the next, and that the bundle's codes of labels have their grain's width."""
     bits = codes.bits()
     for grain, width in bundle.grains.items():
         if not np.array_equal(codes.at(grain).bits(), bits[:, :width]):
@@ -135,7 +135,7 @@ def _distinct(codes: Codes) -> Finding:
     health = code_health(codes)[codes.grains.finest]
     share = health.distinct / len(codes)
     reason = (
-        f"{health.distinct} codes of {len(codes)} different pictures, {health.largest_bucket} share the commonest"
+        f"{health.distinct} codes of {len(codes)} different pictures, {health.largest_bucket} share the most common one"
         f" (allowed: {LEAST_DISTINCT:.0%} or more)"
     )
     figures = {"distinct": health.distinct, "pictures": len(codes), "largest_bucket": health.largest_bucket}
@@ -143,7 +143,7 @@ def _distinct(codes: Codes) -> Finding:
 
 
 def _judged(finding: Finding, pictures: int) -> Finding:
-    """The finding, unless there were too few pictures for a judgement."""
+    """The finding, without a verdict if there were too few pictures."""
     if pictures >= FEWEST:
         return finding
     reason = f"{finding.reason}; not judged on {pictures} different pictures, that takes {FEWEST}"
@@ -151,13 +151,13 @@ def _judged(finding: Finding, pictures: int) -> Finding:
 
 
 def _text(bundle: Bundle) -> Iterator[Finding]:
-    """Whether a text tower, if the model brings one, tells phrases apart."""
+    """Check that the text tower, if there is one, distinguishes phrases."""
     if bundle.text_tower is None:
         return
     try:
         with closing(TextEncoder(bundle)) as text_encoder:
             outputs = np.stack([text_encoder.read(phrase).outputs for phrase in PHRASES])
-    except QueryError as error:  # the package that reads is missing, or it reads another language
+    except QueryError as error:  # the tokenizer's package is missing, or the tower reads another language
         yield Finding("text", None, f"not judged: {error}")
     except BundleError as error:
         yield Finding("text", False, str(error))
@@ -168,7 +168,7 @@ def _text(bundle: Bundle) -> Iterator[Finding]:
 
 
 def _near_copies(encode: Callable[[list[Image.Image]], Codes], pictures: Sequence[Image.Image]) -> Finding:
-    found = near_copy_recall(encode, pictures)
-    parts = ", ".join(f"{name} {recall:.3f}" for name, recall in found.items())
+    recalls = near_copy_recall(encode, pictures)
+    parts = ", ".join(f"{name} {recall:.3f}" for name, recall in recalls.items())
     reason = f"how often a changed picture finds its original first, among {len(pictures)}: {parts}"
-    return Finding("near copies", None, reason, {name: round(recall, 4) for name, recall in found.items()})
+    return Finding("near copies", None, reason, {name: round(recall, 4) for name, recall in recalls.items()})

@@ -1,4 +1,4 @@
-"""Is a changed picture still found? Thirteen changes that pictures suffer on their way through the web."""
+"""Recall of edited pictures, under thirteen edits that are common on the web."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def rotate(degrees: float) -> Change:
     return lambda image: image.rotate(degrees, Image.Resampling.BICUBIC)
 
 
-# The mild ones leave a picture that anybody would call the same.
+# After a mild edit, anybody would still call the picture the same.
 MILD: Mapping[str, Change] = {
     "JPEG quality 10": jpeg(10),
     "resize to 25 %": lambda image: image.resize((max(1, image.width // 4), max(1, image.height // 4))),
@@ -80,7 +80,7 @@ def near_copy_recall(
     distractors: Codes | None = None,
     changes: Mapping[str, Change] = CHANGES,
 ) -> dict[str, float]:
-    """For each change recall@1: changed RGB photos asked against all the photos as they were and the distractors."""
+    """Recall@1 for each change: queries are changed RGB photos, the database is the original photos and distractors."""
     if not photos:
         raise CodesError("near copies: no pictures to change; give one or more")
     originals = encode(list(photos))
@@ -92,14 +92,14 @@ def near_copy_recall(
 
 
 def recall_at_1(queries: Codes, originals: Codes, others: Codes) -> float:
-    """How often the original is the nearest; where others are as near, the chance that it is drawn first."""
+    """The share of queries whose original is the nearest; in a tie, the probability that it comes first."""
     if not len(queries) == len(originals) or not queries.grains.bits == originals.grains.bits == others.grains.bits:
         raise CodesError("near copies: every query has one original, and all codes are of one width")
-    found = []
+    recalls = []
     for i, query in enumerate(queries.words):
         own = int(np.bitwise_count(originals.words[i] ^ query).sum())
         near = np.concatenate(
             [np.bitwise_count(part.words ^ query).sum(axis=1) for part in (originals, others)], dtype=int
         )
-        found.append(0.0 if (near < own).any() else 1 / int((near == own).sum()))
-    return float(np.mean(found))
+        recalls.append(0.0 if (near < own).any() else 1 / int((near == own).sum()))
+    return float(np.mean(recalls))

@@ -1,8 +1,8 @@
-"""Protocols with classes that nothing is learnt from: the same draw as without, cut to the classes that ask and are
-searched, so that one model answers to all of them.
+"""Protocols with classes that are unseen in training: the base protocol's splits, restricted to the classes of queries
+and database, so that one model can be evaluated on all of them.
 
-A model that writes the label into its bits is good at `seen@seen`, and only there; `unseen@all` asks with classes it
-never saw, among pictures of all classes, which is what a library meets.
+A model that encodes its training labels does well at `seen@seen` only. `unseen@all` has queries of unseen classes and
+a database of all classes, as in real libraries.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hashgrain.evaluate.protocols import Protocol
 
 
 def cut(base: Manifest, protocol: Protocol, seen: np.ndarray) -> Manifest:
-    """The manifest of the base protocol with its splits cut; `seen` says of each picture whether its classes are.
+    """The manifest of the base protocol with restricted splits; `seen` marks the pictures of seen classes.
 
-    Learnt from are the seen classes alone, whatever asks: the training pictures of all four are the same.
+    Training pictures are always of seen classes, so they are the same in all four protocols.
     """
     sides: dict[str, Callable[[Index], Index]] = {
         "seen": lambda index: index[seen[index]],

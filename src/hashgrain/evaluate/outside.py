@@ -1,4 +1,4 @@
-"""Codes and labels that other programs made: a folder with queries and database, as .npy, .parquet or .hgc."""
+"""Codes and labels from other programs: a folder with queries and database, as .npy, .parquet or .hgc."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SUFFIXES = (".npy", ".parquet", ".hgc")
 class OutsideCodes:
     queries: Codes
     database: Codes
-    outputs: NDArray[np.float32] | None  # of the queries, where they are real-valued
-    wanted: Labels | None  # where the folder has queries_labels.npy and database_labels.npy
+    outputs: NDArray[np.float32] | None  # of the queries, if they are real-valued
+    wanted: Labels | None  # if the folder has queries_labels.npy and database_labels.npy
     labels: Labels | None
 
     def at(self, bits: int) -> OutsideCodes:
-        """The first so many bits of each code."""
+        """The first `bits` bits of each code."""
         if bits == self.queries.grains.bits:
             return self
         queries, database = (
@@ -39,7 +39,7 @@ class OutsideCodes:
         return OutsideCodes(queries, database, outputs, self.wanted, self.labels)
 
     def facts(self) -> dict[str, Any]:
-        """The protocol of codes that bring their own labels: what makes two of them comparable is those labels."""
+        """The protocol of codes with their own labels; the digest of the labels makes results comparable."""
         assert self.wanted is not None
         assert self.labels is not None
         digest = hashlib.sha256()
@@ -64,13 +64,13 @@ class OutsideCodes:
 
 
 def is_codes(folder: Path) -> bool:
-    """Whether a folder holds codes rather than a model. One side of the two is enough to be told what is missing."""
+    """Whether a folder holds codes rather than a model. One side is enough: reading then reports the missing one."""
     return any((folder / f"{side}{suffix}").is_file() for side in SIDES for suffix in SUFFIXES)
 
 
 def read_outside(folder: str | Path) -> OutsideCodes:
-    """Codes of both sides. In .npy, uint8 is packed bits, eight a byte, as Faiss and numpy.packbits write them;
-    anything else is one value a bit: booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one."""
+    """Read the codes of both sides. In .npy, uint8 is packed bits, eight per byte, as Faiss and numpy.packbits write
+    them; any other type is one value per bit: booleans, 0 and 1, -1 and +1, or real numbers, where >= 0 is a one."""
     where = Path(folder)
     (queries, outputs), (database, _) = (_side(where, side) for side in SIDES)
     if queries.grains.bits != database.grains.bits:
@@ -81,14 +81,14 @@ def read_outside(folder: str | Path) -> OutsideCodes:
         raise EvaluationError(
             f"{where} has labels for one side only: queries_labels.npy and database_labels.npy go together"
         )
-    for found, codes, file in ((wanted, queries, files[0]), (labels, database, files[1])):
-        if found is not None and len(found) != len(codes):
-            raise EvaluationError(f"{file} has {len(found)} labels for {len(codes)} codes")
+    for side_labels, codes, file in ((wanted, queries, files[0]), (labels, database, files[1])):
+        if side_labels is not None and len(side_labels) != len(codes):
+            raise EvaluationError(f"{file} has {len(side_labels)} labels for {len(codes)} codes")
     return OutsideCodes(queries, database, outputs, wanted, labels)
 
 
 def _label_file(folder: Path, *sides: str) -> Path:
-    """As `hashgrain protocols --features` names it; `query_labels.npy` is an older name."""
+    """The file that `hashgrain protocols --features` writes; `query_labels.npy` is an older name."""
     files = [folder / f"{side}_labels.npy" for side in sides]
     there = [file for file in files if file.exists()]
     if len(there) > 1:
@@ -97,12 +97,12 @@ def _label_file(folder: Path, *sides: str) -> Path:
 
 
 def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
-    """The codes of one side at their whole width, and the real numbers they come from, where the file has those."""
-    found = [folder / f"{side}{suffix}" for suffix in SUFFIXES if (folder / f"{side}{suffix}").is_file()]
-    if len(found) != 1:
+    """The codes of one side at full width, and the real-valued outputs, if the file has those."""
+    files = [folder / f"{side}{suffix}" for suffix in SUFFIXES if (folder / f"{side}{suffix}").is_file()]
+    if len(files) != 1:
         names = " or ".join(f"{side}{suffix}" for suffix in SUFFIXES)
-        raise EvaluationError(f"{folder} takes one file {names}; it has {', '.join(map(str, found)) or 'none'}")
-    (file,) = found
+        raise EvaluationError(f"{folder} takes one file {names}; it has {', '.join(map(str, files)) or 'none'}")
+    (file,) = files
     if file.suffix == ".npy":
         table = _array(file)
         if looks_unpacked(table):
@@ -111,7 +111,7 @@ def _side(folder: Path, side: str) -> tuple[Codes, NDArray[np.float32] | None]:
             )
         codes = as_codes(table, name=str(file))
         real = table.dtype.kind == "f" and not np.isin(table, (-1, 0, 1)).all()
-        with np.errstate(over="ignore"):  # what single precision cannot hold is told where it is asked with
+        with np.errstate(over="ignore"):  # overflow of single precision is reported where the outputs are used
             return codes, table.astype(np.float32) if real else None
     try:
         codes = load_codes(file).codes

@@ -1,8 +1,8 @@
-"""How many pictures of an evaluation the model learned from, by the record in its bundle.
+"""The overlap of an evaluation with the model's training pictures, from the record in its bundle.
 
-Queries are to be new to the model: figures of others say how well it remembers. The database is another matter.
-Published protocols search the training pictures too (`cifar10-1`), so their share is stated and nothing is refused;
-but a model that learned from more of the database than the training part of the protocol is warned of.
+Queries must be new to the model: figures on training pictures measure memory. The database is different: published
+protocols include the training pictures (`cifar10-1`), so their share is reported and nothing is refused. But there is a
+warning if the model learned from pictures of the database outside the protocol's training part.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ NOT_RECORDED = "the model has no record of the pictures it learned from: whether
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pictures that the model learned from. Counts that false answers of the record explain are 0."""
+    """Counts of pictures that the model learned from; 0 where false positives of the record explain the count."""
 
     queries: int
     of_queries: int
     database: int
     of_database: int
-    beyond: int  # of those of the database: not of the protocol's training part
+    beyond: int  # pictures of the database outside the protocol's training part
 
     @classmethod
     def of(cls, records: Sequence[Seen], manifest: Manifest) -> Overlap | None:
-        """None where the model has no record of what it learned from."""
+        """Count the overlap; None where the model has no record of its training pictures."""
         if not records:
             return None
         learned = {manifest.hashes[i] for i in manifest.train.tolist()}
@@ -43,7 +43,7 @@ class Overlap:
 
     @classmethod
     def read(cls, described: Mapping[str, Any] | None) -> Overlap | None:
-        """As a result has it; None where it does not tell."""
+        """The overlap in a result; None where it has none."""
         if described is None:
             return None
         try:
@@ -55,11 +55,11 @@ class Overlap:
         raise EvaluationError("the result's count of pictures that the model learned from is damaged")
 
     def described(self) -> dict[str, Any]:
-        """As a result has it."""
+        """The form in which a result stores it."""
         return asdict(self)
 
-    def told(self) -> str:
-        """One line for people."""
+    def summary(self) -> str:
+        """One line for the log."""
         return (
             f"the model learned from {self.queries:,} of the {self.of_queries:,} queries"
             f" ({_share(self.queries, self.of_queries)}) and {self.database:,} of the {self.of_database:,} pictures of"
@@ -68,19 +68,19 @@ class Overlap:
 
     def warnings(self) -> list[str]:
         if self.queries:
-            return [f"{self.told()}: the figures do not tell how it does on pictures new to it"]
+            return [f"{self.summary()}: the figures do not tell how it does on pictures new to it"]
         if self.beyond:
             count = f"{self.beyond:,} of the {self.of_database:,} pictures of the database"
-            told = f"the model learned from {count} that are not of the protocol's training part"
-            return [f"{told}: methods that keep to it are at a disadvantage"]
+            message = f"the model learned from {count} that are not of the protocol's training part"
+            return [f"{message}: methods that keep to it are at a disadvantage"]
         return []
 
     def refuse_queries(self, model: str) -> None:
-        """An error where queries were learned from."""
+        """Raise an error if the model learned from queries."""
         if self.queries:
             raise EvaluationError(
-                f"{self.told()}: figures on queries that {model!r}, or a model it is made of, learned from do not tell"
-                " how it does on new pictures",
+                f"{self.summary()}: figures on queries that {model!r}, or a model it is made of, learned from do not"
+                " tell how it does on new pictures",
                 remedy=Remedy(
                     "train by the protocol and evaluate by the same, measure on other pictures, or allow pictures that"
                     " the model has seen",
@@ -89,9 +89,9 @@ class Overlap:
             )
 
 
-def told_of(overlap: Overlap | None) -> str:
-    """The line for people, of a model without a record too."""
-    return overlap.told() if overlap else NOT_RECORDED
+def summary_of(overlap: Overlap | None) -> str:
+    """One line for the log, also for a model without a record."""
+    return overlap.summary() if overlap else NOT_RECORDED
 
 
 def _known(records: Sequence[Seen], manifest: Manifest, index: Index) -> int:

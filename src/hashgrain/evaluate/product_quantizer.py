@@ -1,4 +1,4 @@
-"""A product quantizer: what the same bytes keep where distances are looked up instead of counted."""
+"""A product quantizer: a reference with as many bytes per picture, whose distances are looked up in tables."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import EvaluationError
+from hashgrain.hashers import Features
 
 WORDS = 256  # of each part: a byte
 ROUNDS = 15
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class ProductQuantizer:
-    """Each part of a vector is replaced by the nearest of 256 words (Jegou et al., 2011): bits / 8 bytes a vector."""
+    """Replaces each part of a vector by the nearest of 256 words (Jegou et al., 2011): bits / 8 bytes per vector."""
 
-    words: list[Vectors]  # (256, width of the part) each
+    words: list[Features]  # (256, width of the part) each
 
     @classmethod
-    def fit(cls, features: Vectors, bits: int, seed: int) -> ProductQuantizer:
-        """Words by k-means of each part of the training vectors."""
+    def fit(cls, features: Features, bits: int, seed: int) -> ProductQuantizer:
+        """Find the words of each part by k-means on the training vectors."""
         parts = bits // 8
         if bits % 8 or not 1 <= parts <= features.shape[1]:
             raise EvaluationError(f"a product quantizer of {bits} bits: it takes a byte for each part, 8, 16, 24, ...")
         dice = np.random.default_rng(seed)
         return cls([_means(part, dice) for part in np.array_split(features, parts, axis=1)])
 
-    def encode(self, features: Vectors) -> NDArray[np.uint8]:
-        """(n, bytes) the nearest word of each part."""
+    def encode(self, features: Features) -> NDArray[np.uint8]:
+        """(n, bytes): the nearest word of each part."""
         parts = np.array_split(features, len(self.words), axis=1)
         return np.stack([_nearest(part, words) for part, words in zip(parts, self.words, strict=True)], axis=1)
 
-    def decode(self, codes: NDArray[np.uint8]) -> Vectors:
-        """(n, width) the vectors that codes stand for."""
+    def decode(self, codes: NDArray[np.uint8]) -> Features:
+        """(n, width): the vectors that the codes represent."""
         return np.concatenate([words[codes[:, i]] for i, words in enumerate(self.words)], axis=1)
 
-    def to_compare(self, queries: Vectors, database: Vectors) -> tuple[Vectors, Vectors]:
-        """Vectors whose products are in the order of the distances of real-valued queries from what is kept of the
-        database, the nearest first: 2 q . x - |x|^2."""
-        kept = self.decode(self.encode(database))
-        lengths = np.square(kept).sum(axis=1, keepdims=True)
+    def to_compare(self, queries: Features, database: Features) -> tuple[Features, Features]:
+        """Vectors whose products rank the decoded database by its distance from real-valued queries, the nearest
+        first: 2 q . x - |x|^2."""
+        decoded = self.decode(self.encode(database))
+        lengths = np.square(decoded).sum(axis=1, keepdims=True)
         ones = np.full((len(queries), 1), -1, np.float32)
-        return np.concatenate([2 * queries, ones], axis=1), np.concatenate([kept, lengths], axis=1)
+        return np.concatenate([2 * queries, ones], axis=1), np.concatenate([decoded, lengths], axis=1)
 
 
-def _means(part: Vectors, dice: np.random.Generator) -> Vectors:
-    """k-means from random vectors; a word that nothing is nearest to starts again at a random vector."""
-    words: Vectors = part[dice.choice(len(part), WORDS, replace=len(part) < WORDS)].copy()
+def _means(part: Features, dice: np.random.Generator) -> Features:
+    """k-means from random vectors; an empty cluster restarts at a random vector."""
+    words: Features = part[dice.choice(len(part), WORDS, replace=len(part) < WORDS)].copy()
     for _ in range(ROUNDS):
         nearest = _nearest(part, words)
         order = np.argsort(nearest, kind="stable")
@@ -61,5 +61,5 @@ def _means(part: Vectors, dice: np.random.Generator) -> Vectors:
     return words
 
 
-def _nearest(part: Vectors, words: Vectors) -> NDArray[np.uint8]:
+def _nearest(part: Features, words: Features) -> NDArray[np.uint8]:
     return np.asarray((2 * part @ words.T - np.square(words).sum(axis=1)).argmax(axis=1), np.uint8)

@@ -1,7 +1,7 @@
-"""The published protocols by name: which pictures ask, which are learnt from, which are searched, and how it counts.
+"""The published protocols by name: their queries, training pictures, databases and counting rules.
 
-A protocol is a row below; what it comes to on real pictures is a manifest. A change of a row is a new version:
-figures of two versions are not comparable.
+Each protocol is an entry below; applied to real pictures it gives a manifest. A changed entry is a new version: figures
+of two versions are not comparable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Database = Literal["all but queries", "all but queries and train", "train"]
 Side = Literal["seen", "unseen", "all"]
 
 UNSEEN = 0.3
-OPEN_SETS = ("seen@seen", "seen@all", "unseen@unseen", "unseen@all")  # what asks @ what is searched
+OPEN_SETS = ("seen@seen", "seen@all", "unseen@unseen", "unseen@all")  # classes of queries @ classes of the database
 
 CROPPED = "resize the shorter edge to 256, crop 224 from the middle, ImageNet mean and deviation"
 SMALL = "the picture as it is (32 x 32), scaled to what the model takes, no crop"
@@ -27,14 +27,14 @@ AS_MODEL = "whatever the model takes: the picture scaled to its input size, no c
 
 @dataclass(frozen=True)
 class Take:
-    """How pictures are taken, in an order that the seed and their contents decide: so many of each class (or label),
-    or so many altogether, or a share of each class, or all; from one part of the data, where it names one."""
+    """A rule that selects pictures, in an order that depends on the seed and their contents: a number per class (or
+    label), a total, a share of each class, or all; from one part of the data, if it names one."""
 
     per_class: int | None = None
     total: int | None = None
     share: float | None = None
     part: str | None = None
-    tail: float | None = None  # of the largest class all, of the others ever fewer: of the last a share of 1 / tail
+    tail: float | None = None  # a long tail: all of the largest class, ever fewer of the others, down to 1 / tail
 
     def words(self) -> str:
         count = "all" if self.tail is None else f"a long tail of {self.tail:g} to 1"
@@ -52,24 +52,24 @@ class Protocol:
     name: str
     about: str
     queries: Take
-    train: Take  # from what the queries leave
+    train: Take  # from the pictures that are not queries
     database: Database
     cutoff: int | None = None  # None: the whole list
     convention: Convention = "hash"
     relevance: Relevance = "same class"
     transform: str = AS_MODEL
-    pool: str | None = None  # the part that all but the queries come from, where it is one
-    keeps_unlabelled: bool = False  # pictures whose set of labels is empty
-    unlabelled: bool = False  # labels are never learned from
-    unseen: float = 0  # this share of the classes is kept from training, and only it is asked for and searched
-    asks: Side | None = None  # of a base protocol: which classes ask, where some are kept from training
-    searches: Side | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)  # what must be there and come out
-    manifests: Mapping[int, str] = field(default_factory=dict)  # digest by seed, on the pictures we know
+    pool: str | None = None  # the part of the data from which the database comes, if it is one part
+    keeps_unlabelled: bool = False  # includes pictures whose set of labels is empty
+    unlabelled: bool = False  # for methods that train without labels
+    unseen: float = 0  # this share of the classes is unseen in training; queries and database have only these
+    asks: Side | None = None  # the classes of the queries, if some are unseen in training
+    searches: Side | None = None  # the classes of the database
+    counts: Mapping[str, int] = field(default_factory=dict)  # expected numbers, which are checked
+    manifests: Mapping[int, str] = field(default_factory=dict)  # expected digests by seed, on the original pictures
     version: int = 1
 
     def facts(self) -> dict[str, object]:
-        """The rules in words, for people."""
+        """The rules in words."""
         taken = {"queries": self.queries.words(), "train": self.train.words(), "database": self.database}
         cutoff = "the whole list" if self.cutoff is None else self.cutoff
         rules = {"cut-off": cutoff, "convention": self.convention, "relevant": self.relevance}
@@ -90,19 +90,19 @@ FINE_GRAINED = (
     ("cars", "Stanford Cars", 8_041, 8_144, 196),
     ("nabirds", "NABirds, graded by its hierarchy", 24_633, 23_929, 555),
 )
-PARTED = {"test": "parts", "val": "parts-val"}  # what asks with a part that a publisher set apart
+PARTED = {"test": "parts", "val": "parts-val"}  # protocols whose queries are a publisher's test or validation part
 _FLICKR = {"queries": 1_000, "train": 4_000, "database": 20_000, "pictures": 25_000}
 
 
 def _by_parts(name: str, what: str, queries: int, train: int, classes: int) -> Protocol:
     counts = {"queries": queries, "train": train, "database": train, "classes": classes, "pictures": queries + train}
-    about = f"{what}: the official test part asks, the official training part is learnt from and searched"
+    about = f"{what}: queries from the official test part; training set and database are the official training part"
     parts = Take(part="test"), Take(part="train")
     return Protocol(name, about, *parts, "train", transform=CROPPED, counts=counts)
 
 
 def _by_lists(name: str, about: str, counts: Mapping[str, int]) -> Protocol:
-    """Of NUS-WIDE, by lists of queries, training pictures and pictures to search."""
+    """A protocol of NUS-WIDE, by lists of queries, training pictures and database."""
     return Protocol(
         name,
         about,
@@ -118,16 +118,16 @@ def _by_lists(name: str, about: str, counts: Mapping[str, int]) -> Protocol:
 
 
 def _parts(name: str, part: str) -> Protocol:
-    about = f"any labelled pictures in parts: {part} asks, train is learnt from and searched"
+    about = f"any labelled pictures in parts: queries from {part}; training set and database are train"
     return Protocol(name, about, Take(part=part), Take(part="train"), "train")
 
 
 def _long_tail(classes: int, factor: int) -> Protocol:
-    """Of class i of C, in the order of their names, n * factor ** (-i / (C - 1)) training pictures are kept."""
+    """Class i of C, in the order of names, has n * factor ** (-i / (C - 1)) training pictures."""
     return Protocol(
         f"cifar{classes}-lt-{factor}",
-        f"the official test part asks; of the official training part a long tail is learnt from, {factor} times as many"
-        " pictures of the largest class as of the smallest, and all of it is searched",
+        f"queries from the official test part; training on a long tail of the official training part, with {factor}"
+        " times as many pictures of the largest class as of the smallest; the database is all of it",
         Take(part="test"),
         Take(part="train", tail=factor),
         "all but queries",
@@ -152,7 +152,7 @@ _ALL = (
     Protocol(
         "cifar10-1",
         "100 queries and 500 training pictures of each class of the pooled 60,000; the database holds the training"
-        " pictures: the commonest in print (DPSH, DSDH, GreedyHash I, OrthoHash 1)",
+        " pictures: the most common in papers (DPSH, DSDH, GreedyHash I, OrthoHash 1)",
         Take(per_class=100),
         Take(per_class=500),
         "all but queries",
@@ -166,8 +166,8 @@ _ALL = (
     ),
     Protocol(
         "cifar10-2",
-        "the official test pictures ask, the official training pictures are learnt from and searched (GreedyHash II,"
-        " OrthoHash 2)",
+        "queries are the official test pictures, training set and database the official training pictures (GreedyHash"
+        " II, OrthoHash 2)",
         Take(part="test"),
         Take(part="train"),
         "train",
@@ -177,7 +177,7 @@ _ALL = (
     ),
     Protocol(
         "cifar10-unsup-I",
-        "as cifar10-2, labels never learnt from, the first 1,000 count (BiHalf, SDC, CroVCA)",
+        "as cifar10-2, for training without labels; the first 1,000 count (BiHalf, SDC, CroVCA)",
         Take(part="test"),
         Take(part="train"),
         "train",
@@ -189,7 +189,7 @@ _ALL = (
     ),
     Protocol(
         "cifar10-unsup-II",
-        "as cifar10-1, labels never learnt from, the first 1,000 count (MeCoQ, SPQ)",
+        "as cifar10-1, for training without labels; the first 1,000 count (MeCoQ, SPQ)",
         Take(per_class=100),
         Take(per_class=500),
         "all but queries",
@@ -201,8 +201,8 @@ _ALL = (
     ),
     Protocol(
         "cifar10-cib",
-        "half of the official test pictures ask, 500 of each class are learnt from, the official training pictures are"
-        " searched, the first 1,000 count (CIBHash)",
+        "queries are half of the official test pictures, the training set is 500 of each class, the database is the"
+        " official training pictures; the first 1,000 count (CIBHash)",
         Take(per_class=500, part="test"),
         Take(per_class=500, part="train"),
         "all but queries",
@@ -214,8 +214,8 @@ _ALL = (
     ),
     Protocol(
         "cifar10-unseen",
-        "three of the ten classes are kept from training, and only they are asked for and searched: a classifier"
-        " written in bits does not win here",
+        "three of the ten classes are unseen in training; queries and database have only these: a classifier written"
+        " in bits does not win here",
         Take(per_class=100),
         Take(),
         "all but queries",
@@ -256,8 +256,8 @@ _ALL = (
     *(_by_parts(*row) for row in FINE_GRAINED),
     Protocol(
         "imagenet100",
-        "100 classes of ImageNet: 50 validation pictures of each ask, 130 of each are learnt from, the rest of the"
-        " training part is searched (HashNet)",
+        "100 classes of ImageNet: queries are 50 validation pictures of each, the training set is 130 of each, the"
+        " database is the rest of the training part (HashNet)",
         Take(per_class=50, part="val"),
         Take(per_class=130, part="train"),
         "all but queries",
@@ -268,7 +268,7 @@ _ALL = (
     ),
     Protocol(
         "nuswide_21",
-        "pictures of the 21 commonest concepts: 100 a concept ask, 500 a concept are learnt from, no picture drawn"
+        "pictures of the 21 most common concepts: 100 queries and 500 training pictures per concept, no picture drawn"
         " twice",
         Take(per_class=100),
         Take(per_class=500),
@@ -280,7 +280,7 @@ _ALL = (
     ),
     _by_lists(
         "nuswide_21_m",
-        "the pictures of the 21 commonest concepts in HashNet's set of NUS-WIDE, by published lists (CSQ)",
+        "the pictures of the 21 most common concepts in HashNet's set of NUS-WIDE, by published lists (CSQ)",
         {"queries": 2_100, "train": 10_500, "classes": 21},
     ),
     _by_lists(
@@ -290,7 +290,7 @@ _ALL = (
     ),
     Protocol(
         "voc2012",
-        "the 11,540 labelled pictures of Pascal VOC 2012: 1,000 ask, 4,000 are learnt from, the rest is searched"
+        "the 11,540 labelled pictures of Pascal VOC 2012: 1,000 queries, 4,000 for training, the rest is the database"
         " (DeepHash-pytorch)",
         Take(total=1_000),
         Take(total=4_000),
@@ -301,7 +301,7 @@ _ALL = (
     ),
     Protocol(
         "coco",
-        "the 122,218 labelled pictures of COCO 2014: 5,000 ask, 10,000 are learnt from, the rest is searched",
+        "the 122,218 labelled pictures of COCO 2014: 5,000 queries; a database of the rest, 10,000 of it for training",
         Take(total=5_000),
         Take(total=10_000),
         "all but queries",
@@ -312,7 +312,7 @@ _ALL = (
     ),
     Protocol(
         "mirflickr-24",
-        "25,000 pictures with 24 labels: 1,000 ask, 4,000 are learnt from, 20,000 are searched (FIRe, CroVCA)",
+        "25,000 pictures with 24 labels: 1,000 queries, 4,000 for training, a database of 20,000 (FIRe, CroVCA)",
         Take(total=1_000),
         Take(total=4_000),
         "all but queries and train",
@@ -336,7 +336,7 @@ _ALL = (
     ),
     Protocol(
         "tiny-imagenet",
-        "the validation part asks, the training part is learnt from and searched; 200 classes in 27 superclasses",
+        "queries are the validation part, training set and database the training part; 200 classes, 27 superclasses",
         Take(part="val"),
         Take(part="train"),
         "train",
@@ -353,7 +353,7 @@ _ALL = (
     ),
     Protocol(
         "folder",
-        "any labelled pictures: a tenth of each class asks, the rest is learnt from and searched",
+        "any labelled pictures: queries are a tenth of each class, training set and database the rest",
         Take(share=0.1),
         Take(),
         "train",
@@ -361,7 +361,7 @@ _ALL = (
     *(_parts(name, part) for part, name in PARTED.items()),
     Protocol(
         "folder-unseen",
-        "any labelled pictures: 3 in 10 classes are kept from training, and only they are asked for and searched",
+        "any labelled pictures: 3 in 10 classes are unseen in training; queries and database have only these",
         Take(share=0.1),
         Take(),
         "all but queries",
@@ -372,20 +372,20 @@ PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in _AL
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of that name, or of a base protocol and what asks what in it; or an error that lists them."""
+    """The protocol of that name, or a base protocol with the classes of queries and database; else an error."""
     base, _, sides = name.rpartition("-")
     if sides in OPEN_SETS and base in PROTOCOLS and not PROTOCOLS[base].unseen:
         asks, _, searches = sides.partition("@")
-        about = f"{base} with 3 in 10 classes kept from training: {asks} classes ask, {searches} are searched"
-        kept = {"unseen": UNSEEN, "asks": asks, "searches": searches}
-        return replace(PROTOCOLS[base], name=name, about=about, **kept)  # type: ignore[arg-type]
+        about = f"{base} with 3 in 10 classes unseen in training: queries of {asks} classes, a database of {searches}"
+        restricted = {"unseen": UNSEEN, "asks": asks, "searches": searches}
+        return replace(PROTOCOLS[base], name=name, about=about, **restricted)  # type: ignore[arg-type]
     if name not in PROTOCOLS:
         raise EvaluationError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def about(name: str) -> str:
-    """What a protocol is, in a sentence; nothing of one that is not known here."""
+    """A sentence about a protocol; "" for an unknown one."""
     try:
         return protocol(name).about
     except EvaluationError:
@@ -393,6 +393,6 @@ def about(name: str) -> str:
 
 
 def expanded(name: str) -> list[str]:
-    """The protocols that a name on the command line stands for: NAME-open is all four of who asks @ who is searched."""
+    """The protocols for a name on the command line: NAME-open means all four combinations of OPEN_SETS."""
     base = name.removesuffix("-open")
     return [f"{base}-{sides}" for sides in OPEN_SETS] if base != name and base in PROTOCOLS else [name]

@@ -1,11 +1,11 @@
 """Precision, recall and average precision by rank, exact under ties.
 
-Codes of few bits tie by the hundred, and how a tool happens to order a tie can move mAP by ten points. So these
-are expectations over a random order inside each tie, in closed form: McSherry and Najork for whole ties; the tie
-that the cut-off k splits is averaged over how many of its relevant members come before the cut. Ties are by
-distance at the grain alone, the published convention, not by our own search's finer order.
+Short codes have hundreds of ties, and the order of ties can change mAP by ten points. So these figures are
+expectations over a random order inside each tie, in closed form: by McSherry and Najork for whole ties; a tie that the
+cut-off k splits is averaged over the number of its relevant items before the cut. Ties are by distance at the grain
+alone, the published convention, without the finer order of our own search.
 
-A cut-off of None is the whole list. Each function gives one figure a query.
+A cut-off of None means the whole list. Each function gives one figure per query.
 """
 
 from __future__ import annotations
@@ -18,79 +18,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.chances import Counts, Floats, draws, harmonic
 from hashgrain.evaluate.counting import Tally
+from hashgrain.evaluate.hypergeometric import Counts, Floats, draws, harmonic
 
-# What the sum of precisions at the relevant ranks is divided by: the relevant found among the first k (the usual
-# one in hashing; `hash-skip` then leaves queries that found none out of the mean), all relevant, or the most there
-# could be among k.
+# The divisor of the sum of precisions at the relevant ranks: the number of hits among the first k (usual in hashing;
+# `hash-skip` also leaves queries without a hit out of the mean), of all relevant items, or of the most possible hits
+# among k.
 Convention = Literal["hash", "hash-skip", "ir", "min"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The ties of a tally up to a cut-off, and the sums that all figures of that cut-off share."""
+    """The ties of a tally up to a cut-off, and sums that the figures at that cut-off share."""
 
     tally: Tally
     k: int | None
 
     @cached_property
     def taken(self) -> Counts:
-        """How many of each tie come before the cut."""
+        """The number of items of each tie before the cut."""
         n = self.tally.all
         return n if self.k is None else np.clip(positive(self.k) - self.tally.before, 0, n)
 
     @cached_property
     def whole(self) -> NDArray[np.bool_]:
-        """Which ties come before the cut altogether."""
+        """Which ties are completely before the cut."""
         return np.asarray(self.taken == self.tally.all)
 
     @cached_property
     def cut(self) -> Cut:
-        """The ties that the cut splits, one at most for each query."""
+        """The ties that the cut splits, at most one per query."""
         t, query_and_tie = self.tally, np.nonzero((self.taken > 0) & ~self.whole)
         columns = (t.all, t.good, t.before, t.good_before, self.taken)
         return Cut(query_and_tie[0], query_and_tie[1], *(column[query_and_tie] for column in columns))
 
     @cached_property
-    def found_whole(self) -> Counts:
-        """The relevant items of the ties that come before the cut altogether."""
+    def whole_hits(self) -> Counts:
+        """The number of relevant items in ties that are completely before the cut."""
         return np.asarray(np.where(self.whole, self.tally.good, 0).sum(axis=1))
 
     @cached_property
-    def found(self) -> Floats:
-        """How many relevant items are expected before the cut."""
-        cut, found = self.cut, self.found_whole.astype(np.float64)
-        found[cut.query] += cut.good * cut.taken / np.maximum(1, cut.n)
-        return found
+    def hits(self) -> Floats:
+        """The expected number of relevant items before the cut."""
+        cut, hits = self.cut, self.whole_hits.astype(np.float64)
+        hits[cut.query] += cut.good * cut.taken / np.maximum(1, cut.n)
+        return hits
 
     @cached_property
     def hit(self) -> Floats:
-        """The chance that anything relevant stands before the cut."""
-        cut, hit = self.cut, (self.found_whole > 0).astype(np.float64)
-        chances = np.zeros(len(cut.query))  # summed, not 1 less the chance of a miss: the small ones are kept exact
+        """The probability that a relevant item is before the cut."""
+        cut, hit = self.cut, (self.whole_hits > 0).astype(np.float64)
+        probabilities = np.zeros(len(cut.query))  # summed, instead of 1 - P(miss), so that small ones are exact
         for case, x, chance in draws(cut.n, cut.good, cut.taken, likely=True):
-            chances += np.bincount(case, chance * (x > 0), minlength=len(cut.query))
-        hit[cut.query] = np.maximum(hit[cut.query], chances)
+            probabilities += np.bincount(case, chance * (x > 0), minlength=len(cut.query))
+        hit[cut.query] = np.maximum(hit[cut.query], probabilities)
         return hit
 
     @cached_property
     def certain(self) -> NDArray[np.bool_]:
-        """Whether anything relevant stands before the cut in every order of the ties."""
-        cut, certain = self.cut, self.found_whole > 0
+        """Whether a relevant item is before the cut in every order of the ties."""
+        cut, certain = self.cut, self.whole_hits > 0
         certain[cut.query] |= cut.taken > cut.n - cut.good
         return certain
 
     @cached_property
     def sums(self) -> Floats:
-        """The expected sums of precisions over the ties that come before the cut altogether."""
+        """The expected sums of precisions over ties that are completely before the cut."""
         t = self.tally
         return self._total(precision_sum(t.all, t.good, t.before, t.good_before, t.all))
 
     @cached_property
     def bounds(self) -> tuple[Floats, Floats]:
-        """The same sums in the worst and in the best order of each tie."""
+        """The same sums for the worst and the best order of each tie."""
         t = self.tally
         if t.tie_free:
             return self.sums, self.sums
@@ -100,10 +100,10 @@ class Ranking:
     def _total(self, sums: Floats) -> Floats:
         return np.asarray(np.where(self.whole, sums, 0).sum(axis=1))
 
-    def divisor(self, convention: Convention, found: Counts, query: NDArray[np.intp] | None = None) -> Counts:
-        """What the sum of precisions is divided by, where so many relevant items were found."""
+    def divisor(self, convention: Convention, hits: Counts, query: NDArray[np.intp] | None = None) -> Counts:
+        """The divisor of the sum of precisions, for a number of hits."""
         if convention.startswith("hash"):
-            return np.maximum(1, found)
+            return np.maximum(1, hits)
         relevant = self.tally.relevant
         most = relevant if convention == "ir" or self.k is None else np.minimum(self.k, relevant)
         return np.asarray(np.maximum(1, most if query is None else most[query]))
@@ -111,7 +111,7 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """Split ties as columns: how many items, relevant ones, items and relevant ones before, items before the cut."""
+    """Split ties as columns: items, relevant items, items and relevant items in earlier ties, items before the cut."""
 
     query: NDArray[np.intp]
     tie: NDArray[np.intp]
@@ -124,53 +124,53 @@ class Cut:
 
 def positive(k: int) -> int:
     if k < 1:
-        raise EvaluationError(f"a cut-off of {k} makes no sense; it is 1 or more")
+        raise EvaluationError(f"a cut-off of {k} is out of range; it is 1 or more")
     return k
 
 
 def precision(ranking: Tally | Ranking, k: int | None = None) -> Floats:
-    """The share of relevant items among the first k, or among all where there are fewer."""
+    """The share of relevant items among the first k, or among all if there are fewer."""
     r = _ranking(ranking, k)
-    return np.asarray(r.found / max(1, r.tally.database if r.k is None else min(r.k, r.tally.database)))
+    return np.asarray(r.hits / max(1, r.tally.database if r.k is None else min(r.k, r.tally.database)))
 
 
 def most_precision(ranking: Tally | Ranking, k: int | None = None) -> Floats:
-    """The most that `precision` can be: less than 1 where fewer than k items are relevant."""
+    """The highest possible `precision`: less than 1 if fewer than k items are relevant."""
     r = _ranking(ranking, k)
     places = max(1, r.tally.database if r.k is None else min(r.k, r.tally.database))
     return np.asarray(np.minimum(r.tally.relevant, places) / places)
 
 
 def r_precision(ranking: Tally | Ranking, k: int | None = None) -> Floats:
-    """The precision of the first R, where R is how many are relevant: 1 is in reach of every query that has any. `k`
-    caps R."""
+    """The precision of the first R items, where R is the number of relevant ones: every query with relevant items can
+    reach 1. `k` limits R."""
     tally = _ranking(ranking, k).tally
     relevant = tally.relevant if k is None else np.minimum(tally.relevant, positive(k))
     ends, sums = (np.cumsum(each, axis=1) for each in (tally.all, tally.good))
     rows = zip(relevant, ends, sums, strict=True)
-    found = [float(np.interp(at, np.r_[0, end], np.r_[0, total])) for at, end, total in rows]  # even inside a tie
-    return np.asarray(found, np.float64) / np.maximum(1, relevant)
+    values = [float(np.interp(at, np.r_[0, end], np.r_[0, total])) for at, end, total in rows]  # even inside a tie
+    return np.asarray(values, np.float64) / np.maximum(1, relevant)
 
 
 def recall(ranking: Tally | Ranking, k: int | None = None) -> Floats:
-    """The share of all relevant items that stand among the first k; 0 where there are none."""
+    """The share of all relevant items that are among the first k; 0 where there are none."""
     r = _ranking(ranking, k)
-    return np.asarray(r.found / np.maximum(1, r.tally.relevant))
+    return np.asarray(r.hits / np.maximum(1, r.tally.relevant))
 
 
 def hit_rate(ranking: Tally | Ranking, k: int | None = None) -> Floats:
-    """The chance that anything relevant stands among the first k."""
+    """The probability that a relevant item is among the first k."""
     return _ranking(ranking, k).hit
 
 
 def average_precision(ranking: Tally | Ranking, k: int | None = None, convention: Convention = "hash") -> Floats:
-    """Expected AP@k. A query that finds nothing relevant counts 0 (`hash-skip` differs only in the mean)."""
+    """Expected AP@k. A query without a hit counts 0 (`hash-skip` differs only in the mean)."""
     r = _ranking(ranking, k)
     cut, sums = r.cut, r.sums.copy()
-    if not convention.startswith("hash"):  # the divisor is certain, so the split tie is a tie of its first places
+    if not convention.startswith("hash"):  # the divisor is fixed, so the split tie is a tie of its first places
         sums[cut.query] += precision_sum(cut.n, cut.good, cut.before, cut.good_before, cut.taken)
-        return np.asarray(sums / r.divisor(convention, r.found_whole))
-    expected = sums / r.divisor(convention, r.found_whole)
+        return np.asarray(sums / r.divisor(convention, r.whole_hits))
+    expected = sums / r.divisor(convention, r.whole_hits)
     expected[cut.query] = 0
     for case, x, chance in draws(cut.n, cut.good, cut.taken, likely=True):
         ranked = precision_sum(cut.taken[case], x, cut.before[case], cut.good_before[case], cut.taken[case])
@@ -182,15 +182,15 @@ def average_precision(ranking: Tally | Ranking, k: int | None = None, convention
 def average_precision_bounds(
     ranking: Tally | Ranking, k: int | None = None, convention: Convention = "hash"
 ) -> tuple[Floats, Floats]:
-    """The least and the most that AP@k can be, over all orders inside the ties.
+    """The lowest and the highest AP@k over all orders inside the ties.
 
-    In the `hash` conventions one relevant item more, far down, can lower the mean: the best order of the tie that
-    the cut splits need not have the most relevant items before the cut. So every number of them is tried.
+    In the `hash` conventions one more relevant item, far down, can lower the AP: the best order of a split tie need not
+    have the most relevant items before the cut. So every number of them is tried.
     """
     r = _ranking(ranking, k)
     cut = r.cut
     base = [sums[cut.query] for sums in r.bounds]
-    worst, best = (sums / r.divisor(convention, r.found_whole) for sums in r.bounds)
+    worst, best = (sums / r.divisor(convention, r.whole_hits) for sums in r.bounds)
     worst[cut.query], best[cut.query] = np.inf, -np.inf
     for case, x, _ in draws(cut.n, cut.good, cut.taken, likely=False):
         query, before, good_before = cut.query[case], cut.before[case], cut.good_before[case]
@@ -206,12 +206,12 @@ def _ranking(ranking: Tally | Ranking, k: int | None) -> Ranking:
 
 
 def cumulated(counts: Counts, worth: Floats | Counts, ranks: Counts) -> Floats:
-    """(queries, ranks): the expected worth of the items up to each rank; inside a tie it grows evenly."""
-    found = np.empty((len(counts), len(ranks)))
+    """(queries, ranks): the expected gain of the items up to each rank; it is linear inside a tie."""
+    expected = np.empty((len(counts), len(ranks)))
     ends, sums = np.cumsum(counts, axis=1), np.cumsum(worth, axis=1)
-    for row, end, total in zip(found, ends, sums, strict=True):
+    for row, end, total in zip(expected, ends, sums, strict=True):
         row[:] = np.interp(ranks, np.r_[0, end], np.r_[0, total])
-    return found
+    return expected
 
 
 def precision_sum(n: Counts, good: Counts, before: Counts, good_before: Counts, taken: Counts) -> Floats:
@@ -226,10 +226,10 @@ def precision_sum(n: Counts, good: Counts, before: Counts, good_before: Counts, 
 
 
 def sum_at_start(good: Counts, before: Counts, good_before: Counts) -> Floats:
-    """The sum of precisions where the relevant items of a tie come first."""
+    """The sum of precisions if the relevant items of a tie come first."""
     return np.asarray(good - (before - good_before) * (harmonic(before + good) - harmonic(before)))
 
 
 def sum_at_end(good: Counts, end: Counts, good_before: Counts) -> Floats:
-    """The sum of precisions where the relevant items of a tie come last, up to the rank `end`."""
+    """The sum of precisions if the relevant items of a tie come last, up to the rank `end`."""
     return np.asarray(good - (end - good - good_before) * (harmonic(end) - harmonic(end - good)))

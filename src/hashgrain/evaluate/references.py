@@ -1,7 +1,7 @@
-"""The reference rows: what codes must beat to be worth their training. Fitted on training pictures only.
+"""The reference methods, which trained codes must beat. They are fitted on training pictures only.
 
-A classifier's answer written in bits wins the usual protocols, so it stands beside every figure; so do the cosine of
-the features (what the bits lost) and PCA with a random rotation (what bits cost nothing).
+A classifier's prediction written as bits wins the usual protocols, so every report includes it. It also includes the
+cosine of the features (an upper bound for bits) and PCA with a random rotation (bits without training).
 """
 
 from __future__ import annotations
@@ -15,42 +15,41 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import EvaluationError, TrainingError
 from hashgrain.evaluate.labels import Labels, Paths
-from hashgrain.hashers import ITQ, LSH, Hasher, PCARotation, as_features
+from hashgrain.hashers import ITQ, LSH, Features, Hasher, PCARotation, as_features
 from hashgrain.hashers import most_directions as most_directions
 
-Vectors = NDArray[np.float32]
-Hash = Callable[[Vectors], Codes]  # features (n, values) to codes
+Hash = Callable[[Features], Codes]  # features (n, values) to codes
 RIDGE = 1e-3  # of the mean variance of the features
-EDGE = 32  # pixels of the picture that a perceptual hash looks at
+EDGE = 32  # pixels of the scaled picture in a perceptual hash
 
 
-def check_features(features: Vectors, name: str) -> Vectors:
+def check_features(features: Features, name: str) -> Features:
     try:
         return as_features(features, name)
     except TrainingError as error:
         raise EvaluationError(str(error)) from None
 
 
-def unit(rows: Vectors) -> Vectors:
+def unit(rows: Features) -> Features:
     """Rows of length 1, so that their dot products are cosines."""
     return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9), np.float32)
 
 
-def lsh(features: Vectors, bits: int, seed: int) -> Hash:
+def lsh(features: Features, bits: int, seed: int) -> Hash:
     return _fitted(LSH(bits, seed), features)
 
 
-def pca_rotation(features: Vectors, bits: int, seed: int) -> Hash:
-    """The strongest hash without learning."""
+def pca_rotation(features: Features, bits: int, seed: int) -> Hash:
+    """The strongest hash without training."""
     return _fitted(PCARotation(bits, seed), features)
 
 
-def itq(features: Vectors, bits: int, seed: int) -> Hash:
+def itq(features: Features, bits: int, seed: int) -> Hash:
     return _fitted(ITQ(bits, seed), features)
 
 
-def classifier(features: Vectors, labels: Labels) -> Hash:
-    """The class that a linear classifier says, as a code with one bit a class (for label sets, every label)."""
+def classifier(features: Features, labels: Labels) -> Hash:
+    """The class that a linear classifier predicts, as a code with one bit per class (for label sets, every label)."""
     targets = _targets(labels)
     grains = Grains(label=targets.shape[1])
     mean, offset = features.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
@@ -59,7 +58,7 @@ def classifier(features: Vectors, labels: Labels) -> Hash:
     gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) or 1.0  # 1: they are all the same
     weights = np.linalg.solve(gram, centered.T @ (targets - offset))
 
-    def encode(rows: Vectors) -> Codes:
+    def encode(rows: Features) -> Codes:
         scores = (rows - mean) @ weights + offset
         if isinstance(labels, Paths):
             return Codes.from_bits(np.eye(targets.shape[1], dtype=np.uint8)[scores.argmax(axis=1)], grains)
@@ -68,8 +67,8 @@ def classifier(features: Vectors, labels: Labels) -> Hash:
     return encode
 
 
-def color_histogram(pixels: NDArray[np.uint8]) -> Vectors:
-    """8 x 8 x 8 colors, the roots of their shares: unit vectors (n, 512)."""
+def color_histogram(pixels: NDArray[np.uint8]) -> Features:
+    """Square roots of the shares of 8 x 8 x 8 colors: unit vectors (n, 512)."""
     n = len(pixels)
     bins = (pixels >> 5).astype(np.int64) @ np.array([64, 8, 1])
     size = bins.shape[1] * bins.shape[2]
@@ -79,7 +78,7 @@ def color_histogram(pixels: NDArray[np.uint8]) -> Vectors:
 
 
 def perceptual_hash(pixels: NDArray[np.uint8], bits: int) -> Codes:
-    """The lowest frequencies of the gray picture, above or below their median (pHash, without the package)."""
+    """The lowest frequencies of the gray picture, compared with their median (our own implementation of pHash)."""
     height, width = _block(bits)
     if not height:
         raise EvaluationError(f"a perceptual hash has 16, 32, 64, 128 ... bits, not {bits}")
@@ -90,12 +89,12 @@ def perceptual_hash(pixels: NDArray[np.uint8], bits: int) -> Codes:
 
 
 def has_perceptual_hash(bits: int) -> bool:
-    """Whether so many bits are a block of frequencies."""
+    """Whether a block of frequencies has this number of bits."""
     return _block(bits)[0] > 0
 
 
 def _block(bits: int) -> tuple[int, int]:
-    """How many frequencies down and across; 0 where there is no such block."""
+    """The vertical and horizontal numbers of frequencies; 0 where there is no such block."""
     height = 1 << max(0, bits.bit_length() - 1) // 2
     width = bits // height
     return (height, width) if bits >= 1 and height * width == bits and width <= EDGE >= height else (0, 0)
@@ -115,23 +114,25 @@ def _shrunk(gray: NDArray[Any]) -> NDArray[Any]:
     return gray
 
 
-def _fitted(hasher: Hasher, features: Vectors) -> Hash:
+def _fitted(hasher: Hasher, features: Features) -> Hash:
     try:
-        found = hasher.fit(features).projection
+        projection = hasher.fit(features).projection
     except TrainingError as error:
         raise EvaluationError(str(error)) from None
-    return _signs(found.mean, found.directions, Grains(look=hasher.bits))
+    return _signs(projection.mean, projection.directions, Grains(look=hasher.bits))
 
 
-def _signs(mean: Vectors, projection: NDArray[np.float64], grains: Grains) -> Hash:
+def _signs(mean: Features, projection: NDArray[np.float64], grains: Grains) -> Hash:
     return lambda rows: Codes.from_outputs((rows - mean) @ projection, grains)
 
 
 def _targets(labels: Labels) -> NDArray[np.float64]:
-    """(n, classes): 1 where it is the class, or one of the labels."""
+    """(n, classes): 1 for the class or the labels of an item."""
     if isinstance(labels, Paths):
         last = labels.ids[:, -1]
-        return np.asarray(last[:, None] == np.arange(int(last.max()) + 1), np.float64)  # none where it is not known
+        return np.asarray(
+            last[:, None] == np.arange(int(last.max()) + 1), np.float64
+        )  # all 0 where the class is not known
     bits = np.unpackbits(labels.words.view(np.uint8), axis=1, bitorder="little")
     used = int(np.flatnonzero(bits.any(axis=0)).max(initial=0)) + 1
     return bits[:, :used].astype(np.float64)

@@ -1,4 +1,4 @@
-"""A result on disk: `result.json` (what was measured, on what, how) and `per_query.npz` (AP of every query)."""
+"""Results on disk: `result.json` (figures, data and settings) and `per_query.npz` (AP of every query)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from hashgrain import __version__
 from hashgrain.errors import EvaluationError
-from hashgrain.evaluate.chances import Floats
 from hashgrain.evaluate.health import Health
+from hashgrain.evaluate.hypergeometric import Floats
 from hashgrain.evaluate.manifest import RULES, Manifest
 from hashgrain.evaluate.means import Figure
 from hashgrain.evaluate.measure import Curves, Distance, Measured
@@ -25,7 +25,7 @@ from hashgrain.files import write_atomically, writing_atomically
 FORMAT = 1
 FILE, PER_QUERY = "result.json", "per_query.npz"
 DIGITS = 6
-MOST_PAIRED = 512  # bits whose correlation is kept pair by pair
+MOST_PAIRED = 512  # bits; for longer codes, the matrix of correlations is not stored
 
 
 _PROTOCOL = {"name": str, "version": int, "manifest": str, "seed": int, "cutoff": int | None, "convention": str,
@@ -51,7 +51,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What tells rows apart, seeds aside."""
+        """What distinguishes rows, apart from seeds."""
         parts = [self.method, f"{self.bits} bits" if self.bits else ""]
         parts.append("asymmetric" if self.distance == "asymmetric" else "")
         return ", ".join(filter(None, parts))
@@ -63,16 +63,16 @@ class Result:
     rows: Sequence[Row]
     warnings: Sequence[str] = ()
     created: str = ""
-    made_by: Mapping[str, Any] = field(default_factory=dict)  # the model and what it was asked for
+    made_by: Mapping[str, Any] = field(default_factory=dict)  # the model and the options of the run
     hashgrain: str = __version__
-    learned_from: Overlap | None = None  # how many queries and pictures searched; None where the model does not tell
+    learned_from: Overlap | None = None  # overlap with the training pictures; None where the model has no record
 
     @property
     def manifest(self) -> str:
         return str(self.protocol["manifest"])
 
     def described(self) -> dict[str, Any]:
-        """As `result.json` has it."""
+        """The content of `result.json`."""
         rows = []
         for row in self.rows:
             plain = {name: getattr(row, name) for name in ("method", "kind", "bits", "grain", "distance", "seed")}
@@ -95,7 +95,7 @@ class Result:
 
     @classmethod
     def read(cls, place: str | Path) -> Result:
-        """From a run's folder, or from a result.json alone (then without the figures of every query)."""
+        """Read a run's folder, or a result.json alone (then without the figures of every query)."""
         file = Path(place) / FILE if Path(place).is_dir() else Path(place)
         try:
             described = json.loads(file.read_text(encoding="utf-8"))
@@ -106,9 +106,9 @@ class Result:
                 )
             per_query = _per_query(file.with_name(PER_QUERY), len(described["rows"]))
             rows = [_row(row, values) for row, values in zip(described["rows"], per_query, strict=True)]
-            protocol = _told(described["protocol"], _PROTOCOL)
-            head = _told(described, {"warnings": list, "created": str, "made by": dict, "hashgrain": str})
-            learned = Overlap.read(described.get("learned from"))  # which results were written without once
+            protocol = _checked(described["protocol"], _PROTOCOL)
+            head = _checked(described, {"warnings": list, "created": str, "made by": dict, "hashgrain": str})
+            learned = Overlap.read(described.get("learned from"))  # older results lack it
             warnings, created, made_by = (head[name] for name in ("warnings", "created", "made by"))
             return cls(protocol, rows, warnings, created, made_by, head["hashgrain"], learned)
         except OSError as error:
@@ -118,7 +118,7 @@ class Result:
 
 
 def described_protocol(manifest: Manifest, about: str = "") -> dict[str, Any]:
-    """What a result says of its protocol."""
+    """What a result records of its protocol."""
     rules = {rule: manifest.rules[rule] for rule in RULES if rule != "protocol"}
     counts = {split: len(index) for split, index in manifest.splits.items()}
     name, classes = manifest.rules["protocol"], len(manifest.class_names())
@@ -178,12 +178,12 @@ def _plain(figure: Figure) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in asdict(figure).items() if value is not None}
 
 
-def _told(described: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """What is described, if all of it is there and of its kind."""
+def _checked(entries: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries, after a check that all are present and of the right type."""
     for name, kind in kinds.items():
-        if not isinstance(described[name], kind) or isinstance(described[name], bool):
-            raise TypeError(f"{name} is {described[name]!r:.80}")
-    return dict(described)
+        if not isinstance(entries[name], kind) or isinstance(entries[name], bool):
+            raise TypeError(f"{name} is {entries[name]!r:.80}")
+    return dict(entries)
 
 
 def _figure(described: Mapping[str, Any]) -> Figure:
@@ -193,7 +193,7 @@ def _figure(described: Mapping[str, Any]) -> Figure:
 
 
 def _row(described: Mapping[str, Any], per_query: Floats) -> Row:
-    _told(described, _ROW)
+    _checked(described, _ROW)
     figures = {str(name): _figure(figure) for name, figure in described["figures"].items()}
     plain = {name: described[name] for name in ("method", "kind", "bits", "distance", "seed")}
     curves, lost = described["curves"], described["without_relevant"]

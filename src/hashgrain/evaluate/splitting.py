@@ -1,4 +1,4 @@
-"""From labelled pictures and a protocol to a manifest. What is drawn depends on contents, labels and seed alone."""
+"""Splits labelled pictures by a protocol, into a manifest. The split depends only on contents, labels and seed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hashgrain.labelled import LabelledPicture, same_part
 from hashgrain.media import open_picture
 
 Mask = NDArray[np.bool_]
-MOST_NOTES = 5  # classes that a warning is about one by one
+MOST_NOTES = 5  # classes that a warning names
 AT_ONCE = 256  # pictures read together
-SMALL = (32, 32)  # pixels: decoding to these is quickest, and fails where decoding to others would
+SMALL = (32, 32)  # pixels: decoding to this size is the fastest, and fails for the same pictures as other sizes
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """All pictures there are to draw from, with the order in which they are drawn."""
+    """All pictures from which a split is drawn."""
 
     names: Sequence[str]
     hashes: Sequence[str]
@@ -37,17 +37,17 @@ class Pool:
     in_sets: bool
 
     def members(self) -> dict[str, Index]:
-        """The pictures of each class (at the last level), or that bear each label."""
-        found: dict[str, list[int]] = defaultdict(list)
+        """The pictures of each class (at the last level), or with each label."""
+        by_class: dict[str, list[int]] = defaultdict(list)
         for i, classes in enumerate(self.classes):
             for name in classes if self.in_sets else ("/".join(classes),):
-                found[name].append(i)
-        return {name: np.array(found[name], np.int64) for name in sorted(found)}
+                by_class[name].append(i)
+        return {name: np.array(by_class[name], np.int64) for name in sorted(by_class)}
 
 
 def read_pool(pictures: Iterable[LabelledPicture], progress: Callable[[int], None] | None = None) -> Pool:
-    """Read every picture once, for its hash."""
-    found, hashes = [], []
+    """Read every picture once, to hash it."""
+    readable, hashes = [], []
     for picture in pictures:
         try:
             hashes.append(hashlib.sha256(picture.read()).hexdigest())
@@ -55,15 +55,15 @@ def read_pool(pictures: Iterable[LabelledPicture], progress: Callable[[int], Non
             raise EvaluationError(f"cannot read {picture.name}: {error.strerror}") from None
         except ValueError as error:  # a NUL byte in its path
             raise EvaluationError(f"cannot read {picture.name!r}: {error}") from None
-        found.append(replace(picture, read=bytes))  # a table's pictures hold their contents
+        readable.append(replace(picture, read=bytes))  # pictures of a table are in memory
         if progress:
-            progress(len(found))
-    return pool_of(found, hashes)
+            progress(len(readable))
+    return pool_of(readable, hashes)
 
 
 def openable_pool(pictures: Iterable[LabelledPicture]) -> tuple[Pool, dict[str, str]]:
-    """The pool that a model is evaluated on: without pictures that cannot be opened, which come with the reason."""
-    found, hashes = [], []
+    """The pool for an evaluation without pictures that cannot be opened, and these with the reason."""
+    readable, hashes = [], []
     refused: dict[str, str] = {}
     stream = iter(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -72,13 +72,13 @@ def openable_pool(pictures: Iterable[LabelledPicture]) -> tuple[Pool, dict[str, 
                 if why:
                     refused[picture.name] = why
                     continue
-                found.append(replace(picture, read=bytes))
+                readable.append(replace(picture, read=bytes))
                 hashes.append(content)
-    return pool_of(found, hashes), refused
+    return pool_of(readable, hashes), refused
 
 
 def _opened(picture: LabelledPicture) -> tuple[str, str]:
-    """(hash of its content, nothing), or (nothing, why it cannot be opened)."""
+    """(content hash, ""), or ("", the reason why it cannot be opened)."""
     try:
         content = picture.read()
         open_picture(content, size=SMALL, name=picture.name)
@@ -88,20 +88,20 @@ def _opened(picture: LabelledPicture) -> tuple[str, str]:
 
 
 def classes_of(picture: LabelledPicture) -> tuple[str, ...]:
-    """Its classes from the root down, or its set of labels in order."""
+    """The classes of a picture from the root down, or its sorted labels."""
     return picture.path if picture.labels is None else tuple(sorted(set(picture.labels)))
 
 
 def pool_of(pictures: Sequence[LabelledPicture], hashes: Sequence[str]) -> Pool:
-    """Pictures whose contents are known."""
+    """The pool of pictures with known hashes."""
     if not pictures:
         raise EvaluationError("no labelled pictures there")
     kinds = [0 if picture.labels is not None else len(picture.path) for picture in pictures]
     odd = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), None)
     if odd is not None:
         raise EvaluationError(
-            f"{pictures[odd].name} is labelled otherwise than the pictures before it: all have a set of labels, or all"
-            " have as many classes from the root down"
+            f"{pictures[odd].name} is labelled otherwise than the pictures before it: all need a set of labels, or all"
+            " need as many classes from the root down"
         )
     classes = [classes_of(picture) for picture in pictures]
     parts = np.array([same_part(picture.part) for picture in pictures])
@@ -139,8 +139,8 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
     searched = free & unseen & (pool.parts == protocol.pool if protocol.pool else True)
     database = {"all but queries": searched, "all but queries and train": searched & ~train, "train": train}
     splits = {"queries": queries, "train": train, "database": database[protocol.database]}
-    found = {name: np.flatnonzero(mask) for name, mask in splits.items()}
-    _check_counts(protocol, {name: len(index) for name, index in found.items()})
+    indexes = {name: np.flatnonzero(mask) for name, mask in splits.items()}
+    _check_counts(protocol, {name: len(index) for name, index in indexes.items()})
     rules = {
         "protocol": protocol.name,
         "version": protocol.version,
@@ -149,22 +149,22 @@ def split(pool: Pool, protocol: Protocol, seed: int = 0) -> Manifest:
         "relevance": "shares a label" if pool.in_sets else "same class",
         "transform": protocol.transform,
     }
-    drawn = (found["queries"], found["train"], found["database"])
+    drawn = (indexes["queries"], indexes["train"], indexes["database"])
     manifest = Manifest(rules, seed, pool.names, pool.hashes, pool.classes, pool.in_sets, *drawn)
     return replace(manifest, warnings=notes + _warnings(manifest, protocol, members))
 
 
 def _check_parts(pool: Pool, protocol: Protocol) -> None:
-    """A protocol that draws from all pictures alike would ask with pictures that others learn from."""
+    """Refuse to draw from several parts together: queries would come from a published training part."""
     if protocol.counts or protocol.queries.part or protocol.train.part:
         return
-    parts = sorted({part or "train" for part in pool.parts.tolist()})  # pictures of no part are learned from
+    parts = sorted({part or "train" for part in pool.parts.tolist()})  # pictures without a part are for training
     if len(parts) > 1:
         asking = next((name for part, name in PARTED.items() if part in parts), "")
         alone = Remedy("take one part alone: name its folder or list", "name_part")
         raise EvaluationError(
-            f"{protocol.name} draws from all pictures alike, and here they stand in the parts {' and '.join(parts)},"
-            " which are not to be mixed",
+            f"{protocol.name} draws from all pictures alike, and here they are in the parts {' and '.join(parts)},"
+            " which must not be mixed",
             remedy=Remedy(
                 f"take the protocol {asking}, or name the folder (or list) of one part",
                 "take_protocol",
@@ -176,24 +176,24 @@ def _check_parts(pool: Pool, protocol: Protocol) -> None:
 
 
 def _under_two_classes(pool: Pool) -> list[str]:
-    """The same contents under two classes: each is a wrong answer to the other."""
+    """A warning about equal pictures under two classes: each counts as a wrong answer for the other."""
     if pool.in_sets:
         return []
     classes: dict[str, set[str]] = defaultdict(set)
     for content, path in zip(pool.hashes, pool.classes, strict=True):
         classes[content].add("/".join(path))
-    twice = [" and ".join(sorted(found)) for found in classes.values() if len(found) > 1]
+    twice = [" and ".join(sorted(paths)) for paths in classes.values() if len(paths) > 1]
     if not twice:
         return []
     pairs = sorted(set(twice))
     more = f" and {len(pairs) - MOST_NOTES} more" if len(pairs) > MOST_NOTES else ""
-    told = f"{'; '.join(pairs[:MOST_NOTES])}{more}"
-    return [f"{len(twice)} pictures stand under two classes, each a wrong answer to the other: {told}"]
+    named = f"{'; '.join(pairs[:MOST_NOTES])}{more}"
+    return [f"{len(twice)} pictures are under two classes, each a wrong answer for the other: {named}"]
 
 
 def _order(pool: Pool, seed: int) -> NDArray[np.int64]:
-    """An order that the seed and the contents decide, not where pictures were found. Copies go by part and label."""
-    keys = [hashlib.sha256(f"{seed}:{found}".encode()).hexdigest() for found in pool.hashes]
+    """An order that depends on the seed and the contents, not on paths. Copies are ordered by part and label."""
+    keys = [hashlib.sha256(f"{seed}:{content}".encode()).hexdigest() for content in pool.hashes]
     ties = list(zip(keys, pool.parts.tolist(), pool.classes, strict=True))
     return np.array(sorted(range(len(ties)), key=ties.__getitem__), np.int64)
 
@@ -206,7 +206,7 @@ def _unlabelled(pool: Pool, protocol: Protocol) -> tuple[Mask, list[str]]:
 
 
 def _seen(members: Mapping[str, Index], protocol: Protocol, seed: int, n: int) -> tuple[Mask, Mask]:
-    """Which pictures may be learnt from, and which may be asked for and searched."""
+    """The masks of pictures for training, and for queries and database."""
     everything = np.ones(n, np.bool_)
     if not protocol.unseen:
         return everything, everything
@@ -231,7 +231,7 @@ def _take(
     protocol: str,
     what: str,
 ) -> Mask:
-    """The pictures that are taken, of those that are free."""
+    """Select pictures by the rule, from those that are free."""
     free = free & (pool.parts == take.part if take.part else True)
     if take.part and not free.any():
         raise EvaluationError(
@@ -248,9 +248,11 @@ def _take(
         for name, own in members.items():
             rows = own[free[own] & ~taken[own]]
             if not len(rows) and not free[own].any():
-                continue  # a class that is kept from this split
+                continue  # a class that this split excludes
             rows = rows[np.argsort(rank[rows])]
-            share = max(1, round((take.share or 0) * len(rows))) if len(rows) else 0  # 0: drawn for other labels
+            share = (
+                max(1, round((take.share or 0) * len(rows))) if len(rows) else 0
+            )  # 0 if all were drawn for other labels
             count = take.per_class if take.per_class is not None else share
             if len(rows) < count:
                 raise EvaluationError(f"{protocol} takes {count} {what} of each class; {name} has {len(rows)}")
@@ -265,7 +267,7 @@ def _take(
 
 
 def _long_tail(members: Mapping[str, Index], factor: float) -> Iterator[tuple[Index, int]]:
-    """The pictures of each class, and how many of them stay: ever fewer, in the order of the names of the classes."""
+    """The pictures of each class and how many to take: ever fewer, in the order of the classes' names."""
     names = sorted((name for name, own in members.items() if len(own)), key=lambda name: name.split("/")[::-1])
     most = max((len(members[name]) for name in names), default=0)
     for place, name in enumerate(names):
@@ -290,11 +292,11 @@ def _warnings(manifest: Manifest, protocol: Protocol, members: Mapping[str, Inde
     lost = {name: int(asks[own].sum()) for name, own in members.items() if asks[own].any() and not answers[own].any()}
     notes = [f"{name} has {n} queries, and nothing of it can be found" for name, n in list(lost.items())[:MOST_NOTES]]
     if len(lost) > MOST_NOTES:
-        notes.append(f"so it is with {len(lost) - MOST_NOTES} classes more")
+        notes.append(f"the same holds for {len(lost) - MOST_NOTES} more classes")
     asked = {manifest.hashes[i] for i in manifest.queries.tolist()}
     twice = sum(manifest.hashes[i] in asked for i in manifest.database.tolist())
     if twice:
-        notes.append(f"{twice} pictures of the database have the very contents of a query")
+        notes.append(f"{twice} pictures of the database have the same content as a query")
     pinned = protocol.manifests.get(manifest.seed)
     if pinned and pinned != manifest.digest:
         notes.append(

@@ -1,4 +1,4 @@
-"""Surgery on ONNX graphs, without torch: heads, smaller and faster models, several models as one.
+"""Changes of ONNX graphs, without torch: heads, smaller and faster models, ensembles.
 
-Its modules are imported one by one, since most need the package `onnx`, which searching does without.
+Import its modules one by one: most need the package `onnx`, which search does not.
 """

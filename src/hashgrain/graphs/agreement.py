@@ -1,4 +1,4 @@
-"""How many bits two models give alike: what a smaller model is judged by before anything else."""
+"""The share of bits on which two models agree: the first figure of a compressed model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hashgrain.models import Bundle, Encoder
 @dataclass(frozen=True)
 class Agreement:
     pictures: int
-    bits: Mapping[str, float]  # grain -> the share of its bits that are the same
-    largest_turned: float  # the largest output of the first model whose bit is another in the second
+    bits: Mapping[str, float]  # grain -> the share of its bits that agree
+    largest_turned: float  # the largest output of the first model whose bit differs in the second
 
 
 def agreement(first: Bundle, second: Bundle, pixels: NDArray[np.uint8]) -> Agreement:
-    """Compare the bits of the same pictures (n, height, width, 3). Models that share nothing agree in about a half."""
+    """Compare the bits of the same pictures (n, height, width, 3). Unrelated models agree on about half of the bits."""
     if first.grains != second.grains or (first.size, first.fitted) != (second.size, second.fitted):
         raise TrainingError(
             f"{first.name} and {second.name} cannot be compared: grains {first.grains} and {second.grains}, input"

@@ -1,9 +1,9 @@
-"""Several models as one: their outputs averaged or side by side in one graph, or their codes put to the vote.
+"""Ensembles: outputs averaged or concatenated in one graph, or a majority vote of codes.
 
-Average and vote make sense only where bit j means the same in every model. Checkpoints of one run do, and what was
-shrunk or trained on from one of them, and runs that aim at the same centers as long as no head was tuned afterwards.
-Runs with other seeds have other centers, and heads learned by contrast have bits in an order of their own: their votes
-are noise. `agreement` tells: models whose bits mean the same agree in far more than half of them.
+Average and vote make sense only if bit j means the same in every model. That holds for checkpoints of one run, for
+models compressed or fine-tuned from one of them, and for runs with the same centers if no head was tuned afterwards.
+Runs with other seeds have other centers, and heads learned by contrast have their bits in arbitrary order: their votes
+are noise. `agreement` shows it: models whose bits mean the same agree on far more than half of them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from hashgrain.models.seen import KEY
 
 
 def average(bundles: Sequence[Bundle]) -> Bundle:
-    """One bundle that runs every model and gives the mean of their outputs, and all features side by side.
+    """One bundle that runs every model and gives the mean of their outputs, and their concatenated features.
 
-    Our heads normalize the outputs, each bit to variance 1 over the training pictures, so every model has an equal
-    say. It costs what all of them cost. Words and labels are left out: the distances are others, calibrate anew.
+    Our heads normalize each output to variance 1 over the training pictures, so every model has equal weight. The cost
+    is the sum of all costs. Words and labels are left out: distances change, so calibrate again.
     """
     first = _alike(bundles)
     onnx = _joined(bundles, "Mean", first.grains.bits)
@@ -38,14 +38,14 @@ def average(bundles: Sequence[Bundle]) -> Bundle:
 
 
 def side_by_side(bundles: Sequence[Bundle], names: Sequence[str]) -> Bundle:
-    """One bundle that runs every model and gives their codes one after another: a grain each, of these names.
+    """One bundle that runs every model and concatenates their codes, with one grain of these names for each.
 
-    Bits need not mean the same in two models. A grain is a prefix all the same, of all codes up to its own; whoever
-    asks for `separate` compares its own alone. Words and labels are left out.
+    Bits need not mean the same in two models. A grain is still a prefix: all codes up to its own. `separate` search
+    compares a grain's own code alone. Words and labels are left out.
     """
     if len(bundles) < 2 or len(names) != len(bundles):
         raise TrainingError(
-            f"codes side by side are of two models or more, with a name each: {len(names)} for {len(bundles)}"
+            f"codes side by side take two models or more, and a name for each: {len(names)} for {len(bundles)}"
         )
     first = bundles[0]
     for other in bundles[1:]:
@@ -80,17 +80,17 @@ def _shared(bundles: Sequence[Bundle]) -> dict[str, Any]:
 
 
 def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits: int) -> bytes:
-    """One graph with the outputs of all, averaged or one after another, and all features side by side."""
+    """One graph with the averaged or concatenated outputs of all models, and their concatenated features."""
     models = [onnx.load_from_string(bundle.onnx) for bundle in bundles]
     opsets = _opsets(models)
     nodes, initializers = [], []
     for number, model in enumerate(models):
-        # The shapes the exporter noted go: names of the inputs' batch need not be the same in all.
+        # Drop the exporter's shapes: the models may have different names for the batch axis.
         del model.graph.value_info[:]
         prefixed = compose.add_prefix(model, f"model{number}.", rename_inputs=False)
         if prefixed.functions or any(entry.name != "pixels" for entry in prefixed.graph.input):
             raise TrainingError(
-                f"{bundles[number].name} has inputs besides `pixels`, or functions of its own: export it anew"
+                f"{bundles[number].name} has inputs besides `pixels`, or functions of its own: export it again"
             )
         nodes += prefixed.graph.node
         initializers += prefixed.graph.initializer
@@ -111,21 +111,21 @@ def _joined(bundles: Sequence[Bundle], operator: Literal["Mean", "Concat"], bits
 
 
 def _named(bundle: Bundle) -> dict[str, Any]:
-    """What it is, and what it learnt from."""
-    kept = {
+    """The model's name and digest, and its training data."""
+    facts = {
         key: bundle.training[key] for key in (KEY, "backbone", "average of", "side by side") if key in bundle.training
     }
-    return {"name": bundle.name, "digest": bundle.code_digest, **kept}
+    return {"name": bundle.name, "digest": bundle.code_digest, **facts}
 
 
 def majority(codes: Sequence[Codes], outputs: Sequence[NDArray[np.float32]] | None = None) -> Codes:
-    """Bit by bit what most models say. In a tie the sign of their summed outputs decides, or 1 where there are none."""
+    """The majority of the models, bit by bit. In a tie the sign of their summed outputs decides; without outputs, 1."""
     if not codes:
         raise TrainingError("there are no codes to take the majority of; give those of one model or more")
     grains = codes[0].grains
     if any(part.grains != grains or len(part) != len(codes[0]) for part in codes):
         raise TrainingError(
-            f"a majority is of codes of the same pictures and grains, not of {', '.join(map(repr, codes))}"
+            f"a majority takes codes of the same pictures and grains, not {', '.join(map(repr, codes))}"
         )
     shape = (len(codes[0]), grains.bits)
     if outputs is not None and [np.shape(part) for part in outputs] != [shape] * len(codes):
@@ -139,7 +139,7 @@ def majority(codes: Sequence[Codes], outputs: Sequence[NDArray[np.float32]] | No
 
 def _alike(bundles: Sequence[Bundle]) -> Bundle:
     if len(bundles) < 2:
-        raise TrainingError(f"an average is of two models or more, not of {len(bundles)}")
+        raise TrainingError(f"an average takes two models or more, not {len(bundles)}")
     first = bundles[0]
     for other in bundles[1:]:
         if other.grains != first.grains or _takes(other) != _takes(first):

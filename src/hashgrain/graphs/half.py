@@ -1,7 +1,7 @@
-"""Weights kept in half precision: half the file, the same computation.
+"""Weights in half precision: half the file size, the same computation.
 
-Each weight is stored as float16 and cast to float32 by the graph. ONNX Runtime does the casts once, when it loads the
-model, so nothing is slower and nothing but the rounding of the weights (one part in 2048) is lost.
+Each weight is stored as float16, and the graph casts it to float32. ONNX Runtime does the casts once, when it loads the
+model, so the model is as fast as before. The only loss is the rounding of weights (one part in 2048).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ SUFFIX = ".float16"
 
 
 def halve(bundle: Bundle, pixels: NDArray[np.uint8]) -> Bundle:
-    """The model with its weights in float16; `training` says how many bits of these pictures agree.
+    """The model with its weights in float16; `training` records how many bits of these pictures agree.
 
-    Biases and other vectors stay as they are: they take little room, and thresholds of bits are among them.
+    Biases and other vectors stay in float32: they are small, and include the thresholds of bits.
     """
     check_pixels(bundle, pixels)
     model = onnx.load_from_string(bundle.onnx)
@@ -45,7 +45,7 @@ def halve(bundle: Bundle, pixels: NDArray[np.uint8]) -> Bundle:
 
 
 def _is_weight(tensor: onnx.TensorProto) -> bool:
-    """A float32 matrix or kernel that fits: float16 ends at 65504."""
+    """Whether a tensor is a float32 matrix or kernel whose values fit: the largest float16 is 65504."""
     if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
         return False
     return bool(np.abs(numpy_helper.to_array(tensor)).max(initial=0) <= np.finfo(np.float16).max)

@@ -1,6 +1,6 @@
-"""Puts what was fitted on features, ITQ say, into the graph that gives the features: a model of its own.
+"""Appends a head that was fitted on features, such as ITQ, to the graph that computes the features.
 
-No network is trained and no torch is needed: the head is three or four ONNX operations behind the backbone.
+No network is trained and no torch is needed: the head is three or four ONNX operations after the backbone.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ def with_hasher(
     *,
     dense: Sequence[Projection] = (),
 ) -> Bundle:
-    """A new bundle: the backbone of `bundle`, and the hasher in the place of its head.
+    """A new bundle: the backbone of `bundle`, with the hasher in place of its head.
 
-    `bundle` may also hold the graph of a backbone alone, uint8 `pixels` in and `features` out. The new graph is run
-    on `pictures` (n, height, width, 3), a few dozen of any, and must give what the hasher gives, but for rounding.
-    Words and labels are left empty, since those of the old codes would be wrong. `dense` are layers in between, with a
-    ReLU after each.
+    `bundle` may also hold the graph of a backbone alone, uint8 `pixels` in and `features` out. The new graph is checked
+    on `pictures` (n, height, width, 3), any few dozen: it must give what the hasher gives, up to rounding. Words and
+    labels stay empty, since those of the old codes would be wrong. `dense` are layers in between, each with a ReLU.
     """
     projection = hasher.projection if isinstance(hasher, Hasher) else hasher
     bits = projection.directions.shape[1]
@@ -62,16 +61,16 @@ def with_hasher(
 
 
 def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection] = (), *, unit: bool = False) -> bytes:
-    """The graph as far as `features`, and behind it `outputs` = (features - mean) @ directions + offset, or its cosine.
+    """The graph up to `features`, followed by `outputs` = (features - mean) @ directions + offset, or its cosine.
 
-    A head that the graph had is left out, with its weights; a `map` stays. Each of the `dense` layers is the same, and
-    a ReLU. With `unit`, rows of features have length 1 after the first mean is subtracted.
+    An existing head is removed with its weights; a `map` stays. Each of the `dense` layers is affine with a ReLU. With
+    `unit`, rows of features are normalized to length 1 after the first mean is subtracted.
     """
     try:
         import onnx
         from onnx import helper, numpy_helper
     except ImportError:
-        raise TrainingError("to write graphs takes an extra: pip install 'hashgrain[train]'") from None
+        raise TrainingError("writing graphs needs an extra: pip install 'hashgrain[train]'") from None
     try:
         model = onnx.load_from_string(graph)
     except Exception as error:  # a damaged file raises whatever its parser raises
@@ -80,18 +79,18 @@ def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection
     maps = [output for output in model.graph.output if output.name == MAP]
     if OUTPUTS in cut_behind(model.graph, {FEATURES, *(output.name for output in maps)}):
         raise TrainingError(
-            f"the graph makes its {FEATURES} of something that it calls {OUTPUTS!r}; give that another name"
+            f"the graph computes its {FEATURES} from a value called {OUTPUTS!r}; give that another name"
         )
     value = FEATURES
     layers = [*dense, projection]
     for number, layer in enumerate(layers):
         last = number == len(layers) - 1
         for operation, weights in (("Sub", layer.mean), ("MatMul", layer.directions), ("Add", layer.offset)):
-            held = f"head{number}.{operation}.weights"
-            model.graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), held))
+            weights_name = f"head{number}.{operation}.weights"
+            model.graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), weights_name))
             ends = operation == "Add" and last and not layer.wave
             before, value = value, OUTPUTS if ends else f"head{number}.{operation}"
-            model.graph.node.append(helper.make_node(operation, [before, held], [value]))
+            model.graph.node.append(helper.make_node(operation, [before, weights_name], [value]))
             if unit and number == 0 and operation == "Sub":
                 before, value = value, "head0.unit"
                 model.graph.node.append(helper.make_node("LpNormalization", [before], [value], axis=1, p=2))
@@ -104,29 +103,29 @@ def append_head(graph: bytes, projection: Projection, dense: Sequence[Projection
     outputs.CopyFrom(features)
     outputs.name = OUTPUTS
     outputs.type.tensor_type.shape.dim[1].dim_value = projection.directions.shape[1]
-    kept = [outputs, features, *map(_copied, maps)]
+    outputs_and_features = [outputs, features, *map(_copied, maps)]
     del model.graph.output[:]
-    model.graph.output.extend(kept)
+    model.graph.output.extend(outputs_and_features)
     return bytes(model.SerializeToString())
 
 
 @dataclass(frozen=True)
 class Given:
-    """Where a graph gives its features, and what its map is made of."""
+    """The outputs of a graph that give features and map."""
 
     output: str
     width: int
-    token: str = ""  # of tokens (n, count, width): "first" is taken, or their "mean"; else rows, or a map, averaged
-    cells: str = ""  # the output that `map` is made of; none: there is no map
-    before: int = 0  # tokens that stand before those of the patches
-    grid: tuple[int, int] | None = None  # rows and columns of patches; None: the output is a map already
-    rank: int = 0  # of the output as it came; 0: as the graph declares it, which it need not
+    token: str = ""  # for tokens (n, count, width): "first" or "mean"; "" for rows, or a map, which is averaged
+    cells: str = ""  # the output for `map`; "" if there is none
+    before: int = 0  # tokens before those of the patches
+    grid: tuple[int, int] | None = None  # rows and columns of patches; None if the output is a map already
+    rank: int = 0  # of the output in a trial run; 0 to use the declared rank
     last: bool = False  # maps are (n, height, width, channels)
 
 
 @dataclass(frozen=True)
 class Planes:
-    """What a graph takes instead of bytes: floats in 0..1 less the mean, by the std, (n, 3, height, width)."""
+    """The input of a graph that does not take bytes: (floats in 0..1 - mean) / std, (n, 3, height, width)."""
 
     mean: Sequence[float]
     std: Sequence[float]
@@ -136,9 +135,9 @@ class Planes:
 def from_pixels(
     graph: bytes, taken: str, given: Given, size: tuple[int | str, int | str], planes: Planes | None
 ) -> bytes:
-    """The graph of somebody's model as a backbone of ours: uint8 `pixels` (n, height, width, 3) in, `features` out.
+    """Any model's graph as a backbone of ours: uint8 `pixels` (n, height, width, 3) in, `features` out.
 
-    `size` is (width, height); text leaves an edge open. Without `planes` the graph takes the bytes themselves.
+    `size` is (width, height); a name instead of a number makes an edge dynamic. Without `planes` the graph takes bytes.
     """
     import onnx
     from onnx import TensorProto, compose, helper
@@ -146,13 +145,13 @@ def from_pixels(
     model = compose.add_prefix(onnx.load_from_string(graph), "given.")
     del model.graph.value_info[:]
     ranks = {output.name: len(output.type.tensor_type.shape.dim) for output in model.graph.output}
-    before, held = _normalizing(planes) if planes else ([], [])
+    before, constants = _normalizing(planes) if planes else ([], [])
     before.append(helper.make_node("Identity", ["pixels.normal" if planes else "pixels"], [f"given.{taken}"]))
     after, more = _taking(given, given.rank or ranks[f"given.{given.output}"])
     whole = [*before, *model.graph.node, *after]
     del model.graph.node[:], model.graph.input[:], model.graph.output[:]
     model.graph.node.extend(whole)
-    model.graph.initializer.extend([*held, *more])
+    model.graph.initializer.extend([*constants, *more])
     model.graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", size[1], size[0], 3]))
     model.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", given.width]))
     if given.cells:
@@ -163,8 +162,8 @@ def from_pixels(
 
 
 def text_graph(graph: bytes, ids: str, mask: str | None, given: str, length: int, width: int) -> bytes:
-    """The graph of somebody's text network as one of ours: int64 `ids` (n, length), and `mask` where it takes one, in,
-    `features` out."""
+    """Any text network's graph as one of ours: int64 `ids` (n, length) and, if it takes one, `mask` in, `features`
+    out."""
     import onnx
     from onnx import TensorProto, compose, helper
 
@@ -188,14 +187,14 @@ def without_features(graph: bytes) -> bytes:
     import onnx
 
     model = onnx.load_from_string(graph)
-    kept = [output for output in model.graph.output if output.name == OUTPUTS]
+    outputs = [output for output in model.graph.output if output.name == OUTPUTS]
     del model.graph.output[:]
-    model.graph.output.extend(map(_copied, kept))
+    model.graph.output.extend(map(_copied, outputs))
     return bytes(model.SerializeToString())
 
 
 def _normalizing(planes: Planes) -> tuple[list[Any], list[Any]]:
-    """From `pixels` to `pixels.normal`: nodes, and the numbers they need."""
+    """From `pixels` to `pixels.normal`: nodes and constants."""
     from onnx import TensorProto, helper, numpy_helper
 
     shape = (1, 1, 1, 3) if planes.last else (1, 3, 1, 1)
@@ -214,7 +213,7 @@ def _normalizing(planes: Planes) -> tuple[list[Any], list[Any]]:
 
 
 def _taking(given: Given, rank: int) -> tuple[list[Any], list[Any]]:
-    """From the graph's outputs to `features` and `map`: nodes, and the numbers they need."""
+    """From the graph's outputs to `features` and `map`: nodes and constants."""
     from onnx import helper, numpy_helper
 
     value, numbers = f"given.{given.output}", {}
@@ -260,7 +259,7 @@ def _taking(given: Given, rank: int) -> tuple[list[Any], list[Any]]:
 
 
 def _features_of(graph: Any, projection: Projection) -> Any:
-    """The output that the head goes on, copied; refused where it is not rows of float32 of the right width."""
+    """A copy of the declared input of the head; an error if it is not rows of float32 of the right width."""
     from onnx import TensorProto
 
     given = {output.name: output for output in graph.output}
@@ -289,9 +288,9 @@ def _copied(value: Any) -> Any:
 
 
 def cut_behind(graph: Any, wanted: set[str]) -> set[str]:
-    """Take away all that the `wanted` values are not made of; returns the names of what is left."""
+    """Remove everything that the `wanted` values do not depend on. Returns the names of what is left."""
     used = set(wanted)
-    for at in reversed(range(len(graph.node))):  # ONNX keeps nodes in the order of their making
+    for at in reversed(range(len(graph.node))):  # nodes of ONNX graphs are in topological order
         if used.intersection(graph.node[at].output):
             used.update(_taken_by(graph.node[at]))
         else:
@@ -305,7 +304,7 @@ def cut_behind(graph: Any, wanted: set[str]) -> set[str]:
 
 
 def _taken_by(node: Any) -> Iterator[str]:
-    """What a node reads; the branches and loops inside it read names of the graph around them too."""
+    """The names that a node reads, including those that its branches and loops read from the outer graph."""
     yield from node.input
     for attribute in node.attribute:
         for inner in (*attribute.graphs, attribute.g):
@@ -314,24 +313,24 @@ def _taken_by(node: Any) -> Iterator[str]:
 
 
 def _check_parity(made: Bundle, layers: Sequence[Projection], pictures: NDArray[np.uint8]) -> None:
-    """Every output is the hasher's but for rounding; so a bit differs only where the output is that near to zero."""
+    """Check that every output is the hasher's up to rounding, so that a bit differs only where the output is near 0."""
     if not len(pictures):
         raise TrainingError("the new model is checked on pictures, and there are none; give a few dozen of any")
-    found, features = Encoder(made).outputs_and_features(pictures)
+    outputs, features = Encoder(made).outputs_and_features(pictures)
     eps = np.finfo(np.float32).eps
     expected, rounding = np.asarray(features, np.float64), np.zeros(features.shape)
     for number, layer in enumerate(layers):
-        # A sum of n products rounds by at most n times the spacing of its numbers, taken as if all signs were the same;
-        # what the layer before rounded goes through.
+        # The rounding error of a sum of n products is at most n eps times the sum of absolute values; the error of the
+        # layer before propagates.
         reach = np.abs(expected - layer.mean) @ np.abs(layer.directions) + np.abs(layer.offset)
         rounding = rounding @ np.abs(layer.directions) + (len(layer.mean) + 4) * eps * (reach + layer.wave)
-        values = (expected - layer.mean) @ layer.directions + layer.offset  # in doubles, unlike layer.outputs
+        values = (expected - layer.mean) @ layer.directions + layer.offset  # in double precision, unlike layer.outputs
         expected = np.cos(values) if layer.wave else values
         if number < len(layers) - 1:
             expected = np.maximum(expected, 0)
-    wrong = ~(np.abs(found - expected) <= rounding)
+    wrong = ~(np.abs(outputs - expected) <= rounding)
     if wrong.any():
         raise TrainingError(
             f"the graph of {made.name!r} does not compute what its hasher does: {int(wrong.sum())} of {wrong.size}"
-            f" outputs differ by more than rounding, the most by {float(np.abs(found - expected).max()):.3g}"
+            f" outputs differ by more than rounding, the most by {float(np.abs(outputs - expected).max()):.3g}"
         )

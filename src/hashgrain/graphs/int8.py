@@ -1,20 +1,20 @@
-"""Convolutions in 8-bit integers: a quarter of the size, and faster on one core.
+"""Convolutions in 8-bit integers: a quarter of the size, faster on one core.
 
-Static quantization (Jacob et al., 2018): real = scale (integer - zero point). Weights have a scale for each output
-channel, activations one for each tensor, fixed beforehand from given pictures.
+Static quantization (Jacob et al., 2018): real = scale (integer - zero point). Weights have one scale per output
+channel, activations one per tensor, which calibration pictures fix.
 
-The choices below were measured on the first default model, 1,000 pictures that calibrated nothing, bits that agree
-with the float model's (the same pictures, one choice changed at a time):
+The choices below were measured on the first default model, on 1,000 pictures not used for calibration, as the share of
+bits that agree with the float model's (with one choice changed at a time):
 
-- 98.8 % as it stands. 96.7 % with one scale for a tensor's weights, 98.4 % with the first convolution in integers too
-  (it sees few channels and the whole range of the picture, and costs little), 98.7 % with the plain range of the
-  activations in place of percentiles, 97.3 % with percentiles that cut off a thousandth.
-- Additions and Relus of the residual blocks are integers too: between them floats would have to come and go, which
-  costs both time and bits (98.6 % against 99.1 %, with 8-bit weights).
+- 98.8 % with all choices as they are. 96.7 % with one scale for a tensor's weights, 98.4 % with an integer first
+  convolution (it has few channels with the picture's full range, and costs little), 98.7 % with the full range of
+  activations instead of percentiles, 97.3 % with percentiles that cut off a thousandth.
+- Additions and ReLUs of the residual blocks are in integers too: conversions to float and back cost both time and bits
+  (98.6 % against 99.1 %, with 8-bit weights).
 - Activations are unsigned. ONNX Runtime has no faster kernel for signed ones on x86: they ran no faster than floats.
-- **Weights have 7 bits, not 8**, though 8 would make it 99.2 %. Processors without VNNI add two products in 16 bits,
-  which overflow silently where weights have 8: the same model then gives other codes on other machines, and with an
-  integer first convolution 88 % of the bits were left. With 7 bits nothing overflows, 2 x 255 x 64 < 2^15.
+- **Weights have 7 bits, not 8**, although 8 give 99.2 %. Processors without VNNI add two products in 16 bits, which
+  overflow silently with 8-bit weights: the same model then gives other codes on other machines, and with an integer
+  first convolution only 88 % of the bits agree. With 7 bits nothing overflows: 2 x 255 x 64 < 2^15.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from hashgrain.models import Bundle
 BATCH = 32
 PERCENTILE = 99.999
 INTEGER = ("Conv", "Add", "Relu")
-# What tells onnxruntime that a graph is prepared for quantization; else it warns. Ours comes optimized from the export.
+# Metadata that mark a graph as prepared for quantization; without them onnxruntime warns. Ours is optimized already.
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
 
 def quantize(bundle: Bundle, calibration: NDArray[np.uint8]) -> Bundle:
-    """The model with integer convolutions; `calibration` is some hundred pictures (n, height, width, 3) like those
-    it will see. The codes change a little (`training` says how many bits agree on these pictures), so the digest does.
+    """The model with integer convolutions; `calibration` is some hundred typical pictures (n, height, width, 3).
 
-    Input scaling, first convolution and hash head stay in float. Words and labels are the float model's.
+    The codes change slightly (`training` records how many bits agree on these pictures), so the digest changes. Input
+    scaling, first convolution and hash head stay in float. Words and labels are the float model's.
     """
     check_pixels(bundle, calibration)
     model = onnx.load_from_string(bundle.onnx)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise TrainingError(f"{bundle.name} computes in integers already; shrink the float model it came from")
-    # Shapes the exporter noted contradict what onnxruntime infers, and it refuses the graph.
+    # The exporter's shapes contradict those that onnxruntime infers, which then refuses the graph.
     del model.graph.value_info[:]
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"node_{number}"
@@ -69,7 +69,7 @@ def quantize(bundle: Bundle, calibration: NDArray[np.uint8]) -> Bundle:
 
 
 def _between_first_convolution_and_features(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes to be integers. Nodes of an ONNX graph are in the order of computation."""
+    """The nodes to quantize. Nodes of an ONNX graph are in topological order."""
     after: set[str] = set()
     before: set[str] = {"features"}
     for node in graph.node:
@@ -100,7 +100,7 @@ def _quantized(model: onnx.ModelProto, nodes: list[str], calibration: NDArray[np
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.Percentile,
-            # Histograms after every batch: otherwise the activations of all pictures are kept until the end, and a
+            # Update histograms after every batch: otherwise the activations of all pictures stay in memory, and a
             # shorter last batch is an error.
             extra_options={"CalibStridedMinMax": 1, "CalibPercentile": PERCENTILE},
         )
@@ -111,7 +111,7 @@ def _quantized(model: onnx.ModelProto, nodes: list[str], calibration: NDArray[np
 
 
 class _Batches:
-    """The pictures as onnxruntime's calibrator asks for them: a range of batches, then one after the other."""
+    """The pictures with the interface of onnxruntime's calibrator: select a range of batches, then iterate."""
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self._batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]

@@ -1,4 +1,4 @@
-"""Exact Hamming search over packed codes. How it is computed stays behind these names."""
+"""Exact Hamming search over packed codes. These names hide the implementation."""
 
 from hashgrain.hamming.asymmetric import Reranked as Reranked
 from hashgrain.hamming.asymmetric import agreeing as agreeing

@@ -1,4 +1,4 @@
-"""Building indexes, and what that takes."""
+"""Builds indexes, and computes their sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASSIGNED_AT_ONCE = 1 << 14
 
 
 def tables_bytes(n: int, bits: int) -> int:
-    """The size of tables over n rows, for grains of up to so many bits."""
+    """The size of tables over n rows, for grains of up to `bits` bits."""
     tables = min(bits, CHUNK * MAX_TABLES) // CHUNK
     return tables * (12 * n + 4 * (BUCKETS + 1))
 
@@ -34,7 +34,7 @@ def lists_bytes(n: int, bits: int) -> int:
 
 
 def lists_for(n: int) -> int:
-    """How many lists: about the root of the rows, where looking at centres costs as little as looking at rows."""
+    """The number of lists: about the square root of n, which balances the costs of centres and rows."""
     return min(MOST_LISTS, 1 << (max(1, n).bit_length() // 2))
 
 
@@ -84,7 +84,7 @@ def build_lists(
     order = np.argsort(keys, kind="stable").astype(np.uint32)
     starts = np.searchsorted(keys[order], np.arange(len(centres) * (bits + 2))).astype(np.uint32)
     ordered = np.empty((width, n), np.uint64)
-    for w in range(width):  # one after the other, each let go: a large library is in memory twice as it is
+    for w in range(width):  # one by one, each freed: a large library is already in memory twice
         ordered[w] = planes.pop(0)[order]
     return Lists(first, n, bits, centres, starts.reshape(len(centres), bits + 2), ordered, order)
 
@@ -109,7 +109,7 @@ def _centres(sample: Words, count: int, bits: int, rng: np.random.Generator, thr
 def _assign(
     planes: Sequence[NDArray[np.uint64]], centres: Words, bits: int, threads: int | None
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """For each row the nearest centre and how far it is."""
+    """The nearest centre of each row, and its distance."""
     n = len(planes[0])
     nearest, distance = np.empty(n, np.uint16), np.empty(n, np.uint16)
     target = [rows_of(centres)]

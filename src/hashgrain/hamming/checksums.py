@@ -1,4 +1,4 @@
-"""The CRC-32 of every page of a buffer: compiled where the processor has the instruction for it, else by zlib."""
+"""The CRC-32 of every page of a buffer: by a compiled kernel if the processor supports it, else by zlib."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashgrain.hamming import native
 
 
 def page_sums(content: bytes, page: int) -> NDArray[np.uint32]:
-    """One sum a page; the last page may be short."""
+    """One checksum per page; the last page may be short."""
     whole = len(content) // page
     sums = np.empty(-(-len(content) // page), np.uint32)
     view = memoryview(content)

@@ -1,6 +1,6 @@
-"""How many rows lie at each distance from each query, by how much they have to do with it.
+"""Histograms of the distances from queries to rows, by grade of relevance.
 
-What every retrieval figure is made of, and all that is kept: never a matrix of queries by rows.
+Every retrieval figure is computed from these counts; a matrix of queries by rows is never stored.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from hashgrain.hamming import native, plain
 from hashgrain.hamming.pool import check_threads, run
 from hashgrain.hamming.rows import Run
 
-Counts = NDArray[np.int64]  # (queries, grades + 1, 64 * n_words + 1)
+Histograms = NDArray[np.int64]  # (queries, grades + 1, 64 * n_words + 1)
 QUERIES_AT_ONCE = 512
-Count = Callable[[Words, slice, Counts], None]
+Count = Callable[[Words, slice, Histograms], None]
 
 
-def count_ranges(queries: Words, rows: Run, bounds: NDArray[np.int64], *, threads: int | None = None) -> Counts:
-    """Counts by nested ranges of rows: `bounds` (queries, grades, 2) says where those of each grade or more are."""
+def count_ranges(queries: Words, rows: Run, bounds: NDArray[np.int64], *, threads: int | None = None) -> Histograms:
+    """Counts by nested ranges of rows: `bounds` (queries, grades, 2) are the ranges of rows of each grade or more."""
     n = len(rows.ids)
     if (
         bounds.ndim != 3
@@ -34,7 +34,7 @@ def count_ranges(queries: Words, rows: Run, bounds: NDArray[np.int64], *, thread
         raise CodesError(f"{len(queries)} queries over {n} rows take as many sets of ranges, not {bounds.shape}")
     bounds = np.ascontiguousarray(bounds, np.int64)
 
-    def count(some: Words, part: slice, out: Counts) -> None:
+    def count(some: Words, part: slice, out: Histograms) -> None:
         if native.compiled():
             native.kernels.count_ranges(_asked(some, rows, out), bounds[part])
         else:
@@ -45,14 +45,14 @@ def count_ranges(queries: Words, rows: Run, bounds: NDArray[np.int64], *, thread
 
 def count_shared(
     queries: Words, rows: Run, query_sets: Words, row_sets: Words, grades: int, *, threads: int | None = None
-) -> Counts:
-    """Counts by how many labels (bits of the sets) a row shares with the query, `grades` at most."""
+) -> Histograms:
+    """Counts by the number of labels (bits of the sets) that a row shares with the query, at most `grades`."""
     if len(query_sets) != len(queries) or len(row_sets) != len(rows.ids) or query_sets.shape[1] != row_sets.shape[1]:
-        raise CodesError(f"a set of labels each, please: {query_sets.shape} for queries, {row_sets.shape} for rows")
+        raise CodesError(f"sets of labels do not fit: {query_sets.shape} for queries, {row_sets.shape} for rows")
     wanted = np.ascontiguousarray(query_sets)
     planes = tuple(np.ascontiguousarray(row_sets[:, w]) for w in range(row_sets.shape[1]))
 
-    def count(some: Words, part: slice, out: Counts) -> None:
+    def count(some: Words, part: slice, out: Histograms) -> None:
         if native.compiled():
             native.kernels.count_shared(_asked(some, rows, out), wanted[part], len(planes), planes)
         else:
@@ -61,12 +61,12 @@ def count_shared(
     return _count(queries, grades, rows, count, threads)
 
 
-def _asked(queries: Words, rows: Run, out: Counts) -> tuple[object, ...]:
+def _asked(queries: Words, rows: Run, out: Histograms) -> tuple[object, ...]:
     n_queries, grades_and_none, bins = out.shape
     return queries, n_queries, queries.shape[1], bins, grades_and_none - 1, rows.planes, len(rows.ids), out
 
 
-def _count(queries: Words, grades: int, rows: Run, count: Count, threads: int | None) -> Counts:
+def _count(queries: Words, grades: int, rows: Run, count: Count, threads: int | None) -> Histograms:
     if queries.ndim != 2 or queries.dtype != np.uint64 or queries.shape[1] != len(rows.planes):
         raise CodesError(f"queries of shape {queries.shape} do not fit rows of {len(rows.planes)} words")
     words = np.ascontiguousarray(queries)

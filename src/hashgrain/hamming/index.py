@@ -1,7 +1,7 @@
-"""Indexes: the same codes in another order, so that a search need not look at most of them.
+"""Indexes: the same codes in another order, so that a search skips most of them.
 
-They never change an answer. Tables (multi-index hashing) serve grains of up to 64 bits, lists around centres
-longer ones. Each covers a run of rows; rows that none covers are scanned.
+They never change an answer. Tables (multi-index hashing) serve grains of up to 64 bits, lists around centres serve
+longer ones. Each covers a run of rows; rows without an index are scanned.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.hamming.mapping import Mapping
-from hashgrain.hamming.neighbours import Path
+from hashgrain.hamming.neighbours import SearchPath
+from hashgrain.hamming.path_timings import PathTimings
 from hashgrain.hamming.question import Question
 from hashgrain.hamming.rows import BLOCK, Plane, Rows, Run, piece
-from hashgrain.hamming.tally import Tally
 
-CHUNK = 16  # bits that name a bucket of a table
+CHUNK = 16  # bits that select a bucket of a table
 BUCKETS = 1 << CHUNK
 MAX_TABLES = 4
 
 
 class Index(Protocol):
-    """What the kernels need of either kind."""
+    """The interface of both kinds for the kernels."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> SearchPath: ...
     @property
     def first(self) -> int: ...
     @property
     def n(self) -> int: ...
     @property
-    def tally(self) -> Tally: ...
+    def timings(self) -> PathTimings: ...
     def cut(self) -> bool: ...
     def serves(self, bits: int) -> bool: ...
     def described(self) -> tuple[Any, ...]: ...
@@ -42,7 +42,7 @@ class Index(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """Table t holds the rows' first words in the order of bits 16 t to 16 t + 15, with their row numbers."""
+    """Table t holds the rows' first words, sorted by bits 16 t to 16 t + 15, with their row numbers."""
 
     first: int
     n: int
@@ -50,12 +50,12 @@ class Tables:
     codes: Plane  # (tables, n)
     rows: NDArray[np.uint32]  # (tables, n), counted from `first`
 
-    path: Path = "tables"
-    tally: Tally = field(default_factory=Tally)
-    mapping: Mapping | None = None  # the file it lies in
+    path: SearchPath = "tables"
+    timings: PathTimings = field(default_factory=PathTimings)
+    mapping: Mapping | None = None  # of its file
 
     def cut(self) -> bool:
-        """Whether its file was cut short since it was mapped: then answers by it are none."""
+        """Whether its file was cut short since it was mapped: then its answers are invalid."""
         return self.mapping is not None and self.mapping.cut()
 
     def serves(self, bits: int) -> bool:
@@ -67,19 +67,19 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Lists:
-    """The rows around centres, each list in the order of the distance from its centre."""
+    """Lists of rows around centres, sorted by the distance from the centre."""
 
     first: int
     n: int
     bits: int
     centres: NDArray[np.uint64]  # (lists, words)
-    starts: NDArray[np.uint32]  # (lists, bits + 2): where the rows at each distance, or more, begin
+    starts: NDArray[np.uint32]  # (lists, bits + 2): where the rows at each distance or more begin
     planes: NDArray[np.uint64]  # (words, n)
     rows: NDArray[np.uint32]  # (n,), counted from `first`
 
-    path: Path = "lists"
-    tally: Tally = field(default_factory=Tally)
-    mapping: Mapping | None = None  # the file it lies in
+    path: SearchPath = "lists"
+    timings: PathTimings = field(default_factory=PathTimings)
+    mapping: Mapping | None = None  # of its file
 
     def cut(self) -> bool:
         return self.mapping is not None and self.mapping.cut()
@@ -93,20 +93,20 @@ class Lists:
 
 
 def covering(question: Question, parts: Sequence[Rows], indexes: Sequence[Index]) -> list[Index]:
-    """The indexes that can answer this question: of one kind, in the order of rows."""
+    """The indexes that can answer this question, of one kind, in the order of rows."""
     if question.weighted is not None or not parts:
         return []
     end = max(part.first_row + len(part.ids) for part in parts)
     fit = [index for index in indexes if index.serves(question.bits) and index.first + index.n <= end]
     chosen: list[Index] = []
     for index in sorted((i for i in fit if i.path == fit[0].path), key=lambda i: (i.first, -i.n)):
-        if not chosen or index.first >= chosen[-1].first + chosen[-1].n:  # a row found twice would be two hits
+        if not chosen or index.first >= chosen[-1].first + chosen[-1].n:  # overlaps would give duplicate hits
             chosen.append(index)
     return chosen
 
 
 def rest_of(parts: Sequence[Rows], indexes: Sequence[Index]) -> list[Rows]:
-    """The rows that no index covers."""
+    """The rows without an index."""
     return [rest for part in parts for rest in _uncovered(part, indexes)]
 
 

@@ -1,7 +1,7 @@
-"""Index files: written whole or not at all, mapped, and checked before they are believed.
+"""Index files: written atomically, memory-mapped, and checked before use.
 
-A file is a line of JSON, padded, and then the arrays, each at a multiple of 64 bytes. The line names the rows
-it was made from by a fingerprint, so that an index of other rows, or of another library, is never used.
+A file is a padded line of JSON, followed by the arrays, each at a multiple of 64 bytes. The line contains a fingerprint
+of the indexed rows, so that an index of other rows, or of another library, is never used.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ CHECKED_AT_ONCE = 1 << 24
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the first line of a file says."""
+class IndexHeader:
+    """The first line of a file."""
 
     path: str
     first: int
@@ -51,7 +51,7 @@ class Facts:
 
 
 def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
-    """Write an index beside its name and give it the name when it is whole."""
+    """Write an index to a temporary file and rename it when it is complete."""
     aside = file.with_name(f"{file.name}.{os.urandom(4).hex()}{UNFINISHED}")
     library, folder = file.parent.parent, file.parent.name
     bits = CHUNK * len(index.starts) if isinstance(index, Tables) else index.bits
@@ -66,7 +66,7 @@ def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
                 place += -(-array.nbytes // ALIGNED) * ALIGNED
             out.truncate(place)
             out.seek(0)
-            out.write(_header(Facts(index.path, index.first, index.n, bits, fingerprint, tuple(arrays))))
+            out.write(_header(IndexHeader(index.path, index.first, index.n, bits, fingerprint, tuple(arrays))))
             out.flush()
             os.fsync(out.fileno())
         inside.rename(library, (folder,), aside.name, file.name)
@@ -77,25 +77,25 @@ def save(index: Tables | Lists, file: Path, fingerprint: str) -> None:
 
 
 def _open(file: Path, flags: int = os.O_RDONLY) -> int:
-    """An index lies in a folder of a library, which may come from a stranger: neither may be a link."""
+    """Open a file in a folder of a library. Libraries may be untrusted: neither file nor folder may be a link."""
     return inside.open_file(file.parent.parent, file.parent.name, file.name, flags=flags)
 
 
-def read_facts(file: Path) -> Facts:
-    """The first line, or an error that says what is wrong with it."""
+def read_facts(file: Path) -> IndexHeader:
+    """Read the first line, or raise an error that names the problem."""
     try:
         with open(_open(file), "rb") as opened:
             line = opened.read(HEADER).split(b"\n", 1)[0]
         magic, checksum, text = line.split(b" | ", 2)
         if magic.decode() != MAGIC or int(checksum) != zlib.crc32(text):
             raise ValueError("its first line is damaged, or of another version")
-        said = json.loads(text)
-        if not isinstance(said, dict):
-            raise ValueError("its first line makes no sense")
-        arrays = tuple((n, t, tuple(shape), place, crc) for n, t, shape, place, crc in said.pop("arrays"))
-        facts = Facts(**said, arrays=arrays)
+        entries = json.loads(text)
+        if not isinstance(entries, dict):
+            raise ValueError("its first line is invalid")
+        arrays = tuple((n, t, tuple(shape), place, crc) for n, t, shape, place, crc in entries.pop("arrays"))
+        facts = IndexHeader(**entries, arrays=arrays)
         if not all(isinstance(number, int) and number >= 0 for number in (facts.first, facts.n, facts.bits)):
-            raise ValueError("its first line makes no sense")
+            raise ValueError("its first line is invalid")
         return facts
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         message = f"{file}: not usable as an index ({error})"
@@ -103,7 +103,7 @@ def read_facts(file: Path) -> Facts:
 
 
 def open_index(file: Path, fingerprint: str) -> Tables | Lists:
-    """Map an index of exactly these rows; every byte is read once and checked."""
+    """Map an index of exactly these rows. Every byte is read once and checked."""
     facts = read_facts(file)
     if facts.fingerprint != fingerprint:
         raise LibraryDamagedError(f"{file}: an index of other rows", path=file, remedy=INDEX_ANEW)
@@ -131,8 +131,8 @@ def _mapped(
     return array
 
 
-def _sound(facts: Facts, arrays: dict[str, NDArray[Any]]) -> Tables | Lists:
-    """Shapes that fit each other, and no place that leads past the end: the kernels rely on both."""
+def _sound(facts: IndexHeader, arrays: dict[str, NDArray[Any]]) -> Tables | Lists:
+    """Check that shapes fit each other and that no start is past the end: the kernels rely on both."""
     starts, rows, n = arrays["starts"], arrays["rows"], facts.n
     if facts.path == "tables":
         tables = len(starts)
@@ -167,7 +167,7 @@ def _checksum(array: NDArray[Any]) -> int:
     return crc
 
 
-def _header(facts: Facts) -> bytes:
+def _header(facts: IndexHeader) -> bytes:
     text = json.dumps({**facts.__dict__}).encode()
     line = f"{MAGIC} | {zlib.crc32(text)} | ".encode() + text + b"\n"
     if len(line) > HEADER:

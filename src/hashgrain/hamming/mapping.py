@@ -1,4 +1,4 @@
-"""Files mapped into memory, such that one cut short by another program is noticed and does not end this one."""
+"""Memory-mapped files. If another program cuts a file short, that is detected and does not crash this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNWATCHED = -1
 
 @dataclass(frozen=True, eq=False)
 class Mapping:
-    """Bytes of a file. Where the file was cut since, they are zeros, and `cut` says so: ask after reading."""
+    """Bytes of a file. Where the file was cut since, they are zeros and `cut` returns True: call it after reading."""
 
     view: memoryview
     slot: int = UNWATCHED
@@ -24,8 +24,8 @@ class Mapping:
 
 
 def map_file(descriptor: int, size: int) -> Mapping:
-    """Map the first `size` bytes read-only. Without the compiled kernels nothing is watched."""
-    # A mapping keeps a file open for itself, of which systems allow few, unless told not to.
+    """Map the first `size` bytes read-only. Without the compiled kernels, cuts are not detected."""
+    # By default a mapping keeps a file descriptor open, and systems limit their number.
     if sys.version_info >= (3, 13) and sys.platform != "win32":
         mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ, trackfd=False)
     else:

@@ -1,4 +1,4 @@
-"""The compiled kernels, asked and answered in our own types. Where they could not be built, there is `plain`."""
+"""The compiled kernels, with our own types for questions and answers. `plain` replaces them if they are not built."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.hamming import plain
-from hashgrain.hamming.neighbours import Cost, Neighbours, Path
+from hashgrain.hamming.neighbours import Cost, Neighbours, SearchPath
 from hashgrain.hamming.plain import scaled
 from hashgrain.hamming.question import Question
 from hashgrain.hamming.rows import Rows
 
 try:
     from hashgrain.hamming import _kernels
-except ImportError:  # no compiler where it was installed: slower, and otherwise the same
+except ImportError:  # installed without a compiler: slower, with the same answers
     _kernels = None  # type: ignore[assignment, unused-ignore]
 kernels: Any = _kernels
 
@@ -27,21 +27,21 @@ def compiled() -> bool:
 
 
 def kinds() -> tuple[str, ...]:
-    """The kernels this processor can run, the best first."""
+    """The kernels that this processor can run, the fastest first."""
     return kernels.KINDS if compiled() else ()
 
 
 def scan(question: Question, parts: Sequence[Rows], kind: str | None = None) -> list[Neighbours]:
-    """Every query against every row."""
+    """Compare every query with every row."""
     answer = kernels.scan(_asked(question, kind), [_part(part) for part in parts])
-    return [found for found in _answers(question, "scan", answer) if found is not None]
+    return [neighbors for neighbors in _answers(question, "scan", answer) if neighbors is not None]
 
 
 def search_index(
     question: Question,
     parts: Sequence[Rows],
     rest: Sequence[Rows],
-    path: Path,
+    path: SearchPath,
     indexes: Sequence[tuple[Any, ...]],
     scan_ns: float,
     kind: str | None = None,
@@ -49,9 +49,9 @@ def search_index(
     share: int = 0,
     shares: int = 1,
 ) -> list[Neighbours | None]:
-    """By way of tables or lists; None for a query that a scan answers sooner.
+    """Search by tables or lists; None for a query that a scan answers faster.
 
-    Several threads may work on one query: each looks at its share of the index, and all keep a limit in `shared`.
+    Several threads may work on one query: each searches its share of the index, and `shared` holds a common limit.
     """
     search = kernels.search_tables if path == "tables" else kernels.search_lists
     everything, left = [_part(part) for part in parts], [_part(part) for part in rest]
@@ -60,10 +60,10 @@ def search_index(
 
 
 def nearest_one(question: Question, parts: Sequence[Rows]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """For each query the first id and its distance, for many queries over few rows."""
+    """The nearest id and its distance for each query, for many queries over few rows."""
     if not compiled():
-        found = plain.scan(question, parts)
-        ids, near = [each.ids for each in found], [each.distances for each in found]
+        neighbors = plain.scan(question, parts)
+        ids, near = [each.ids for each in neighbors], [each.distances for each in neighbors]
         return np.concatenate(ids), np.concatenate(near).astype(np.int32)
     columns = kernels.scan(_asked(question, None), [_part(part) for part in parts])
     return np.frombuffer(columns[0], np.int64), np.frombuffer(columns[1], np.int32)
@@ -84,19 +84,19 @@ def _part(rows: Rows) -> tuple[Any, ...]:
     return (rows.first_row, len(rows.ids), rows.planes, rows.ids, rows.mask, rows.ascending)
 
 
-def _answers(question: Question, path: Path, answer: tuple[bytes, ...]) -> list[Neighbours | None]:
+def _answers(question: Question, path: SearchPath, answer: tuple[bytes, ...]) -> list[Neighbours | None]:
     ids, near, full = (np.frombuffer(column, kind) for column, kind in zip(answer, ("i8", "i4", "i4"), strict=False))
     counts, counted, looked = (np.frombuffer(column, np.int64).tolist() for column in answer[3:6])
-    found: list[Neighbours | None] = []
+    answers: list[Neighbours | None] = []
     width = 8 * ((question.bits + 63) // 64)
     start = 0
     for i, complete in enumerate(answer[6]):
         if not complete:
-            found.append(None)
+            answers.append(None)
             continue
         end = start + counts[i]
         cost = Cost(path, looked[i], looked[i] * width)
         total = counted[i] if question.counting else counts[i]
-        found.append(Neighbours(ids[start:end], scaled(question, near[start:end]), full[start:end], total, cost))
+        answers.append(Neighbours(ids[start:end], scaled(question, near[start:end]), full[start:end], total, cost))
         start = end
-    return found
+    return answers

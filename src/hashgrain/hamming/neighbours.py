@@ -1,4 +1,4 @@
-"""The answer: which items are nearest, how far they are, and what finding them cost."""
+"""The answer of a search: the nearest items, their distances, and the cost."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Path = Literal["scan", "tables", "lists", "numpy"]
+SearchPath = Literal["scan", "tables", "lists", "numpy"]
 
 
 @dataclass(frozen=True)
 class PartsCost:
     """The same for the codes of parts, and how often they were asked for more of them."""
 
-    path: Path
+    path: SearchPath
     rows: int
     bytes: int
     widenings: int
@@ -26,7 +26,7 @@ class PartsCost:
 class Cost:
     """How an answer was found: by which path, how many rows were compared, how many bytes of codes were read."""
 
-    path: Path
+    path: SearchPath
     rows: int
     bytes: int
     parts: PartsCost | None = None  # where parts were asked, too
@@ -48,9 +48,9 @@ class Neighbours:
 
 
 def merge(parts: Sequence[Neighbours], k: int | None = None, *, counted: bool = False) -> Neighbours:
-    """One answer from several over different rows, in the same order, cut to the k first.
+    """Merge answers over different rows, in the same order, and cut them to the first k.
 
-    `counted`: each tells how many it left out, and so does the whole.
+    With `counted`, the totals of the parts are added up.
     """
     if len(parts) == 1 and (k is None or len(parts[0]) <= k):
         return parts[0]

@@ -1,4 +1,4 @@
-"""The twin of the compiled kernels in numpy: answers the same, slower, and is what they are tested against."""
+"""The numpy twin of the compiled kernels: the same answers, slower. It is the oracle of their tests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def scaled(question: Question, near: NDArray[np.int32]) -> NDArray[np.int32] | N
 
 
 def join(words: Words, radius: int) -> Iterator[NDArray[np.int64]]:
-    """All pairs of rows (i < j) at most `radius` apart, as (i, j, distance), a few rows at a time."""
+    """All pairs of rows (i < j) at most `radius` apart, as (i, j, distance), in chunks of rows."""
     step = max(1, PAIRS_AT_ONCE // max(1, words.size))
     for low in range(0, len(words), step):
         some = words[low : low + step]
@@ -62,13 +62,13 @@ def join(words: Words, radius: int) -> Iterator[NDArray[np.int64]]:
 
 
 def rerank(outputs: NDArray[np.int64], words: Words) -> NDArray[np.int64]:
-    """The sum of the outputs whose bit is 1, less the others."""
+    """The sum of the outputs whose bit is 1, minus the sum of the others."""
     bits = unpack(words, len(outputs)).astype(np.int64)
     return np.asarray((2 * bits - 1) @ outputs, np.int64)
 
 
 def count_ranges(queries: Words, words: Words, bounds: NDArray[np.int64], out: NDArray[np.int64]) -> None:
-    """For each query how many rows lie at each distance, by the innermost of its ranges that holds them."""
+    """For each query the number of rows at each distance, by the innermost of its ranges that contains them."""
     rows = np.arange(len(words))
     for query, ranges, counts in zip(queries, bounds, out, strict=True):
         grade = sum(((low <= rows) & (rows < high)).astype(np.int64) for low, high in ranges)
@@ -76,7 +76,7 @@ def count_ranges(queries: Words, words: Words, bounds: NDArray[np.int64], out: N
 
 
 def count_shared(queries: Words, words: Words, query_sets: Words, row_sets: Words, out: NDArray[np.int64]) -> None:
-    """For each query how many rows lie at each distance, by how many labels they share with it."""
+    """For each query the number of rows at each distance, by the number of labels they share with it."""
     for query, wanted, counts in zip(queries, query_sets, out, strict=True):
         shared = np.bitwise_count(row_sets & wanted).sum(axis=1, dtype=np.int64)
         _count_into(counts, query, words, np.minimum(shared, len(counts) - 1))

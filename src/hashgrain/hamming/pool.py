@@ -1,4 +1,4 @@
-"""The threads that searching takes: one pool for the whole process, whoever asks."""
+"""The threads of searches: one pool for the whole process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from hashgrain.errors import QueryError
 
 T = TypeVar("T")
-MOST_THREADS = 256  # more shares than that cost more than they bring
+MOST_THREADS = 256  # more shares cost more than they gain
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
@@ -26,16 +26,16 @@ def cores() -> int:
 
 
 def check_threads(threads: int | None) -> int:
-    """How many threads to use: as asked, or one a core."""
+    """The number of threads: as requested, or one per core."""
     if threads is None:
         return cores()
     if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
-        raise QueryError(f"threads is {threads!r}; it is 1 or more, or left out for one a core")
+        raise QueryError(f"threads is {threads!r}; it is 1 or more, or left out for one per core")
     return min(int(threads), MOST_THREADS)
 
 
 def run(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
-    """All results in order. The caller works too, and tasks never wait for tasks: none can starve."""
+    """All results in order. The caller works too, and tasks never wait for other tasks, so none can starve."""
     results: dict[int, T] = {}
     todo = iter(range(len(tasks)))
 
@@ -44,15 +44,15 @@ def run(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
             results[i] = tasks[i]()
 
     helpers: list[Future[None]] = []
-    with suppress(RuntimeError):  # Python is ending and takes no more: the caller does it all
+    with suppress(RuntimeError):  # Python is shutting down: the caller does all the work
         helpers.extend(_helpers().submit(work) for _ in range(min(threads, len(tasks)) - 1))
     try:
         work()
     finally:
-        for _ in todo:  # where we failed, the helpers begin nothing more
+        for _ in todo:  # after a failure, the helpers start no further tasks
             pass
         for helper in helpers:
-            if not helper.cancel():  # begun: its buffers are in use until it ends
+            if not helper.cancel():  # started: its buffers are in use until it ends
                 helper.exception()
     for helper in helpers:
         if not helper.cancelled():

@@ -1,4 +1,4 @@
-"""What can be asked, checked once: the kernels and their twin rely on it."""
+"""Questions, checked once: the kernels and their twin rely on these checks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hashgrain.codes import Words, prefix_mask
 from hashgrain.errors import CodesError, QueryError
 from hashgrain.hamming.rows import Rows
 
-Weights = Sequence[tuple[int, float]]  # up to which bit, and what each of those bits counts
-FINEST = 1 << 16  # weights that are not whole numbers of some small part become so many parts of the largest
+Weights = Sequence[tuple[int, float]]  # (end, weight): the weight of each bit up to the bit `end`
+FINEST = 1 << 16  # weights that are not multiples of a small unit are rounded to so many parts of the largest
 HEAVIEST = 1e9
 MAX_WORDS = 64
 Weighted = tuple[int, int, int]  # word, mask, weight
@@ -20,7 +20,7 @@ Weighted = tuple[int, int, int]  # word, mask, weight
 
 @dataclass(frozen=True)
 class Question:
-    """k = 0 asks for all within the radius; `counting` for how many there are even where k are enough."""
+    """k = 0 asks for all rows within the radius; `counting` also for their number, even beyond k."""
 
     queries: Words
     bits: int
@@ -28,7 +28,7 @@ class Question:
     radius: int
     counting: bool = False
     weighted: tuple[Weighted, ...] | None = None
-    scale: float = 1.0  # what a distance of 1 is worth, where weights are not whole numbers
+    scale: float = 1.0  # the value of an integer distance of 1, if weights are not integers
 
     @property
     def n_words(self) -> int:
@@ -78,7 +78,7 @@ def _check(queries: Words, parts: Sequence[Rows], bits: int) -> None:
 
 
 def _weighted(weights: Weights, bits: int) -> tuple[tuple[Weighted, ...], float]:
-    """Weights as whole numbers on masks of words, and what one such unit is worth."""
+    """Weights as integers on masks of words, and the value of one unit."""
     try:
         ends, values = [end for end, _ in weights], [float(value) for _, value in weights]
     except (TypeError, ValueError):
@@ -87,13 +87,13 @@ def _weighted(weights: Weights, bits: int) -> tuple[tuple[Weighted, ...], float]
         raise QueryError(f"weights cover bits up to {ends}; they must grow and end at {bits}")
     if not all(0 <= value <= HEAVIEST for value in values) or max(values) < 1 / HEAVIEST:
         raise QueryError(f"weights are {values}; they are from 0 to {HEAVIEST:g}, and not all 0")
-    parts = max(value.as_integer_ratio()[1] for value in values)  # powers of two: the largest serves all
+    parts = max(value.as_integer_ratio()[1] for value in values)  # powers of two: the largest is a multiple of all
     fits = parts <= FINEST and parts * max(values) <= FINEST
     scale = 1 / parts if fits else max(values) / FINEST
-    found = []
+    masked = []
     start = np.zeros((bits + 63) // 64, np.uint64)
     for end, value in zip(ends, values, strict=True):
         mask = prefix_mask(end, len(start))
-        found += [(w, int(m), round(value / scale)) for w, m in enumerate(mask & ~start) if m]
+        masked += [(w, int(m), round(value / scale)) for w, m in enumerate(mask & ~start) if m]
         start = mask
-    return tuple(found), scale
+    return tuple(masked), scale

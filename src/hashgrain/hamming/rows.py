@@ -1,4 +1,4 @@
-"""Runs of codes as the kernels want them: word by word rather than code by code."""
+"""Runs of codes in the layout of the kernels: word by word instead of code by code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from hashgrain.codes import Words
 from hashgrain.errors import CodesError
 
-LINE = 64  # bytes the processor reads at a time
-UNNUMBERED = -(1 << 62)  # first row of rows that were picked from many places: no index knows them by number
-BLOCK = 64  # kernels look at so many rows at a time; masks are padded to it
+LINE = 64  # bytes of a cache line
+UNNUMBERED = -(1 << 62)  # first row of rows that were gathered from many places: no index covers them
+BLOCK = 64  # kernels process so many rows at a time; masks are padded to it
 Plane = NDArray[np.uint64]
 
 
@@ -29,11 +29,11 @@ class Rows(Protocol):
     def planes(self) -> tuple[Plane, ...]: ...
     @property
     def mask(self) -> NDArray[np.uint8] | None:
-        """One bit a row that may answer, little-endian, padded to 8 bytes; None where all may."""
+        """One bit per row, 1 for valid rows, little-endian, padded to 8 bytes; None if all are valid."""
 
     @property
     def ascending(self) -> bool:
-        """Whether ids only grow from row to row."""
+        """Whether ids increase from row to row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def rows_of(
 
 
 def _aligned(plane: Plane) -> Plane:
-    """A copy that begins with a cache line, as mapped segments do: main memory is then read a third faster."""
+    """A copy that is aligned to a cache line, like mapped segments: this makes reading main memory a third faster."""
     room = np.empty(len(plane) + LINE // 8, np.uint64)
     start = -room.ctypes.data % LINE // 8
     copy = room[start : start + len(plane)]
@@ -81,7 +81,7 @@ def packed(alive: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def unpacked(rows: Rows) -> NDArray[np.bool_]:
-    """Which rows may answer, one mark a row."""
+    """Which rows are valid, one boolean per row."""
     if rows.mask is None:
         return np.ones(len(rows.ids), np.bool_)
     return np.unpackbits(rows.mask, bitorder="little", count=len(rows.ids)).astype(np.bool_)
@@ -95,7 +95,7 @@ def piece(rows: Rows, low: int, high: int) -> Run:
 
 
 def pieces(parts: Sequence[Rows], count: int) -> Iterator[list[Rows]]:
-    """The same rows in so many shares of about the same size."""
+    """The same rows in `count` shares of about the same size."""
     total = sum(len(part.ids) for part in parts)
     share = max(BLOCK, -(-total // count // BLOCK) * BLOCK)
     taken: list[Rows] = []
@@ -115,7 +115,7 @@ def pieces(parts: Sequence[Rows], count: int) -> Iterator[list[Rows]]:
 
 
 def gather(parts: Sequence[Rows], places: Sequence[NDArray[np.int64]]) -> Run:
-    """A few rows of each part, as rows of their own."""
+    """Copy a few rows of each part."""
     ids = np.concatenate([part.ids[at] for part, at in zip(parts, places, strict=True)])
     n_words = len(parts[0].planes)
     planes = tuple(

@@ -72,15 +72,15 @@ def _search(question: Question, parts: Sequence[Rows], indexes: Sequence[Index],
 
 
 def _scan(question: Question, parts: Sequence[Rows], threads: int) -> list[Neighbours]:
-    """Threads share out the queries, and where these are few, the rows."""
+    """Threads divide the queries and, if these are few, the rows."""
     groups = _groups(question, threads)
     words = sum(len(part.ids) for part in parts) * ((question.bits + 63) // 64)
     shares = max(1, min(threads // len(groups), words // WORTH_SPLITTING))
     cut = list(pieces(parts, shares)) if shares > 1 else [list(parts)]
     tasks = [partial(scan, group, share) for group in groups for share in cut or [[]]]
-    found = run(tasks, threads)
+    answers = run(tasks, threads)
     step = len(cut) or 1
-    shared = (found[start : start + step] for start in range(0, len(found), step))
+    shared = (answers[start : start + step] for start in range(0, len(answers), step))
     return [
         merge(each, question.k or None, counted=question.counting)
         for group in shared
@@ -89,27 +89,27 @@ def _scan(question: Question, parts: Sequence[Rows], threads: int) -> list[Neigh
 
 
 def _by_index(question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int) -> list[Neighbours]:
-    """By index or by scan, whichever has been quicker with questions like this one."""
+    """Search by index or by scan, whichever has been faster for similar questions."""
     groups = _groups(question, threads)
-    cost, tally = scan_ns(question, parts, threads), indexes[0].tally
+    cost, timings = scan_ns(question, parts, threads), indexes[0].timings
     alone = len(question.queries) == 1
     masked = any(part.mask is not None for part in parts)
     asked_at_once = len(groups[0].queries).bit_length()
     kind = (question.bits, question.k.bit_length(), question.radius, asked_at_once, threads, masked)
-    way = tally.way(kind, cost, can_share=alone and threads > 1)
+    way = timings.way(kind, cost, can_share=alone and threads > 1)
     begun = time.perf_counter_ns()
     if way == "scan":
-        found = _scan(question, parts, threads)
+        answers = _scan(question, parts, threads)
     else:
-        found = _probe(question, parts, indexes, threads, cost, shares=threads if way == "shared" else 1)
-    tally.record(way, kind, (time.perf_counter_ns() - begun) * min(threads, len(groups)) / len(found))
-    return found
+        answers = _probe(question, parts, indexes, threads, cost, shares=threads if way == "shared" else 1)
+    timings.record(way, kind, (time.perf_counter_ns() - begun) * min(threads, len(groups)) / len(answers))
+    return answers
 
 
 def _probe(
     question: Question, parts: Sequence[Rows], indexes: Sequence[Index], threads: int, cost: float, shares: int
 ) -> list[Neighbours]:
-    """By index; queries for which it gives up, because it expects a scan to be quicker, by scan."""
+    """Search by index; queries for which the index expects a scan to be faster are scanned."""
     covered = sum(index.n for index in indexes) / max(1, sum(len(part.ids) for part in parts))
     described, path = [index.described() for index in indexes], indexes[0].path
     rests: list[list[Rows]] = [[] for _ in range(shares)]
@@ -123,17 +123,17 @@ def _probe(
     ]
     done = run(tasks, threads)
     by_group = (done[start : start + shares] for start in range(0, len(done), shares))
-    found = [_together(each, question) for group in by_group for each in zip(*group, strict=True)]
-    missing = [i for i, answer in enumerate(found) if answer is None]
+    answers = [_together(each, question) for group in by_group for each in zip(*group, strict=True)]
+    missing = [i for i, answer in enumerate(answers) if answer is None]
     if missing:
         again = replace(question, queries=np.ascontiguousarray(question.queries[missing]))
         for i, answer in zip(missing, _scan(again, parts, threads), strict=True):
-            found[i] = answer
-    return [answer for answer in found if answer is not None]
+            answers[i] = answer
+    return [answer for answer in answers if answer is not None]
 
 
 def _together(parts: Sequence[Neighbours | None], question: Question) -> Neighbours | None:
-    """The shares of one answer, or None where one of them gave up."""
+    """Merge the shares of one answer; None if one of them gave up."""
     whole = [part for part in parts if part is not None]
     return merge(whole, question.k or None, counted=question.counting) if len(whole) == len(parts) else None
 

@@ -1,7 +1,7 @@
 """Self join: all pairs of rows within a radius of each other, without comparing most of them.
 
-Codes r bits apart, cut into m chunks of 16 bits, agree in some chunk up to r // m bits (pigeonhole). So rows
-are put into buckets by one chunk after another, and only rows of like buckets are compared.
+If codes that differ in r bits are cut into m chunks of 16 bits, some chunk differs in at most r // m bits (pigeonhole).
+So rows are bucketed by one chunk after another, and only rows of similar buckets are compared.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hashgrain.hamming.pool import check_threads, run
 from hashgrain.hamming.rows import Plane, Rows, unpacked
 
 PAIR = np.dtype([("a", np.uint32), ("b", np.uint32), ("distance", np.int32)])
-COMPARED_AT_ONCE = 1 << 22  # no step can give more pairs than it compares, whatever the codes
-WORTH_BUCKETS = 0.25  # part of all pairs; where buckets leave more to compare, all rows are compared
+COMPARED_AT_ONCE = 1 << 22  # comparisons of a step, which bound its pairs
+WORTH_BUCKETS = 0.25  # share of all pairs; if buckets leave more to compare, all rows are compared
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Ids of two rows, the smaller first, and how far apart they are."""
+    """Ids of two rows, the smaller first, and their distance."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -39,30 +39,30 @@ class Pairs:
 
 
 def join(parts: Sequence[Rows], radius: int, *, bits: int, threads: int | None = None) -> Iterator[Pairs]:
-    """Every pair at most `radius` apart over the first `bits` bits, once, some at a time, in no order."""
+    """Every pair at most `radius` apart over the first `bits` bits, each once, in chunks, unordered."""
     if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= bits:
         raise QueryError(f"a distance of {radius!r} bits makes no sense here; it is a whole number from 0 to {bits}")
     count = check_threads(threads)
     ids, planes = _alive(parts, bits)
     if not native.compiled():
-        found: Iterator[tuple[NDArray[np.int64], ...]] = (
+        pair_blocks: Iterator[tuple[NDArray[np.int64], ...]] = (
             tuple(pairs.T) for pairs in plain.join(np.stack(planes, 1), int(radius))
         )
     else:
-        found = _compiled_join(planes, int(radius), bits, count)
-    for a, b, distance in found:
+        pair_blocks = _compiled_join(planes, int(radius), bits, count)
+    for a, b, distance in pair_blocks:
         if len(a):
             one, other = ids[a], ids[b]
             yield Pairs(np.minimum(one, other), np.maximum(one, other), distance.astype(np.int32))
 
 
 def _alive(parts: Sequence[Rows], bits: int) -> tuple[NDArray[np.int64], list[Plane]]:
-    """The rows that count, cut to the grain."""
+    """The valid rows, cut to the grain."""
     width = (bits + 63) // 64
-    kept = [unpacked(part) for part in parts]
-    ids = np.concatenate([np.empty(0, np.int64), *(part.ids[k] for part, k in zip(parts, kept, strict=True))])
+    alive = [unpacked(part) for part in parts]
+    ids = np.concatenate([np.empty(0, np.int64), *(part.ids[k] for part, k in zip(parts, alive, strict=True))])
     planes = [
-        np.concatenate([np.empty(0, np.uint64), *(part.planes[w][k] for part, k in zip(parts, kept, strict=True))])
+        np.concatenate([np.empty(0, np.uint64), *(part.planes[w][k] for part, k in zip(parts, alive, strict=True))])
         for w in range(width)
     ]
     planes[-1] = planes[-1] & prefix_mask(bits, width)[-1]
@@ -70,7 +70,7 @@ def _alive(parts: Sequence[Rows], bits: int) -> tuple[NDArray[np.int64], list[Pl
 
 
 def _reaches(radius: int, chunks: int) -> NDArray[np.int32]:
-    """Up to how many differing bits each chunk is asked for; -1 where it need not be asked."""
+    """The number of differing bits up to which each chunk is searched; -1 for chunks that can be skipped."""
     each, more = divmod(radius, chunks)
     return np.array([each if chunk <= more else each - 1 for chunk in range(chunks)], np.int32)
 
@@ -99,7 +99,7 @@ def _chunk(planes: Sequence[Plane], chunk: int) -> NDArray[np.uint16]:
 
 
 def _to_compare(values: NDArray[np.uint16], reach: int) -> NDArray[np.int64]:
-    """How many rows are in buckets like that of each row. Beyond two bits it is more than it can be worth."""
+    """The number of rows in buckets within reach of each row's bucket. Beyond two bits, buckets never pay off."""
     if reach > 2:
         return np.full(len(values), len(values))
     sizes, bucket = np.bincount(values, minlength=BUCKETS), np.arange(BUCKETS)
@@ -120,8 +120,8 @@ def _steps(
     compared: NDArray[np.int64],
     threads: int,
 ) -> Iterator[tuple[NDArray[np.int64], ...]]:
-    """The pairs of one order of the rows, a few rows at a time: few where each is compared with many."""
-    n, kept = len(rows), tuple(planes)
+    """The pairs from one order of the rows, in chunks with a bounded number of comparisons."""
+    n, columns = len(rows), tuple(planes)
     so_far = np.cumsum(compared)
     cuts = [0]
     while cuts[-1] < n:
@@ -129,11 +129,13 @@ def _steps(
         cuts.append(max(cuts[-1] + 1, int(np.searchsorted(so_far, before + COMPARED_AT_ONCE, "right"))))
 
     def share(low: int, high: int) -> bytes:
-        found: bytes = native.kernels.join(kept, n, len(kept), radius, starts, rows, chunk, reaches, low, high, None)
-        return found
+        records: bytes = native.kernels.join(
+            columns, n, len(columns), radius, starts, rows, chunk, reaches, low, high, None
+        )
+        return records
 
     tasks = [partial(share, low, high) for low, high in pairwise(cuts)]
     for at in range(0, len(tasks), threads):
-        for found in run(tasks[at : at + threads], threads):
-            pairs = np.frombuffer(found, PAIR)
+        for records in run(tasks[at : at + threads], threads):
+            pairs = np.frombuffer(records, PAIR)
             yield pairs["a"].astype(np.int64), pairs["b"].astype(np.int64), pairs["distance"]

@@ -1,4 +1,4 @@
-"""How quick a scan is on this machine, measured once: what an index has to beat."""
+"""The speed of a scan on this machine, measured once: an index must be faster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class Speed:
-    """Nanoseconds a word of codes."""
+    """Nanoseconds per word of codes."""
 
     alone: float  # one query, one thread, codes in main memory
     together: float  # one query, every core
@@ -33,10 +33,10 @@ class Speed:
 
 @lru_cache(maxsize=1)
 def speed() -> Speed:
-    """About a tenth of a second, on first use."""
+    """Measure the speed, on first use; takes about a tenth of a second."""
     codes = rows_of(np.full((MEMORY_WORDS, 1), ~np.uint64(0)))
     few, wide = (rows_of(np.full((CACHED_WORDS // n, n), ~np.uint64(0))) for n in (1, WIDE))
-    one = Question(np.zeros((1, 1), np.uint64), 64, 1, 0)  # nothing is that near: only the scan itself counts
+    one = Question(np.zeros((1, 1), np.uint64), 64, 1, 0)  # no row matches: only the scan itself is timed
     many, many_wide = (Question(np.zeros((QUERIES, n), np.uint64), 64 * n, 1, 0) for n in (1, WIDE))
     shares = list(pieces([codes], cores()))
     return Speed(
@@ -48,8 +48,8 @@ def speed() -> Speed:
 
 
 def scan_ns(question: Question, parts: Sequence[Rows], threads: int) -> float:
-    """What a scan of these rows would take for each query: of one thread's time, or where one query has all
-    threads to itself, by the clock."""
+    """The expected time of a scan of these rows per query: thread time, or wall-clock time if a single query uses all
+    threads."""
     words = sum(len(part.ids) for part in parts) * ((question.bits + 63) // 64)
     n, known = len(question.queries), speed()
     if n == 1:

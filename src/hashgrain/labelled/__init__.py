@@ -1,4 +1,4 @@
-"""Pictures with labels, wherever people keep them: folders, lists, tables, shards, arrays, saved datasets."""
+"""Pictures with labels, from folders, lists, tables, shards, arrays and saved datasets."""
 
 from hashgrain.labelled.picture import PARTS as PARTS
 from hashgrain.labelled.picture import LabelledPicture as LabelledPicture

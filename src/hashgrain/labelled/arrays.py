@@ -17,7 +17,7 @@ from hashgrain.sources.arrays import as_file, open_pictures
 from hashgrain.sources.arrays import open_array as open_array
 
 IMAGES, LABELS = ("images.npy", "data.npy"), "labels.npy"
-Labels = tuple[tuple[str, ...], tuple[str, ...] | None]  # a path of classes, or a set of labels
+RowLabels = tuple[tuple[str, ...], tuple[str, ...] | None]  # a path of classes, or a set of labels
 
 
 def is_arrays(folder: Path) -> bool:
@@ -27,7 +27,7 @@ def is_arrays(folder: Path) -> bool:
 def array_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
     images = _images_of(folder) or IMAGES[0]
     test, test_labels = folder / f"test_{images}", folder / f"test_{LABELS}"
-    has_test = test.exists() and (test_labels.exists() or wanted.unlabelled)  # else it is there to be encoded
+    has_test = test.exists() and (test_labels.exists() or wanted.unlabelled)  # without labels it is only to be encoded
     yield from _pair(folder / images, folder / LABELS, "train" if has_test else "", wanted)
     if has_test:
         yield from _pair(test, test_labels, "test", wanted)
@@ -37,11 +37,10 @@ def _images_of(folder: Path) -> str | None:
     return next((name for name in IMAGES if (folder / name).exists()), None)
 
 
-def array_labels(file: Path, n: int) -> Callable[[int], Labels]:
+def array_labels(file: Path, n: int) -> Callable[[int], RowLabels]:
     """The labels of n items: (n,) classes, (n, depth) classes from the root down, or (n, classes) zeros and ones.
 
-    Whole numbers in two columns or more are sets if they are all 0 or 1, else paths, which end at the first
-    negative number.
+    Integers in two or more columns are sets if they are all 0 or 1, else paths, which end at the first negative number.
     """
     table = open_array(file)
     if table.ndim not in (1, 2) or table.dtype.kind not in "iubfUS" or 0 in table.shape[1:]:
@@ -50,7 +49,9 @@ def array_labels(file: Path, n: int) -> Callable[[int], Labels]:
             path=file,
         )
     if len(table) != n:
-        raise SourceError(f"{file} has {len(table)} labels for {n} items; one for each, in the same order", path=file)
+        raise SourceError(
+            f"{file} has {len(table)} labels for {n} items; give one for each, in the same order", path=file
+        )
     if table.dtype.kind == "f":
         if not (np.isfinite(table).all() and (np.floor(table) == table).all() and (np.abs(table) < 2**53).all()):
             raise SourceError(f"{file}: labels are whole numbers; some of these are not", path=file)
@@ -77,11 +78,11 @@ def _path(values: list[Any]) -> tuple[str, ...]:
 def _pair(images: Path, labels: Path, part: str, wanted: Wanted) -> Iterator[LabelledPicture]:
     pixels = open_pictures(images)
     if wanted.unlabelled and not labels.exists():
-        found: Callable[[int], Labels] = lambda i: ((), None)  # noqa: E731
+        labels_of: Callable[[int], RowLabels] = lambda i: ((), None)  # noqa: E731
     else:
-        found = array_labels(labels, len(pixels))
+        labels_of = array_labels(labels, len(pixels))
     for i in range(len(pixels)):
-        path, several = found(i)
+        path, several = labels_of(i)
         if not path and several is None and not wanted.unlabelled:
             raise SourceError(f"{labels}, row {i}: no label; a class is a number from 0 up, or a text")
         yield LabelledPicture(f"{images.name}#{i}", partial(as_file, pixels, i), part, path, several)

@@ -1,5 +1,5 @@
-"""Datasets that Hugging Face's `save_to_disk` wrote: dataset_info.json, state.json and data-*.arrow, read with pyarrow
-alone; with dataset_dict.json, a folder of such for each part."""
+"""Datasets written by Hugging Face's `save_to_disk`: dataset_info.json, state.json and data-*.arrow, read with pyarrow
+alone. With dataset_dict.json, each part is such a folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hashgrain.labelled.tables import row_picture
 from hashgrain.sources.tables import COLUMNS
 
 DICT, INFO, STATE = "dataset_dict.json", "dataset_info.json", "state.json"
-ROWS = 256  # made into Python objects at a time
+ROWS = 256  # converted to Python objects at a time
 MOST_JSON = 64 << 20
-END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream; without it, one that was cut between two batches reads as whole
+END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream: without it, a stream cut between two batches would look complete
 
 
 def is_dataset(folder: Path) -> bool:
@@ -25,7 +25,7 @@ def is_dataset(folder: Path) -> bool:
 
 
 def dataset_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """The picture is the column of type Image; class names are those of the features."""
+    """The pictures are in the column of type Image; the features name the classes."""
     if not (folder / DICT).is_file():
         yield from _split(folder, "", wanted)
         return
@@ -81,7 +81,7 @@ def _arrow(
             number = 0
             for batch in stream:
                 batch = batch.select(columns)
-                batch.validate(full=True)  # offsets of a damaged file would be followed out of its memory
+                batch.validate(full=True)  # offsets of a damaged file could point out of its memory
                 for start in range(0, batch.num_rows, ROWS):
                     for row in batch.slice(start, ROWS).to_pylist():
                         name = f"{prefix}{file.name}#{number}"
@@ -102,7 +102,7 @@ def _check_end(opened: Any) -> None:
 
 
 def _named(value: Any, names: list[str] | None, row: str) -> Any:
-    """The name of a class, or of each of a list; -1 is how datasets say that there is none."""
+    """The name of a class, or of each class of a list; -1 means that there is none."""
     if names is None or value is None or value == -1:
         return value if names is None else None
     if isinstance(value, list):
@@ -129,11 +129,12 @@ def _type(feature: Any) -> Any:
     return feature.get("_type") if isinstance(feature, dict) else None
 
 
-def _inside(folder: Path, name: Any, said_by: str) -> Path:
-    """A file or folder that stands in this one: what a dataset says must not lead anywhere else."""
+def _inside(folder: Path, name: Any, described_in: str) -> Path:
+    """A file or folder inside this folder: a dataset must not name a path elsewhere."""
     if not isinstance(name, str) or name in ("", ".", "..") or any(sign in name for sign in "/\\\0:"):
         raise SourceError(
-            f"{folder / said_by} names {str(name)[:80]!r}, which is no name of a file beside it", path=folder / said_by
+            f"{folder / described_in} names {str(name)[:80]!r}, which is not the name of a file beside it",
+            path=folder / described_in,
         )
     return folder / name
 
@@ -142,11 +143,11 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MOST_JSON:
             raise SourceError(f"{file} is larger than {MOST_JSON >> 20} MB: it does not describe a dataset", path=file)
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SourceError(f"cannot read {file}: {error.strerror}", path=file) from None
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{file} is damaged ({error})", path=file) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise SourceError(f"{file} is damaged (not a JSON object)", path=file)
-    return found
+    return content

@@ -13,7 +13,7 @@ from hashgrain.sources.source import SUFFIXES, read_capped
 
 
 def folder_pictures(top: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """Where the first level is train, val, test and the like and nothing else, it names the parts."""
+    """If all folders of the first level are named train, val, test and the like, they are the parts."""
     try:
         in_parts = {entry.name.lower() for entry in top.iterdir() if entry.is_dir()}
     except OSError as error:
@@ -28,7 +28,7 @@ def folder_pictures(top: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
                 continue
             picture = Path(root, file)
             if not path and not wanted.unlabelled:
-                raise SourceError(f"{picture} stands in no class: pictures go into folders named after their class")
+                raise SourceError(f"{picture} is in no class: put pictures into folders named after their class")
             yield LabelledPicture(str(picture.relative_to(top)), partial(read_capped, str(picture)), part, path)
 
 

@@ -1,5 +1,5 @@
-"""Datasets as their publishers lay them out: Pascal VOC, the birds of Caltech (CUB-200-2011) and of NABirds, and the
-cars of Stanford. Each is a folder that is read as it was unpacked.
+"""Datasets in the layouts of their publishers: Pascal VOC, the birds of Caltech (CUB-200-2011) and NABirds, and the
+Stanford cars. Each is read from its unpacked folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAIN = Path("ImageSets", "Main")  # of Pascal VOC
 BIRDS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
 CARS = Path("devkit", "cars_train_annos.mat")
 CARS_TEST = ("cars_test_annos_withlabels.mat", "devkit/cars_test_annos_withlabels.mat")
-DEEPEST = 64  # levels of a hierarchy; one with a loop has no end
+DEEPEST = 64  # levels of a hierarchy: a limit for hierarchies with a cycle
 Layout = Callable[[Path, Wanted], Iterator[LabelledPicture]]
 
 
@@ -34,7 +34,7 @@ def layout_of(folder: Path) -> Layout | None:
 
 
 def voc_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """Pictures with a set of classes, out of CLASS_trainval.txt; those marked 0, as hard to see, are not counted."""
+    """Pictures with a set of classes, from CLASS_trainval.txt; classes marked 0, for hard to see, are ignored."""
     lists = folder / MAIN
     labels: dict[str, list[str]] = {}
     parts = {image: part for part in ("train", "val") for (image, *_) in _lines(lists / f"{part}.txt", 1)}
@@ -43,13 +43,13 @@ def voc_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
             labels.setdefault(image, []).extend([file.name.removesuffix("_trainval.txt")] * (mark == "1"))
     if not labels:
         raise SourceError(f"{lists} has no lists of pictures by class (aeroplane_trainval.txt and so on)")
-    for image, found in sorted(labels.items()):
+    for image, classes in sorted(labels.items()):
         file = folder / "JPEGImages" / f"{image}.jpg"
-        yield _picture(folder, file, parts.get(image, ""), labels=tuple(found))
+        yield _picture(folder, file, parts.get(image, ""), labels=tuple(classes))
 
 
 def bird_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """Pictures with a class, or with its path through hierarchy.txt, which NABirds has; parts are train and test."""
+    """Pictures with a class, or with its path in hierarchy.txt of NABirds; the parts are train and test."""
     images, classes, split, names = (dict(_lines(folder / name, 2)) for name in BIRDS)
     boxes = dict(_boxes(folder / "bounding_boxes.txt"))
     paths = _paths(folder, names)
@@ -63,7 +63,7 @@ def bird_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
 
 
 def car_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """cars_train/ and cars_test/ with the lists of the devkit, which are Matlab's."""
+    """Pictures of cars_train/ and cars_test/ with the Matlab lists of the devkit."""
     tests = [folder / name for name in CARS_TEST if (folder / name).is_file()]
     if not tests:
         raise SourceError(
@@ -80,7 +80,7 @@ def car_pictures(folder: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
 
 
 def _annotated(row: Any, file: Path) -> tuple[int, str, Box]:
-    """Class, file and box of a picture."""
+    """The class, file and box of a picture."""
     try:
         x1, y1, x2, y2 = (float(row[f"bbox_{corner}"]) for corner in ("x1", "y1", "x2", "y2"))
         return int(row["class"]), str(row["fname"]), (x1, y1, x2, y2)
@@ -103,7 +103,7 @@ def _picture(
 
 
 def _lines(file: Path, columns: int) -> Iterator[list[str]]:
-    """The words of each line, the last of which may hold blanks."""
+    """The words of each line; the last one may contain blanks."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -115,24 +115,24 @@ def _lines(file: Path, columns: int) -> Iterator[list[str]]:
         if not words:
             continue
         if len(words) != columns:
-            raise SourceError(f"{file}, line {number}: {len(words)} words where {columns} are to be", path=file)
+            raise SourceError(f"{file}, line {number}: {len(words)} words instead of {columns}", path=file)
         yield [word.strip() for word in words]
 
 
 def _boxes(file: Path) -> Iterator[tuple[str, Box]]:
-    """x, y, width and height, as the publishers have them."""
+    """Boxes from x, y, width and height, the publishers' format."""
     if not file.is_file():
         return
     for image, *numbers in _lines(file, 5):
         try:
             x, y, width, height = map(float, numbers)
         except ValueError:
-            raise SourceError(f"{file}: the box of picture {image} is no four numbers", path=file) from None
+            raise SourceError(f"{file}: the box of picture {image} is not four numbers", path=file) from None
         yield image, (x, y, x + width, y + height)
 
 
 def _paths(folder: Path, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Classes from the root down, all equally deep: one nearer to the root stands for its own children."""
+    """Classes from the root down, all equally deep: shorter paths repeat their last class."""
     file = folder / "hierarchy.txt"
     if not file.is_file():
         return {number: (name,) for number, name in names.items()}
@@ -157,8 +157,8 @@ def _matlab(file: Path, table: str) -> Any:
         from scipy.io import loadmat
     except ImportError:
         raise SourceError(
-            f"{file} is a list of Matlab's, which takes scipy to read: pip install scipy; or put the pictures into"
-            " train/CLASS/ and test/CLASS/",
+            f"{file} is a Matlab file, which needs scipy: pip install scipy; or put the pictures into train/CLASS/ and"
+            " test/CLASS/",
             path=file,
         ) from None
     try:

@@ -1,4 +1,4 @@
-"""Lists of pictures in a .csv or .jsonl file: a row a picture."""
+"""Lists of pictures in a .csv or .jsonl file, one row per picture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from hashgrain.errors import SourceError
 from hashgrain.labelled.picture import PARTS, LabelledPicture, Wanted, part_of
-from hashgrain.labelled.rows import Row, grain_columns, picture_of
+from hashgrain.labelled.rows import TableRow, grain_columns, picture_of
 from hashgrain.sources.source import read_capped
 
 ENDINGS = {".csv", ".jsonl"}
-NAMES = {"manifest", "metadata", *PARTS}  # in a folder; a folder of classes may have other lists beside it
+NAMES = {"manifest", "metadata", *PARTS}  # of lists in a folder: other lists may be beside folders of classes
 
 
 def is_list(file: Path) -> bool:
@@ -22,14 +22,14 @@ def is_list(file: Path) -> bool:
 
 
 def lists_in(folder: Path) -> list[Path]:
-    """manifest.csv, metadata.jsonl, or one a part: train.csv, test.csv."""
+    """manifest.csv, metadata.jsonl, or one list per part: train.csv, test.csv."""
     return sorted(file for file in folder.iterdir() if is_list(file) and file.stem.lower() in NAMES)
 
 
 def list_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """Rows with `path`, and `label` (a class, or classes from the root down joined by /) or `labels` (a set, joined
-    by |, or a JSON list), or a column for each grain; `part` and `box` if there are such. Paths are taken from where
-    the list stands."""
+    """Rows have `path`, and `label` (a class, or classes from the root down joined by /) or `labels` (a set, joined
+    by |, or a JSON list), or a column for each grain, and optionally `part` and `box`. Paths are relative to the list.
+    """
     part = part_of(file)
     for number, row in _rows(file):
         if not row.get("path"):
@@ -53,7 +53,7 @@ def list_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
         )
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Row]]:
+def _rows(file: Path) -> Iterator[tuple[int, TableRow]]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             if file.suffix.lower() == ".csv":

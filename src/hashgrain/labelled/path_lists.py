@@ -1,7 +1,7 @@
-"""The lists that papers on hashing hand around: test.txt, train.txt and database.txt with a picture a line, its path
+"""The lists that papers on hashing share: test.txt, train.txt and database.txt with one picture per line, its path
 and then its labels as zeros and ones (`images/7.jpg 0 1 0 0 1`), or the number of its class (`images/7.jpg 3`).
 
-A picture that is learnt from and searched stands in two lists, and comes twice, once in each part.
+A picture of both training set and database is in two lists and comes twice, once in each part.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from hashgrain.labelled.picture import LabelledPicture, Wanted
 from hashgrain.sources.source import read_capped
 
 PARTS = {"query.txt": "test", "test.txt": "test", "train.txt": "train", "database.txt": "database"}
-START = 4096  # bytes that tell whether a file is such a list
+START = 4096  # bytes that show whether a file is such a list
 
 
 def path_lists_in(folder: Path) -> list[Path]:
-    """The lists in a folder; none where what looks like one has lines of another kind."""
-    found = [folder / name for name in PARTS if (folder / name).is_file()]
-    return found if len(found) > 1 and all(map(_is_path_list, found)) else []
+    """The lists in a folder; none if a file with such a name has lines of another kind."""
+    lists = [folder / name for name in PARTS if (folder / name).is_file()]
+    return lists if len(lists) > 1 and all(map(_is_path_list, lists)) else []
 
 
 def path_list_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """Paths are taken from where the list stands. Labels are numbered from 0, in the order of their columns."""
+    """Paths are relative to the list. Labels are numbered from 0, in the order of their columns."""
     columns = 0
     try:
         with file.open(encoding="utf-8") as lines:
@@ -60,7 +60,7 @@ def _is_path_list(file: Path) -> bool:
 
 
 def _parted(line: str) -> tuple[str, list[str]]:
-    """A path, which may hold blanks, and the marks behind it: zeros and ones, or one number; none on other lines."""
+    """Split a line into a path, which may contain blanks, and its marks: zeros and ones, one number, or none."""
     words = line.split()
     count = next((place for place, word in enumerate(reversed(words[1:])) if word not in ("0", "1")), len(words) - 1)
     if count < 2:

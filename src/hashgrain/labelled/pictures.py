@@ -1,8 +1,8 @@
-"""Pictures with labels, from whatever a person names.
+"""Pictures with labels, from any supported source.
 
 A picture has a *path* of classes from the root down (`animal/cat`), or a *set* of labels, or labels at each *grain*.
-It may belong to a *part* that its publisher gave it to, such as `train` or `test`. Pictures come one by one, in a
-fixed order, unopened.
+It may belong to a *part* of the publisher's split, such as `train` or `test`. Pictures come one by one, in a fixed
+order, not decoded.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def labelled_pictures(
     place: str | Path, *, grains: Sequence[str] = (), unlabelled: bool = False
 ) -> Iterator[LabelledPicture]:
     """The pictures of a folder of folders, of a list (.csv, .jsonl), a table (.parquet), a shard (.tar), of a folder
-    of these, of images.npy and labels.npy, of a dataset that Hugging Face's `save_to_disk` wrote, of the lists that
-    papers on hashing hand around, or of Pascal VOC, CUB-200-2011, NABirds or Stanford Cars as they are published.
+    of these, of images.npy and labels.npy, of a dataset written by Hugging Face's `save_to_disk`, of the lists that
+    papers on hashing share, or of Pascal VOC, CUB-200-2011, NABirds or Stanford Cars as they are published.
 
-    `grains` are columns (or JSON keys) to take labels from by name. With `unlabelled`, pictures that have no label
-    come as well, instead of an error.
+    `grains` are columns (or JSON keys) with labels. With `unlabelled`, pictures without a label are included instead of
+    being an error.
     """
     where = Path(place).expanduser()
     wanted = Wanted(tuple(grains), unlabelled)

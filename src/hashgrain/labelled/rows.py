@@ -1,4 +1,4 @@
-"""What a row says of its picture: the rules that lists, tables, shards and saved datasets have in common."""
+"""From a row to a labelled picture: the rules that lists, tables, shards and saved datasets share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from hashgrain.labelled.picture import Box, LabelledPicture, Wanted
 from hashgrain.sources.tables import COLUMNS
 
 LABELS = ("label", "labels", "fine_label", "coarse_label")
-KNOWN = frozenset({"path", "part", "box", *LABELS, *COLUMNS})  # what they hold is settled: no grain is one of them
-Row = Mapping[str, Any]
+KNOWN = frozenset(
+    {"path", "part", "box", *LABELS, *COLUMNS}
+)  # columns with a fixed meaning, which are not names of grains
+TableRow = Mapping[str, Any]
 
 
 def grain_columns(wanted: Wanted) -> list[str]:
@@ -21,14 +23,14 @@ def grain_columns(wanted: Wanted) -> list[str]:
 
 
 def is_missing(value: Any) -> bool:
-    """An empty cell, as CSV, JSON and dataframes have it."""
+    """Whether a cell is empty, in CSV, JSON or dataframes."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def picture_of(
     name: str,
     read: Callable[[], bytes],
-    row: Row,
+    row: TableRow,
     wanted: Wanted,
     *,
     path: Sequence[Any] = (),
@@ -36,8 +38,8 @@ def picture_of(
     part: str = "",
     complaint: str,
 ) -> LabelledPicture:
-    """Labels by grain, part and box come from the row; `path` or `labels` as its source reads them. `complaint` is
-    what a person hears of a row that has no label at all."""
+    """The row gives labels by grain, part and box; its source reads `path` or `labels`. `complaint` is the error for a
+    row without a label."""
     grains = {
         grain: _several(row[grain], f"{name}, {grain}")
         for grain in grain_columns(wanted)
@@ -47,20 +49,20 @@ def picture_of(
         raise SourceError(complaint)
     if not is_missing(row.get("part")):
         part = str(row["part"])
-    found = None if labels is None else tuple(map(str, labels))
-    return LabelledPicture(name, read, part, tuple(map(str, path)), found, grains, _box(row.get("box"), name))
+    label_set = None if labels is None else tuple(map(str, labels))
+    return LabelledPicture(name, read, part, tuple(map(str, path)), label_set, grains, _box(row.get("box"), name))
 
 
 def _several(value: Any, where: str) -> tuple[str, ...]:
-    """One label; several in a list, or joined by |."""
+    """One label, or several in a list or joined by |."""
     values = value if isinstance(value, list) else str(value).split("|") if isinstance(value, str) else [value]
     if not all(isinstance(each, (str, int, float)) for each in values):
-        raise SourceError(f"{where}: {value!r} is no label, and no list of labels")
+        raise SourceError(f"{where}: {value!r} is neither a label nor a list of labels")
     return tuple(str(each) for each in values if not is_missing(each))
 
 
 def _box(value: Any, name: str) -> Box | None:
-    """Four numbers x0, y0, x1, y1: as a list, or in a text with commas or blanks between them."""
+    """Four numbers x0, y0, x1, y1: a list, or a text with commas or blanks between them."""
     if is_missing(value):
         return None
     try:

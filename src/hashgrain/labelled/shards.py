@@ -1,6 +1,6 @@
 """Shards of webdataset: tar archives in which `key.jpg` has its label in `key.cls`, `key.txt` or `key.json`.
 
-Archives are read as `sources` reads them: member after member, each with a cap on its size, nothing to disk.
+`sources` reads the archives: member after member, each with a size limit, without unpacking to disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hashgrain.labelled.rows import is_missing, picture_of
 from hashgrain.sources.archives import ARCHIVES, archive_sources
 from hashgrain.sources.source import Refused
 
-LONGEST_CLASS = 200  # characters; more is a caption, not the name of a class
+LONGEST_CLASS = 200  # characters; a longer text is a caption, not a class
 
 
 def is_shard(file: Path) -> bool:
@@ -27,22 +27,22 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 def shard_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """`key.json` is a row as lists have them (label, labels, a label for each grain, part, box); `key.cls` and
-    `key.txt` are a class, or classes from the root down joined by /. The part is told by the shard's name."""
+    """`key.json` is a row as in lists (label, labels, a label for each grain, part, box); `key.cls` and `key.txt` are
+    a class, or classes from the root down joined by /. The shard's name gives the part."""
     part = part_of(file)
     try:
-        for found in archive_sources(str(file)):
-            if isinstance(found, Refused) and found.path == str(file):
-                raise SourceError(f"{file}: {found.reason}", path=file)
-            name = f"{file.name}{found.path[len(str(file)) :]}"
-            if isinstance(found, Refused):  # too large: one picture less, no reason to stop
-                yield LabelledPicture(name, _refusal(name, found.reason), part)
+        for member in archive_sources(str(file)):
+            if isinstance(member, Refused) and member.path == str(file):
+                raise SourceError(f"{file}: {member.reason}", path=file)
+            name = f"{file.name}{member.path[len(str(file)) :]}"
+            if isinstance(member, Refused):  # too large: skip it and go on
+                yield LabelledPicture(name, _refusal(name, member.reason), part)
                 continue
-            path, labels = _label(name, found.meta)
+            path, labels = _label(name, member.meta)
             yield picture_of(
                 name,
-                found.load,
-                found.meta,
+                member.load,
+                member.meta,
                 wanted,
                 path=path,
                 labels=labels,
@@ -54,7 +54,7 @@ def shard_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
 
 
 def _label(name: str, notes: Mapping[str, Any]) -> tuple[list[Any], list[Any] | None]:
-    """Its path of classes, or its set of labels."""
+    """The path of classes, or the set of labels."""
     labels = notes.get("labels")
     if labels is not None:
         if not isinstance(labels, list):
@@ -65,7 +65,7 @@ def _label(name: str, notes: Mapping[str, Any]) -> tuple[list[Any], list[Any] | 
         return [], None
     path = label if isinstance(label, list) else str(label).split("/")
     if any(isinstance(each, (dict, list)) or len(str(each)) > LONGEST_CLASS for each in path):
-        raise SourceError(f"{name}: {str(label)[:80]!r} is no class; a .txt of its key is taken for one")
+        raise SourceError(f"{name}: {str(label)[:80]!r} is not a class, and the .txt of its key must be one")
     return path, None
 
 

@@ -1,4 +1,4 @@
-"""Parquet tables: a row a picture, its bytes in a column, or the path of its file."""
+"""Parquet tables with one row per picture: its bytes in a column, or the path of its file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from hashgrain.errors import SourceError
 from hashgrain.labelled.picture import LabelledPicture, Wanted, part_of
-from hashgrain.labelled.rows import LABELS, Row, grain_columns, is_missing, picture_of
+from hashgrain.labelled.rows import LABELS, TableRow, grain_columns, is_missing, picture_of
 from hashgrain.sources.source import read_capped
 from hashgrain.sources.tables import COLUMNS
 
-ROWS = 1024  # of a table, read at a time
+ROWS = 1024  # read at a time
 
 
 def is_table(file: Path) -> bool:
@@ -26,7 +26,7 @@ def tables_in(folder: Path) -> list[Path]:
 
 
 def table_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
-    """A part is what the file's name begins with: train-00-of-04.parquet holds pictures of `train`."""
+    """The file's name gives the part: train-00-of-04.parquet holds pictures of `train`."""
     try:
         import pyarrow.parquet as parquet
     except ImportError:
@@ -53,15 +53,15 @@ def table_pictures(file: Path, wanted: Wanted) -> Iterator[LabelledPicture]:
 
 def row_picture(
     name: str,
-    row: Row,
+    row: TableRow,
     picture: str,
     wanted: Wanted,
     names: Sequence[tuple[str, ...]] = (),
     part: str = "",
     beside: Path | None = None,
 ) -> LabelledPicture:
-    """A row of a table whose column `picture` holds bytes, Hugging Face's struct of bytes and path, or, where it is
-    called `path`, the path of a file `beside` the table. `names` are the paths of classes that labels number."""
+    """The picture of a row. The column `picture` holds bytes, Hugging Face's struct of bytes and path, or, if it is
+    called `path`, the path of a file `beside` the table. `names` are the class paths to which labels are indices."""
     path, labels = _label(name, row, names)
     return picture_of(
         str(row[picture]) if picture == "path" else name,
@@ -86,8 +86,8 @@ def _reader(name: str, picture: Any, beside: Path | None) -> Callable[[], bytes]
     return lambda: bytes(content)
 
 
-def _label(name: str, row: Row, names: Sequence[tuple[str, ...]]) -> tuple[Sequence[Any], Sequence[Any] | None]:
-    """Its path of classes, or its set of labels."""
+def _label(name: str, row: TableRow, names: Sequence[tuple[str, ...]]) -> tuple[Sequence[Any], Sequence[Any] | None]:
+    """The path of classes, or the set of labels."""
     if row.get("labels") is not None:
         if not isinstance(row["labels"], list):
             raise SourceError(f"{name}: labels are {row['labels']!r}, not a list; one class goes into `label`")
@@ -105,7 +105,7 @@ def _label(name: str, row: Row, names: Sequence[tuple[str, ...]]) -> tuple[Seque
 
 
 def _class_names(folder: Path) -> list[tuple[str, ...]]:
-    """What hierarchy.json says of each class: superclass and name. Two classes of one name are told apart by number."""
+    """Superclass and name of each class in hierarchy.json. Classes with the same name get a number."""
     index = folder / "hierarchy.json"
     if not index.is_file():
         return []

@@ -1,8 +1,8 @@
-"""Attacks on a model: pictures changed by a few gray levels, so that their codes change as much as can be.
+"""Attacks on a model: pictures changed by a few gray levels, so that their codes change as much as possible.
 
 Projected gradient descent in the L-infinity ball (Madry et al., 2018) on relaxed codes, tanh(sharpness * outputs),
-as Yang et al. (2018) attack hashing and Bai et al. (2020) aim at a target's code. Whoever attacks so has the
-model itself. The results are whole gray levels, pictures that could be saved, and are judged by the Encoder.
+as Yang et al. (2018) attack hashing and Bai et al. (2020) aim at a target's code. The attacker has the model itself.
+The results are whole gray levels, so they can be saved as pictures; the Encoder evaluates them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from hashgrain.codes import Codes
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.evaluate import average_precision, flip_labels, tally
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
+from hashgrain.media.image import Pixels
 from hashgrain.models import Encoder
 
-BATCH = 32  # pictures attacked at a time: the network's activations of all of them are kept for the gradient
-Pictures = NDArray[np.uint8]  # (n, height, width, 3), of the model's input size
-Labels = NDArray[np.int64]
+BATCH = 32  # pictures attacked at a time: the gradient needs the network's activations of all of them
+ClassIds = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Attack:
-    """How hard to attack. Gray levels are of 0..255: eps 8 is what papers write as 8/255."""
+    """The strength of an attack. Gray levels are of 0..255: eps 8 is what papers write as 8/255."""
 
     eps: int = 8  # the most that any value of a pixel may change
     step: float = 1.0  # gray levels a step
@@ -46,7 +46,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class AttackReport:
-    """Before and after, and the same for random noise of the same eps: what an attack must beat to be one.
+    """Figures before and after an attack, and for random noise of the same eps, which an attack must beat.
 
     mAP is over the whole database unless k says otherwise. Untargeted it is of the pictures' own labels, and the
     attack wants it low; targeted it is of the labels aimed at (t-mAP), and the attack wants it high.
@@ -69,8 +69,8 @@ class AttackReport:
 
 
 def attack_pictures(
-    encoder: Encoder, pictures: Pictures, grain: str, how: Attack | None = None, targets: Codes | None = None
-) -> Pictures:
+    encoder: Encoder, pictures: Pixels, grain: str, how: Attack | None = None, targets: Codes | None = None
+) -> Pixels:
     """The pictures, attacked at one grain: away from their own codes, or towards `targets`, one a picture.
 
     The same seed gives the same result for the same pictures in the same order.
@@ -88,30 +88,30 @@ def attack_pictures(
     # Uphill is away from the own code, or towards the target: one formula with two signs.
     wanted = (1 - 2.0 * own.bits()) if targets is None else (2.0 * targets.bits() - 1)
     start = random_noise(pictures, how)
-    found = []
+    attacked = []
     for first in range(0, len(pictures), BATCH):
         rows = slice(first, first + BATCH)
         signs = torch.from_numpy(wanted[rows]).float().to(device)
-        found.append(_climb(graph, pictures[rows], start[rows], signs, how, device))
-    return np.concatenate(found) if found else pictures.copy()
+        attacked.append(_climb(graph, pictures[rows], start[rows], signs, how, device))
+    return np.concatenate(attacked) if attacked else pictures.copy()
 
 
-def random_noise(pictures: Pictures, how: Attack) -> Pictures:
-    """Each value changed by up to eps at random: where attacks start, and the row they are compared with."""
+def random_noise(pictures: Pixels, how: Attack) -> Pixels:
+    """Each value changed by up to eps at random: the start of attacks and their baseline."""
     noise = np.random.default_rng(how.seed).integers(-how.eps, how.eps + 1, pictures.shape, np.int16)
-    noisy: Pictures = (pictures + noise).clip(0, 255).astype(np.uint8)
+    noisy: Pixels = (pictures + noise).clip(0, 255).astype(np.uint8)
     return noisy
 
 
 def majority_code(codes: Codes) -> Codes:
-    """One code: each bit as most of the codes have it; evenly split, it is 1. The usual target for a class."""
+    """The bitwise majority of the codes, ties to 1: the usual target for a class."""
     if not len(codes):
         raise CodesError("the majority of no codes is no code; give one or more")
     return Codes.from_bits(codes.bits().mean(axis=0) >= 0.5, codes.grains)
 
 
-def class_targets(codes: Codes, labels: Labels, wanted: Labels) -> Codes:
-    """For each wanted label the majority of the codes that have it."""
+def class_targets(codes: Codes, labels: ClassIds, wanted: ClassIds) -> Codes:
+    """For each wanted label, the majority of the codes with that label."""
     missing = np.setdiff1d(wanted, labels)
     if len(missing):
         raise CodesError(f"attack: no picture of the database has the label {missing[0]} that is aimed at")
@@ -121,16 +121,16 @@ def class_targets(codes: Codes, labels: Labels, wanted: Labels) -> Codes:
 
 def attack_report(
     encoder: Encoder,
-    pictures: Pictures,
-    wanted: Labels,
+    pictures: Pixels,
+    wanted: ClassIds,
     database: Codes,
-    labels: Labels,
+    labels: ClassIds,
     grain: str,
     how: Attack | None = None,
     *,
     targeted: bool = False,
     k: int | None = None,
-) -> tuple[AttackReport, Pictures]:
+) -> tuple[AttackReport, Pixels]:
     """Attack the pictures, whose labels are `wanted`, and search a labelled database with what comes out.
 
     Targeted, each picture is aimed at another class than its own, drawn from the seed among those it and the other
@@ -170,20 +170,18 @@ def mean_distance(first: Codes, second: Codes) -> float:
     return float(np.bitwise_count(first.words ^ second.words).sum(axis=1).mean())
 
 
-def _climb(
-    graph: Graph, pictures: Pictures, start: Pictures, signs: Tensor, how: Attack, device: torch.device
-) -> Pictures:
+def _climb(graph: Graph, pictures: Pixels, start: Pixels, signs: Tensor, how: Attack, device: torch.device) -> Pixels:
     original = torch.from_numpy(pictures).to(device).float()
     low, high = (original - how.eps).clamp(min=0), (original + how.eps).clamp(max=255)
     pixels = torch.from_numpy(start).to(device).float()
     for _ in range(how.steps):
         pixels.requires_grad_()
         relaxed = torch.tanh(how.sharpness * run_graph(graph, pixels)[:, : signs.shape[1]])
-        # A sum, not a mean, over the batch: each picture climbs by itself, whatever stands beside it.
+        # A sum, not a mean, over the batch: the step of a picture does not depend on the others.
         (slope,) = torch.autograd.grad((relaxed * signs).sum(), pixels)
         pixels = torch.clamp(pixels.detach() + how.step * slope.sign(), low, high)
     return pixels.round().to(torch.uint8).cpu().numpy()
 
 
-def _mean_average_precision(queries: Codes, database: Codes, wanted: Labels, labels: Labels, k: int) -> float:
+def _mean_average_precision(queries: Codes, database: Codes, wanted: ClassIds, labels: ClassIds, k: int) -> float:
     return float(average_precision(tally(queries, database, wanted, labels), k).mean())

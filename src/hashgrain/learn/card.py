@@ -1,4 +1,4 @@
-"""The card that stands beside a bundle: what it is, what it was made of, how good it was, from the run itself."""
+"""The model card beside a bundle: what it is, its training data and its figures, all taken from the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hashgrain.models.description import MAX_PROVENANCE
 
 
 def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str, reasons: Sequence[str] = ()) -> None:
-    """`reasons` say why a plain word is never told."""
+    """`reasons` say why the model never uses a word such as *same*."""
     text = model_card(recipe, facts, parity, path.parent.name, reasons)
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
@@ -22,7 +22,7 @@ def write_card(path: Path, recipe: Recipe, facts: Mapping[str, Any], parity: str
 def model_card(
     recipe: Recipe, facts: Mapping[str, Any], parity: str, out: str = "", reasons: Sequence[str] = ()
 ) -> str:
-    """Plain facts of one run. What it is good for, and what it must not be used for, only its makers can add."""
+    """Facts of one run. Only its makers can add what it is good for and what it must not be used for."""
     network = recipe.network
     grains = " ⊂ ".join(f"`{grain}` {bits}" for grain, bits in recipe.grains.items())
     began = "random weights" if network.weights in ("", "random") else network.weights
@@ -92,14 +92,14 @@ def _data(data: Mapping[str, Any]) -> str:
 
 
 def part_of(data: Mapping[str, Any]) -> str:
-    """Which part of the pictures, where a protocol says."""
+    """The part of the pictures that a protocol names, or ""."""
     if "manifest" not in data:
         return ""
     return f" of the training part of {data['protocol']}, seed {data['seed']} (manifest {data['manifest'][:12]}),"
 
 
 def _command(recipe: Recipe, facts: Mapping[str, Any], out: str) -> str:
-    """The command that makes it again, to the same digest on the same kind of machine."""
+    """The command that makes the same bundle, with the same digest on the same kind of machine."""
     made = f"with HashGrain {facts['hashgrain']} and torch {facts['torch']}"
     command = command_of(recipe, facts["data"], out)
     if not command:

@@ -1,4 +1,4 @@
-"""The command that makes a model again, for its card: the recipe by name, and every setting that was changed of it."""
+"""The command that makes a model again, for its card: the name of the recipe and every changed setting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hashgrain.learn.recipes import RECIPES
 
 
 def command_of(recipe: Recipe, data: Mapping[str, Any], out: str) -> str:
-    """Nothing where no command makes this recipe: it was written in Python. Folders are named, not their places."""
+    """The command, or "" where none makes this recipe because it was written in Python. Paths of folders are left out:
+    only their names are used."""
     known = RECIPES.get(recipe.name)
     if known is None:
         return ""
@@ -37,22 +38,22 @@ def joined(recipe: str, data: Mapping[str, Any], out: str, more: list[str]) -> s
     return shlex.join(["hashgrain", "train", *folders, *_part(data), "--recipe", recipe, *more])
 
 
-def said(value: Any) -> str:
+def as_option(value: Any) -> str:
     """A value as `--set` takes it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _settings(known: Recipe, recipe: Recipe) -> list[str]:
-    """What --set changes of the recipe of that name."""
-    found: dict[str, Any] = {}
+    """The `--set` values that turn the recipe of that name into this one."""
+    changes: dict[str, Any] = {}
     epochs, before = (float(f"{sum(p.epochs for p in each.schedule.phases):.10g}") for each in (recipe, known))
     if epochs != before:
-        found["epochs"] = epochs
+        changes["epochs"] = epochs
     plain, own = changeable(known), recipe.aim.settings
     others = {name: value for name, value in changeable(recipe).items() if name not in own and name in plain}
-    found |= {name: value for name, value in others.items() if plain[name] != value}
-    found |= {name: value for name, value in own.items() if known.aim.settings.get(name) != value}
-    return [f"{name}={said(value)}" for name, value in found.items()]
+    changes |= {name: value for name, value in others.items() if plain[name] != value}
+    changes |= {name: value for name, value in own.items() if known.aim.settings.get(name) != value}
+    return [f"{name}={as_option(value)}" for name, value in changes.items()]
 
 
 def _part(data: Mapping[str, Any]) -> list[str]:

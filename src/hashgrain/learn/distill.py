@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-Features = NDArray[np.float32]
+from hashgrain.hashers import Features
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a distillation takes; the values were chosen on validation pictures."""
+    """The hyperparameters of a distillation; the values were chosen on validation pictures."""
 
     steps: int = 1600
     batch: int = 384
@@ -40,13 +40,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Material:
-    """What the head sees of each picture, what each grain's teacher says of it, and pairs of views of others."""
+    """Training data: the head's inputs, the teacher's vectors of each grain, and pairs of views of other pictures."""
 
     inputs: Features
     teachers: Sequence[Features]  # unit vectors, for each grain from coarse to fine
     left: Features
     right: Features
-    start: Features | None = None  # outputs that the head's are added to: it then begins at nothing, without views
+    start: Features | None = None  # outputs to which the head's are added; the head then starts at zero, without views
 
 
 def distill(
@@ -56,7 +56,7 @@ def distill(
     settings: Settings | None = None,
     first: NDArray[np.float32] | None = None,
 ) -> torch.nn.Linear:
-    """The head: its outputs are the bits of the finest grain, where they are >= 0. It starts from the weights `first`
+    """The head. Bit j of the finest grain is 1 where output j is >= 0. It starts from the weights `first`
     (bits, inputs), or from random ones."""
     s = settings or Settings()
     torch.manual_seed(seed)
@@ -90,7 +90,7 @@ def distill(
 def _beginning(
     material: Material, bits: int, s: Settings, first: NDArray[np.float32] | None
 ) -> tuple[torch.nn.Linear, Tensor]:
-    """The head as it starts, and the outputs that it adds to."""
+    """The initial head, and the outputs to which it adds."""
     head = torch.nn.Linear(material.inputs.shape[1], bits)
     torch.nn.init.normal_(head.weight, 0, s.spread)
     if first is not None:
@@ -103,11 +103,11 @@ def _beginning(
 
 
 def ranking_divergence(codes: Tensor, teacher: Tensor, teacher_temperature: float, temperature: float) -> Tensor:
-    """Cross entropy of the code's distribution over neighbors against the teacher's; nobody is its own neighbor."""
+    """Cross entropy of the code's distribution over neighbors against the teacher's; no picture is its own neighbor."""
     itself = torch.eye(len(codes)) * 1e4
-    wanted = F.softmax(teacher @ teacher.T / teacher_temperature - itself, dim=1)
-    found = F.log_softmax(codes @ codes.T / codes.shape[1] / temperature - itself, dim=1)
-    return -(wanted * found).sum(dim=1).mean()
+    target = F.softmax(teacher @ teacher.T / teacher_temperature - itself, dim=1)
+    log_shares = F.log_softmax(codes @ codes.T / codes.shape[1] / temperature - itself, dim=1)
+    return -(target * log_shares).sum(dim=1).mean()
 
 
 def _half_hard(soft: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def _regularized(soft: Tensor, s: Settings) -> Tensor:
 
 
 def _contrast(left: Tensor, right: Tensor, temperature: float) -> Tensor:
-    """Of all the pictures of the batch, the other view of the same one is to be the closest."""
+    """Contrastive loss: the other view of a picture must be the closest of the batch."""
     similar = left @ right.T / left.shape[1] / temperature
     own = torch.arange(len(left))
     return (F.cross_entropy(similar, own) + F.cross_entropy(similar.T, own)) / 2

@@ -23,15 +23,15 @@ from hashgrain.types import Fit
 
 OPSET = 18
 PAIRS = 2_000_000  # random pairs of pictures the words are calibrated on
-# How often a word may be said of two pictures that do not deserve it.
+# The share of pairs that may get each word without deserving it.
 FALSE_ALARMS = {"same": 1e-5, "near": 1e-3, "related": 2e-2}
-ENOUGH = 3  # over the share of false alarms: so many pairs tell of it
-MOST_STRANGERS = 2_000  # pictures learned from that are encoded for it
+ENOUGH = 3  # divided by the share of false alarms: the pairs that it takes to measure that share (rule of three)
+MOST_STRANGERS = 2_000  # training pictures encoded to make more pairs
 ROUNDING = 1e-3  # of outputs, which are of the order of 1
 
 
 class _Runtime(torch.nn.Module):
-    """What runs at search time: bytes in, so that no caller can get the scaling wrong."""
+    """The network at search time. It takes bytes, so that no caller can get the scaling wrong."""
 
     def __init__(self, network: HashNetwork) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ def graph_of(
     gives: Sequence[str],
     open_axes: Mapping[int, str] | None = None,
 ) -> bytes:
-    """Any network with one input as a graph for batches of any length. `open_axes` of the input are of any length too;
-    they must not be those of the example alone."""
+    """Any network with one input as a graph for batches of any length. `open_axes` of the input may have any length
+    too: the graph must not depend on those of the example."""
     axes = {0: torch.export.Dim("batch", min=1)} | {
         axis: torch.export.Dim(name, min=16) for axis, name in (open_axes or {}).items()
     }
@@ -92,7 +92,7 @@ def graph_of(
 
 
 def _stripped(graph: bytes) -> bytes:
-    """Without the exporter's notes: names of source files have no place in a published model."""
+    """The graph without the exporter's notes: a published model must not name source files."""
     import onnx
 
     model = onnx.load_from_string(graph)
@@ -115,25 +115,25 @@ def export(
     name: str,
     grains: Grains,
     size: int,
-    held: Labelled,
+    validation: Labelled,
     training: Mapping[str, Any],
     others: NDArray[np.uint8] | None = None,
     fit: Fit = "squash",
 ) -> tuple[Bundle, Parity]:
-    """The bundle, calibrated on pictures held out of training, and its parity with the network on them."""
+    """The bundle, calibrated on the validation set, and its parity with the network on that set."""
     bare = Bundle(name, to_onnx(network, size), grains, (size, size), training=training, fit=named(fit))
-    parity = parity_of(network, bare, held.inputs)
-    return calibrated(bare, held, others), parity
+    parity = parity_of(network, bare, validation.inputs)
+    return calibrated(bare, validation, others), parity
 
 
 def parity_of(network: HashNetwork, bundle: Bundle, pixels: NDArray[np.uint8]) -> Parity:
-    """Refuses a graph that computes something else; bits may differ where an output is within rounding of zero."""
+    """Refuse a graph that computes something else. Bits may differ where an output is within rounding of zero."""
     expected, _ = outputs_of(network, pixels, bundle.size[0])
-    found = Encoder(bundle).outputs(pixels)
-    differing = (expected >= 0) != (found >= 0)
+    outputs = Encoder(bundle).outputs(pixels)
+    differing = (expected >= 0) != (outputs >= 0)
     parity = Parity(
         pictures=len(expected),
-        largest_difference=float(np.abs(expected - found).max(initial=0)),
+        largest_difference=float(np.abs(expected - outputs).max(initial=0)),
         bits=expected.size,
         bits_differing=int(differing.sum()),
         largest_output_of_those=float(np.abs(expected[differing]).max(initial=0)),
@@ -143,35 +143,39 @@ def parity_of(network: HashNetwork, bundle: Bundle, pixels: NDArray[np.uint8]) -
     return parity
 
 
-def calibrated(bundle: Bundle, held: Labelled, others: NDArray[np.uint8] | None = None) -> Bundle:
-    """The bundle with words and prototypes from pictures it was not trained on; its codes stay what they are. Of
-    `others`, pictures it was trained on, as many are taken as make pairs enough with those."""
+def calibrated(bundle: Bundle, validation: Labelled, others: NDArray[np.uint8] | None = None) -> Bundle:
+    """The bundle with words and prototypes from pictures it was not trained on; its codes stay the same.
+
+    `others` are training pictures: as many are used as it takes to make enough pairs with the validation set.
+    """
     encoder = Encoder(bundle)
-    outputs = encoder.outputs(held.inputs)
+    outputs = encoder.outputs(validation.inputs)
     codes = Codes.from_outputs(outputs, bundle.grains)
-    labels = {grain: prototypes(outputs, labels, bundle.grains.up_to(grain)) for grain, labels in held.levels.items()}
-    wanted = strangers_wanted(len(held), 0 if others is None else len(others))
+    labels = {
+        grain: prototypes(outputs, labels, bundle.grains.up_to(grain)) for grain, labels in validation.levels.items()
+    }
+    wanted = strangers_wanted(len(validation), 0 if others is None else len(others))
     strangers = encoder.codes(others[:wanted]) if others is not None and wanted else None
-    return replace(bundle, words=calibrate(codes, held, strangers), labels=labels, calibration={})
+    return replace(bundle, words=calibrate(codes, validation, strangers), labels=labels, calibration={})
 
 
-def strangers_wanted(held: int, others: int) -> int:
-    """How many pictures are to be paired with those held out, so that *same* can be told; 0 where that is no use."""
-    missing = ENOUGH / FALSE_ALARMS["same"] - held * (held - 1) / 2
-    wanted = math.ceil(missing / max(1, held))
+def strangers_wanted(held_out: int, others: int) -> int:
+    """How many training pictures to pair with those held out, so that *same* can be calibrated; 0 if none helps."""
+    missing = ENOUGH / FALSE_ALARMS["same"] - held_out * (held_out - 1) / 2
+    wanted = math.ceil(missing / max(1, held_out))
     return wanted if 0 < wanted <= min(others, MOST_STRANGERS) else 0
 
 
-def calibrate(codes: Codes, held: Labelled, strangers: Codes | None = None) -> dict[str, Threshold]:
+def calibrate(codes: Codes, validation: Labelled, strangers: Codes | None = None) -> dict[str, Threshold]:
     """The largest distance at which each word is wrong no more often than FALSE_ALARMS allows.
 
-    `same` is wrong of any two pictures, `near` of two that share no label at the finest labelled grain, `related` of
-    two that share none at the coarsest. Without labels there is only `same`. A word that too few pairs can judge is
-    left out: 3 / p of them, none wrong, bound the share by p (the rule of three).
+    `same` is wrong for any two different pictures, `near` for two that share no label at the finest labelled grain,
+    `related` for two that share none at the coarsest. Without labels there is only `same`. A word with too few pairs
+    is left out: it takes 3 / p of them, none wrong, to bound the share by p (the rule of three).
     """
     left, right = pairs_of(len(codes))
     words = {}
-    for word, (grain, wrong) in undeserving(held, codes.grains, left, right).items():
+    for word, (grain, wrong) in undeserving(validation, codes.grains, left, right).items():
         prefix = codes.at(grain).words
         distances = np.bitwise_count(prefix[left[wrong]] ^ prefix[right[wrong]]).sum(axis=1)
         if word == "same" and strangers is not None:
@@ -186,7 +190,7 @@ def calibrate(codes: Codes, held: Labelled, strangers: Codes | None = None) -> d
 
 
 def pairs_of(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All pairs of so many pictures, or some at random."""
+    """All pairs of `count` pictures, or a random sample of them."""
     if count * (count - 1) // 2 <= PAIRS:
         left, right = np.triu_indices(count, 1)
         return left, right
@@ -195,42 +199,42 @@ def pairs_of(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def undeserving(
-    held: Labelled, grains: Grains, left: NDArray[np.int64], right: NDArray[np.int64]
+    validation: Labelled, grains: Grains, left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> dict[str, tuple[str, NDArray[np.bool_]]]:
-    """For each word the grain it is told at, and which pairs do not deserve it."""
-    found = {"same": (grains.finest, np.asarray(held.contents[left] != held.contents[right]))}
-    if held.levels:
-        coarsest, *_, finest = [*held.levels, *held.levels]
-        found["near"] = finest, ~share_label(held.levels[finest], left, right)
-        found["related"] = coarsest, ~share_label(held.levels[coarsest], left, right)
-    return found
+    """For each word, its grain and the pairs that do not deserve it."""
+    pairs = {"same": (grains.finest, np.asarray(validation.contents[left] != validation.contents[right]))}
+    if validation.levels:
+        coarsest, *_, finest = [*validation.levels, *validation.levels]
+        pairs["near"] = finest, ~share_label(validation.levels[finest], left, right)
+        pairs["related"] = coarsest, ~share_label(validation.levels[coarsest], left, right)
+    return pairs
 
 
-def missing_words(words: Mapping[str, Threshold], held: Labelled, grains: Grains) -> list[str]:
+def missing_words(words: Mapping[str, Threshold], validation: Labelled, grains: Grains) -> list[str]:
     """Why a word is left out, a line for each."""
-    left, right = pairs_of(len(held))
+    left, right = pairs_of(len(validation))
     return [
-        f"*{word}* is never said: {int(wrong.sum()):,} pairs of the {len(held):,} pictures kept out must not be called"
-        f" so, and to know how often they would be takes {ENOUGH / FALSE_ALARMS[word]:,.0f}"
-        for word, (_, wrong) in undeserving(held, grains, left, right).items()
+        f"*{word}* is never said: {int(wrong.sum()):,} pairs of the {len(validation):,} pictures kept out must not be"
+        f" called so, and to know how often they would be takes {ENOUGH / FALSE_ALARMS[word]:,.0f}"
+        for word, (_, wrong) in undeserving(validation, grains, left, right).items()
         if word not in words
     ]
 
 
 def share_label(labels: GrainLabels, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
-    found = np.zeros(len(left), bool)
+    shared = np.zeros(len(left), bool)
     for mine in labels.ids.T:
         for theirs in labels.ids.T:
-            found |= (mine[left] == theirs[right]) & (mine[left] >= 0)
-    return found
+            shared |= (mine[left] == theirs[right]) & (mine[left] >= 0)
+    return shared
 
 
 def prototypes(outputs: NDArray[np.float32], labels: GrainLabels, prefix: Grains) -> dict[str, str]:
     """The code in the middle of each label's pictures, cut to the grain, in hexadecimal."""
-    found = {}
+    codes = {}
     for number, name in enumerate(labels.names):
         own = (labels.ids == number).any(axis=1)
         if own.any():
             middle = outputs[own, : prefix.bits].mean(axis=0)
-            found[name] = Codes.from_outputs(middle, prefix).to_bytes().tobytes().hex()
-    return found
+            codes[name] = Codes.from_outputs(middle, prefix).to_bytes().tobytes().hex()
+    return codes

@@ -1,14 +1,15 @@
-"""The part of a model's check that takes torch: how far an attack carries its codes."""
+"""The part of a model's check that needs torch: how far an attack moves its codes."""
 
 from __future__ import annotations
 
 from hashgrain.evaluate import Finding
-from hashgrain.learn.attack import Attack, Pictures, attack_pictures, mean_distance, random_noise
+from hashgrain.learn.attack import Attack, attack_pictures, mean_distance, random_noise
+from hashgrain.media.image import Pixels
 from hashgrain.models import Encoder
 
 
-def check_attack(encoder: Encoder, pictures: Pictures, how: Attack | None = None) -> Finding:
-    """Told, not judged: no ordinary model withstands an attacker who has the model itself."""
+def check_attack(encoder: Encoder, pictures: Pixels, how: Attack | None = None) -> Finding:
+    """A finding that neither passes nor fails: no ordinary model withstands an attacker who has the model itself."""
     how = how or Attack()
     finest = encoder.grains.finest
     before = encoder.codes(pictures)

@@ -1,8 +1,7 @@
-"""Runs a bundle's graph in torch, so that gradients reach the pixels: what an attack on a finished model needs.
+"""Runs a bundle's graph in torch, so that gradients reach the pixels: an attack on a finished model needs them.
 
-The bundle is all there is of a model once it is trained, ours or anybody's, so the graph is read from its ONNX,
-operation by operation. The table OPERATIONS at the end is the whole of what is known; each entry is tested
-against ONNX Runtime. Another operation takes one function and one row.
+A bundle holds only ONNX, so the graph is translated from it operation by operation. The table OPERATIONS at the end
+lists all that are known; each is tested against ONNX Runtime. A new operation takes one function and one row.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from hashgrain.errors import TrainingError
 
-OLDEST_OPSET = 13  # before it, several operations took their settings elsewhere, or meant something else
+OLDEST_OPSET = 13  # in older ones, several operations take their settings elsewhere or mean something else
 Attributes = Mapping[str, Any]
 Operation = Callable[..., Tensor]  # (attributes, *inputs); an input left out is None
 
@@ -45,7 +44,7 @@ class Graph:
 
 
 def read_graph(content: bytes) -> Graph:
-    """The graph of a bundle (`bundle.onnx`); what cannot be followed is refused here, before anything is run."""
+    """The graph of a bundle (`bundle.onnx`). Operations that are not known are refused here, before anything runs."""
     import onnx
 
     try:
@@ -87,10 +86,10 @@ def run_graph(graph: Graph, pixels: Tensor, wanted: str = "outputs") -> Tensor:
             raise TrainingError(f"torch cannot follow {step.operation} as the graph uses it: {error}") from None
         if step.output == wanted:
             break
-    found = values.get(wanted)
-    if found is None:
+    output = values.get(wanted)
+    if output is None:
         raise TrainingError(f"the graph gives no {wanted!r}; it is not the graph of a bundle")
-    return found
+    return output
 
 
 def _tensor(entry: Any) -> Tensor:
@@ -118,7 +117,7 @@ def _ints(tensor: Tensor | None) -> list[int] | None:
 
 
 def _padded(given: Attributes, values: Tensor, fill: float = 0.0) -> Tensor:
-    """ONNX pads all the beginnings, then all the ends; torch each side by side, the last axis first."""
+    """ONNX lists the pads at the beginning of all axes, then at their ends; torch per axis, the last axis first."""
     if given.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise ValueError(f"auto_pad {given['auto_pad']}; only pads written out are followed")
     pads = given.get("pads", [0] * 4)
@@ -183,7 +182,7 @@ def _divide(given: Attributes, a: Tensor, b: Tensor) -> Tensor:
 def _cast(given: Attributes, x: Tensor) -> Tensor:
     from onnx import helper
 
-    # Pixels are floats here, so that gradients exist: a step that would make them whole again would end those.
+    # Pixels are floats here, so that gradients exist: a cast to integers would end them.
     target = torch.from_numpy(np.zeros((), helper.tensor_dtype_to_np_dtype(given["to"]))).dtype
     return x if x.requires_grad and not target.is_floating_point else x.to(target)
 
@@ -221,8 +220,8 @@ def _squeeze(given: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor
 def _gather(given: Attributes, x: Tensor, index: Tensor) -> Tensor:
     axis = given.get("axis", 0) % x.ndim
     places = torch.where(index < 0, index + x.shape[axis], index)
-    found = x.index_select(axis, places.flatten())
-    return found.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    chosen = x.index_select(axis, places.flatten())
+    return chosen.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
 
 
 def _slice(
@@ -260,7 +259,7 @@ def _gelu(given: Attributes, x: Tensor) -> Tensor:
 
 
 def _per_channel(given: Attributes, x: Tensor, values: Tensor) -> Tensor:
-    """Scales or zero points, one for all or one a channel of the axis, in the shape that meets x."""
+    """Scales or zero points, one in all or one per channel of the axis, in a shape that broadcasts with x."""
     if values.ndim == 0 or values.numel() == 1:
         return values.reshape(()).to(torch.float32)
     shape = [1] * x.ndim
@@ -269,7 +268,7 @@ def _per_channel(given: Attributes, x: Tensor, values: Tensor) -> Tensor:
 
 
 def _quantize(given: Attributes, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    """To whole numbers of 8 bits, kept as floats; gradients pass as if nothing had been rounded."""
+    """To 8-bit integers, stored as floats; gradients pass straight through the rounding."""
     kind = torch.iinfo(torch.uint8 if zero is None else zero.dtype)
     shift = 0.0 if zero is None else _per_channel(given, x, zero)
     exact = x / _per_channel(given, x, scale) + shift

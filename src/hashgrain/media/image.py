@@ -15,7 +15,7 @@ import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from PIL import (
     BmpImagePlugin,  # noqa: F401  Pillow would import all forty of its formats to find these
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Pixels = NDArray[np.uint8]
-
+Pixels: TypeAlias = "NDArray[np.uint8]"  # quoted: workers start without numpy
 # What Pillow and the libraries under it raise for files made to be wrong.
 HOSTILE = (
     OSError,

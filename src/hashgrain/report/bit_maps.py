@@ -1,4 +1,4 @@
-"""Charts of the bits of a code: how much each says, and which of them say the same."""
+"""Charts of the bits of a code: the entropy of each, and their correlations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashgrain.report.charts import finite
 from hashgrain.report.page import text
 
-# Correlations fainter than the first are left blank: a map of good codes is nearly empty, and nearly free.
+# Correlations below the first level are not drawn: a map of good codes is nearly empty, and small.
 LEVELS = (0.05, 0.15, 0.3, 0.5, 0.75)
 
 BIT_STYLE = """
@@ -29,7 +29,7 @@ WEAK = 0.5  # entropy below which a bit is marked
 
 
 def heat_map(matrix: Sequence[Sequence[object]], *, title: str) -> str:
-    """Correlations of every bit with every other, from -1 to 1; what is no number is gray."""
+    """Correlations of every bit with every other, from -1 to 1; cells that are not numbers are gray."""
     size = max([len(matrix), *map(len, matrix)], default=0)
     if not size:
         return f'<p class="soft">{text(title)}: nothing to draw.</p>'
@@ -42,7 +42,7 @@ def heat_map(matrix: Sequence[Sequence[object]], *, title: str) -> str:
                 if look:
                     runs.setdefault(look, []).append(f"M{start} {row}h{column + 1 - start}")
                 start = column + 1
-    # One path a level and one stroke a run: a 64 x 64 map takes some 20 kB at worst where cells would take 250.
+    # One path per level and one stroke per run: a 64 x 64 map takes at most 20 kB; with one element per cell, 250 kB.
     paths = "".join(f'<path class="{look}" d="{"".join(runs[look])}"/>' for look in sorted(runs))
     return (
         f'<svg class="map" role="img" aria-label="{text(title)}" viewBox="0 -.5 {size} {size}">'
@@ -51,7 +51,7 @@ def heat_map(matrix: Sequence[Sequence[object]], *, title: str) -> str:
 
 
 def heat_scale() -> str:
-    """What the colors of a heat map mean: each is told by where it starts, for the steps are not equal."""
+    """The legend of a heat map. Each color is labelled with its lower bound, since the steps are not equal."""
     looks = [f"n s{place}" for place in reversed(range(5))] + [""] + [f"p s{place}" for place in range(5)]
     labels = ["−.75", "", "−.3", "", "−.05", "0", ".05", "", ".3", "", ".75"]
     cells = (
@@ -62,20 +62,20 @@ def heat_scale() -> str:
 
 
 def bit_strip(entropy: Sequence[object], *, title: str, ones: Sequence[object] = ()) -> str:
-    """A bar a bit, as high as its entropy; weak bits stand out, and pointing at one tells its figures."""
+    """One bar per bit, as high as its entropy; weak bits have another color, and a tooltip shows a bit's figures."""
     if not len(entropy):
         return f'<p class="soft">{text(title)}: nothing to draw.</p>'
     bars = []
     for bit, raw in enumerate(entropy):
         value, share = finite(raw), finite(ones[bit]) if bit < len(ones) else None
         height = min(1.0, max(0.0, value or 0.0))
-        told = f"bit {bit}: entropy {'unknown' if value is None else f'{value:.2f}'}"
-        told += "" if share is None else f", on in {100 * share:.0f} %"
+        tooltip = f"bit {bit}: entropy {'unknown' if value is None else f'{value:.2f}'}"
+        tooltip += "" if share is None else f", on in {100 * share:.0f} %"
         weak = ' class="weak"' if height < WEAK else ""
-        drawn = max(height, 0.06)  # so that a dead bit is still seen
+        drawn = max(height, 0.06)  # keeps a dead bit visible
         bars.append(
             f'<rect{weak} x="{bit + 0.1:.1f}" y="{1 - drawn:.3g}" width=".8" height="{drawn:.3g}">'
-            f"<title>{told}</title></rect>"
+            f"<title>{tooltip}</title></rect>"
         )
     return (
         f'<svg class="strip" role="img" aria-label="{text(title)}" viewBox="0 0 {len(entropy)} 1" '

@@ -1,8 +1,8 @@
 """Charts as inline SVG text, colored by variables of the page so that light and dark both work.
 
-Everything is placed in percent and curves are stretched over the plot with strokes that keep their width: a chart
-fills whatever width it is given, and its text stays the size of the page's text. Labels stand outside the SVG's
-box, in the padding of `.plot`, so nothing here has to know how wide the plot is.
+Positions are in percent, and curves are stretched over the plot with strokes of constant width: a chart fills any
+width, and its text keeps the size of the page's text. Labels are outside the SVG's box, in the padding of `.plot`, so
+the code does not depend on the plot's width.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from hashgrain.report.page import text
 
-LOOKS = 8  # lines told apart by color and dashes; more than that nobody can
-FINE = 1000  # curves are drawn on a grid of this many steps each way, finer than a screen
-HUGE, TINY = 1e15, 1e-12  # beyond these a number is an accident, and no axis can be put through it
+LOOKS = 8  # lines with distinct colors and dashes; more cannot be distinguished
+FINE = 1000  # curves are drawn on a grid with this many steps in each direction, finer than a screen
+HUGE, TINY = 1e15, 1e-12  # numbers outside these limits are errors that no axis can show
 
 CHART_STYLE = """
 :root { --c0: #1f5aa6; --c1: #b8520a; --c2: #14783f; --c3: #a8327e; --c4: #0b6e80; --c5: #7a5c00; --c6: #c02f34;
@@ -49,12 +49,12 @@ CHART_STYLE = """
 
 @dataclass(frozen=True)
 class Series:
-    """A line: places where either number is missing break it."""
+    """A line, broken where either number is missing."""
 
     name: str
     x: Sequence[object]
     y: Sequence[object]
-    look: int | None = None  # which color and dashes, the same in every chart; by default the place in the list
+    look: int | None = None  # index of color and dashes, the same in every chart; by default the position in the list
     strong: bool = False
 
 
@@ -71,7 +71,7 @@ class Axis:
 
 
 def line_chart(series: Sequence[Series], *, x: str, y: str, title: str, log_x: bool = False) -> str:
-    """Lines over two axes. The first `LOOKS` looks are told apart, the others drawn thin and gray behind them."""
+    """A line chart. The first `LOOKS` looks are distinct; other lines are thin and gray, behind them."""
     lines = [
         (one, place if one.look is None else one.look, _points(one, log_x=log_x)) for place, one in enumerate(series)
     ]
@@ -97,12 +97,12 @@ def line_chart(series: Sequence[Series], *, x: str, y: str, title: str, log_x: b
 def histogram_chart(
     same: Sequence[object], different: Sequence[object], *, title: str, x: str = "distance in bits"
 ) -> str:
-    """How pairs that belong together and pairs that do not lie over the distances, each as a share of its own."""
+    """Histograms of distances for relevant and for other pairs, each as shares of its own total."""
     bins = max(len(same), len(different))
     shares = [_shares(counts, bins) for counts in (same, different)]
     if not any(map(any, shares)):
         return _figure(title, '<p class="soft">There are no pairs to draw.</p>')
-    # Codes are whole words: a quarter of their bits is a rounder number than any ten.
+    # Widths of codes are multiples of 8: quarters of them make rounder ticks than tens.
     step = (bins - 1) / 4 if bins > 1 and (bins - 1) % 8 == 0 else max(1.0, _step(0, bins))
     across = Axis(-0.5, bins - 0.5, _ticks(0, bins - 1, step))
     up = _axis([0.0, *(100 * share for part in shares for share in part)], round_up=True)
@@ -119,7 +119,7 @@ def histogram_chart(
 
 
 def finite(value: object) -> float | None:
-    """The value as a number a chart can show, or None."""
+    """The value as a float that a chart can show, or None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return None if not -HUGE < value < HUGE else float(value) if abs(value) > TINY else 0.0  # NaN is not in between
@@ -163,7 +163,7 @@ def _look(look: int) -> str:
 
 
 def _points(one: Series, *, log_x: bool) -> list[list[tuple[float, float]]]:
-    """The line in unbroken parts."""
+    """The unbroken parts of a line."""
     parts: list[list[tuple[float, float]]] = [[]]
     for raw_x, raw_y in zip(one.x, one.y, strict=False):
         x, y = finite(raw_x), finite(raw_y)
@@ -176,10 +176,10 @@ def _points(one: Series, *, log_x: bool) -> list[list[tuple[float, float]]]:
 
 def _path(part: Sequence[tuple[float, float]], across: Axis, up: Axis) -> str:
     grid = [(round(FINE * across.share(x)), round(FINE * (1 - up.share(y)))) for x, y in part]
-    kept = [point for place, point in enumerate(grid) if place == 0 or point != grid[place - 1]]
-    if len(kept) == 1:
-        return f"M{kept[0][0]} {kept[0][1]}h0"  # nothing long, which round ends make a dot
-    return "M" + "L".join(f"{x} {y}" for x, y in kept)
+    points = [point for place, point in enumerate(grid) if place == 0 or point != grid[place - 1]]
+    if len(points) == 1:
+        return f"M{points[0][0]} {points[0][1]}h0"  # a line of length 0, which round caps turn into a dot
+    return "M" + "L".join(f"{x} {y}" for x, y in points)
 
 
 def _steps(values: Sequence[float], up: Axis) -> str:
@@ -212,7 +212,7 @@ def _axis(values: Sequence[float], *, log: bool = False, round_up: bool = False)
         low, high = (low / 2, high * 2) if constant else (low, high)
         return Axis(low, high, list(_log_ticks(low, high)), log=True)
     if low >= 0 and (high - low > high / 3 or high == 0):
-        low = 0.0  # where the differences stay visible, the honest axis starts at nothing
+        low = 0.0  # start the axis at 0 if differences stay visible
     if high == 0 == low:
         high = 1.0
     elif constant:
@@ -224,7 +224,7 @@ def _axis(values: Sequence[float], *, log: bool = False, round_up: bool = False)
 
 
 def _step(low: float, high: float) -> float:
-    """The round number that divides the way from low to high in some five."""
+    """A round step that divides the range into about five parts."""
     rough = (high - low) / 5
     size: float = 10.0 ** math.floor(math.log10(rough))
     return next(size * times for times in (1, 2, 5, 10) if size * times >= rough * 0.999)

@@ -1,7 +1,4 @@
-"""Runs side by side: as facts (plain data that can be kept), and from the facts alone as a page in Markdown.
-
-Nothing on the page is typed by hand.
-"""
+"""The comparison of runs as facts (plain data that can be stored), and a Markdown page generated from the facts."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ COLUMNS = (
     "R-precision",
     "P within 2",
 )
-VISIBLE = 0.0005  # bounds closer than that are not printed
+VISIBLE = 0.0005  # bounds that are closer are not printed
 NOISE = (
     "± is the standard deviation over the runs (seeds of the split and of the method). The small range is what the"
     " order inside ties could make of a figure; the figure is the mean over all orders. Average precision is divided"
@@ -31,16 +28,16 @@ NOISE = (
     " difference from the best of the same width, and *within noise* where it is smaller than half of its 95 %"
     " interval, over queries or over seeds, whichever is wider."
 )
-Facts = Mapping[str, Any]
+JsonFacts = Mapping[str, Any]
 
 
 def comparison_facts(groups: Sequence[Group], figure: str | None = None) -> list[dict[str, Any]]:
-    """What is comparable together, methods in order: by width, those without one last, each best first."""
+    """The facts of each comparable group, with methods sorted by width (those without one last), then best first."""
     return [_facts(group, _figure(group, figure)) for group in groups]
 
 
-def comparison_page(facts: Sequence[Facts], title: str = "Results") -> str:
-    """The page that the facts make."""
+def comparison_page(facts: Sequence[JsonFacts], title: str = "Results") -> str:
+    """The page for the facts."""
     return "\n\n".join([f"# {title}", NOISE, *("\n".join(_section(group)).strip() for group in facts)]) + "\n"
 
 
@@ -95,7 +92,7 @@ def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _section(group: Facts) -> Iterator[str]:
+def _section(group: JsonFacts) -> Iterator[str]:
     p = group["protocol"]
     among = {True: ", the training pictures among them", False: ", none of them a training picture"}
     trained = among.get(bool(p["train in database"]), "") if "train in database" in p else ""
@@ -123,7 +120,7 @@ def _section(group: Facts) -> Iterator[str]:
         yield ""
 
 
-def _table(methods: Sequence[Facts], columns: Sequence[str]) -> Iterator[str]:
+def _table(methods: Sequence[JsonFacts], columns: Sequence[str]) -> Iterator[str]:
     columns = [name for name in columns if any(name in method["figures"] for method in methods)]
     yield "| method | runs | " + " | ".join(columns) + " | against the best of its width |"
     yield "|---|---|" + "---|" * (len(columns) + 1)
@@ -133,8 +130,8 @@ def _table(methods: Sequence[Facts], columns: Sequence[str]) -> Iterator[str]:
         yield f"| {name} | {method['runs']} | {' | '.join(cells)} | {_verdict(method['against the best'])} |"
 
 
-def _command(made_by: Facts, group: Facts) -> str | None:
-    """What was asked for, as it is typed; the place of the pictures is the reader's own."""
+def _command(made_by: JsonFacts, group: JsonFacts) -> str | None:
+    """The command line of a run, with a placeholder for the folder of pictures."""
     if not made_by.keys() >= {"model", "bits", "references", "asymmetric", "label noise"}:
         return None
     seeds, bits = (",".join(map(str, values)) for values in (group["seeds"], made_by["bits"]))
@@ -147,7 +144,7 @@ def _command(made_by: Facts, group: Facts) -> str | None:
     )
 
 
-def _cell(figure: Facts | None) -> str:
+def _cell(figure: JsonFacts | None) -> str:
     if figure is None:
         return ""
     text = f"{figure['mean']:.4f}" + (f" ± {figure['spread']:.4f}" if figure["spread"] is not None else "")
@@ -156,7 +153,7 @@ def _cell(figure: Facts | None) -> str:
     return text
 
 
-def _verdict(against: Facts | None) -> str:
+def _verdict(against: JsonFacts | None) -> str:
     if against is None:
         return "best"
     if against["difference"] is None:

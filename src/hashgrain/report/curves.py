@@ -15,9 +15,9 @@ Lines = list[dict[str, Any]]
 
 
 def write_curves(run: Path) -> Path | None:
-    """Draw loss, validation figures and the health of the bits over the steps; None where nothing was logged.
+    """Draw loss, validation figures and the health of the bits over the steps; None where there is no log.
 
-    What follows the network, pruning and the last step, has a log of its own in a folder of the run.
+    Stages after the network (pruning, the last step) have their own logs in folders of the run.
     """
     logs = sorted(run.rglob(LOG), key=lambda log: log.parent.parts)
     if not logs:
@@ -58,6 +58,6 @@ def _charts(lines: Lines) -> list[str]:
     ]
     health = [Series("entropy", at, [line["validation"].get("entropy") for line in seen])]
     charts = [line_chart(losses, x="step", y="loss", title="Loss and its parts")]
-    if quality:  # bits that no label teaches have none
+    if quality:  # bits trained without labels have none
         charts.append(line_chart(quality, x="step", y="figure", title="Pictures kept out of training"))
     return [*charts, line_chart(health, x="step", y="share", title="Entropy of the bits, 1 at best")]

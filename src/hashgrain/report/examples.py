@@ -1,4 +1,4 @@
-"""Queries worth looking at: those that went best and worst, with what they found, as pictures."""
+"""Example queries: the best and the worst, with their hits, as pictures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from hashgrain.media import thumbnail
 from hashgrain.report.page import PageHit, PageQuery
 from hashgrain.report.report_page import Example
 
-EACH = 4  # good ones and bad ones
+EACH = 4  # good examples, and bad examples
 HITS = 6
 EDGE = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Picked:
-    """A query by its number in the manifest, its nearest items with their distances, and how it went."""
+    """A query by its index in the manifest, its nearest items with their distances, and its figure."""
 
     query: int
     hits: NDArray[np.int64]
@@ -38,7 +38,7 @@ class Picked:
 
 
 def pick_examples(row: Row, manifest: Manifest, queries: Codes, database: Codes) -> list[Picked]:
-    """The queries with the best and the worst AP of a row, of different classes where there are enough."""
+    """The queries with the best and the worst AP of a row, from different classes if there are enough."""
     order = np.argsort(row.per_query, kind="stable")
     chosen = [(place, "Went well") for place in _varied(order[::-1], manifest)]
     chosen += [(place, "Went badly") for place in _varied(order, manifest) if place not in dict(chosen)]
@@ -56,20 +56,20 @@ def pick_examples(row: Row, manifest: Manifest, queries: Codes, database: Codes)
 
 
 def shown_examples(picked: Sequence[Picked], manifest: Manifest, names: Sequence[str], data: Path) -> list[Example]:
-    """With their pictures, from where the data is; `names` are those that the manifest's pictures have there."""
+    """The examples with their pictures, read from `data`; `names` are the names there of the manifest's pictures."""
     wanted = {names[i] for each in picked for i in (each.query, *each.hits.tolist())}
     small = _thumbnails(p for p in labelled_pictures(data) if p.name in wanted)
     return [_shown(each, manifest, names, small) for each in picked]
 
 
 def _varied(order: NDArray[np.int64], manifest: Manifest) -> list[int]:
-    """The first of an order, each of another class while there are others."""
+    """The first of an order, from different classes as far as possible."""
     seen: set[tuple[str, ...]] = set()
     first: list[int] = []
     for place in order.tolist():
-        found = manifest.classes[int(manifest.queries[place])]
-        if found not in seen:
-            seen.add(found)
+        classes = manifest.classes[int(manifest.queries[place])]
+        if classes not in seen:
+            seen.add(classes)
             first.append(place)
         if len(first) == EACH:
             return first
@@ -78,18 +78,18 @@ def _varied(order: NDArray[np.int64], manifest: Manifest) -> list[int]:
 
 
 def _thumbnails(pictures: Iterable[LabelledPicture]) -> Mapping[str, bytes]:
-    """By name. A picture that is gone is told on the page, it does not stop it."""
-    found = {}
+    """Thumbnails by name. A missing picture is left out, and the page says so."""
+    by_name = {}
     for picture in pictures:
         try:
-            found[picture.name] = _enlarged(thumbnail(picture.read(), edge=EDGE, name=picture.name))
+            by_name[picture.name] = _enlarged(thumbnail(picture.read(), edge=EDGE, name=picture.name))
         except (ImageError, OSError):
             continue
-    return found
+    return by_name
 
 
 def _enlarged(jpeg: bytes) -> bytes:
-    """A picture of 32 pixels, as large as it can be seen: whole steps, so that its pixels stay what they are."""
+    """Enlarge tiny pictures by an integer factor without interpolation."""
     image = Image.open(io.BytesIO(jpeg))
     factor = EDGE // max(image.size)
     if factor < 2:

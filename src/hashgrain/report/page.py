@@ -1,4 +1,4 @@
-"""A page of results in one file: pictures inside, nothing loaded from anywhere, nothing that runs."""
+"""A page of results in one file: pictures are embedded, nothing is loaded, no scripts run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote_from_bytes
 
-# Half characters, which names of undecodable bytes are made of, and controls: no file of UTF-8 or XML holds them.
+# Lone surrogates, which occur in names with undecodable bytes, and control characters: UTF-8 and XML forbid them.
 NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 STYLE = """
@@ -36,7 +36,7 @@ h2 small, .soft { color: var(--soft); font-weight: 400; }
 .shot { display: grid; grid-template: minmax(0, 1fr) / minmax(0, 1fr); place-items: center; height: 8.5rem;
   background: var(--paper); border-radius: .55rem .55rem 0 0; overflow: hidden; }
 .shot img { width: 100%; height: 100%; object-fit: cover; }
-.told { display: block; padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
+.caption { display: block; padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
 .word { font-weight: 700; } .same { color: var(--same); } .near { color: var(--near); }
 .related { color: var(--related); } .far { color: var(--far); }
 .right { color: var(--right); } .wrong { color: var(--wrong); }
@@ -46,7 +46,7 @@ h2 small, .soft { color: var(--soft); font-weight: 400; }
 
 @dataclass(frozen=True)
 class PageQuery:
-    """What was asked; the thumbnail is JPEG."""
+    """The query; the thumbnail is JPEG."""
 
     name: str
     thumbnail: bytes | None
@@ -54,7 +54,7 @@ class PageQuery:
 
 @dataclass(frozen=True)
 class PageHit:
-    """One card. Where the path is empty it links to nothing, as on a page made to be sent around."""
+    """One card. With an empty path it has no link, as on a page for other machines."""
 
     name: str
     path: str
@@ -62,12 +62,12 @@ class PageHit:
     word: str
     distances: Mapping[str, int]
     note: str | None = None
-    right: bool | None = None  # where the truth is known
+    right: bool | None = None  # if the truth is known
 
 
 @dataclass(frozen=True)
 class PageGroup:
-    """Hits that answer one question, nearest first, and the picture that asked where it differs by group."""
+    """The hits of one query, nearest first, and the query picture if it differs by group."""
 
     title: str
     hits: Sequence[PageHit]
@@ -75,7 +75,7 @@ class PageGroup:
 
 
 def result_page(query: PageQuery | None, groups: Sequence[PageGroup], *, title: str, lead: str = "") -> str:
-    """The page as text. Names are hostile until escaped."""
+    """The page as HTML. Names are escaped, since they are untrusted."""
     body = [f"<h1>{text(title)}</h1>"]
     if lead:
         body.append(f'<p class="soft">{text(lead)}</p>')
@@ -86,7 +86,7 @@ def result_page(query: PageQuery | None, groups: Sequence[PageGroup], *, title: 
 
 
 def document(title: str, body: Sequence[str], *, style: str = "") -> str:
-    """The whole file around parts that are HTML already; `style` comes after the house's own."""
+    """The complete HTML file around a body of HTML parts; `style` is appended to our own."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -99,14 +99,14 @@ def document(title: str, body: Sequence[str], *, style: str = "") -> str:
 
 
 def asked_with(query: PageQuery) -> str:
-    """The picture that asked, large, with its name."""
+    """The query picture, large, with its name."""
     picture = _picture(query.thumbnail, f"The picture asked with: {query.name}")
     return f'<div class="query">{picture}<div><div class="soft">asked with</div>{text(query.name)}</div></div>'
 
 
 def cards(hits: Sequence[PageHit]) -> str:
     """The hits in a grid, nearest first."""
-    inside = "".join(_card(rank, hit) for rank, hit in enumerate(hits, 1)) or '<li class="told">nothing found</li>'
+    inside = "".join(_card(rank, hit) for rank, hit in enumerate(hits, 1)) or '<li class="caption">nothing found</li>'
     return f'<ol class="cards">{inside}</ol>'
 
 
@@ -123,7 +123,7 @@ def _card(rank: int, hit: PageHit) -> str:
     note = f'<span class="name">{text(hit.note)}</span>' if hit.note else ""
     picture = _picture(hit.thumbnail, f"Hit {rank}: {hit.name}")
     inside = (
-        f'<span class="shot">{picture}</span><span class="told">'
+        f'<span class="shot">{picture}</span><span class="caption">'
         f'<span class="soft">{rank}.</span> <span class="word {text(hit.word)}">{text(hit.word)}</span> {mark}'
         f'<span class="name">{text(hit.name)}</span>{note}<span class="soft">{distances}</span></span>'
     )
@@ -147,10 +147,10 @@ def _size(jpeg: bytes) -> tuple[int, int]:
 
 
 def file_address(path: str) -> str:
-    """A file:// address, whatever bytes the name is made of."""
+    """A file:// address, for names of any bytes."""
     return "file://" + quote_from_bytes(os.fsencode(path))
 
 
 def text(raw: str) -> str:
-    """Safe in HTML and in XML, with what is no text replaced."""
+    """Escape text for HTML and XML, and replace characters that these forbid."""
     return escape(NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", raw))

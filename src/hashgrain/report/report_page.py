@@ -1,4 +1,4 @@
-"""The page of an evaluation: what was measured and how, the figures, the curves, the bits, and some answers."""
+"""The page of an evaluation: data and settings, figures, curves, bits, and example queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hashgrain.report.page import PageHit, PageQuery, asked_with, cards, documen
 from hashgrain.report.report_table import (
     CODES,
     TABLE_STYLE,
-    Row,
+    JsonRow,
     figures_table,
     health_facts,
     health_table,
@@ -22,7 +22,7 @@ from hashgrain.report.report_table import (
     row_names,
 )
 
-MOST_CLOSE_UPS = 6  # rows whose distances and bits are drawn one by one
+MOST_CLOSE_UPS = 6  # rows with their own charts of distances and bits
 CONVENTIONS = {
     "hash": "divided by the relevant found before the cut-off",
     "hash-skip": "divided by the relevant found before the cut-off; queries that find none are left out",
@@ -52,7 +52,7 @@ p { max-width: 46rem; overflow-wrap: anywhere; } h2 + p { margin-top: 0; } .smal
 
 @dataclass(frozen=True)
 class Example:
-    """One query and what it found. Paths left empty make cards that link to nothing."""
+    """One query and its hits. Hits with empty paths make cards without links."""
 
     title: str
     figure: str
@@ -61,7 +61,7 @@ class Example:
 
 
 def report_page(result: Mapping[str, Any], examples: Sequence[Example]) -> str:
-    """The page as text, from the content of a `result.json`. Names are hostile until escaped."""
+    """The page as HTML, from the content of a `result.json`. Names are escaped, since they are untrusted."""
     protocol: Mapping[str, Any] = result.get("protocol") or {}
     rows = in_order(result.get("rows") or [])
     title = f"Evaluation on {protocol.get('name', 'an unnamed protocol')}"
@@ -105,15 +105,15 @@ def _facts(result: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
         ("Manifest", f'<code title="{text(manifest)}">{text(manifest[:12])}{"…" * (len(manifest) > 12)}</code>', ""),
     ]
     entries = "".join(
-        f"<div><dt>{name}</dt><dd>{told}{f'<small>{more}</small>' if more else ''}</dd></div>"
-        for name, told, more in facts
+        f"<div><dt>{name}</dt><dd>{value}{f'<small>{more}</small>' if more else ''}</dd></div>"
+        for name, value, more in facts
     )
     made = text(f"Made {result.get('created', 'at an unknown time')} with HashGrain {result.get('hashgrain', '?')}.")
     return f'<dl class="facts">{entries}</dl><p class="soft small">{made}</p>'
 
 
 def _learned_from(result: Mapping[str, Any]) -> tuple[str, str]:
-    """Which of the pictures the model has seen, as far as its bundle tells."""
+    """How many of the pictures the model was trained on, if its bundle has a record."""
     learned = result.get("learned from")
     if not isinstance(learned, Mapping):
         return "not recorded", ""
@@ -123,7 +123,7 @@ def _learned_from(result: Mapping[str, Any]) -> tuple[str, str]:
     return f"{queries} queries", f"{database} pictures of the database"
 
 
-def _figures(rows: Sequence[Row]) -> str:
+def _figures(rows: Sequence[JsonRow]) -> str:
     if not rows:
         return "<h2>Figures</h2><p>Nothing was measured.</p>"
     return (
@@ -134,7 +134,7 @@ def _figures(rows: Sequence[Row]) -> str:
     )
 
 
-def _plots(rows: Sequence[Row]) -> str:
+def _plots(rows: Sequence[JsonRow]) -> str:
     rank, radius = "by rank", "by radius"
     wanted = [
         ("Precision over recall, by rank", rank, "recall", "precision", "recall", "precision", False),
@@ -163,7 +163,7 @@ def _plots(rows: Sequence[Row]) -> str:
 
 
 def _until_flat(series: Sequence[Series]) -> list[Series]:
-    """Without the radii at which nothing changes any more: they would take most of the chart."""
+    """Cut off the radii at which nothing changes any more: they would fill most of the chart."""
     ends = []
     for one in series:
         values = list(map(finite, one.y))
@@ -173,34 +173,34 @@ def _until_flat(series: Sequence[Series]) -> list[Series]:
     return [replace(one, x=one.x[:end], y=one.y[:end]) for one in series]
 
 
-def _distances(rows: Sequence[Row]) -> str:
-    found = [
+def _distances(rows: Sequence[JsonRow]) -> str:
+    shown = [
         (name, row["curves"]["distances"])
         for row, name in zip(rows, row_names(rows), strict=True)
         if row.get("kind") != "reference" and (row.get("curves") or {}).get("distances")
     ]
-    if not found:
+    if not shown:
         return ""
     drawn = "".join(
         histogram_chart(counts.get("same") or (), counts.get("different") or (), title=name)
-        for name, counts in found[:MOST_CLOSE_UPS]
+        for name, counts in shown[:MOST_CLOSE_UPS]
     )
     return (
         '<h2>Distances</h2><p class="soft small">How far do relevant pictures lie from a query, and how far do those '
-        f"that are not? The less the two overlap, the better a radius separates them.{_left_out(len(found))}</p>"
+        f"that are not? The less the two overlap, the better a radius separates them.{_left_out(len(shown))}</p>"
         f'<div class="charts narrow">{drawn}</div>'
     )
 
 
-def _bits(rows: Sequence[Row]) -> str:
-    codes: dict[tuple[str, ...], Row] = {}
+def _bits(rows: Sequence[JsonRow]) -> str:
+    codes: dict[tuple[str, ...], JsonRow] = {}
     for row in rows:
         if row.get("health"):  # once for each set of codes, however many distances search it
             codes.setdefault(tuple(str(row.get(word)) for word in CODES), row)
     rows = list(codes.values())
     if not rows:
         return ""
-    found = [
+    shown = [
         (name, row["health"])
         for row, name in zip(rows, row_names(rows), strict=True)
         if row.get("kind") != "reference" and (row["health"].get("entropy") or row["health"].get("correlation"))
@@ -208,11 +208,11 @@ def _bits(rows: Sequence[Row]) -> str:
     lead = (
         "A bit says most where it is on for half of the pictures (entropy 1) and repeats no other bit (correlation r "
         "near 0). A dead bit never changes and has no correlation, which is drawn gray; the largest bucket is how "
-        "many pictures share the commonest code."
+        "many pictures share the most common code."
     )
-    drawn = "".join(_close_up(name, health) for name, health in found[:MOST_CLOSE_UPS])
-    maps = f'<p class="soft small">{_left_out(len(found))}</p><div class="charts narrow">{drawn}</div>'
-    return f'<h2>Bits</h2><p class="soft small">{lead}</p>{health_table(rows)}{maps if found else ""}'
+    drawn = "".join(_close_up(name, health) for name, health in shown[:MOST_CLOSE_UPS])
+    maps = f'<p class="soft small">{_left_out(len(shown))}</p><div class="charts narrow">{drawn}</div>'
+    return f'<h2>Bits</h2><p class="soft small">{lead}</p>{health_table(rows)}{maps if shown else ""}'
 
 
 def _close_up(name: str, health: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The rows of an evaluation: how they are called, ordered and grouped, and their figures as tables."""
+"""The rows of an evaluation: their names, order and groups, and their figures as tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from hashgrain.report.charts import LOOKS, finite
 from hashgrain.report.page import text
 
-Row = Mapping[str, Any]
-CODES = ("kind", "method", "grain", "bits", "seed")  # what one set of codes is known by
+JsonRow = Mapping[str, Any]
+CODES = ("kind", "method", "grain", "bits", "seed")  # these identify a set of codes
 GROUPS = {"model": "The model", "codes": "Codes", "reference": "References"}
 
 TABLE_STYLE = """
@@ -32,24 +32,24 @@ td .ties { display: block; } td.best strong { color: var(--right); font-weight: 
 """
 
 
-def in_order(rows: Sequence[Row]) -> list[Row]:
-    """The model first, then other codes, then references; as given inside each group."""
+def in_order(rows: Sequence[JsonRow]) -> list[JsonRow]:
+    """The model first, then other codes, then references; each group keeps its order."""
     groups = list(GROUPS)
     return sorted(rows, key=lambda row: groups.index(row["kind"]) if row.get("kind") in groups else len(groups))
 
 
-def row_names(rows: Sequence[Row]) -> list[str]:
-    """Each row in a few words: no more of them than tell the rows apart."""
+def row_names(rows: Sequence[JsonRow]) -> list[str]:
+    """A short name for each row, with only the words that distinguish rows."""
     seeds = _several_seeds(rows)
     return [" · ".join([_method(row), *_variant(row, seeds, plain=False)]) for row in rows]
 
 
-def _method(row: Row) -> str:
+def _method(row: JsonRow) -> str:
     return str(row.get("method", "?"))
 
 
-def _variant(row: Row, seeds: bool, *, plain: bool) -> list[str]:
-    """What the row is besides its method; `plain` names the usual distance too."""
+def _variant(row: JsonRow, seeds: bool, *, plain: bool) -> list[str]:
+    """The attributes of a row besides its method; `plain` includes the usual distance."""
     distance = str(row.get("distance") or "symmetric")
     words = [
         str(row["grain"]) if row.get("grain") else "",
@@ -60,14 +60,14 @@ def _variant(row: Row, seeds: bool, *, plain: bool) -> list[str]:
     return list(filter(None, words))
 
 
-def _several_seeds(rows: Sequence[Row]) -> bool:
+def _several_seeds(rows: Sequence[JsonRow]) -> bool:
     return len({str(row.get("seed")) for row in rows}) > 1
 
 
-def looks(rows: Sequence[Row]) -> list[int]:
-    """Which look each row has in every chart: the lower, the more it is worth telling apart.
+def looks(rows: Sequence[JsonRow]) -> list[int]:
+    """The look of each row, the same in every chart; rows with low numbers get distinct looks.
 
-    The first few rows of the model, then the best of the others, the second seed of anything after all of that.
+    The order is: the first few rows of the model, then the best of the others, then further seeds.
     """
     seen: Counter[tuple[Any, ...]] = Counter()
     figure = next(iter(figure_names(rows)), "")
@@ -80,35 +80,35 @@ def looks(rows: Sequence[Row]) -> list[int]:
         seen[same] += 1
     own_places = [key[3] for key in sorted(key for key in keys if key[2])]
     others = [key[3] for key in sorted(key for key in keys if not key[2])]
-    some = LOOKS * 5 // 8  # room is kept for what the model is measured against
+    some = LOOKS * 5 // 8  # the rest is for the rows that the model is compared with
     order = [*own_places[:some], *others[: LOOKS - some], *own_places[some:], *others[LOOKS - some :]]
     return [order.index(place) for place in range(len(rows))]
 
 
-def figure_names(rows: Sequence[Row]) -> list[str]:
+def figure_names(rows: Sequence[JsonRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.get("figures") or {}))
 
 
-def part(row: Row, figure: str, which: str) -> float | None:
-    found = (row.get("figures") or {}).get(figure)
-    return finite(found.get(which)) if isinstance(found, Mapping) else None
+def part(row: JsonRow, figure: str, which: str) -> float | None:
+    entry = (row.get("figures") or {}).get(figure)
+    return finite(entry.get(which)) if isinstance(entry, Mapping) else None
 
 
-def figures_table(rows: Sequence[Row]) -> str:
-    """Every figure of every row, the best of each column marked."""
+def figures_table(rows: Sequence[JsonRow]) -> str:
+    """Every figure of every row, with the best of each column marked."""
     names = figure_names(rows)
     values = {name: [part(row, name, "value") for row in rows] for name in names}
     best = {name: max((round(v, 3) for v in column if v is not None), default=None) for name, column in values.items()}
     errors = {name for name in names for row in rows if part(row, name, "error") is not None}
 
-    def cells(row: Row) -> list[str]:
+    def cells(row: JsonRow) -> list[str]:
         return [_figure(row, name, best[name], name in errors) for name in names]
 
     return _table("Figures", _heads(names), rows, cells)
 
 
-def health_table(rows: Sequence[Row]) -> str:
-    """How the bits of each row are used, one line a row."""
+def health_table(rows: Sequence[JsonRow]) -> str:
+    """The health of the bits, one line per row."""
     heads = (
         "Dead bits",
         "Mean entropy",
@@ -119,7 +119,7 @@ def health_table(rows: Sequence[Row]) -> str:
         "Largest |r|",
     )
 
-    def cells(row: Row) -> list[str]:
+    def cells(row: JsonRow) -> list[str]:
         return [f"<td>{fact}</td>" for fact in health_facts(row["health"])]
 
     return _table("Health of the bits", _heads(heads), rows, cells)
@@ -140,19 +140,19 @@ def health_facts(health: Mapping[str, Any]) -> list[str]:
 
 
 def number(value: object, digits: int = 0) -> str:
-    """A number to read, or a dash."""
-    found = finite(value)
-    return "–" if found is None else f"{found:,.{digits}f}"
+    """A formatted number, or a dash."""
+    shown = finite(value)
+    return "–" if shown is None else f"{shown:,.{digits}f}"
 
 
-def _figure(row: Row, name: str, best: float | None, errors: bool) -> str:
+def _figure(row: JsonRow, name: str, best: float | None, errors: bool) -> str:
     value, error = part(row, name, "value"), part(row, name, "error")
     worst, top = part(row, name, "worst"), part(row, name, "best")
     if value is None:
         return "<td>–" + ('<small class="error"></small>' if errors else "") + "</td>"
     wins = best is not None and round(value, 3) == best
     shown = f"<strong>{value:.3f}</strong>" if wins else f"{value:.3f}"
-    if errors:  # a place of its own, so that the values stand under one another whether it is filled or not
+    if errors:  # even if empty, so that values are aligned
         shown += f' <small class="error">{"" if error is None else f"± {error:.3f}"}</small>'
     if worst is not None and top is not None and f"{worst:.3f}" != f"{top:.3f}":
         shown += f'<small class="ties">{worst:.3f} to {top:.3f}</small>'
@@ -163,8 +163,8 @@ def _heads(names: Sequence[str]) -> list[str]:
     return [f'<th scope="col">{text(name)}</th>' for name in names]
 
 
-def _table(label: str, heads: Sequence[str], rows: Sequence[Row], cells: Callable[[Row], Sequence[str]]) -> str:
-    """A table in a box that scrolls by itself, and by keyboard, where the page is too narrow."""
+def _table(label: str, heads: Sequence[str], rows: Sequence[JsonRow], cells: Callable[[JsonRow], Sequence[str]]) -> str:
+    """A table in its own scrollable box, also by keyboard, for narrow pages."""
     lines, group, seeds = [], None, _several_seeds(rows)
     for row in rows:
         if row.get("kind") != group:

@@ -1,4 +1,4 @@
-/* What C does not spell the same everywhere. */
+/* Portable names for compiler intrinsics. */
 #ifndef HASHGRAIN_BITS_H
 #define HASHGRAIN_BITS_H
 #include <stddef.h>

@@ -1,9 +1,9 @@
-/* Reading a mapped file where it was cut short since raises SIGBUS, which ends the process. Here the page is replaced
- * by zeros and the mapping marked as cut: whoever reads it goes on, and is told by `was_cut` that the answer is none.
+/* Reading a mapped file beyond a later cut raises SIGBUS, which ends the process. This handler replaces the page by
+ * zeros and marks the mapping as cut: the reader continues, and `was_cut` shows that its answer is invalid.
  *
- * The handler only looks through an array and calls mmap, which systems allow in a handler. A SIGBUS anywhere else is
- * passed on to whoever had it before. Slots are given out under the interpreter's lock and read by the handler of any
- * thread, so `end` is written last when a slot is taken, and first when it is given back. */
+ * The handler only searches an array and calls mmap, which systems allow in a handler. It passes any other SIGBUS on to
+ * the previous handler. Slots are assigned under the interpreter's lock and read by the handler in any thread, so `end`
+ * is written last when a slot is taken, and first when it is released. */
 #include "cut.h"
 
 #if defined(_WIN32)
@@ -35,7 +35,7 @@ static struct {
     _Atomic uintptr_t start, end;
     atomic_int cut;
 } slots[SLOTS];
-static atomic_int used; /* slots below this were given out at least once */
+static atomic_int used; /* slots below this were used at least once */
 static int installed;
 static uintptr_t page;
 static struct sigaction before;
@@ -73,7 +73,7 @@ static int install(void) {
     return sigaction(SIGBUS, &ours, &before);
 }
 
-/* The slot of a mapping that is watched from now on; -1 where all are taken, and it goes unwatched. */
+/* Watches a mapping and returns its slot; -1 if all slots are taken: then it is not watched. */
 PyObject *watch(PyObject *module, PyObject *object) {
     (void)module;
     Py_buffer view;

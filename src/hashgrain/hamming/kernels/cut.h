@@ -1,4 +1,4 @@
-/* What becomes of a process whose mapped file is cut short by another: see cut.c. */
+/* Surviving that another process cuts a mapped file short: see cut.c. */
 #ifndef CUT_H
 #define CUT_H
 #define PY_SSIZE_T_CLEAN

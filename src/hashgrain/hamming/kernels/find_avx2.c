@@ -38,14 +38,14 @@ FORCED void measure(const Ask *ask, const uint64_t *const *planes, int64_t row, 
     }
 }
 
-/* Puts the rows of a step that are near enough, and count, with the others. */
-FORCED void keep(const __m256i sums[4], uint32_t near, int64_t row, Found *found) {
+/* Appends the valid rows of a step within the limit. */
+FORCED void keep(const __m256i sums[4], uint32_t near, int64_t row, Matches *matches) {
     int64_t distances[STEP];
     for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i *)(distances + 4 * v), sums[v]);
-    for (; near; near &= near - 1, found->n++) {
+    for (; near; near &= near - 1, matches->n++) {
         const int i = LOWEST(near);
-        found->rows[found->n] = row + i;
-        found->near[found->n] = distances[i];
+        matches->rows[matches->n] = row + i;
+        matches->near[matches->n] = distances[i];
     }
 }
 
@@ -58,58 +58,58 @@ FORCED uint32_t at_most(const __m256i sums[4], __m256i beyond) {
 
 /* The rest of the rows, fewer than a block. */
 FORCED void find_last(const Ask *ask, const uint64_t *const *planes, uint64_t rows, int64_t row, int64_t limit,
-                      Found *found) {
+                      Matches *matches) {
     for (; rows; rows &= rows - 1) {
         const int64_t here = row + LOWEST(rows);
         int64_t distance = 0;
         for (int w = 0; w < ask->words; w++)
             distance += COUNT((planes[w][here] ^ ask->query[w]) & (w == ask->words - 1 ? ask->tail : ~0ULL));
         if (distance > limit) continue;
-        found->rows[found->n] = here;
-        found->near[found->n++] = distance;
+        matches->rows[matches->n] = here;
+        matches->near[matches->n++] = distance;
     }
 }
 
-/* A stretch of rows; where to go on. */
+/* Processes a stretch of rows; returns where to continue. */
 FORCED int64_t find_in(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
-                       int64_t limit, Found *found, const int words) {
+                       int64_t limit, Matches *matches, const int words) {
     const __m256i beyond = _mm256_set1_epi64x(limit + 1);
     for (; row + BLOCK <= n; row += BLOCK) {
         const uint64_t rows = rows_of_block(alive, row, n);
-        if (__builtin_expect(found->n > FOUND_ROOM - BLOCK, 0)) return row;
+        if (__builtin_expect(matches->n > MATCHES_ROOM - BLOCK, 0)) return row;
         for (int step = 0; step < BLOCK; step += STEP) {
             __m256i sums[4];
             measure(ask, planes, row + step, sums, words);
             const uint32_t near = at_most(sums, beyond);
             if (__builtin_expect(near & (uint32_t)(rows >> step) & 0xFFFF, 0))
-                keep(sums, near & (uint32_t)(rows >> step) & 0xFFFF, row + step, found);
+                keep(sums, near & (uint32_t)(rows >> step) & 0xFFFF, row + step, matches);
         }
     }
     if (row >= n) return n;
-    if (found->n > FOUND_ROOM - BLOCK) return row;
-    find_last(ask, planes, rows_of_block(alive, row, n), row, limit, found);
+    if (matches->n > MATCHES_ROOM - BLOCK) return row;
+    find_last(ask, planes, rows_of_block(alive, row, n), row, limit, matches);
     return n;
 }
 
 FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
-                    int64_t limit, Found *found, const int words) {
+                    int64_t limit, Matches *matches, const int words) {
     int64_t end;
-    found->n = 0;
+    matches->n = 0;
     while ((row = next_alive(alive, row, n, &end)) < n) {
-        row = find_in(ask, planes, alive, row, end, limit, found, words);
+        row = find_in(ask, planes, alive, row, end, limit, matches, words);
         if (row < end) return row;
     }
     return n;
 }
 
 TARGET int64_t find_avx2(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from, int64_t n,
-                         int64_t limit, Found *found) {
+                         int64_t limit, Matches *matches) {
     switch (ask->words) {
-    case 1: return find(ask, planes, alive, from, n, limit, found, 1);
-    case 2: return find(ask, planes, alive, from, n, limit, found, 2);
-    case 4: return find(ask, planes, alive, from, n, limit, found, 4);
-    case 8: return find(ask, planes, alive, from, n, limit, found, 8);
-    default: return find(ask, planes, alive, from, n, limit, found, ask->words);
+    case 1: return find(ask, planes, alive, from, n, limit, matches, 1);
+    case 2: return find(ask, planes, alive, from, n, limit, matches, 2);
+    case 4: return find(ask, planes, alive, from, n, limit, matches, 4);
+    case 8: return find(ask, planes, alive, from, n, limit, matches, 8);
+    default: return find(ask, planes, alive, from, n, limit, matches, ask->words);
     }
 }
 #endif

@@ -25,16 +25,16 @@ FORCED void measure(const Ask *ask, const uint64_t *const *planes, int64_t row, 
     }
 }
 
-/* Puts the rows of a block that are near enough, and count, with the others. */
-FORCED void keep(const __m512i sums[8], __m512i limit, int64_t row, uint64_t counting, Found *found) {
+/* Appends the valid rows of a block within the limit. */
+FORCED void keep(const __m512i sums[8], __m512i limit, int64_t row, uint64_t counting, Matches *matches) {
     const __m512i lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
     for (int v = 0; v < 8; v++) {
         const __mmask8 near = _mm512_mask_cmple_epi64_mask((__mmask8)(counting >> 8 * v), sums[v], limit);
         if (!near) continue;
         const __m512i rows = _mm512_add_epi64(lanes, _mm512_set1_epi64(row + 8 * v));
-        _mm512_storeu_si512(found->rows + found->n, _mm512_maskz_compress_epi64(near, rows));
-        _mm512_storeu_si512(found->near + found->n, _mm512_maskz_compress_epi64(near, sums[v]));
-        found->n += COUNT(near);
+        _mm512_storeu_si512(matches->rows + matches->n, _mm512_maskz_compress_epi64(near, rows));
+        _mm512_storeu_si512(matches->near + matches->n, _mm512_maskz_compress_epi64(near, sums[v]));
+        matches->n += COUNT(near);
     }
 }
 
@@ -43,43 +43,43 @@ FORCED __m512i least_of(const __m512i s[8]) {
                             _mm512_min_epi64(_mm512_min_epi64(s[4], s[5]), _mm512_min_epi64(s[6], s[7])));
 }
 
-/* A stretch of rows; where to go on. */
+/* Processes a stretch of rows; returns where to continue. */
 FORCED int64_t find_in(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
-                       int64_t limit, Found *found, const int words) {
+                       int64_t limit, Matches *matches, const int words) {
     const __m512i limits = _mm512_set1_epi64(limit);
     __m512i sums[8];
     for (; row + BLOCK <= n; row += BLOCK) {
         measure(ask, planes, row, ~0ULL, sums, words);
         if (__builtin_expect(!_mm512_cmple_epi64_mask(least_of(sums), limits), 1)) continue;
-        if (found->n > FOUND_ROOM - BLOCK) return row;
-        keep(sums, limits, row, rows_of_block(alive, row, n), found);
+        if (matches->n > MATCHES_ROOM - BLOCK) return row;
+        keep(sums, limits, row, rows_of_block(alive, row, n), matches);
     }
     if (row >= n) return n;
-    if (found->n > FOUND_ROOM - BLOCK) return row;
+    if (matches->n > MATCHES_ROOM - BLOCK) return row;
     measure(ask, planes, row, (1ULL << (n - row)) - 1, sums, words);
-    keep(sums, limits, row, rows_of_block(alive, row, n), found);
+    keep(sums, limits, row, rows_of_block(alive, row, n), matches);
     return n;
 }
 
 FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
-                    int64_t limit, Found *found, const int words) {
+                    int64_t limit, Matches *matches, const int words) {
     int64_t end;
-    found->n = 0;
+    matches->n = 0;
     while ((row = next_alive(alive, row, n, &end)) < n) {
-        row = find_in(ask, planes, alive, row, end, limit, found, words);
+        row = find_in(ask, planes, alive, row, end, limit, matches, words);
         if (row < end) return row;
     }
     return n;
 }
 
 TARGET int64_t find_avx512(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from,
-                           int64_t n, int64_t limit, Found *found) {
+                           int64_t n, int64_t limit, Matches *matches) {
     switch (ask->words) {
-    case 1: return find(ask, planes, alive, from, n, limit, found, 1);
-    case 2: return find(ask, planes, alive, from, n, limit, found, 2);
-    case 4: return find(ask, planes, alive, from, n, limit, found, 4);
-    case 8: return find(ask, planes, alive, from, n, limit, found, 8);
-    default: return find(ask, planes, alive, from, n, limit, found, ask->words);
+    case 1: return find(ask, planes, alive, from, n, limit, matches, 1);
+    case 2: return find(ask, planes, alive, from, n, limit, matches, 2);
+    case 4: return find(ask, planes, alive, from, n, limit, matches, 4);
+    case 8: return find(ask, planes, alive, from, n, limit, matches, 8);
+    default: return find(ask, planes, alive, from, n, limit, matches, ask->words);
     }
 }
 #endif

@@ -31,14 +31,14 @@ FORCED int any_at_most(const uint64x2_t sums[4], uint64x2_t limit) {
     return vmaxvq_u32(vreinterpretq_u32_u64(near)) != 0;
 }
 
-/* Puts the rows of a step that are near enough, and count, with the others. */
-FORCED void keep(const uint64x2_t sums[4], int64_t limit, int64_t row, uint64_t rows, Found *found) {
+/* Appends the valid rows of a step within the limit. */
+FORCED void keep(const uint64x2_t sums[4], int64_t limit, int64_t row, uint64_t rows, Matches *matches) {
     uint64_t distances[STEP];
     for (int v = 0; v < 4; v++) vst1q_u64(distances + 2 * v, sums[v]);
     for (int i = 0; i < STEP; i++) {
         if ((int64_t)distances[i] > limit || !((rows >> i) & 1)) continue;
-        found->rows[found->n] = row + i;
-        found->near[found->n++] = (int64_t)distances[i];
+        matches->rows[matches->n] = row + i;
+        matches->near[matches->n++] = (int64_t)distances[i];
     }
 }
 
@@ -49,50 +49,50 @@ FORCED int64_t distance_of(const Ask *ask, const uint64_t *const *planes, int64_
     return distance;
 }
 
-/* A stretch of rows; where to go on. */
+/* Processes a stretch of rows; returns where to continue. */
 FORCED int64_t find_in(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
-                       int64_t limit, Found *found, const int words) {
+                       int64_t limit, Matches *matches, const int words) {
     const uint64x2_t limits = vdupq_n_u64((uint64_t)limit);
     for (; row < n; row += BLOCK) {
-        if (found->n > FOUND_ROOM - BLOCK) return row;
+        if (matches->n > MATCHES_ROOM - BLOCK) return row;
         uint64_t rows = rows_of_block(alive, row, n);
         if (n - row < BLOCK) { /* the rest, fewer than a block */
             for (; rows; rows &= rows - 1) {
                 const int64_t here = row + LOWEST(rows), distance = distance_of(ask, planes, here);
                 if (distance > limit) continue;
-                found->rows[found->n] = here;
-                found->near[found->n++] = distance;
+                matches->rows[matches->n] = here;
+                matches->near[matches->n++] = distance;
             }
             return n;
         }
         for (int step = 0; step < BLOCK; step += STEP) {
             uint64x2_t sums[4];
             measure(ask, planes, row + step, sums, words);
-            if (UNLIKELY(any_at_most(sums, limits))) keep(sums, limit, row + step, rows >> step, found);
+            if (UNLIKELY(any_at_most(sums, limits))) keep(sums, limit, row + step, rows >> step, matches);
         }
     }
     return n;
 }
 
 FORCED int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t row, int64_t n,
-                    int64_t limit, Found *found, const int words) {
+                    int64_t limit, Matches *matches, const int words) {
     int64_t end;
-    found->n = 0;
+    matches->n = 0;
     if (limit < 0) return n; /* distances are compared without a sign */
     while ((row = next_alive(alive, row, n, &end)) < n) {
-        row = find_in(ask, planes, alive, row, end, limit, found, words);
+        row = find_in(ask, planes, alive, row, end, limit, matches, words);
         if (row < end) return row;
     }
     return n;
 }
 
 int64_t find_neon(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from, int64_t n,
-                  int64_t limit, Found *found) {
+                  int64_t limit, Matches *matches) {
     switch (ask->words) {
-    case 1: return find(ask, planes, alive, from, n, limit, found, 1);
-    case 2: return find(ask, planes, alive, from, n, limit, found, 2);
-    case 4: return find(ask, planes, alive, from, n, limit, found, 4);
-    default: return find(ask, planes, alive, from, n, limit, found, ask->words);
+    case 1: return find(ask, planes, alive, from, n, limit, matches, 1);
+    case 2: return find(ask, planes, alive, from, n, limit, matches, 2);
+    case 4: return find(ask, planes, alive, from, n, limit, matches, 4);
+    default: return find(ask, planes, alive, from, n, limit, matches, ask->words);
     }
 }
 #endif

@@ -19,10 +19,10 @@ INLINE void measure_weighted(const Ask *ask, const uint64_t *const *planes, int6
 }
 
 INLINE int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from, int64_t n,
-                    int64_t limit, Found *found, const int weighted) {
-    found->n = 0;
+                    int64_t limit, Matches *matches, const int weighted) {
+    matches->n = 0;
     for (int64_t row = from; row < n; row += BLOCK) {
-        if (found->n > FOUND_ROOM - BLOCK) return row;
+        if (matches->n > MATCHES_ROOM - BLOCK) return row;
         const uint64_t rows = rows_of_block(alive, row, n);
         if (!rows) continue;
         const int here = n - row < BLOCK ? (int)(n - row) : BLOCK;
@@ -34,20 +34,20 @@ INLINE int64_t find(const Ask *ask, const uint64_t *const *planes, const uint64_
         for (int i = 0; i < here; i++) least = sums[i] < least ? sums[i] : least;
         if (least > limit) continue;
         for (int i = 0; i < here; i++) {
-            found->rows[found->n] = row + i;
-            found->near[found->n] = sums[i];
-            found->n += sums[i] <= limit && ((rows >> i) & 1);
+            matches->rows[matches->n] = row + i;
+            matches->near[matches->n] = sums[i];
+            matches->n += sums[i] <= limit && ((rows >> i) & 1);
         }
     }
     return n;
 }
 
 int64_t find_plain(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from, int64_t n,
-                   int64_t limit, Found *found) {
-    return find(ask, planes, alive, from, n, limit, found, 0);
+                   int64_t limit, Matches *matches) {
+    return find(ask, planes, alive, from, n, limit, matches, 0);
 }
 
 int64_t find_weighted(const Ask *ask, const uint64_t *const *planes, const uint64_t *alive, int64_t from, int64_t n,
-                      int64_t limit, Found *found) {
-    return find(ask, planes, alive, from, n, limit, found, 1);
+                      int64_t limit, Matches *matches) {
+    return find(ask, planes, alive, from, n, limit, matches, 1);
 }

@@ -1,5 +1,5 @@
-/* How many rows lie at each distance from a query, by how much they have to do with it: what every retrieval
- * figure is made of. No distance is kept. */
+/* Histograms of the distances from queries to rows, by grade of relevance: every retrieval figure is computed from
+ * them. Single distances are not stored. */
 #ifndef HASHGRAIN_HISTOGRAM_H
 #define HASHGRAIN_HISTOGRAM_H
 #include "find.h"
@@ -7,7 +7,7 @@
 
 enum { MOST_GRADES = 4096 };
 
-/* Codes are zero past their width. `out` is (queries, grades + 1, bins), to be added to. */
+/* Codes are zero beyond their width. `out` is (queries, grades + 1, bins); counts are added to it. */
 typedef struct {
     const uint64_t *queries; /* (n_queries, words) */
     int64_t n_queries, n;
@@ -16,10 +16,10 @@ typedef struct {
     int64_t *out;
 } Counted;
 
-/* Rows stand in an order in which those of grade g or more are the rows from bounds[2 (g - 1)] to before
- * bounds[2 (g - 1) + 1]; each range holds the next. One set of `grades` ranges for each query. */
+/* Rows are sorted such that those of grade g or more are the rows from bounds[2 (g - 1)] to before
+ * bounds[2 (g - 1) + 1]; each range contains the next. There are `grades` ranges for each query. */
 void count_ranges(const Counted *c, const int64_t *bounds);
 
-/* The grade of a row is how many labels it shares with the query, at most `grades`. */
+/* The grade of a row is the number of labels that it shares with the query, at most `grades`. */
 void count_shared(const Counted *c, const uint64_t *query_sets, int set_words, const uint64_t *const *set_planes);
 #endif

@@ -55,7 +55,7 @@ static void sort(Hit *hits, int64_t n) {
     insertion_sort(hits, n);
 }
 
-/* Brings the k first to the front, in any order. */
+/* Moves the first k to the front, in any order. */
 static void bring_first(Hit *hits, int64_t n, int64_t k) {
     while (n > SMALL && k > 0) {
         int64_t cut = split(hits, n) + 1;
@@ -82,39 +82,39 @@ static void count_distances(const Hit *hits, int64_t n, int64_t farthest, uint32
     for (int64_t d = 0; d <= farthest; d++) starts[d + 1] += starts[d];
 }
 
-/* As bring_first, but only the hits as far as the last one wanted are compared with each other: counting does
- * the rest, without a branch that the processor cannot foresee. */
+/* Like bring_first, but only hits at the distance of the k-th are compared with each other: counting does the rest,
+ * without unpredictable branches. */
 static void bring_first_counting(Selector *s) {
     uint32_t starts[FARTHEST + 2];
-    count_distances(s->hits, s->found, s->radius, starts);
+    count_distances(s->hits, s->count, s->radius, starts);
     int64_t cut = 0;
     while (starts[cut + 1] < s->k) cut++;
-    Hit *level = s->spare; /* those just as far as the last one wanted */
-    int64_t kept = 0, n_level = 0;
-    for (int64_t i = 0; i < s->found; i++) {
+    Hit *level = s->spare; /* hits at the distance of the k-th */
+    int64_t nearer = 0, n_level = 0;
+    for (int64_t i = 0; i < s->count; i++) {
         const Hit hit = s->hits[i];
         const int64_t near = near_of(hit);
-        s->hits[kept] = hit;
-        kept += near < cut;
+        s->hits[nearer] = hit;
+        nearer += near < cut;
         level[n_level] = hit;
         n_level += near == cut;
     }
-    bring_first(level, n_level, s->k - kept);
-    memcpy(s->hits + kept, level, (size_t)(s->k - kept) * sizeof *level);
+    bring_first(level, n_level, s->k - nearer);
+    memcpy(s->hits + nearer, level, (size_t)(s->k - nearer) * sizeof *level);
 }
 
 static void keep_first(Selector *s) {
-    if (s->found > FEW && s->radius <= FARTHEST)
+    if (s->count > FEW && s->radius <= FARTHEST)
         bring_first_counting(s);
-    else if (s->found > s->k)
-        bring_first(s->hits, s->found, s->k);
-    s->found = s->k;
+    else if (s->count > s->k)
+        bring_first(s->hits, s->count, s->k);
+    s->count = s->k;
 }
 
 int selector_start(Selector *s, int64_t k, int64_t radius, int64_t *shared) {
     *s = (Selector){.k = k, .radius = radius, .room = k ? k : 1024, .shared = shared};
     s->worst = (Hit){(uint64_t)radius << 32 | 0xFFFFFFFFu, INT64_MAX};
-    /* Room for what comes after the first k: from then on the worst is known, and most is turned away. */
+    /* Room for more than k: once it is full, the worst hit is known and most others are rejected. */
     const size_t most = (size_t)(k ? 2 * k + 64 : s->room);
     s->hits = malloc(most * sizeof(Hit));
     s->spare = k ? malloc(most * sizeof(Hit)) : NULL;
@@ -140,14 +140,14 @@ void selector_full(Selector *s) {
 }
 
 void selector_finish(Selector *s) {
-    if (s->k && s->found > s->k) keep_first(s);
-    if (s->found <= FEW || s->radius > FARTHEST || !s->k) {
-        sort(s->hits, s->found);
+    if (s->k && s->count > s->k) keep_first(s);
+    if (s->count <= FEW || s->radius > FARTHEST || !s->k) {
+        sort(s->hits, s->count);
         return;
     }
     uint32_t starts[FARTHEST + 2];
-    count_distances(s->hits, s->found, s->radius, starts);
-    for (int64_t i = 0; i < s->found; i++) s->spare[starts[near_of(s->hits[i])]++] = s->hits[i];
+    count_distances(s->hits, s->count, s->radius, starts);
+    for (int64_t i = 0; i < s->count; i++) s->spare[starts[near_of(s->hits[i])]++] = s->hits[i];
     Hit *ordered = s->spare;
     s->spare = s->hits;
     s->hits = ordered;

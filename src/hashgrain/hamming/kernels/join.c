@@ -4,7 +4,7 @@
 enum { TILE = 2048 };
 
 static void put(Pairs *out, Pair pair) {
-    if (out->found == out->room) {
+    if (out->count == out->room) {
         const int64_t room = out->room ? 2 * out->room : 4096;
         Pair *more = realloc(out->pairs, (size_t)room * sizeof *more);
         if (more == NULL) {
@@ -14,7 +14,7 @@ static void put(Pairs *out, Pair pair) {
         out->pairs = more;
         out->room = room;
     }
-    out->pairs[out->found++] = pair;
+    out->pairs[out->count++] = pair;
 }
 
 INLINE int chunk_distance(const Joined *j, int64_t a, int64_t b, int chunk) {
@@ -22,7 +22,7 @@ INLINE int chunk_distance(const Joined *j, int64_t a, int64_t b, int chunk) {
     return COUNT((differing >> (CHUNK * (chunk % 4))) & (BUCKETS - 1));
 }
 
-INLINE int found_before(const Joined *j, int64_t a, int64_t b) {
+INLINE int matched_before(const Joined *j, int64_t a, int64_t b) {
     for (int chunk = 0; chunk < j->chunk; chunk++)
         if (chunk_distance(j, a, b, chunk) <= j->reaches[chunk]) return 1;
     return 0;
@@ -31,7 +31,7 @@ INLINE int found_before(const Joined *j, int64_t a, int64_t b) {
 /* One row against the rows from `start` to before `end`. */
 static void join_one(const Joined *j, int64_t row, int64_t start, int64_t end, Pairs *out) {
     uint64_t query[MAX_WORDS];
-    Found found;
+    Matches matches;
     const uint64_t *planes[MAX_WORDS];
     for (int w = 0; w < j->words; w++) {
         query[w] = j->planes[w][row];
@@ -39,12 +39,12 @@ static void join_one(const Joined *j, int64_t row, int64_t start, int64_t end, P
     }
     const Ask ask = {query, j->words, ~0ULL, NULL, 0};
     for (int64_t at = 0; at < end - start;) {
-        at = j->find(&ask, planes, NULL, at, end - start, j->radius, &found);
-        for (int64_t i = 0; i < found.n && !out->failed; i++) {
-            const int64_t other = start + found.rows[i];
-            if (found_before(j, row, other)) continue;
+        at = j->find(&ask, planes, NULL, at, end - start, j->radius, &matches);
+        for (int64_t i = 0; i < matches.n && !out->failed; i++) {
+            const int64_t other = start + matches.rows[i];
+            if (matched_before(j, row, other)) continue;
             const uint32_t a = j->rows[row], b = j->rows[other];
-            put(out, (Pair){a < b ? a : b, a < b ? b : a, (int32_t)found.near[i]});
+            put(out, (Pair){a < b ? a : b, a < b ? b : a, (int32_t)matches.near[i]});
         }
     }
 }

@@ -10,11 +10,11 @@ typedef struct {
 
 typedef struct {
     Pair *pairs;
-    int64_t found, room;
+    int64_t count, room;
     int failed;
 } Pairs;
 
-/* Rows in the order of one 16-bit chunk of their codes, in buckets. */
+/* Rows sorted into buckets by one 16-bit chunk of their codes. */
 typedef struct {
     Find find;
     int words;
@@ -26,9 +26,9 @@ typedef struct {
     int radius;
 } Joined;
 
-/* The pairs that rows `from` to before `to` make with rows of like buckets, if no earlier chunk finds them. */
+/* The pairs of rows `from` to before `to` with rows of similar buckets that no earlier chunk finds. */
 void join_buckets(const Joined *j, int64_t from, int64_t to, Pairs *out);
 
-/* The pairs that rows `from` to before `to` make with all later rows. */
+/* The pairs of rows `from` to before `to` with all later rows. */
 void join_rows(const Joined *j, int64_t from, int64_t to, Pairs *out);
 #endif

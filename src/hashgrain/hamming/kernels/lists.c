@@ -2,15 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Nanoseconds, measured: to begin a run of rows that must come from memory; a word of a row; a list passed by. */
+/* Measured nanoseconds: to start a run of rows from main memory; per word of a row; per skipped list. */
 static const double RUN_COST = 150.0, WORD_COST = 0.35, PASS_COST = 2.0;
-static const double JUDGED_AFTER = 0.05; /* part of a scan */
+static const double JUDGED_AFTER = 0.05; /* share of the cost of a scan */
 
 typedef struct {
     int32_t distance, list;
 } Centre;
 
-/* The lists in the order of their centres' distances. */
+/* The lists, sorted by the distances of their centres. */
 static Centre *nearest_centres(const Search *s, const Lists *l, const uint64_t *query) {
     Centre *all = malloc((size_t)l->n_lists * 2 * sizeof *all), *ordered = all == NULL ? NULL : all + l->n_lists;
     if (all == NULL) return NULL;
@@ -48,19 +48,19 @@ INLINE Run run_of(const Lists *l, Centre centre, int64_t limit) {
 }
 
 static void look_into(const Search *s, const Ask *ask, const Covered *covered, const Lists *l, Run run,
-                      Selector *kept) {
+                      Selector *selector) {
     const uint64_t *planes[MAX_WORDS];
     for (int w = 0; w < l->words; w++) planes[w] = l->planes[w] + run.start;
     const uint32_t *rows = l->rows + run.start;
     const int64_t n = run.end - run.start;
-    Found found;
+    Matches matches;
     for (int64_t at = 0; at < n;) {
-        at = s->find(ask, planes, NULL, at, n, limit_of(s, kept), &found);
-        for (int64_t i = 0; i < found.n; i++) {
-            const int64_t row = l->first + rows[found.rows[i]];
+        at = s->find(ask, planes, NULL, at, n, limit_of(s, selector), &matches);
+        for (int64_t i = 0; i < matches.n; i++) {
+            const int64_t row = l->first + rows[matches.rows[i]];
             const Part *part = part_of(covered->parts, covered->n_parts, row);
             if (counts(part, row - part->first))
-                offer_row(s, ask, part, row - part->first, (uint64_t)found.near[i], kept);
+                offer_row(s, ask, part, row - part->first, (uint64_t)matches.near[i], selector);
         }
     }
 }
@@ -69,45 +69,46 @@ INLINE double cost_of(const Lists *l, Run run) {
     return RUN_COST + WORD_COST * l->words * (double)(run.end - run.start);
 }
 
-/* What is left to look at from list `next` on, as far as is known now. */
-static double cost_to_come(const Search *s, const Lists *l, const Centre *order, int64_t next, const Selector *kept) {
+/* The cost of the lists from `next` on, with the current limit. */
+static double cost_to_come(const Search *s, const Lists *l, const Centre *order, int64_t next,
+                           const Selector *selector) {
     double cost = 0;
     for (; next < l->n_lists; next += s->shares) {
-        const Run run = run_of(l, order[next], limit_of(s, kept));
+        const Run run = run_of(l, order[next], limit_of(s, selector));
         if (run.end > run.start) cost += cost_of(l, run);
     }
     return cost;
 }
 
-static int search_one(const Search *s, const uint64_t *query, const Covered *covered, const Lists *l, Selector *kept,
-                      int64_t *looked, double *budget) {
+static int search_one(const Search *s, const uint64_t *query, const Covered *covered, const Lists *l,
+                      Selector *selector, int64_t *looked, double *budget) {
     const Ask ask = ask_for(s, query);
     Centre *order = nearest_centres(s, l, query);
-    if (order == NULL) return give_up(kept); /* out of memory: the scan needs none */
+    if (order == NULL) return give_up(selector); /* out of memory: the scan needs none */
     double spent = PASS_COST * (double)l->n_lists;
     int judged = 0, worth = 1;
     for (int64_t i = s->share; i < l->n_lists && worth; i += s->shares) {
-        const Run run = run_of(l, order[i], limit_of(s, kept));
-        if (run.start >= run.end) continue; /* more only where the file was cut short meanwhile */
-        look_into(s, &ask, covered, l, run, kept);
-        selector_tighten(kept);
+        const Run run = run_of(l, order[i], limit_of(s, selector));
+        if (run.start >= run.end) continue; /* greater only if the file was cut short meanwhile */
+        look_into(s, &ask, covered, l, run, selector);
+        selector_tighten(selector);
         spent += cost_of(l, run);
         *looked += run.end - run.start;
         if (!judged && spent > JUDGED_AFTER * *budget) {
             judged = 1;
-            worth = spent + cost_to_come(s, l, order, i + s->shares, kept) < *budget;
+            worth = spent + cost_to_come(s, l, order, i + s->shares, selector) < *budget;
         }
     }
     *budget -= spent;
     free(order);
-    return worth ? 1 : give_up(kept);
+    return worth ? 1 : give_up(selector);
 }
 
 int lists_search(const Search *s, const uint64_t *query, const Covered *covered, const Lists *lists, int64_t n_lists,
-                 Selector *kept, int64_t *looked) {
+                 Selector *selector, int64_t *looked) {
     double budget = covered->scan_ns;
     for (int64_t i = 0; i < n_lists; i++)
-        if (!search_one(s, query, covered, lists + i, kept, looked, &budget)) return 0;
-    scan_rest(s, query, covered, kept, looked);
+        if (!search_one(s, query, covered, lists + i, selector, looked, &budget)) return 0;
+    scan_rest(s, query, covered, selector, looked);
     return 1;
 }

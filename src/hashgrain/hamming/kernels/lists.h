@@ -16,5 +16,5 @@ typedef struct {
 
 /* As tables_search. The grain is the one the lists were made for. */
 int lists_search(const Search *s, const uint64_t *query, const Covered *covered, const Lists *lists, int64_t n_lists,
-                 Selector *kept, int64_t *looked);
+                 Selector *selector, int64_t *looked);
 #endif

@@ -1,5 +1,5 @@
-/* The compiled kernels as Python sees them. What is asked is checked for meaning in Python; here only that no
- * buffer is read past its end. The interpreter lock is let go while anything is searched or built.
+/* The Python module of the compiled kernels. Python checks the meaning of questions; this file only checks that no
+ * buffer is read beyond its end. The interpreter lock is released during searches and builds.
  *
  * hamming/plain.py is the twin of this file in numpy, and its oracle. */
 #include "cut.h"
@@ -8,12 +8,12 @@
 #include "question.h"
 #include "rerank.h"
 
-/* ---- giving the answer */
+/* ---- answers */
 
 /* (ids, near, full, counts, counted, looked, complete) as bytes; the hits of all queries one after another. */
-static PyObject *answer(const Selector *kept, Py_ssize_t n, const int64_t *looked, const int8_t *complete) {
+static PyObject *answer(const Selector *selectors, Py_ssize_t n, const int64_t *looked, const int8_t *complete) {
     int64_t total = 0, at = 0;
-    for (Py_ssize_t i = 0; i < n; i++) total += kept[i].found;
+    for (Py_ssize_t i = 0; i < n; i++) total += selectors[i].count;
     PyObject *ids = PyBytes_FromStringAndSize(NULL, 8 * total), *near = PyBytes_FromStringAndSize(NULL, 4 * total);
     PyObject *full = PyBytes_FromStringAndSize(NULL, 4 * total), *counts = PyBytes_FromStringAndSize(NULL, 8 * n);
     PyObject *counted = PyBytes_FromStringAndSize(NULL, 8 * n), *result = NULL;
@@ -21,13 +21,13 @@ static PyObject *answer(const Selector *kept, Py_ssize_t n, const int64_t *looke
         int64_t *id = (int64_t *)PyBytes_AS_STRING(ids);
         int32_t *near_at = (int32_t *)PyBytes_AS_STRING(near), *full_at = (int32_t *)PyBytes_AS_STRING(full);
         for (Py_ssize_t i = 0; i < n; i++) {
-            for (int64_t j = 0; j < kept[i].found; j++, at++) {
-                id[at] = kept[i].hits[j].id;
-                near_at[at] = (int32_t)(kept[i].hits[j].key >> 32);
-                full_at[at] = (int32_t)(kept[i].hits[j].key & 0xFFFFFFFFu);
+            for (int64_t j = 0; j < selectors[i].count; j++, at++) {
+                id[at] = selectors[i].hits[j].id;
+                near_at[at] = (int32_t)(selectors[i].hits[j].key >> 32);
+                full_at[at] = (int32_t)(selectors[i].hits[j].key & 0xFFFFFFFFu);
             }
-            ((int64_t *)PyBytes_AS_STRING(counts))[i] = kept[i].found;
-            ((int64_t *)PyBytes_AS_STRING(counted))[i] = kept[i].counted;
+            ((int64_t *)PyBytes_AS_STRING(counts))[i] = selectors[i].count;
+            ((int64_t *)PyBytes_AS_STRING(counted))[i] = selectors[i].counted;
         }
         result = Py_BuildValue("OOOOOy#y#", ids, near, full, counts, counted, (const char *)looked,
                                (Py_ssize_t)(8 * n), (const char *)complete, n);
@@ -42,42 +42,43 @@ static PyObject *answer(const Selector *kept, Py_ssize_t n, const int64_t *looke
 
 typedef enum { SCAN, TABLES, LISTS } Path;
 
-static int search_all(const Question *q, Path path, Selector *kept, int64_t *looked, int8_t *complete) {
+static int search_all(const Question *q, Path path, Selector *selectors, int64_t *looked, int8_t *complete) {
     const Covered covered = {q->parts, q->n_parts, q->tables, q->n_tables, q->rest, q->n_rest, q->scan_ns};
     int64_t rows = 0;
     int failed = 0;
     for (Py_ssize_t p = 0; p < q->n_parts; p++) rows += q->parts[p].n;
-    if (path == SCAN) scan_tiles(&q->search, q->queries, q->n_queries, q->parts, q->n_parts, kept);
+    if (path == SCAN) scan_tiles(&q->search, q->queries, q->n_queries, q->parts, q->n_parts, selectors);
     for (Py_ssize_t i = 0; i < q->n_queries; i++) {
         const uint64_t *query = q->queries + i * q->search.words;
         complete[i] = 1;
         if (path == SCAN) looked[i] = rows;
-        if (path == TABLES) complete[i] = (int8_t)tables_search(&q->search, query, &covered, kept + i, looked + i);
+        if (path == TABLES) complete[i] = (int8_t)tables_search(&q->search, query, &covered, selectors + i, looked + i);
         if (path == LISTS)
-            complete[i] = (int8_t)lists_search(&q->search, query, &covered, q->lists, q->n_lists, kept + i, looked + i);
-        if (!complete[i]) kept[i].found = 0;
-        failed |= kept[i].failed;
-        if (!failed) selector_finish(kept + i);
+            complete[i] =
+                (int8_t)lists_search(&q->search, query, &covered, q->lists, q->n_lists, selectors + i, looked + i);
+        if (!complete[i]) selectors[i].count = 0;
+        failed |= selectors[i].failed;
+        if (!failed) selector_finish(selectors + i);
     }
     return !failed;
 }
 
 static PyObject *search_and_answer(Question *q, Path path) {
     const size_t n = (size_t)q->n_queries;
-    Selector *kept = calloc(n + 1, sizeof *kept);
+    Selector *selectors = calloc(n + 1, sizeof *selectors);
     int64_t *looked = calloc(n + 1, sizeof *looked);
     int8_t *complete = calloc(n + 1, 1);
-    int ok = kept != NULL && looked != NULL && complete != NULL;
+    int ok = selectors != NULL && looked != NULL && complete != NULL;
     for (size_t i = 0; ok && i < n; i++) 
-        ok = selector_start(kept + i, q->k, q->radius, q->shared == NULL ? NULL : q->shared + i);
+        ok = selector_start(selectors + i, q->k, q->radius, q->shared == NULL ? NULL : q->shared + i);
     if (ok) {
         Py_BEGIN_ALLOW_THREADS
-        ok = search_all(q, path, kept, looked, complete);
+        ok = search_all(q, path, selectors, looked, complete);
         Py_END_ALLOW_THREADS
     }
-    PyObject *result = ok ? answer(kept, q->n_queries, looked, complete) : PyErr_NoMemory();
-    for (size_t i = 0; kept != NULL && i < n; i++) selector_free(kept + i);
-    free(kept);
+    PyObject *result = ok ? answer(selectors, q->n_queries, looked, complete) : PyErr_NoMemory();
+    for (size_t i = 0; selectors != NULL && i < n; i++) selector_free(selectors + i);
+    free(selectors);
     free(looked);
     free(complete);
     return result;
@@ -122,7 +123,7 @@ static PyObject *search_lists(PyObject *module, PyObject *args) {
 
 static PyObject *build_table(PyObject *module, PyObject *args) {
     (void)module;
-    Held held = {0};
+    Buffers buffers = {0};
     PyObject *codes_object, *starts_object, *out_object, *rows_object, *result = NULL;
     int table;
     long long n;
@@ -132,30 +133,30 @@ static PyObject *build_table(PyObject *module, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "table: size out of range");
         return NULL;
     }
-    const uint64_t *codes = hold(&held, codes_object, 8 * n, 0);
-    uint32_t *starts = codes == NULL ? NULL : hold(&held, starts_object, 4LL * (BUCKETS + 1), 1);
-    uint64_t *out = starts == NULL ? NULL : hold(&held, out_object, 8 * n, 1);
-    uint32_t *rows = out == NULL ? NULL : hold(&held, rows_object, 4 * n, 1);
+    const uint64_t *codes = buffer_of(&buffers, codes_object, 8 * n, 0);
+    uint32_t *starts = codes == NULL ? NULL : buffer_of(&buffers, starts_object, 4LL * (BUCKETS + 1), 1);
+    uint64_t *out = starts == NULL ? NULL : buffer_of(&buffers, out_object, 8 * n, 1);
+    uint32_t *rows = out == NULL ? NULL : buffer_of(&buffers, rows_object, 4 * n, 1);
     if (rows != NULL) {
         Py_BEGIN_ALLOW_THREADS
         table_build(codes, n, table, starts, out, rows);
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    let_go(&held);
+    buffers_release(&buffers);
     return result;
 }
 
-/* Whether the starts of an index only grow and stay within its n rows: checked once, when it is opened. */
+/* Checks that the starts of an index increase and stay within its n rows: called once, when it is opened. */
 static PyObject *sound_starts(PyObject *module, PyObject *args) {
     (void)module;
-    Held held = {0};
+    Buffers buffers = {0};
     PyObject *object, *result = NULL;
     long long n_starts, n;
     if (!PyArg_ParseTuple(args, "OLL", &object, &n_starts, &n)) return NULL;
-    const uint32_t *starts = hold(&held, object, n_starts > MOST_ROWS ? -1 : 4 * n_starts, 0);
+    const uint32_t *starts = buffer_of(&buffers, object, n_starts > MOST_ROWS ? -1 : 4 * n_starts, 0);
     if (starts != NULL && starts_are_sound(starts, n_starts, n)) result = Py_NewRef(Py_None);
-    let_go(&held);
+    buffers_release(&buffers);
     return result;
 }
 
@@ -164,7 +165,7 @@ static int read_buckets(Question *q, PyObject *starts, int64_t n, Joined *j) {
         PyErr_SetString(PyExc_ValueError, "join: reach out of range");
         return 0;
     }
-    j->starts = hold(&q->held, starts, 4LL * (BUCKETS + 1), 0);
+    j->starts = buffer_of(&q->buffers, starts, 4LL * (BUCKETS + 1), 0);
     return j->starts != NULL && starts_are_sound(j->starts, BUCKETS + 1, n);
 }
 
@@ -187,8 +188,8 @@ static PyObject *join(PyObject *module, PyObject *args) {
     }
     j.n = n;
     if ((j.find = find_named(kind)) != NULL && read_planes(&q, planes, j.words, n, j.planes) &&
-        (j.rows = hold(&q.held, rows, 4 * n, 0)) != NULL &&
-        (j.reaches = hold(&q.held, reaches, (int64_t)sizeof(int) * (j.chunk + 1), 0)) != NULL &&
+        (j.rows = buffer_of(&q.buffers, rows, 4 * n, 0)) != NULL &&
+        (j.reaches = buffer_of(&q.buffers, reaches, (int64_t)sizeof(int) * (j.chunk + 1), 0)) != NULL &&
         (starts == Py_None || read_buckets(&q, starts, n, &j))) {
         Py_BEGIN_ALLOW_THREADS
         if (starts == Py_None)
@@ -197,7 +198,7 @@ static PyObject *join(PyObject *module, PyObject *args) {
             join_buckets(&j, from, to, &out);
         Py_END_ALLOW_THREADS
         result = out.failed ? PyErr_NoMemory()
-                            : PyBytes_FromStringAndSize((const char *)out.pairs, out.found * (Py_ssize_t)sizeof(Pair));
+                            : PyBytes_FromStringAndSize((const char *)out.pairs, out.count * (Py_ssize_t)sizeof(Pair));
     }
     free(out.pairs);
     question_end(&q);
@@ -207,7 +208,7 @@ static PyObject *join(PyObject *module, PyObject *args) {
 /* rerank(outputs int64 (bits,), bits, codes (n, words), words, n) -> bytes of n int64 scores */
 static PyObject *rerank(PyObject *module, PyObject *args) {
     (void)module;
-    Held held = {0};
+    Buffers buffers = {0};
     PyObject *outputs_object, *codes_object, *result = NULL;
     int bits, words;
     long long n;
@@ -216,19 +217,19 @@ static PyObject *rerank(PyObject *module, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "rerank: size out of range");
         return NULL;
     }
-    const int64_t *outputs = hold(&held, outputs_object, 8LL * bits, 0);
-    const uint64_t *codes = outputs == NULL ? NULL : hold(&held, codes_object, 8 * n * words, 0);
+    const int64_t *outputs = buffer_of(&buffers, outputs_object, 8LL * bits, 0);
+    const uint64_t *codes = outputs == NULL ? NULL : buffer_of(&buffers, codes_object, 8 * n * words, 0);
     if (codes != NULL && (result = PyBytes_FromStringAndSize(NULL, 8 * n)) != NULL) {
         int64_t *scores = (int64_t *)PyBytes_AS_STRING(result);
         Py_BEGIN_ALLOW_THREADS
         rerank_codes(outputs, bits, codes, words, n, scores);
         Py_END_ALLOW_THREADS
     }
-    let_go(&held);
+    buffers_release(&buffers);
     return result;
 }
 
-/* Reads what both ways of counting have in common. */
+/* Parses the arguments that both ways of counting share. */
 static int read_counted(Question *q, PyObject *asked, Counted *c) {
     PyObject *queries, *planes, *out;
     long long n_queries, n;
@@ -241,8 +242,8 @@ static int read_counted(Question *q, PyObject *asked, Counted *c) {
     }
     c->n_queries = n_queries;
     c->n = n;
-    c->queries = hold(&q->held, queries, 8 * n_queries * c->words, 0);
-    c->out = c->queries == NULL ? NULL : hold(&q->held, out, 8 * n_queries * (c->grades + 1) * c->bins, 1);
+    c->queries = buffer_of(&q->buffers, queries, 8 * n_queries * c->words, 0);
+    c->out = c->queries == NULL ? NULL : buffer_of(&q->buffers, out, 8 * n_queries * (c->grades + 1) * c->bins, 1);
     return c->out != NULL && read_planes(q, planes, c->words, n, c->planes);
 }
 
@@ -254,7 +255,7 @@ static PyObject *count_in_ranges(PyObject *module, PyObject *args) {
     PyObject *asked, *bounds_object, *result = NULL;
     const int64_t *bounds;
     if (PyArg_ParseTuple(args, "OO", &asked, &bounds_object) && read_counted(&q, asked, &c) &&
-        (bounds = hold(&q.held, bounds_object, 16 * c.n_queries * c.grades, 0)) != NULL) {
+        (bounds = buffer_of(&q.buffers, bounds_object, 16 * c.n_queries * c.grades, 0)) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         count_ranges(&c, bounds);
         Py_END_ALLOW_THREADS
@@ -278,7 +279,7 @@ static PyObject *count_by_sets(PyObject *module, PyObject *args) {
         return NULL;
     }
     if (read_counted(&q, asked, &c) &&
-        (sets = hold(&q.held, sets_object, 8 * c.n_queries * set_words, 0)) != NULL &&
+        (sets = buffer_of(&q.buffers, sets_object, 8 * c.n_queries * set_words, 0)) != NULL &&
         read_planes(&q, planes, set_words, c.n, set_planes)) {
         Py_BEGIN_ALLOW_THREADS
         count_shared(&c, sets, set_words, set_planes);
@@ -289,20 +290,20 @@ static PyObject *count_by_sets(PyObject *module, PyObject *args) {
     return result;
 }
 
-/* Reads a buffer as fast as it can be read, for comparison; returns a mix of it, so that it is read at all. */
+/* Reads a buffer as fast as possible, for comparison; returns a mix of it, so that the compiler keeps the reads. */
 static PyObject *read_all(PyObject *module, PyObject *object) {
     (void)module;
-    Held held = {0};
+    Buffers buffers = {0};
     uint64_t mixed[16] = {0};
-    const uint64_t *words = hold(&held, object, 0, 0);
+    const uint64_t *words = buffer_of(&buffers, object, 0, 0);
     if (words != NULL) {
-        const int64_t n = held.views[0].len / 8;
+        const int64_t n = buffers.views[0].len / 8;
         Py_BEGIN_ALLOW_THREADS
         for (int64_t i = 0; i + 16 <= n; i += 16)
             for (int j = 0; j < 16; j++) mixed[j] ^= words[i + j];
         Py_END_ALLOW_THREADS
     }
-    let_go(&held);
+    buffers_release(&buffers);
     for (int j = 1; j < 16; j++) mixed[0] ^= mixed[j];
     return words == NULL ? NULL : PyLong_FromUnsignedLongLong(mixed[0]);
 }

@@ -1,8 +1,8 @@
-/* The CRC-32 of zlib, of every page of a buffer, by multiplication without carries: several times as fast as by tables
+/* zlib's CRC-32 of every page of a buffer, by carry-less multiplication: several times faster than by tables
  * (Gopal and others, "Fast CRC computation for generic polynomials using PCLMULQDQ", 2009).
  *
- * Four vectors run over the page, each moved 512 bits on and added to the bytes there; then they become one, and that
- * one is reduced to 32 bits. The constants are powers of x modulo the polynomial, bits reversed as zlib has them. */
+ * Four vectors run over the page, each shifted by 512 bits and added to the next bytes; then they are folded into one,
+ * which is reduced to 32 bits. The constants are powers of x modulo the polynomial, with bits reversed as in zlib. */
 #include "pages.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -12,7 +12,7 @@
 
 #define TARGET __attribute__((target("pclmul,sse4.1")))
 
-/* `x` moved on by the distance that `powers` stand for, and `more` added. */
+/* `x` shifted by the distance of `powers`, plus `more`. */
 TARGET static inline __m128i moved(__m128i x, __m128i powers, __m128i more) {
     const __m128i low = _mm_clmulepi64_si128(x, powers, 0x00), high = _mm_clmulepi64_si128(x, powers, 0x11);
     return _mm_xor_si128(_mm_xor_si128(low, high), more);

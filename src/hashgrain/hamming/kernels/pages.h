@@ -4,7 +4,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* (pages, bytes of a page, room for a uint32 a page): whether it was done, which not every processor can. */
+/* (pages, bytes of a page, room for one uint32 per page) -> whether this processor supports it. */
 PyObject *page_sums(PyObject *module, PyObject *arguments);
 
 #endif

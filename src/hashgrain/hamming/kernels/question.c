@@ -41,7 +41,7 @@ PyObject *kinds_names(void) {
     return names;
 }
 
-/* A sequence's items as an array of structs, each read by `read`; NULL with an error set. */
+/* The items of a sequence as an array of structs, each parsed by `read`; NULL with an error set. */
 static void *read_each(Question *q, PyObject *sequence, size_t size, Py_ssize_t *n,
                        int (*read)(Question *, PyObject *, void *)) {
     PyObject *items = PySequence_Fast(sequence, "a sequence is needed");
@@ -65,7 +65,7 @@ int read_planes(Question *q, PyObject *planes, int words, int64_t n, const uint6
         return 0;
     }
     for (int w = 0; w < words; w++)
-        if ((out[w] = hold(&q->held, PyTuple_GET_ITEM(planes, w), 8 * n, 0)) == NULL) return 0;
+        if ((out[w] = buffer_of(&q->buffers, PyTuple_GET_ITEM(planes, w), 8 * n, 0)) == NULL) return 0;
     return 1;
 }
 
@@ -82,8 +82,8 @@ static int read_part(Question *q, PyObject *item, void *out) {
     part->first = first;
     part->n = n;
     if (!read_planes(q, planes, q->search.words, n, part->planes)) return 0;
-    if ((part->ids = hold(&q->held, ids, 8 * n, 0)) == NULL) return 0;
-    if (alive != Py_None && (part->alive = hold(&q->held, alive, (n + 63) / 64 * 8, 0)) == NULL) return 0;
+    if ((part->ids = buffer_of(&q->buffers, ids, 8 * n, 0)) == NULL) return 0;
+    if (alive != Py_None && (part->alive = buffer_of(&q->buffers, alive, (n + 63) / 64 * 8, 0)) == NULL) return 0;
     return 1;
 }
 
@@ -106,9 +106,9 @@ static int read_tables(Question *q, PyObject *item, void *out) {
         PyErr_SetString(PyExc_ValueError, "tables: size out of range");
         return 0;
     }
-    const uint32_t *starts = hold(&q->held, starts_object, 4LL * count * (BUCKETS + 1), 0);
-    const uint64_t *codes = starts == NULL ? NULL : hold(&q->held, codes_object, 8LL * count * n, 0);
-    const uint32_t *rows = codes == NULL ? NULL : hold(&q->held, rows_object, 4LL * count * n, 0);
+    const uint32_t *starts = buffer_of(&q->buffers, starts_object, 4LL * count * (BUCKETS + 1), 0);
+    const uint64_t *codes = starts == NULL ? NULL : buffer_of(&q->buffers, codes_object, 8LL * count * n, 0);
+    const uint32_t *rows = codes == NULL ? NULL : buffer_of(&q->buffers, rows_object, 4LL * count * n, 0);
     if (rows == NULL) return 0;
     tables->first = first;
     tables->n = n;
@@ -136,10 +136,10 @@ static int read_lists(Question *q, PyObject *item, void *out) {
     lists->first = first;
     lists->n = n;
     lists->n_lists = n_lists;
-    if ((lists->centres = hold(&q->held, centres, 8 * n_lists * lists->words, 0)) == NULL) return 0;
-    if ((lists->starts = hold(&q->held, starts, 4 * n_lists * (lists->bits + 2), 0)) == NULL) return 0;
+    if ((lists->centres = buffer_of(&q->buffers, centres, 8 * n_lists * lists->words, 0)) == NULL) return 0;
+    if ((lists->starts = buffer_of(&q->buffers, starts, 4 * n_lists * (lists->bits + 2), 0)) == NULL) return 0;
     if (!read_planes(q, planes, lists->words, n, lists->planes)) return 0;
-    return (lists->rows = hold(&q->held, rows, 4 * n, 0)) != NULL;
+    return (lists->rows = buffer_of(&q->buffers, rows, 4 * n, 0)) != NULL;
 }
 
 /* (word, mask, weight) */
@@ -175,9 +175,9 @@ int read_question(Question *q, PyObject *asked) {
     q->search.tail = bits % 64 ? (1ULL << (bits % 64)) - 1 : ~0ULL;
     q->search.whole = bits == 64 * words && weighted == Py_None;
     q->search.find = find_named(kind);
-    if (q->search.find == NULL || (q->queries = hold(&q->held, queries, 0, 0)) == NULL) return 0;
-    q->n_queries = q->held.views[0].len / (8 * words);
-    if (shared != Py_None && (q->shared = hold(&q->held, shared, 8 * q->n_queries, 1)) == NULL) return 0;
+    if (q->search.find == NULL || (q->queries = buffer_of(&q->buffers, queries, 0, 0)) == NULL) return 0;
+    q->n_queries = q->buffers.views[0].len / (8 * words);
+    if (shared != Py_None && (q->shared = buffer_of(&q->buffers, shared, 8 * q->n_queries, 1)) == NULL) return 0;
     if (weighted == Py_None) return 1;
     Py_ssize_t n = 0;
     q->weighted = read_each(q, weighted, sizeof(Weighted), &n, read_weighted);
@@ -208,5 +208,5 @@ void question_end(Question *q) {
     free(q->tables);
     free(q->lists);
     free(q->weighted);
-    let_go(&q->held);
+    buffers_release(&q->buffers);
 }

@@ -1,15 +1,15 @@
-/* A question as Python asks it, read and checked against the buffers it comes with. */
+/* A question from Python, parsed and checked against its buffers. */
 #ifndef HASHGRAIN_QUESTION_H
 #define HASHGRAIN_QUESTION_H
-#include "held.h"
+#include "buffers.h"
 #include "join.h"
 #include "lists.h"
 #include "tables.h"
 
-#define MOST_ROWS (1LL << 40) /* times the bytes of a row still fits 64 bits */
+#define MOST_ROWS (1LL << 40) /* multiplied by the bytes of a row, it fits 64 bits */
 
 typedef struct {
-    Held held;
+    Buffers buffers;
     Search search;
     const uint64_t *queries;
     Py_ssize_t n_queries;

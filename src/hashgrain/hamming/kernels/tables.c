@@ -1,12 +1,12 @@
 #include "tables.h"
 #include <string.h>
 
-/* Nanoseconds, measured: a bucket that must come from memory; a row in it. */
+/* Measured nanoseconds: per bucket from main memory; per row in it. */
 static const double BUCKET_COST = 100.0, ROW_COST = 0.6;
 enum { AHEAD = 6 };
 
 static uint16_t masks[BUCKETS];         /* by number of bits set */
-static uint32_t mask_starts[CHUNK + 2]; /* where those of so many bits begin */
+static uint32_t mask_starts[CHUNK + 2]; /* where the masks of each number of bits begin */
 
 void masks_prepare(void) {
     uint32_t counts[CHUNK + 2] = {0};
@@ -27,7 +27,7 @@ void table_build(const uint64_t *codes, int64_t n, int table, uint32_t *starts, 
     memset(starts, 0, (BUCKETS + 1) * sizeof *starts);
     for (int64_t row = 0; row < n; row++) starts[chunk_of(codes[row], table) + 1]++;
     for (int b = 0; b < BUCKETS; b++) starts[b + 1] += starts[b];
-    /* Filling moves each bucket's start to its end, which is the next one's start: shifted back after. */
+    /* Filling moves each bucket's start to its end, which is the next one's start: shift them back afterwards. */
     for (int64_t row = 0; row < n; row++) {
         const uint32_t place = starts[chunk_of(codes[row], table)]++;
         codes_out[place] = codes[row];
@@ -42,12 +42,12 @@ typedef struct {
     const uint64_t *query;
     const Covered *covered;
     const Tables *tables;
-    Selector *kept;
-    int n_chunks; /* tables in use: those that the grain reaches into */
+    Selector *selector;
+    int n_chunks; /* tables in use: those of the grain's bits */
     int64_t looked, opened;
 } Probe;
 
-/* Whether an earlier step has met this code: in a table with fewer differing bits, or an earlier one with as many. */
+/* Whether an earlier step found this code: in a table with fewer differing bits, or an earlier table with as many. */
 INLINE int seen_before(uint64_t differing, int bits, int table, int n_chunks) {
     for (int t = 0; t < n_chunks; t++) {
         const int count = COUNT(chunk_of(differing, t));
@@ -61,21 +61,21 @@ static void look_into(Probe *p, int table, uint32_t start, uint32_t end, int bit
     const uint64_t *codes = p->tables->codes[table] + start;
     const uint32_t *rows = p->tables->rows[table] + start;
     const int64_t n = end - start;
-    Found found;
+    Matches matches;
     for (int64_t at = 0; at < n;) {
-        at = p->s->find(&ask, &codes, NULL, at, n, limit_of(p->s, p->kept), &found);
-        for (int64_t i = 0; i < found.n; i++) {
-            const uint64_t differing = (codes[found.rows[i]] ^ p->query[0]) & p->s->tail;
+        at = p->s->find(&ask, &codes, NULL, at, n, limit_of(p->s, p->selector), &matches);
+        for (int64_t i = 0; i < matches.n; i++) {
+            const uint64_t differing = (codes[matches.rows[i]] ^ p->query[0]) & p->s->tail;
             if (seen_before(differing, bits, table, p->n_chunks)) continue;
-            const int64_t row = p->tables->first + rows[found.rows[i]];
+            const int64_t row = p->tables->first + rows[matches.rows[i]];
             const Part *part = part_of(p->covered->parts, p->covered->n_parts, row);
             if (counts(part, row - part->first))
-                offer_row(p->s, &ask, part, row - part->first, (uint64_t)found.near[i], p->kept);
+                offer_row(p->s, &ask, part, row - part->first, (uint64_t)matches.near[i], p->selector);
         }
     }
 }
 
-/* One step: all buckets of a table that differ from the query's in so many bits. */
+/* One step: all buckets of a table whose numbers differ from the query's in `bits` bits. */
 static void step(Probe *p, int bits, int table) {
     const uint32_t *starts = p->tables->starts[table];
     const uint64_t *codes = p->tables->codes[table];
@@ -88,16 +88,16 @@ static void step(Probe *p, int bits, int table) {
         }
         const uint32_t bucket = mine ^ masks[m], start = starts[bucket], end = starts[bucket + 1];
         p->opened++;
-        if (start >= end) continue; /* more only where the file was cut short meanwhile */
+        if (start >= end) continue; /* greater only if the file was cut short meanwhile */
         p->looked += end - start;
         look_into(p, table, start, end, bits);
     }
 }
 
-/* What is left to do after all steps of so many bits until nothing as near as the worst kept can be missed, if
- * buckets go on to be as full as these were; farther ones rarely are fuller. */
+/* The cost of the steps after those of `bits` bits that the current limit still needs, if further buckets are as
+ * full as those of the last step (`fill`). Farther buckets are rarely fuller. */
 static double cost_to_come(const Probe *p, int bits, double fill) {
-    const int64_t needed = limit_of(p->s, p->kept);
+    const int64_t needed = limit_of(p->s, p->selector);
     int64_t buckets = 0;
     for (int64_t done = (int64_t)p->n_chunks * (bits + 1); done <= needed; done++) {
         const int64_t at = done / p->n_chunks;
@@ -107,8 +107,8 @@ static double cost_to_come(const Probe *p, int bits, double fill) {
     return (double)buckets / p->s->shares * (BUCKET_COST + fill * ROW_COST);
 }
 
-int give_up(Selector *kept) {
-    if (kept->shared != NULL) SHARED_PUT(kept->shared, -1); /* the others need not go on */
+int give_up(Selector *selector) {
+    if (selector->shared != NULL) SHARED_PUT(selector->shared, -1); /* the others need not go on */
     return 0;
 }
 
@@ -121,34 +121,34 @@ static int search_one(Probe *p, double budget) {
         const int64_t opened = p->opened, looked = p->looked;
         for (int table = 0; table < p->n_chunks; table++) {
             step(p, bits, table);
-            if (limit_of(p->s, p->kept) <= (int64_t)p->n_chunks * bits + table) return 1;
+            if (limit_of(p->s, p->selector) <= (int64_t)p->n_chunks * bits + table) return 1;
         }
-        selector_tighten(p->kept);
-        /* The first steps cost next to nothing and bring the limit down: judged only after them. */
+        selector_tighten(p->selector);
+        /* The first steps cost next to nothing and lower the limit: the cost is checked only after them. */
         const double fill = (double)(p->looked - looked) / (double)(p->opened - opened + !(p->opened - opened));
-        if (bits && cost_so_far(p) + cost_to_come(p, bits, fill) > budget) return give_up(p->kept);
+        if (bits && cost_so_far(p) + cost_to_come(p, bits, fill) > budget) return give_up(p->selector);
     }
     return 1;
 }
 
-void scan_rest(const Search *s, const uint64_t *query, const Covered *covered, Selector *kept, int64_t *looked) {
+void scan_rest(const Search *s, const uint64_t *query, const Covered *covered, Selector *selector, int64_t *looked) {
     const Ask ask = ask_for(s, query);
     for (int64_t r = 0; r < covered->n_rest; r++) {
-        scan_rows(s, &ask, covered->rest + r, 0, covered->rest[r].n, kept);
+        scan_rows(s, &ask, covered->rest + r, 0, covered->rest[r].n, selector);
         *looked += covered->rest[r].n;
     }
 }
 
-int tables_search(const Search *s, const uint64_t *query, const Covered *covered, Selector *kept, int64_t *looked) {
+int tables_search(const Search *s, const uint64_t *query, const Covered *covered, Selector *selector, int64_t *looked) {
     int complete = 1;
     double budget = covered->scan_ns;
     const int n_chunks = (COUNT(s->tail) + CHUNK - 1) / CHUNK;
     for (int64_t t = 0; t < covered->n_tables && complete; t++) {
-        Probe p = {s, query, covered, covered->tables + t, kept, n_chunks, 0, 0};
+        Probe p = {s, query, covered, covered->tables + t, selector, n_chunks, 0, 0};
         complete = search_one(&p, budget);
         budget -= cost_so_far(&p);
         *looked += p.looked;
     }
-    if (complete) scan_rest(s, query, covered, kept, looked);
+    if (complete) scan_rest(s, query, covered, selector, looked);
     return complete;
 }

@@ -1,8 +1,8 @@
 /* Multi-index hashing (Norouzi, Punjani, Fleet, 2012) over the first word of each code.
  *
- * Table t holds all rows in the order of bits 16 t to 16 t + 15, codes and row numbers side by side, so that a
- * bucket is read in one go. A code at most 4 s + t away from the query agrees with it in some table up to s
- * bits, in tables past t up to s - 1: after step (s, t) nothing that near is left to find. */
+ * Table t holds all rows sorted by bits 16 t to 16 t + 15, with codes and row numbers in the same order, so that a
+ * bucket is read sequentially. A code at most 4 s + t away from the query differs from it by at most s bits in some
+ * table up to t, or by at most s - 1 bits in a later one: after step (s, t) all codes that near have been found. */
 #ifndef HASHGRAIN_TABLES_H
 #define HASHGRAIN_TABLES_H
 #include "scan.h"
@@ -17,29 +17,29 @@ typedef struct {
 } Tables;
 
 typedef struct {
-    const Part *parts; /* every row, for ids, for what is alive, and for the rest of the code */
+    const Part *parts; /* all rows, for ids, valid rows, and the rest of the code */
     int64_t n_parts;
     const Tables *tables;
     int64_t n_tables;
-    const Part *rest; /* the rows that no table covers */
+    const Part *rest; /* the rows without an index */
     int64_t n_rest;
-    double scan_ns; /* what a scan of the rows that are covered would take */
+    double scan_ns; /* the expected time of a scan of the covered rows */
 } Covered;
 
-/* All masks of a chunk, those with few bits set first. */
+/* All masks of a chunk, sorted by number of bits set. */
 void masks_prepare(void);
 const uint16_t *masks_up_to(int bits, int64_t *n);
 
 void table_build(const uint64_t *codes, int64_t n, int table, uint32_t *starts, uint64_t *codes_out, uint32_t *rows);
 
-/* 1 where the answer is complete; 0 where a scan is cheaper: then `kept` is to be thrown away. Adds the rows it
- * looked at to `looked`. */
-int tables_search(const Search *s, const uint64_t *query, const Covered *covered, Selector *kept, int64_t *looked);
+/* Returns 1 if the answer is complete; 0 if a scan is cheaper, and then the selector must be discarded. Adds the number
+ * of compared rows to `looked`. */
+int tables_search(const Search *s, const uint64_t *query, const Covered *covered, Selector *selector, int64_t *looked);
 
-int give_up(Selector *kept);
+int give_up(Selector *selector);
 
-/* The rows that no index covers; last, when the limit is low. */
-void scan_rest(const Search *s, const uint64_t *query, const Covered *covered, Selector *kept, int64_t *looked);
+/* Scans the rows without an index; called last, when the limit is low. */
+void scan_rest(const Search *s, const uint64_t *query, const Covered *covered, Selector *selector, int64_t *looked);
 
 /* The part of a row. */
 INLINE const Part *part_of(const Part *parts, int64_t n_parts, int64_t row) {
@@ -54,7 +54,7 @@ INLINE const Part *part_of(const Part *parts, int64_t n_parts, int64_t row) {
     return parts + low;
 }
 
-/* Whether a row is there and alive. An index file could lead anywhere: its row numbers are not believed. */
+/* Whether a row exists and is valid. Row numbers from an index file are untrusted. */
 INLINE int counts(const Part *part, int64_t row) {
     if (row < 0 || row >= part->n) return 0;
     return part->alive == NULL || ((part->alive[row / 64] >> (row % 64)) & 1);

@@ -1,1 +1,1 @@
-"""A model taught your own classes: features computed once and kept, and a head fitted to them in seconds."""
+"""Adapt a model to your own classes: features are computed once and cached, and a head is fitted in seconds."""

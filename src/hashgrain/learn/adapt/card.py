@@ -1,4 +1,4 @@
-"""The card beside an adapted model: what it was made of, how much better it became, and whose network it holds."""
+"""The card beside an adapted model: its data, its figures before and after, and the license of its network."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from hashgrain.files import write_atomically
 from hashgrain.learn.adapt.settings import BUNDLE, NAME, changeable
 from hashgrain.learn.card import part_of
-from hashgrain.learn.command import joined, said
+from hashgrain.learn.command import as_option, joined
 from hashgrain.learn.data.choices import FITTED
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import is_shipped
 
 UNKNOWN = "not told by the model"
-SOURCE = "source"  # what `model make` tells of the network it took
-# Where the licenses that models name are to be read.
+SOURCE = "source"  # the key of model.json in which `model make` records the network's origin
+# Addresses of the licenses that models name.
 LICENSES = {"Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
 def license_of(base: Bundle, unknown: str = UNKNOWN) -> str:
-    """As the model tells it of itself, or of the network it was made from."""
+    """The license that the model states for itself, or for the network it was made from."""
     if base.license:
         return base.license
-    for told in (base.others.get("about"), base.others.get(SOURCE)):
-        if isinstance(told, Mapping) and told.get("license"):
-            return str(told["license"])
+    for about in (base.others.get("about"), base.others.get(SOURCE)):
+        if isinstance(about, Mapping) and about.get("license"):
+            return str(about["license"])
     return unknown
 
 
@@ -77,7 +77,7 @@ def card(
 
 
 def _words(made: Bundle, reasons: Sequence[str]) -> Iterator[str]:
-    """What it says of distances, and why it says no more."""
+    """The calibrated words of each grain, and why others are missing."""
     yield from ("## Words", "")
     for grain, each in made.calibration.items():
         words = ", ".join(f"*{word}* up to {most}" for word, most in each.words.items())
@@ -87,16 +87,18 @@ def _words(made: Bundle, reasons: Sequence[str]) -> Iterator[str]:
 
 
 def _command(base: Bundle, facts: Mapping[str, Any], out: str) -> str:
-    """A model of the package is named: which one is the default can be changed."""
+    """The command that makes the model again. It names a bundled model explicitly, since the default may change."""
     values = {name: value for name, value in facts["recipe"].items() if changeable().get(name, value) != value}
     if is_shipped(base):
         values = {"backbone": f"{BUNDLE}{base.name}", **{n: v for n, v in values.items() if n != "backbone"}}
-    return joined(NAME, facts["data"], out, [part for n, v in values.items() for part in ("--set", f"{n}={said(v)}")])
+    return joined(
+        NAME, facts["data"], out, [part for n, v in values.items() for part in ("--set", f"{n}={as_option(v)}")]
+    )
 
 
 def _license(base: Bundle) -> str:
-    told, source = license_of(base), base.others.get(SOURCE)
-    where = f", {LICENSES[told]}" if told in LICENSES else ""
+    license_name, source = license_of(base), base.others.get(SOURCE)
+    where = f", {LICENSES[license_name]}" if license_name in LICENSES else ""
     backbone = base.training.get("backbone")
     name = backbone.get("name", "") if isinstance(backbone, Mapping) else ""
     weights = backbone.get("weights", "") if isinstance(backbone, Mapping) else ""
@@ -104,8 +106,8 @@ def _license(base: Bundle) -> str:
     if isinstance(source, Mapping) and source.get("source"):
         of_backbone += f" It was made from {source['source']}."
     return (
-        f"The bundle holds the whole network of `{base.name}`, which is under this license: {told}{where}.{of_backbone}"
-        " What was added is a head fitted to the pictures; whoever passes the bundle on passes on both."
+        f"The bundle holds the whole network of `{base.name}`, which is under this license: {license_name}{where}."
+        f"{of_backbone} What was added is a head fitted to the pictures; whoever passes the bundle on passes on both."
     )
 
 

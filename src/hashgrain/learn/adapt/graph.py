@@ -1,4 +1,4 @@
-"""The graph of an adapted model: the one it began with, whole, and the new head behind its outputs."""
+"""The graph of an adapted model: the base model's whole graph, and the new head after its outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.graphs.heads import FEATURES, OUTPUTS
-from hashgrain.learn.adapt.head import AdaptedHead, Rows
+from hashgrain.hashers import Features
+from hashgrain.learn.adapt.head import AdaptedHead
 from hashgrain.models import Bundle, Encoder
 
 ROUNDING = 1e-3  # of outputs, which are of the order of 1
@@ -17,7 +18,7 @@ TRIED = 4
 
 
 def adapted_graph(graph: bytes, head: AdaptedHead) -> bytes:
-    """`features`, `map` and whatever sizes the graph takes stay as they are; what was `outputs` gets another name."""
+    """Append the head. `features`, `map` and the sizes of the graph stay unchanged; the old `outputs` are renamed."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -53,22 +54,22 @@ def adapted_graph(graph: bytes, head: AdaptedHead) -> bytes:
 
 
 def check_parity(made: Bundle, base: Encoder, head: AdaptedHead) -> str:
-    """The new graph gives what the head computes, on pictures of noise."""
+    """Check on noise pictures that the new graph gives what the head computes. Returns a line on the difference."""
     width, height = made.size
     pixels = np.random.default_rng(0).integers(0, 256, (TRIED, height, width, 3), np.uint8)
     own, features = base.outputs_and_features(pixels)
-    rows: Rows = np.concatenate([features, own], axis=1)
+    rows: Features = np.concatenate([features, own], axis=1)
     expected = head.outputs(rows)
-    found, kept = Encoder(made).outputs_and_features(pixels)
+    made_outputs, made_features = Encoder(made).outputs_and_features(pixels)
     size = max(1.0, float(np.abs(expected).mean()))
-    apart = float(np.abs(found - expected).max())
-    if not apart <= ROUNDING * size or not np.allclose(kept, features, atol=ROUNDING):  # NaN is not within it
+    apart = float(np.abs(made_outputs - expected).max())
+    if not apart <= ROUNDING * size or not np.allclose(made_features, features, atol=ROUNDING):  # also false for NaN
         raise TrainingError(f"the graph of {made.name!r} does not compute what its head does; tell us of the model")
     return f"its graph computes what the head does, to {apart:.1g}"
 
 
 def _free_name(graph: Any) -> str:
-    """A name that no value of the graph begins with: a model may be adapted again."""
+    """A prefix that no name of the graph has: a model may be adapted twice."""
     names = {name for node in graph.node for name in (*node.input, *node.output)}
     number = 0
     while any(name.startswith(f"adapted{number}.") for name in names):

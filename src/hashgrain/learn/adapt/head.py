@@ -1,8 +1,9 @@
-"""The head that learns classes: what it adds to the outputs of the model it begins with.
+"""The head that learns classes, as a residual on the outputs of the base model.
 
-Chosen by measure among four (docs/decisions/0016-adapting.md). The model's own outputs stay, and one linear layer over
-features and outputs is added to them, from nothing. It is fitted by distillation: pictures are to rank as before, but
-those that share a label closer. What the pictures say nothing of is hardly moved, so the rest is not forgotten.
+It was chosen among four by measurement (docs/decisions/0016-adapting.md). The base model's outputs stay, and one linear
+layer over features and outputs, initially zero, is added to them. It is fitted by distillation: pictures keep their
+ranking, but those that share a label move closer. Directions without training pictures hardly change, so the model
+does not forget other classes.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
+from hashgrain.hashers import Features
 from hashgrain.learn.adapt.settings import Adaptation
 from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.photo.head import unit
 
-Rows = NDArray[np.float32]
 TEACHER, COARSEST, FINER = 0.1, 0.2, 0.15  # temperatures of the teachers and of the codes, as in learn/distill.py
 
 
@@ -27,24 +27,24 @@ TEACHER, COARSEST, FINER = 0.1, 0.2, 0.15  # temperatures of the teachers and of
 class AdaptedHead:
     """outputs = own + [u(u(features) - mean), u(own)] @ weight + bias, where u() makes rows of length 1."""
 
-    mean: Rows  # (width,)
-    weight: Rows  # (width + bits, bits), rounded to half precision, as the graph keeps it
-    bias: Rows  # (bits,)
+    mean: Features  # (width,)
+    weight: Features  # (width + bits, bits), rounded to half precision, as the graph keeps it
+    bias: Features  # (bits,)
 
-    def outputs(self, rows: Rows) -> Rows:
-        """Of rows as `KeptRows` has them."""
+    def outputs(self, rows: Features) -> Features:
+        """The outputs for rows of `KeptRows`."""
         own = rows[:, len(self.mean) :]
         return np.asarray(own + inputs_of(rows, self.mean) @ self.weight + self.bias, np.float32)
 
 
-def inputs_of(rows: Rows, mean: Rows) -> Rows:
+def inputs_of(rows: Features, mean: Features) -> Features:
     width = len(mean)
     return np.concatenate([unit(unit(rows[:, :width]) - mean), unit(rows[:, width:])], axis=1)
 
 
-def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
-    """The head for rows (n, features + outputs) of pictures with labels at some grains. Bits past the finest of these
-    grains, which tell pictures apart, stay as they are."""
+def fit_head(rows: Features, levels: Mapping[str, GrainLabels], grains: Grains, recipe: Adaptation) -> AdaptedHead:
+    """Fit the head to rows (n, features + outputs) of pictures with labels at some grains. The bits after the finest of
+    these grains identify pictures and stay unchanged."""
     own = rows[:, -grains.bits :]
     mean = unit(rows[:, : -grains.bits]).mean(axis=0)
     taught = grains.up_to(list(levels)[-1])
@@ -66,13 +66,13 @@ def fit_head(rows: Rows, levels: Mapping[str, GrainLabels], grains: Grains, reci
     return AdaptedHead(mean, weight, bias)
 
 
-def teachers(own: Rows, levels: Mapping[str, GrainLabels], taught: Grains, recipe: Adaptation) -> list[Rows]:
-    """For each grain vectors whose cosine its bits are to rank by: the model's own outputs, beside the labels where
-    the grain has some."""
-    found = []
+def teachers(own: Features, levels: Mapping[str, GrainLabels], taught: Grains, recipe: Adaptation) -> list[Features]:
+    """The teacher of each grain: vectors whose cosine its bits learn to rank by. They are the model's own outputs,
+    concatenated with the labels of the grain, if it has any."""
+    vectors = []
     for grain, bits in taught.items():
         parts = [unit(own[:, :bits])]
         if grain in levels:
             parts.append(recipe.label_weight * unit(levels[grain].hot(np.arange(len(own)))))
-        found.append(unit(np.concatenate(parts, axis=1)))
-    return found
+        vectors.append(unit(np.concatenate(parts, axis=1)))
+    return vectors

@@ -1,9 +1,9 @@
-"""What a model makes of pictures, computed once and kept: float features and outputs, by the pictures' contents.
+"""A cache of a model's float features and outputs, by the content of the pictures.
 
-A folder holds chunks, `rows-NAME.npz`, each written whole or not at all. A picture is known by the SHA-256 of its
-bytes, so pictures that are added later cost only themselves, and a run that was stopped goes on. A chunk that is
-damaged is left aside, and its pictures are computed anew. Pictures are decoded ahead by processes that may die, a few
-at a time: however many there are, no more of them are in memory.
+A folder holds chunks, `rows-NAME.npz`, each written atomically. A picture is identified by the SHA-256 of its bytes, so
+later runs compute only new pictures, and a stopped run resumes. A damaged chunk is skipped, and its pictures are
+computed again. Worker processes, which may die, decode a bounded number of pictures ahead, so memory use does not
+depend on the number of pictures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 import itertools
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,27 +23,27 @@ from numpy.typing import NDArray
 
 from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
+from hashgrain.hashers import Features
 from hashgrain.media import Picture, decode_workers
 from hashgrain.models import Encoder
 from hashgrain.models.session import BATCH
+from hashgrain.types import Log
 
 VERSION = 1
 CHUNK = 512  # pictures between two writes
 REPORT_SECONDS = 10.0
-Rows = NDArray[np.float32]
-Say = Callable[[str], None]
 
 
 class KeptRows:
-    """The rows of a model: for each picture its features, then its outputs."""
+    """Cached rows of a model: the features of a picture, followed by its outputs."""
 
-    def __init__(self, encoder: Encoder, folder: Path, say: Say = lambda text: None) -> None:
-        self.encoder, self._say = encoder, say
+    def __init__(self, encoder: Encoder, folder: Path, log: Log = lambda text: None) -> None:
+        self.encoder, self._log = encoder, log
         # Another Pillow may decode a JPEG to other values.
         key = hashlib.sha256(f"{VERSION} {PIL.__version__} {encoder.digest}".encode()).hexdigest()
         self.folder = folder / key[:16]
         self.bits = encoder.grains.bits
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[str, Features] = {}
         self._width = 0
         for path in sorted(self.folder.glob("rows-*.npz")):
             self._take(path)
@@ -51,13 +51,13 @@ class KeptRows:
     def __contains__(self, content: str) -> bool:
         return content in self._rows
 
-    def of(self, contents: Sequence[str]) -> Rows:
-        """(n, features + outputs), of pictures that are kept."""
+    def of(self, contents: Sequence[str]) -> Features:
+        """(n, features + outputs) of cached pictures."""
         return np.stack([self._rows[content] for content in contents])
 
     def add(self, pictures: Iterable[tuple[str, bytes]], count: int) -> dict[str, str]:
-        """Compute the rows of `count` pictures, given by their content hash and their bytes. Returns those that could
-        not be opened, and why. What was computed is kept even where this is stopped midway."""
+        """Compute the rows of `count` pictures, given as content hash and bytes. Returns the pictures that could not be
+        opened, with the reason. Computed rows are stored even if this is interrupted."""
         refused: dict[str, str] = {}
         with self.encoder.decode_pool(workers=decode_workers()) as pool:
             decoded = closing(pool.decode(pictures))  # type: ignore[type-var]
@@ -66,13 +66,13 @@ class KeptRows:
         return refused
 
     def add_pixels(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], count: int) -> None:
-        """The same of pictures that are decoded already and of the model's size."""
+        """The same for decoded pictures of the model's size."""
         self._compute(pictures, count, {})
 
     def _compute(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], count: int, refused: dict[str, str]) -> None:
-        fresh: dict[str, Rows] = {}
+        fresh: dict[str, Features] = {}
         done, started = 0, time.monotonic()
-        told = started
+        reported = started
         try:
             for batch in _batches(pictures):
                 outputs, features = self.encoder.outputs_and_features(np.stack([pixels for _, pixels in batch]))
@@ -85,16 +85,16 @@ class KeptRows:
                 done += len(batch)
                 if len(fresh) >= CHUNK:
                     self._keep(fresh)
-                if time.monotonic() - told > REPORT_SECONDS:
-                    told = time.monotonic()
-                    self._say(f"features: {done:,} of {count:,} pictures, {done / (told - started):.0f} a second")
+                if time.monotonic() - reported > REPORT_SECONDS:
+                    reported = time.monotonic()
+                    self._log(f"features: {done:,} of {count:,} pictures, {done / (reported - started):.0f} a second")
         finally:
             self._keep(fresh)
         if done:
             rate = done / max(1e-9, time.monotonic() - started)
-            self._say(f"features: {done:,} of {count:,} pictures, {rate:.0f} a second")
+            self._log(f"features: {done:,} of {count:,} pictures, {rate:.0f} a second")
 
-    def _keep(self, fresh: dict[str, Rows]) -> None:
+    def _keep(self, fresh: dict[str, Features]) -> None:
         if not fresh:
             return
         file = io.BytesIO()
@@ -112,14 +112,14 @@ class KeptRows:
 
     def _take(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as kept:
-                contents, rows = kept["contents"], kept["rows"]
+            with np.load(path, allow_pickle=False) as archive:
+                contents, rows = archive["contents"], archive["rows"]
             width = rows.shape[1] if rows.ndim == 2 else 0
             fits = rows.dtype == np.float32 and width > self.bits and self._width in (0, width)
             if not fits or contents.shape != rows.shape[:1] or not np.isfinite(rows).all():
                 raise ValueError
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            self._say(f"{path} is damaged; its pictures are computed anew")
+            self._log(f"{path} is damaged; its features are computed again")
             return
         self._width = width
         self._rows.update(zip(contents.tolist(), rows, strict=True))

@@ -1,11 +1,11 @@
-"""One command from a person's own pictures to a model that knows their classes."""
+"""Adapt a model to the classes of the user's pictures, in one command."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,65 +43,65 @@ from hashgrain.models import Bundle, Encoder
 from hashgrain.models.seen import KEY as SEEN
 from hashgrain.models.seen import Seen
 from hashgrain.models.text import KEY as TEXT
+from hashgrain.types import Log
 
-Say = Callable[[str], None]
 ADAPTED = "-adapted"
-LEAST_HELD = 40  # pictures kept out, of which near copies are made: fewer make no pairs enough
+LEAST_VALIDATION = 40  # held-out pictures from which near copies are made: fewer do not make enough pairs
 
 
 def adapt_bundle(
-    recipe: Adaptation, data: Path, out: Path, run: Path, say: Say, part: TrainingPart | None = None
+    recipe: Adaptation, data: Path, out: Path, run: Path, log: Log, part: TrainingPart | None = None
 ) -> dict[str, Any]:
-    """Adapt a model to the labelled pictures of `data`, of `part` alone where there is one, and write the bundle to
-    `out`. Features are kept in `run`."""
+    """Adapt a model to the labelled pictures of `data`, or only to those of `part`, and write the bundle to `out`.
+    Features are cached in `run`."""
     check_writable(out)
     check_labels(part, True, NAME)
     base = Encoder.load(recipe.bundle)
-    say(f"reading the pictures of {data}")
+    log(f"reading the pictures of {data}")
     listed = list_pictures(data, base.grains, part)
     if part:
-        say(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
+        log(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
     check_enough(choose(listed, np.ones(len(listed), np.bool_), 0), data)  # before an hour of decoding
-    kept = KeptRows(base, run / "features", say)
-    refused = _compute(kept, listed, say)
+    cache = KeptRows(base, run / "features", log)
+    refused = _compute(cache, listed, log)
     opened = np.array([content not in refused for content in listed.contents.tolist()])
     if not opened.any():
         raise TrainingError(f"no pictures to train on in {data}; {'; '.join(_refusals(listed, refused)[:3])}")
     for line in _refusals(listed, refused):
-        say(f"refused: {line}")
+        log(f"refused: {line}")
     chosen = choose(listed, opened, recipe.held_out)
     check_enough(chosen, data)
     for line in warnings_of(chosen, listed):
-        say(f"warning: {line}")
+        log(f"warning: {line}")
     facts = _facts(recipe, base.bundle, data, chosen, len(refused) + len(listed.refused))
     facts["data"] |= part.facts() if part else {}
-    say(_plan(chosen))
-    return _adapted(recipe, base, kept, listed, chosen, facts, out, say)
+    log(_plan(chosen))
+    return _adapted(recipe, base, cache, listed, chosen, facts, out, log)
 
 
 def _adapted(
     recipe: Adaptation,
     base: Encoder,
-    kept: KeptRows,
+    cache: KeptRows,
     listed: Listed,
     chosen: Chosen,
     facts: dict[str, Any],
     out: Path,
-    say: Say,
+    log: Log,
 ) -> dict[str, Any]:
     torch.manual_seed(recipe.seed)
-    rows, grains = kept.of(chosen.contents.tolist()), base.grains
-    head = fit_head(rows[~chosen.held], chosen.levels_of(~chosen.held), grains, recipe)
+    rows, grains = cache.of(chosen.contents.tolist()), base.grains
+    head = fit_head(rows[~chosen.validation], chosen.levels_of(~chosen.validation), grains, recipe)
     outputs = head.outputs(rows)
     before, after = Codes.from_outputs(rows[:, -grains.bits :], grains), Codes.from_outputs(outputs, grains)
     facts["validation"] = _figures(before, after, chosen)
-    whole, edits = _edited(kept, listed, chosen.contents[chosen.held].tolist(), say)
+    whole, edits = _edited(cache, listed, chosen.contents[chosen.validation].tolist(), log)
     measured = Measured(
-        after[chosen.held],
-        chosen.levels_of(chosen.held),
-        after[~chosen.held],
-        _codes(head, kept, whole),
-        [_codes(head, kept, keys) for keys in edits],
+        after[chosen.validation],
+        chosen.levels_of(chosen.validation),
+        after[~chosen.validation],
+        _codes(head, cache, whole),
+        [_codes(head, cache, keys) for keys in edits],
     )
     calibration, reasons = calibrated(measured, grains)
     words = queries_in_words(base.bundle, before, after)
@@ -111,7 +111,7 @@ def _adapted(
         grains,
         base.bundle.size,
         labels={g: prototypes(outputs, labels, grains.up_to(g)) for g, labels in chosen.levels.items()},
-        training={**facts, SEEN: Seen.of(chosen.contents[~chosen.held].tolist()).described()},
+        training={**facts, SEEN: Seen.of(chosen.contents[~chosen.validation].tolist()).described()},
         fit=base.bundle.fit,
         license=license_of(base.bundle, ""),
         provenance=f"{base.bundle.name} ({base.bundle.code_digest[:12]}), adapted to other classes",
@@ -123,8 +123,8 @@ def _adapted(
     reasons += _lost(base.bundle, bundle)
     write_card(out / "card.md", base.bundle, bundle, facts, parity, reasons)
     for line in reasons:
-        say(line)
-    say(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
+        log(line)
+    log(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
@@ -133,57 +133,59 @@ def _refusals(listed: Listed, refused: Mapping[str, str]) -> list[str]:
     return [*listed.refused, *(f"{name}: {refused[content]}" for name, content in named if content in refused)]
 
 
-def _compute(kept: KeptRows, listed: Listed, say: Say) -> dict[str, str]:
-    """The rows of all pictures; returns those that could not be opened, and why."""
+def _compute(cache: KeptRows, listed: Listed, log: Log) -> dict[str, str]:
+    """Compute the rows of all pictures. Returns those that could not be opened, with the reason."""
     everything = set(listed.contents.tolist())
-    missing = {content for content in everything if content not in kept}
+    missing = {content for content in everything if content not in cache}
     if len(missing) < len(everything):
-        say(f"features of an earlier run: {len(everything) - len(missing):,} of {len(everything):,} pictures")
-    return kept.add(listed.read(missing), len(missing)) if missing else {}
+        log(f"features of an earlier run: {len(everything) - len(missing):,} of {len(everything):,} pictures")
+    return cache.add(listed.read(missing), len(missing)) if missing else {}
 
 
-def _edited(kept: KeptRows, listed: Listed, held: Sequence[str], say: Say) -> tuple[list[str], list[list[str]]]:
-    """Some pictures kept out, and for each mild edit the keys of their rows."""
-    if len(held) < LEAST_HELD:
+def _edited(cache: KeptRows, listed: Listed, validation: Sequence[str], log: Log) -> tuple[list[str], list[list[str]]]:
+    """Some held-out pictures, and for each mild edit the keys of their rows."""
+    if len(validation) < LEAST_VALIDATION:
         return [], []
-    wanted = {content for content in held[:EDITED] if not all(_key(content, name) in kept for name in MILD)}
+    wanted = {content for content in validation[:EDITED] if not all(_key(content, name) in cache for name in MILD)}
 
     def edited() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         for content, data in listed.read(wanted):
-            with contextlib.suppress(ImageError):  # it was decoded before, by a process with other limits
-                for name, pixels in edits_of(data, kept.encoder):
+            with contextlib.suppress(ImageError):  # a worker with other limits decoded it before
+                for name, pixels in edits_of(data, cache.encoder):
                     yield _key(content, name), pixels
 
     if wanted:
-        say(f"near copies: {len(MILD)} mild edits of {len(wanted)} pictures kept out")
-        kept.add_pixels(edited(), len(wanted) * len(MILD))
-    whole = [content for content in held[:EDITED] if all(_key(content, name) in kept for name in MILD)]
+        log(f"near copies: {len(MILD)} mild edits of {len(wanted)} pictures kept out")
+        cache.add_pixels(edited(), len(wanted) * len(MILD))
+    whole = [content for content in validation[:EDITED] if all(_key(content, name) in cache for name in MILD)]
     return whole, [[_key(content, name) for content in whole] for name in MILD]
 
 
 def _key(content: str, edit: str) -> str:
-    """The version of Pillow is part of the name of the folder that rows are kept in."""
+    """The cache key of an edit. It needs no version of Pillow, which the name of the cache folder contains."""
     return hashlib.sha256(f"{EDITS_VERSION} {content} {edit}".encode()).hexdigest()
 
 
-def _codes(head: AdaptedHead, kept: KeptRows, keys: Sequence[str]) -> Codes:
-    grains = kept.encoder.grains
-    outputs = head.outputs(kept.of(keys)) if keys else np.empty((0, grains.bits), np.float32)
+def _codes(head: AdaptedHead, cache: KeptRows, keys: Sequence[str]) -> Codes:
+    grains = cache.encoder.grains
+    outputs = head.outputs(cache.of(keys)) if keys else np.empty((0, grains.bits), np.float32)
     return Codes.from_outputs(outputs, grains)
 
 
 def _figures(before: Codes, after: Codes, chosen: Chosen) -> dict[str, float]:
-    """Pictures kept out, asked against those that were learned from: is the nearest of the same class, and mAP."""
-    found: dict[str, float] = {}
-    if not chosen.held.any():
-        return found
+    """P@1 and mAP of the held-out pictures as queries, with the training pictures as the database."""
+    figures: dict[str, float] = {}
+    if not chosen.validation.any():
+        return figures
     for grain, labels in chosen.levels.items():
         truth = relevance(labels)
         for name, codes in (("before", before.at(grain)), ("after", after.at(grain))):
-            counts = tally(codes[chosen.held], codes[~chosen.held], truth[chosen.held], truth[~chosen.held])
-            found[f"{grain} P@1 {name}"] = round(float(precision(counts, 1).mean()), 4)
-            found[f"{grain} mAP {name}"] = round(float(average_precision(counts).mean()), 4)
-    return found
+            counts = tally(
+                codes[chosen.validation], codes[~chosen.validation], truth[chosen.validation], truth[~chosen.validation]
+            )
+            figures[f"{grain} P@1 {name}"] = round(float(precision(counts, 1).mean()), 4)
+            figures[f"{grain} mAP {name}"] = round(float(average_precision(counts).mean()), 4)
+    return figures
 
 
 def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused: int) -> dict[str, Any]:
@@ -191,8 +193,8 @@ def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused
         "recipe": {"name": NAME, **dataclasses.asdict(recipe)},
         "data": {
             "folder": data.name,
-            "pictures": int((~chosen.held).sum()),
-            "held_out": int(chosen.held.sum()),
+            "pictures": int((~chosen.validation).sum()),
+            "held_out": int(chosen.validation.sum()),
             "refused": refused,
             "classes": {grain: len(labels.names) for grain, labels in chosen.levels.items()},
         },
@@ -210,13 +212,13 @@ def _facts(recipe: Adaptation, base: Bundle, data: Path, chosen: Chosen, refused
 
 def _plan(chosen: Chosen) -> str:
     counts = ", ".join(f"{len(labels.names)} {grain}s" for grain, labels in chosen.levels.items())
-    kept_out = int(chosen.held.sum())
-    told = f"{kept_out:,} are kept out" if kept_out else "too few to keep any out: no figures, and no words"
-    return f"adapting to {len(chosen) - kept_out:,} pictures ({counts}); {told}"
+    kept_out = int(chosen.validation.sum())
+    split = f"{kept_out:,} are kept out" if kept_out else "too few to keep any out: no figures, and no words"
+    return f"adapting to {len(chosen) - kept_out:,} pictures ({counts}); {split}"
 
 
 def _lost(base: Bundle, made: Bundle) -> list[str]:
-    """What the model before reads and this one does not."""
+    """What the base model could do and this one cannot."""
     if not reads_words(base) or TEXT in made.others:
         return []
     return [f"{base.name!r} reads phrases in a way that cannot be adapted: this model is not searched by words"]
@@ -224,7 +226,7 @@ def _lost(base: Bundle, made: Bundle) -> list[str]:
 
 def _about(base: Bundle, facts: Mapping[str, Any]) -> dict[str, Any]:
     about = base.others.get("about")
-    told = dict(about) if isinstance(about, Mapping) else {}
+    new = dict(about) if isinstance(about, Mapping) else {}
     classes = ", ".join(f"{count} {grain}s" for grain, count in facts["data"]["classes"].items())
-    told.pop("quality", None)  # which was of other bits
-    return {**told, "summary": f"{base.name}, adapted to {classes}", "license": license_of(base)}
+    new.pop("quality", None)  # it described other bits
+    return {**new, "summary": f"{base.name}, adapted to {classes}", "license": license_of(base)}

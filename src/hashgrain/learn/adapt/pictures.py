@@ -1,4 +1,4 @@
-"""A person's own pictures: which grains their labels teach, what is kept out, and what about them makes no sense."""
+"""The user's pictures: the grains that their labels teach, the validation split, and warnings about them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hashgrain.learn.data.labelled import GrainLabels, Listed, list_labelled
 from hashgrain.learn.data.notices import unused_levels
 from hashgrain.learn.data.part import TrainingPart
 
-SHARE = 5  # one picture of so many of a class is kept out at most
-FEW = 5  # pictures of a class: of fewer, none is kept out
+SHARE = 5  # at most one picture in so many of a class is held out
+FEW = 5  # pictures of a class: smaller classes have none held out
 NAMED = 3  # classes that a message names
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """Pictures by their content, each once, with their labels; some of them are kept out of fitting."""
+    """Pictures by content, without copies, with their labels; `validation` marks those that are held out."""
 
     contents: NDArray[np.str_]
     levels: Mapping[str, GrainLabels]
-    held: NDArray[np.bool_]
+    validation: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.contents)
@@ -37,12 +37,12 @@ class Chosen:
 
 
 def taught_grains(grains: Grains) -> tuple[str, ...]:
-    """Labels teach all grains but the finest, which tells pictures apart; or the only one there is."""
+    """The grains that labels teach: all but the finest, which identifies pictures; or the only one there is."""
     return tuple(grains)[:-1] or tuple(grains)
 
 
 def list_pictures(place: Path, grains: Grains, only: TrainingPart | None = None) -> Listed:
-    """The pictures of a place with the levels that their labels tell: kinds that are the things again are left out."""
+    """The pictures of a place with the levels of their labels. A level that repeats a finer one is left out."""
     listed = list_labelled(place, taught_grains(grains), only=only)
     levels: dict[str, GrainLabels] = {}
     for grain, labels in reversed(list(listed.levels.items())):
@@ -53,7 +53,7 @@ def list_pictures(place: Path, grains: Grains, only: TrainingPart | None = None)
 
 
 def choose(listed: Listed, opened: NDArray[np.bool_], held_out: int) -> Chosen:
-    """Those that could be opened, copies taken together: a picture under two labels has both."""
+    """The pictures that could be opened. Copies are merged: a picture under two labels gets both."""
     rows = np.flatnonzero(opened)
     contents, place = np.unique(listed.contents[rows], return_inverse=True)
     levels = {}
@@ -62,22 +62,22 @@ def choose(listed: Listed, opened: NDArray[np.bool_], held_out: int) -> Chosen:
         np.maximum.at(hot, place, labels.hot(rows))
         levels[grain] = GrainLabels.of_hot(labels.names, hot)
     finest = levels[list(levels)[-1]]
-    return Chosen(contents, levels, _held(finest, held_out))
+    return Chosen(contents, levels, _validation_rows(finest, held_out))
 
 
-def _held(labels: GrainLabels, held_out: int) -> NDArray[np.bool_]:
-    """Of each class those whose content sorts first: `held_out`, or a fifth if that is fewer; never a picture under
-    several labels."""
-    held = np.zeros(len(labels.ids), np.bool_)
+def _validation_rows(labels: GrainLabels, held_out: int) -> NDArray[np.bool_]:
+    """For each class the pictures whose content sorts first: `held_out` of them, or a fifth if that is fewer; never a
+    picture with several labels."""
+    validation = np.zeros(len(labels.ids), np.bool_)
     one = (labels.ids >= 0).sum(axis=1) == 1
     for number in range(len(labels.names)):
         own = np.flatnonzero((labels.ids == number).any(axis=1))
-        held[own[one[own]][: min(held_out, len(own) // SHARE)]] = True
-    return held
+        validation[own[one[own]][: min(held_out, len(own) // SHARE)]] = True
+    return validation
 
 
 def check_enough(chosen: Chosen, place: Path) -> None:
-    """Two classes of which there are two pictures or more, or nothing can be learned."""
+    """Refuse data without two classes of at least two pictures."""
     labels = list(chosen.levels.values())[-1]
     counts = _counts(labels)
     if (counts >= 2).sum() < 2:
@@ -88,17 +88,17 @@ def check_enough(chosen: Chosen, place: Path) -> None:
 
 
 def warnings_of(chosen: Chosen, listed: Listed) -> Iterator[str]:
-    """What a person should know about these pictures before they believe the model."""
+    """Warnings about these pictures, one line each."""
     labels = list(chosen.levels.values())[-1]
     counts = _counts(labels)
     if few := [labels.names[i] for i in np.flatnonzero(counts < FEW)]:
         yield f"classes of fewer than {FEW} pictures ({_some(few)}): bring more of each"
-    if told := unused_levels(listed.depth, list(chosen.levels)):
-        yield f"{told}: an adapted model keeps its grains; other recipes take `--grains`, one for each level"
+    if unused := unused_levels(listed.depth, list(chosen.levels)):
+        yield f"{unused}: an adapted model keeps its grains; other recipes take `--grains`, one for each level"
     if unlabelled := int((~labels.known).sum()):
         yield f"{unlabelled:,} pictures without a label: they teach only what the model knows already"
     if not list(listed.levels.values())[-1].single:
-        return  # sets of labels, where sharing some is the rule
+        return  # in sets of labels, pictures share labels anyway
     hot = labels.hot(np.arange(len(labels.ids)))
     for a, b in np.argwhere(np.triu(hot.T @ hot, 1)):
         small, large = (a, b) if counts[a] <= counts[b] else (b, a)

@@ -1,4 +1,4 @@
-"""What decides an adaptation, without torch: it is listed and changed where nothing can be trained."""
+"""The settings of an adaptation. Without torch, so that they can be listed and changed where nothing can be trained."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Adaptation:
     """The values were chosen on validation pictures; see docs/decisions/0016-adapting.md."""
 
     backbone: str = "bundle:default"  # the model that is adapted: bundle:NAME, or bundle:FOLDER
-    held_out: int = 10  # pictures of each class kept for figures and words at most, and never more than a fifth
-    label_weight: float = 2.0  # of sharing a label, beside how alike the model finds two pictures
+    held_out: int = 10  # pictures of each class for validation: at most so many, and at most a fifth
+    label_weight: float = 2.0  # of a shared label, relative to the model's own similarity
     steps: int = 400
     batch: int = 384
     learning_rate: float = 0.05
@@ -46,7 +46,7 @@ class Adaptation:
 
 
 def changeable() -> dict[str, Any]:
-    """Every name that `changed` knows, with its value."""
+    """Every name that `changed` accepts, with its default."""
     return dataclasses.asdict(Adaptation())
 
 

@@ -1,7 +1,7 @@
-"""Words of an adapted model: what distances mean, on pictures kept out, and words as queries.
+"""Words of an adapted model: the calibration of distances on held-out pictures, and words as queries.
 
-A word is told only where enough pairs of pictures say how often it would be wrong: 3 / p pairs of which none is wrong
-bound its share by p, with a confidence of 95 % (the rule of three).
+A word is calibrated only with enough pairs of pictures to bound its error rate: 3 / p pairs, none of them wrong, bound
+it by p with a confidence of 95 % (the rule of three).
 """
 
 from __future__ import annotations
@@ -18,24 +18,31 @@ from hashgrain.codes import Codes, Grains
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.export import share_label
-from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Distances, Pairs, chances, distances_between, largest_within
+from hashgrain.learn.photo.calibrate import (
+    FALSE_ALARMS,
+    Distances,
+    Pairs,
+    distances_between,
+    largest_within,
+    probabilities,
+)
 from hashgrain.media import open_picture
 from hashgrain.models import Bundle, Calibration, Encoder
 from hashgrain.models.text import KEY, describe_table, read_table
 
-ENOUGH = 3  # over the share of false alarms
+ENOUGH = 3  # divided by the share of false alarms: the pairs that a word takes
 EDITED = 48  # pictures that mild edits are made of
-EDITS_VERSION = 1  # raise it when an edit, or `edits_of`, makes other pixels: rows of edits are kept under it
+EDITS_VERSION = 1  # raise it when an edit, or `edits_of`, makes other pixels: it is in the keys of cached rows
 TWICE = 2  # they are edited at twice the model's size
 RIDGE = 0.3  # beside bits, whose variance is at most 1
-MOST = 1_500  # pictures whose pairs are all looked at; with others, as many pairs
+MOST = 1_500  # pictures whose pairs are all measured; pairs with other pictures are limited to the same number
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Codes of pictures kept out with their labels, of the others, and of some pictures kept out and edits of them."""
+    """Codes of held-out pictures with their labels, of training pictures, and of edits of some held-out pictures."""
 
-    held: Codes
+    validation: Codes
     levels: Mapping[str, GrainLabels]
     others: Codes
     whole: Codes
@@ -43,9 +50,9 @@ class Measured:
 
 
 def calibrated(measured: Measured, grains: Grains) -> tuple[dict[str, Calibration], list[str]]:
-    """Of each grain that labels teach, and of the finest, as far as there are pairs enough; and why a word is missing,
-    a line for each grain where one is."""
-    found, reasons = {}, []
+    """The calibration of each grain that labels teach and of the finest, where there are enough pairs; and one line for
+    each grain with missing words, which says why."""
+    calibrations, reasons = {}, []
     for grain in grains:
         pairs = _pairs(measured, grain, grains)
         if why := _why_none(measured, grain, pairs):
@@ -62,47 +69,50 @@ def calibrated(measured: Measured, grains: Grains) -> tuple[dict[str, Calibratio
                 words[word] = max(most, *words.values()) if words else most
             else:
                 missing.append(f"{word} ({len(wrong):,} pairs that must not be called so, of {ENOUGH / share:,.0f})")
-        found[grain] = Calibration(words, chances(pairs, grains[grain]))
+        calibrations[grain] = Calibration(words, probabilities(pairs, grains[grain]))
         if missing:
             reasons.append(f"{grain} never says {' or '.join(missing)}: that takes more pictures kept out")
-    return found, reasons
+    return calibrations, reasons
 
 
 def _why_none(measured: Measured, grain: str, pairs: Pairs | None) -> str:
-    """Why nothing is said of distances at a grain; nothing where something is."""
-    held = len(measured.held)
+    """Why a grain cannot be calibrated; "" if it can."""
+    count = len(measured.validation)
     if pairs is None:
         unlabelled = "no label teaches it, and " if grain not in measured.levels else ""
-        return f"{unlabelled}{held} pictures kept out are too few to make near copies of"
+        return f"{unlabelled}{count} pictures kept out are too few to make near copies of"
     least = round(ENOUGH / FALSE_ALARMS["related"])
     if len(pairs.apart) < least:
-        return f"{held} pictures kept out make {len(pairs.apart):,} pairs of different classes, and it takes {least:,}"
-    return "" if len(pairs.together) else f"no two of the {held} pictures kept out belong together"
+        return f"{count} pictures kept out make {len(pairs.apart):,} pairs of different classes, and it takes {least:,}"
+    return "" if len(pairs.together) else f"no two of the {count} pictures kept out belong together"
 
 
 def _pairs(measured: Measured, grain: str, grains: Grains) -> Pairs | None:
-    """Pictures of one class and of two; for the finest grain, edits and their originals against other pictures."""
+    """Pairs of the same and of different classes; for the finest grain, pairs of edit and original and other pairs."""
     if grain == grains.finest and grain not in measured.levels and measured.edits:
         whole = measured.whole.at(grain)
         own = [distances_between(edit.at(grain), whole) for edit in measured.edits]
         return Pairs(np.concatenate(own), _strangers(measured, grain))
     if grain not in measured.levels:
         return None
-    held = measured.held.at(grain)
-    left, right = np.triu_indices(min(len(held), MOST), 1)
-    distances = distances_between(held[left], held[right])
+    validation = measured.validation.at(grain)
+    left, right = np.triu_indices(min(len(validation), MOST), 1)
+    distances = distances_between(validation[left], validation[right])
     same = share_label(measured.levels[grain], left, right)
     return Pairs(distances[same], distances[~same])
 
 
 def _strangers(measured: Measured, grain: str) -> Distances:
-    """Distances of different pictures, at least one of which was kept out."""
-    held = measured.held.at(grain)[:MOST]
-    others = measured.others.at(grain)[: MOST * MOST // max(1, len(held))]
-    left, right = np.triu_indices(len(held), 1)
-    across = np.indices((len(held), len(others))).reshape(2, -1)
+    """Distances of different pictures, at least one of each pair held out."""
+    validation = measured.validation.at(grain)[:MOST]
+    others = measured.others.at(grain)[: MOST * MOST // max(1, len(validation))]
+    left, right = np.triu_indices(len(validation), 1)
+    across = np.indices((len(validation), len(others))).reshape(2, -1)
     return np.concatenate(
-        [distances_between(held[left], held[right]), distances_between(held[across[0]], others[across[1]])]
+        [
+            distances_between(validation[left], validation[right]),
+            distances_between(validation[across[0]], others[across[1]]),
+        ]
     )
 
 
@@ -114,16 +124,16 @@ def edits_of(content: bytes, encoder: Encoder) -> Iterator[tuple[str, NDArray[np
 
 
 def reads_words(bundle: Bundle) -> bool:
-    """Whether it is searched by phrases, by a table or by a network of its own."""
+    """Whether the model can be searched by phrases, with a table or with its own text tower."""
     return KEY in bundle.others or bundle.text_tower is not None
 
 
 def queries_in_words(base: Bundle, before: Codes, after: Codes) -> dict[str, Any]:
-    """The key `text` for the new bits, from that of the model before; nothing where it has none.
+    """The `text` entry of model.json for the new bits, from that of the base model; {} where it has none.
 
-    A class is told by bits as `row @ bits`. The new row is the one whose value over the new bits is closest to that
-    of the old row over the old bits, for these pictures, by ridge regression towards the old row: where pictures say
-    nothing, and where bits stayed what they were, it is the old one.
+    The score of a class is `row @ bits`. The new row over the new bits is fitted to the old row's scores over the old
+    bits of these pictures, by ridge regression towards the old row: in directions without data, and for unchanged bits,
+    it stays the old row.
     """
     table = read_table(base.others, base.grains.bits, base.name)
     if table is None:

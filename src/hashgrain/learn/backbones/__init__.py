@@ -1,4 +1,4 @@
-"""Backbones: what turns pictures into features. `build` makes one by name, `set_trained` says what of it is trained."""
+"""Backbones turn pictures into features. `build` makes one by name, `set_trained` selects what of it is trained."""
 
 from hashgrain.learn.backbones.backbone import Backbone as Backbone
 from hashgrain.learn.backbones.compact import CompactBackbone as CompactBackbone

@@ -1,4 +1,4 @@
-"""What every backbone is: pictures in, features out, its own normalization inside."""
+"""The base class of backbones: pictures in, features out, with normalization inside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-# Containers that are opened to find the stages in them; the names are those of timm, torchvision and our own.
+# Containers whose children are stages; the names are those of timm, torchvision and our own backbones.
 OPENED = frozenset(("model", "layers", "features", "classifier", "encoder", "blocks", "stages", "trunk_output"))
 Colors = tuple[float, float, float]
 IMAGENET_MEAN: Colors = (0.485, 0.456, 0.406)
@@ -18,8 +18,8 @@ IMAGENET_STD: Colors = (0.229, 0.224, 0.225)
 class Backbone(nn.Module, ABC):
     """Pictures (n, 3, s, s), floats in 0..1, to features (n, width).
 
-    Mean and std of the colors are subtracted and divided inside, so that no caller gets them wrong. They are of the
-    architecture, not learned: they move with the module, and are no part of its state.
+    Colors are normalized inside, so that no caller gets mean and std wrong. Both belong to the architecture and are not
+    learned: they move with the module and are not part of its state.
     """
 
     def __init__(self, width: int, mean: Colors, std: Colors) -> None:
@@ -39,8 +39,7 @@ class Backbone(nn.Module, ABC):
     def stages(self) -> list[list[str]]:
         """The names of the parameters, stage by stage, shallow to deep: what "the last stage" means.
 
-        A stage is a child that holds weights, in a container that is opened (OPENED). What holds norms alone is none
-        of its own: it belongs to the stage before.
+        A stage is a child with weights of a container (OPENED). A child with norms alone belongs to the stage before.
         """
         stages: list[list[str]] = []
         for unit in _units(self, ""):
@@ -51,7 +50,7 @@ class Backbone(nn.Module, ABC):
         return stages
 
     def train(self, mode: bool = True) -> Backbone:
-        """As ever, but what is frozen stays in eval mode: its statistics must not drift, nor its dropout make noise."""
+        """Like nn.Module.train, but frozen parts stay in eval mode: no drifting statistics, no dropout."""
         super().train(mode)
         if mode:
             _rest(self)
@@ -67,7 +66,7 @@ def _units(module: nn.Module, prefix: str) -> Iterator[dict[str, nn.Parameter]]:
             inside = iter([{f"{prefix}{name}.{n}": parameter for n, parameter in child.named_parameters()}])
         for unit in inside:
             if unit:
-                yield own | unit  # class tokens and positions of the container itself are of its first stage
+                yield own | unit  # class tokens and positions of the container itself belong to its first stage
                 own = {}
     if own:
         yield own
@@ -76,7 +75,7 @@ def _units(module: nn.Module, prefix: str) -> Iterator[dict[str, nn.Parameter]]:
 def _rest(module: nn.Module) -> None:
     """Eval mode for every part whose parameters are frozen.
 
-    A part without parameters is as the part around it: it stays in training mode only where all of that is trained.
+    A part without parameters follows its parent: it stays in training mode only where all of the parent is trained.
     """
     trained = [parameter.requires_grad for parameter in module.parameters()]
     if not any(trained):

@@ -1,7 +1,7 @@
 """Our own backbone, small enough to be trained and run on ordinary CPUs.
 
-Plain 3x3 convolutions on purpose: depthwise ones count fewer operations but run slower, in training and in
-ONNX Runtime, on ordinary CPUs.
+It uses plain 3x3 convolutions on purpose: depthwise ones have fewer operations but are slower on ordinary CPUs, in
+training and in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def convolution(channels_in: int, channels_out: int, *, stride: int = 1, size: i
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut; the second starts at zero, so that a new block is the identity."""
+    """Two 3x3 convolutions with a shortcut; the second starts at zero, so that a new block is the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -37,10 +37,10 @@ class Residual(nn.Module):
 
 
 class CompactBackbone(Backbone):
-    """Stages of half the edge each: a convolution of stride 2, then residual blocks. Works at any s from 2^stages up.
+    """Each stage halves the edge: a convolution of stride 2, then residual blocks. Any s from 2^stages up works.
 
-    The last stage ends in a 1x1 convolution to `width` channels. The features are its map, averaged; with `depths`
-    those of several stages, numbered from 0, side by side in that order. `widths` says how wide each of them is.
+    The last stage ends in a 1x1 convolution to `width` channels. The features are its averaged map; with `depths`,
+    those of several stages, numbered from 0, concatenated in that order. `widths` are their widths.
     """
 
     def __init__(self, channels: Sequence[int], blocks: Sequence[int], width: int, depths: Sequence[int] = ()) -> None:

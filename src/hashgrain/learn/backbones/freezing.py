@@ -1,4 +1,4 @@
-"""Which part of a backbone is trained. The answer stands in `requires_grad`; a backbone reads its modes from there."""
+"""Freezing parts of a backbone. `requires_grad` stores the choice, and a backbone derives its train mode from it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hashgrain.learn.data.choices import Trained as Trained
 def set_trained(
     backbone: Backbone, trained: Trained, *, stages: int = 1, rank: int = 8, alpha: float = 16.0
 ) -> dict[str, list[str]]:
-    """Freeze all but what is to be trained; the names of the trained parameters, by group, shallow to deep.
+    """Freeze all but the trained part. Returns the names of the trained parameters, by group, shallow to deep.
 
-    head: the backbone is frozen whole. last: its last `stages` stages are trained, a group each. lora: adapters of
-    `rank` are put on its layers, and they alone are trained. all: every stage, a group each.
+    head: the whole backbone is frozen. last: its last `stages` stages are trained, one group each. lora: its layers get
+    adapters of `rank`, and only these are trained. all: every stage is trained, one group each.
     """
     if trained not in get_args(Trained):
         raise TrainingError(f"trained cannot be {trained!r}: it is one of {', '.join(get_args(Trained))}")
@@ -33,5 +33,5 @@ def set_trained(
     names = {name for group in groups.values() for name in group}
     for name, parameter in backbone.named_parameters():
         parameter.requires_grad_(name in names)
-    backbone.train(backbone.training)  # so that what is frozen rests from now on
+    backbone.train(backbone.training)  # puts the frozen parts into eval mode
     return groups

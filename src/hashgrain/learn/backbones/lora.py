@@ -1,7 +1,7 @@
-"""Adapters of low rank (LoRA; Hu et al., 2021): a frozen network is fitted by few weights, and exported without them.
+"""Low-rank adapters (LoRA; Hu et al., 2021): few weights adapt a frozen network, and export merges them.
 
-They are parametrisations of the weights, not layers beside the layers. Much code never calls a layer but takes its
-weight (torch's own attention, several in timm): a layer beside it would be passed by, and nothing would be learned.
+They are parametrizations of weights, not additional layers. Much code reads a layer's weight without calling the layer
+(torch's own attention, several networks of timm), so an additional layer would be bypassed and learn nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from hashgrain.errors import TrainingError
 
 
 class LowRank(nn.Module):
-    """W + (alpha / rank) up down, where W (out, ...) is seen as a matrix (out, all else).
+    """W + (alpha / rank) up down, where W (out, ...) is flattened to a matrix (out, rest).
 
-    `up` starts at zero, so that the network is unchanged at first; `down` as the reference implementation has it.
+    `up` starts at zero, so that the network is unchanged at first; `down` starts as in the reference implementation.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
@@ -34,9 +34,9 @@ class LowRank(nn.Module):
 
 
 def add_lora(network: nn.Module, rank: int = 8, alpha: float = 16.0) -> list[str]:
-    """Adapt every dense layer, convolution and attention, and freeze all else; the names of what is left to train.
+    """Adapt every dense layer, convolution and attention; freeze the rest. Returns the names of the trained weights.
 
-    A weight for which the adapter would be no smaller than itself, as in depthwise convolutions, gets none.
+    A weight gets no adapter if the adapter would not be smaller than the weight, as in depthwise convolutions.
     """
     if rank < 1:
         raise TrainingError(f"adapters cannot have rank {rank}: give 1 or more")
@@ -55,7 +55,7 @@ def add_lora(network: nn.Module, rank: int = 8, alpha: float = 16.0) -> list[str
 
 
 def merge_lora(network: nn.Module) -> None:
-    """Put the adapters into the weights: the same network, as it was built. Its weights stay frozen."""
+    """Merge the adapters into the weights: the same function, without adapters. The weights stay frozen."""
     with torch.no_grad():
         for module in list(network.modules()):
             if not isinstance(getattr(module, "parametrizations", None), nn.ModuleDict):

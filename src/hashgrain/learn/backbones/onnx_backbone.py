@@ -1,8 +1,8 @@
-"""Somebody's ONNX model as a frozen backbone.
+"""Any ONNX model as a frozen backbone.
 
-On the CPU and without gradients it runs in ONNX Runtime, faster, and as the finished model will. Where gradients to the
-pixels are asked for, or another device, it runs in torch, if its graph can be read into torch and gives the same
-features there.
+On the CPU and without gradients it runs in ONNX Runtime, which is faster and is what the finished model uses. For
+gradients over the pixels, or on another device, it runs in torch, if torch can read its graph and gives the same
+features.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hashgrain.errors import BundleError, TrainingError
 from hashgrain.files import read_regular
 from hashgrain.graphs.heads import Given, Planes, from_pixels
 from hashgrain.learn.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, Colors
-from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
+from hashgrain.learn.backbones.taken_pixels import PixelInput, takes_pixels
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
 from hashgrain.models import Bundle
 from hashgrain.models.bundle_files import MAX_ONNX_BYTES
@@ -34,7 +34,7 @@ NAME = "features"  # the output that is taken where there are several
 
 
 class OnnxBackbone(Backbone):
-    """The features that an ONNX model gives, frozen; a map (n, width, h, w) is averaged."""
+    """The features of a frozen ONNX model; a map (n, width, h, w) is averaged."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class OnnxBackbone(Backbone):
             raise TrainingError(f"{where} cannot run on pictures of {size} px: {_first_line(error)}") from None
         if features.ndim != 2 or len(features) != 2 or not features.is_floating_point():
             raise TrainingError(
-                f"{where} gives {self._output!r} of shape {tuple(features.shape)} for 2 pictures; it is to give"
+                f"{where} gives {self._output!r} of shape {tuple(features.shape)} for 2 pictures; a backbone gives"
                 " features (n, width) or a map (n, width, h, w), in floats"
             )
         self.width = features.shape[1]
@@ -117,13 +117,13 @@ def onnx_backbone(file: str | Path, *, size: int, mean: Colors, std: Colors, lay
 
 
 def bundle_backbone(folder: str | Path, *, size: int) -> OnnxBackbone:
-    """The features under the head of a bundle; it normalizes by itself."""
+    """The features under the head of a bundle, which does its own normalization."""
     bundle = Bundle.read(folder)
     return OnnxBackbone(bundle.onnx, f"model {bundle.name!r}", size=size)
 
 
 class _Session:
-    """A session belongs to all copies of its module: it holds no state, and cannot be copied."""
+    """A session that all copies of its module share: it has no state and cannot be copied."""
 
     def __init__(self, content: bytes, where: str) -> None:
         import onnxruntime
@@ -139,8 +139,8 @@ class _Session:
         except Exception as error:  # as above
             raise TrainingError(f"{where} is not an ONNX model that can be loaded: {_first_line(error)}") from None
 
-    def runs(self, pixels: Pixels, size: int) -> bool:
-        """Whether the model works in this layout."""
+    def runs(self, pixels: PixelInput, size: int) -> bool:
+        """Whether the model runs with this layout."""
         kind = np.uint8 if pixels.bytes else np.float32
         try:
             self.run.run(None, {pixels.name: np.zeros((1, *pixels.shape(size)), kind)})
@@ -165,10 +165,12 @@ def _same_in_torch(backbone: OnnxBackbone, content: bytes, tried: Tensor, expect
     try:
         backbone._graph = read_graph(content)
         with torch.enable_grad():
-            found = backbone(tried.clone().requires_grad_()).detach()  # which is what asks for torch
+            features = backbone(tried.clone().requires_grad_()).detach()  # which is what asks for torch
     except TrainingError:
         return None
-    near = found.shape == expected.shape and torch.allclose(found, expected, 1e-3, 1e-3 * float(expected.abs().max()))
+    near = features.shape == expected.shape and torch.allclose(
+        features, expected, 1e-3, 1e-3 * float(expected.abs().max())
+    )
     return backbone._graph if near else None
 
 

@@ -1,7 +1,7 @@
-"""Pretrained weights that pip packages bring: EfficientNet-Lite0 to 2, for networks of timm. Apache-2.0, no download.
+"""Pretrained weights from pip packages: EfficientNet-Lite0 to 2, for networks of timm. Apache-2.0, no download.
 
-The packages hold pickles. None is opened as such: a file is known by its SHA-256, and its numbers are read where they
-lie in it.
+The packages hold pickles. None is unpickled: a file is identified by its SHA-256, and its numbers are read at their
+offsets.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ COUNTS = "num_batches_tracked"  # of batches seen, which nothing here uses
 
 
 def packaged_weights(architecture: str, network: nn.Module) -> dict[str, Tensor]:
-    """Every tensor that the network wants, under its own names there."""
+    """Every tensor of the network, by the network's names."""
     file = weights_file(architecture)
     try:
         content = read_weights(file)
     except BundleError as error:
         raise TrainingError(str(error)) from None
-    # Both list convolutions and their normalizations from the picture to the features, so the order tells which is
-    # which; shapes are compared when they are put in.
+    # Both list convolutions and their normalizations from the picture to the features, so the order matches them;
+    # put_weights compares the shapes.
     own = [
         numbers
         for name, numbers in tensors_of_pickles(content).items()
@@ -43,7 +43,7 @@ def packaged_weights(architecture: str, network: nn.Module) -> dict[str, Tensor]
 
 
 def weights_file(architecture: str) -> WeightsFile:
-    known = FILES.get(architecture.partition(".")[0])  # without the tag of a training: these are of one
+    known = FILES.get(architecture.partition(".")[0])  # without the tag: there is one training of each
     if known is None:
         raise TrainingError(
             f"no pip package brings weights of timm:{architecture}; there are some of {', '.join(FILES)}"

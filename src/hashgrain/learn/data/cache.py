@@ -1,9 +1,8 @@
-"""Decoded pictures on disk: decoded once, then mapped, so that they are held in memory at most once.
+"""Decoded pictures on disk: decoded once, then memory-mapped, so that processes share one copy.
 
 A cache is `pictures-KEY.npy`, bytes of (n, size, size, 3), and `pictures-KEY.json`, which holds the digest of that
-file and the pictures that could not be opened. The key is the list of content hashes, the size and the version of
-what decodes. Both are written beside their places and renamed, the index last; what does not fit its index to the
-last byte is made again, never believed.
+file and the pictures that could not be opened. The key covers the content hashes, the size and the version of the
+decoder. Both files are written atomically, the index last. A file that does not match its index is made again.
 """
 
 from __future__ import annotations
@@ -13,46 +12,45 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.files import sweep_unfinished, write_atomically, writing_atomically
+from hashgrain.media.image import Pixels
 from hashgrain.types import Fit
 
 VERSION = 1
-ABANDONED = 3600  # seconds after which a half-written file is taken for one whose writer was killed
-Pixels = NDArray[np.uint8]
-Opened = Callable[[], Iterable[Pixels | str]]  # each picture in turn: its pixels, or why it cannot be opened
+ABANDONED = 3600  # seconds after which a half-written file is considered abandoned by a killed process
+Opened: TypeAlias = "Callable[[], Iterable[Pixels | str]]"  # each picture: its pixels, or why it cannot be opened
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    pixels: Pixels  # (n, size, size, 3) of those that could be opened, in their order
-    refused: Mapping[int, str]  # place of one that could not, and why
+    pixels: Pixels  # (n, size, size, 3) of the pictures that could be opened, in order
+    refused: Mapping[int, str]  # position of each picture that could not, and the reason
 
 
 def decode_in_memory(n: int, size: int, opened: Opened) -> Decoded:
-    pixels, refused, kept = np.empty((n, size, size, 3), np.uint8), {}, 0
+    pixels, refused, count = np.empty((n, size, size, 3), np.uint8), {}, 0
     for place, picture in enumerate(opened()):
         if isinstance(picture, str):
             refused[place] = picture
         else:
-            pixels[kept] = picture
-            kept += 1
-    return Decoded(pixels[:kept], refused)
+            pixels[count] = picture
+            count += 1
+    return Decoded(pixels[:count], refused)
 
 
 def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened, *, fit: Fit = "squash") -> Decoded:
-    """What the cache in `folder` holds of the pictures with these content hashes; where it holds none, or a damaged
-    one, they are decoded into it first."""
+    """The decoded pictures with these content hashes, from the cache in `folder`. Missing or damaged caches are
+    written first."""
     key = _key(contents, size, fit)
     stem = folder / f"pictures-{key[:16]}"
-    found = _read(stem, key, len(contents), size)
-    if found is None:
+    decoded = _read(stem, key, len(contents), size)
+    if decoded is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write(stem, key, len(contents), size, opened())
@@ -60,17 +58,17 @@ def decode_once(folder: Path, contents: Sequence[str], size: int, opened: Opened
             raise TrainingError(
                 f"cannot keep decoded pictures in {folder} ({error.strerror}); make room, or name another folder"
             ) from None
-        found = _read(stem, key, len(contents), size)
-    if found is None:
-        raise TrainingError(f"{stem}.npy is not what was just written there; is its disk in order?")
-    return found
+        decoded = _read(stem, key, len(contents), size)
+    if decoded is None:
+        raise TrainingError(f"{stem}.npy does not hold what was just written there; check the disk")
+    return decoded
 
 
 def _key(contents: Sequence[str], size: int, fit: Fit) -> str:
     # Another Pillow may decode a JPEG to other values.
     fitted = "" if fit == "squash" else f" {fit}"
-    said = f"{VERSION} {PIL.__version__} {size}{fitted}\n" + "\n".join(contents)
-    return hashlib.sha256(said.encode()).hexdigest()
+    text = f"{VERSION} {PIL.__version__} {size}{fitted}\n" + "\n".join(contents)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(stem: Path, key: str, n: int, size: int) -> Decoded | None:
@@ -91,7 +89,7 @@ def _read(stem: Path, key: str, n: int, size: int) -> Decoded | None:
 
 
 def _write(stem: Path, key: str, n: int, size: int, opened: Iterable[Pixels | str]) -> None:
-    """Pixels go out by ordinary writes: a full disk is then an error, where a map would end the process."""
+    """Write the pixels with ordinary writes: a full disk is then an error, while a memory map would crash."""
     for suffix in (".npy", ".json"):
         sweep_unfinished(stem.with_suffix(suffix), ABANDONED)
     refused: dict[int, str] = {}
@@ -105,7 +103,7 @@ def _write(stem: Path, key: str, n: int, size: int, opened: Iterable[Pixels | st
                 file.write(np.ascontiguousarray(picture).data)
         file.seek(0)
         _write_header(file, n - len(refused), size)
-        assert file.tell() == start, "numpy leaves room in the header for any number of rows"
+        assert file.tell() == start, "numpy's header has one length for any number of rows"
         file.seek(0)
         digest = _digest(file)
     index = {"key": key, "sha256": digest, "refused": refused}

@@ -1,4 +1,4 @@
-"""How alike classes are, learnt from the features of their pictures."""
+"""Similarities of classes, learned from the features of their pictures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RATE = 0.02
 
 
 def learnt_similarities(features: Tensor, labels: GrainLabels, *, steps: int = 100) -> NDArray[np.float64]:
-    """(classes, classes) how often a linear classifier of the features mistakes one class for another (SHC, 2025).
+    """(classes, classes) how often a linear classifier of the features confuses two classes (SHC, 2025).
 
-    Of the pictures of a class the mean over softmax of the scores of the other classes, the own one left out; the mean
-    of both ways; shifted and scaled so that the mean of all pairs is 0 and the farthest from it 1 or -1. A mean, not
-    the sum that the authors' code takes: classes of many pictures are not more alike for that.
+    The softmax scores of the other classes, without the own one, are averaged over the pictures of a class, and then
+    over both directions. They are shifted to mean 0 over all pairs and scaled so that the largest absolute value is 1.
+    The authors' code takes a sum instead of a mean, which makes classes of many pictures more similar.
     """
     names, truth = len(labels.names), torch.from_numpy(labels.hot(np.arange(len(labels.ids))))
     if names < 3:

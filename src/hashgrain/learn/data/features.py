@@ -1,9 +1,8 @@
-"""Features computed once and kept on disk, so that a head on a frozen backbone trains in seconds."""
+"""Features computed once and cached on disk, so that a head on a frozen backbone trains in seconds."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from hashgrain.files import writing_atomically
 from hashgrain.learn.data.augment import Augmentation, random_views
 from hashgrain.learn.data.labelled import Labelled, data_digest
 from hashgrain.learn.training.precision import best_precision
-from hashgrain.types import Fit
+from hashgrain.types import Fit, Log
 
 BATCH = 256
 
@@ -27,30 +26,30 @@ def cached_features(
     views: int,
     augmentation: Augmentation,
     folder: Path,
-    say: Callable[[str], None] = lambda text: None,
+    log: Log = lambda text: None,
     *,
     fit: Fit = "squash",
 ) -> NDArray[np.float32]:
-    """(views, n, width): first of the pictures as they are, then of random views of them. Stands in `folder` for the
-    next run of the same pictures, backbone and views."""
+    """(views, n, width): features of the unchanged pictures, then of random views. They are cached in `folder` for the
+    next run with the same pictures, backbone and views."""
     key = _key(backbone, data, str(size) if fit == "squash" else f"{size} {fit}", views, augmentation)
     file = folder / f"features-{key}.npy"
     if file.exists():
         try:
-            kept: NDArray[np.float32] = np.load(file, allow_pickle=False)
+            features: NDArray[np.float32] = np.load(file, allow_pickle=False)
         except (OSError, ValueError):
-            say(f"{file} is damaged and is made anew")
+            log(f"{file} is damaged and is computed again")
         else:
-            say(f"features of an earlier run: {file}")
-            return kept
-    found = []
+            log(f"features of an earlier run: {file}")
+            return features
+    by_view = []
     for view in range(views):
-        say(f"features of {len(data):,} pictures, view {view + 1} of {views}")
-        found.append(_features(backbone, data.inputs, size, augmentation if view else None, view))
+        log(f"features of {len(data):,} pictures, view {view + 1} of {views}")
+        by_view.append(_features(backbone, data.inputs, size, augmentation if view else None, view))
     folder.mkdir(parents=True, exist_ok=True)
     with writing_atomically(file) as out:
-        np.save(out, np.stack(found))
-    return np.stack(found)
+        np.save(out, np.stack(by_view))
+    return np.stack(by_view)
 
 
 @torch.no_grad()
@@ -79,7 +78,7 @@ def _key(backbone: nn.Module, data: Labelled, size: str, views: int, augmentatio
 
 
 def digest_of(network: nn.Module) -> str:
-    """Of all that a network computes with. A graph brings the digest of its file: it has no weights of torch's."""
+    """The digest of a network's weights and buffers. An ONNX graph has none in torch: its file's digest counts."""
     seen = hashlib.sha256(type(network).__name__.encode())
     tensors = [*network.named_parameters(), *network.named_buffers()]
     for name, tensor in sorted(tensors, key=lambda entry: entry[0]):

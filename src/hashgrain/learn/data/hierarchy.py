@@ -1,4 +1,4 @@
-"""The classes above each class, from the labels of the pictures."""
+"""The parent of each class, from the labels of the pictures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hashgrain.learn.data.labelled import GrainLabels
 
 
 def parents_of(levels: Mapping[str, GrainLabels]) -> dict[str, NDArray[np.int64]]:
-    """For each grain but the coarsest: the class one grain up of each of its classes, -1 where no picture tells."""
-    found = {}
+    """For each grain but the coarsest: the parent of each class, one grain up; -1 where no picture has both labels."""
+    parents = {}
     for (above, coarse), (grain, fine) in itertools.pairwise(levels.items()):
         if coarse.names == fine.names and np.array_equal(coarse.ids, fine.ids):
-            found[grain] = np.arange(len(fine.names))  # sets of labels are the same at every grain
+            parents[grain] = np.arange(len(fine.names))  # sets of labels are the same at every grain
             continue
         kind, thing = coarse.only(), fine.only()
         both = (kind >= 0) & (thing >= 0)
@@ -31,5 +31,5 @@ def parents_of(levels: Mapping[str, GrainLabels]) -> dict[str, NDArray[np.int64]
                 f"{fine.names[name]!r} stands under two classes of {above}, {coarse.names[one]!r} and"
                 f" {coarse.names[other]!r}; give each {grain} one {above}"
             )
-        found[grain] = parent
-    return found
+        parents[grain] = parent
+    return parents

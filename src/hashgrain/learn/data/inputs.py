@@ -1,4 +1,4 @@
-"""What the network is shown: random views of pictures, or features that were computed once."""
+"""The inputs of the network: random views of pictures, or cached features."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hashgrain.learn.data.augment import Augmentation, random_views
 
 
 class Inputs(Protocol):
-    plain: NDArray[Any]  # as they are, without a random view
+    plain: NDArray[Any]  # without augmentation
 
     def __len__(self) -> int: ...
 
     def batch(
         self, rows: NDArray[np.int64], views: int, size: int, generator: Generator, device: torch.device
     ) -> Tensor:
-        """(views * rows, ...): all of them once, then all of them again, each time seen in another way."""
+        """(views * rows, ...): one view of all rows, then another view of all rows, and so on."""
 
 
-class Pictures:
-    """Pictures in bytes (n, s, s, 3), seen in random views."""
+class PictureInputs:
+    """Pictures in bytes (n, s, s, 3), augmented at random."""
 
     def __init__(self, pixels: NDArray[np.uint8], augmentation: Augmentation) -> None:
         self.plain: NDArray[Any] = pixels
@@ -41,8 +41,8 @@ class Pictures:
         return seen.contiguous(memory_format=torch.channels_last)
 
 
-class Features:
-    """Features (views, n, width), computed once: a batch takes of each picture as many different views as it wants."""
+class FeatureInputs:
+    """Cached features (views, n, width): a batch takes as many different views of each picture as it needs."""
 
     def __init__(self, views: NDArray[np.float32]) -> None:
         self.views = torch.from_numpy(views)
@@ -56,6 +56,6 @@ class Features:
     ) -> Tensor:
         n = len(self.views)
         first = torch.randint(n, (len(rows),), generator=generator)
-        # With one view alone, both are the same, and what tells them apart is the dropout of the head.
+        # With a single cached view both are equal, and only the dropout of the head makes them differ.
         chosen = torch.cat([(first + step) % n for step in range(views)])
         return self.views[chosen, torch.from_numpy(rows).repeat(views)].to(device)

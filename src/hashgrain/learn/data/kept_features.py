@@ -1,4 +1,4 @@
-"""Features of pictures under a network, computed once and kept: fitting a head then takes seconds."""
+"""A cache of a network's features of pictures: with it, fitting a head takes seconds."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from PIL import Image
 
 from hashgrain import files
 from hashgrain.errors import ImageError, TrainingError
+from hashgrain.hashers import Features
 from hashgrain.media import open_picture
-from hashgrain.types import Fit
+from hashgrain.types import Fit, Log
 
-VERSION = 1  # higher where pictures are opened, edited or viewed in another way
+VERSION = 1  # raise it when pictures are opened, edited or augmented in another way
 AT_ONCE = 16
-CHUNK = 1024  # pictures between two writes: what a stop costs
-Features = NDArray[np.float32]
+CHUNK = 1024  # pictures between two writes: the most that is lost when a run stops
 Pictures = Iterable[Image.Image | bytes]
 
 
 class KeptFeatures:
-    """A folder of features, one file for a set of pictures, grown chunk by chunk.
+    """A folder of features with one file per set of pictures, written chunk by chunk.
 
-    `model` is a graph that takes uint8 `pixels` (n, height, width, 3) and gives `features`. `kept_as` is the type of
-    numbers on disk. With `skip`, a picture that cannot be opened is a row of NaN instead of an error.
+    `model` is a graph that takes uint8 `pixels` (n, height, width, 3) and gives `features`. `kept_as` is the dtype on
+    disk. With `skip`, a picture that cannot be opened gives a row of NaN instead of an error.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class KeptFeatures:
         *,
         fit: Fit = "squash",
         threads: int = 2,
-        say: Callable[[str], None] = print,
+        log: Log = print,
         kept_as: type[np.floating[Any]] = np.float16,
         skip: bool = False,
         chunk: int = CHUNK,
@@ -51,7 +51,7 @@ class KeptFeatures:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         self.size, self.fit = size, fit
-        self._say, self._kept_as, self._skip, self._chunk = say, kept_as, skip, chunk
+        self._log, self._kept_as, self._skip, self._chunk = log, kept_as, skip, chunk
         edges = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
         edges += "" if fit == "squash" else f"-{fit}"
         # Another Pillow may decode or resize a picture to other values.
@@ -62,16 +62,16 @@ class KeptFeatures:
         self.width = _width(self._session)
 
     def of(self, name: str, pictures: Callable[[], Pictures]) -> Features:
-        """The features of a set: from its file, or computed. `pictures` must be the same at every call."""
+        """The features of a set, read from its file or computed. `pictures` must be the same at every call."""
         path = self.folder / f"{name}.npy"
-        found = self._read(path)
-        if found is None:
+        features = self._read(path)
+        if features is None:
             chunks = list(self._chunks(name, iter(pictures())))
             _save(path, np.concatenate(chunks).astype(self._kept_as))
             for number in range(len(chunks)):
                 (self.folder / f"{name}.{number}.part.npy").unlink(missing_ok=True)
-            found = np.load(path)
-        return found.astype(np.float32)
+            features = np.load(path)
+        return features.astype(np.float32)
 
     def _chunks(self, name: str, pictures: Iterator[Image.Image | bytes]) -> Iterator[Features]:
         number = 0
@@ -81,12 +81,12 @@ class KeptFeatures:
             if rows is None or len(rows) != len(chunk):
                 rows = self.compute(chunk)
                 _save(part, rows)
-            self._say(f"features of {name}: {number * self._chunk + len(chunk):,} pictures")
+            self._log(f"features of {name}: {number * self._chunk + len(chunk):,} pictures")
             yield rows
             number += 1
 
     def _read(self, path: Path) -> NDArray[Any] | None:
-        """What is kept there; None where it is missing, or damaged, so that it is computed anew."""
+        """The cached rows, or None where the file is missing or damaged and must be computed again."""
         try:
             rows: NDArray[Any] = np.load(path)
             if rows.ndim != 2 or rows.shape[1] != self.width or rows.dtype.kind != "f":
@@ -94,20 +94,20 @@ class KeptFeatures:
         except FileNotFoundError:
             return None
         except (ValueError, EOFError):
-            self._say(f"{path} is damaged; its pictures are computed anew")
+            self._log(f"{path} is damaged; its features are computed again")
             return None
         return rows
 
     def compute(self, pictures: Pictures) -> Features:
-        found: list[Features | None] = []
+        features: list[Features | None] = []
         stream = iter(pictures)
         while batch := list(islice(stream, AT_ONCE)):
             opened = [self._opened(each) for each in batch]
             pixels = [each for each in opened if each is not None]
             rows = iter(self._run(np.stack(pixels)) if pixels else ())
-            found += [None if each is None else next(rows) for each in opened]
+            features += [None if each is None else next(rows) for each in opened]
         missing = np.full(self.width, np.nan, np.float32)
-        return np.stack([missing if row is None else row for row in found])
+        return np.stack([missing if row is None else row for row in features])
 
     def _opened(self, picture: Image.Image | bytes) -> NDArray[np.uint8] | None:
         try:
@@ -121,8 +121,8 @@ class KeptFeatures:
         features: Features = self._session.run(["features"], {"pixels": pixels})[0]
         if features.shape != (len(pixels), self.width):
             raise TrainingError(
-                f"the network gives features of shape {features.shape} for {len(pixels)} pictures, and its graph says"
-                f" {self.width} a picture; export it again"
+                f"the network gives features of shape {features.shape} for {len(pixels)} pictures, but its graph"
+                f" declares {self.width} per picture; export it again"
             )
         if not np.isfinite(features).all():
             raise TrainingError(
@@ -133,7 +133,7 @@ class KeptFeatures:
 
 
 def _width(session: onnxruntime.InferenceSession) -> int:
-    """As the graph says it: where no picture of a chunk opens, nothing else tells it."""
+    """The declared width of the features: if no picture of a chunk opens, there is no other way to know it."""
     shape = next((each.shape for each in session.get_outputs() if each.name == "features"), None)
     if not shape or len(shape) != 2 or not isinstance(shape[1], int):
         raise TrainingError("the graph of the network does not say how wide its features are; export it again")
@@ -141,7 +141,7 @@ def _width(session: onnxruntime.InferenceSession) -> int:
 
 
 def _save(path: Path, rows: NDArray[Any]) -> None:
-    """Under its name it is whole."""
+    """Write the rows atomically."""
     file = io.BytesIO()
     np.save(file, rows)
     files.write_atomically(path, file.getvalue())

@@ -1,7 +1,7 @@
 """Labelled pictures for training: of one size, with labels at each grain.
 
-Where pictures come from is `hashgrain.labelled`'s business. At 64 px, 80,000 pictures take 1 GB; with a folder for a
-cache they are decoded once and mapped from there.
+`hashgrain.labelled` finds and reads the pictures. At 64 px, 80,000 pictures take 1 GB; with a cache folder they are
+decoded once and memory-mapped.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from hashgrain.media import open_picture
 from hashgrain.types import Fit
 
 AT_ONCE = 256  # pictures read before the first of them is used
-Rows = NDArray[np.int64] | NDArray[np.bool_]
-Progress = Callable[[int, int], None]  # pictures decoded, of how many
+RowSelector = NDArray[np.int64] | NDArray[np.bool_]
+DecodeProgress = Callable[[int, int], None]  # pictures decoded, of how many
 Unlabelled = Literal["refuse", "keep"]
 _Several = tuple[str, ...] | None  # the labels of a picture at a grain; None where it has none
 
@@ -39,7 +39,7 @@ class GrainLabels:
     """The classes of n pictures at one grain."""
 
     names: tuple[str, ...]
-    ids: NDArray[np.int32]  # (n, m): the classes of each picture, -1 where there are no more; m = 1 where each has one
+    ids: NDArray[np.int32]  # (n, m): the classes of each picture, padded with -1; m = 1 where each picture has one
 
     @classmethod
     def of_hot(cls, names: tuple[str, ...], hot: NDArray[np.float32]) -> GrainLabels:
@@ -51,7 +51,7 @@ class GrainLabels:
         ids[rows, place] = classes
         return cls(names, ids)
 
-    def hot(self, rows: Rows) -> NDArray[np.float32]:
+    def hot(self, rows: RowSelector) -> NDArray[np.float32]:
         """(len(rows), classes), 1 where a picture has a class."""
         ids = self.ids[rows]
         table = np.zeros((len(ids), len(self.names)), np.float32)
@@ -59,7 +59,7 @@ class GrainLabels:
         table[row, ids[row, column]] = 1
         return table
 
-    def take(self, rows: Rows) -> GrainLabels:
+    def take(self, rows: RowSelector) -> GrainLabels:
         return GrainLabels(self.names, self.ids[rows])
 
     @property
@@ -69,7 +69,7 @@ class GrainLabels:
 
     @property
     def single(self) -> bool:
-        """Nobody has two."""
+        """Whether no picture has two labels."""
         return bool(((self.ids >= 0).sum(axis=1) <= 1).all())
 
     def only(self) -> NDArray[np.int64]:
@@ -87,15 +87,15 @@ class Labelled:
 
     inputs: NDArray[Any]  # (n, size, size, 3) uint8 pictures, or (n, width) float32 features
     levels: Mapping[str, GrainLabels]  # coarse to fine
-    contents: NDArray[np.str_]  # sha256 of each file (or of each row of features): what splits go by
-    refused: Sequence[str] = ()  # pictures that could not be opened, and why
+    contents: NDArray[np.str_]  # SHA-256 of each file (or of each row of features): splits depend on it
+    refused: Sequence[str] = ()  # pictures that could not be opened, with the reason
     depth: int = 0  # classes in the longest path; 0 where labels are sets, columns or arrays of features
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def take(self, rows: Rows) -> Labelled:
-        """Some of them. Their pictures are copied: mapped ones lie in memory from here on."""
+    def take(self, rows: RowSelector) -> Labelled:
+        """Some of the pictures. Memory-mapped pictures are copied into memory."""
         levels = {grain: labels.take(rows) for grain, labels in self.levels.items()}
         return Labelled(self.inputs[rows], levels, self.contents[rows])
 
@@ -112,49 +112,49 @@ def load_labelled(
     targets: Sequence[str] | None = None,
     fit: Fit = "squash",
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: DecodeProgress | None = None,
 ) -> Labelled:
     """Read everything that `labelled_pictures` finds at a place, with labels at `grains`, coarse to fine.
 
-    Of a path of d classes, grain i of g has the first d - g + i + 1, joined by /; a path shorter than that repeats its
-    coarsest. A set of labels is the set of every grain. Columns named as the grains go before both. Without grains
-    no label is asked for. With `every_level` a path shorter than the grains is an error, and so is a set.
-    `targets` are labels for each picture in order, of one grain, instead of those it has.
+    From a path of d classes, grain i of g takes the first d - g + i + 1, joined by /; a shorter path repeats its
+    coarsest class. A set of labels applies to every grain. Columns named like the grains take precedence over both.
+    Without grains no labels are needed. With `every_level`, a path shorter than the grains is an error, and so is a
+    set. `targets` replace the pictures' labels: one per picture in order, for a single grain.
 
-    Of parts, `train` takes pictures of that part and those of none; None takes all. `only` takes the training part of
-    a protocol instead. Pictures that cannot be opened are left out and told of in `refused`. Pictures are read twice:
-    for their hashes and labels, then to decode those the `cache` does not hold.
+    `part` selects a part of the data; `train` includes pictures without a part, and None takes all. `only` selects the
+    training part of a protocol instead. Pictures that cannot be opened are left out and listed in `refused`. Pictures
+    are read twice: for their hashes and labels, then to decode those that are not in the `cache`.
     """
     keep = unlabelled == "keep" or not grains or targets is not None
     part = None if only else part
-    found = _read(_of_part(place, grains, part, keep), only)
-    if not found.pictures:
-        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
+    listing = _read(_of_part(place, grains, part, keep), only)
+    if not listing.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in listing.refused[:3]))
     if every_level:
-        _check_levels(found.pictures, grains, place)
-    rows = _rows(found.pictures, grains, keep) if targets is None else _targets(targets, found, place)
-    levels = _levels(rows, grains, place)  # what is wrong with labels is told before an hour of decoding
+        _check_levels(listing.pictures, grains, place)
+    rows = _rows(listing.pictures, grains, keep) if targets is None else _targets(targets, listing, place)
+    levels = _levels(rows, grains, place)  # reports wrong labels before an hour of decoding
 
     def opened() -> Iterator[NDArray[np.uint8] | str]:
-        return _opened(_of_part(place, grains, part, keep), found, size, fit, place, progress)
+        return _opened(_of_part(place, grains, part, keep), listing, size, fit, place, progress)
 
     if cache is None:
-        decoded = decode_in_memory(len(found.contents), size, opened)
+        decoded = decode_in_memory(len(listing.contents), size, opened)
     else:
-        decoded = decode_once(cache, found.contents, size, opened, fit=fit)
-    why = [f"{found.pictures[i].name}: {reason}" for i, reason in sorted(decoded.refused.items())]
+        decoded = decode_once(cache, listing.contents, size, opened, fit=fit)
+    why = [f"{listing.pictures[i].name}: {reason}" for i, reason in sorted(decoded.refused.items())]
     if not len(decoded.pixels):
         raise TrainingError(f"no pictures to train on in {place}; {'; '.join(why[:3])}")
-    kept = [i for i in range(len(rows)) if i not in decoded.refused]
+    decodable = [i for i in range(len(rows)) if i not in decoded.refused]
     if decoded.refused:
-        levels = _levels([rows[i] for i in kept], grains, place)
-    contents = np.array([found.contents[i] for i in kept])
-    return Labelled(decoded.pixels, levels, contents, [*found.refused, *why], _depth(found.pictures))
+        levels = _levels([rows[i] for i in decodable], grains, place)
+    contents = np.array([listing.contents[i] for i in decodable])
+    return Labelled(decoded.pixels, levels, contents, [*listing.refused, *why], _depth(listing.pictures))
 
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """Labelled pictures that were read once, for their hashes and labels, and are not decoded yet."""
+    """Labelled pictures with hashes and labels, not decoded yet."""
 
     place: str | Path
     names: Sequence[str]
@@ -162,14 +162,14 @@ class Listed:
     levels: Mapping[str, GrainLabels]  # a picture without a label has none
     refused: Sequence[str]
     depth: int  # classes in the longest path; 0 where labels are sets or columns
-    _again: Callable[[], Iterator[LabelledPicture]]  # those that are taken
+    _again: Callable[[], Iterator[LabelledPicture]]  # the same pictures once more
 
     def __len__(self) -> int:
         return len(self.names)
 
     def read(self, wanted: Container[str]) -> Iterator[tuple[str, bytes]]:
-        """The content hash and the bytes of each picture with one of these hashes, once. They must be those that were
-        read before."""
+        """The content hash and the bytes of each picture with one of these hashes, each once. They must not have
+        changed since they were listed."""
         expected = zip(self.names, self.contents.tolist(), strict=True)
         given = set()
         for picture in self._again():
@@ -187,19 +187,19 @@ class Listed:
 def list_labelled(
     place: str | Path, grains: Sequence[str], *, part: str | None = "train", only: TrainingPart | None = None
 ) -> Listed:
-    """What `load_labelled` reads, and none of it decoded. Pictures without a label come too."""
+    """List what `load_labelled` reads, without decoding. Pictures without a label are included."""
     part = None if only else part
-    found = _read(_of_part(place, grains, part, True), only)
-    if not found.pictures:
-        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in found.refused[:3]))
-    levels = _levels(_rows(found.pictures, grains, True), grains, place)
+    listing = _read(_of_part(place, grains, part, True), only)
+    if not listing.pictures:
+        raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in listing.refused[:3]))
+    levels = _levels(_rows(listing.pictures, grains, True), grains, place)
 
     def again() -> Iterator[LabelledPicture]:
         everything = enumerate(_of_part(place, grains, part, True))
-        return (picture for number, picture in everything if number not in found.left_out)
+        return (picture for number, picture in everything if number not in listing.left_out)
 
-    names = [picture.name for picture in found.pictures]
-    return Listed(place, names, np.array(found.contents), levels, found.refused, _depth(found.pictures), again)
+    names = [picture.name for picture in listing.pictures]
+    return Listed(place, names, np.array(listing.contents), levels, listing.refused, _depth(listing.pictures), again)
 
 
 def load_features(
@@ -209,14 +209,14 @@ def load_features(
     features: str | Path = "features.npy",
     labels: str | Path = "labels.npy",
 ) -> Labelled:
-    """features.npy, (n, width) numbers, and labels.npy: (n,) classes, (n, depth) classes from the root down, or
-    (n, classes) zeros and ones. Without grains no labels are asked for."""
+    """Read features.npy, (n, width) numbers, and labels.npy: (n,) classes, (n, depth) classes from the root down, or
+    (n, classes) zeros and ones. Without grains no labels are needed."""
     folder = Path(place).expanduser()
     numbers, classes = folder / features, folder / labels
     table = open_array(numbers)
     if table.ndim != 2 or table.dtype.kind not in "fiu" or 0 in table.shape:
         raise TrainingError(f"{numbers}: {table.dtype} of shape {table.shape}; features are (n, width)")
-    with np.errstate(over="ignore"):  # what is too large for float32 is told below
+    with np.errstate(over="ignore"):  # values too large for float32 are reported below
         inputs = np.array(table, np.float32, order="C")
     wrong = np.flatnonzero(~np.isfinite(inputs).all(axis=1))
     if len(wrong):
@@ -230,7 +230,7 @@ def load_features(
 
 
 def data_digest(data: Labelled) -> str:
-    """Of contents and labels, in their order: a run that is gone on with must find the very same."""
+    """The digest of contents and labels in order: a resumed run must have the same."""
     digest = hashlib.sha256(repr((data.inputs.shape, str(data.inputs.dtype))).encode())
     digest.update("\n".join(data.contents.tolist()).encode())
     for grain, labels in data.levels.items():
@@ -240,13 +240,13 @@ def data_digest(data: Labelled) -> str:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What the first reading tells of each picture."""
+class _Listing:
+    """The result of the first reading."""
 
-    pictures: Sequence[LabelledPicture]  # those that are taken, without their contents
+    pictures: Sequence[LabelledPicture]  # the selected ones, without their contents
     contents: Sequence[str]
-    left_out: frozenset[int]  # places of the others among all
-    refused: Sequence[str]  # those that could not be read, and why
+    left_out: frozenset[int]  # positions of the others
+    refused: Sequence[str]  # those that could not be read, with the reason
 
 
 def _of_part(place: str | Path, grains: Sequence[str], part: str | None, keep: bool) -> Iterator[LabelledPicture]:
@@ -266,15 +266,15 @@ def _of_part(place: str | Path, grains: Sequence[str], part: str | None, keep: b
 def _in_threads(
     pictures: Iterable[LabelledPicture], work: Callable[[LabelledPicture], Any]
 ) -> Iterator[tuple[LabelledPicture, Any]]:
-    """In order, a few at a time: a table's pictures hold their contents."""
+    """In order, in bounded batches: pictures of a table are in memory."""
     stream = iter(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while batch := list(itertools.islice(stream, AT_ONCE)):
             yield from zip(batch, pool.map(work, batch), strict=True)
 
 
-def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Found:
-    kept, contents, refused, left_out = [], [], [], set()
+def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Listing:
+    taken, contents, refused, left_out = [], [], [], set()
     choice = only.choice() if only else None
     for place, (picture, (content, why)) in enumerate(_in_threads(pictures, _hashed)):
         if choice and not choice.takes(picture, content):
@@ -283,15 +283,15 @@ def _read(pictures: Iterable[LabelledPicture], only: TrainingPart | None) -> _Fo
             left_out.add(place)
             refused.append(f"{picture.name}: {why}")
         else:
-            kept.append(dataclasses.replace(picture, read=bytes))
+            taken.append(dataclasses.replace(picture, read=bytes))
             contents.append(content)
     if choice:
         choice.check()
-    return _Found(kept, contents, frozenset(left_out), refused)
+    return _Listing(taken, contents, frozenset(left_out), refused)
 
 
 def _hashed(picture: LabelledPicture) -> tuple[str, str]:
-    """(hash of its content, nothing), or (nothing, why it cannot be read)."""
+    """(content hash, ""), or ("", the reason why it cannot be read)."""
     try:
         return hashlib.sha256(picture.read()).hexdigest(), ""
     except ImageError as error:
@@ -301,7 +301,7 @@ def _hashed(picture: LabelledPicture) -> tuple[str, str]:
 
 
 def _bytes_of(picture: LabelledPicture) -> bytes:
-    """Nothing where it cannot be read any more."""
+    """The bytes of a picture; b"" if it can no longer be read."""
     try:
         return picture.read()
     except (ImageError, OSError, ValueError):
@@ -310,13 +310,13 @@ def _bytes_of(picture: LabelledPicture) -> bytes:
 
 def _opened(
     pictures: Iterable[LabelledPicture],
-    found: _Found,
+    listing: _Listing,
     size: int,
     fit: Fit,
     place: str | Path,
-    progress: Progress | None,
+    progress: DecodeProgress | None,
 ) -> Iterator[NDArray[np.uint8] | str]:
-    """The pictures that could be read, decoded. They must be those that were read before."""
+    """Decode the pictures that could be read. They must not have changed since they were listed."""
 
     def work(picture: LabelledPicture) -> tuple[str, NDArray[np.uint8] | str]:
         try:
@@ -329,15 +329,15 @@ def _opened(
         except ImageError as error:
             return known, str(error).removeprefix(": ")
 
-    readable = (picture for i, picture in enumerate(pictures) if i not in found.left_out)
-    expected = zip(found.pictures, found.contents, strict=True)
+    readable = (picture for i, picture in enumerate(pictures) if i not in listing.left_out)
+    expected = zip(listing.pictures, listing.contents, strict=True)
     for done, (picture, (content, pixels)) in enumerate(_in_threads(readable, work), 1):
         before = next(expected, None)
         if before is None or (picture.name, content) != (before[0].name, before[1]):
             raise _changed(place)
         yield pixels
         if progress:
-            progress(done, len(found.pictures))
+            progress(done, len(listing.pictures))
     if next(expected, None) is not None:
         raise _changed(place)
 
@@ -347,9 +347,7 @@ def _depth(pictures: Sequence[LabelledPicture]) -> int:
 
 
 def _changed(place: str | Path) -> TrainingError:
-    return TrainingError(
-        f"the pictures of {place} changed while they were read; start again when they stay as they are"
-    )
+    return TrainingError(f"the pictures of {place} changed while they were read; start again when nothing changes them")
 
 
 def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool) -> list[tuple[_Several, ...]]:
@@ -364,26 +362,26 @@ def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool
         if not by_column and row and row[0] is not None:
             if in_sets not in (None, picture.labels is not None):
                 raise TrainingError(
-                    f"{picture.name} is labelled otherwise than the pictures before it: all have a set of labels, or"
-                    " all have classes from the root down"
+                    f"{picture.name} is labelled otherwise than the pictures before it: all need a set of labels, or"
+                    " all need classes from the root down"
                 )
             in_sets = picture.labels is not None
         rows.append(row)
     return rows
 
 
-def _targets(targets: Sequence[str], found: _Found, place: str | Path) -> list[tuple[_Several, ...]]:
+def _targets(targets: Sequence[str], listing: _Listing, place: str | Path) -> list[tuple[_Several, ...]]:
     """The target of each picture that could be read."""
-    total = len(found.pictures) + len(found.left_out)
+    total = len(listing.pictures) + len(listing.left_out)
     if len(targets) != total:
         raise TrainingError(
-            f"{len(targets)} targets for the {total} pictures of {place}: a row each, in the same order"
+            f"{len(targets)} targets for the {total} pictures of {place}: give one row per picture, in the same order"
         )
-    return [((target,),) for place, target in enumerate(targets) if place not in found.left_out]
+    return [((target,),) for place, target in enumerate(targets) if place not in listing.left_out]
 
 
 def _check_levels(pictures: Sequence[LabelledPicture], grains: Sequence[str], place: str | Path) -> None:
-    """Every picture has a class for each grain, by its path or by columns."""
+    """Refuse pictures without a class for each grain, from their path or from columns."""
     named, few = ", ".join(grains), "put pictures deeper, or name fewer grains"
     for picture in pictures:
         if picture.grains or len(grains) < 2:
@@ -414,15 +412,15 @@ def _levels(
     levels = {grain: _grain_labels([row[i] or () for row in rows]) for i, grain in enumerate(grains)}
     if grains and len(levels[grains[-1]].names) < 2:
         only = "".join(levels[grains[-1]].names) or "none"
-        raise TrainingError(f"{place} holds one {grains[-1]} only ({only}); telling apart takes two")
+        raise TrainingError(f"{place} holds one {grains[-1]} only ({only}); training takes two or more")
     return levels
 
 
 def _grain_labels(column: Sequence[Sequence[str]]) -> GrainLabels:
     names = tuple(sorted({name for several in column for name in several}))
     number = {name: i for i, name in enumerate(names)}
-    found = [sorted({number[name] for name in several}) for several in column]
-    ids = np.full((len(found), max([1, *map(len, found)])), -1, np.int32)
-    for row, several in zip(ids, found, strict=True):
+    numbers = [sorted({number[name] for name in several}) for several in column]
+    ids = np.full((len(numbers), max([1, *map(len, numbers)])), -1, np.int32)
+    for row, several in zip(ids, numbers, strict=True):
         row[: len(several)] = several
     return GrainLabels(names, ids)

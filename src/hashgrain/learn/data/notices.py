@@ -1,4 +1,4 @@
-"""What a person should know of their labels before they believe the figures: warnings, each a line."""
+"""Warnings about labels that make figures misleading, one line each."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from hashgrain.learn.data.labelled import GrainLabels, Labelled
 from hashgrain.learn.data.splits import lonely_classes
 
 NAMED = 5  # classes that a message names
-MOST_CONTRADICTED = 0.2  # share of the pictures that may stand under two classes
+MOST_CONTRADICTED = 0.2  # largest share of pictures that may be labelled with two contradicting classes
 
 
-def notices(labelled: Labelled, held: Labelled, grains: Sequence[str], place: Path) -> Iterator[str]:
-    """Of pictures and labels, and of those kept for validation."""
+def notices(labelled: Labelled, validation: Labelled, grains: Sequence[str], place: Path) -> Iterator[str]:
+    """Warnings about all pictures and labels, and about the validation set."""
     if lonely := lonely_classes(labelled):
-        yield f"{len(lonely)} classes of one picture, so no figure says how well they are learnt: {_some(lonely)}"
-    if told := unused_levels(labelled.depth, grains):
-        yield told
-    for grain, labels in held.levels.items():
-        alone = held_alone(labels)
+        yield f"{len(lonely)} classes of one picture, which no figure evaluates: {_some(lonely)}"
+    if message := unused_levels(labelled.depth, grains):
+        yield message
+    for grain, labels in validation.levels.items():
+        alone = alone_in_validation(labels)
         if alone:
             yield (
-                f"{len(alone)} classes have one picture kept for validation ({_some(alone)}): asked, it has nothing to"
-                f" find and counts 0 in {grain} P@10 and {grain} mAP, whose `at most` says how much that is; bring more"
-                " pictures of them, or set held_out= higher"
+                f"{len(alone)} classes have one picture in the validation set ({_some(alone)}): as a query it has"
+                f" nothing to find and counts 0 in {grain} P@10 and {grain} mAP, whose `at most` shows the effect;"
+                " bring more pictures of them, or set held_out= higher"
             )
-    if told := under_two_classes(labelled.contents, labelled.levels, place):
-        yield told
+    if message := under_two_classes(labelled.contents, labelled.levels, place):
+        yield message
 
 
 def unused_levels(depth: int, grains: Sequence[str]) -> str:
-    """Which levels of the labels no grain learns, where there are more levels than grains."""
-    if len(grains) < 2 or depth <= len(grains):  # a recipe of one grain is chosen for one level
+    """The levels of the labels that no grain learns, where there are more levels than grains."""
+    if len(grains) < 2 or depth <= len(grains):  # a recipe of one grain is meant for one level
         return ""
     unused = depth - len(grains)
     levels = "level 1" if unused == 1 else f"levels 1 to {unused}"
@@ -47,14 +47,14 @@ def unused_levels(depth: int, grains: Sequence[str]) -> str:
     ).replace("level 1, the coarsest, teach", "level 1, the coarsest, teaches")
 
 
-def held_alone(labels: GrainLabels) -> list[str]:
-    """Classes of which one picture alone is kept for validation."""
+def alone_in_validation(labels: GrainLabels) -> list[str]:
+    """Classes with a single picture in the validation set."""
     counts = np.bincount(labels.ids[labels.ids >= 0], minlength=len(labels.names))
     return [labels.names[i] for i in np.flatnonzero(counts == 1)]
 
 
 def under_two_classes(contents: NDArray[np.str_], levels: Mapping[str, GrainLabels], place: Path) -> str:
-    """Says how many pictures stand under two classes, where each has one; refuses where they are many."""
+    """A line on how many single-label pictures appear under two classes; an error where they are many."""
     if not levels:
         return ""
     labels = list(levels.values())[-1]
@@ -70,13 +70,13 @@ def under_two_classes(contents: NDArray[np.str_], levels: Mapping[str, GrainLabe
     rows = np.flatnonzero(other)
     pairs = {(labels.names[a], labels.names[b]) for a, b in zip(ids[first[number[rows]]], ids[rows], strict=True)}
     named = sorted({" and ".join(sorted(pair)) for pair in pairs})
-    told = f"{len(twice):,} pictures stand under two classes ({_some(named)})"
+    message = f"{len(twice):,} pictures are under two classes ({_some(named)})"
     if len(twice) > MOST_CONTRADICTED * len(first):
         raise TrainingError(
-            f"{place}: {told}, of {len(first):,}: such labels contradict each other. Leave each picture in one class,"
-            " or give sets of labels: a .csv list with `path` and `labels` joined by |"
+            f"{place}: {message}, of {len(first):,}: such labels contradict each other. Leave each picture in one"
+            " class, or give sets of labels: a .csv list with `path` and `labels` joined by |"
         )
-    return f"{told}: labels that contradict each other; leave each in one of the two"
+    return f"{message}: labels that contradict each other; leave each in one of the two"
 
 
 def _some(names: Sequence[str]) -> str:

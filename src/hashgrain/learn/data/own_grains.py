@@ -1,4 +1,4 @@
-"""Grains with names and depth of one's own: `order:16,family:32,species:64,look:128`."""
+"""Grains with custom names and depth: `order:16,family:32,species:64,look:128`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashgrain.learn.recipe import Recipe
 
 
 def read_grains(text: str) -> Grains:
-    """Names and widths, coarse to fine, each wider than the one before it."""
+    """Parse names and widths, coarse to fine, each wider than the one before it."""
     try:
         return grains_of(text)
     except CodesError as error:
@@ -18,8 +18,8 @@ def read_grains(text: str) -> Grains:
 
 
 def with_grains(recipe: Recipe, grains: Grains) -> Recipe:
-    """The recipe with these grains. As many of the last ones as it learns without labels stay so; each of the others
-    takes a level of the hierarchy."""
+    """The recipe with these grains. It learns as many of the last ones without labels as before; each of the others
+    learns one level of the hierarchy."""
     unlabelled = len(recipe.grains) - len(recipe.labelled)
     least = unlabelled + int(bool(recipe.labelled))
     if len(grains) < least:

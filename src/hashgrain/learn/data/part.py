@@ -1,13 +1,13 @@
-"""The training part of a protocol: the pictures it learns from, and nothing else.
+"""The training part of a protocol: training uses its pictures and no others.
 
-Pictures are told by content and label, so it does not matter what files are called now. A training picture with the
-very contents of a query is left out: queries are to be new to the model.
+Pictures are identified by content and label, so files may be renamed. A training picture with the same content as a
+query is left out: queries must be new to the model.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,33 +18,33 @@ from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.protocols import expanded, protocol
 from hashgrain.evaluate.splitting import classes_of, openable_pool, split
 from hashgrain.labelled import LabelledPicture, labelled_pictures
+from hashgrain.types import Log
 
 FILE = "manifest.json.gz"
 NAMED = 5  # pictures that a message names before it only counts
-Say = Callable[[str], None]
 Key = tuple[str, tuple[str, ...]]  # content and classes of a picture
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingPart:
     manifest: Manifest
-    drawn: bool = False  # for this training, by name; else it was read from a file
+    drawn: bool = False  # for this training, by the protocol's name; else the manifest was read from a file
 
     @cached_property
     def wanted(self) -> Mapping[Key, str]:
-        """The name that the manifest has for each picture to learn from."""
+        """The manifest's name of each training picture."""
         rows = [i for i in self.manifest.train.tolist() if self.manifest.hashes[i] not in self._asked]
         return {(self.manifest.hashes[i], self.manifest.classes[i]): self.manifest.names[i] for i in rows}
 
     @cached_property
     def counts(self) -> Mapping[Key, int]:
-        """How many copies of each are to be learned from."""
+        """The number of copies of each training picture."""
         keys = ((self.manifest.hashes[i], self.manifest.classes[i]) for i in self.manifest.train.tolist())
         return Counter(key for key in keys if key in self.wanted)
 
     @cached_property
     def left_out(self) -> int:
-        """Training pictures with the contents of a query."""
+        """The number of training pictures with the content of a query."""
         return sum(self.manifest.hashes[i] in self._asked for i in self.manifest.train.tolist())
 
     @cached_property
@@ -55,7 +55,7 @@ class TrainingPart:
         return Choice(self, Counter(self.counts))
 
     def facts(self) -> dict[str, Any]:
-        """What a bundle says of it."""
+        """What a bundle records of it."""
         rules = self.manifest.rules
         name, digest = str(rules["protocol"]), self.manifest.digest
         return {"protocol": name, "seed": self.manifest.seed, "manifest": digest, "drawn": self.drawn}
@@ -63,7 +63,7 @@ class TrainingPart:
 
 @dataclass(eq=False)
 class Choice:
-    """Which of the pictures that are read one by one are taken; it notes what it has seen of the others."""
+    """Selects pictures while they are read one by one, and records the others for error messages."""
 
     part: TrainingPart
     left: Counter[Key]  # copies that are still to come
@@ -85,7 +85,7 @@ class Choice:
         return True
 
     def check(self) -> None:
-        """Refuses a place where pictures of the training part have changed, or are gone."""
+        """Refuse data in which pictures of the training part have changed or are missing."""
         missing = [key for key, count in self.left.items() if count]
         if not missing:
             return
@@ -105,13 +105,13 @@ class Choice:
         return "changed" if name in self.names else "missing"
 
 
-def training_part(data: Path, name: str, manifest: Path | None, seed: int, say: Say) -> TrainingPart | None:
-    """The part that `--protocol` or `--manifest` names; none where neither is given."""
+def training_part(data: Path, name: str, manifest: Path | None, seed: int, log: Log) -> TrainingPart | None:
+    """The part that `--protocol` or `--manifest` names; None where neither is given."""
     if not name and manifest is None:
         return None
     if name and manifest is not None:
         raise TrainingError("a --manifest is of one protocol already: give --protocol or --manifest, not both")
-    read = Manifest.read(manifest) if manifest is not None else _drawn(data, name, seed, say)
+    read = Manifest.read(manifest) if manifest is not None else _drawn(data, name, seed, log)
     part = TrainingPart(read, drawn=manifest is None)
     where = manifest if manifest is not None else f"protocol {name}"
     if not len(part.manifest.train):
@@ -122,14 +122,14 @@ def training_part(data: Path, name: str, manifest: Path | None, seed: int, say: 
     if not part.counts:
         raise TrainingError(f"{where}: every training picture has the contents of a query, so none may be learned from")
     for warning in part.manifest.warnings:
-        say(f"warning: {warning}")
+        log(f"warning: {warning}")
     if part.left_out:
-        say(f"warning: {part.left_out} training pictures have the very contents of a query and are left out")
+        log(f"warning: {part.left_out} training pictures have the same content as a query and are left out")
     return part
 
 
 def check_labels(part: TrainingPart | None, uses_labels: bool, recipe: str) -> None:
-    """Some protocols are for methods without labels: figures of others are not comparable with those published."""
+    """Refuse labels under a protocol for unsupervised methods: figures would not be comparable with published ones."""
     if part is None or not uses_labels:
         return
     try:
@@ -143,12 +143,12 @@ def check_labels(part: TrainingPart | None, uses_labels: bool, recipe: str) -> N
         )
 
 
-def _drawn(data: Path, name: str, seed: int, say: Say) -> Manifest:
-    chosen = protocol(expanded(name)[0])  # those of one base learn from the same pictures, whatever asks
-    say(f"reading the pictures of {data} to draw {name}, seed {seed}")
+def _drawn(data: Path, name: str, seed: int, log: Log) -> Manifest:
+    chosen = protocol(expanded(name)[0])  # protocols of one base have the same training pictures
+    log(f"reading the pictures of {data} to draw {name}, seed {seed}")
     pool, refused = openable_pool(labelled_pictures(data))
     if refused:
-        say(f"warning: {len(refused)} pictures cannot be opened and are left out of {name}")
+        log(f"warning: {len(refused)} pictures cannot be opened and are left out of {name}")
     try:
         return split(pool, chosen, seed)
     except EvaluationError as error:

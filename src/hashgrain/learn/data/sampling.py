@@ -1,7 +1,4 @@
-"""Which pictures stand in which batch: row numbers for an epoch, from (seed, epoch) alone.
-
-So a run that was cut short goes on with the very same batches.
-"""
+"""The rows of each batch of an epoch, from (seed, epoch) alone, so that a resumed run has the same batches."""
 
 from __future__ import annotations
 
@@ -13,24 +10,24 @@ from numpy.typing import NDArray
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data.labelled import GrainLabels
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 _Drawn = dict[int, None]  # rows of a batch, in the order they were drawn
 
 
-def shuffled(n: int, batch: int, seed: int, epoch: int) -> list[Rows]:
-    """Every row at most once; those that do not fill a batch are left for another epoch, with other luck."""
+def shuffled(n: int, batch: int, seed: int, epoch: int) -> list[RowNumbers]:
+    """Every row at most once. Rows that do not fill a batch are left out of this epoch."""
     _check(batch, 1)
     order = np.random.default_rng((seed, epoch)).permutation(n)
     return [order[place * batch : (place + 1) * batch] for place in range(batches_per_epoch(n, batch))]
 
 
-def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, epoch: int) -> list[Rows]:
+def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, epoch: int) -> list[RowNumbers]:
     """Batches of batch / per_class classes with `per_class` pictures each, no picture twice in one batch.
 
-    Classes come round in turn, and so do the pictures of each, so a class of few is seen as often as one of many.
-    Of several labels, a picture stands for the one it was drawn for. Where a class has fewer pictures than
-    `per_class`, it gives those, and more classes fill the batch; where there are no more, they come round again.
-    Pictures without a label are never drawn.
+    Classes take turns, and so do the pictures of each, so small classes are seen as often as large ones. A picture with
+    several labels counts for the one it was drawn for. A class with fewer than `per_class` pictures gives them all, and
+    further classes fill the batch; if there are no more, the classes take another turn. Pictures without a label are
+    never drawn.
     """
     _check(batch, per_class)
     members = _members(labels)
@@ -46,12 +43,12 @@ def class_balanced(labels: GrainLabels, batch: int, per_class: int, seed: int, e
     return [_filled(batch, some) for _ in range(batches_per_epoch(len(labels.ids), batch))]
 
 
-def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[Rows]:
-    """Batches in which a class comes up as often as the square root of its pictures (Mahajan et al., 2018).
+def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[RowNumbers]:
+    """Batches that draw a class in proportion to the square root of its size (Mahajan et al., 2018).
 
-    Between the shuffled order, where rare classes are hardly seen, and `class_balanced`, where their few pictures are
-    shown again and again. The pictures of a class come round in turn; none is twice in a batch. Of several labels, a
-    picture stands for the one it was drawn for. Pictures without a label are never drawn.
+    A compromise between the shuffled order, where rare classes are hardly seen, and `class_balanced`, where their few
+    pictures are repeated often. The pictures of a class take turns; none is twice in a batch. A picture with several
+    labels counts for the one it was drawn for. Pictures without a label are never drawn.
     """
     _check(batch, 1)
     members = _members(labels)
@@ -62,7 +59,7 @@ def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[
     def some(drawn: _Drawn) -> None:
         for name in dice.choice(len(decks), batch - len(drawn), p=roots / roots.sum()).tolist():
             _draw(decks[name], drawn, 1)
-        if len(drawn) < batch:  # of small classes all pictures may be in the batch: any other will do
+        if len(drawn) < batch:  # all pictures of small classes may be in the batch already: fill up with any other
             for name in dice.permutation(len(decks)).tolist():
                 _draw(decks[name], drawn, batch - len(drawn))
 
@@ -71,11 +68,11 @@ def square_root(labels: GrainLabels, batch: int, seed: int, epoch: int) -> list[
 
 def hierarchical(
     coarse: GrainLabels, fine: GrainLabels, batch: int, fine_per_coarse: int, per_class: int, seed: int, epoch: int
-) -> list[Rows]:
+) -> list[RowNumbers]:
     """Batches of some coarse classes, `fine_per_coarse` fine classes of each, `per_class` pictures of each of those.
 
-    A batch has what every grain is to learn from: the same thing, another thing of the same kind, another kind. A
-    fine class is of every coarse class that some picture has beside it.
+    So every grain has pairs to learn from: the same thing, another thing of the same kind, another kind. A fine class
+    belongs to every coarse class with which some picture has it.
     """
     _check(batch, fine_per_coarse * per_class)
     dice = np.random.default_rng((seed, epoch))
@@ -100,14 +97,14 @@ def batches_per_epoch(n: int, batch: int) -> int:
 
 
 class _Deck:
-    """Items dealt in turn, shuffled anew each time round."""
+    """Items dealt in turn, reshuffled after each round."""
 
     def __init__(self, items: Sequence[int], dice: np.random.Generator) -> None:
         self.items, self.dice = items, dice
         self.waiting: list[int] = []
 
     def deal(self, but: Container[int]) -> int | None:
-        """The next one that is not in `but`, which stays next; None where there is no other."""
+        """The next item that is not in `but`; skipped items keep their turn. None where there is no other."""
         for _ in range(2):
             for place in range(len(self.waiting) - 1, -1, -1):
                 if self.waiting[place] not in but:
@@ -119,7 +116,7 @@ class _Deck:
 
 
 def _round(deck: _Deck, most: int | None = None) -> Iterator[int]:
-    """Items until each was dealt once, or as many as are wanted."""
+    """Items until each was dealt once, or `most` of them."""
     dealt: set[int] = set()
     while most is None or len(dealt) < most:
         item = deck.deal(dealt)
@@ -129,8 +126,8 @@ def _round(deck: _Deck, most: int | None = None) -> Iterator[int]:
         yield item
 
 
-def _filled(batch: int, some: Callable[[_Drawn], None]) -> Rows:
-    """A batch that is full, or has every picture there is to draw."""
+def _filled(batch: int, some: Callable[[_Drawn], None]) -> RowNumbers:
+    """A full batch, or one with every picture that can be drawn."""
     drawn: _Drawn = {}
     before = -1
     while before < len(drawn) < batch:
@@ -150,23 +147,23 @@ def _draw(deck: _Deck, drawn: _Drawn, count: int) -> None:
 def _members(labels: GrainLabels) -> Mapping[int, list[int]]:
     """The rows of each class that has any."""
     rows, columns = np.nonzero(labels.ids >= 0)
-    found: dict[int, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for row, name in zip(rows.tolist(), labels.ids[rows, columns].tolist(), strict=True):
-        found.setdefault(name, []).append(row)
-    if not found:
+        members.setdefault(name, []).append(row)
+    if not members:
         raise TrainingError("no picture has a label to draw batches by; take the shuffled order")
-    return dict(sorted(found.items()))
+    return dict(sorted(members.items()))
 
 
 def _pairs(coarse: GrainLabels, fine: GrainLabels) -> Mapping[tuple[int, int], list[int]]:
     """The rows of each fine class under each coarse one."""
-    found: dict[tuple[int, int], list[int]] = {}
+    pairs: dict[tuple[int, int], list[int]] = {}
     for row, (above, under) in enumerate(zip(coarse.ids.tolist(), fine.ids.tolist(), strict=True)):
         for pair in ((a, b) for a in above for b in under if a >= 0 and b >= 0):
-            found.setdefault(pair, []).append(row)
-    if not found:
+            pairs.setdefault(pair, []).append(row)
+    if not pairs:
         raise TrainingError("no picture has labels at both grains to draw batches by; take the shuffled order")
-    return dict(sorted(found.items()))
+    return dict(sorted(pairs.items()))
 
 
 def _check(batch: int, part: int) -> None:

@@ -1,7 +1,7 @@
-"""Labels for pictures that have none: guesses that are sure enough, fit for any supervised loss.
+"""Pseudo-labels for pictures without labels, for any supervised loss.
 
-A guess comes from the scores of a classifier, or from the labels of the nearest labelled codes. Pictures whose
-guess is not sure get a row of zeros, which no loss takes for a label.
+They come from the scores of a classifier, or from the labels of the nearest labelled codes. Pictures below the
+threshold get a row of zeros, which every loss ignores.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.losses.relaxed import signs
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 ROWS_AT_ONCE = 1024  # of the distances to all labelled pictures
 
 
 @dataclass(frozen=True)
 class Guesses:
-    """What was guessed of n pictures: their labels, zeros where not accepted, and the share that was."""
+    """Pseudo-labels of n pictures, zeros where not accepted, and the accepted share."""
 
     hot: Tensor  # (n, classes)
     accepted: float
@@ -32,10 +32,10 @@ class Guesses:
 def guess_from_scores(scores: Tensor, *, threshold: float, single: bool) -> Guesses:
     """Classes whose score, 0 to 1, is the threshold or more (pseudo-labels, Lee, 2013; thresholds, Sohn et al., 2020).
 
-    `single`: each picture has one class, so only the best one counts, and only where no other is as good.
+    With `single`, each picture has one class: only the best one counts, and only if it has no tie.
     """
     if not 0 < threshold <= 1:
-        raise TrainingError(f"threshold {threshold}: a score never passes it, or always does; take 0 < threshold <= 1")
+        raise TrainingError(f"threshold {threshold}: no score passes it, or every score does; take 0 < threshold <= 1")
     scores = scores.detach()
     if not bool(((scores >= 0) & (scores <= 1)).all()):
         raise TrainingError("scores of classes are not all from 0 to 1; pass them through softmax or sigmoid first")
@@ -50,13 +50,13 @@ def guess_from_scores(scores: Tensor, *, threshold: float, single: bool) -> Gues
 def guess_from_neighbors(
     outputs: Tensor, labelled: Tensor, hot: Tensor, *, k: int, agreement: float, single: bool
 ) -> Guesses:
-    """Classes that a share `agreement` or more of the k nearest labelled pictures have, near by Hamming distance.
+    """Classes of at least a share `agreement` of the k nearest labelled pictures, by Hamming distance.
 
-    `labelled` are the outputs of the pictures whose labels are `hot`; those without any do not vote. At equal
-    distance the earlier picture is the nearer one, as everywhere in the house.
+    `labelled` are the outputs of the pictures whose labels are `hot`; pictures without a label do not vote. At equal
+    distance the earlier picture counts as nearer, as everywhere in HashGrain.
     """
     if k < 1:
-        raise TrainingError(f"k = {k}: nobody would vote; take the nearest one or more")
+        raise TrainingError(f"k = {k}: no neighbor would vote; take 1 or more")
     known = hot.any(dim=1)
     voters, labels = signs(labelled[known]), hot[known]
     n_voters, bits = voters.shape
@@ -74,16 +74,16 @@ def guess_from_neighbors(
 def guessed_levels(
     levels: Mapping[str, GrainLabels], outputs: Tensor, widths: Mapping[str, int], agreement: float
 ) -> tuple[dict[str, GrainLabels], float]:
-    """The labels of every grain, with guesses from the codes at that grain where there are none; and the share of
-    those without that got one, at the finest grain."""
-    found, accepted = {}, 0.0
+    """The labels of every grain, with pseudo-labels from the codes at that grain where there are none; and the share of
+    unlabelled pictures that got one at the finest grain."""
+    guessed, accepted = {}, 0.0
     for grain, labels in levels.items():
         hot = torch.from_numpy(labels.hot(np.arange(len(labels.ids))))
         prefix = outputs[:, : widths[grain]]
         unknown = torch.from_numpy(~labels.known)
         guesses = guess_from_neighbors(
-            prefix[unknown], prefix, hot, k=NEIGHBOURS, agreement=agreement, single=labels.single
+            prefix[unknown], prefix, hot, k=NEIGHBORS, agreement=agreement, single=labels.single
         )
         hot[unknown] = guesses.hot
-        found[grain], accepted = GrainLabels.of_hot(labels.names, hot.numpy()), guesses.accepted
-    return found, accepted
+        guessed[grain], accepted = GrainLabels.of_hot(labels.names, hot.numpy()), guesses.accepted
+    return guessed, accepted

@@ -1,1 +1,1 @@
-"""Any network as a model of ours: where it comes from, what is taken of it, and the bundle that is made of it."""
+"""Makes a bundle from any network: its sources, its graph, a fitted head."""

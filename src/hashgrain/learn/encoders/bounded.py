@@ -1,4 +1,4 @@
-"""How large a network is that a stranger's description asks for, told before a number of it is made."""
+"""Bounds the size of a network from an untrusted description, before memory for it is allocated."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.backbones.weights import refuse_pickle
 from hashgrain.models.session import first_line
 
-MAX_PARTS = 10_000  # layers and layers in layers; the largest of timm's list have some thousands
+MAX_PARTS = 10_000  # layers, including nested ones; the largest networks of timm's list have some thousands
 MAX_NUMBER = 1 << 20  # in a description: widths, depths, words
 MAX_VALUES = 10_000
-SPARE = 1 << 26  # numbers beside the weights of the file: positions of another size, masks, a classifier
+SPARE = 1 << 26  # numbers that may come in addition to the file's: positions of another size, masks, a classifier
 
 
-def check_plain(told: Any, where: str) -> None:
-    """Refuse numbers in a description that no network has; Python makes lists of some of them."""
-    left, seen = [told], 0
+def check_plain(description: Any, where: str) -> None:
+    """Refuse implausibly large numbers in a description; some networks allocate Python lists of such length."""
+    left, seen = [description], 0
     while left:
         value, seen = left.pop(), seen + 1
         if (isinstance(value, int) and abs(value) > MAX_NUMBER) or seen > MAX_VALUES:
@@ -32,7 +32,7 @@ def check_plain(told: Any, where: str) -> None:
 
 
 def check_built(make: Callable[[], nn.Module], weights: Path, where: str) -> None:
-    """Build it without numbers, on the meta device: it has no more of them than the weights that are to fill it."""
+    """Build the network on the meta device, and refuse it if it has far more numbers than its file of weights."""
     room = _numbers(weights) + SPARE
     parts = 0
 
@@ -68,7 +68,7 @@ def check_built(make: Callable[[], nn.Module], weights: Path, where: str) -> Non
 
 
 def _numbers(weights: Path) -> int:
-    """How many a file holds, by its header."""
+    """The count of numbers in a file, from its header."""
     from safetensors import SafetensorError, safe_open
 
     refuse_pickle(weights)

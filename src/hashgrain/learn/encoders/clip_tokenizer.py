@@ -1,4 +1,4 @@
-"""CLIP's own tokenizer, as the open_clip package keeps it, as a tokenizer.json."""
+"""CLIP's own tokenizer from the open_clip package, converted to a tokenizer.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from hashgrain.errors import TrainingError
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
-MERGES = slice(1, 49152 - 256 - 2 + 1)  # as CLIP takes them from the file
+MERGES = slice(1, 49152 - 256 - 2 + 1)  # the lines of the file that CLIP uses
 START, END = "<start_of_text>", "<end_of_text>"
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -27,7 +27,7 @@ def clip_tokenizer() -> bytes:
 
 
 def described(merges: list[tuple[str, ...]]) -> dict[str, Any]:
-    """Byte-level BPE whose words end in </w>, between two marks, in small letters."""
+    """Lowercase byte-level BPE whose words end in </w>, between a start and an end mark."""
     letters = [*byte_letters()]
     words = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge) for merge in merges), START, END]
     vocabulary = {word: number for number, word in enumerate(words)}
@@ -81,7 +81,7 @@ def described(merges: list[tuple[str, ...]]) -> dict[str, Any]:
 
 
 def byte_letters() -> list[str]:
-    """A letter that can be seen for each byte, as GPT-2 has it: printable ones first, then the others from 256 on."""
+    """A printable character for each byte, as in GPT-2: printable bytes first, then the others from 256 on."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in plain]
     return [*map(chr, plain), *(chr(256 + place) for place in range(len(others)))]

@@ -1,4 +1,4 @@
-"""The files of a source: a folder from anywhere, of which every file that is taken is noted with its SHA-256."""
+"""The files of a source: a folder, with a record of the SHA-256 of every file that is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_STATED = "not stated"  # of a license
 
 
 class SourceFiles:
-    """`home` is where a person finds more about them. It is published with the model: no folder of theirs."""
+    """`home` tells where the files come from. It is published with the model, so it is not a local path."""
 
     def __init__(self, folder: Path, home: str = "where the files came from") -> None:
         self.folder = folder
@@ -26,7 +26,7 @@ class SourceFiles:
         self._taken: dict[str, str] = {}
 
     def names(self) -> list[str]:
-        """Every file below the folder, with / between."""
+        """Every file below the folder, as a path with /."""
         return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
 
     def has(self, name: str) -> bool:
@@ -42,15 +42,15 @@ class SourceFiles:
 
     def json(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.read(name))
+            content = json.loads(self.read(name))
         except (ValueError, RecursionError):
             raise TrainingError(f"{self.folder / name} is not JSON; get it again") from None
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise TrainingError(f"{self.folder / name} holds no JSON object; get it again")
-        return found
+        return content
 
     def path(self, name: str) -> Path:
-        """For a reader of its own; the file is noted."""
+        """The path of a file for another reader. The file is recorded."""
         whole = hashlib.sha256()
         try:
             with (self.folder / name).open("rb") as file:
@@ -62,11 +62,11 @@ class SourceFiles:
         return self.folder / name
 
     def taken(self) -> dict[str, str]:
-        """The SHA-256 of every file that was taken."""
+        """The SHA-256 of every file that was used."""
         return dict(sorted(self._taken.items()))
 
     def license(self, facts: Mapping[str, Any] | None = None) -> str:
-        """As the repository's card or configuration states it."""
+        """The license that the repository's card or configuration states."""
         stated = dict(self._card())
         name = stated.get("license") or (facts or {}).get("license")
         if name == "other":
@@ -76,7 +76,7 @@ class SourceFiles:
         return f"{name}, {stated['license_link']}" if "license_link" in stated else name
 
     def _card(self) -> Iterator[tuple[str, str]]:
-        """The plain `key: value` lines between the two lines `---` that a model card starts with."""
+        """The plain `key: value` lines of a model card's header, between two lines `---`."""
         if not self.has("README.md"):
             return
         try:
@@ -96,16 +96,16 @@ class SourceFiles:
 
 
 def only_pickles(names: list[str], where: str) -> TrainingError:
-    """What to say of a source without weights that may be opened."""
+    """The error for a source without weights that are safe to open."""
     pickles = [name for name in names if Path(name).suffix.lower() in PICKLES]
     if pickles:
         return TrainingError(
-            f"{where} has its weights only as a pickle ({pickles[0]}), which can run any code as it is opened;"
+            f"{where} has its weights only as a pickle ({pickles[0]}), which can run any code when it is opened;"
             " convert it where you trust it, with"
             " safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
         )
     return TrainingError(
-        f"{where} is not laid out in a way that is known here: a timm repository (config.json, model.safetensors), an"
-        " open_clip one (open_clip_config.json, open_clip_model.safetensors), or an ONNX one (onnx/vision_model.onnx or"
+        f"{where} has no known layout: a timm repository (config.json, model.safetensors), an open_clip one"
+        " (open_clip_config.json, open_clip_model.safetensors), or an ONNX one (onnx/vision_model.onnx or"
         " onnx/model.onnx, preprocessor_config.json)"
     )

@@ -1,10 +1,10 @@
-"""Repositories of Hugging Face: as they lie in its cache on this machine, or fetched where that is asked for."""
+"""Repositories of Hugging Face: from its local cache, or downloaded if the user asks for it."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,20 +13,20 @@ from hashgrain.files import write_atomically
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.layouts import ONNX, TEXT, VISION, layout_of, wanted
 from hashgrain.models.session import first_line
+from hashgrain.types import Log
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 CONFIG = "config.json"
 SWITCH = "HF_HUB_OFFLINE"
-Say = Callable[[str], None]
 
 
 @contextmanager
 def network_allowed(download: bool) -> Iterator[None]:
-    """Keep the libraries of others from the network, unless a download is asked for."""
+    """Keep third-party libraries off the network, unless the user asks for a download."""
     before = os.environ.get(SWITCH)
     if not download:
-        os.environ[SWITCH] = "1"  # for what is imported from here on, and for what is imported already:
+        os.environ[SWITCH] = "1"  # for later imports; for modules that are imported already:
     from huggingface_hub import constants
 
     was = constants.HF_HUB_OFFLINE
@@ -42,21 +42,21 @@ def network_allowed(download: bool) -> Iterator[None]:
 
 
 def repository(wanted_one: str) -> tuple[str, str]:
-    """OWNER/REPO@SHA as its two parts."""
+    """Split OWNER/REPO@SHA into its two parts."""
     name, _, commit = wanted_one.partition("@")
     if not REPOSITORY.fullmatch(name):
         raise TrainingError(f"hf:{wanted_one}: it takes hf:OWNER/REPO@SHA")
     if not COMMIT.fullmatch(commit):
         raise TrainingError(
             f"hf:{wanted_one} names no commit, and a branch may be another network tomorrow: add @SHA, the 40 hex"
-            f" digits that stand at the top of https://huggingface.co/{name}/commits/main"
+            f" digits at the top of https://huggingface.co/{name}/commits/main"
         )
     return name, commit
 
 
-def repository_files(name: str, revision: str, download: bool, say: Say) -> tuple[SourceFiles, str]:
-    """Its files on this machine, and the commit they are of. `revision` is a commit, or `main`."""
-    commit = _fetched(name, revision, say) if download else _known(name, revision)
+def repository_files(name: str, revision: str, download: bool, log: Log) -> tuple[SourceFiles, str]:
+    """The local files of a repository, and their commit. `revision` is a commit, or `main`."""
+    commit = _fetched(name, revision, log) if download else _known(name, revision)
     folder = _cache(name) / "snapshots" / commit
     if not folder.is_dir():
         raise TrainingError(
@@ -69,7 +69,7 @@ def repository_files(name: str, revision: str, download: bool, say: Say) -> tupl
 
 
 def refuse_half(files: SourceFiles, name: str) -> None:
-    """A pair of which only the half of pictures is there: a download that was stopped looks like this."""
+    """Refuse a pair whose text half is missing, as after an interrupted download."""
     half = layout_of(files.names()) == ONNX and files.has(VISION[0]) and not files.has(TEXT)
     if half and files.has(CONFIG) and "text_config" in files.json(CONFIG):
         raise TrainingError(
@@ -85,7 +85,7 @@ def _cache(name: str) -> Path:
 
 
 def _known(name: str, revision: str) -> str:
-    """The commit that a branch was at when it was fetched last."""
+    """The commit of a branch at its last download."""
     if COMMIT.fullmatch(revision):
         return revision
     try:
@@ -101,14 +101,14 @@ def _known(name: str, revision: str) -> str:
 
 
 def _note(name: str, revision: str, commit: str) -> None:
-    """That a branch is at a commit, where huggingface_hub keeps it; it does so itself only where it resolves one."""
+    """Record the commit of a branch where huggingface_hub does; it does so itself only when it resolves a branch."""
     refs = _cache(name) / "refs"
     refs.mkdir(parents=True, exist_ok=True)
     write_atomically(refs / revision, commit.encode())
 
 
-def _fetched(name: str, revision: str, say: Say) -> str:
-    """Fetch what is needed of it; the commit it is at."""
+def _fetched(name: str, revision: str, log: Log) -> str:
+    """Download the needed files. Returns the commit."""
     import huggingface_hub as hub
     from huggingface_hub import errors
 
@@ -118,7 +118,7 @@ def _fetched(name: str, revision: str, say: Say) -> str:
         if layout_of(names) is None:
             raise only_pickles(names, name)
         for file in wanted(names):
-            say(f"fetching {name}: {file}")
+            log(f"fetching {name}: {file}")
             hub.hf_hub_download(name, file, revision=commit)
         if not COMMIT.fullmatch(revision):
             _note(name, revision, commit)

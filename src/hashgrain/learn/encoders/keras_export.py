@@ -1,7 +1,7 @@
 """The process that opens a Keras model and writes it as ONNX: `python -m hashgrain.learn.encoders.keras_export`.
 
-It is one of its own since Keras chooses its backend once, when it is imported, and since weights of a stranger are read
-by a library in C. What it opens was checked by `keras_source` before.
+It is a separate process because Keras chooses its backend at import, and because a C library reads the untrusted
+weights. `keras_source` checks the file before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SCALING = ("Rescaling", "Normalization")
-BEHIND = ("Softmax", "Activation", "Flatten", "Reshape", "Dropout")  # what may stand behind the layer of a classifier
+BEHIND = ("Softmax", "Activation", "Flatten", "Reshape", "Dropout")  # layers that may follow a classifier's last one
 SCORES = ("softmax", "sigmoid")  # activations of a classifier
 
 
@@ -29,7 +29,7 @@ def main(file: str, out: str, size: int, layer: str) -> dict[str, Any]:
     _refuse_links(Path(file))
     model = keras.saving.load_model(file, compile=False, safe_mode=True)
     if len(model.inputs) != 1:
-        raise RefusedError(f"it takes {len(model.inputs)} inputs, and a backbone takes pictures and nothing else")
+        raise RefusedError(f"it takes {len(model.inputs)} inputs, and a backbone takes only pictures")
     if len(model.outputs) != 1 and not layer:
         raise RefusedError(f"it gives {len(model.outputs)} outputs: say whose features are wanted, --set layer=NAME")
     output, named = _features(model, layer)
@@ -47,7 +47,7 @@ def main(file: str, out: str, size: int, layer: str) -> dict[str, Any]:
 
 
 def _features(model: Any, layer: str) -> tuple[Any, str]:
-    """The output of the layer that is named; else of the model, less a classifier at its end."""
+    """The output of the named layer, or of the model without its classifier."""
     if layer:
         names = [each.name for each in model.layers]
         if layer not in names:
@@ -59,7 +59,7 @@ def _features(model: Any, layer: str) -> tuple[Any, str]:
         scores = scores or kind == "Softmax" or getattr(getattr(each, "activation", None), "__name__", "") in SCORES
         if kind in ("Dense", "Conv2D"):
             if scores:
-                return each.input, f"what the classifier {each.name} is given"
+                return each.input, f"input of the classifier {each.name}"
             break
         if kind not in BEHIND:
             break
@@ -67,7 +67,7 @@ def _features(model: Any, layer: str) -> tuple[Any, str]:
 
 
 def _shape(model: Any, size: int) -> tuple[int | None, ...]:
-    """Of the pictures, with edges that are left open at the size asked for, or 224."""
+    """The input shape, with dynamic edges set to the requested size, or to 224."""
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise RefusedError(f"it takes {shape}; a backbone takes pictures in three colors, (n, s, s, 3) or (n, 3, s, s)")
@@ -75,7 +75,7 @@ def _shape(model: Any, size: int) -> tuple[int | None, ...]:
 
 
 def _scales(model: Any) -> bool:
-    """Whether it begins with what scales colors: then it takes them as they are, from 0 to 255."""
+    """Whether the model scales colors first: then it takes values from 0 to 255."""
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     if not layers:
         return False
@@ -83,7 +83,7 @@ def _scales(model: Any) -> bool:
 
 
 def _refuse_links(file: Path) -> None:
-    """Weights lie in the file itself, in no other that it points to."""
+    """Refuse weights that link to another file."""
     import h5py
 
     with zipfile.ZipFile(file) as opened, opened.open("model.weights.h5") as stored, h5py.File(stored, "r") as weights:

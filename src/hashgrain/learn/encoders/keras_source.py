@@ -1,8 +1,8 @@
-"""A Keras model as a network: Keras 3 on torch opens it in a process of its own, and writes it as ONNX.
+"""A Keras model as a network: Keras 3 on torch opens it in a separate process, and writes it as ONNX.
 
 A `.keras` file is a zip of `config.json`, which names the layers, and `model.weights.h5`, which holds numbers. Layers
-that are not Keras' own are code that somebody else has; they are refused before Keras sees the file, and so is what
-Keras would run code for.
+other than Keras' own are third-party code. They are refused before Keras opens the file, and so are layers that make
+Keras run code.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OWN = {
     "keras.src.models.sequential",
 }
 OPERATIONS = "keras.src.ops."
-# Layers of Keras that run code of somebody else, or read another file.
+# Layers of Keras that run foreign code or read another file.
 REFUSED = {"Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"}
 FUNCTIONS = {
     *("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish", "mish", "softmax", "log_softmax"),
@@ -58,7 +58,7 @@ USUAL = "mean=0 std=1/255 for 0 to 255, mean=0.5 std=0.5 for -1 to 1, mean=0 std
 
 
 def from_keras(file: Path, size: int | None, wishes: Wishes) -> Network:
-    """`keras:FILE.keras`. Where the model does not begin by scaling its colors, a person says what it takes."""
+    """Read `keras:FILE.keras`. If the model does not scale its colors first, the user must give mean and std."""
     try:
         content = read_regular(file, MAX_ONNX_BYTES)
     except OSError as error:
@@ -68,26 +68,26 @@ def from_keras(file: Path, size: int | None, wishes: Wishes) -> Network:
     _check(content, str(file))
     if importlib.util.find_spec("keras") is None:
         raise TrainingError("keras:FILE.keras takes an extra: pip install 'hashgrain[keras]'")
-    graph, told = _exported(content, str(file), size or 0, wishes.layer)
-    if told["scaled"] and not (wishes.mean or wishes.std):
+    graph, answer = _exported(content, str(file), size or 0, wishes.layer)
+    if answer["scaled"] and not (wishes.mean or wishes.std):
         wishes = replace(wishes, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))
     if not (wishes.mean and wishes.std):
         raise TrainingError(
             f"{file} does not say which colors it takes, and does not scale them itself: say --set mean= and std=, such"
             f" as {USUAL}"
         )
-    found = vision(graph, str(file), None, size or int(told["size"]), wishes)
+    network = vision(graph, str(file), None, size or int(answer["size"]), wishes)
     lock = {
-        **found.source,
-        "feature": told["feature"],
+        **network.source,
+        "feature": answer["feature"],
         "license": SourceFiles(file.parent).license(),
         "files": {file.name: hashlib.sha256(content).hexdigest()},
     }
-    return replace(found, source=lock)
+    return replace(network, source=lock)
 
 
 def _check(content: bytes, where: str) -> None:
-    """Refuse what is no model of Keras' own layers."""
+    """Refuse anything but a model of Keras' own layers."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as opened:
             names = {each.filename: each for each in opened.infolist()}
@@ -125,17 +125,17 @@ def _check_part(part: dict[str, Any], where: str) -> None:
     if name == "function":
         config = part.get("config")
         own = texts and module == "builtins" and isinstance(config, str) and config in FUNCTIONS
-    else:  # Keras looks for MODULE.NAME, so a name with a dot in it would be found somewhere else
+    else:  # Keras imports MODULE.NAME, so a name with a dot would resolve to another module
         own = texts and "." not in name and (module in OWN or str(module).startswith(OPERATIONS))
     if not own or name in REFUSED:
         raise TrainingError(
-            f"{where} has {name!r:.80} of {module!r:.80} in it, which is no layer of Keras' own: such code is not run."
+            f"{where} contains {name!r:.80} of {module!r:.80}, which is no layer of Keras' own: such code is not run."
             " Export the model to ONNX where you trust it, model.export('model.onnx', format='onnx'), and take that"
         )
 
 
 def _exported(content: bytes, where: str, size: int, layer: str) -> tuple[bytes, dict[str, Any]]:
-    """The graph, and what the process tells of it."""
+    """The graph, and the facts that the process reports."""
     with tempfile.TemporaryDirectory(prefix="hashgrain-keras-") as folder:
         model, out = Path(folder, "model.keras"), Path(folder, "model.onnx")
         model.write_bytes(content)
@@ -151,19 +151,23 @@ def _exported(content: bytes, where: str, size: int, layer: str) -> tuple[bytes,
             raise TrainingError(
                 f"{where} was not exported within {SECONDS // 60} minutes; take a smaller model"
             ) from None
-        told = _last_line(done.stdout)
-        if told is None or "refused" in told:
-            why = told["refused"] if told else "the process that opened it ended; it may need more memory than there is"
+        answer = _last_line(done.stdout)
+        if answer is None or "refused" in answer:
+            why = (
+                answer["refused"]
+                if answer
+                else "the process that opened it ended; it may need more memory than there is"
+            )
             raise TrainingError(f"{where} cannot be taken: {why}")
         try:
-            return read_regular(out, MAX_ONNX_BYTES), told
+            return read_regular(out, MAX_ONNX_BYTES), answer
         except OSError as error:
             raise TrainingError(f"{where} gives no graph that can be used ({error.strerror})") from None
 
 
 def _last_line(printed: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(printed.rsplit(b"\n", 1)[-1])
+        answer = json.loads(printed.rsplit(b"\n", 1)[-1])
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return answer if isinstance(answer, dict) else None

@@ -1,4 +1,4 @@
-"""A model out of any network: its features of the user's pictures, a head distilled from them, and the bundle."""
+"""Make a model from any network: compute its features of the user's pictures, distill a head, write the bundle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hashgrain.learn.card import named_source
 from hashgrain.learn.data.choices import FITTED
 from hashgrain.learn.data.kept_features import KeptFeatures
 from hashgrain.learn.encoders.files import NOT_STATED
-from hashgrain.learn.encoders.fitting import Head, Say, Sets, calibrated, features_of, fit, least_pictures
+from hashgrain.learn.encoders.fitting import Head, Sets, calibrated, features_of, fit, least_pictures
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.pictures import Shots, shots_of
 from hashgrain.learn.encoders.preprocessing import Wishes
@@ -31,20 +31,20 @@ from hashgrain.models.bundle_files import DESCRIPTION, GRAPH, TEXT, TOKENIZER, c
 from hashgrain.models.description import MAX_INPUT_EDGE, MAX_LICENSE, named
 from hashgrain.models.seen import Seen
 from hashgrain.models.tokens import require_tokenizers
-from hashgrain.types import Fit
+from hashgrain.types import Fit, Log
 
 BITS = (32, 64, 128)
 NAMES = {1: ("look",), 2: ("thing", "look"), 3: ("kind", "thing", "look")}
 LIMIT = 5_000
-CHUNK = 256  # pictures whose features a stop may cost
-CHECKED = 8  # pictures on which the graph is compared with the head
+CHUNK = 256  # pictures whose features may be lost when a run stops
+CHECKED = 8  # pictures on which graph and head are compared
 KEY = "source"  # of model.json
 ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made, of what."""
+    """What to make, and from what."""
 
     name: str
     source: str
@@ -57,11 +57,11 @@ class Order:
     seed: int = 0
     limit: int = LIMIT
     fit: Fit = "squash"  # how pictures are brought to the size
-    settings: tuple[str, ...] = ()  # mean=, std=, layout= of a file that does not say how pictures are prepared
+    settings: tuple[str, ...] = ()  # mean=, std=, layout= of a file that does not state its preprocessing
 
 
-def make_model(order: Order, say: Say) -> dict[str, Any]:
-    """Write the bundle, and tell what was made. Features stay in the run's folder: a stopped run goes on there."""
+def make_model(order: Order, log: Log) -> dict[str, Any]:
+    """Make and write the bundle; returns a summary. The run's folder caches features, so a stopped run resumes."""
     grains = grains_of(order.bits)
     check_order(order)
     wishes = Wishes.of(order.settings)
@@ -71,35 +71,35 @@ def make_model(order: Order, say: Say) -> dict[str, Any]:
             f"{len(shots.pictures):,} different pictures in {order.pictures} are too few for {grains.bits} bits:"
             f" give at least {least_pictures(grains.bits)}, or fewer bits (--bits)"
         )
-    say(f"reading {order.source}")
-    network = network_of(order.source, order.size, order.download, say, wishes)
+    log(f"reading {order.source}")
+    network = network_of(order.source, order.size, order.download, log, wishes)
     check_network(order.name, network)
-    say(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
+    log(f"{network.source['feature']}, {network.width} numbers wide; license: {network.source['license']}")
     if network.text is not None:
         require_tokenizers()
-    kept = KeptFeatures(
+    cache = KeptFeatures(
         order.run,
         network.graph,
         (network.size, network.size),
         fit=order.fit,
-        say=say,
+        log=log,
         kept_as=np.float32,
         skip=True,
         chunk=CHUNK,
     )
-    sets = features_of(shots, kept, grains.bits)
+    sets = features_of(shots, cache, grains.bits)
     for name in sets.refused[:5]:
-        say(f"cannot be opened: {name}")
-    say(f"fitting the head on {len(sets.fitted):,} pictures")
+        log(f"cannot be opened: {name}")
+    log(f"fitting the head on {len(sets.fitted):,} pictures")
     head = fit(sets, grains, order.seed)
-    bundle = bundled(order, network, head, grains, sets, say)
+    bundle = bundled(order, network, head, grains, sets, log)
     check_graph_gives(bundle, head, shots)
     bundle.write(order.out)
-    return told(order, bundle, sets)
+    return summary(order, bundle, sets)
 
 
 def check_network(name: str, network: Network) -> None:
-    """Refuse what no bundle could hold, before hours of computing."""
+    """Refuse a network that no bundle can hold, before hours of computing."""
     lengths = {GRAPH: len(network.graph)}
     if network.text is not None:
         lengths |= {TEXT: len(network.text.graph), TOKENIZER: len(network.text.tokenizer)}
@@ -118,7 +118,7 @@ def grains_of(bits: tuple[int, ...]) -> Grains:
 
 
 def check_order(order: Order) -> None:
-    """What can be refused before anything is read or computed."""
+    """Refuse invalid orders before anything is read or computed."""
     if not re.fullmatch(r"[\w.-]{1,100}", order.name):
         raise TrainingError(f"{order.name!r} cannot be a model's name: it takes letters, digits, '.', '-' and '_'")
     if order.name in (*shipped_names(), "default"):
@@ -137,10 +137,10 @@ def _is_bundle_or_empty(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file() or not any(folder.iterdir())
 
 
-def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Sets, say: Say) -> Bundle:
+def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Sets, log: Log) -> Bundle:
     tower = None
     if network.text is not None:
-        say("putting the head behind the text half")
+        log("putting the head behind the text half")
         tower = text_side(network.text, head, order.name)
     source = dict(network.source)
     if order.fit != "squash":
@@ -166,10 +166,10 @@ def bundled(order: Order, network: Network, head: Head, grains: Grains, sets: Se
 
 
 def check_graph_gives(bundle: Bundle, head: Head, shots: Shots) -> None:
-    """The graph's outputs are the head's but for rounding."""
-    found, features = Encoder(bundle).outputs_and_features(_few(shots, bundle))
+    """Check that the graph's outputs are the head's, up to rounding."""
+    outputs, features = Encoder(bundle).outputs_and_features(_few(shots, bundle))
     expected = head.outputs(features)
-    apart = float(np.abs(found - expected).max())
+    apart = float(np.abs(outputs - expected).max())
     if not apart <= ROUNDING * max(1.0, float(np.abs(expected).mean())):
         raise TrainingError(f"the graph of {bundle.name!r} does not compute what its head does: apart by {apart:.3g}")
 
@@ -188,7 +188,7 @@ def _few(shots: Shots, bundle: Bundle) -> NDArray[np.uint8]:
     return np.stack(opened)
 
 
-def told(order: Order, bundle: Bundle, sets: Sets) -> dict[str, Any]:
+def summary(order: Order, bundle: Bundle, sets: Sets) -> dict[str, Any]:
     return {
         "bundle": str(order.out),
         "name": order.name,

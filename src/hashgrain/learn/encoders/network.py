@@ -1,4 +1,4 @@
-"""What every source comes to: a graph of ours from pixels to features, and maybe one from phrases."""
+"""The common form of every source: a graph from pixels to features, and optionally one from phrases."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TextNetwork:
-    """The text half of a pair: its `features` lie in one space with those of pictures."""
+    """The text half of a pair: its `features` share a space with those of pictures."""
 
-    graph: bytes  # int64 `ids` (n, length), and `mask` where it takes one, to float32 `features` (n, width)
+    graph: bytes  # int64 `ids` (n, length), and optionally `mask`, to float32 `features` (n, width)
     tokenizer: bytes  # a tokenizer.json
     length: int
     pad: int
@@ -20,8 +20,8 @@ class TextNetwork:
 
 @dataclass(frozen=True)
 class Network:
-    graph: bytes  # uint8 `pixels` (n, size, size, 3) to float32 `features` (n, width), and maybe `map`
+    graph: bytes  # uint8 `pixels` (n, size, size, 3) to float32 `features` (n, width), and optionally `map`
     size: int
     width: int
-    source: Mapping[str, Any]  # the lock: where it comes from, and what was taken
+    source: Mapping[str, Any]  # the lock: its origin, and the files that were used
     text: TextNetwork | None = None

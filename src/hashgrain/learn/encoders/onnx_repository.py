@@ -1,4 +1,4 @@
-"""An ONNX repository as a network, as `onnx-community` lays them out: graphs below onnx/, and descriptions beside."""
+"""An ONNX repository as a network, in the layout of `onnx-community`: graphs in onnx/, descriptions beside it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from hashgrain.models.trial import BASE_MEMORY, MAX_MEMORY, PER_GRAPH_BYTE, PER_
 TOKENIZER, TOKENIZER_CONFIG, CONFIG = "tokenizer.json", "tokenizer_config.json", "config.json"
 # Outputs of text networks that lie in one space with those of pictures, best first.
 TEXT_OUTPUTS = ("text_embeds", "pooler_output")
-LENGTHS = {"siglip": 64, "siglip2": 64}  # where nothing says so
+LENGTHS = {"siglip": 64, "siglip2": 64}  # where no file states it
 CLIP_LENGTH = 77
 
 
 def from_repository(files: SourceFiles, where: str, size: int | None) -> Network:
     graph = next(name for name in VISION if files.has(name))
-    told = preprocessing.from_transformers(files.json(DESCRIBED)) if files.has(DESCRIBED) else None
-    found = vision(files.read(graph, MAX_ONNX_BYTES), f"{where}, {graph}", told, size)
-    text = _text(files, f"{where}, {TEXT}", found.width) if files.has(TEXT) else None
+    stated = preprocessing.from_transformers(files.json(DESCRIBED)) if files.has(DESCRIBED) else None
+    network = vision(files.read(graph, MAX_ONNX_BYTES), f"{where}, {graph}", stated, size)
+    text = _text(files, f"{where}, {TEXT}", network.width) if files.has(TEXT) else None
     lock = {"license": files.license(), "files": files.taken()}
-    return replace(found, source={**found.source, **lock}, text=text)
+    return replace(network, source={**network.source, **lock}, text=text)
 
 
 def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
-    """The text half of a pair; an error where it does not go with the other half."""
+    """The text half of a pair; an error where it does not fit the vision half."""
     if not files.has(TOKENIZER):
         raise TrainingError(f"{where} has no {TOKENIZER} beside it; get the repository again, with all its files")
     content, tokenizer = files.read(TEXT, MAX_ONNX_BYTES), files.json(TOKENIZER)
@@ -57,7 +57,7 @@ def _text(files: SourceFiles, where: str, width: int) -> TextNetwork:
 
 
 def check_text(graph: bytes, where: str, length: int, width: int, *, masked: bool) -> None:
-    """Try it in a limited process, as it will run: one phrase, and a batch of the phrases that have the mean."""
+    """Try the graph in a limited process with the batches it will get: one phrase, and a batch of phrases."""
     takes = dict.fromkeys(("ids", "mask") if masked else ("ids",), ("int64", (length,)))
     memory = BASE_MEMORY + PER_GRAPH_BYTE * len(graph) + AT_ONCE * length**2 * PER_TOKEN_PAIR
     try:
@@ -69,7 +69,7 @@ def check_text(graph: bytes, where: str, length: int, width: int, *, masked: boo
 
 
 def tokenizing(files: SourceFiles, tokenizer: Mapping[str, Any]) -> tuple[int, int, bool]:
-    """How many tokens a phrase has, which one pads, and whether the phrase is put in small letters first."""
+    """The number of tokens of a phrase, the id of the padding token, and whether phrases are lowercased first."""
     config = files.json(CONFIG) if files.has(CONFIG) else {}
     about = files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {}
     family = str(config.get("model_type", ""))
@@ -81,28 +81,28 @@ def tokenizing(files: SourceFiles, tokenizer: Mapping[str, Any]) -> tuple[int, i
     )
     usable = [each for each in given if _is_whole(each, 1, MAX_TOKENS)]
     length = usable[0] if usable else LENGTHS.get(family, CLIP_LENGTH)
-    # SigLIP was trained on small letters; what transformers does about it stands in no tokenizer.json.
+    # SigLIP was trained on lowercase; transformers lowercases in code, not in tokenizer.json.
     return length, pad_of(tokenizer, about), family in LENGTHS
 
 
 def pad_of(tokenizer: Mapping[str, Any], about: Mapping[str, Any]) -> int:
-    """The id that pads, by tokenizer.json and tokenizer_config.json; 0 where neither says."""
+    """The id of the padding token, from tokenizer.json and tokenizer_config.json; 0 where neither states it."""
     token = about.get("pad_token")
     token = token.get("content") if isinstance(token, Mapping) else token
     added = tokenizer.get("added_tokens")
     entries = [each for each in added if isinstance(each, Mapping)] if isinstance(added, list) else []
-    said = [_part(tokenizer, "padding").get("pad_id")]
+    candidates = [_part(tokenizer, "padding").get("pad_id")]
     if isinstance(token, str):
-        said += [each.get("id") for each in entries if each.get("content") == token]
-        said.append(_part(_part(tokenizer, "model"), "vocab").get(token))
-    return next((each for each in said if _is_whole(each, 0, MAX_ID)), 0)
+        candidates += [each.get("id") for each in entries if each.get("content") == token]
+        candidates.append(_part(_part(tokenizer, "model"), "vocab").get(token))
+    return next((each for each in candidates if _is_whole(each, 0, MAX_ID)), 0)
 
 
-def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = told.get(name)
+def _part(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = settings.get(name)
     return part if isinstance(part, Mapping) else {}
 
 
 def _is_whole(value: Any, least: int, most: int) -> TypeGuard[int]:
-    """A tokenizer without a bound says 10^30."""
+    """Whether the value is an int between bounds. (A tokenizer without a limit states 10^30.)"""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -1,4 +1,4 @@
-"""An ONNX file as a network: what it takes, and which of its outputs are features."""
+"""An ONNX file as a network: its input, and the outputs that are features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashgrain.errors import BundleError, TrainingError
 from hashgrain.graphs.heads import FEATURES, MAP, Given, Planes, from_pixels
-from hashgrain.learn.backbones.taken_pixels import Pixels, takes_pixels
+from hashgrain.learn.backbones.taken_pixels import PixelInput, takes_pixels
 from hashgrain.learn.data.kept_features import AT_ONCE
 from hashgrain.learn.encoders import preprocessing
 from hashgrain.learn.encoders.files import SourceFiles
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     import onnxruntime
 
 DESCRIBED = "preprocessor_config.json"
-# Names that exporters give to what stands for the whole picture, best first.
+# Names that exporters give to the output for the whole picture, best first.
 WHOLE = ("features", "image_embeds", "pooler_output", "embeddings", "embedding", "sentence_embedding")
 TOKENS = "last_hidden_state"
 PROJECTED = "image_embeds"
-MAX_REGISTERS = 16  # tokens beside those of patches
+MAX_REGISTERS = 16  # tokens in addition to those of patches
 TAKEN_AS = {
     "": "as the network gives it",
     "map": "mean over the map",
@@ -48,7 +48,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a graph says of itself; it can be asked as a session can."""
+    """The declared inputs and outputs of a graph, with the interface of a session."""
 
     inputs: list[Value]
     outputs: list[Value]
@@ -62,7 +62,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Tried:
-    """An output as it came."""
+    """An output of a trial run."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -73,35 +73,35 @@ class Tried:
 
 
 def from_file(file: Path, size: int | None, wishes: Wishes) -> Network:
-    """`onnx:FILE`. A preprocessor_config.json beside the file, or one folder above, says how pictures are prepared,
-    and a person's wishes go over it."""
+    """Read `onnx:FILE`. A preprocessor_config.json beside the file, or one folder above, states the preprocessing; the
+    user's wishes override it."""
     if not file.is_file():
         raise TrainingError(f"no file {file}; onnx:FILE takes an ONNX model")
     taken = SourceFiles(file.parent)
-    told: Preprocessing | None = None
+    stated: Preprocessing | None = None
     beside: dict[str, str] = {}
     for folder in (file.parent, file.parent.parent):
-        if told is None and (folder / DESCRIBED).is_file():
+        if stated is None and (folder / DESCRIBED).is_file():
             description = SourceFiles(folder)
-            told = preprocessing.from_transformers(description.json(DESCRIBED))
+            stated = preprocessing.from_transformers(description.json(DESCRIBED))
             beside = description.taken()
-    found = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), told, size, wishes)
-    return replace(found, source={**found.source, "license": taken.license(), "files": {**taken.taken(), **beside}})
+    network = vision(taken.read(file.name, MAX_ONNX_BYTES), str(file), stated, size, wishes)
+    return replace(network, source={**network.source, "license": taken.license(), "files": {**taken.taken(), **beside}})
 
 
 def vision(
-    content: bytes, where: str, told: Preprocessing | None, size: int | None, wishes: Wishes | None = None
+    content: bytes, where: str, stated: Preprocessing | None, size: int | None, wishes: Wishes | None = None
 ) -> Network:
-    """The graph as a network of ours; `source` says what was taken of it. It runs in a limited process only."""
+    """The graph as a network of ours; `source` records what was used. The graph runs only in a limited process."""
     declared = declared_by(content, where)
-    asked = _asked_size(declared, size, told)
+    asked = _asked_size(declared, size, stated)
     wishes = wishes or Wishes()
     takes = takes_pixels(declared, where, asked, wishes.layout, lambda pixels: _runs(content, pixels, asked))
     if takes.bytes and (wishes.mean or wishes.std):
         raise TrainingError(f"{where} takes bytes as they are: leave out mean and std")
     if takes.one_by_one:
         raise TrainingError(f"{where} takes one picture at a time; export it for batches of any length")
-    way = wishes.over(replace(told, size=asked) if told else preprocessing.plain(asked))
+    way = wishes.over(replace(stated, size=asked) if stated else preprocessing.plain(asked))
     given, tried = _taken(content, takes, asked, where)
     open_edges = _takes_other_sizes(declared, content, takes, asked, given)
     edges = ("width", "height") if open_edges else (asked, asked)
@@ -129,7 +129,7 @@ def vision(
 
 
 def declared_by(content: bytes, where: str) -> Declared:
-    """What the graph says that it takes and gives, of a graph that was checked first; nothing of it runs."""
+    """The declared inputs and outputs of a graph, after checks; nothing of the graph runs."""
     try:
         check_graph(content, where)
     except BundleError as error:
@@ -137,8 +137,10 @@ def declared_by(content: bytes, where: str) -> Declared:
     import onnx
 
     graph = onnx.load_from_string(content).graph
-    held = {tensor.name for tensor in graph.initializer}
-    return Declared([_value(each) for each in graph.input if each.name not in held], list(map(_value, graph.output)))
+    constants = {tensor.name for tensor in graph.initializer}
+    return Declared(
+        [_value(each) for each in graph.input if each.name not in constants], list(map(_value, graph.output))
+    )
 
 
 def _value(described: Any) -> Value:
@@ -150,7 +152,7 @@ def _value(described: Any) -> Value:
 
 
 def _check_made(graph: bytes, where: str, size: int, width: int) -> None:
-    """As it will run: on batches of as many pictures as features are computed of at once."""
+    """Try the finished graph on batches of the sizes that it will get."""
     rows = [length for length in TRIED if length <= AT_ONCE]
     try:
         gives = try_graph(graph, where, {"pixels": ("uint8", (size, size, 3))}, rows)
@@ -161,7 +163,7 @@ def _check_made(graph: bytes, where: str, size: int, width: int) -> None:
 
 
 def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
-    """A session, in this process, of a graph that was tried in another."""
+    """A session in this process, for a graph that was tried in another process."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -172,24 +174,24 @@ def opened(content: bytes, where: str) -> onnxruntime.InferenceSession:
         raise TrainingError(f"{where} is not an ONNX model that can be loaded: {first_line(error)}") from None
 
 
-def _asked_size(declared: Declared, size: int | None, told: Preprocessing | None) -> int:
-    """What the user asks for, or what the graph is fixed to, or what its description says."""
+def _asked_size(declared: Declared, size: int | None, stated: Preprocessing | None) -> int:
+    """The size that the user asks for, or that the graph fixes, or that its description states."""
     edges = [edge for node in declared.get_inputs()[:1] for edge in node.shape[1:]]
     fixed = [edge for edge in edges if isinstance(edge, int) and edge != 3]
-    return size or (fixed[0] if fixed else None) or (told.size if told else 224)
+    return size or (fixed[0] if fixed else None) or (stated.size if stated else 224)
 
 
-def _run(content: bytes, takes: Pixels, size: int, where: str) -> dict[str, Tried]:
-    """What it gives for two pictures."""
+def _run(content: bytes, takes: PixelInput, size: int, where: str) -> dict[str, Tried]:
+    """The outputs for two pictures."""
     kind = "uint8" if takes.bytes else "float32"
     gives = try_graph(content, where, {takes.name: (kind, takes.shape(size))}, [2])
     tried = {name: Tried(*each) for name, each in gives.items()}
-    # Maps are looked at with their channels first, as they will be when they are taken.
+    # Shapes of maps are compared with channels first, which is how they are used.
     turned = {name: (each.shape[0], each.shape[3], *each.shape[1:3]) for name, each in tried.items() if each.ndim == 4}
     return tried | {name: Tried(tried[name].dtype, shape) for name, shape in turned.items() if takes.last}
 
 
-def _runs(content: bytes, takes: Pixels, size: int) -> bool:
+def _runs(content: bytes, takes: PixelInput, size: int) -> bool:
     try:
         _run(content, takes, size, "it")
     except BundleError:
@@ -197,7 +199,7 @@ def _runs(content: bytes, takes: Pixels, size: int) -> bool:
     return True
 
 
-def _taken(content: bytes, takes: Pixels, size: int, where: str) -> tuple[Given, dict[str, Tried]]:
+def _taken(content: bytes, takes: PixelInput, size: int, where: str) -> tuple[Given, dict[str, Tried]]:
     try:
         tried = _run(content, takes, size, where)
     except BundleError as error:
@@ -207,7 +209,7 @@ def _taken(content: bytes, takes: Pixels, size: int, where: str) -> tuple[Given,
 
 
 def chosen(tried: dict[str, Tried], where: str) -> Given:
-    """Which output is taken for the whole picture, and which for its map, by their names and shapes for 2 pictures."""
+    """Choose the output for the whole picture and the one for its map, by names and by shapes for 2 pictures."""
     usable = {name: array for name, array in tried.items() if array.dtype == "float32" and array.shape[:1] == (2,)}
     rows = [name for name, array in usable.items() if array.ndim == 2]
     named = [name for name in WHOLE if name in usable and usable[name].ndim in (2, 4)]
@@ -231,13 +233,13 @@ def chosen(tried: dict[str, Tried], where: str) -> Given:
 
 
 def tokens_before(count: int) -> int:
-    """How many tokens stand before those of a square of patches; 0 where all are patches, or no square fits."""
+    """The number of tokens before a square of patches; 0 where all are patches, or no square fits."""
     side = math.isqrt(count)
     return count - side * side if count - side * side <= MAX_REGISTERS else 0
 
 
 def _with_map(given: Given, usable: dict[str, Tried], maps: list[str], tokens: list[str]) -> Given:
-    """With the map whose cells are as wide as the features, if there is one."""
+    """Add the map whose cells are as wide as the features, if there is one."""
     same = [name for name in maps if usable[name].shape[1] == given.width]
     if same:
         return replace(given, cells=MAP if MAP in same else same[0])
@@ -252,8 +254,8 @@ def _with_map(given: Given, usable: dict[str, Tried], maps: list[str], tokens: l
     return given
 
 
-def _takes_other_sizes(declared: Declared, content: bytes, takes: Pixels, size: int, given: Given) -> bool:
-    """Whether it runs on larger pictures too, and gives features of the same width for them."""
+def _takes_other_sizes(declared: Declared, content: bytes, takes: PixelInput, size: int, given: Given) -> bool:
+    """Whether the graph also runs on larger pictures, with features of the same width."""
     if given.grid or any(isinstance(edge, int) and edge != 3 for edge in declared.get_inputs()[0].shape[1:]):
         return False
     try:

@@ -1,6 +1,6 @@
-"""An open_clip repository as a pair of networks: open_clip_config.json and a safetensors file, nothing else of it.
+"""An open_clip repository as a pair of networks, from its open_clip_config.json and a safetensors file alone.
 
-The package builds the networks; their weights are read here, and nothing is fetched by it.
+The open_clip package builds the networks; their weights are read here, and the package downloads nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FEATURE = "image embedding, in one space with text"
 
 @dataclass(frozen=True)
 class Described:
-    """What an open_clip_config.json says."""
+    """The content of an open_clip_config.json."""
 
     model: dict[str, Any]
     pictures: dict[str, Any]
@@ -44,8 +44,8 @@ class _Pictures(nn.Module):
         self.model = model
 
     def forward(self, planes: Tensor) -> Tensor:
-        found: Tensor = self.model.encode_image(planes)
-        return found
+        features: Tensor = self.model.encode_image(planes)
+        return features
 
 
 class _Phrases(nn.Module):
@@ -54,8 +54,8 @@ class _Phrases(nn.Module):
         self.model = model
 
     def forward(self, ids: Tensor) -> Tensor:
-        found: Tensor = self.model.encode_text(ids)
-        return found
+        features: Tensor = self.model.encode_text(ids)
+        return features
 
 
 def need_open_clip() -> None:
@@ -68,46 +68,46 @@ def need_open_clip() -> None:
 
 
 def from_open_clip(files: SourceFiles, where: str, size: int | None, known: Described | None = None) -> Network:
-    """`known` is what the package says of it where the repository brings no configuration."""
+    """`known` is the package's configuration, for repositories without one."""
     need_open_clip()
-    told = _described(files, where) if files.has(OPEN_CLIP_CONFIG) else known
+    config = _described(files, where) if files.has(OPEN_CLIP_CONFIG) else known
     weights = next((name for name in OPEN_CLIP_WEIGHTS if files.has(name)), None)
-    if told is None or weights is None:
+    if config is None or weights is None:
         raise only_pickles(files.names(), where)
-    vision_part, text_part = told.model["vision_cfg"], told.model["text_cfg"]
-    way = preprocessing.from_open_clip(told.pictures, vision_part.get("image_size", 224))
+    vision_part, text_part = config.model["vision_cfg"], config.model["text_cfg"]
+    way = preprocessing.from_open_clip(config.pictures, vision_part.get("image_size", 224))
     edge = size or way.size
     length = text_part.get("context_length", 77)
     if not isinstance(length, int) or not 1 <= length <= MAX_TOKENS:
         raise TrainingError(f"{where} takes phrases of {length!r} tokens; 1 to {MAX_TOKENS} can be made")
-    model = _built(told.model, edge, files, weights, where)
+    model = _built(config.model, edge, files, weights, where)
     try:
         graph = graph_of(_Pictures(model), torch.zeros(2, 3, edge, edge), "planes", [FEATURES])
     except Exception as error:  # the exporter raises a dozen unrelated classes
         raise TrainingError(f"{where} cannot be exported to ONNX: {first_line(error)}") from None
-    found = vision(graph, where, replace(way, size=edge), edge)
-    text = _text(model, text_part, length, files, where, found.width)
+    network = vision(graph, where, replace(way, size=edge), edge)
+    text = _text(model, text_part, length, files, where, network.width)
     lock = {"feature": FEATURE, "license": files.license(), "files": files.taken()}
-    return replace(found, source={**found.source, **lock}, text=text)
+    return replace(network, source={**network.source, **lock}, text=text)
 
 
 def _described(files: SourceFiles, where: str) -> Described:
-    told = files.json(OPEN_CLIP_CONFIG)
-    model, pictures = told.get("model_cfg"), told.get("preprocess_cfg") or {}
+    config = files.json(OPEN_CLIP_CONFIG)
+    model, pictures = config.get("model_cfg"), config.get("preprocess_cfg") or {}
     parts = [model.get(part) for part in ("vision_cfg", "text_cfg")] if isinstance(model, Mapping) else [None]
     if not all(isinstance(part, Mapping) for part in (*parts, pictures)):
-        raise TrainingError(f"{where} says no model_cfg with vision_cfg and text_cfg in its {OPEN_CLIP_CONFIG}")
-    return Described(copy.deepcopy(dict(told["model_cfg"])), dict(pictures))
+        raise TrainingError(f"{where} has no model_cfg with vision_cfg and text_cfg in its {OPEN_CLIP_CONFIG}")
+    return Described(copy.deepcopy(dict(config["model_cfg"])), dict(pictures))
 
 
-def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str, where: str) -> Any:
-    """The pair with its weights. What would read weights or code from elsewhere is refused."""
+def _built(config: Mapping[str, Any], size: int, files: SourceFiles, weights: str, where: str) -> Any:
+    """The pair with its weights. Configurations that load weights or code from elsewhere are refused."""
     from open_clip import model as models
 
-    asked = copy.deepcopy(dict(told))
+    asked = copy.deepcopy(dict(config))
     if "multimodal_cfg" in asked or asked["text_cfg"].get("hf_model_name"):
         raise TrainingError(
-            f"{where} has a text half of another library, which is not taken; use an ONNX version of it"
+            f"{where} has a text half of another library, which is not supported; use an ONNX version of it"
         )
     asked["vision_cfg"] |= {"image_size": size, "patch_dropout": 0.0}
     if tower := asked["vision_cfg"].get("timm_model_name"):
@@ -130,28 +130,30 @@ def _built(told: Mapping[str, Any], size: int, files: SourceFiles, weights: str,
 
 
 def _refuse_elsewhere(tower: Any, where: str) -> None:
-    """Names of timm's own list only: "hf-hub:" and "local-dir:" would have it read from somewhere else."""
+    """Allow only names of timm's own list: "hf-hub:" and "local-dir:" would load from elsewhere."""
     import timm
 
     if not isinstance(tower, str) or ":" in tower or not timm.is_model(tower):
         raise TrainingError(f"{where} asks for timm's {tower!r}, which is not in its list; use another network")
 
 
-def _text(model: Any, told: Mapping[str, Any], length: int, files: SourceFiles, where: str, width: int) -> TextNetwork:
+def _text(
+    model: Any, config: Mapping[str, Any], length: int, files: SourceFiles, where: str, width: int
+) -> TextNetwork:
     if files.has(TOKENIZER):
         tokenizer = files.read(TOKENIZER)
         pad = pad_of(files.json(TOKENIZER), files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {})
-        cleaned = (told.get("tokenizer_kwargs") or {}).get("clean")
+        cleaned = (config.get("tokenizer_kwargs") or {}).get("clean")
         lower = cleaned in ("lower", "canonicalize")
-    elif told.get("hf_tokenizer_name"):
+    elif config.get("hf_tokenizer_name"):
         raise TrainingError(
-            f"{where} has no {TOKENIZER}, and its phrases are cut by that of {told['hf_tokenizer_name']}: put that file"
-            " into the folder"
+            f"{where} has no {TOKENIZER}, and its phrases are cut by that of {config['hf_tokenizer_name']}: put that"
+            " file into the folder"
         )
     else:
         from hashgrain.learn.encoders.clip_tokenizer import clip_tokenizer
 
-        tokenizer, pad, lower = clip_tokenizer(), 0, False  # it puts phrases in small letters itself
+        tokenizer, pad, lower = clip_tokenizer(), 0, False  # this tokenizer lowercases phrases itself
     try:
         graph = graph_of(_Phrases(model), torch.zeros(2, length, dtype=torch.int64), "input_ids", [FEATURES])
     except Exception as error:  # as above

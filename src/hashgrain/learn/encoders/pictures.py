@@ -1,4 +1,4 @@
-"""The pictures of a folder that a head is fitted on: which of them, in an order that no name decides."""
+"""The pictures on which a head is fitted: a selection from a folder, in an order that does not depend on names."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from hashgrain.media import open_picture
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture of the user's, unopened."""
+    """A picture of the user, not decoded."""
 
     name: str
     sha256: str
     read: Callable[[], bytes]
 
     def image(self, edge: int) -> Image.Image:
-        """Opened, upright, at most `edge` pixels either way."""
+        """Decode the picture, upright, with at most `edge` pixels in width and height."""
         return Image.fromarray(open_picture(self.read(), name=self.name, edge=edge).pixels)
 
 
 @dataclass(frozen=True)
 class Shots:
-    """Different pictures, by their SHA-256; and the names of files that could not be read."""
+    """Distinct pictures, sorted by SHA-256, and the names of files that could not be read."""
 
     pictures: list[Shot]
     unreadable: list[str]
@@ -40,7 +40,7 @@ class Shots:
 
 
 def shots_of(place: Path, limit: int) -> Shots:
-    """Up to `limit` pictures of a folder, list or table. Where there are more, names decide by their hashes."""
+    """Up to `limit` pictures of a folder, list or table. If there are more, the hashes of their names select some."""
     listed = list(labelled_pictures(place, unlabelled=True))
     if not listed:
         raise SourceError(f"no pictures in {place}; name a folder of pictures")
@@ -48,7 +48,7 @@ def shots_of(place: Path, limit: int) -> Shots:
         listed = sorted(
             listed, key=lambda picture: hashlib.sha256(picture.name.encode("utf-8", "surrogateescape")).digest()
         )
-    found: dict[str, Shot] = {}
+    by_sha256: dict[str, Shot] = {}
     unreadable = []
     for picture in listed[:limit]:
         try:
@@ -56,8 +56,8 @@ def shots_of(place: Path, limit: int) -> Shots:
         except (OSError, ImageError):
             unreadable.append(picture.name)
             continue
-        found.setdefault(sha256, Shot(picture.name, sha256, _reader(picture)))
-    return Shots([found[sha256] for sha256 in sorted(found)], unreadable)
+        by_sha256.setdefault(sha256, Shot(picture.name, sha256, _reader(picture)))
+    return Shots([by_sha256[sha256] for sha256 in sorted(by_sha256)], unreadable)
 
 
 def _reader(picture: LabelledPicture) -> Callable[[], bytes]:

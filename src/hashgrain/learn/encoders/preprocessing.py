@@ -1,4 +1,4 @@
-"""What a network wants done to a picture before it sees it, out of the files that describe it."""
+"""The preprocessing that a network needs, from the files that describe it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "b
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Size and colors are followed. How a picture is resized is ours (whole, squashed, bilinear); the source's own way
-    is only told."""
+    """Size and colors are used. Resizing is always ours (whole, squashed, bilinear); the source's own way is only
+    recorded."""
 
     size: int
     mean: Colors
@@ -43,16 +43,17 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a person says of a network that does not say it: `--set mean=0.5 --set std=1/255 --set layout=nhwc`."""
+    """The user's settings for a network that does not state its own: `--set mean=0.5 --set std=1/255 --set
+    layout=nhwc`."""
 
     mean: Colors | None = None
     std: Colors | None = None
     layout: str = ""
-    layer: str = ""  # of a Keras model, whose output is taken
+    layer: str = ""  # of a Keras model, whose output is used
 
     @classmethod
     def of(cls, settings: Sequence[str]) -> Wishes:
-        told = cls()
+        wishes = cls()
         for setting in settings:
             name, equals, text = setting.partition("=")
             if not equals or name not in ("mean", "std", "layout", "layer"):
@@ -60,15 +61,16 @@ class Wishes:
             value: Any = typed_colors(text, name) if name in ("mean", "std") else text
             if name == "layout":
                 check_layout(text)
-            told = replace(told, **{name: value})
-        return told
+            wishes = replace(wishes, **{name: value})
+        return wishes
 
     def over(self, way: Preprocessing) -> Preprocessing:
         return replace(way, mean=self.mean or way.mean, std=self.std or way.std)
 
 
 def typed_colors(text: str, name: str) -> Colors:
-    """Three numbers for red, green and blue of 0 to 1, or one for all: 0.485,0.456,0.406; 1/255 is a number."""
+    """Three numbers for red, green and blue in 0 to 1, or one for all: 0.485,0.456,0.406. Fractions such as 1/255 are
+    allowed."""
     try:
         parts = [
             float(over) / float(under or 1) for over, _, under in (part.partition("/") for part in text.split(","))
@@ -111,10 +113,10 @@ def from_transformers(facts: Mapping[str, Any]) -> Preprocessing:
     std: Sequence[float] = (1.0, 1.0, 1.0)
     if facts.get("do_normalize", True):
         mean, std = facts.get("image_mean") or IMAGENET_MEAN, facts.get("image_std") or IMAGENET_STD
-    # The graph gets x / 255; where the source multiplies bytes by another factor, mean and std take it up.
+    # The graph gets x / 255; where the source multiplies bytes by another factor, mean and std absorb the difference.
     factor = facts.get("rescale_factor", 1 / 255) if facts.get("do_rescale", True) else 1.0
     if not _is_number(factor) or not factor > 0:
-        raise TrainingError(f"preprocessor_config.json rescales by {factor!r}; that is no number to multiply bytes by")
+        raise TrainingError(f"preprocessor_config.json rescales by {factor!r}; it takes a number above 0")
     scale = 1.0 if abs(255 * factor - 1) < 1e-6 else 255.0 * factor
     return Preprocessing(
         size,
@@ -125,12 +127,12 @@ def from_transformers(facts: Mapping[str, Any]) -> Preprocessing:
 
 
 def plain(size: int | None) -> Preprocessing:
-    """Where nothing says how: ImageNet's colors."""
+    """The default: ImageNet's colors."""
     return Preprocessing(size or 224, IMAGENET_MEAN, IMAGENET_STD, "not stated")
 
 
 def colors(values: Any, name: str) -> Colors:
-    """Three numbers."""
+    """Three numbers, checked."""
     ok = isinstance(values, Sequence) and len(values) == 3 and all(map(_is_number, values))
     if not ok or ("std" in name and min(values) <= 0):
         raise TrainingError(f"the {name} of the colors is {values!r}; it takes three numbers")
@@ -143,7 +145,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _edge(size: Any) -> int | None:
-    """Of {"height": 224, "width": 224}, {"shortest_edge": 224}, or a number."""
+    """The edge from {"height": 224, "width": 224}, {"shortest_edge": 224}, or a number."""
     if isinstance(size, Mapping):
         edges = [size[name] for name in ("height", "width", "shortest_edge", "longest_edge") if name in size]
         if len(set(edges)) > 1:

@@ -1,4 +1,4 @@
-"""SOURCE on the command line, and the network it names."""
+"""Reads the network that SOURCE names on the command line."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.preprocessing import Wishes
 from hashgrain.models.description import MAX_INPUT_EDGE
 from hashgrain.models.session import first_line
+from hashgrain.types import Log
 
-Say = Callable[[str], None]
 KINDS = "timm:ARCH.TAG, hf:OWNER/REPO@SHA, openclip:ARCH/TAG, onnx:FILE, keras:FILE, or folder:PATH"
 NO_WISHES = Wishes()
-WISHED = ("onnx", "keras")  # sources that may not say how they want pictures prepared
-HERE = ("onnx", "keras", "folder")  # on this machine, whole: nothing of them is fetched
-# Descriptions that may name code of the repository itself.
+WISHED = ("onnx", "keras")  # sources that may not state their preprocessing
+HERE = ("onnx", "keras", "folder")  # local sources: nothing is downloaded
+# Descriptions that may refer to code in the repository.
 MAY_NAME_CODE = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
-def network_of(source: str, size: int | None, download: bool, say: Say, wishes: Wishes = NO_WISHES) -> Network:
-    """The network that SOURCE names, with its lock. Wishes are of files that do not say how pictures are prepared."""
+def network_of(source: str, size: int | None, download: bool, log: Log, wishes: Wishes = NO_WISHES) -> Network:
+    """The network that SOURCE names, with its lock. `wishes` are for files that do not state their preprocessing."""
     kind, _, wanted = source.partition(":")
-    readers: dict[str, Callable[[str, int | None, bool, Say], Network]] = {
+    readers: dict[str, Callable[[str, int | None, bool, Log], Network]] = {
         "timm": _timm,
         "hf": _repository,
         "openclip": _open_clip,
@@ -44,19 +44,19 @@ def network_of(source: str, size: int | None, download: bool, say: Say, wishes: 
         raise TrainingError(f"--size {size}: it takes 1 to {MAX_INPUT_EDGE}")
     if wishes != NO_WISHES and kind not in WISHED:
         raise TrainingError(
-            f"--set mean=, std= and layout= are of onnx:FILE and keras:FILE; {source} says by itself what it takes"
+            f"--set mean=, std= and layout= are for onnx:FILE and keras:FILE; {source} states its own preprocessing"
         )
     if wishes.layer and kind != "keras":
-        raise TrainingError(f"--set layer={wishes.layer} is of keras:FILE; of {source} name the output 'features'")
+        raise TrainingError(f"--set layer={wishes.layer} is for keras:FILE; in {source} name the output 'features'")
     try:
         with network_allowed(download and kind not in HERE):
-            found = readers[kind](wanted, size, download, say)
+            network = readers[kind](wanted, size, download, log)
     except HashgrainError:
         raise
-    except Exception as error:  # odd values in descriptions fail wherever a library stumbles over them
+    except Exception as error:  # odd values in descriptions raise anything in any library
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise TrainingError(f"{source} cannot be read as a network ({reason}); get it again, or take another") from None
-    return replace(found, source={"source": source, **found.source})
+    return replace(network, source={"source": source, **network.source})
 
 
 def _path(wanted: str) -> Path:
@@ -66,31 +66,31 @@ def _path(wanted: str) -> Path:
         raise TrainingError(f"{wanted}: no such user, or one without a home; write the whole path") from None
 
 
-def _file(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
+def _file(wanted: str, size: int | None, download: bool, log: Log, wishes: Wishes) -> Network:
     return onnx_source.from_file(_path(wanted), size, wishes)
 
 
-def _keras(wanted: str, size: int | None, download: bool, say: Say, wishes: Wishes) -> Network:
+def _keras(wanted: str, size: int | None, download: bool, log: Log, wishes: Wishes) -> Network:
     from hashgrain.learn.encoders.keras_source import from_keras
 
     return from_keras(_path(wanted), size, wishes)
 
 
-def _folder(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _folder(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     folder = _path(wanted)
     if not folder.is_dir():
         raise TrainingError(f"no folder {folder}; folder:PATH takes a repository's files in a folder")
     return _laid_out(SourceFiles(folder), f"folder {folder}", size)
 
 
-def _repository(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _repository(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     name, commit = repository(wanted)
-    files, _ = repository_files(name, commit, download, say)
+    files, _ = repository_files(name, commit, download, log)
     return _laid_out(files, name, size)
 
 
 def _laid_out(files: SourceFiles, where: str, size: int | None) -> Network:
-    """A repository in one of the layouts that are known."""
+    """Read a repository in one of the known layouts."""
     layout = layout_of(files.names())
     if layout is None:
         raise only_pickles(files.names(), where)
@@ -110,16 +110,16 @@ def _laid_out(files: SourceFiles, where: str, size: int | None) -> Network:
 
 
 def refuse_code(files: SourceFiles, where: str) -> None:
-    """A repository whose description names code of its own: what it computes, or how pictures are prepared, is that."""
+    """Refuse a repository whose description refers to its own code, since the network needs that code."""
     for name in MAY_NAME_CODE:
         if files.has(name) and "auto_map" in files.json(name):
             raise TrainingError(
-                f"{where} brings code of its own (auto_map in {name}), which is not run; take a network that a library"
-                " knows, or export this one to ONNX and take onnx:FILE"
+                f"{where} needs code of its own (auto_map in {name}), which is not run; use a network that a library"
+                " knows, or export this one to ONNX and use onnx:FILE"
             )
 
 
-def _timm(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _timm(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     import timm
 
     from hashgrain.learn.backbones.zoo import unknown_name
@@ -135,11 +135,11 @@ def _timm(wanted: str, size: int | None, download: bool, say: Say) -> Network:
         raise TrainingError(
             f"timm:{wanted} is published without weights on Hugging Face; name another, or take a folder"
         )
-    files, commit = repository_files(str(about.hf_hub_id), "main", download, say)
+    files, commit = repository_files(str(about.hf_hub_id), "main", download, log)
     return _at(from_timm(files, f"timm:{wanted}", size, wanted), str(about.hf_hub_id), commit)
 
 
-def _open_clip(wanted: str, size: int | None, download: bool, say: Say) -> Network:
+def _open_clip(wanted: str, size: int | None, download: bool, log: Log) -> Network:
     from hashgrain.learn.backbones.zoo import unknown_name
     from hashgrain.learn.encoders.openclip_source import Described, from_open_clip, need_open_clip
 
@@ -158,12 +158,12 @@ def _open_clip(wanted: str, size: int | None, download: bool, say: Say) -> Netwo
     owner_and_name = "/".join(str(about.get("hf_hub", "")).split("/")[:2])
     if "/" not in owner_and_name:
         raise TrainingError(f"openclip:{wanted} is published as a pickle only; name another, or take a folder")
-    files, commit = repository_files(owner_and_name, "main", download, say)
+    files, commit = repository_files(owner_and_name, "main", download, log)
     known = Described(open_clip.get_model_config(architecture), about)
     return _at(from_open_clip(files, f"openclip:{wanted}", size, known), owner_and_name, commit)
 
 
-def _at(found: Network, name: str, commit: str) -> Network:
-    """With the repository and its commit in the lock, where SOURCE does not name them."""
+def _at(network: Network, name: str, commit: str) -> Network:
+    """Add the repository and its commit to the lock, where SOURCE does not name them."""
     assert COMMIT.fullmatch(commit)
-    return replace(found, source={**found.source, "repository": f"{name}@{commit}"})
+    return replace(network, source={**network.source, "repository": f"{name}@{commit}"})

@@ -1,4 +1,4 @@
-"""The text half of a pair behind the head that was distilled from its pictures: phrases become codes like theirs."""
+"""The text half of a pair with the head distilled on its vision half: phrases get codes in the same space."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.graphs.heads import append_head, without_features
-from hashgrain.hashers import Projection
-from hashgrain.learn.data.kept_features import Features
+from hashgrain.hashers import Features, Projection
 from hashgrain.learn.encoders.fitting import Head, check_spread
 from hashgrain.learn.encoders.network import TextNetwork
 from hashgrain.learn.encoders.onnx_source import opened
@@ -16,15 +15,15 @@ from hashgrain.models import TextTower
 from hashgrain.models.dictionary import dictionary
 from hashgrain.models.tokens import Tokenizer
 
-EVERY = 4  # of the 1,000 things that the dictionary knows best, whose phrases have the mean
+EVERY = 4  # one in four of the dictionary's 1,000 classes gives a phrase for the mean
 PHRASE = "a photo of a {}"
 AT_ONCE = 16
 
 
 def text_side(text: TextNetwork, head: Head, model: str) -> TextTower:
-    """The tower of a bundle: `outputs` are the same head on unit(features - mean), the mean being that of phrases.
+    """The text tower of a bundle: the same head on unit(features - mean), with the mean of phrases.
 
-    Texts and pictures of such a pair lie in two places of one space; each less its own mean, they meet.
+    Texts and pictures of such a pair form two separate clusters; subtracting each one's mean aligns them.
     """
     plain = TextTower(text.graph, text.tokenizer, text.length, text.pad, text.lower)
     features = phrase_features(text, plain, model)
@@ -39,7 +38,7 @@ def phrases() -> list[str]:
 
 
 def phrase_features(text: TextNetwork, tower: TextTower, model: str) -> Features:
-    """What the network gives for a fixed list of phrases."""
+    """The network's features of a fixed list of phrases."""
     ids, mask = _tokens(tower, model)
     session = opened(text.graph, f"the text half of {model!r}")
     takes = {node.name for node in session.get_inputs()}

@@ -1,4 +1,4 @@
-"""A timm repository as a network: config.json as timm pushes it, and model.safetensors."""
+"""A timm repository as a network, from timm's config.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hashgrain.learn.export import graph_of
 from hashgrain.models.session import first_line
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-# What a configuration must not say of how a network is built: where else to read from.
+# Arguments that a configuration must not set: they name other places to load from.
 ELSEWHERE = ("pretrained", "checkpoint", "cache", "path", "file", "url")
 POOLED = {
     "token": "first token (CLS), after the last norm",
@@ -33,7 +33,7 @@ POOLED = {
 
 
 class Pictured(nn.Module):
-    """The network without its classifier: features, and the map they are pooled from where it is as wide."""
+    """The network without its classifier: features, and the map from which they are pooled, if it has their width."""
 
     def __init__(self, model: nn.Module, size: int) -> None:
         super().__init__()
@@ -51,47 +51,47 @@ class Pictured(nn.Module):
 
     def _both(self, planes: Tensor) -> tuple[Tensor, Tensor | None]:
         model: Any = self.model
-        found: Tensor = model.forward_features(planes)
-        features: Tensor = model.forward_head(found)
-        return features, self._cells(found) if isinstance(found, Tensor) else None
+        hidden: Tensor = model.forward_features(planes)
+        features: Tensor = model.forward_head(hidden)
+        return features, self._cells(hidden) if isinstance(hidden, Tensor) else None
 
-    def _cells(self, found: Tensor) -> Tensor | None:
-        if found.ndim == 4:
-            return found.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "") == "NHWC" else found
+    def _cells(self, hidden: Tensor) -> Tensor | None:
+        if hidden.ndim == 4:
+            return hidden.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "") == "NHWC" else hidden
         grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", None)
         before = getattr(self.model, "num_prefix_tokens", 0)
-        if found.ndim != 3 or grid is None or found.shape[1] != before + grid[0] * grid[1]:
+        if hidden.ndim != 3 or grid is None or hidden.shape[1] != before + grid[0] * grid[1]:
             return None
-        norm = getattr(self.model, "fc_norm", None)  # of networks that pool first, it is the last norm
-        patches = found[:, before:]
+        norm = getattr(self.model, "fc_norm", None)  # the last norm of networks that pool first
+        patches = hidden[:, before:]
         patches = norm(patches) if isinstance(norm, nn.Module) else patches
-        return patches.transpose(1, 2).reshape(-1, found.shape[2], *grid)
+        return patches.transpose(1, 2).reshape(-1, hidden.shape[2], *grid)
 
 
 def from_timm(files: SourceFiles, where: str, size: int | None, name: str | None = None) -> Network:
-    """`name` is that of timm's list where the repository does not bring its own configuration."""
-    told = files.json(CONFIG) if files.has(CONFIG) else {}
-    architecture = told.get("architecture") or name
+    """`name` is a name of timm's list, for repositories without a configuration."""
+    config = files.json(CONFIG) if files.has(CONFIG) else {}
+    architecture = config.get("architecture") or name
     if not isinstance(architecture, str):
         raise TrainingError(
-            f"{where} says no timm `architecture` in its {CONFIG}; where transformers wrote it, take its ONNX version"
+            f"{where} has no timm `architecture` in its {CONFIG}; if transformers wrote it, use its ONNX version"
             " (onnx-community/NAME) or timm's"
         )
     if not files.has(WEIGHTS):
         raise only_pickles(files.names(), where)
-    facts = told.get("pretrained_cfg") or _own_facts(architecture)
+    facts = config.get("pretrained_cfg") or _own_facts(architecture)
     way = preprocessing.from_timm(facts)
     edge = size or way.size
-    model = _built(architecture, edge, files, _arguments(told), where)
+    model = _built(architecture, edge, files, _arguments(config), where)
     pooled = str(getattr(model, "global_pool", "") or "")
-    found = vision(exported(model, edge, where), where, replace(way, size=edge), edge)
+    network = vision(exported(model, edge, where), where, replace(way, size=edge), edge)
     feature = POOLED.get(pooled, "as the network pools it")
     lock = {"feature": feature, "architecture": architecture, "license": files.license(facts), "files": files.taken()}
-    return replace(found, source={**found.source, **lock})
+    return replace(network, source={**network.source, **lock})
 
 
 def exported(model: nn.Module, size: int, where: str) -> bytes:
-    """Floats (n, 3, size, size) in; of any height and width where the network runs on them."""
+    """Export to ONNX: floats (n, 3, size, size), or any height and width if the network runs on them."""
     try:
         network = Pictured(model.eval(), size)
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
@@ -101,7 +101,7 @@ def exported(model: nn.Module, size: int, where: str) -> bytes:
     gives = [FEATURES, MAP] if network.gives_map else [FEATURES]
     if _takes_other_sizes(network, size):
         try:
-            example = torch.zeros(2, 3, size, size + 32)  # with equal edges the two would be taken for one
+            example = torch.zeros(2, 3, size, size + 32)  # the exporter would unify equal edges
             return graph_of(network, example, "planes", gives, {2: "height", 3: "width"})
         except Exception:  # the exporter raises a dozen unrelated classes; one size is exported then
             pass
@@ -112,14 +112,14 @@ def exported(model: nn.Module, size: int, where: str) -> bytes:
 
 
 def _takes_other_sizes(network: nn.Module, size: int) -> bool:
-    """Whether it runs on larger pictures too, and can be exported for them in reasonable time: padding as TensorFlow
-    has it hangs on the size at every layer, which takes the exporter minutes."""
+    """Whether the network runs on larger pictures too, and can be exported for them in reasonable time: TensorFlow's
+    padding depends on the size at every layer, which takes the exporter minutes."""
     if any(type(layer).__name__.endswith("Same") for layer in network.modules()):
         return False
     try:
         with torch.no_grad():
             network(torch.zeros(2, 3, size + 32, size + 64))
-    except Exception:  # whatever it raises, it does not
+    except Exception:  # whatever it raises, it does not run on them
         return False
     return True
 
@@ -134,12 +134,12 @@ def _own_facts(architecture: str) -> Mapping[str, Any]:
     return dict(about.to_dict()) if about else {}  # type: ignore[no-untyped-call]
 
 
-def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
-    """How the network was built, as plain values; nothing that would have it read weights from elsewhere."""
-    given = told.get("model_args") or {}
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments, plain values only, without those that load weights from elsewhere."""
+    given = config.get("model_args") or {}
     plain = (bool, int, float, str, list, type(None))
     arguments = {str(key): value for key, value in given.items() if isinstance(value, plain)}
-    pool = told.get("global_pool")
+    pool = config.get("global_pool")
     if isinstance(pool, str) and pool and "global_pool" not in arguments:
         arguments["global_pool"] = pool
     return {key: value for key, value in arguments.items() if not any(part in key for part in ELSEWHERE)}

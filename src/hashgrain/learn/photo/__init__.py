@@ -1,1 +1,1 @@
-"""How the `photo` model is made: the graph around its pretrained backbone, and the head distilled from it."""
+"""Makes the `photo` model: the graph around its pretrained backbone, and the head distilled from it."""

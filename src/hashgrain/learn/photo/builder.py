@@ -1,4 +1,4 @@
-"""What graphs are built with: nodes and numbers in the order they are needed, and which numbers are cut out."""
+"""Builds graphs: nodes and constants in order, and a record of the constants that are cut out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Hole = tuple[str, str, dict[str, Any]]  # kind, dtype, records
 
 @dataclass
 class GraphBuilder:
-    """Nodes and numbers in the order they are needed. Numbers are kept in half precision and computed with in full."""
+    """Nodes and constants in order. Constants may be stored in half precision; computation is in full precision."""
 
     weights: bytes
     records: Mapping[str, Record]
@@ -33,7 +33,7 @@ class GraphBuilder:
         return output
 
     def constant(self, name: str, values: NDArray[Any], dtype: str = FLOAT) -> str:
-        """Numbers of our own, which stay in our part of the graph."""
+        """A constant of our own, which stays in our part of the graph."""
         return self._number(name, values, dtype)
 
     def indices(self, name: str, values: list[int]) -> str:
@@ -41,7 +41,7 @@ class GraphBuilder:
         return name
 
     def pretrained(self, name: str, kind: str, dtype: str, **tensors: str) -> str:
-        """Numbers computed from tensors of the pretrained file, which are cut out of our part."""
+        """A constant computed from tensors of the pretrained file, which is cut out of our part."""
         records = {role: self.records[tensor] for role, tensor in tensors.items()}
         placed = {role: [each.offset, list(each.shape), list(each.strides)] for role, each in records.items()}
         values = computed(self.weights, kind, placed)

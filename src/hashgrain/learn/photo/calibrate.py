@@ -1,4 +1,4 @@
-"""From distances to words and chances, on pairs of pictures that the head never saw."""
+"""Calibrates distances to words and probabilities, on pairs of pictures that the head was not fitted on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes
 from hashgrain.models import Calibration
 
-# How often a word may be said of two pictures that do not belong together. `same` is promised for 1 in 100,000 at most,
-# of other pictures too: the rest is room for what differs between samples.
+# The largest error rate of each word on pairs that do not belong together. The documented bound for `same` is 1 in
+# 100,000, for any pictures: the margin covers differences between samples.
 FALSE_ALARMS = {"same": 8e-6, "near": 1e-3, "related": 2e-2}
 WORDS_OF = {"look": ("same", "near", "related"), "thing": ("same", "near", "related"), "kind": ("near", "related")}
 PAIRS = 4_000_000
@@ -21,7 +21,7 @@ Distances = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distances at one grain: of pairs that belong together, and of pairs that do not."""
+    """Distances at one grain: of pairs that belong together and of pairs that do not."""
 
     together: Distances
     apart: Distances
@@ -46,14 +46,14 @@ def every_pair(codes: Codes) -> Distances:
 
 
 def calibration(grain: str, bits: int, strangers: Distances, pairs: Pairs) -> Calibration:
-    """`strangers` are distances of different pictures; `pairs` are what the grain is about: pictures of one kind or
-    thing (for `look`, mild edits and their originals) against others."""
+    """`strangers` are distances of different pictures. `pairs` separate what the grain distinguishes: pictures of one
+    kind or thing (for `look`, mild edits and their originals) and others."""
     words: dict[str, int] = {}
     for word in WORDS_OF[grain]:
         wrong = strangers if word == "same" else pairs.apart
         most = largest_within(wrong, bits, FALSE_ALARMS[word])
         words[word] = max(most, *words.values()) if words else most
-    return Calibration(words, chances(pairs, bits))
+    return Calibration(words, probabilities(pairs, bits))
 
 
 def largest_within(wrong: Distances, bits: int, share: float) -> int:
@@ -62,8 +62,8 @@ def largest_within(wrong: Distances, bits: int, share: float) -> int:
     return max(0, int(np.searchsorted(reached, share, side="right")) - 1)
 
 
-def chances(pairs: Pairs, bits: int) -> tuple[float, ...]:
-    """For each distance how often a pair belongs together, where one in two does; never growing with the distance."""
+def probabilities(pairs: Pairs, bits: int) -> tuple[float, ...]:
+    """For each distance, the probability that a pair belongs together if half of all pairs do; never increasing."""
     together, apart = (
         np.bincount(each, minlength=bits + 1) / max(1, len(each)) for each in (pairs.together, pairs.apart)
     )
@@ -73,7 +73,7 @@ def chances(pairs: Pairs, bits: int) -> tuple[float, ...]:
 
 
 def falling(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The closest sequence that never grows (pool adjacent violators; Ayer et al., 1955)."""
+    """The closest sequence that never increases (pool adjacent violators; Ayer et al., 1955)."""
     blocks: list[list[float]] = []  # value, weight, length
     for value, weight in zip(values, weights, strict=True):
         blocks.append([float(value), float(weight), 1])
@@ -85,7 +85,7 @@ def falling(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArra
 
 
 def by_labels(codes: Mapping[str, Codes], labels: Mapping[str, NDArray[np.str_]], grain: str, seed: int) -> Pairs:
-    """Pairs within each set of pictures: of one label, and of two."""
+    """Pairs within each set of pictures: with the same label and with different labels."""
     together, apart = [], []
     for number, (name, of_set) in enumerate(codes.items()):
         left, right = random_pairs(len(of_set), seed + number)

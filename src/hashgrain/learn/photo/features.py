@@ -1,4 +1,4 @@
-"""What is known of training pictures, computed once and kept: fitting a head then takes seconds."""
+"""A cache of the features of training pictures: with it, fitting a head takes seconds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.learn.data.kept_features import Features as Features
+from hashgrain.hashers import Features
 from hashgrain.learn.data.kept_features import KeptFeatures, Pictures
 from hashgrain.learn.photo.graph import backbone_model, layout_model
+from hashgrain.types import Log
 
 
 @dataclass(frozen=True)
 class Traits:
-    """Of pictures, a row each: their features under the backbone, and how they are laid out."""
+    """Backbone features and layouts of pictures, one row each."""
 
     features: Features
     layouts: Features
@@ -37,15 +38,13 @@ class Traits:
 
 
 class FeatureCache(KeptFeatures):
-    """Those of EfficientNet-Lite, from the bytes of its weights, and the layouts of the same pictures."""
+    """Features of EfficientNet-Lite, built from the bytes of its weights, and layouts of the same pictures."""
 
-    def __init__(
-        self, folder: Path, weights: bytes, size: int = 224, threads: int = 2, say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, folder: Path, weights: bytes, size: int = 224, threads: int = 2, log: Log = print) -> None:
         edges = (size, size)
-        super().__init__(folder, backbone_model(weights), edges, threads=threads, say=say)
-        self.layouts = KeptFeatures(folder, layout_model(), edges, threads=threads, say=say, kept_as=np.float32)
+        super().__init__(folder, backbone_model(weights), edges, threads=threads, log=log)
+        self.layouts = KeptFeatures(folder, layout_model(), edges, threads=threads, log=log, kept_as=np.float32)
 
     def traits(self, name: str, pictures: Callable[[], Pictures]) -> Traits:
-        """Of a set, whose pictures must be the same at every call."""
+        """The traits of a set, whose pictures must be the same at every call."""
         return Traits(self.of(name, pictures), self.layouts.of(name, pictures))

@@ -1,4 +1,4 @@
-"""Fitting the head of `photo`: what its pictures are like by distillation, which picture it is by steady directions."""
+"""Fits the head of `photo`: bits of similarity by distillation, bits that identify a picture by steady directions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains
+from hashgrain.hashers import Features
 from hashgrain.learn.distill import Material, Settings, distill
-from hashgrain.learn.photo.features import Features, Traits
+from hashgrain.learn.photo.features import Traits
 from hashgrain.learn.photo.graph import HeadNumbers
 from hashgrain.learn.photo.head import Classifier, inputs_of, mean_root, reflected, root_of, teachers_of
 from hashgrain.learn.photo.sets import FittingSets
@@ -17,15 +18,15 @@ from hashgrain.learn.photo.torch_file import tensors_of
 from hashgrain.learn.training.steady import Analysis, Steady, steady_bits
 
 GRAINS = Grains({"kind": 48, "thing": 96, "look": 256})
-ALIKE = GRAINS["thing"]  # bits that say what a picture is like; the rest say which one it is:
-LAID_OUT = 48  # of these by its layout, the others by its features
-OF_FEATURES, OF_LAYOUTS = Analysis(kept=192), Analysis(kept=48, shrinkage=1e-3)
+ALIKE = GRAINS["thing"]  # bits of similarity; the rest identify the picture:
+LAID_OUT = 48  # of these from its layout, the others from its features
+OF_FEATURES, OF_LAYOUTS = Analysis(directions=192), Analysis(directions=48, shrinkage=1e-3)
 DISTILLED = Settings(teacher_temperatures=(0.1, 0.1), code_temperatures=(0.2, 0.15))
 
 
 @dataclass(frozen=True)
 class Head:
-    """The numbers of a head, as they will stand in the graph, and the same computation outside it."""
+    """The parameters of a head, as the graph stores them, and the same computation in numpy."""
 
     numbers: HeadNumbers
     classifier: Classifier
@@ -39,7 +40,7 @@ class Head:
         return Codes.from_outputs(self.outputs(traits), GRAINS)
 
     def telling_apart(self, features: Steady, layouts: Steady) -> Head:
-        """The same head with other bits for which picture it is: they look at the features alone, or at the layout."""
+        """The same head with other bits that identify pictures, from the features alone or from the layout."""
         old = self.numbers
         others = np.zeros((len(features.weight), old.weight.shape[1] - features.weight.shape[1]), np.float32)
         rows = halved(np.concatenate([features.weight, others], axis=1))
@@ -49,7 +50,7 @@ class Head:
 
 
 def halved(weight: Features) -> Features:
-    """Rounded as the graph keeps it."""
+    """Rounded to the half precision in which the graph stores it."""
     rounded: Features = weight.astype(np.float16).astype(np.float32)
     return rounded
 
@@ -60,14 +61,14 @@ def classifier_of(weights: bytes) -> Classifier:
     def tensor(name: str) -> Features:
         record = records[name]
         steps = [4 * stride for stride in record.strides]
-        found: Features = np.ndarray(record.shape, "<f4", weights, record.offset, steps).copy()
-        return found
+        values: Features = np.ndarray(record.shape, "<f4", weights, record.offset, steps).copy()
+        return values
 
     return Classifier.of(tensor("_fc.weight"), tensor("_fc.bias"))
 
 
 def fitted(sets: FittingSets, classifier: Classifier, seed: int, settings: Settings = DISTILLED) -> Head:
-    """The head of one seed."""
+    """Fit the head with one seed."""
     mean = mean_root(sets.roots)
     known = sets.pictures.features
     classes = np.random.default_rng(seed).integers(0, len(classifier.weight), len(known))
@@ -83,7 +84,7 @@ def fitted(sets: FittingSets, classifier: Classifier, seed: int, settings: Setti
 
 
 def steady_of(sets: FittingSets, used: NDArray[np.bool_], seed: int) -> tuple[Steady, Steady]:
-    """Of features and of layouts, fitted on the small pictures and on those of the sharp ones that are `used`."""
+    """Steady bits of features and of layouts, fitted on the small pictures and the `used` ones of the sharp."""
     mean, rows = mean_root(sets.roots), used[sets.source]
     originals, edited = sets.originals[rows], sets.edited[rows]
     _, different = np.unique(originals.features, axis=0, return_index=True)

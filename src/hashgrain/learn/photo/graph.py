@@ -29,7 +29,7 @@ def normalized_pixels(b: GraphBuilder) -> str:
 
 
 def convolution(b: GraphBuilder, inputs: str, name: str, norm: str, stride: int, clipped: bool, dtype: str) -> str:
-    """A convolution with its batch normalization folded in; `clipped` to [0, 6] unless it is the last of a block."""
+    """A convolution with folded batch normalization; `clipped` to [0, 6] unless it is the last of a block."""
     shape = b.records[f"{name}.weight"].shape
     scale = {"gamma": f"{norm}.weight", "variance": f"{norm}.running_var"}
     weight = b.pretrained(f"{name}.w", "weight", dtype, weight=f"{name}.weight", **scale)
@@ -47,7 +47,7 @@ def convolution(b: GraphBuilder, inputs: str, name: str, norm: str, stride: int,
 
 
 def backbone(b: GraphBuilder, dtype: str) -> str:
-    """All up to the map of features: (n, 1280, height / 32, width / 32)."""
+    """The network up to the feature map: (n, 1280, height / 32, width / 32)."""
     b.constant("zero", np.float32(0))
     b.constant("six", np.float32(6))
     x = convolution(b, normalized_pixels(b), "_conv_stem", "_bn0", 2, True, dtype)
@@ -78,8 +78,8 @@ def features(b: GraphBuilder, dtype: str) -> str:
 
 def model_of(b: GraphBuilder, outputs: Mapping[str, list[int | str]]) -> Any:
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", "height", "width", 3])
-    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
-    graph = helper.make_graph(b.nodes, "photo", [pixels], told, b.numbers)
+    declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+    graph = helper.make_graph(b.nodes, "photo", [pixels], declared, b.numbers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="hashgrain")
     model.ir_version = IR_VERSION
     return model
@@ -95,46 +95,46 @@ def backbone_model(weights: bytes, dtype: str = FLOAT) -> bytes:
 
 
 def layout_model() -> bytes:
-    """The layout of pictures alone, under the name of features, to compute those of training pictures with."""
+    """The layout alone, as `features`, to compute the layouts of training pictures."""
     b = GraphBuilder(b"", {})
     b.node("Identity", [layout(b, normalized_pixels(b))], "features")
     return bytes(model_of(b, {"features": ["batch", WIDTH]}).SerializeToString())
 
 
 def cut(model: bytes, b: GraphBuilder, file: WeightsFile) -> tuple[bytes, str]:
-    """Our part of the graph, and what tells how the rest comes back."""
+    """Our part of the graph, and the JSON that describes how to restore the rest."""
     pieces: list[bytes] = []
     holes = []
-    at = kept = 0
+    at = length = 0
     for number in b.numbers:
         if number.name not in b.holes:
             continue
         place = model.index(number.raw_data, at)
         pieces.append(model[at:place])
-        kept += place - at
+        length += place - at
         at = place + len(number.raw_data)
         kind, dtype, records = b.holes[number.name]
-        holes.append([kept, kind, dtype, records])
+        holes.append([length, kind, dtype, records])
     part = b"".join([*pieces, model[at:]])
     return part, json.dumps({"weights": asdict(file), "holes": holes}, separators=(",", ":")) + "\n"
 
 
 @dataclass(frozen=True)
 class HeadNumbers:
-    """All the numbers of the head that are ours."""
+    """The parameters of the head."""
 
     mean: NDArray[np.float32]  # of the roots of the features
     kinds: NDArray[np.float32]  # (1000, 256), as in head.Classifier
     looks: NDArray[np.float32]
     directions: NDArray[np.float32]
-    weight: NDArray[np.float32]  # (bits, inputs), of the bits that look at what the backbone makes of a picture
+    weight: NDArray[np.float32]  # (bits, inputs), of the bits that use the backbone
     bias: NDArray[np.float32]
     layout_weight: NDArray[np.float32]  # (bits, layout.WIDTH), of the others
     layout_bias: NDArray[np.float32]
 
 
 def head(b: GraphBuilder, numbers: HeadNumbers) -> None:
-    """From `features` to `outputs`: head.inputs_of as a graph, and a linear layer of these and one of the layout."""
+    """From `features` to `outputs`: head.inputs_of as a graph with a linear layer, and a linear layer of the layout."""
     logits = b.node(
         "Gemm",
         [
@@ -147,12 +147,12 @@ def head(b: GraphBuilder, numbers: HeadNumbers) -> None:
     )
     b.constant("tiny", np.float32(1e-9))
     root = b.node("Sub", [b.node("Sqrt", ["features"], "root"), b.constant("mean.root", numbers.mean)], "root.centered")
-    chances = b.node("Softmax", [logits], "chances", axis=1)
+    probabilities = b.node("Softmax", [logits], "chances", axis=1)
     cooled = b.node("Mul", [logits, b.constant("half", np.float32(0.5))], "logits.cooled")
-    chances_cooled = b.node("Softmax", [cooled], "chances.cooled", axis=1)
+    probabilities_cooled = b.node("Softmax", [cooled], "chances.cooled", axis=1)
     embedded = {
-        "kinds": b.node("MatMul", [chances, b.constant("kinds", numbers.kinds, HALF)], "of.kinds"),
-        "looks": b.node("MatMul", [chances_cooled, b.constant("looks", numbers.looks, HALF)], "of.looks"),
+        "kinds": b.node("MatMul", [probabilities, b.constant("kinds", numbers.kinds, HALF)], "of.kinds"),
+        "looks": b.node("MatMul", [probabilities_cooled, b.constant("looks", numbers.looks, HALF)], "of.looks"),
         "directions": b.node("MatMul", [logits, b.constant("directions", numbers.directions, HALF)], "of.directions"),
     }
     parts = [_unit(b, name, "inputs." + name) for name in (root, *embedded.values())]
@@ -170,7 +170,7 @@ def _unit(b: GraphBuilder, name: str, output: str) -> str:
 
 
 def photo_model(weights: bytes, numbers: HeadNumbers) -> tuple[bytes, GraphBuilder]:
-    """The whole graph, and what it was built by."""
+    """The whole graph, and its builder."""
     b = GraphBuilder(weights, {each.name: each for each in tensors_of(weights)})
     features(b, HALF)
     head(b, numbers)

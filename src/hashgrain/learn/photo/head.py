@@ -1,17 +1,16 @@
-"""The head of `photo`: what it sees of a picture, who teaches it, and pictures of classes that no picture shows."""
+"""The head of `photo`: its inputs, its teachers, and synthetic features of classes without pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.hashers import Features
 from hashgrain.learn.photo.tree import lin_similarity, shipped
 
 WIDTH = 256  # of each embedding of the classes
-Features = NDArray[Any]  # float32, a row a picture
 
 
 def unit(rows: NDArray[np.floating]) -> Features:
@@ -25,9 +24,9 @@ class Classifier:
 
     weight: Features  # (1000, width of the features)
     bias: Features
-    kinds: Features  # (1000, 256): classes that Lin's similarity squared puts close are close
-    things: Features  # by the fourth power: closer relatives only
-    looks: Features  # by the eighth
+    kinds: Features  # (1000, 256): an embedding of the square of Lin's similarity
+    things: Features  # of its fourth power: closer relatives only
+    looks: Features  # of its eighth power
     directions: Features  # (1000, 256): the main directions of the classifier itself
 
     @classmethod
@@ -38,11 +37,11 @@ class Classifier:
         return cls(weight, bias, kinds, things, looks, directions.astype(np.float32))
 
     def logits(self, features: Features) -> Features:
-        found: Features = features @ self.weight.T + self.bias
-        centered: Features = found - found.mean(axis=1, keepdims=True)
+        scores: Features = features @ self.weight.T + self.bias
+        centered: Features = scores - scores.mean(axis=1, keepdims=True)
         return centered
 
-    def chances(self, features: Features, temperature: float) -> Features:
+    def probabilities(self, features: Features, temperature: float) -> Features:
         logits = self.logits(features) / temperature
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: Features = powers / powers.sum(axis=1, keepdims=True)
@@ -50,7 +49,7 @@ class Classifier:
 
 
 def class_embedding(similar: NDArray[np.float64]) -> Features:
-    """Kernel PCA: vectors of the classes whose products are the similarities, less their means."""
+    """Kernel PCA: class vectors whose products are the centered similarities."""
     count = len(similar)
     centered = np.eye(count) - 1 / count
     values, vectors = np.linalg.eigh(centered @ similar @ centered)
@@ -65,17 +64,17 @@ def mean_root(features: Features) -> Features:
 
 
 def root_of(features: Features, mean: Features) -> Features:
-    """Square roots of the features, centered and of length 1: large ones count less."""
+    """Square roots of the features, centered, of length 1: large features count less."""
     return unit(np.sqrt(np.maximum(features, 0)) - mean)
 
 
 def inputs_of(features: Features, mean: Features, c: Classifier) -> Features:
-    """What the linear head sees: the features, and three views of what the classifier makes of them."""
+    """The inputs of the linear head: the features and three embeddings of the classifier's scores."""
     return np.concatenate(
         [
             root_of(features, mean),
-            unit(c.chances(features, 1) @ c.kinds),
-            unit(c.chances(features, 2) @ c.looks),
+            unit(c.probabilities(features, 1) @ c.kinds),
+            unit(c.probabilities(features, 2) @ c.looks),
             unit(c.logits(features) @ c.directions),
         ],
         axis=1,
@@ -83,21 +82,21 @@ def inputs_of(features: Features, mean: Features, c: Classifier) -> Features:
 
 
 def teachers_of(features: Features, mean: Features, c: Classifier) -> list[Features]:
-    """For `kind` and `thing`: vectors whose cosine the codes are to rank by. The shares were chosen by how well these
-    vectors themselves rank small pictures held out, and photographs of the choosing halves."""
-    root, likely, less_sure = root_of(features, mean), c.chances(features, 1), c.chances(features, 1.5)
+    """The teachers of `kind` and `thing`: vectors whose cosine the codes learn to rank by. The shares were chosen by
+    how well these vectors rank small held-out pictures and photographs of the choosing halves."""
+    root, likely, less_sure = root_of(features, mean), c.probabilities(features, 1), c.probabilities(features, 1.5)
     kind = together((root, 0.42), (unit(less_sure @ c.kinds), 0.3), (unit(likely @ c.kinds), 0.28))
     thing = together((root, 0.45), (unit(c.logits(features)), 0.3), (unit(likely @ c.things), 0.25))
     return [kind, thing]
 
 
 def together(*parts: tuple[Features, float]) -> Features:
-    """Vectors whose cosine is the mean of those of the parts, at these shares."""
+    """Vectors whose cosine is the mean of the parts' cosines, weighted by these shares."""
     return np.concatenate([rows * np.float32(share**0.5) for rows, share in parts], axis=1)
 
 
 def reflected(features: Features, classes: NDArray[np.int64], c: Classifier) -> Features:
-    """The same pictures as others would be: the logits of the first class and of the one named change places."""
+    """Synthetic features: the logits of a picture's top class and of the given class are swapped."""
     logits = features @ c.weight.T + c.bias
     first, rows = logits.argmax(axis=1), np.arange(len(features))
     direction = c.weight[classes] - c.weight[first]

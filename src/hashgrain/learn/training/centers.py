@@ -1,11 +1,11 @@
 """Class centers: codes of -1 and +1, one a class, as far apart as we can place them, for any width and nesting.
 
-Where the rows of a Hadamard matrix and their negatives suffice, these: any two differ in half of the bits or in all.
-(Not for two to four classes: they have room for more than half.)
-Else the words of a linear code, each of whose generators is the farthest of many random words from the code so far.
-Against choosing center after center, the farthest of 64 random balanced words, it places 1,000 centers of 64 bits 24
-apart instead of 20, and 100,000 take seconds, since the distances of a linear code are the weights of its words.
-Each bit is on in about half of the centers; a center need not have half of its bits on.
+Where the rows of a Hadamard matrix and their negatives suffice, they are the centers: any two differ in half of the
+bits or in all. (Two to four classes have room for more than half, so they do not use them.)
+Otherwise the centers are words of a linear code. Each of its generators is the farthest of many random words from the
+code so far. Greedy choice among 64 random balanced words places 1,000 centers of 64 bits 20 bits apart; the linear
+code places them 24 apart. 100,000 centers take seconds, since the distances of a linear code are the weights of its
+words. Each bit is on in about half of the centers; a center need not have half of its bits on.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from torch import Tensor
 from hashgrain.codes import Words, pack, unpack, words_for
 from hashgrain.errors import TrainingError
 
-COMPARED = 1 << 25  # words compared for the sake of one generator
+COMPARED = 1 << 25  # words compared to choose one generator
 AT_ONCE = 1 << 20  # distances held in memory: they should stay in the cache
 MOST_CANDIDATES = 1 << 12
-ATTEMPTS = 6  # codes of which the best is taken
-MOST_DIMENSIONS = 20  # of a code that tells cousins apart: a million words
+ATTEMPTS = 6  # codes from which the best is taken
+MOST_DIMENSIONS = 20  # of a code that separates cousins: a million words
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def nested_centers(classes: int, parents: Sequence[NDArray[np.int64]], bits: Seq
     """The centers of each grain, coarse to fine: a class's begins with its parent's.
 
     `classes` is how many the coarsest grain has; parents[g][c] is the class of grain g that class c of the next grain
-    belongs to; `bits` is the width of each grain. The bits a grain adds tell siblings apart first, then cousins.
+    belongs to; `bits` is the width of each grain. The bits a grain adds separate siblings first, then cousins.
     """
     if len(bits) != len(parents) + 1 or any(wide <= narrow for narrow, wide in pairwise(bits)):
         raise TrainingError(f"grains of {list(bits)} bits and {len(parents)} lists of parents: each grain adds bits")
@@ -94,7 +94,7 @@ def minimum_distance(signs: NDArray[np.int8]) -> int:
 
 
 def gilbert_varshamov(classes: int, bits: int) -> int:
-    """The greatest distance at which, for certain, a code of so many words exists (Gilbert, 1952; Varshamov, 1957).
+    """The greatest distance at which a code of `classes` words certainly exists (Gilbert, 1952; Varshamov, 1957).
 
     The largest d for which (classes - 1) * sum_{i < d} binomial(bits, i) < 2^bits.
     """
@@ -106,7 +106,7 @@ def gilbert_varshamov(classes: int, bits: int) -> int:
 
 
 def centers_for(centers: Tensor | None, classes: int, bits: int, seed: int) -> Tensor:
-    """The centers a loss was given, checked, or our own."""
+    """The centers a loss was given, checked; or our own."""
     if centers is None:
         return class_centers(classes, bits, seed).tensor()
     if centers.shape != (classes, bits) or not bool((centers.abs() == 1).all()):
@@ -117,7 +117,7 @@ def centers_for(centers: Tensor | None, classes: int, bits: int, seed: int) -> T
 
 
 def tie_breaker(bits: int, seed: int) -> Tensor:
-    """One fixed random vector of -1 and +1. (Of 0 and 1, as in CSQ's own code, a tie would ask for half a bit.)"""
+    """One fixed random vector of -1 and +1. (With 0 and 1, as in CSQ's own code, the target of a tie is half a bit.)"""
     return torch.from_numpy(np.random.default_rng((seed, 2)).choice([-1.0, 1.0], bits)).float()
 
 
@@ -133,7 +133,7 @@ def _hadamard_rows(classes: int, bits: int, dice: np.random.Generator) -> NDArra
     matrix = 1 - 2 * (np.bitwise_count(places[:, None] & places) % 2).astype(np.int8)
 
     def draw() -> NDArray[np.int8]:
-        first = int(classes < bits)  # all bits of row 0 are the same: left out where it can be
+        first = int(classes < bits)  # all bits of row 0 are the same: skip it if there are rows enough
         chosen = first + dice.permutation(bits - first)[:classes]
         rows = matrix[chosen] * dice.choice(np.array([-1, 1], np.int8), (len(chosen), 1))
         both = np.concatenate([rows, -rows[: classes - len(rows)]])

@@ -1,9 +1,8 @@
-"""A head trained on features of another program, by the loss of a recipe: numbers in, codes out, and no picture."""
+"""A head trained on features of another program with the loss of a recipe: vectors in, codes out, no pictures."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +16,48 @@ from hashgrain.learn.recipe import Network, Recipe
 from hashgrain.learn.training.heads import long_enough, train_head
 from hashgrain.learn.training.objective import check_aim
 from hashgrain.learn.training.validation import validate
-
-Say = Callable[[str], None]
+from hashgrain.types import Log
 
 
 def train_on_features(
-    recipe: Recipe, features: Path, labels: Path | None, out: Path, run: Path, say: Say
+    recipe: Recipe, features: Path, labels: Path | None, out: Path, run: Path, log: Log
 ) -> dict[str, Any]:
-    """Train a head and write it to `out`; what it is, and how good on rows that were held out."""
+    """Train a head and write it to `out`. Returns its facts and its figures on held-out rows."""
     recipe = on_features(recipe)
     if recipe.labelled and labels is None:
-        raise TrainingError(f"recipe {recipe.name} learns from labels: say where they are (--labels), a row of each")
+        raise TrainingError(f"recipe {recipe.name} learns from labels: give them (--labels), one row per feature row")
     if not recipe.labelled and labels is not None:
         raise TrainingError(f"recipe {recipe.name} learns from no labels: leave them out, or take another recipe")
     if not out.absolute().parent.is_dir():
         raise TrainingError(f"the head cannot be written to {out}: there is no folder {out.absolute().parent}")
     check_aim(recipe)
     data = load_features("", recipe.labelled, features=features, labels=labels or "")
-    training, held = hold_out(data, recipe.held_out if recipe.labelled else 0)
-    say(f"training on {len(training):,} rows of {data.inputs.shape[1]} values, {len(held):,} held out")
-    head = train_head(long_enough(recipe, len(training)), training.inputs[None], training, held, run, say)
+    training, validation = hold_out(data, recipe.held_out if recipe.labelled else 0)
+    log(f"training on {len(training):,} rows of {data.inputs.shape[1]} values, {len(validation):,} held out")
+    head = train_head(long_enough(recipe, len(training)), training.inputs[None], training, validation, run, log)
     facts = {
         "hashgrain": __version__,
         "recipe": recipe.name,
         "loss": recipe.aim.loss,
         "seed": recipe.seed,
         "rows": len(training),
-        "held out": len(held),
+        "held out": len(validation),
     }
     made = FeatureHead(recipe.grains, head.projections(), recipe.name, facts)
-    found = _validated(made, held, recipe.grains)
-    dataclasses.replace(made, facts=facts | {"validation": found}).save(out)
-    return {"head": str(out), "digest": made.digest, "grains": dict(recipe.grains), **facts, "validation": found}
+    figures = _validated(made, validation, recipe.grains)
+    dataclasses.replace(made, facts=facts | {"validation": figures}).save(out)
+    return {"head": str(out), "digest": made.digest, "grains": dict(recipe.grains), **facts, "validation": figures}
 
 
 def on_features(recipe: Recipe) -> Recipe:
-    """The recipe with features in the place of its network; an error where it needs pictures."""
+    """The recipe with features in place of its network; an error where it needs pictures."""
     why = None
     if recipe.hasher:
         why = f"fits {recipe.hasher}, without labels: --hasher {recipe.hasher}"
     elif recipe.tuning or recipe.network.layered:
         why = "trains a network on pictures"
     elif recipe.views > 1 or recipe.aim.instance_weight:
-        why = "looks at two views of each picture, and of features there is one"
+        why = "compares two views of each picture, and features have only one"
     elif recipe.aim.teacher or recipe.aim.soft_targets:
         why = "is taught by another network, which looks at pictures"
     if why is not None:
@@ -69,5 +67,5 @@ def on_features(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, network=network, cached_views=1, pruned=0.0)
 
 
-def _validated(head: FeatureHead, held: Labelled, grains: Grains) -> dict[str, float]:
-    return validate(head.transform(held.inputs), held, grains) if len(held) > 1 else {}  # type: ignore[arg-type]
+def _validated(head: FeatureHead, validation: Labelled, grains: Grains) -> dict[str, float]:
+    return validate(head.transform(validation.inputs), validation, grains) if len(validation) > 1 else {}  # type: ignore[arg-type]

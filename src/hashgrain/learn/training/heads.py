@@ -1,9 +1,8 @@
-"""Heads on kept features, and the last step of a training: the same loop, in seconds."""
+"""Heads on cached features, and the last step of a training: the same loop, in seconds."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,54 +15,63 @@ from hashgrain.learn.backbones import Backbone
 from hashgrain.learn.backbones.zoo import FeaturesBackbone
 from hashgrain.learn.data.class_confusion import learnt_similarities
 from hashgrain.learn.data.features import cached_features
-from hashgrain.learn.data.inputs import Features
+from hashgrain.learn.data.inputs import FeatureInputs
 from hashgrain.learn.data.labelled import Labelled
 from hashgrain.learn.recipe import Recipe
-from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Progress, Training
+from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Training, TrainingProgress
 from hashgrain.learn.training.network import HashHead, HashNetwork, LayeredHead
 from hashgrain.learn.training.processes import this_process
 from hashgrain.learn.training.validation import AT_MOST
+from hashgrain.types import Log
 
-Say = Callable[[str], None]
-LEAST_STEPS = 300  # of the last step. On 1,000 pictures its 30 epochs are 30 steps, after which a head is half-baked
+LEAST_STEPS = 300  # of optimizer in the last step: on 1,000 pictures its 30 epochs are only 30 steps, far too few
 
 
 def head_on_features(
     recipe: Recipe,
     backbone: Backbone,
     training: Labelled,
-    held: Labelled,
+    validation: Labelled,
     run: Path,
-    say: Say,
+    log: Log,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashHead:
-    views = features_of(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, say)
-    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
-    return train_head(recipe, views, training, seen, run, say, checkpoint_seconds)
+    views = features_of(recipe, backbone, training, max(recipe.cached_views, recipe.views), run, log)
+    on_features = dataclasses.replace(validation, inputs=features_of(recipe, backbone, validation, 1, run, log)[0])
+    return train_head(recipe, views, training, on_features, run, log, checkpoint_seconds)
 
 
 def tuned_head(
-    recipe: Recipe, backbone: Backbone, training: Labelled, held: Labelled, run: Path, say: Say = lambda text: None
+    recipe: Recipe,
+    backbone: Backbone,
+    training: Labelled,
+    validation: Labelled,
+    run: Path,
+    log: Log = lambda text: None,
 ) -> HashHead:
-    """The last step: a new head on the backbone's features, the labelled bits and the others trained apart."""
+    """The last step: a new head on the backbone's features. Its labelled bits and its other bits train separately."""
     assert recipe.tuning is not None
-    views = features_of(recipe, backbone, training, recipe.tuning.cached_views, run, say)
-    seen = dataclasses.replace(held, inputs=features_of(recipe, backbone, held, 1, run, say)[0])
+    views = features_of(recipe, backbone, training, recipe.tuning.cached_views, run, log)
+    on_features = dataclasses.replace(validation, inputs=features_of(recipe, backbone, validation, 1, run, log)[0])
     heads = []
     for part in (long_enough(part, len(training)) for part in last_steps(recipe)):
-        learnt, kept = (
+        part_training, part_validation = (
             dataclasses.replace(each, levels={grain: each.levels[grain] for grain in part.labelled})
-            for each in (training, seen)
+            for each in (training, on_features)
         )
-        heads.append(train_head(part, views[: part.cached_views], learnt, kept, run / "-".join(part.grains), say))
+        heads.append(
+            train_head(
+                part, views[: part.cached_views], part_training, part_validation, run / "-".join(part.grains), log
+            )
+        )
     return HashHead.joined(heads)
 
 
 def last_steps(recipe: Recipe) -> list[Recipe]:
-    """The recipes of the last step: of the bits that labels teach, and of those that they do not."""
+    """The recipes of the last step: one for the bits that labels teach, one for the others."""
     how, network = recipe.tuning, dataclasses.replace(recipe.network, trained="head", hidden=(), dropout=0.0)
     assert how is not None
-    # The aim goes with the network: a teacher looks at pictures, and there are none here.
+    # The aim of the recipe is dropped with its network: a teacher needs pictures, and there are none here.
     common = dataclasses.replace(recipe, network=network, aim=how.look, tuning=None, pruned=0.0, label_noise=0.0)
     steps, taught = [], 0
     if recipe.labelled:
@@ -93,7 +101,7 @@ def last_steps(recipe: Recipe) -> list[Recipe]:
 
 
 def long_enough(recipe: Recipe, pictures: int) -> Recipe:
-    """The recipe with more epochs, where so few pictures would make too few steps of them."""
+    """The recipe with more epochs, where few pictures would give fewer than LEAST_STEPS steps."""
     schedule = recipe.schedule
     steps = sum(phase.epochs for phase in schedule.phases) * pictures / recipe.shown
     more = max(1.0, LEAST_STEPS / steps)
@@ -105,19 +113,21 @@ def train_head(
     recipe: Recipe,
     views: NDArray[np.float32],
     data: Labelled,
-    held: Labelled,
+    validation: Labelled,
     run: Path,
-    say: Say = lambda text: None,
+    log: Log = lambda text: None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> HashHead:
     """A head on features (views, n, width) of the pictures of `data`; `held` has features as its inputs."""
-    work = head_training(recipe, views, data, held, run)
-    follow(work, say, checkpoint_seconds)
+    work = head_training(recipe, views, data, validation, run)
+    follow(work, log, checkpoint_seconds)
     return settled_head(work)
 
 
-def head_training(recipe: Recipe, views: NDArray[np.float32], data: Labelled, held: Labelled, run: Path) -> Training:
-    """The same before its first step: for who wants to look at its loss afterwards."""
+def head_training(
+    recipe: Recipe, views: NDArray[np.float32], data: Labelled, validation: Labelled, run: Path
+) -> Training:
+    """The training of a head before its first step, for callers that inspect its loss afterwards."""
     if recipe.aim.similarity == "learnt":
         recipe = _with_learnt_similarity(recipe, views[0], data, run)
     torch.manual_seed(recipe.seed)
@@ -125,19 +135,19 @@ def head_training(recipe: Recipe, views: NDArray[np.float32], data: Labelled, he
     bits = recipe.grains.bits
     head = HashHead(width, bits, network.hidden, normalize=network.normalize, dropout=network.dropout)
     head.standardize(torch.from_numpy(views[0]))
-    return Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, Features(views), held, run)
+    return Training(HashNetwork(FeaturesBackbone(width), head), recipe, data, FeatureInputs(views), validation, run)
 
 
 def settled_head(work: Training) -> HashHead:
-    """The head of a training that is over, its thresholds those of all training pictures."""
-    found = work.finished().head
-    assert isinstance(found, HashHead)
-    found.settle(torch.from_numpy(work.inputs.plain))
-    return found
+    """The head of a finished training, with thresholds computed over all training pictures."""
+    head = work.finished().head
+    assert isinstance(head, HashHead)
+    head.settle(torch.from_numpy(work.inputs.plain))
+    return head
 
 
 def _with_learnt_similarity(recipe: Recipe, features: NDArray[np.float32], data: Labelled, run: Path) -> Recipe:
-    """The recipe with the file of what the features say of the classes: the first stage of SHC."""
+    """The recipe with class similarities estimated from the features: the first stage of SHC."""
     run.mkdir(parents=True, exist_ok=True)
     file = run / "similarity.npy"
     if not file.exists():
@@ -156,26 +166,26 @@ def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:
 
 
 def features_of(
-    recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, say: Say
+    recipe: Recipe, backbone: Backbone, data: Labelled, views: int, run: Path, log: Log
 ) -> NDArray[np.float32]:
     with this_process().main_process_first():
-        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, say, fit=recipe.fit)
+        return cached_features(backbone, data, recipe.size, views, recipe.augmentation, run, log, fit=recipe.fit)
 
 
-def follow(work: Training, say: Say, checkpoint_seconds: float) -> None:
+def follow(work: Training, log: Log, checkpoint_seconds: float) -> None:
     if work.step:
-        say(f"going on at step {work.step} of {len(work.sizes)}")
+        log(f"resuming at step {work.step} of {len(work.sizes)}")
     for at in work.steps(checkpoint_seconds):
-        say(told(at))
+        log(progress_line(at))
 
 
-def told(at: Progress) -> str:
-    """One line about where a training stands."""
+def progress_line(at: TrainingProgress) -> str:
+    """One line on the progress of a training."""
     left = at.seconds / max(1, at.step) * (at.steps - at.step)
     figures = {name: value for name, value in (at.validation or {}).items() if not name.endswith(AT_MOST)}
-    found = "".join(f", {name} {value:.3g}" for name, value in figures.items())  # what they could be never changes
+    shown = "".join(f", {name} {value:.3g}" for name, value in figures.items())  # the "at most" figures never change
     warning = f"; warning: {at.warning}" if at.warning else ""
     return (
         f"step {at.step}/{at.steps}, loss {at.loss:.3f}, {at.pictures_per_second:.0f}/s,"
-        f" {left / 60:.0f} min to go{found}{warning}"
+        f" {left / 60:.0f} min to go{shown}{warning}"
     )

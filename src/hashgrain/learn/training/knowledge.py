@@ -1,4 +1,4 @@
-"""What is known of the classes themselves: how alike they are, as targets and as centers."""
+"""Similarities of classes, and what is made of them: soft targets and semantic centers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hashgrain.errors import TrainingError
 from hashgrain.labelled.arrays import open_array
 from hashgrain.learn.training.centers import Centers, gilbert_varshamov, minimum_distance
 
-SWEEPS = 4  # over the bits; more no longer help
-GROUPS = 64  # of classes that turn a bit together
-CANDIDATES = 1 << 10  # words looked at for a class that is too near another
-FEW_WORDS = 1 << 12  # so many are all looked at
+SWEEPS = 4  # over the bits; more do not help
+GROUPS = 64  # of classes whose bit is updated together
+CANDIDATES = 1 << 10  # words tried for a class that is too near another
+FEW_WORDS = 1 << 12  # up to so many, all words are tried
 
 
 @dataclass(frozen=True)
 class SemanticCenters(Centers):
-    """Centers whose distances follow similarities, and how well: the correlation over all pairs of classes."""
+    """Centers whose distances follow similarities, and the correlation of both over all pairs of classes."""
 
     correlation: float  # of similarity with the inner product of centers; nan where all similarities are the same
 
@@ -32,7 +32,7 @@ class SemanticCenters(Centers):
 def similarities_of_paths(paths: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
     """(classes, classes) of paths such as ("animal", "dog"): 2 * shared steps / all steps (Wu and Palmer, 1994)."""
     if not all(paths):
-        raise TrainingError("a class without a path is like nothing; give each class at least one step, as animal/dog")
+        raise TrainingError("a class without a path has no similarity; give each class a path, such as animal/dog")
     depths = np.array([len(path) for path in paths], np.int64)
     shared = np.zeros((len(paths), len(paths)))
     for depth in range(int(depths.max(initial=0))):
@@ -44,20 +44,20 @@ def similarities_of_paths(paths: Sequence[tuple[str, ...]]) -> NDArray[np.float6
 
 
 def similarities_of_classes(names: Sequence[str], file: str = "") -> NDArray[np.float64]:
-    """(classes, classes): what the file says, if there is one, else what their paths do."""
+    """(classes, classes): from the file, if there is one, else from the paths of the classes."""
     if not file:
         return similarities_of_paths([tuple(name.split("/")) for name in names])
-    found = open_array(Path(file))
-    if found.shape != (len(names), len(names)) or found.dtype.kind not in "iuf":
+    similarity = open_array(Path(file))
+    if similarity.shape != (len(names), len(names)) or similarity.dtype.kind not in "iuf":
         raise TrainingError(
-            f"similarity {file} is {found.dtype} of shape {found.shape}; there are {len(names)} classes, {names[0]} to"
-            f" {names[-1]}, and it takes a number for each two of them, in that order"
+            f"similarity {file} is {similarity.dtype} of shape {similarity.shape}; there are {len(names)} classes,"
+            f" {names[0]} to {names[-1]}, and it takes one number per pair of them, in that order"
         )
-    return checked_similarity(np.asarray(found, np.float64))
+    return checked_similarity(np.asarray(similarity, np.float64))
 
 
 def checked_similarity(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The matrix, if it can be one of similarities between classes; else an error."""
+    """The matrix, if it is square, finite and symmetric; else an error."""
     square = similarity.ndim == 2 and similarity.shape[0] == similarity.shape[1] > 0
     if not square or not np.isfinite(similarity).all() or not np.allclose(similarity, similarity.T):
         raise TrainingError(
@@ -68,12 +68,12 @@ def checked_similarity(similarity: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def soft_targets(hot: Tensor, similarity: Tensor, temperature: float) -> Tensor:
-    """(n, classes) shares of 1: classes like the label get some of it (Bertinetto et al., 2020).
+    """(n, classes) weights that sum to 1: similar classes get a part of the label's weight (Bertinetto et al., 2020).
 
-    Of a picture's labels the mean of softmax(similarity[label] / temperature); zeros where there is no label.
+    The mean of softmax(similarity[label] / temperature) over the labels of a picture; zeros where it has none.
     """
     if temperature <= 0:
-        raise TrainingError(f"a temperature of {temperature} makes no sense; it is above 0, the lower the harder")
+        raise TrainingError(f"a temperature of {temperature} is not above 0; give a positive one")
     spread = torch.softmax(similarity.to(hot.dtype) / temperature, dim=1)
     return hot @ spread / hot.sum(dim=1, keepdim=True).clamp(min=1)
 
@@ -83,10 +83,10 @@ def semantic_centers(
 ) -> SemanticCenters:
     """Centers at least `least` bits apart whose inner products follow the similarities (the aim of SHC, 2025).
 
-    min sum_{i < j} (b_i . b_j / bits - target_ij)^2, by our own way: one bit of all classes after the other, then
-    classes that are too near another one by one. The targets are the similarities, shifted so that their mean is 0, and
-    scaled so that the greatest possible, 1, asks for exactly the least distance. By default that is half of what a code
-    can keep for certain (Gilbert-Varshamov): the rest of the room is what the similarities are told with.
+    Minimizes sum_{i < j} (b_i . b_j / bits - target_ij)^2 with a method of our own: it optimizes bit after bit over all
+    classes, then moves the classes that are too near another, one by one. The targets are the similarities, shifted to
+    mean 0 and scaled so that the greatest possible one, 1, asks for exactly the least distance. By default that is half
+    of what a code can certainly keep (Gilbert-Varshamov): the rest of the room expresses the similarities.
     """
     classes = len(checked_similarity(similarity))
     if classes > 2**bits:
@@ -99,14 +99,14 @@ def semantic_centers(
     signs = _keep_apart(signs, target, least, dice)
     pairs = np.triu_indices(classes, 1)
     products, wished = (signs @ signs.T)[pairs], similarity[pairs]
-    told = len(wished) > 0 and np.ptp(products) > 0 and np.ptp(wished) > 0
-    correlation = float(np.corrcoef(products, wished)[0, 1]) if told else float("nan")
+    varied = len(wished) > 0 and np.ptp(products) > 0 and np.ptp(wished) > 0
+    correlation = float(np.corrcoef(products, wished)[0, 1]) if varied else float("nan")
     codes = signs.astype(np.int8)
     return SemanticCenters(codes, minimum_distance(codes), "similarities, bit by bit", correlation)
 
 
 def _targets(similarity: NDArray[np.float64], most: float) -> NDArray[np.float32]:
-    """Inner products to aim at, over bits. Their mean is 0, since that of many codes cannot be less."""
+    """Target inner products, divided by bits. Their mean is 0, since the mean of many codes' cannot be less."""
     others = ~np.eye(len(similarity), dtype=bool)
     mean = similarity[others].mean() if len(similarity) > 1 else 0.0
     target = (similarity - mean) / max(1e-9, 1 - mean) * most
@@ -114,22 +114,22 @@ def _targets(similarity: NDArray[np.float64], most: float) -> NDArray[np.float32
 
 
 def _follow(target: NDArray[np.float32], bits: int, dice: np.random.Generator) -> NDArray[np.float32]:
-    """(classes, bits) of -1 and +1: random projections of the targets, then each bit in turn as good as it gets.
+    """(classes, bits) of -1 and +1: random projections of the targets, then coordinate descent over the bits.
 
-    With the other bits as they are, the best bit z maximizes z . (bits * target - the others' products) z: each class
-    takes the sign that its row asks for, a few classes at a time, since all at once they run past each other.
+    With the other bits fixed, the best bit z maximizes z . (bits * target - the others' products) z. Each class takes
+    the sign of its row, a few classes at a time, since updating all at once overshoots.
     """
     classes = len(target)
     codes = _signs((target + np.eye(classes, dtype=np.float32)) @ dice.normal(size=(classes, bits)).astype(np.float32))
     for _ in range(SWEEPS):
         for bit in dice.permutation(bits):
             column, rest = codes[:, bit].copy(), np.delete(codes, bit, axis=1)
-            held = rest.T @ column
+            products = rest.T @ column
             for some in np.array_split(dice.permutation(classes), min(classes, GROUPS)):
-                pull = bits * (target[some] @ column) - rest[some] @ held
+                pull = bits * (target[some] @ column) - rest[some] @ products
                 pull += rest.shape[1] * column[some]  # a class with itself is no pair
                 turned = _signs(pull)
-                held += rest[some].T @ (turned - column[some])
+                products += rest[some].T @ (turned - column[some])
                 column[some] = turned
             codes[:, bit] = column
     return codes
@@ -138,7 +138,7 @@ def _follow(target: NDArray[np.float32], bits: int, dice: np.random.Generator) -
 def _keep_apart(
     signs: NDArray[np.float32], target: NDArray[np.float32], least: int, dice: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Each class that is nearer than `least` to another gets the best word, of many near its own, that is not."""
+    """Move each class that is nearer than `least` to another: it gets the best of many words near its own."""
     classes, bits = signs.shape
     distances = (bits - signs @ signs.T) / 2
     np.fill_diagonal(distances, bits)
@@ -159,7 +159,7 @@ def _keep_apart(
 def _best_word(
     signs: NDArray[np.float32], row: int, target: NDArray[np.float32], least: int, dice: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Nearness first, then the targets. Of narrow codes all words are looked at, else some near the class's own."""
+    """The word that best keeps the least distance, then the targets: of all words, or of some near the class's own."""
     classes, bits = signs.shape
     if 2**bits <= FEW_WORDS:
         flips = unpack(np.arange(2**bits, dtype=np.uint64)[:, None], bits).astype(bool)

@@ -1,4 +1,4 @@
-"""The training loop. All randomness comes from (seed, step), so a resumed run takes the very same steps."""
+"""The training loop. All randomness comes from (seed, step), so a resumed run takes the same steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data.features import digest_of
-from hashgrain.learn.data.inputs import Features, Inputs
+from hashgrain.learn.data.inputs import FeatureInputs, Inputs
 from hashgrain.learn.data.labelled import GrainLabels, Labelled, data_digest
 from hashgrain.learn.data.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
 from hashgrain.learn.data.semi import guessed_levels
@@ -34,16 +34,16 @@ from hashgrain.learn.training.processes import several, this_process
 from hashgrain.learn.training.teaching import Teacher
 from hashgrain.learn.training.validation import has_collapsed, outputs_of, score, validate
 
-VALIDATIONS = 12  # a run, besides the last
+VALIDATIONS = 12  # per run, besides the last
 REPORT = 50  # steps
-SETTLED = 50  # steps after which the statistics of normalization tell what the bits do
+SETTLED = 50  # steps after which the statistics of normalization are reliable
 CHECKPOINT_SECONDS = 120.0
 PER_CLASS = 4  # pictures of a class in a batch, where batches are drawn by class
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What the loop says after every so many steps."""
+class TrainingProgress:
+    """What the loop reports every few steps."""
 
     step: int
     steps: int
@@ -58,7 +58,7 @@ class Progress:
 
 
 class Learner(nn.Module):
-    """Network and objective as one, so that several processes keep both in step."""
+    """Network and objective as one module, so that distributed training synchronizes both."""
 
     def __init__(self, network: HashNetwork, objective: Objective) -> None:
         super().__init__()
@@ -68,21 +68,21 @@ class Learner(nn.Module):
         self, inputs: Tensor, truths: Mapping[str, Tensor], taught: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         outputs, features = self.network(inputs)
-        found: tuple[Tensor, dict[str, Tensor]] = self.objective(outputs.float(), features.float(), truths, taught)
-        return found
+        result: tuple[Tensor, dict[str, Tensor]] = self.objective(outputs.float(), features.float(), truths, taught)
+        return result
 
 
 class Training:
-    """One run: what is trained, and where it stands."""
+    """One run: what it trains, and its state."""
 
     def __init__(
-        self, network: HashNetwork, recipe: Recipe, data: Labelled, inputs: Inputs, held: Labelled, run: Path
+        self, network: HashNetwork, recipe: Recipe, data: Labelled, inputs: Inputs, validation: Labelled, run: Path
     ) -> None:
-        self.recipe, self.data, self.inputs, self.held, self.run = recipe, data, inputs, held, run
+        self.recipe, self.data, self.inputs, self.validation, self.run = recipe, data, inputs, validation, run
         self.precision = best_precision()
-        # A batch without labels leaves the classifier unused, which several processes must expect.
+        # A batch without labels leaves the classifier unused; distributed training must expect that.
         handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if several() else []
-        this_process()  # which joins the others before Accelerator looks for them
+        this_process()  # joins the process group before Accelerator looks for it
         self.accelerator = Accelerator(mixed_precision=self.precision, kwargs_handlers=handlers)
         self.sizes = plan(recipe, len(data))
         self.epoch, self.batches = -1, list[NDArray[np.int64]]()
@@ -92,7 +92,7 @@ class Training:
         self.guessed = 0.0  # share of the pictures without labels that have a guess
         self.teacher = Teacher(recipe.aim.teacher, recipe.grains) if recipe.aim.teacher else None
         network.to(memory_format=torch.channels_last)
-        objective = Objective(recipe, data.levels, network.backbone.width)  # which reads what is known of the classes
+        objective = Objective(recipe, data.levels, network.backbone.width)
         start = self._start(network)
         learner = Learner(network, objective)
         optimizer = torch.optim.AdamW(parameter_groups(learner, recipe.schedule))
@@ -101,28 +101,26 @@ class Training:
         decay = recipe.schedule.averaging
         average = get_ema_multi_avg_fn(decay) if decay else None  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.plain.network, multi_avg_fn=average, use_buffers=True) if decay else None
-        self.levels = dict(data.levels)  # with guesses, where the recipe has some made
-        self.identity = checkpoint.identity(recipe, data_digest(data) + data_digest(held), start, self.precision)
+        self.levels = dict(data.levels)  # with pseudo-labels, if the recipe makes some
+        self.identity = checkpoint.identity(recipe, data_digest(data) + data_digest(validation), start, self.precision)
         self._resume()
 
     def _start(self, network: HashNetwork) -> str:
-        """A digest of what training begins with, besides the pictures: weights, features that are given, a teacher,
-        what is known of the classes."""
-        views = (
-            hashlib.sha256(self.inputs.views.numpy().tobytes()).hexdigest() if isinstance(self.inputs, Features) else ""
-        )
+        """A digest of the initial weights, given features, teacher and class similarities."""
+        given = self.inputs.views.numpy().tobytes() if isinstance(self.inputs, FeatureInputs) else None
+        views = "" if given is None else hashlib.sha256(given).hexdigest()
         teacher = self.teacher.digest if self.teacher else ""
         file = self.recipe.aim.similarity
         known = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
         return hashlib.sha256(f"{digest_of(network)} {views} {teacher} {known}".encode()).hexdigest()
 
     @property
-    def kept(self) -> nn.Module:
-        """The network whose weights count: the averaged one, where there is one."""
+    def evaluated_network(self) -> nn.Module:
+        """The network to validate and keep: the averaged one, if there is one."""
         return self.averaged.module if self.averaged else self.plain.network
 
-    def steps(self, checkpoint_seconds: float) -> Iterator[Progress]:
-        """Train to the end, or until a validation says stop. The state stands in the folder of the run."""
+    def steps(self, checkpoint_seconds: float) -> Iterator[TrainingProgress]:
+        """Train to the end, or until validation stops improving. The folder of the run holds the checkpoints."""
         self.learner.train()
         total, every = len(self.sizes), max(1, len(self.sizes) // VALIDATIONS)
         started = saved = reported = time.monotonic()
@@ -142,7 +140,7 @@ class Training:
                 saved = time.monotonic()
             if due or warning or self.step % REPORT == 0:
                 shown = self.recipe.shown * (self.step - since)
-                progress = Progress(
+                progress = TrainingProgress(
                     step=self.step,
                     steps=total,
                     epoch=self.step * self.recipe.shown / max(1, len(self.data)),
@@ -160,7 +158,7 @@ class Training:
                 since, losses, reported = self.step, 0.0, time.monotonic()
 
     def _train_once(self) -> tuple[float, dict[str, Tensor], str]:
-        """One step of the optimizer. Where the memory of the device is too small, the batch is halved for good."""
+        """One step of the optimizer. If the device runs out of memory, the batch is split for the rest of the run."""
         warning = ""
         while True:
             try:
@@ -176,7 +174,7 @@ class Training:
                         "the memory of the device is too small for two pictures at a time; choose a smaller network"
                     ) from None
                 torch.cuda.empty_cache()
-                warning = f"the memory of the device is too small: batches are taken in {self.micro} parts from here on"
+                warning = f"the memory of the device is too small: batches are split into {self.micro} parts"
         if self.recipe.schedule.clip:
             self.accelerator.clip_grad_norm_(self.learner.parameters(), self.recipe.schedule.clip)
         self.optimizer.step()
@@ -226,46 +224,48 @@ class Training:
         return torch.from_numpy(self.levels[grain].hot(rows)).to(self.accelerator.device)
 
     def _broken(self, what: str) -> TrainingError:
-        """Says which pictures were shown last; the checkpoint before them stays."""
+        """Write down the hashes of the last batch; the checkpoint before it stays."""
         named = self.run / "bad-batch.txt"
         shown = self.data.contents[self.shown].tolist()
         named.write_text("".join(f"{content}\n" for content in shown), encoding="utf-8")
         rate = self.recipe.schedule.learning_rate / 3
         return TrainingError(
-            f"{what} step {self.step}; the SHA-256 of that batch's pictures stand in {named} and the last good state,"
+            f"{what} step {self.step}; the SHA-256 of that batch's pictures are in {named} and the last good state,"
             f" if there was one, in {self.run / checkpoint.FILE}."
             f" Try a lower rate in another folder: --set learning_rate={rate:.1g} --run ..."
         )
 
     def _validate(self) -> dict[str, float] | None:
-        if not len(self.held):
+        if not len(self.validation):
             return None
-        size, found = self.sizes[self.step - 1], dict[str, float]()
+        size, figures = self.sizes[self.step - 1], dict[str, float]()
         if self.accelerator.is_main_process:
-            outputs, _ = outputs_of(self.kept, self.held.inputs, size, precision=self.precision)
+            outputs, _ = outputs_of(self.evaluated_network, self.validation.inputs, size, precision=self.precision)
             if not np.isfinite(outputs).all():
                 raise self._broken("an output is not a number any more after")
-            found = validate(outputs, self.held, self.recipe.grains, separate=self.recipe.aim.separate)
-        if self.accelerator.num_processes > 1:  # all must come to the same conclusion
-            shared = [found]
+            figures = validate(outputs, self.validation, self.recipe.grains, separate=self.recipe.aim.separate)
+        if self.accelerator.num_processes > 1:  # all processes must decide alike
+            shared = [figures]
             broadcast_object_list(shared)
-            found = shared[0]
-        if size != self.best_size:  # another size of picture is another game
+            figures = shared[0]
+        if size != self.best_size:  # figures at different sizes cannot be compared
             self.best_size, self.best, self.since_best = size, -math.inf, 0
-        if score(found) > self.best:
-            self.best, self.since_best = score(found), 0
+        if score(figures) > self.best:
+            self.best, self.since_best = score(figures), 0
             if self.recipe.schedule.patience and self.accelerator.is_main_process:
                 checkpoint.save(
-                    self.run, {"identity": self.identity, "network": self.kept.state_dict()}, checkpoint.BEST
+                    self.run,
+                    {"identity": self.identity, "network": self.evaluated_network.state_dict()},
+                    checkpoint.BEST,
                 )
         else:
             self.since_best += 1
-        return found
+        return figures
 
     def _guess(self) -> None:
-        """Labels for training pictures that have none, by the codes as they are now."""
+        """Pseudo-labels for training pictures that have no label, from their current codes."""
         size = self.sizes[self.step - 1]
-        outputs, _ = outputs_of(self.kept, self.inputs.plain, size, precision=self.precision)
+        outputs, _ = outputs_of(self.evaluated_network, self.inputs.plain, size, precision=self.precision)
         widths, agreement = dict(self.recipe.grains), self.recipe.aim.pseudo_labels
         self.levels, self.guessed = guessed_levels(self.data.levels, torch.from_numpy(outputs), widths, agreement)
 
@@ -315,9 +315,9 @@ class Training:
             checkpoint.cut_log(self.run, self.step)
 
     def finished(self) -> HashNetwork:
-        """The network to keep: the last, averaged if so asked, or the best where training stops early. On the CPU."""
+        """The network to keep, on the CPU: the last one (averaged, if asked), or the best one with early stopping."""
         self.accelerator.wait_for_everyone()
-        network = self.kept
+        network = self.evaluated_network
         best = checkpoint.load(self.run, self.identity, checkpoint.BEST) if self.recipe.schedule.patience else None
         if best:
             network.load_state_dict(best["network"])
@@ -327,7 +327,7 @@ class Training:
 
 
 def plan(recipe: Recipe, n_pictures: int) -> list[int]:
-    """The picture size of every step. An epoch is as many views as there are pictures."""
+    """The picture size of every step. An epoch shows as many views as there are pictures."""
     sizes: list[int] = []
     for phase in recipe.schedule.phases:
         sizes += [phase.size] * max(1, round(phase.epochs * n_pictures / recipe.shown))
@@ -335,7 +335,7 @@ def plan(recipe: Recipe, n_pictures: int) -> list[int]:
 
 
 def batches_of(recipe: Recipe, data: Labelled, epoch: int) -> list[NDArray[np.int64]]:
-    """The rows of every batch of a pass over the pictures, as the recipe draws them."""
+    """The rows of every batch of an epoch, as the recipe samples them."""
     batch, labels = recipe.schedule.batch, [data.levels[grain] for grain in recipe.labelled]
     if recipe.sampling == "shuffled" or not labels:
         return shuffled(len(data), batch, recipe.seed, epoch)
@@ -379,7 +379,7 @@ def parameter_groups(learner: Learner, schedule: Schedule) -> list[dict[str, Any
 def mixed(
     inputs: Tensor, truths: Mapping[str, Tensor], views: int, parameter: float, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mixup (Zhang et al., 2018): each picture with a share of another, its labels likewise, in every view."""
+    """Mixup (Zhang et al., 2018): blend each picture and its labels with those of another, in every view."""
     n = len(inputs) // views
     drawn = np.random.default_rng(int(torch.randint(2**31, (), generator=generator))).beta(parameter, parameter)
     share = max(drawn, 1 - drawn)
@@ -388,10 +388,10 @@ def mixed(
     return share * inputs + (1 - share) * inputs[at], {g: share * t + (1 - share) * t[at] for g, t in truths.items()}
 
 
-def _alarm(found: Mapping[str, float] | None) -> str:
-    if found and has_collapsed(found):
+def _alarm(figures: Mapping[str, float] | None) -> str:
+    if figures and has_collapsed(figures):
         return (
-            f"the codes are collapsing: a bit has {found['entropy']:.2f} of its entropy, {found['dead bits']:.0f} bits"
-            " are dead. Try a lower learning_rate, or --set balance_weight=1"
+            f"the codes are collapsing: a bit has {figures['entropy']:.2f} of its entropy,"
+            f" {figures['dead bits']:.0f} bits are dead. Try a lower learning_rate, or --set balance_weight=1"
         )
     return ""

@@ -1,7 +1,7 @@
 """Losses of nested grains: every prefix of the code is a code, and the coarse ones come first.
 
-Three ways to keep the prefixes at peace, each on its own: no prefix pulls harder for being longer, the longer prefix
-teaches the shorter one what is near what, and where two pull shared bits apart the shorter one wins.
+Three independent ways to reconcile the prefixes: longer prefixes get no larger gradient for their length; the longer
+prefix teaches its distances to the shorter one; where gradients conflict on shared bits, the shorter prefix wins.
 All work on the outputs (n, bits), which costs next to nothing beside the network.
 """
 
@@ -23,13 +23,13 @@ def prefix_losses(
 ) -> dict[str, Tensor]:
     """The loss of each grain on its own prefix of the outputs, coarse to fine.
 
-    Some losses pull harder the longer the code (inner products), some do not (cosines). So what counts is measured:
-    the norm of each loss's gradient over the outputs. A longer prefix that pulls harder than the coarsest one is
-    weighed down to it, by no more than the ratio of their lengths, which is as much as length can account for:
+    The gradients of some losses grow with the code's length (inner products), those of others do not (cosines). So the
+    norm of each loss's gradient over the outputs is measured. A longer prefix with a larger norm than the coarsest one
+    is scaled down to it, by no more than the ratio of their lengths, which is as much as length can explain:
 
-    weight = clamp(pull of the coarsest / pull of this one, from bits of the coarsest / bits of this one, to 1)
+    weight = clamp(norm of the coarsest / norm of this one, from bits of the coarsest / bits of this one, to 1)
 
-    Nothing is weighed up, so a loss that is near its goal is left there. Where no gradient is asked for, weights are 1.
+    No loss is scaled up, so a loss near its minimum stays there. Without gradients, weights are 1.
     """
     order = _coarse_to_fine(losses, outputs, truths, widths)
     values = {grain: losses[grain](outputs[:, : widths[grain]], truths[grain]) for grain in order}
@@ -43,10 +43,10 @@ def prefix_losses(
 
 
 def long_to_short(outputs: Tensor, widths: Mapping[str, int]) -> Tensor:
-    """Each prefix learns from the next longer one which pictures are near which; mean over such steps.
+    """Distill the distances of each prefix into the next shorter one; the mean over these pairs.
 
     The long-to-short cascade of the Nested Hash Layer (He et al., 2024), with distances as shares of the bits. The
-    longer one gets no gradient: it must not learn the mistakes of the shorter.
+    longer prefix gets no gradient: it must not learn the mistakes of the shorter one.
     """
     lengths = sorted(widths.values())
     steps = [
@@ -56,31 +56,30 @@ def long_to_short(outputs: Tensor, widths: Mapping[str, int]) -> Tensor:
 
 
 def nested_gradient(losses: Sequence[Tensor], outputs: Tensor) -> Tensor:
-    """(n, bits) the sum of the gradients of losses, coarse to fine, that do not undo each other.
+    """(n, bits) the sum of the gradients of losses, coarse to fine, with conflicts projected out.
 
-    A longer prefix whose gradient g is against that of a shorter one, s (<g, s> < 0: they differ on the bits both
-    have), gives up that part: g - <g, s> / <s, s> s. (PCGrad, Yu et al., 2020, but never the other way round: the
-    shorter prefix dominates, for it has fewer bits to say it with; the idea of He et al., 2024.) s is what was left
-    of the shorter one's own gradient. The coarsest is asked last, so a step along the result lowers the coarsest
-    loss at least as fast as if it were alone.
+    If the gradient g of a longer prefix conflicts with that of a shorter one, s (<g, s> < 0), the conflicting part is
+    projected out: g - <g, s> / <s, s> s. (PCGrad, Yu et al., 2020, in this direction only: the shorter prefix
+    dominates, since it has fewer bits; the idea of He et al., 2024.) s is the shorter prefix's own projected gradient.
+    The coarsest is projected last, so a step along the sum lowers the coarsest loss at least as fast as alone.
     """
-    kept: list[Tensor] = []
+    gradients: list[Tensor] = []
     for loss in losses:
         gradient = _gradient(loss, outputs)
-        for shorter in reversed(kept):
+        for shorter in reversed(gradients):
             against = (gradient * shorter).sum()
             if against < 0:
                 gradient = gradient - against / shorter.square().sum() * shorter
-        kept.append(gradient)
-    return torch.stack(kept).sum(dim=0) if kept else torch.zeros_like(outputs)
+        gradients.append(gradient)
+    return torch.stack(gradients).sum(dim=0) if gradients else torch.zeros_like(outputs)
 
 
 def nested_loss(
     losses: Mapping[str, Loss], outputs: Tensor, truths: Mapping[str, Tensor], widths: Mapping[str, int]
 ) -> Tensor:
-    """The sum of `prefix_losses`, which backward() hands on to the network as `nested_gradient`.
+    """The sum of `prefix_losses`, whose backward() passes `nested_gradient` to the network.
 
-    Weights that a loss has of its own (a classifier, centers) get the plain gradient of that loss.
+    A loss's own weights (a classifier, centers) get the plain gradient of that loss.
     """
     apart = outputs.detach().requires_grad_()
     values = list(prefix_losses(losses, apart, truths, widths).values())
@@ -91,7 +90,7 @@ def nested_loss(
 def _coarse_to_fine(
     losses: Mapping[str, Loss], outputs: Tensor, truths: Mapping[str, Tensor], widths: Mapping[str, int]
 ) -> list[str]:
-    """The grains by width, or what is wrong with them."""
+    """The grains by width; an error if they do not fit."""
     if not losses:
         raise TrainingError("no grain has a loss; give at least one of them one")
     for grain, loss in losses.items():
@@ -111,7 +110,7 @@ def _coarse_to_fine(
 
 
 def _gradient(loss: Tensor, outputs: Tensor) -> Tensor:
-    """Of the loss over the outputs, the graph kept for more; zeros where the loss does not hang on them."""
+    """The gradient of the loss over the outputs; zeros where it does not depend on them. Keeps the graph."""
     if not (loss.requires_grad and outputs.requires_grad):
         return torch.zeros_like(outputs)
     (gradient,) = torch.autograd.grad(loss, outputs, retain_graph=True, allow_unused=True)

@@ -14,9 +14,9 @@ from hashgrain.learn.backbones import Backbone
 class HashHead(nn.Module):
     """Features to outputs: dense layers, if any, then one linear layer; bit j is 1 where outputs[:, j] >= 0.
 
-    With `normalize` the outputs are normalized per bit, so that each bit is on half of the time. Normalizing has no
-    weights, and is the same for a bit whatever prefix it stands in: prefixes need no normalization of their own.
-    `mean` and `spread` are of the features of the training pictures, where they were known before training.
+    With `normalize` the outputs are normalized per bit, so that each bit is on half of the time. The normalization has
+    no weights and is the same for a bit in every prefix: prefixes need none of their own.
+    `mean` and `spread` are those of the training pictures' features, if these are known before training.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class HashHead(nn.Module):
         self.spread: Tensor
 
     def standardize(self, features: Tensor) -> None:
-        """Have the features of the training pictures at mean 0 and spread 1."""
+        """Standardize the features of the training pictures to mean 0 and spread 1."""
         spread, mean = torch.std_mean(features, dim=0)
         self.mean.copy_(mean)
         self.spread.copy_(spread + 1e-3 * spread.mean() + 1e-6)
@@ -44,7 +44,7 @@ class HashHead(nn.Module):
     @classmethod
     @torch.no_grad()
     def joined(cls, heads: Sequence[HashHead]) -> HashHead:
-        """One head with the bits of all, in order; they have no dense layers and saw the same features."""
+        """One head with the bits of all, in order. They must have no dense layers and the same features."""
         first = heads[0]
         joined = cls(len(first.mean), sum(head.bits.out_features for head in heads))
         joined.mean.copy_(first.mean)
@@ -56,7 +56,7 @@ class HashHead(nn.Module):
 
     @torch.no_grad()
     def settle(self, features: Tensor) -> None:
-        """Have each bit's threshold and scale be those over the training pictures, not those of the last batches."""
+        """Compute each bit's threshold and scale over all training pictures, not over the last batches."""
         if isinstance(self.normalize, nn.BatchNorm1d):
             self.eval()
             raw = self.bits(self.hidden((features - self.mean) / self.spread))
@@ -68,10 +68,10 @@ class HashHead(nn.Module):
 
     @torch.no_grad()
     def projections(self) -> list[Projection]:
-        """The layers as affine maps, the last one's normalization in its weights: for graphs that torch cannot follow.
-        Between two of them stands a ReLU."""
+        """The layers as affine maps with a ReLU between two of them, the normalization folded into the last one's
+        weights: for graphs that are not exported from torch."""
         dense = [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
-        mean, spread, found = self.mean.double(), self.spread.double(), []
+        mean, spread, maps = self.mean.double(), self.spread.double(), []
         for layer in [*dense, self.bits]:
             directions = (layer.weight.double() / spread).T
             scale = torch.ones(directions.shape[1], dtype=torch.double)
@@ -81,9 +81,9 @@ class HashHead(nn.Module):
                 assert self.normalize.running_var is not None
                 scale = (self.normalize.running_var.double() + self.normalize.eps).rsqrt()
                 offset = offset - self.normalize.running_mean.double()
-            found.append(Projection(mean.float().numpy(), (directions * scale).numpy(), (offset * scale).numpy()))
+            maps.append(Projection(mean.float().numpy(), (directions * scale).numpy(), (offset * scale).numpy()))
             mean, spread = torch.zeros(directions.shape[1]), torch.ones(directions.shape[1], dtype=torch.double)
-        return found
+        return maps
 
     def forward(self, features: Tensor) -> Tensor:
         outputs: Tensor = self.normalize(self.bits(self.hidden((features - self.mean) / self.spread)))
@@ -91,8 +91,8 @@ class HashHead(nn.Module):
 
 
 class LayeredHead(nn.Module):
-    """A head whose grains come from different depths: each grain's own bits from one stage of the backbone, coarse
-    grains from the deepest. The grains are prefixes of one code all the same, so search goes level by level."""
+    """A head whose grains come from different depths: one stage of the backbone gives each grain's own bits, the
+    deepest stage those of the coarsest grain. The grains are still prefixes of one code."""
 
     def __init__(self, depths: Sequence[int], own_bits: Sequence[int], *, normalize: bool = True) -> None:
         super().__init__()
@@ -111,6 +111,6 @@ class HashNetwork(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(outputs, features) of pictures (n, 3, s, s) in 0..1, or of whatever the backbone takes."""
+        """(outputs, features) of pictures (n, 3, s, s) in 0..1, or of another input of the backbone."""
         features = self.backbone(inputs)
         return self.head(features), features

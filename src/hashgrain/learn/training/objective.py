@@ -1,4 +1,4 @@
-"""What one batch is worth: the recipe's loss at every grain with that grain's labels, and the terms beside it."""
+"""The objective of a batch: the recipe's loss at every grain with that grain's labels, and additional terms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Truths = Mapping[str, Tensor]  # grain to (n, classes) zeros and ones
 
 
 class Objective(nn.Module):
-    """The sum over grains and terms. Whatever it holds that has weights is trained with the network."""
+    """The sum over grains and terms. Its own weights are trained with the network."""
 
     def __init__(self, recipe: Recipe, levels: Mapping[str, GrainLabels], width: int) -> None:
         super().__init__()
@@ -37,15 +37,15 @@ class Objective(nn.Module):
         grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
         self.together = kind.hierarchical
         losses = _losses(recipe, levels, grains)
-        # A module may not be called as torch calls its own parts, and a grain may: half, type, float.
+        # torch forbids modules named like its own methods (half, type, float), which are valid names of grains.
         self.modules_of_grains = nn.ModuleDict({f"at {grain}": loss for grain, loss in losses.items()})
         for grain, loss in losses.items():
             if type(loss).meet is not Loss.meet:
                 loss.meet(torch.from_numpy(levels[grain].hot(np.arange(len(levels[grain].ids)))))
-        self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss has a say in
+        self.taught = recipe.grains[grains[-1]] if grains else 0  # bits that the loss trains
         self.look = InstanceContrast(recipe.aim.instance_temperature)
         self.classifier: nn.Linear | None = None
-        self.likeness: Tensor  # of the classes that it tells apart, where it is to go by that
+        self.likeness: Tensor  # of the classifier's classes, for soft targets
         if recipe.aim.classifier_weight and recipe.labelled:
             names = levels[recipe.labelled[-1]].names
             self.classifier = nn.Linear(width, len(names))
@@ -58,7 +58,7 @@ class Objective(nn.Module):
             loss.advance(share)
 
     def show(self, rows: Tensor) -> None:
-        """Which training pictures come next."""
+        """Announce the rows of the next batch."""
         self.rows = rows
 
     def forward(
@@ -72,7 +72,7 @@ class Objective(nn.Module):
         return total, parts
 
     def _of_grains(self, outputs: Tensor, features: Tensor, truths: Truths) -> tuple[Tensor, dict[str, Tensor]]:
-        """The recipe's loss at every grain. What has no label teaches it nothing: it is not "unlike everything"."""
+        """The recipe's loss at every grain. Pictures without a label are left out: they are not unlike all others."""
         aim, widths = self.recipe.aim, self._widths()
         if self.together:
             widths = {grain: self.recipe.grains[grain] for grain in self.recipe.labelled}
@@ -97,15 +97,15 @@ class Objective(nn.Module):
             total = nested_loss(losses, seen, truths, widths)
             return total, {"grains": total.detach()}
         if aim.nesting == "even":
-            found = prefix_losses(losses, seen, truths, widths)
+            values = prefix_losses(losses, seen, truths, widths)
         else:
             begins = begin_of(widths) if aim.separate else dict.fromkeys(widths, 0)
-            found = {g: loss(seen[:, begins[g] : widths[g]], truths[g]) for g, loss in losses.items()}
-        finest = next(reversed(found))
+            values = {g: loss(seen[:, begins[g] : widths[g]], truths[g]) for g, loss in losses.items()}
+        finest = next(reversed(values))
         total = torch.stack(
-            [loss * (1.0 if grain == finest else aim.coarse_weight) for grain, loss in found.items()]
+            [loss * (1.0 if grain == finest else aim.coarse_weight) for grain, loss in values.items()]
         ).sum()
-        return total, {grain: loss.detach() for grain, loss in found.items()}
+        return total, {grain: loss.detach() for grain, loss in values.items()}
 
     def _terms(
         self, outputs: Tensor, features: Tensor, truths: Truths, taught: Tensor | None
@@ -129,7 +129,7 @@ class Objective(nn.Module):
         return terms
 
     def _classified(self, features: Tensor, truth: Tensor) -> Tensor:
-        """Of the pictures that have a label."""
+        """The classifier's loss on the labelled pictures."""
         assert self.classifier is not None
         known = truth.sum(dim=1) > 0
         if not known.any():
@@ -141,7 +141,7 @@ class Objective(nn.Module):
 
     @property
     def losses(self) -> dict[str, Loss]:
-        """Of each grain that is taught, coarse to fine."""
+        """The loss of each trained grain, coarse to fine."""
         named = self.modules_of_grains.items()
         return {name.removeprefix("at "): loss for name, loss in named if isinstance(loss, Loss)}
 
@@ -153,7 +153,7 @@ class Objective(nn.Module):
 
 
 def check_aim(recipe: Recipe) -> None:
-    """Whether there is such a loss, and it is shown what it compares."""
+    """Refuse an unknown loss, and views or settings that do not go with it."""
     aim = recipe.aim
     if aim.loss not in LOSSES:
         raise TrainingError(f"there is no loss {aim.loss!r}; there are {', '.join(LOSSES)}")
@@ -169,7 +169,7 @@ def check_aim(recipe: Recipe) -> None:
 
 
 def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:
-    found: dict[str, Loss] = {}
+    losses: dict[str, Loss] = {}
     kind = LOSSES[recipe.aim.loss]
     if kind.hierarchical:
         widths, sizes = [recipe.grains[grain] for grain in grains], [len(levels[grain].names) for grain in grains]
@@ -182,8 +182,8 @@ def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]
         given = {}
         if grain in centers:
             given = {kind.class_codes: centers[grain] if kind.class_codes == "centers" else (centers[grain] + 1) / 2}
-        found[grain] = _made(recipe, bits, classes, **given)
-    return found
+        losses[grain] = _made(recipe, bits, classes, **given)
+    return losses
 
 
 def _made(recipe: Recipe, bits: int | list[int], classes: int | list[int], **given: Tensor) -> Loss:

@@ -1,4 +1,4 @@
-"""Which numbers to train in."""
+"""The numeric precision of training."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 
 
 def best_precision() -> Literal["no", "bf16"]:
-    """bf16 where the hardware computes in it: twice as fast or more. Where a CPU has none of its own it is ten times
-    slower, so tiles of the matrix unit are what is asked for there."""
+    """bf16 where the hardware supports it: at least twice as fast. On a CPU without native bf16 it is ten times slower,
+    so the check there asks for AMX tiles."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "no"
     return "bf16" if torch.cpu._is_amx_tile_supported() else "no"

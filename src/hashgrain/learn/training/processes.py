@@ -1,4 +1,4 @@
-"""Which of several processes this is, where torchrun started more than one."""
+"""The process group, where torchrun started more than one process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def several() -> bool:
 
 
 def this_process() -> PartialState:
-    # accelerate joins processes without GPUs only where it is told to; else each would train a model of its own.
+    # Without GPUs, accelerate joins processes only with cpu=True; else each would train a model of its own.
     return PartialState(cpu=several() and not torch.cuda.is_available())
 
 
 def leave() -> None:
-    """At the very end, all together: a process that just goes can bring down those that still hold a line to it."""
+    """Leave the group at the end, all processes together: one that exits early can crash the others."""
     if several():
         this_process().wait_for_everyone()
         this_process().destroy_process_group()

@@ -1,10 +1,10 @@
-"""Structured pruning: residual blocks lose inner channels, or go whole. What remains is a smaller network, not a mask.
+"""Structured pruning of inner channels of residual blocks, or of whole blocks: a smaller network, not a mask.
 
-A channel of a block's first convolution meets nothing but the second one behind its ReLU, so it can go alone: the
-result is what the whole network computes with that channel held at zero. A whole block can go because its input is
-never negative: relu(x + 0) = x. Prune a trained network, then train on; accuracy returns with a few epochs.
+Only the second convolution of a block reads the channels of the first one (after a ReLU), so a channel can be removed
+alone: the result is what the full network computes with that channel at zero. A whole block can be removed because
+its input is never negative: relu(x + 0) = x. Prune a trained network, then fine-tune it for a few epochs.
 
-To build a pruned network again from its weights: build the whole network, `prune` it by the recorded `Kept`, load.
+To rebuild a pruned network from its weights: build the full network, `prune` it by the recorded `Selection`, load.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from hashgrain.learn.backbones.compact import Residual, convolution
 from hashgrain.learn.training.network import HashNetwork
 
 BATCH = 64
-ROUND = 8  # channels are kept in multiples of what vector registers hold
+ROUND = 8  # the number of channels is a multiple of what vector registers hold
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much each inner channel, and each block, matters; the keys are the blocks' names in the network."""
+    """The importance of each inner channel and of each block, by the blocks' names in the network."""
 
     channels: Mapping[str, NDArray[np.float64]]
     blocks: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The inner channels every block keeps, ascending. A block that keeps none is gone. JSON takes `channels` as is."""
+class Selection:
+    """The inner channels that every block keeps, ascending; a block that keeps none is removed. JSON takes `channels`
+    as it is."""
 
     channels: Mapping[str, Sequence[int]]
 
@@ -53,7 +54,7 @@ def by_weight(network: HashNetwork) -> Importance:
 
 
 def by_taylor(network: HashNetwork, pixels: NDArray[np.uint8], *, seed: int = 0) -> Importance:
-    """How far the outputs move, squared, when the channel is held at zero, to first order; labels are not needed.
+    """The squared change of the outputs when the channel is zero, to first order. It needs no labels.
 
     For activation a and outputs u: mean over pictures of sum over outputs j of (sum over places of a du_j/da)^2, the
     first-order term of Molchanov et al. (2019) with the outputs themselves in place of a loss. The sum over outputs is
@@ -63,7 +64,7 @@ def by_taylor(network: HashNetwork, pixels: NDArray[np.uint8], *, seed: int = 0)
         raise TrainingError("importance by Taylor is measured on pictures, and there are none: give some hundred")
     generator = torch.Generator().manual_seed(seed)
     whole = copy.deepcopy(network).eval().cpu()
-    # Batches differ in nothing but the pictures: in eval mode one does not touch the other.
+    # In eval mode the pictures of a batch do not influence each other.
     sums: dict[str, Tensor] = {}
     branches: dict[str, float] = {}
     for start in range(0, len(pixels), BATCH):
@@ -83,7 +84,7 @@ def by_taylor(network: HashNetwork, pixels: NDArray[np.uint8], *, seed: int = 0)
     )
 
 
-def choose(importance: Importance, share: float, *, drop_blocks: int = 0) -> Kept:
+def choose(importance: Importance, share: float, *, drop_blocks: int = 0) -> Selection:
     """Drop the least important blocks, and keep that share of every other block's channels, the most important.
 
     The share is the same everywhere: scales and weights of different layers cannot be compared. It is rounded up to
@@ -94,45 +95,45 @@ def choose(importance: Importance, share: float, *, drop_blocks: int = 0) -> Kep
     if not 0 <= drop_blocks <= len(importance.blocks):
         raise TrainingError(f"there are {len(importance.blocks)} residual blocks; {drop_blocks} cannot be dropped")
     dropped = sorted(importance.blocks, key=lambda name: importance.blocks[name])[:drop_blocks]
-    kept: dict[str, Sequence[int]] = {}
+    channels: dict[str, Sequence[int]] = {}
     for name, scores in importance.channels.items():
         count = min(len(scores), -(-round(share * len(scores)) // ROUND) * ROUND)
         best = np.argsort(-scores, kind="stable")[: max(1, count)]
-        kept[name] = () if name in dropped else tuple(sorted(best.tolist()))
-    return Kept(kept)
+        channels[name] = () if name in dropped else tuple(sorted(best.tolist()))
+    return Selection(channels)
 
 
-def prune(network: HashNetwork, kept: Kept) -> HashNetwork:
-    """A network of its own with what is kept; the one given stays whole. Train it on before it is used."""
+def prune(network: HashNetwork, selection: Selection) -> HashNetwork:
+    """A pruned copy of the network. Fine-tune it before use."""
     small = copy.deepcopy(network)
     blocks = dict(_blocks(small))
-    if set(blocks) != set(kept.channels):
+    if set(blocks) != set(selection.channels):
         raise TrainingError(
-            f"what is kept names the blocks {', '.join(sorted(kept.channels))}; this network has"
+            f"what is kept names the blocks {', '.join(sorted(selection.channels))}; this network has"
             f" {', '.join(sorted(blocks))}. Use it with the network it was chosen for"
         )
     for name, block in blocks.items():
-        channels, inner = list(kept.channels[name]), _inner(block)
+        channels, inner = list(selection.channels[name]), _inner(block)
         if channels != sorted(set(channels)) or not set(channels) <= set(range(inner)):
             raise TrainingError(f"block {name} has {inner} inner channels, it cannot keep {channels}; choose anew")
         if channels:
             _narrow(block, channels)
         else:
-            small.set_submodule(name, nn.Identity())  # what comes in is never negative
+            small.set_submodule(name, nn.Identity())  # its input is never negative
     return small
 
 
 def _blocks(network: nn.Module) -> Iterator[tuple[str, Residual]]:
-    found = [(name, module) for name, module in network.named_modules() if isinstance(module, Residual)]
-    if not found:
+    blocks = [(name, module) for name, module in network.named_modules() if isinstance(module, Residual)]
+    if not blocks:
         raise TrainingError("this network has no residual blocks of our own to prune; only the compact backbone has")
-    if any(parametrize.is_parametrized(module) for _, block in found for module in block.modules()):
+    if any(parametrize.is_parametrized(module) for _, block in blocks for module in block.modules()):
         raise TrainingError("this network has adapters of low rank; merge them (merge_lora) before pruning")
-    yield from found
+    yield from blocks
 
 
 def _forward_seen(network: HashNetwork, pixels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    """What goes into each block's second convolution, what comes out of it, and the outputs."""
+    """The input and the output of each block's second convolution, and the network's outputs."""
     inner: dict[str, Tensor] = {}
     branch: dict[str, Tensor] = {}
 
@@ -144,7 +145,7 @@ def _forward_seen(network: HashNetwork, pixels: Tensor) -> tuple[dict[str, Tenso
 
     hooks = [see(name, block) for name, block in _blocks(network)]
     with torch.enable_grad():
-        outputs, _ = network(pixels.requires_grad_())  # so that there are slopes though the weights be frozen
+        outputs, _ = network(pixels.requires_grad_())  # gives gradients even if all weights are frozen
     for hook in hooks:
         hook.remove()
     return inner, branch, outputs

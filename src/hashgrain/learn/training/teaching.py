@@ -1,4 +1,4 @@
-"""What a loss is taught by beside the labels: centers of the classes, and another model."""
+"""What teaches a loss besides the labels: class centers and a teacher model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from hashgrain.models import Bundle, Encoder
 
 
 class Teacher:
-    """A bundle whose outputs are imitated: a larger model, or several as one. Like any frozen model it runs in ONNX
-    Runtime on the CPU, and in torch elsewhere."""
+    """A bundle whose outputs the network imitates: a larger model, or an ensemble. Like any frozen model it runs in
+    ONNX Runtime on the CPU, and in torch elsewhere."""
 
     def __init__(self, bundle: str, grains: Grains) -> None:
         read = Bundle.read(bundle)
@@ -35,7 +35,7 @@ class Teacher:
             read.size,
             read.code_digest,
         )
-        # At once where it will be asked for: that a graph cannot run there is better known before an hour of decoding.
+        # Read it now if it will be needed: a graph that torch cannot run should fail before an hour of decoding.
         self.graph = read_graph(read.onnx) if torch.cuda.is_available() else None
 
     @torch.no_grad()
@@ -52,7 +52,7 @@ class Teacher:
 
 
 def begin_of(widths: Mapping[str, int]) -> dict[str, int]:
-    """Where the bits begin that each grain adds to the one before it."""
+    """For each grain, the first of the bits that it adds to the one before it."""
     return dict(zip(widths, [0, *widths.values()], strict=False))
 
 
@@ -64,7 +64,7 @@ def centers_of(recipe: Recipe, levels: Mapping[str, GrainLabels]) -> dict[str, T
         return {grain: codes_of(levels[grain].names) for grain in grains}
     if recipe.aim.semantic_centers:
         if len(grains) != 1:
-            raise TrainingError("semantic centers are of one labelled grain: nested ones follow the hierarchy anyway")
+            raise TrainingError("semantic centers take one labelled grain: nested ones follow the hierarchy anyway")
         likeness = similarities_of_classes(levels[grains[0]].names, recipe.aim.similarity)
         least = max(1, int(recipe.aim.center_distance * gilbert_varshamov(len(likeness), bits[0])))
         return {grains[0]: semantic_centers(likeness, bits[0], recipe.seed, least=least).tensor()}

@@ -1,1 +1,1 @@
-"""How the dictionary that ships is made: WordNet's nouns, each with weights over the classes of ImageNet."""
+"""Makes the bundled dictionary: WordNet's nouns, each with weights over the classes of ImageNet."""

@@ -1,10 +1,10 @@
-"""What WordNet does not say, written by hand: words newer than it (2006), the young of animals, which it puts under
-young mammals and not under their kind, and scenes by the things in them.
+"""Hand-written additions to WordNet: words newer than it (2006); the young of animals, which it puts under young
+mammals and not under their kind; and scenes, described by the things in them.
 
-A scene has no class, and its gloss speaks of other things than it shows. Networks see the things in it.
+A scene has no class, and its gloss does not describe what is visible. Networks recognize the things in it.
 """
 
-NOUNS: dict[str, tuple[str, ...]] = {  # by nouns that WordNet has, spoken; their first senses are taken
+NOUNS: dict[str, tuple[str, ...]] = {  # each by nouns of WordNet in their written form; their first senses are used
     "action camera": ("camera",),
     "barista": ("waiter",),
     "calf": ("ox",),
@@ -42,7 +42,7 @@ NOUNS: dict[str, tuple[str, ...]] = {  # by nouns that WordNet has, spoken; thei
 }
 
 _WORN = "jersey, suit, sweatshirt, jean, sunglasses, bow tie, windsor tie, wig, groom, ballplayer"
-_SCENES = {  # classes by their first names
+_SCENES = {  # classes by the first of their names
     "baby": "bib, diaper, bonnet, crib, cradle, bassinet, nipple, pajama",
     "baseball game": "ballplayer, baseball, scoreboard",
     "basketball game": "basketball",

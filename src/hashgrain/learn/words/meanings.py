@@ -1,8 +1,8 @@
-"""What a meaning looks like, in terms of the classes a network knows: weights over them, and how sure they are.
+"""Meanings as weights over the classes of a network, with a confidence.
 
-Three cases, the best first: classes below the meaning share it alike (dog: all breeds); a class above it stands for it
-(a breed that is no class: dog's); else the classes most like it by their place in the tree (Lin, 1998), their glosses
-and their names.
+There are three cases, in order of preference. Classes below the meaning get equal weights (dog: all breeds). Else a
+class above it represents it (a breed that is not a class: dog). Else the most similar classes do, by their place in
+the hierarchy (Lin, 1998), their glosses and their names.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from hashgrain.learn.words.wordnet import WordNet
 
 Weights = NDArray[np.float64]
 
-GLOSS, NAMES = 0.5, 0.5  # what likeness of glosses and of names adds to that of places
-SHARP, MOST = 0.1, 5  # a softmax over so many of the most alike
-BELOW_A_CLASS, GUESSED = 0.95, 0.95  # the most that is believed of these
+GLOSS, NAMES = 0.5, 0.5  # weights of the similarity of glosses and of names, relative to that of places
+SHARP, MOST = 0.1, 5  # temperature and number of classes of the softmax over the most similar ones
+BELOW_A_CLASS, GUESSED = 0.95, 0.95  # upper bounds of their confidence
 MIN_PART = 3  # letters of a part of a word
 _SAYS_NOTHING = """
     the and with from that this for are was were which who whom whose what when where not has have having had been
@@ -59,7 +59,7 @@ class Meanings:
         self._parts = _parts_of_names(self._names, frozenset(wordnet.senses))
 
     def is_seen(self, offset: str) -> bool:
-        """Whether a picture can show it. Whatever a class is of counts, such as a menu, which is no physical thing."""
+        """Whether a picture can show it: a physical thing, or anything above a class, such as a menu."""
         below_something = bool(self.wordnet.synsets[offset].above)
         return below_something and (self.wordnet.is_physical(offset) or bool(self.below.get(offset)))
 
@@ -79,7 +79,7 @@ class Meanings:
         return Meaning(weights, min(GUESSED, float(alike[best[0]])), False)
 
     def of_things(self, names: Iterable[str]) -> Meaning:
-        """What shows the classes of these first names, all alike."""
+        """A meaning with equal weights for the classes with these first names."""
         weights = np.isin([first for first, *_ in self._names], list(names)).astype(np.float64)
         return Meaning(weights / weights.sum(), GUESSED, False)
 
@@ -87,14 +87,14 @@ class Meanings:
         return set(names) <= {first for first, *_ in self._names}
 
     def likeness(self, offset: str) -> Weights:
-        """To each class: by place, gloss and names."""
+        """The similarity to each class, by place, gloss and names."""
         alike = self.lin(offset) + GLOSS * self._glosses.cosine(offset)
         for name in map(spoken, self.wordnet.synsets[offset].lemmas):
             alike[self._parts.get(name, [])] += NAMES
         return alike
 
     def lin(self, offset: str) -> Weights:
-        """2 IC(lowest meaning above both) / (IC + IC), to each class."""
+        """Lin's similarity to each class: 2 IC(lowest common ancestor) / (IC + IC)."""
         shared = np.zeros(len(self._names))
         for above in self.wordnet.closure(offset):
             if above in self.below:
@@ -104,25 +104,25 @@ class Meanings:
 
 
 def spoken(lemma: str) -> str:
-    """A name as it is written in a phrase."""
+    """A name as it is written in phrases."""
     return lemma.lower().replace("_", " ").replace("-", " ")
 
 
 def _information(wordnet: WordNet) -> dict[str, float]:
-    """Of each meaning how much it says: 1 - ln(meanings below) / ln(all of them) (Seco et al., 2004)."""
+    """The information content of each meaning: 1 - ln(meanings below) / ln(all meanings) (Seco et al., 2004)."""
     count = collections.Counter(above for offset in wordnet.synsets for above in wordnet.closure(offset))
     whole = math.log(len(wordnet.synsets))
     return {offset: 1 - math.log(count[offset]) / whole for offset in wordnet.synsets}
 
 
 def _parts_of_names(names: Sequence[Sequence[str]], nouns: frozenset[str]) -> Mapping[str, list[int]]:
-    """The classes by each noun that one of their names contains: as words in a row, or as a part of a word whose other
-    part is a noun too (goldfish, snowplow, but no rain in a train)."""
-    found: dict[str, set[int]] = collections.defaultdict(set)
+    """The classes by each noun that one of their names contains: as consecutive words, or as a part of a word whose
+    other part is a noun too (goldfish, snowplow, but not the rain in train)."""
+    classes_of: dict[str, set[int]] = collections.defaultdict(set)
     for c, lemmas in enumerate(names):
         for part in itertools.chain.from_iterable(_contained(name, nouns) for name in lemmas):
-            found[part].add(c)
-    return {part: sorted(classes) for part, classes in found.items()}
+            classes_of[part].add(c)
+    return {part: sorted(classes) for part, classes in classes_of.items()}
 
 
 def _contained(name: str, nouns: frozenset[str]) -> Iterator[str]:

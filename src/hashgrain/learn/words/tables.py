@@ -1,4 +1,4 @@
-"""The dictionary's tables, as `models/dictionary.py` reads them: built from WordNet, the same bytes every time."""
+"""Builds the dictionary's tables, which `models/dictionary.py` reads, from WordNet: reproducible byte by byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashgrain.learn.words.wordnet import WordNet
 from hashgrain.models.dictionary import CLASSES, LEVELS, Arrays
 
 MOST_SENSES = 8
-EPOCH = (1980, 1, 1, 0, 0, 0)  # of the archive's members: a table must not differ by the time it was made
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of the archive's members: the bytes must not depend on the time
 
 
 def imagenet_classes() -> list[str]:
@@ -29,7 +29,7 @@ def imagenet_classes() -> list[str]:
 
 
 def build_arrays(wordnet: WordNet, classes: Sequence[str]) -> Arrays:
-    """Every noun with its senses that are seen, and every meaning that one of them has."""
+    """Every noun with its visible senses, and every meaning of these senses."""
     meanings = Meanings(wordnet, classes)
     senses = _seen(wordnet, meanings)
     used = sorted({sense for of_noun in senses.values() for sense in of_noun})
@@ -52,13 +52,13 @@ def build_arrays(wordnet: WordNet, classes: Sequence[str]) -> Arrays:
 
 
 def _seen(wordnet: WordNet, meanings: Meanings) -> dict[str, Sequence[str]]:
-    """By noun its senses that are seen: offsets of WordNet, or a scene by its own name."""
+    """The visible senses of each noun: offsets of WordNet, or the name of a scene."""
     senses = {
         spoken(noun): [each for each in offsets if meanings.is_seen(each)][:MOST_SENSES]
         for noun, offsets in wordnet.senses.items()
     }
     for word, like in NOUNS.items():
-        if all(senses.get(each) for each in like):  # not of a WordNet that is cut down
+        if all(senses.get(each) for each in like):  # a reduced WordNet lacks some
             senses[word] = [senses[each][0] for each in like]
     return {**senses, **{scene: [scene] for scene in SCENES if meanings.has_things(SCENES[scene])}}
 
@@ -80,7 +80,7 @@ def _meaning_arrays(meanings: Sequence[Meaning]) -> Arrays:
 
 
 def write_tables(arrays: Arrays, path: Path) -> None:
-    """As `numpy.savez_compressed`, which leaves time and level of compression to others."""
+    """Like `numpy.savez_compressed`, but with a fixed date and compression level."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as members:
         for name, array in sorted(arrays.items()):

@@ -1,4 +1,4 @@
-"""WordNet's nouns, out of its own text files (wndb(5WN))."""
+"""Reads WordNet's nouns from its own text files (wndb(5WN))."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HYPERNYM, INSTANCE = "@", "@i"
 
 @dataclass(frozen=True)
 class Synset:
-    """A meaning: its names, the meanings above it, and what it is said to be."""
+    """A meaning: its names, the meanings above it, and its gloss."""
 
     lemmas: tuple[str, ...]
     above: tuple[str, ...]
@@ -25,7 +25,7 @@ class Synset:
 
 
 class WordNet:
-    """Nouns by meaning and by name; of the other words their names only."""
+    """Nouns by meaning and by name; of other words only their names."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class WordNet:
         self.senses = senses  # of each noun, the most frequent first
         self.irregular = irregular or {}  # plural -> singular
         self.others = others  # adjectives, verbs and adverbs
-        self.rarely = rarely  # nouns that are another part of speech more often, such as go
+        self.rarely = rarely  # nouns that are more often another part of speech, such as go
         self._closures: dict[str, frozenset[str]] = {}
 
     def closure(self, offset: str) -> frozenset[str]:
-        """A meaning with all above it."""
+        """A meaning and all meanings above it."""
         if offset not in self._closures:
             above = (self.closure(each) for each in self.synsets[offset].above)
             self._closures[offset] = frozenset([offset]).union(*above)
@@ -54,7 +54,7 @@ class WordNet:
 
 
 def read_wordnet(folder: Path) -> WordNet:
-    """The folder that holds data.noun, index.noun, noun.exc and the indexes of the other words."""
+    """Read a folder with data.noun, index.noun, noun.exc and the indexes of the other words."""
     try:
         return WordNet(
             dict(_synset(line) for line in _lines(folder / "data.noun")),
@@ -67,15 +67,15 @@ def read_wordnet(folder: Path) -> WordNet:
         raise TrainingError(f"{folder} does not hold the files of WordNet 3.0 ({error})") from error
 
 
-def read_licence(folder: Path) -> str:
-    """The licence that every file begins with: lines of two blanks and a number."""
+def read_license(folder: Path) -> str:
+    """The license at the start of every file: lines that begin with two blanks and a number."""
     with open(folder / "data.noun", encoding="utf-8") as file:
         lines = list(itertools.takewhile(lambda line: line.startswith("  "), file))
     return "".join(line.lstrip().partition(" ")[2].rstrip() + "\n" for line in lines)
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a file but for those of its licence, which begin with two blanks."""
+    """The lines of a file without its license, whose lines begin with two blanks."""
     with open(path, encoding="utf-8") as file:
         yield from (line for line in file if not line.startswith("  "))
 
@@ -85,8 +85,8 @@ def _synset(line: str) -> tuple[str, Synset]:
     parts = head.split(" ")
     names = int(parts[3], 16)
     pointers = 5 + 2 * names
-    found = [(parts[pointers + 4 * i], parts[pointers + 4 * i + 1]) for i in range(int(parts[pointers - 1]))]
-    above = tuple(offset for symbol, offset in found if symbol in (HYPERNYM, INSTANCE))
+    links = [(parts[pointers + 4 * i], parts[pointers + 4 * i + 1]) for i in range(int(parts[pointers - 1]))]
+    above = tuple(offset for symbol, offset in links if symbol in (HYPERNYM, INSTANCE))
     examples = gloss.find('"')
     return parts[0], Synset(
         tuple(parts[4 + 2 * i] for i in range(names)), above, gloss[: examples if examples >= 0 else None].strip()
@@ -99,12 +99,12 @@ def _senses(line: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _single(path: Path) -> frozenset[str]:
-    """The words of one part without those of several."""
+    """The single words of a part of speech."""
     return frozenset(word for word in (line.split()[0] for line in _lines(path)) if re.fullmatch("[a-z][a-z-]+", word))
 
 
 def _rarely(lines: Iterable[str]) -> frozenset[str]:
-    """Nouns that texts use more often as another part of speech; lines are sense_key, number of the sense, count."""
+    """Nouns that texts use more often as another part of speech. Lines are sense_key, sense number, count."""
     counts: collections.Counter[tuple[str, bool]] = collections.Counter()
     for key, _, count in map(str.split, lines):
         word, _, sense = key.partition("%")

@@ -1,31 +1,31 @@
-"""What came of searching by index, by index with every thread, or by scan: the quickest way is taken, as measured."""
+"""Timings of the search paths (index, index on all threads, scan), which choose the fastest path."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-ASKED_AGAIN = 32  # one question in so many tries a way that is not the best, unless it is hopeless
-HOPELESS = 4.0  # times as slow as the best
-TRIED = 4  # answers by index before it may lose: one hard question says little
-COMPARED_AFTER = 8  # answers by index, before a scan is timed once to compare; at once, where it may be close
-WORTH_SHARING_NS = 300_000  # answers by index that take less gain nothing from another thread
-HOPELESS_ASKED_AGAIN = 1024  # and a hopeless one this seldom: memory may have been cold, or another program busy
-MEMORY, FORGIVING = 8, 2  # how slowly the running mean rises, and falls: a slow answer is more often bad luck
+ASKED_AGAIN = 32  # one question in so many tries another path than the best, unless that is hopeless
+HOPELESS = 4.0  # a path that is so many times slower than the best
+TRIED = 4  # answers by index before another path may win: one hard question is not enough
+COMPARED_AFTER = 8  # answers by index before a scan is timed once; at once if the scan may be close
+WORTH_SHARING_NS = 300_000  # faster answers by index gain nothing from more threads
+HOPELESS_ASKED_AGAIN = 1024  # one question in so many tries a hopeless path: its timings may have been bad luck
+MEMORY, FORGIVING = 8, 2  # weights of the running mean for slower and for faster answers: slow ones are often bad luck
 Way = Literal["index", "shared", "scan"]
 Kind = tuple[int, ...]
 
 
 @dataclass
-class Tally:
-    """Nanoseconds a query, by the kind of question. Threads may overwrite each other's: it is a hint."""
+class PathTimings:
+    """Nanoseconds per query, by kind of question. Updates of threads may get lost: the timings are only hints."""
 
     means: dict[Kind, dict[Way, float]] = field(default_factory=dict)
     asked: dict[Kind, int] = field(default_factory=dict)
     answers: dict[tuple[Way, Kind], int] = field(default_factory=dict)
 
     def way(self, kind: Kind, scan_ns: float, can_share: bool = False) -> Way:
-        """The quickest way as far as is known; `scan_ns` is what a scan should take, until one was timed."""
+        """The fastest path by current timings; `scan_ns` is the expected time of a scan, until one is timed."""
         asked = self.asked[kind] = self.asked.get(kind, 0) + 1
         known = dict(self.means.get(kind, {}))
         if "index" not in known or self.answers.get(("index", kind), 0) < TRIED:
@@ -45,7 +45,7 @@ class Tally:
 
     def record(self, way: Way, kind: Kind, ns: float) -> None:
         answers = self.answers[way, kind] = self.answers.get((way, kind), 0) + 1
-        if answers == 1:  # it paid for cold memory
+        if answers == 1:  # the first one includes cold memory
             return
         means = self.means.setdefault(kind, {})
         mean = means.get(way, ns)

@@ -1,4 +1,4 @@
-"""Sums and chances that the closed forms need, for whole arrays at once."""
+"""Harmonic sums and hypergeometric probabilities for the closed forms, vectorized."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-TABLE = 1 << 21  # up to here from a table: 16 MB
+TABLE = 1 << 21  # numbers up to this come from a table of 16 MB
 CELLS_AT_ONCE = 1 << 21
-FAR = 12.0  # standard deviations, and 2 more at either end; what lies beyond is rarer than 1e-9
+FAR = 12.0  # standard deviations, plus 2 items at either end; the rest is rarer than 1e-9
 
 
 @lru_cache(maxsize=1)
@@ -27,21 +27,21 @@ def _log_factorials() -> Floats:
 
 def harmonic(n: Counts) -> Floats:
     """1 + 1/2 + ... + 1/n."""
-    found = _harmonics()[np.minimum(n, TABLE)]
+    sums = _harmonics()[np.minimum(n, TABLE)]
     large = n > TABLE
     if large.any():
         many = n[large].astype(np.float64)
-        found[large] = np.log(many) + np.euler_gamma + 1 / (2 * many) - 1 / (12 * many * many)
-    return np.asarray(found)
+        sums[large] = np.log(many) + np.euler_gamma + 1 / (2 * many) - 1 / (12 * many * many)
+    return np.asarray(sums)
 
 
 def log_factorial(n: Counts) -> Floats:
-    found = _log_factorials()[np.minimum(n, TABLE)]
+    logs = _log_factorials()[np.minimum(n, TABLE)]
     large = n > TABLE
-    if large.any():  # Stirling's series, exact to the last digit from here on
+    if large.any():  # Stirling's series: exact to the last digit for such numbers
         many = n[large].astype(np.float64)
-        found[large] = many * np.log(many) - many + 0.5 * np.log(2 * np.pi * many) + 1 / (12 * many)
-    return np.asarray(found)
+        logs[large] = many * np.log(many) - many + 0.5 * np.log(2 * np.pi * many) + 1 / (12 * many)
+    return np.asarray(logs)
 
 
 def log_choose(n: Counts, k: Counts) -> Floats:
@@ -49,10 +49,9 @@ def log_choose(n: Counts, k: Counts) -> Floats:
 
 
 def draws(n: Counts, good: Counts, drawn: Counts, *, likely: bool) -> Iterator[tuple[Counts, Counts, Floats]]:
-    """How many good ones may be among those drawn from n, case by case: (case, how many, chance of it).
+    """The hypergeometric distribution of good items among those drawn from n, case by case: (case, count, probability).
 
-    Cases come some at a time, flattened. `likely` leaves out what is too rare to matter; the chances of a case
-    add up to 1.
+    Cases come in chunks, flattened. `likely` leaves out negligible counts; the probabilities of a case add up to 1.
     """
     least, most = np.maximum(0, drawn - (n - good)), np.minimum(good, drawn)
     if likely:
@@ -70,7 +69,7 @@ def draws(n: Counts, good: Counts, drawn: Counts, *, likely: bool) -> Iterator[t
         first = np.repeat(ends[start:end] - sizes[start:end], sizes[start:end])
         x = least[case] + np.arange(done, ends[end - 1]) - first
         logs = log_choose(good[case], x) + log_choose((n - good)[case], drawn[case] - x) - log_choose(n, drawn)[case]
-        chances = np.exp(logs)
-        totals = np.bincount(case - start, chances, minlength=end - start)
-        yield case, x, chances / totals[case - start]
+        probabilities = np.exp(logs)
+        totals = np.bincount(case - start, probabilities, minlength=end - start)
+        yield case, x, probabilities / totals[case - start]
         start = end
