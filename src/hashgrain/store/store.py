@@ -310,12 +310,14 @@ class Store:
         grains: Grains,
         digest: str,
         parts: Iterable[tuple[int, Parts]] = (),
+        grid: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        """Give every item the code of another model, and the library its grains and digest, in one step. Parts are
-        those that are given here, and have positions of their own until the library gets a grid."""
+        """Give every item the code of another model, and the library its grains, digest and grid, in one step. Parts
+        are those that are given here."""
+        text = None if grid is None else grid_text(grid)
         with self._changing() as change:
             changes.recode(change.connection, codes, parts, grains.n_words)
-            catalogue.set_facts(change.connection, self._facts, grains, digest)
+            catalogue.set_facts(change.connection, self._facts, grains, digest, text)
             change.before = replace(change.before, sequence=change_log.begin_anew(change.connection))
             change.after = self._rewrite(change, grains.n_words)
         with told(self.path):
