@@ -74,12 +74,12 @@ def component(name: str, known: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def _licenses(facts: metadata.PackageMetadata) -> list[dict[str, Any]]:
-    if expression := facts.get("License-Expression"):
+    for expression in facts.get_all("License-Expression") or ():
         return [{"expression": expression}]
     classified = [
         line.split(" :: ")[-1] for line in facts.get_all("Classifier") or () if line.startswith("License :: ")
     ]
-    said = (facts.get("License") or "").strip()
+    said = "".join(facts.get_all("License") or ()).strip()
     names = classified or ([said] if said and len(said) < 80 and "\n" not in said else [])
     return [{"license": {"name": name}} for name in sorted(set(names))]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,16 @@ def fill(folder: Path, count: int, *, start: int = 0) -> Path:
     return folder
 
 
+def script(name: str) -> ModuleType:
+    """A module of scripts/."""
+    described = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert described is not None
+    assert described.loader is not None
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run keeps for the next one (verdicts on models) goes into a folder of the tests'."""
@@ -50,6 +62,17 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pictures(tmp_path: Path) -> Path:
     """A folder of 20 small JPEG files."""
     return fill(tmp_path / "pictures", 20)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The home folder of a reader of the documentation, with the few pictures that its first pages name."""
+    pictures = tmp_path / "Pictures"
+    pictures.mkdir()
+    for seed, name in enumerate(("cat", "dandie_dinmont", "dog", "boot", "grille", "cab", "blurred", "street")):
+        make_picture(seed).save(pictures / f"{name}.jpg")
+    make_picture(0).save(tmp_path / "cat.jpg")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +88,9 @@ def data() -> Path:
 def hashgrain(tmp_path: Path) -> Run:
     """Run the command as a person would, with a configuration of its own."""
 
-    def run(*arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None, **options: object):
+    def run(
+        *arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "hashgrain", *(os.fsencode(str(a)) for a in arguments)]
         environment = {**os.environ, "HASHGRAIN_CONFIG": str(tmp_path / "no-config.toml"), **(env or {})}
         options = {"cwd": tmp_path, "timeout": 100, **options}

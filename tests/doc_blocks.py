@@ -61,22 +61,24 @@ def blocks_of(page: str, languages: tuple[str, ...] = ("console", "bash", "pytho
     return found
 
 
-def run_block(block: Block, home: Path, before: str = "") -> None:
+def run_block(block: Block, home: Path, before: str = "", *, python: Path | None = None) -> None:
     """Run one block in `home`; a command or script that fails is an assertion with all that it printed.
 
-    `before` runs first in the same Python: it makes the arrays that a block of the reference speaks of.
+    `before` runs first in the same Python: it makes the arrays that a block of the reference speaks of. `python` is
+    that of an environment into which HashGrain is installed; without it, this checkout runs in this Python.
     """
+    environment = _environment_of(python, home) if python else _environment(home)
     if block.language == "python":
-        _run([sys.executable, "-c", before + block.text], block, block.text, home)
+        _run([str(python or sys.executable), "-c", before + block.text], block, block.text, home, environment)
     for command in block.commands if block.language == "console" else []:
-        _run(["bash", "-e", "-o", "pipefail", "-c", command], block, command, home)
+        _run(["bash", "-e", "-o", "pipefail", "-c", command], block, command, home, environment)
     if block.language == "bash":
-        _run(["bash", "-e", "-o", "pipefail", "-c", block.text], block, block.text, home)
+        _run(["bash", "-e", "-o", "pipefail", "-c", block.text], block, block.text, home, environment)
 
 
-def _run(arguments: list[str], block: Block, shown: str, home: Path) -> None:
+def _run(arguments: list[str], block: Block, shown: str, home: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        arguments, cwd=home, env=_environment(home), capture_output=True, stdin=subprocess.DEVNULL, check=False
+        arguments, cwd=home, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
     )
     said = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
     assert done.returncode == 0, f"{block}: exit code {done.returncode} of\n{shown}\n{said}"
@@ -90,10 +92,21 @@ def _environment(home: Path) -> dict[str, str]:
         script = tools / "hashgrain"
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hashgrain "$@"\n')
         script.chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HASHGRAIN_")}
     python = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
     path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**kept, "HOME": str(home), "PATH": path, "PYTHONPATH": python, "BROWSER": "true"}
+    return {**_plain_environment(home), "PATH": path, "PYTHONPATH": python}
+
+
+def _environment_of(python: Path, home: Path) -> dict[str, str]:
+    """That of a reader who installed HashGrain: its command is in the environment, and this checkout is not seen."""
+    environment = _plain_environment(home)
+    environment.pop("PYTHONPATH", None)
+    return {**environment, "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])}
+
+
+def _plain_environment(home: Path) -> dict[str, str]:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("HASHGRAIN_")}
+    return {**others, "HOME": str(home), "BROWSER": "true"}
 
 
 def bash_is_here() -> bool:

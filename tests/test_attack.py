@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("onnx", reason="needs the train extra")
@@ -160,7 +161,7 @@ def test_what_cannot_be_attacked_is_refused(encoder: Encoder, labelled: tuple[np
 
 @pytest.mark.data
 def test_photographs_are_carried_away_and_noise_leaves_them(encoder: Encoder, data: Path) -> None:
-    pictures = np.stack([pixels_for(encoder, [path])[0] for path in sorted(data.glob("photos/*.jpg"))[:16]])
+    pictures = np.stack([pixels_for(encoder, [Image.open(path)])[0] for path in sorted(data.glob("photos/*.jpg"))[:16]])
     figures = check_attack(encoder, pictures, QUICK).figures
     assert figures["bits_turned"] > 0.4 * 128
     assert figures["bits_turned_by_noise"] < 0.1 * 128

@@ -135,9 +135,8 @@ def test_what_a_later_version_adds_is_kept(bundle: Path, tmp_path: Path) -> None
 
 def test_a_loss_that_is_no_number_is_written_as_none(tmp_path: Path) -> None:
     made = bundle_of(plain_graph())
-    odd = Bundle(
-        made.name, made.onnx, made.grains, made.size, training={"losses": (float("nan"), 1.0), 3: float("inf")}
-    )
+    facts: dict[Any, Any] = {"losses": (float("nan"), 1.0), 3: float("inf")}
+    odd = Bundle(made.name, made.onnx, made.grains, made.size, training=facts)
     assert Bundle.read(odd.write(tmp_path / "odd")).training == {"losses": [None, 1.0], "3": None}
 
 

@@ -41,19 +41,6 @@ dice = np.random.default_rng(0)
 queries, database = (Codes.from_outputs(dice.normal(size=(n, 64)), Grains(look=64)) for n in (20, 200))
 query_labels, database_labels = np.arange(20) % 5, np.arange(200) % 5
 """
-NAMES = ("cat", "dandie_dinmont", "dog", "boot", "grille", "cab", "blurred", "street")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """The home folder of a reader with a few pictures."""
-    pictures = tmp_path / "Pictures"
-    pictures.mkdir()
-    for seed, name in enumerate(NAMES):
-        make_picture(seed).save(pictures / f"{name}.jpg")
-    make_picture(0).save(tmp_path / "cat.jpg")
-    return tmp_path
-
 
 needs_bash = pytest.mark.skipif(not bash_is_here(), reason="the blocks are written for bash")
 

@@ -106,7 +106,8 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     """The string literals of a module that are no docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    docs = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, bodies) and is_text(node.body[0])}
+    firsts = [node.body[0] for node in ast.walk(tree) if isinstance(node, bodies)]
+    docs = {id(first.value) for first in firsts if isinstance(first, ast.Expr) and is_text(first)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
             yield node.lineno, node.value

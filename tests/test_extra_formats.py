@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ ASCII, SHORT, LONG, RATIONAL, BYTE, SRATIONAL = 2, 3, 4, 5, 1, 10
 SIZES = {ASCII: 1, SHORT: 2, LONG: 4, RATIONAL: 8, BYTE: 1, SRATIONAL: 8}
 
 
-def page(tags: dict[int, tuple[int, list[Any] | bytes]], start: int) -> bytes:
+def page(tags: dict[int, tuple[int, Sequence[Any]]], start: int) -> bytes:
     """A page of a TIFF that begins at `start`, with the values that do not fit into its tags behind it."""
     entries, behind = b"", b""
     after = start + 2 + 12 * len(tags) + 4

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import Result
 
 from hashgrain.codefiles import load_codes
 from hashgrain.codes import Grains
@@ -45,7 +46,7 @@ def nearest_agree(bits: NDArray[np.uint8], ids: NDArray[np.int64]) -> float:
     return float((ids[np.argsort(distance, axis=1)[:, :10]] == ids[:, None]).mean())
 
 
-def train(*more: object, features: str = "train.npy", out: str = "head.npz") -> object:
+def train(*more: object, features: str = "train.npy", out: str = "head.npz") -> Result:
     return hashgrain("features", "train", "--features", features, "--out", out, *more)
 
 

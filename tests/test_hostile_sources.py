@@ -157,7 +157,8 @@ class Kept:
     """An item of a library."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.size, self.mtime_ns, self.meta = path, 1, 1, {}
+        self.path, self.size, self.mtime_ns = path, 1, 1
+        self.meta: dict[str, Any] = {}
 
 
 @pytest.mark.parametrize("size", [b"\xff" * 12, b"-0000000001\0", b"99999999999\0", b"\x80" + b"\x7f" * 11])

@@ -95,10 +95,11 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     root = onnx_pair(tmp_path / "net")
     (root / "model.safetensors").write_bytes(b"x" * 1000)
     (root / "onnx" / "vision_model_fp16.onnx").write_bytes(b"x" * 1000)
-    handler = type("OurHub", (Hub,), {"root": root, "asked": []})
+    asked: list[str] = []
+    handler = type("OurHub", (Hub,), {"root": root, "asked": asked})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", handler.asked
+    yield f"http://127.0.0.1:{server.server_port}", asked
     server.shutdown()
 
 

@@ -259,7 +259,7 @@ def test_the_pool_never_runs_far_ahead_of_its_reader() -> None:
         stream = pool.decode(endless())
         next(stream)
         assert pulled < 200
-        stream.close()
+        stream.close()  # type: ignore[attr-defined]
 
 
 def test_a_picture_that_kills_its_decoder_is_lost_alone() -> None:

@@ -20,7 +20,7 @@ from hashgrain import Codes, Grains
 from hashgrain.engines import EmbeddedEngine, IndexManager
 from hashgrain.engines import index_manager as shelf
 from hashgrain.errors import LibraryError
-from hashgrain.hamming import build_tables, compiled, plain, save
+from hashgrain.hamming import Index, Lists, Tables, build_tables, compiled, plain, save
 from hashgrain.hamming.question import ask_nearest
 from hashgrain.library import Library
 from hashgrain.store import New, Parted, Parts, Snapshot, Store, catalogue, disk, segments
@@ -81,7 +81,7 @@ def ranges(store: Store) -> dict[str, list[tuple[int, int]]]:
 def check_answers(snapshot: Snapshot, indexes: list, queries: int = 4, k: int = 20) -> set[str]:
     """Every grain against numpy over the same snapshot; the paths that were taken."""
     codes = Codes(np.stack([code(90_000 + i) for i in range(queries)]), GRAINS)
-    paths = set()
+    paths: set[str] = set()
     for grain in GRAINS:
         found = EmbeddedEngine(snapshot.segments, GRAINS, indexes).nearest(codes, k, grain=grain)
         question = ask_nearest(codes.words, snapshot.segments, k, GRAINS[grain], None)
@@ -94,7 +94,15 @@ def opened(store: Store) -> set[tuple[str, int]]:
     with store.snapshot() as snapshot:
         indexes = IndexManager(Path(store.path), GRAINS).open_all(snapshot)
         check_answers(snapshot, indexes)
-        return {(each.path, 16 * len(each.starts) if each.path == "tables" else each.bits) for each in indexes}
+        return {(each.path, served(each)) for each in indexes}
+
+
+def served(index: Index) -> int:
+    """The bits of the widest grain that an index serves."""
+    if isinstance(index, Tables):
+        return 16 * len(index.starts)
+    assert isinstance(index, Lists)
+    return index.bits
 
 
 def test_a_small_library_needs_no_index(store: Store) -> None:

@@ -42,7 +42,8 @@ def documented(title: str, prefix: Path_ = ()) -> dict[Path_, str]:
     if intro and title in ("add", "update"):
         found |= documented("run of pictures", prefix)
     for path, said in sections()[title].items():
-        found[(*prefix, *steps(path))] = said
+        keys = (*prefix, *steps(path))
+        found[keys] = said
         for pointed in re.findall(r"\[\w+\]\(#(hit|info)\)", said):
             inner = documented(pointed, (*prefix, *steps(path)))
             found |= {at: said if said.startswith("where") else what for at, what in inner.items()}

@@ -32,7 +32,9 @@ def refused(place: Path, **asked: Any) -> str:
 
 @pytest.mark.parametrize("name", ["list.csv", "list.jsonl", "rows.parquet"])
 def test_a_column_is_a_grain_where_it_is_asked_for(tmp_path: Path, name: str) -> None:
-    rows = [{"path": f"{i}.jpg", "kind": kind, "thing": thing} for i, (kind, thing) in enumerate(["ab", "ac"])]
+    rows = [
+        {"path": f"{i}.jpg", "kind": kind, "thing": thing} for i, (kind, thing) in enumerate([("a", "b"), ("a", "c")])
+    ]
     write_rows(tmp_path / name, rows)
     first, second = found(tmp_path / name, grains=("kind", "thing"))
     assert first.grains == {"kind": ("a",), "thing": ("b",)}
@@ -434,7 +436,7 @@ def write_rows(file: Path, rows: list[dict[str, Any]]) -> None:
     if file.suffix == ".jsonl":
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     elif file.suffix == ".csv":
-        cells = [[*rows[0]], *([row.get(column) for column in rows[0]] for row in rows)]
+        cells: list[list[Any]] = [[*rows[0]], *([row.get(column) for column in rows[0]] for row in rows)]
         file.write_text("".join(",".join(f'"{"" if c is None else c}"' for c in line) + "\n" for line in cells))
     else:
         arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

@@ -401,7 +401,8 @@ def test_classes_take_the_words_that_their_pictures_are_nearest_to() -> None:
     bits, words, order = np.where(outputs >= 0, 1, -1), loss.codebook.numpy(), np.random.default_rng((0, 0))
     expected = []
     for head in range(2):
-        own, taken = bits[:, 4 * head : 4 * head + 4], {}
+        own = bits[:, 4 * head : 4 * head + 4]
+        taken: dict[int, int] = {}
         for c in order.permutation([0, 1, 2, 3]):
             costs = {
                 w: sum(((own[i] - words[head, w]) ** 2).sum() / len(row) for i, row in enumerate(rows) if c in row)

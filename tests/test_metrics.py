@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -601,6 +601,8 @@ def codes_at(distances: list[int]) -> Codes:
 def test_neither_the_order_of_items_nor_the_numbers_of_classes_matter(metric: Metric, kind: str) -> None:
     rng = np.random.default_rng(6)
     queries, database = random_codes(rng, 12, 9), random_codes(rng, 150, 9)
+    wanted: NDArray[Any]
+    labels: NDArray[Any]
     if kind == "sets":
         wanted, labels = (rng.random((n, 6)) < 0.3 for n in (12, 150))
     else:
@@ -1084,7 +1086,7 @@ def test_a_cut_off_below_one_is_refused(metric: Metric, k: int) -> None:
 
 
 @pytest.fixture
-def without_ties() -> Iterator[tuple[Floats, NDArray[np.int64], Tally]]:
+def without_ties() -> tuple[Floats, NDArray[np.int64], Tally]:
     """Scores that all differ, the grades of the items, and our counts of them. Each query has something relevant."""
     rng = np.random.default_rng(8)
     scores = np.stack([rng.permutation(50) + 1.0 for _ in range(25)])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
@@ -45,7 +48,7 @@ def objective(**aim: object) -> Objective:
 
 
 @pytest.fixture
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def batch() -> tuple[Tensor, Tensor]:
     dice = torch.Generator().manual_seed(1)
     return (torch.randn(5, 24, dtype=torch.double, generator=dice), torch.rand(5, WIDTH, dtype=torch.double))
 
@@ -54,7 +57,7 @@ def log_shares(scores: np.ndarray) -> np.ndarray:
     return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
-def cross_entropy(made: Objective, features: torch.Tensor, targets: np.ndarray) -> float:
+def cross_entropy(made: Objective, features: Tensor, targets: np.ndarray) -> float:
     """Of the four pictures that have a label; the last one has none."""
     assert made.classifier is not None
     with torch.no_grad():
@@ -62,7 +65,7 @@ def cross_entropy(made: Objective, features: torch.Tensor, targets: np.ndarray) 
     return float(np.mean([-(target * row).sum() for target, row in zip(targets, log_shares(scores), strict=True)]))
 
 
-def test_the_total_is_the_weighted_sum_of_the_parts(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_the_total_is_the_weighted_sum_of_the_parts(batch: tuple[Tensor, Tensor]) -> None:
     weights = {
         "classifier": ("classifier_weight", 0.7),
         "quantization": ("quantization_weight", 0.3),
@@ -78,13 +81,13 @@ def test_the_total_is_the_weighted_sum_of_the_parts(batch: tuple[torch.Tensor, t
     assert total.item() == pytest.approx(expected.item())
 
 
-def test_every_term_left_out_costs_nothing(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_every_term_left_out_costs_nothing(batch: tuple[Tensor, Tensor]) -> None:
     total, parts = objective()(*batch, TRUTHS)
     assert set(parts) == {"kind", "thing"}
     assert total.item() == pytest.approx(sum(part.item() for part in parts.values()))
 
 
-def test_a_picture_without_a_label_has_no_say(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_a_picture_without_a_label_has_no_say(batch: tuple[Tensor, Tensor]) -> None:
     outputs, features = batch
     made = objective(classifier_weight=1.0)
     total = made(outputs, features, TRUTHS)[0]
@@ -105,19 +108,19 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("form", get_args(Quantization))
-def test_quantization_is_measured_as_the_recipe_says(form: str, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_quantization_is_measured_as_the_recipe_says(form: str, batch: tuple[Tensor, Tensor]) -> None:
     parts = objective(quantization_form=form, quantization_weight=2.0)(*batch, TRUTHS)[1]
     assert parts["quantization"].item() == pytest.approx(BY_HAND[form](np.abs(batch[0].numpy())))
 
 
-def test_several_labels_share_the_classifiers_target(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_several_labels_share_the_classifiers_target(batch: tuple[Tensor, Tensor]) -> None:
     made = objective(classifier_weight=1.0)
     targets = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.5, 0, 0, 0.5]])
     assert float(made(*batch, TRUTHS)[1]["classifier"]) == pytest.approx(cross_entropy(made, batch[1], targets))
 
 
 def test_smoothing_gives_every_class_a_part_of_the_classifiers_target(
-    batch: tuple[torch.Tensor, torch.Tensor],
+    batch: tuple[Tensor, Tensor],
 ) -> None:
     made = objective(classifier_weight=1.0, classifier_smoothing=0.2)
     targets = 0.8 * np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.5, 0, 0, 0.5]]) + 0.2 / 4
@@ -126,7 +129,7 @@ def test_smoothing_gives_every_class_a_part_of_the_classifiers_target(
 
 @pytest.mark.parametrize("temperature", [0.2, 0.7])
 def test_pictures_are_told_apart_by_the_bits_that_no_label_teaches(
-    temperature: float, batch: tuple[torch.Tensor, torch.Tensor]
+    temperature: float, batch: tuple[Tensor, Tensor]
 ) -> None:
     outputs, features = (part[:4] for part in batch)  # two views of each of two pictures: rows 0 and 2, 1 and 3
     truths = {grain: hot[[0, 1, 0, 1]] for grain, hot in TRUTHS.items()}
@@ -139,7 +142,7 @@ def test_pictures_are_told_apart_by_the_bits_that_no_label_teaches(
     assert total.item() == pytest.approx(sum(parts[grain].item() for grain in LEVELS) + 0.3 * np.mean(expected))
 
 
-def test_soft_targets_give_sisters_in_the_hierarchy_a_share(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_soft_targets_give_sisters_in_the_hierarchy_a_share(batch: tuple[Tensor, Tensor]) -> None:
     made = objective(classifier_weight=1.0, soft_targets=0.5)
     rows = np.exp(np.array([[1, 0.5, 0, 0], [0.5, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0.5, 1]]) / 0.5)
     rows /= rows.sum(axis=1, keepdims=True)
@@ -147,9 +150,7 @@ def test_soft_targets_give_sisters_in_the_hierarchy_a_share(batch: tuple[torch.T
     assert float(made(*batch, TRUTHS)[1]["classifier"]) == pytest.approx(cross_entropy(made, batch[1], targets))
 
 
-def test_soft_targets_and_centers_go_by_a_file_where_one_is_given(
-    batch: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
-) -> None:
+def test_soft_targets_and_centers_go_by_a_file_where_one_is_given(batch: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     """Here the cat is like the van, whatever the hierarchy says."""
     likeness = np.eye(4)
     likeness[0, 3] = likeness[3, 0] = 0.9
@@ -205,7 +206,7 @@ def test_a_file_of_likeness_that_cannot_be_one_is_refused(likeness: np.ndarray, 
         objective(classifier_weight=1.0, soft_targets=1.0, similarity=str(tmp_path / "like.npy"))
 
 
-def test_a_hierarchical_loss_sees_all_labelled_grains_at_once(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_a_hierarchical_loss_sees_all_labelled_grains_at_once(batch: tuple[Tensor, Tensor]) -> None:
     from hashgrain.learn.losses.shdh import ShdhLoss
 
     total, parts = objective(loss="shdh")(*batch, TRUTHS)

@@ -56,7 +56,7 @@ def test_torchrun_takes_no_option_of_train_for_its_own(capsys: pytest.CaptureFix
 
     from hashgrain.cli.app import app
 
-    options = [option for p in typer.main.get_command(app).commands["train"].params for option in p.opts]
+    options = [option for p in vars(typer.main.get_command(app))["commands"]["train"].params for option in p.opts]
     assert {"--run", "--run-folder", "--manifest", "--seeds"} <= set(options)
     for option in options:
         line = ["--nproc-per-node", "2", "-m", "hashgrain", "train", option, "x"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import hashgrain
+from in_process import hashgrain as hashgrain_command
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -31,3 +33,28 @@ def test_what_the_workflows_call_is_there() -> None:
     assert set(re.findall(r"run: make ([\w-]+)", flows)) <= targets
     assert ".ci/run" in flows
     assert (HERE / ".ci" / "run").is_file()
+
+
+def test_the_address_of_the_source_is_the_same_everywhere_or_nowhere() -> None:
+    """None is known before the first release; RELEASE.md says where it goes."""
+    places = {
+        "pyproject.toml": r'^(?:Source|Repository) = "(.*)"',
+        "CITATION.cff": r"^repository-code: (.*)",
+        "mkdocs.yml": r"^repo_url: (.*)",
+    }
+    found = {name: re.findall(at, (HERE / name).read_text(), re.MULTILINE) for name, at in places.items()}
+    addresses = {address.strip("\"'") for each in found.values() for address in each}
+    assert len(addresses) <= 1
+    assert not addresses or all(found.values()), found
+
+
+def test_the_number_of_recipes_that_the_pages_tell_is_right() -> None:
+    listed = json.loads(hashgrain_command("recipes", "--json").stdout)
+    for page in ("README.md", "docs/explanation/how-it-works.md"):
+        (told,) = set(re.findall(r"(\d+) (?:training )?recipes", (HERE / page).read_text()))
+        assert int(told) == len(listed), page
+
+
+def test_the_policy_of_releases_says_how_names_are_given_up() -> None:
+    policy = " ".join((HERE / "RELEASE.md").read_text().split())
+    assert "works for one more minor version and warns (`DeprecationWarning`" in policy

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_a_model_is_trained_on_wrong_labels_and_judged_by_right_ones(
     assert same[0] == same[1]  # the kind went with the thing
     assert wrong.inputs is training.inputs
 
-    given_to_train = []
+    given_to_train: list[Any] = []
     recipe = dataclasses.replace(RECIPES["quick"], size=32, held_out=4, label_noise=0.25, seed=7)
 
     def seen(recipe: object, backbone: object, *parts: object) -> None:
@@ -222,7 +223,8 @@ def test_outputs_that_are_no_numbers_or_nothing_are_found(drawings: list[Image.I
 
 @pytest.mark.slow
 def test_label_codes_of_another_width_are_found(drawings: list[Image.Image]) -> None:
-    for labels in ({"kind": {"cat": "ff"}}, {"kind": {"cat": "no hex"}}, {"nonsense": {}}):
+    wrong: list[dict[str, dict[str, str]]] = [{"kind": {"cat": "ff"}}, {"kind": {"cat": "no hex"}}, {"nonsense": {}}]
+    for labels in wrong:
         bundle = dataclasses.replace(Bundle.read(), labels=labels)
         assert failed(check_model(Encoder(bundle, threads=1), drawings)) == {"grains"}
 

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-SRC = Path(__file__).parent.parent / "src" / "hashgrain"
+from conftest import ROOT, script
+
+SRC = ROOT / "src" / "hashgrain"
 # Bottom to top: what each room may import, besides `errors` and itself.
 ROOMS = {
     "errors": "",
@@ -86,6 +89,49 @@ def test_a_row_names_only_rooms_that_are_imported() -> None:
     imported = {room: set().union(*(imported_rooms(p) for p in modules() if room_of(p) == room)) for room in ROOMS}
     built = {room for room in ROOMS if room in {room_of(path) for path in modules()}}
     assert {room: set(ROOMS[room].split()) - imported[room] for room in built} == {room: set() for room in built}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> ModuleType:
+    """What draws the rooms, and reads the imports a second time."""
+    pytest.importorskip("grimp")
+    return script("rooms")
+
+
+def test_modules_import_each_other_in_no_circle_and_two_readers_agree_about_rooms(drawn: ModuleType) -> None:
+    modules = drawn.modules()
+    drawn.check_circles(modules)
+    drawn.check_rows(drawn.rooms(modules), drawn.table())
+    with pytest.raises(SystemExit, match="circle: a <- b <- a"):
+        drawn.check_circles({"a": {"b"}, "b": {"a"}})
+    with pytest.raises(SystemExit, match=r"codes imports \['store'\], which is not in its row"):
+        drawn.check_rows({"codes": {"store"}}, drawn.table())
+    with pytest.raises(SystemExit, match=r"codes imports \['store'\], which is not below it"):
+        drawn.check_rows({"codes": {"store"}}, {"codes": {"store"}, "store": set()})
+
+
+def test_the_drawing_has_every_room_and_its_arrows_lead_down(drawn: ModuleType) -> None:
+    drawing = drawn.made()
+    rooms = {room_of(path) for path in modules()} - drawn.UNDRAWN
+    assert set(re.findall(r"<text .*>(\w+)</text>", drawing)) == rooms
+    arrows = re.findall(r'd="M\d+ (\d+)(.*?)"/>', drawing)
+    assert len(arrows) > len(rooms)
+    for start, way in arrows:
+        heights = [int(start), *(int(y) for y in re.findall(r"(\d+)(?=[CV]|$)", way))]
+        assert heights == sorted(set(heights))
+
+
+def test_the_docs_show_the_table_and_contributing_every_room_in_its_order(drawn: ModuleType) -> None:
+    assert drawn.table() == {room: set(row.split()) for room, row in ROOMS.items()}
+    assert drawn.MARK in (ROOT / "docs/explanation/rooms.md").read_text()
+    shown = drawn.on_page_markdown(drawn.MARK, page=None)
+    assert shown.count("\n") == len(ROOMS) + 1
+    assert "| `hashers` | `files` `codes` |" in shown
+    told = (ROOT / "CONTRIBUTING.md").read_text().split("## Where things are")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", told, re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)(?:\.py|/)`", row)]
+    built = {room_of(path) for path in modules()} - {"__init__", "__main__"}
+    assert listed == [room for room in ROOMS if room in built]
 
 
 def test_only_learn_computes_with_torch_and_the_command_line_looks_for_it() -> None:

@@ -82,7 +82,8 @@ def test_a_damaged_record_is_an_error_of_ours(change: dict[str, Any]) -> None:
     described = {**Seen.of(contents(0, 9)).described(), **change}
     with pytest.raises(BundleError, match="damaged"):
         seen_by({KEY: described})
-    for odd in (None, [], "x", 7):
+    wrong: tuple[object, ...] = (None, [], "x", 7)
+    for odd in wrong:
         with pytest.raises(BundleError, match="damaged"):
             seen_by({KEY: odd})
 

@@ -10,11 +10,15 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from conftest import ROOT, make_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 onnx = pytest.importorskip("onnx", reason="needs the train extra")
@@ -48,7 +52,7 @@ GRAINS = Grains(kind=8, look=32)
 PIXELS = np.stack([np.asarray(make_picture(seed, (SIZE, SIZE))) for seed in range(48)])
 
 
-def as_floats(pixels: np.ndarray) -> torch.Tensor:
+def as_floats(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
@@ -69,7 +73,7 @@ def tiny(seed: int = 0) -> HashNetwork:
     return network.eval()
 
 
-def outputs_of(network: HashNetwork) -> torch.Tensor:
+def outputs_of(network: HashNetwork) -> Tensor:
     with torch.no_grad():
         return network(as_floats(PIXELS))[0]
 
@@ -241,7 +245,7 @@ def test_scales_and_weights_tell_importance() -> None:
 def test_taylor_is_the_squared_first_order_move_of_the_outputs() -> None:
     """Against one backward pass for each picture and output; the random probes need many pictures to say the same."""
     network, pixels = tiny(), PIXELS[:2]
-    seen = {}
+    seen: dict[str, Any] = {}
     block = network.backbone.layers[2]
     block.second.register_forward_hook(lambda _, given, result: seen.update(inner=given[0], branch=result))
     channels, whole = np.zeros(8), 0.0

@@ -311,7 +311,8 @@ def test_python_pictures_come_with_their_names_or_by_position() -> None:
 class Remembered:
     def __init__(self, source: Source) -> None:
         self.path, self.meta = source.path, dict(source.meta)
-        self.size, self.mtime_ns = source.stamp or (None, None)
+        stamp: tuple[int | None, int | None] = source.stamp or (None, None)
+        self.size, self.mtime_ns = stamp
 
 
 def test_every_kind_of_source_can_be_opened_again(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def check(
         chosen = [("kind", n[0]), *chosen]
     there = [row for row in rows if not even or (row[0] - 1) % 2 == 0]
     if itself and rows:
+        query: int | Codes
         query, text = rows[len(rows) // 2]
         there = [row for row in there if row[0] != query]
     else:

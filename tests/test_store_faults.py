@@ -104,11 +104,11 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path: Path) -> 
         with Store.open(path, "w") as store:
             assert store.verify() == []
             with store.snapshot() as snapshot:
-                numbers = {item.meta["number"]: item.id for item in snapshot.paths()}
+                stored = {item.meta["number"]: item.id for item in snapshot.paths()}
             done = [line.split()[1] for line in lines if line.startswith("removed")]
-            assert not set(map(int, done)) & set(numbers)
+            assert not set(map(int, done)) & set(stored)
             # A last batch may have been committed and not told: all of it or nothing of it, so no gaps.
-            untold = sorted(set(numbers) - added)
+            untold = sorted(set(stored) - added)
             assert untold == list(range(maybe, maybe + len(untold)))
             added |= set(untold)
     assert len(added) > 20

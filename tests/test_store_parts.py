@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryError
-from hashgrain.store import Parted, Parts, Snapshot, Store
+from hashgrain.store import Parted, Parts, Snapshot, Store, catalogue
 from test_store import GRAINS, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 
@@ -222,8 +222,9 @@ def test_a_change_of_model_takes_the_parts_that_it_is_given_and_no_others(tmp_pa
             grains=Grains(kind=32, look=200),
             digest="d2",
             parts=[(3, wide)],
+            grid=[(0, 1)] * 5,
         )
-        assert store.grid is None
+        assert store.grid == ((0.0, 1.0),) * 5
         check(store, {1: None, 2: None, 3: plain(wide)})
 
 
@@ -234,3 +235,26 @@ def test_what_has_no_width_and_height_says_so_and_no_filter_on_them_finds_it(tmp
             assert [(item.width, item.height) for item in snapshot.items([1, 2])] == [(640, 480), (None, None)]
             assert snapshot.select("width < 1000").tolist() == [1]
             assert snapshot.select("height is null").tolist() == [2]
+
+
+def test_a_library_without_parts_is_asked_nothing_of_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by opening, nor by searching whole codes, nor by changes."""
+    asked: list[str] = []
+
+    class Noting(catalogue.Connection):
+        def execute(self, sql: str, *values: Any) -> Any:
+            asked.append(sql)
+            return super().execute(sql, *values)
+
+    make(tmp_path / "a.hg", 5).close()
+    monkeypatch.setattr(catalogue, "Connection", Noting)
+    with Store.open(tmp_path / "a.hg", "w") as store:
+        store.commit([new(9), replaced(2, 8)])
+        store.remove([1])
+        with store.snapshot() as snapshot:
+            assert len(live(snapshot)) == 5
+            assert snapshot.parts_of([1, 2]) == [None, None]
+            assert len(list(snapshot.changes(0))) == 8
+            assert [item.id for item in snapshot.items([2, 3])] == [2, 3]
+    assert len(asked) > 10
+    assert [sql for sql in asked if "part" in sql] == []

@@ -674,8 +674,6 @@ def test_metadata_refusals_and_exclusions_are_kept_and_changed(tmp_path: Path) -
         assert [item.meta for item in snapshot.items([1, 2, 3])] == [{"number": 0}, {"label": "cat"}, {}]
         assert snapshot.items([4])[0].details == {"camera": "X", "iso": 100}
         assert store.refusals() == [("/b.jpg", (5, 6), "still damaged")]
-        assert store.refusal("/b.jpg") == ((5, 6), "still damaged")
-        assert store.refusal("/a.jpg") is None
         assert (store.exclusions(), store.excluded("/c.jpg"), store.excluded("/d.jpg")) == (["/c.jpg"], True, False)
         assert store.verify() == []
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import importlib.metadata
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, script
 
 LISTS = sorted((ROOT / "requirements").glob("*.txt"))
-
-
-def script(name: str) -> ModuleType:
-    described = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert described is not None
-    assert described.loader is not None
-    module = importlib.util.module_from_spec(described)
-    described.loader.exec_module(module)
-    return module
 
 
 def test_every_package_that_is_pinned_is_listed_with_its_hashes() -> None:

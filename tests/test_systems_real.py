@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from conftest import Run
 
@@ -37,7 +38,8 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pixels]:
     """A folder kind/thing/picture.jpg of the training pictures, and the decoded ones of both parts."""
-    top, found = tmp_path_factory.mktemp("real"), defaultdict(list)
+    top = tmp_path_factory.mktemp("real")
+    found: dict[tuple[str, str], list[NDArray[np.uint8]]] = defaultdict(list)
     for picture in labelled_pictures(data / "tiny-imagenet-200"):
         thing = picture.path[-1]
         kept = found[picture.part, thing] if thing in THINGS else None

@@ -6,13 +6,16 @@ import dataclasses
 import errno
 import json
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pytest
 
 from conftest import make_picture
 from labelled_folder import draw_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
@@ -210,7 +213,7 @@ def test_where_memory_is_short_batches_are_halved_and_it_is_said(
     seen: list[int] = []
     whole = Learner.forward
 
-    def short(self: Learner, inputs: torch.Tensor, *rest: object) -> object:
+    def short(self: Learner, inputs: Tensor, *rest: object) -> object:
         if len(inputs) > 16:
             raise torch.OutOfMemoryError("CUDA out of memory")
         seen.append(len(inputs))
@@ -289,7 +292,7 @@ def test_the_gradient_of_a_step_is_the_mean_over_its_batches(tmp_path: Path) -> 
         inputs = FeatureInputs(data.inputs[None])
         return Training(network, dataclasses.replace(recipe, schedule=schedule), data, inputs, nothing, tmp_path / name)
 
-    def gradient(work: Training) -> torch.Tensor:
+    def gradient(work: Training) -> Tensor:
         work._gradients()
         return torch.cat([p.grad.flatten() for p in work.plain.parameters() if p.grad is not None])
 

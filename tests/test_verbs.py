@@ -152,7 +152,7 @@ def test_docs_and_messages_name_the_same_install_command() -> None:
 
     from conftest import ROOT
 
-    found = {}
+    found: dict[str, Any] = {}
     for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]:
         for command in re.findall(r"pip install '?(\S*?\[\w+\])", file.read_text()):
             found.setdefault(command.split("[")[0], []).append(file)

@@ -136,7 +136,7 @@ def _hungry(draw: random.Random, fields: list[Field]) -> tuple[str, bytes]:
             (12, tiny_model.value("on", 9, [])),
         ]
         always: list[Field] = [(2, 9), (8, "always"), (9, b"\1")]
-        loop = node("Loop", ["", "always"], "", [[(1, "body"), (6, body), (20, 5)]])
+        loop = node("Loop", ["", "always"], "", [[(1, "body"), (6, body), (20, 5)]])  # type: ignore[list-item]
         more = [(5, always), (1, [field for field in loop if field != (2, "")])]
     else:
         steps = draw.choice((10, 300, 3000))

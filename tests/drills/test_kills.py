@@ -111,7 +111,9 @@ def test_adds_killed_at_random_moments_lose_nothing_and_leave_no_worker(world: W
             broken.append(f"kill {struck}: a worker outlived its parent by {OUTLIVE_S} s")
         seen = world.look()
         wrong = lost_or_wrong(seen["state"], before, wanted)
-        missing = set(before["items"] if before else ()) - set(seen["state"]["items"] if seen["state"] else ())
+        missing: set[str] = set(before["items"] if before else ()) - set(
+            seen["state"]["items"] if seen["state"] else ()
+        )
         if wrong or missing:
             broken.append(f"kill {struck}: {wrong}, lost {sorted(missing)} ({seen['error']})")
         if seen["state"] and seen["problems"]:

@@ -118,7 +118,8 @@ def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(world: Wo
     draw, started = draws(f"power loss {in_order}"), time.monotonic()
     recordings = [lambda: record_life(world)]
     recordings += [lambda verb=verb: record_verb(world, verb) for verb in every_verb() if verb.reads is None]
-    tried, broken = 0, []
+    tried = 0
+    broken: list[str] = []
     for number, make in enumerate(recordings):
         recording = make()
         share = how_many(3, 50) * (1 if number else 6)

@@ -78,4 +78,4 @@ def fork_readers() -> None:
             return cold(module, *arguments, environment=environment)
         return Forked(module, arguments)
 
-    processes.start = start
+    processes.start = start  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from hashgrain.library.library import Library, bundle_of
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.models import Bundle, Encoder
 from hashgrain.sources import reopen
-from hashgrain.store import Item, Mended, Problem, Store
+from hashgrain.store import Item, Mended, Parts, Problem, Store
 
 
 def rebuild(path: str | Path) -> tuple[int, Mended]:
@@ -50,7 +50,13 @@ def rebuild_with(
                 raise LibraryError(message, path=target, remedy=Remedy(words, "bring_back", library=target))
             changed = [item.path for item in items if _known(fresh, item).content != item.content]
             model.write_inside(target, models.NEXT)
-            current.store.change_model(_codes(fresh, items), grains=model.grains, digest=model.code_digest)
+            current.store.change_model(
+                _codes(fresh, items),
+                grains=model.grains,
+                digest=model.code_digest,
+                parts=_parts(fresh, items),
+                grid=fresh.store.grid,
+            )
         models.settle(current.store)
     shutil.rmtree(aside)
     if changed:  # since they were added: their entries follow
@@ -87,6 +93,14 @@ def _codes(fresh: Library, items: list[Item]) -> Iterator[tuple[int, bytes]]:
             code = snapshot.code(_known(fresh, item).id)
             assert code is not None
             yield item.id, code.astype("<u8").tobytes()
+
+
+def _parts(fresh: Library, items: list[Item]) -> Iterator[tuple[int, Parts]]:
+    with fresh.store.snapshot() as snapshot:
+        for item in items if snapshot.has_parts else ():
+            (parts,) = snapshot.parts_of([_known(fresh, item).id])
+            if parts is not None:
+                yield item.id, parts
 
 
 def verify_library(path: str | Path) -> list[Problem]:

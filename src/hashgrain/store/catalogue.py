@@ -169,12 +169,14 @@ def make(library: Path, grains: Grains, digest: str, grid: str | None = None) ->
         raise OSError(errno.EIO, "the new catalogue was not written as it should be", str(library / MAKING))
 
 
-def set_facts(connection: sqlite3.Connection, old: Facts, grains: Grains, digest: str) -> None:
-    """The library is of another model from here on, without a grid of parts."""
+def set_facts(connection: sqlite3.Connection, old: Facts, grains: Grains, digest: str, grid: str | None) -> None:
+    """The library is of another model from here on, with its grid of parts."""
     widths = json.dumps(dict(grains))
-    values = {"grains": widths, "digest": digest, "seal": facts_seal(widths, digest, old.created, None)}
+    values = {"grains": widths, "digest": digest, "seal": facts_seal(widths, digest, old.created, grid)}
     connection.executemany("UPDATE facts SET value = ? WHERE key = ?", [(v, key) for key, v in values.items()])
     connection.execute("DELETE FROM facts WHERE key = 'grid'")
+    if grid is not None:
+        connection.execute("INSERT INTO facts VALUES ('grid', ?)", (grid,))
 
 
 def set_grid(connection: sqlite3.Connection, library: Path, old: Facts, grid: str | None) -> list[Step]:

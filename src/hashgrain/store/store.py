@@ -29,7 +29,7 @@ from hashgrain.store.parts import Grid, Parts, grid_text
 from hashgrain.store.readers import LostCommitsError, Readers
 from hashgrain.store.redo import NAME as REDO
 from hashgrain.store.redo import Step
-from hashgrain.store.remembered import Refusal, Stamp
+from hashgrain.store.remembered import Refusal
 from hashgrain.store.segments import SEGMENT_ROWS
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.spaces import SPACES, WHOLE
@@ -181,11 +181,6 @@ class Store:
             return []
         return self._items("content", value)
 
-    def refusal(self, path: str) -> tuple[Stamp, str] | None:
-        """Size, time and reason of a file that could not be read, when it was last tried."""
-        rows = self._ask("SELECT * FROM refusals WHERE path = ?", (encode_path(path),))
-        return next(((stamp, reason) for _, stamp, reason in remembered.refusals(rows, self.path)), None)
-
     def refusals(self) -> list[Refusal]:
         return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
 
@@ -315,12 +310,14 @@ class Store:
         grains: Grains,
         digest: str,
         parts: Iterable[tuple[int, Parts]] = (),
+        grid: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        """Give every item the code of another model, and the library its grains and digest, in one step. Parts are
-        those that are given here, and have positions of their own until the library gets a grid."""
+        """Give every item the code of another model, and the library its grains, digest and grid, in one step. Parts
+        are those that are given here."""
+        text = None if grid is None else grid_text(grid)
         with self._changing() as change:
             changes.recode(change.connection, codes, parts, grains.n_words)
-            catalogue.set_facts(change.connection, self._facts, grains, digest)
+            catalogue.set_facts(change.connection, self._facts, grains, digest, text)
             change.before = replace(change.before, sequence=change_log.begin_anew(change.connection))
             change.after = self._rewrite(change, grains.n_words)
         with told(self.path):
