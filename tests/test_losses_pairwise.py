@@ -27,7 +27,7 @@ from hashgrain.learn.losses.dtsh import DtshLoss  # noqa: E402
 from hashgrain.learn.losses.hashnet import HashNetLoss  # noqa: E402
 from hashgrain.learn.losses.idhn import IdhnLoss  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
-from hashgrain.learn.losses.n_pair import NPairLoss, strangers  # noqa: E402
+from hashgrain.learn.losses.n_pair import NPairLoss, unrelated_pairs  # noqa: E402
 from hashgrain.learn.losses.relaxed import (  # noqa: E402
     balanced_weights,
     pairs,
@@ -261,7 +261,7 @@ def test_margins_are_bits() -> None:
 
 def test_n_pairs_have_no_label_in_common_though_their_pictures_have_several() -> None:
     labels = hot({0, 1}, {1}, {1, 2}, {2}, {3}, {2, 3}, {3}, {4}, {4})
-    anchors, positives, *rest = strangers(same(labels))
+    anchors, positives, *rest = unrelated_pairs(same(labels))
     assert list(zip(anchors.tolist(), positives.tolist(), strict=True)) == [(0, 1), (3, 5), (7, 8)]
     assert all(len(rows) == 0 for rows in rest)
 

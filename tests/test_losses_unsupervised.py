@@ -448,7 +448,7 @@ def test_what_cannot_be_scores_is_refused() -> None:
     for threshold in (0.0, 1.1):
         with pytest.raises(TrainingError, match="threshold"):
             guess_from_scores(torch.tensor([[0.5, 0.5]]), threshold=threshold, single=True)
-    with pytest.raises(TrainingError, match="nobody would vote"):
+    with pytest.raises(TrainingError, match="no neighbor would vote"):
         guess_from_neighbors(torch.ones(1, 4), torch.ones(2, 4), torch.eye(2), k=0, agreement=0.5, single=True)
 
 

@@ -1,4 +1,4 @@
-"""Losses by name, one small file each: the formula, and where it comes from."""
+"""Losses by name, one file per loss, with its formula and its source."""
 
 from collections.abc import Mapping
 

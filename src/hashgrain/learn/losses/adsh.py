@@ -1,4 +1,4 @@
-"""ADSH: codes of the searched pictures are learnt themselves, those of questions by the network."""
+"""ADSH: database codes are learnt directly, query codes by the network."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class AdshLoss(Loss):
 
     The minimum over the network and V in {-1, +1} of
         sum_{i of some, j of all} (<h_i, v_j> - bits * s_ij)^2 + anchoring * sum_{i of some} |v_i - h_i|^2,
-    h = tanh(u), s = 1 for alike pictures, else -1. V has a row for every training picture, and its own is what a
-    picture that was trained with is found by: `codes`. The network encodes questions, and pictures that come later.
-    The loss of a batch is divided by pairs * bits^2, the anchoring likewise. `stages` times in training V is found
-    anew, one bit of all pictures after the other, from the outputs of the pictures that were shown since:
-    v_k = sign(bits * S^T h_k + anchoring * h_k (of those shown) - the other bits V (H^T h_k)).
-    Where questions and database are both encoded by the network, half of the method is left out. Where V covers the
-    whole database, so do the labels that it was made from.
+    h = tanh(u), s = 1 for similar pictures, else -1. V (`codes`) has a row for every training picture: its code in the
+    database. The network encodes queries and new pictures.
+    The loss of a batch is divided by pairs * bits^2, the anchoring likewise. `stages` times in training V is
+    solved again, one bit of all pictures after the other, from the outputs of the pictures shown since then:
+    v_k = sign(bits * S^T h_k + anchoring * h_k (of shown pictures) - the other bits V (H^T h_k)).
+    If the network encodes both queries and database, half of the method is unused. If V covers the whole database, so
+    do the labels that it was solved from.
     """
 
     codes: Tensor  # (pictures, bits), V
-    seen: Tensor  # (pictures, bits), h of those shown since the last stage; 0 of others
+    seen: Tensor  # (pictures, bits), h of pictures shown since the last stage; 0 for others
     labels: Tensor  # (pictures, classes)
     done: Tensor
 
@@ -56,27 +56,27 @@ class AdshLoss(Loss):
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         codes, own = torch.tanh(outputs), self.codes
-        if self.rows is None or not len(own):  # asked outside of training: nothing is known of other pictures
+        if self.rows is None or not len(own):  # outside of training there are no outputs of other pictures
             own, labels, at = signs(outputs), truth, torch.arange(len(outputs), device=outputs.device)
         else:
             labels, at, self.rows = self.labels, self.rows.to(own.device), None
             if self.training:
                 self.seen[at] = codes.detach().to(self.seen.dtype)
-        alike = torch.where(truth @ labels.to(truth.dtype).T > 0, 1.0, -1.0).to(outputs.dtype)
-        error = (codes @ own.to(codes.dtype).T / self.bits - alike).square().mean()
+        similar = torch.where(truth @ labels.to(truth.dtype).T > 0, 1.0, -1.0).to(outputs.dtype)
+        error = (codes @ own.to(codes.dtype).T / self.bits - similar).square().mean()
         anchored = (own[at].to(codes.dtype) - codes).square().sum() / (len(codes) * len(own) * self.bits**2)
         return error + self.anchoring * anchored
 
     @torch.no_grad()
     def solve(self) -> None:
-        """V, bit by bit. Pictures of the same labels ask for the same, so a row for each set of labels will do."""
+        """Solve V bit by bit. Pictures with the same labels have the same target: one row per label set is enough."""
         shown = self.seen.any(dim=1)
         if not shown.any():
             return
         some = self.seen[shown]
         kinds, kind = torch.unique(self.labels, dim=0, return_inverse=True)
-        alike = torch.where(kinds @ self.labels[shown].T > 0, 1.0, -1.0)
-        asked = self.bits * (alike @ some)[kind] + self.anchoring * self.seen
+        similar = torch.where(kinds @ self.labels[shown].T > 0, 1.0, -1.0)
+        asked = self.bits * (similar @ some)[kind] + self.anchoring * self.seen
         products = some.T @ some
         for bit in range(self.bits):
             others = products[:, bit].clone()

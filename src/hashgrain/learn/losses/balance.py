@@ -1,4 +1,4 @@
-"""Every bit should say something, and something that no other bit says.
+"""Penalties for unbalanced and for correlated bits.
 
 Both are means over bits, so neither grows with the length of the code.
 """
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def balance(outputs: Tensor) -> Tensor:
-    """Mean over bits of (mean over pictures of tanh(output))^2: each bit set in half of the pictures.
+    """Mean over bits of (mean over pictures of tanh(output))^2: 0 if each bit is set in half of the pictures.
 
-    The mean within is over pictures. Over bits, as DBDH's code has it, it asks each code for as many ones as zeros.
+    The inner mean is over pictures. A mean over bits, as in DBDH's code, would ask each code for as many ones as zeros.
     """
     return torch.tanh(outputs).mean(dim=0).square().mean()
 

@@ -1,4 +1,4 @@
-"""Codes are as alike as features are, and each bit splits the batch in half."""
+"""Similarities of codes match those of features, and each bit splits the batch in half."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hashgrain.learn.losses.relaxed import signs
 
 
 def half_and_half(outputs: Tensor) -> Tensor:
-    """For each bit +1 in the half of the batch where it is highest and -1 in the rest, without gradient.
+    """For each bit +1 in the half of the batch with the highest outputs and -1 in the rest, without gradient.
 
-    Of an odd batch, the picture in the middle keeps its sign. Of equal outputs, earlier rows come first.
+    In an odd batch, the middle picture keeps its sign. If outputs are equal, earlier rows come first.
     """
     half = len(outputs) // 2
     ranked, rows = outputs.detach().sort(dim=0, descending=True, stable=True)
@@ -25,13 +25,13 @@ def half_and_half(outputs: Tensor) -> Tensor:
 class BiHalfLoss(Loss):
     """likeness_gap(B, features), B = half_and_half(u) (BiHalf, Li and van Gemert, 2021).
 
-    The paper's layer hands back g + pull * (u - B) / numel, g = the gradient at B. The second part is the gradient
-    of pull / 2 * mean (u - B)^2, and is written so here: the number that is returned has the gradient it says.
-    In `eval` mode B = signs(u), the bits that a search will see, which know of no batch.
+    The paper's layer has the gradient g + pull * (u - B) / numel, g = the gradient at B. The second term is the
+    gradient of pull / 2 * mean (u - B)^2, which is added to the loss here, so that its value and gradient agree.
+    In `eval` mode B = signs(u): the bits that a search uses, which do not depend on the batch.
     """
 
     unsupervised = True
-    views = 1  # it compares one half of a batch with the other
+    views = 1  # one half of a batch is compared with the other
 
     def __init__(self, bits: int, classes: int, *, pull: float = 6.0) -> None:
         super().__init__(bits, classes)

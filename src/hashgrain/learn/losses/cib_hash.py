@@ -1,4 +1,4 @@
-"""The bits of two views tell which picture they are of, and little else."""
+"""The bits of two views identify the picture and carry little else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def divergence(outputs: Tensor, others: Tensor) -> Tensor:
 class CibHashLoss(Loss):
     """NT-Xent of the bits of two views + bottleneck * their divergence (CIBHash, Qiu et al., 2021).
 
-    The bits are the likelier ones, not drawn, and have the gradient of p = sigmoid(u). Features are not used.
+    The bits are the more likely values, not samples, and have the gradient of p = sigmoid(u). Features are not used.
     """
 
     unsupervised = True
@@ -33,7 +33,7 @@ class CibHashLoss(Loss):
         self.contrast, self.bottleneck = InstanceContrast(temperature), bottleneck
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        # tanh(u / 2) / 2 is p - 1/2, without losing the sign of a small u.
+        # tanh(u / 2) / 2 is p - 1/2, and keeps the sign of a small u.
         bits = straight_through(torch.tanh(outputs / 2) / 2)
         contrast: Tensor = self.contrast(bits)
         return contrast + self.bottleneck * divergence(*two_views(outputs))

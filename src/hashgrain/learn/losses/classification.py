@@ -1,4 +1,4 @@
-"""Cross-entropy where a picture may have several labels, or none."""
+"""Cross-entropy for pictures with several labels, or none."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hashgrain.learn.losses.relaxed import mean_over
 
 
 def label_cross_entropy(scores: Tensor, hot: Tensor, smoothing: float = 0.0) -> Tensor:
-    """- sum_c share_c log softmax_c(scores), a picture's labels sharing 1 equally: no arg-max of several labels.
+    """- sum_c share_c log softmax_c(scores), share_c = 1 / number of labels for each label of the picture.
 
-    The mean over the pictures that have a label. `smoothing` is the part of 1 that all classes share.
+    The mean is over labelled pictures. `smoothing` is the part of 1 that is spread over all classes.
     """
     labels = hot.sum(dim=1, keepdim=True)
     shares = hot.to(scores.dtype) / labels.clamp(min=1)

@@ -1,4 +1,4 @@
-"""Distances between two sets of codes, as losses: they should be the same codes, or place pictures the same way."""
+"""Losses that compare two sets of codes: distances between codes, or between matrices of distances."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hashgrain.learn.losses.relaxed import mean_over, pairs, relaxed_hamming, si
 def code_distance(outputs: Tensor, others: Tensor) -> Tensor:
     """Mean over pictures of (bits - <tanh(output), tanh(other)>) / 2: the relaxed Hamming distance.
 
-    Row i of both is the same picture: two views of it, or what two models say of it.
+    Row i of both is the same picture: two views of it, or its codes by two models.
     """
     return ((1 - torch.tanh(outputs) * torch.tanh(others)) / 2).sum(dim=1).mean()
 
 
 def cosine_code_distance(outputs: Tensor, others: Tensor) -> Tensor:
-    """Mean over pictures of bits / 2 * (1 - cos(output, other)): the same, whatever the outputs' lengths."""
+    """Mean over pictures of bits / 2 * (1 - cos(output, other)): independent of the norms of the outputs."""
     return outputs.shape[1] / 2 * (1 - F.cosine_similarity(outputs, others, dim=1)).mean()
 
 
 def distance_distillation(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over pairs of pictures of (student's distance - teacher's distance)^2, as shares of their bits.
 
-    The teacher's distances are those of its real bits, without gradient; the two may differ in length
+    The teacher's distances are between its binary codes, without gradient; the codes may differ in length
     (relational distillation, Park et al., 2019, with Hamming distances).
     """
     taught = relaxed_hamming(torch.tanh(student)) / student.shape[1]

@@ -11,11 +11,11 @@ from hashgrain.learn.training.centers import class_centers
 
 
 class CodeRegressionLoss(Loss):
-    """Mean of (sigmoid(u) - code)^2, the code of a class in zeros and ones. A bit is 1 from 0.5, where u is 0.
+    """Mean of (sigmoid(u) - code)^2, the code of a class in zeros and ones. A bit is 1 if sigmoid(u) >= 0.5.
 
-    `codes` (classes, bits) are the classes' codes, e.g. `class_numbers`; without them they are the centers that other
-    losses take, far apart, made from `seed`. Of a picture with several labels the target is the mean of their codes: a
-    bit on which they disagree is drawn to the middle. A picture without labels has no target and is left out.
+    `codes` (classes, bits) are the classes' codes, e.g. `class_numbers`; by default they are the
+    distant centers of other losses, made from `seed`. The target of a picture with several labels is the mean of their
+    codes: bits on which they disagree are drawn to the middle. Pictures without labels are ignored.
     """
 
     class_codes = "codes"

@@ -1,4 +1,4 @@
-"""Each view foretells the bits of the other, and all the codes together take up much room."""
+"""Each view predicts the bits of the other, and the coding rate of all codes is maximized."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from hashgrain.learn.losses.relaxed import signs
 
 
 def coding_rate(outputs: Tensor, distortion: float) -> Tensor:
-    """1/2 log det(I + bits / (n distortion) Z'Z): the room that n directions Z take up (Ma et al., 2007)."""
+    """1/2 log det(I + bits / (n distortion) Z'Z): the coding rate of n directions Z (Ma et al., 2007)."""
     n, bits = outputs.shape
     directions = F.normalize(outputs, dim=1)
     identity = torch.eye(bits, dtype=outputs.dtype, device=outputs.device)
     spread = identity + bits / (max(1, n) * distortion) * directions.T @ directions
-    factor: Tensor = torch.linalg.cholesky(spread)  # its diagonal squared multiplies up to the determinant
+    factor: Tensor = torch.linalg.cholesky(spread)  # the determinant is the product of its squared diagonal
     return factor.diagonal().log().sum()
 
 
-def foretold(outputs: Tensor, others: Tensor) -> Tensor:
-    """Mean cross-entropy between sigmoid(output) and the bits of the others, which get no gradient."""
+def cross_prediction(outputs: Tensor, others: Tensor) -> Tensor:
+    """Mean cross-entropy between sigmoid(output) and the bits of `others`, which get no gradient."""
     bits = (signs(others) + 1) / 2
     return F.binary_cross_entropy_with_logits(outputs, bits, reduction="sum") / max(1, outputs.numel())
 
 
 class CodingRateLoss(Loss):
-    """foretold both ways - weight * (n + bits) / (n bits) * coding_rate, means over the two views (CroVCA, Moummad
-    et al., 2025).
+    """cross_prediction both ways - weight * (n + bits) / (n bits) * coding_rate, means over the two views (CroVCA,
+    Moummad et al., 2025).
 
-    Outputs should come from a batch norm, as the paper's do: it keeps bits balanced. Features are not used.
+    Outputs should come from a batch norm, as in the paper: it keeps bits balanced. Features are not used.
     """
 
     unsupervised = True
@@ -43,7 +43,7 @@ class CodingRateLoss(Loss):
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         first, second = two_views(outputs)
-        agreement = (foretold(first, second) + foretold(second, first)) / 2
+        agreement = (cross_prediction(first, second) + cross_prediction(second, first)) / 2
         rate = (coding_rate(first, self.distortion) + coding_rate(second, self.distortion)) / 2
         n = max(1, len(first))
         return agreement - self.weight * (n + self.bits) / (n * self.bits) * rate

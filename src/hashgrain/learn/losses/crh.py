@@ -1,4 +1,4 @@
-"""Center-reassigned hashing: classes move to the words of a codebook that their pictures' bits are nearest to."""
+"""Center-reassigned hashing: classes take the codebook words nearest to the bits of their pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hashgrain.learn.losses.quantization import quantization as to_bits
 from hashgrain.learn.losses.relaxed import signs
 from hashgrain.learn.training.centers import class_centers
 
-MOST_WORDS = 2.0  # of the codebook, a class
+MOST_WORDS = 2.0  # of the codebook per class
 
 
 class CrhLoss(Loss):
@@ -24,11 +24,11 @@ class CrhLoss(Loss):
 
     Cross-entropy over scale * (cos(u, center_c) - margin * [c is a label]), the labels of a picture sharing 1,
     + quantization * mean (|tanh u| - 1)^2.
-    The code falls into `heads` parts of equal width, each with a codebook of 2 * classes words. A center is one word
-    from each. `stages` times in training, part by part and in random order, each class takes the free word with the
-    least mean |sign(u) - word|^2 over the pictures it was seen with since, each picture counting 1 / its labels. So
-    classes whose pictures are alike come to lie close. Parts are as narrow as they can be with words for all: 2^width
-    words or more. A class that was not seen keeps its word.
+    The code is divided into `heads` parts of equal width, each with a codebook of 2 * classes words. A center has a
+    word from each. `stages` times in training, part by part and in random order, each class takes the free word with
+    the least mean |sign(u) - word|^2 over its pictures since then, each weighted 1 / its number of labels. So
+    similar classes get close centers. Parts are as narrow as possible with 2^width words for all. A class without
+    pictures keeps its word.
     """
 
     codebook: Tensor  # (heads, words, width)
@@ -60,7 +60,7 @@ class CrhLoss(Loss):
 
     @property
     def centers(self) -> Tensor:
-        """(classes, bits) as they are now."""
+        """(classes, bits), the current centers."""
         heads = torch.arange(len(self.codebook), device=self.chosen.device)[:, None]
         return self.codebook[heads, self.chosen].transpose(0, 1).flatten(1)
 
@@ -72,7 +72,7 @@ class CrhLoss(Loss):
 
     @torch.no_grad()
     def reassign(self) -> None:
-        """Of codes and words of -1 and +1 the least squared distance is the greatest product."""
+        """For codes and words of -1 and +1, the least squared distance is the greatest product."""
         seen = self.sums.abs().sum(dim=1) > 0
         dice = np.random.default_rng((self.seed, int(self.done)))
         parts = self.sums.reshape(self.classes, len(self.codebook), -1)
@@ -96,7 +96,7 @@ class CrhLoss(Loss):
 
 
 def head_width(bits: int, classes: int, heads: int) -> int:
-    """The width of each part of the code: what `heads` says, or the least divisor of the bits with words enough."""
+    """The width of each part of the code: from `heads`, or the least divisor of the bits with enough words."""
     fit = [width for width in range(1, bits + 1) if bits % width == 0 and 2**width >= MOST_WORDS * classes]
     if heads:
         fit = [width for width in range(1, bits + 1) if width * heads == bits and 2**width >= classes]

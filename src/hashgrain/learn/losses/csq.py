@@ -1,4 +1,4 @@
-"""CSQ, central similarity: each bit of a picture is that of its class's center."""
+"""CSQ, central similarity: the target of each bit is the bit of the class's center."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CsqLoss(Loss):
     """Binary cross-entropy of the bits to the center, with h = tanh(u) (Yuan et al., 2020).
 
     BCE((h + 1) / 2, (center + 1) / 2) + quantization * mean (|h| - 1)^2. (h + 1) / 2 is sigmoid(2 u). The center of
-    several labels is their majority bit by bit; a picture without labels has none.
+    several labels is their bitwise majority; a picture without labels has none.
     """
 
     centers: Tensor

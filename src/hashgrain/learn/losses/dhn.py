@@ -1,4 +1,4 @@
-"""Deep hashing network: the likelihood of pairs and a smooth pull towards bits."""
+"""Deep hashing network: the likelihood of pairs and a smooth prior for binary outputs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hashgrain.learn.losses.relaxed import disagreement, inner_products, mean_ov
 class DhnLoss(Loss):
     """Likelihood of the pairs, and a prior that peaks at -1 and +1 (DHN: Zhu et al., 2016).
 
-    mean of log(1 + exp(t)) - alike * t, t = <u_i, u_j> / 2, + quantization * mean of log cosh(|u| - 1).
-    Toolboxes replace the log cosh by the absolute value it smooths, or by the square.
+    mean of log(1 + exp(t)) - similar * t, t = <u_i, u_j> / 2, + quantization * mean of log cosh(|u| - 1).
+    Toolboxes use the absolute value or the square instead of log cosh.
     """
 
     def __init__(self, bits: int, classes: int, *, odds: float | None = None, quantization: float = 0.1) -> None:

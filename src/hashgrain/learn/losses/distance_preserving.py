@@ -1,4 +1,4 @@
-"""Codes as alike as their labels are."""
+"""Similarities of codes match the similarities of labels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hashgrain.learn.training.knowledge import checked_similarity
 class DistancePreservingLoss(Loss):
     """Squared error of the similarities of codes, as in kernel supervised hashing (Liu et al., 2012).
 
-    mean over pairs of (<h_i, h_j> / bits - target)^2 with h = tanh(u). Of binary codes the first is 1 - 2 / bits of the
-    Hamming distance: 1 for the same code, 0 where half of the bits differ. The target is the soft cosine of the labels
-    (Sidorov et al., 2014), y_i S y_j / sqrt(y_i S y_i * y_j S y_j), where S says how alike two classes are; without S
-    it is the plain cosine. Where a picture has no label it is 0.
+    mean over pairs of (<h_i, h_j> / bits - target)^2 with h = tanh(u). For binary codes the first term is
+    1 - 2 d / bits, d = the Hamming distance: 1 for equal codes, 0 if half of the bits differ. The target is the
+    soft cosine of the labels (Sidorov et al., 2014), y_i S y_j / sqrt(y_i S y_i * y_j S y_j), where S holds the
+    similarities of classes; without S it is the plain cosine. It is 0 for a picture without labels.
     """
 
     similarity: Tensor

@@ -1,4 +1,4 @@
-"""DPN, polarisation: each output goes beyond a margin on its target's side."""
+"""DPN, polarization: each output exceeds a margin on the side of its target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hashgrain.learn.training.centers import centers_for, shared_centers, tie_br
 class DpnLoss(Loss):
     """A hinge for every bit (Fan et al., 2020): mean max(0, margin - u * target).
 
-    The target is the center of the class, and of several labels their majority bit by bit; a picture without labels has
+    The target is the center of the class; for several labels it is their bitwise majority. Pictures without labels have
     none.
     """
 

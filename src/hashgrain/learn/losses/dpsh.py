@@ -1,4 +1,4 @@
-"""Deep pairwise-supervised hashing: inner products are the log-odds of being alike."""
+"""Deep pairwise-supervised hashing: inner products are the log-odds of similarity."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hashgrain.learn.losses.relaxed import disagreement, inner_products, mean_ov
 
 
 class DpshLoss(Loss):
-    """Likelihood of the pairs, every pair of the same weight (DPSH: Li et al., 2016).
+    """Likelihood of the pairs, all with the same weight (DPSH: Li et al., 2016).
 
-    mean of log(1 + exp(t)) - alike * t, t = <u_i, u_j> / 2, + quantization * mean of (u - sign(u))^2.
-    The paper tunes the weight of quantization for each data set; 0.1 on means is the toolboxes' choice.
+    mean of log(1 + exp(t)) - similar * t, t = <u_i, u_j> / 2, + quantization * mean of (u - sign(u))^2.
+    The paper tunes the weight of quantization for each data set; toolboxes use 0.1 on means.
     """
 
     def __init__(self, bits: int, classes: int, *, odds: float | None = None, quantization: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""Deep hashing with triplets: an anchor is likelier to be like its own kind than like another."""
+"""Deep hashing with triplets: an anchor is more similar to its positive than to a negative."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class DtshLoss(Loss):
 
     mean over triplets of -log sigmoid(t(anchor, positive) - t(anchor, negative) - margin), t = <u_i, u_j> / 2,
     + quantization * mean of (u - sign(u))^2. The paper's margin is bits / 2. The toolbox uses 5 on <u_i, u_j>, the
-    mean of each anchor's mean, and takes a picture for its own positive.
+    mean of each anchor's mean, and counts a picture as its own positive.
     """
 
     def __init__(

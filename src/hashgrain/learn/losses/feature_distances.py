@@ -12,9 +12,9 @@ from hashgrain.learn.losses.relaxed import mean_over, pairs, relaxed_hamming
 class FeatureDistancesLoss(Loss):
     """Squared error of the distances of codes, as in binary reconstructive embeddings (Kulis and Darrell, 2009).
 
-    mean over pairs of (d(h_i, h_j) / bits - target)^2 with h = tanh(u) and d = (bits - <h_i, h_j>) / 2: of binary codes
-    the share of bits that differ. The target is |f_i - f_j| over twice its mean in the batch, at most 1: two features
-    as far apart as features are on average differ in half of the bits, which is what most pairs of codes do.
+    mean over pairs of (d(h_i, h_j) / bits - target)^2 with h = tanh(u) and d = (bits - <h_i, h_j>) / 2: for binary
+    codes the share of differing bits. The target is |f_i - f_j| over twice its mean in the batch, at most 1: a pair
+    with the average feature distance differs in half of the bits, as most pairs of codes do.
     """
 
     unsupervised = True
@@ -26,7 +26,7 @@ class FeatureDistancesLoss(Loss):
 
 
 def targets(features: Tensor) -> Tensor:
-    """(n, n): the share of bits in which the codes of each two are to differ."""
+    """(n, n): the target share of differing bits of each pair."""
     distances = torch.cdist(features.float(), features.float(), compute_mode="donot_use_mm_for_euclid_dist")
     middle = mean_over(distances, pairs(features))
     return (distances / (2 * middle).clamp(min=1e-12)).clamp(max=1)

@@ -1,4 +1,4 @@
-"""GreedyHash: classify by the bits themselves."""
+"""GreedyHash: classification on the binary codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codes are as alike as features are."""
+"""Similarities of codes match those of features."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hashgrain.learn.losses.relaxed import straight_through
 def likeness_gap(bits: Tensor, features: Tensor) -> Tensor:
     """Mean over pairs of (cos(bits_i, bits_j) - cos(features_i, features_j))^2; j is half a batch after i.
 
-    The published pairs, one half of the batch against the other; counted round the end, so that an odd batch
-    leaves nobody out. Rows should be different pictures: two views of one are alike and teach little.
+    The published pairs: one half of the batch against the other. They wrap around at the end, so that an odd batch is
+    fully used. Rows should be different pictures: two views of one picture add little.
     """
     half, target = len(bits) // 2, features.detach()
     of_bits = F.cosine_similarity(bits, bits.roll(half, 0), dim=1)
@@ -26,11 +26,11 @@ class GreedyHashUnsupervisedLoss(Loss):
     """likeness_gap(signs(u), features) + cubic * mean ||u| - 1|^3 (GreedyHash, Su et al., 2018, unsupervised).
 
     The signs have the gradient of the identity. The features must come from a network in `eval` mode: dropout
-    in the target is noise.
+    would add noise to the target.
     """
 
     unsupervised = True
-    views = 1  # it compares pictures of a batch with each other
+    views = 1  # pictures of a batch are compared with each other
 
     def __init__(self, bits: int, classes: int, *, cubic: float = 0.1) -> None:
         super().__init__(bits, classes)

@@ -1,4 +1,4 @@
-"""HashNet: a tanh that grows into a sign while training."""
+"""HashNet: a tanh that approaches the sign during training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hashgrain.learn.losses.relaxed import balanced_weights, disagreement, mean_
 class HashNetLoss(Loss):
     """Balanced likelihood of the pairs on tanh(sharpness * u), by continuation (HashNet: Cao et al., 2017).
 
-    mean of weight * (log(1 + exp(t)) - alike * t), t = odds / bits * <h_i, h_j>, h = tanh(sharpness * u); the weight
-    of a like pair is all pairs / like pairs, of an unlike one all pairs / unlike pairs.
-    The paper raises the sharpness to sqrt(1 + 0.005 * iteration) every 200 iterations. Told by the share of training
-    that is done, that is sqrt(1 + (final_sharpness^2 - 1) * share), in `stages` stages; the defaults are 10,000
+    mean of weight * (log(1 + exp(t)) - similar * t), t = odds / bits * <h_i, h_j>, h = tanh(sharpness * u); the
+    weight of a similar pair is all pairs / similar pairs, of another pair all pairs / other pairs.
+    The paper raises the sharpness to sqrt(1 + 0.005 * iteration) every 200 iterations. By the finished share of
+    training, that is sqrt(1 + (final_sharpness^2 - 1) * share), in `stages` stages; the defaults are 10,000
     iterations. Toolboxes stop earlier: sqrt(1 + epoch / 100), or never raise it.
     """
 
@@ -39,7 +39,7 @@ class HashNetLoss(Loss):
         self.sharpness = math.sqrt(1 + (self.final_sharpness**2 - 1) * reached)
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        alike, counted = same(truth), pairs(outputs)
+        similar, counted = same(truth), pairs(outputs)
         codes = torch.tanh(self.sharpness * outputs)
-        likelihood = disagreement(self.odds / self.bits * codes @ codes.T, alike)
-        return mean_over(likelihood * balanced_weights(alike, counted), counted)
+        likelihood = disagreement(self.odds / self.bits * codes @ codes.T, similar)
+        return mean_over(likelihood * balanced_weights(similar, counted), counted)

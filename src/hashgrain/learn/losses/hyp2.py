@@ -1,4 +1,4 @@
-"""HyP^2: learnt proxies of the classes, and the pairs that proxies cannot tell apart."""
+"""HyP^2: learnt class proxies, and the pairs that proxies cannot separate."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Hyp2Loss(Loss):
 
     mean over pictures and their labels of 1 - cos(u, proxy)
     + mean over pictures and other classes of max(0, cos(u, proxy) - threshold)
-    + pairs * mean over pairs of pictures that have several labels each and share none of
+    + pairs * mean over pairs of pictures with several labels each and none in common of
       max(0, cos(u_i, u_j) - threshold).
-    Proxies are trained with the network. The threshold is the cosine of the nearest two words of a code that has a
-    word for each class: 1 - 2 d / bits. The authors look d up in a table of the best known codes; ours is that of the
-    centers we place. A picture of one label has no pair term, as in the authors' code: its proxy says it all.
+    Proxies are trained with the network. The threshold is the cosine of the two nearest words of a code with a
+    word for each class: 1 - 2 d / bits. The authors look d up in a table of the best known codes; here it is that of
+    the centers. Pictures with one label have no pair term, as in the authors' code: their proxy is enough.
     """
 
     def __init__(

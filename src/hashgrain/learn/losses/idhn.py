@@ -1,4 +1,4 @@
-"""Improved deep hashing: pictures of several labels are alike to a degree."""
+"""Improved deep hashing: graded similarity of pictures with several labels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hashgrain.learn.losses.relaxed import disagreement, mean_over, pairs
 
 
 class IdhnLoss(Loss):
-    """Likelihood where all labels or none are shared, a distance to meet where some are (IDHN: Zhang et al., 2020).
+    """Likelihood if all labels or none are shared, a target distance if some are (IDHN: Zhang et al., 2020).
 
     s = cosine of the two label vectors, h = u / (1 + |u|).
     s is 0 or 1: log(1 + exp(t)) - s * t, t = odds / bits * <h_i, h_j>.
     between: partial * bits * ((<h_i, h_j> + bits) / (2 * bits) - s)^2, 0 at a Hamming distance of (1 - s) * bits.
     + quantization * mean of ||h| - 1|.
     These are the weights of the authors' code. The toolbox has 0.5 for odds / bits, scales the product but not its
-    target by that (so that pairs with |2 * s - 1| > 1/2 cannot be met), and weighs such pairs 4 * bits times as much.
+    target by that (so pairs with |2 * s - 1| > 1/2 cannot reach it), and weights such pairs 4 * bits times as much.
     """
 
     def __init__(

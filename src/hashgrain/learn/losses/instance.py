@@ -1,4 +1,4 @@
-"""Two views of one picture belong together, views of two pictures do not."""
+"""Contrast of views: two views of the same picture are positives, all others negatives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashgrain.learn.losses.relaxed import pairs
 
 
 def two_views(outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """The first views and the second ones of a stack of both; a last row too many is left out."""
+    """The first and the second views of a stack of both; an odd last row is dropped."""
     half = len(outputs) // 2
     return outputs[:half], outputs[half : 2 * half]
 

@@ -1,4 +1,4 @@
-"""Classes of unequal size: rare ones get a head start."""
+"""Logit adjustment for classes of unequal size."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hashgrain.learn.training.centers import centers_for
 
 
 class LogitAdjustedLoss(Loss):
-    """Cosines to fixed centers, adjusted to how frequent the classes are (Menon et al., ICLR 2021, on OrthoHash's).
+    """Cosines to fixed centers, adjusted to the class frequencies (Menon et al., ICLR 2021, on OrthoHash).
 
     Cross-entropy over scale * cos(u, center_c) + strength * log(share of class c), the labels of a picture sharing 1.
-    The shares are those of the training pictures' labels. A frequent class has the higher score before its picture is
-    looked at, so what is learnt from the picture need not say how frequent it is; codes are made without that part.
-    Where all classes are as frequent it is OrthoHash without its margin. A class without a picture counts as one.
+    The shares are those of the training pictures' labels. The added term gives frequent classes the higher score, so
+    the outputs need not encode the frequency; codes are made without that term.
+    With equal frequencies it is OrthoHash without its margin. A class without pictures counts as if it had one.
     """
 
     centers: Tensor

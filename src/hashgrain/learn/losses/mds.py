@@ -1,4 +1,4 @@
-"""Centers that keep a minimal distance, and pictures drawn to theirs and to their like."""
+"""Centers with a minimal distance; pictures are pulled to their centers and to similar pictures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class MdsLoss(Loss):
 
     p = softmax over classes of sqrt(bits) * cos(u, center),
     - mean over pictures and classes of log p for labels, log(1 - p) for other classes,
-    + pairs * mean over alike pairs of log(1 + exp((1 - cos(u_i, u_j)) / 2)) + quantization * mean (|u| - 1)^2.
-    The paper asks that no two centers be nearer than the Gilbert-Varshamov bound, which ours are not. Its code pairs a
-    batch with a memory of all pictures, after some epochs; we pair the batch with itself.
+    + pairs * mean over similar pairs of log(1 + exp((1 - cos(u_i, u_j)) / 2)) + quantization * mean (|u| - 1)^2.
+    The paper requires that no two centers are closer than the Gilbert-Varshamov bound; the centers here are not. Its
+    code pairs a batch with a memory of all pictures after some epochs; here the batch is paired with itself.
     """
 
     centers: Tensor

@@ -1,7 +1,7 @@
-"""The one door to pytorch-metric-learning: its losses, told by row numbers which pictures are alike.
+"""Losses of pytorch-metric-learning, evaluated on pairs and triplets that are given by row numbers.
 
-Its losses and miners assume one label a picture. Ours may have several, or none, so we name pairs and triplets
-ourselves, and `judge` never shows it a label.
+Its losses and miners assume one label per picture. Pictures here may have several labels, or none, so the pairs and
+triplets are chosen here, and `evaluate_loss` passes no labels to the library.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from hashgrain.errors import TrainingError
 from hashgrain.learn.losses.relaxed import pairs
 
-Rows = tuple[Tensor, ...]
-"""(anchors, positives, negatives), or pairs: (anchors, positives, anchors, negatives)."""
+IndicesTuple = tuple[Tensor, ...]
+"""Row numbers: (anchors, positives, negatives), or pairs (anchors, positives, anchors, negatives)."""
 
 
 def library() -> tuple[ModuleType, ModuleType]:
-    """Its losses and distances, imported when asked for: that takes half a second, and most losses do without."""
+    """Import its losses and distances. The import takes half a second, and most losses do not need it."""
     try:
         from pytorch_metric_learning import distances, losses
     except ImportError as error:
@@ -31,7 +31,7 @@ def library() -> tuple[ModuleType, ModuleType]:
 
 
 def contrastive(margin: float) -> nn.Module:
-    """max(0, d) of alike pairs and max(0, margin - d) of others, d = squared distance; means of what is above 0."""
+    """max(0, d) for similar pairs, max(0, margin - d) for others, d = squared distance; means of values above 0."""
     losses, distances = library()
     squared = distances.LpDistance(normalize_embeddings=False, p=2, power=2)
     loss: nn.Module = losses.ContrastiveLoss(pos_margin=0, neg_margin=margin, distance=squared)
@@ -39,7 +39,7 @@ def contrastive(margin: float) -> nn.Module:
 
 
 def triplet(margin: float) -> nn.Module:
-    """max(0, margin + d(anchor, positive) - d(anchor, negative)), d = squared distance; mean of what is above 0."""
+    """max(0, margin + d(anchor, positive) - d(anchor, negative)), d = squared distance; mean of the values above 0."""
     losses, distances = library()
     squared = distances.LpDistance(normalize_embeddings=False, p=2, power=2)
     loss: nn.Module = losses.TripletMarginLoss(margin=margin, distance=squared)
@@ -47,20 +47,20 @@ def triplet(margin: float) -> nn.Module:
 
 
 def n_pair() -> nn.Module:
-    """Cross-entropy of each anchor's inner products with the positives of all anchors; its own is the right one."""
+    """Cross-entropy of each anchor's inner products with all positives; its own positive is the right class."""
     losses, distances = library()
     loss: nn.Module = losses.NPairsLoss(distance=distances.DotProductSimilarity(normalize_embeddings=False))
     return loss
 
 
-def pair_rows(alike: Tensor) -> Rows:
-    """The alike pairs of a batch and the others, each both ways round."""
-    anchor, positive = (alike & pairs(alike)).nonzero(as_tuple=True)
-    other, negative = (~alike & pairs(alike)).nonzero(as_tuple=True)
+def pair_rows(similar: Tensor) -> IndicesTuple:
+    """The similar pairs of a batch and the other pairs, each in both orders."""
+    anchor, positive = (similar & pairs(similar)).nonzero(as_tuple=True)
+    other, negative = (~similar & pairs(similar)).nonzero(as_tuple=True)
     return anchor, positive, other, negative
 
 
-def judge(loss: nn.Module, codes: Tensor, rows: Rows) -> Tensor:
-    """The loss of these pairs or triplets. Each picture gets a label of its own: what is alike stands in `rows`."""
-    value: Tensor = loss(codes, torch.arange(len(codes), device=codes.device), rows)
+def evaluate_loss(loss: nn.Module, codes: Tensor, indices: IndicesTuple) -> Tensor:
+    """The loss of these pairs or triplets. Each picture gets its own label: `indices` alone states the similarity."""
+    value: Tensor = loss(codes, torch.arange(len(codes), device=codes.device), indices)
     return value

@@ -1,4 +1,4 @@
-"""N-pair loss: one positive against the positives of all other kinds."""
+"""N-pair loss: one positive against the positives of all other classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hashgrain.learn.losses.relaxed import pairs, same
 
 
 class NPairLoss(Loss):
-    """Softmax over the positives of anchors that have nothing in common (Sohn, 2016).
+    """Softmax over the positives of anchors without common labels (Sohn, 2016).
 
     mean over anchors of -log exp(t(anchor, its positive)) / sum over all positives of exp(t(anchor, positive)),
     t = <u_i, u_j> / 2, + norm * mean of |u|^2; pytorch-metric-learning computes the softmax.
@@ -24,24 +24,24 @@ class NPairLoss(Loss):
         self.contrast = metric_learning.n_pair()
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        halves = outputs / 2**0.5  # of which the inner product is t
-        contrast = metric_learning.judge(self.contrast, halves, strangers(same(truth)))
+        halves = outputs / 2**0.5  # their inner product is t
+        contrast = metric_learning.evaluate_loss(self.contrast, halves, unrelated_pairs(same(truth)))
         return contrast + self.norm * outputs.square().sum(dim=1).mean()
 
 
-def strangers(alike: Tensor) -> metric_learning.Rows:
-    """Anchors and their positives, in order of rows, no two pairs of which have a label in common; no negatives.
+def unrelated_pairs(similar: Tensor) -> metric_learning.IndicesTuple:
+    """Anchors and their positives in order of rows; no two pairs have a common label. There are no negatives.
 
-    pytorch-metric-learning would take one pair of each label, of which two may share another label.
+    pytorch-metric-learning would take one pair per label, and two of these may share another label.
     """
-    alike_here = (alike & pairs(alike)).cpu()
-    free = torch.ones(len(alike), dtype=torch.bool)
+    similar_here = (similar & pairs(similar)).cpu()
+    free = torch.ones(len(similar), dtype=torch.bool)
     chosen: list[tuple[int, int]] = []
-    for anchor in range(len(alike)):
-        partners = (alike_here[anchor] & free).nonzero()
+    for anchor in range(len(similar)):
+        partners = (similar_here[anchor] & free).nonzero()
         if free[anchor] and len(partners):
             positive = int(partners[0])
             chosen.append((anchor, positive))
-            free &= ~(alike_here[anchor] | alike_here[positive])
-    anchors, positives = torch.tensor(chosen, dtype=torch.long, device=alike.device).reshape(-1, 2).unbind(dim=1)
+            free &= ~(similar_here[anchor] | similar_here[positive])
+    anchors, positives = torch.tensor(chosen, dtype=torch.long, device=similar.device).reshape(-1, 2).unbind(dim=1)
     return anchors, positives, anchors[:0], anchors[:0]

@@ -1,4 +1,4 @@
-"""OrthoHash: one loss for all, the cosine to a fixed binary center of each class."""
+"""OrthoHash: a single loss on the cosines to fixed binary centers of the classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.training.centers import centers_for
 
-SHORTEST = 1e-4  # outputs shorter than that keep their length: the direction of nothing has no finite gradient
+SHORTEST = 1e-4  # outputs shorter than that keep their length: the direction of a zero vector has no finite gradient
 
 
 class OrthoHashLoss(Loss):
@@ -17,7 +17,7 @@ class OrthoHashLoss(Loss):
 
     - sum_c share_c log softmax_c(scale * (cos(u, center_c) - margin * [c is a label])): the centers are binary, so a
     small angle is a small Hamming distance and needs no quantization term. The labels of a picture share 1. It expects
-    outputs that are normalized per bit, as our head's are; that is half of the method.
+    outputs normalized per bit, as the head here provides; that is half of the method.
     """
 
     centers: Tensor
@@ -45,6 +45,6 @@ class OrthoHashLoss(Loss):
 
 
 def cosines_to(centers: Tensor, outputs: Tensor) -> Tensor:
-    """(n, classes) of the outputs to the centers."""
+    """(n, classes): cosines of the outputs to the centers."""
     directions = F.normalize(outputs, dim=1, eps=SHORTEST)
     return directions @ F.normalize(centers, dim=1).to(outputs.dtype).T

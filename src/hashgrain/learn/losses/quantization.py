@@ -1,4 +1,4 @@
-"""Outputs should already look like bits: penalties on |output| - 1, what is lost by rounding to -1 and +1.
+"""Quantization penalties on |output| - 1, the error of rounding to -1 and +1.
 
 All are means over outputs (cosine: over pictures), so none grows with the length of the code.
 """
@@ -15,7 +15,7 @@ from hashgrain.learn.losses.relaxed import shortfall, signs
 
 
 def quantization(outputs: Tensor) -> Tensor:
-    """Mean of (|output| - 1)^2, the square of (output - bit) (DPSH, Li et al., 2016, and many after)."""
+    """Mean of (|output| - 1)^2, the square of (output - bit) (DPSH, Li et al., 2016, and many later losses)."""
     return shortfall(outputs).square().mean()
 
 
@@ -36,15 +36,15 @@ def cubic_quantization(outputs: Tensor) -> Tensor:
 
 
 def cosine_quantization(outputs: Tensor) -> Tensor:
-    """Mean over pictures of 1 - cos(output, bits): direction counts, length does not."""
+    """Mean over pictures of 1 - cos(output, bits): only the direction counts."""
     return (1 - F.cosine_similarity(outputs, signs(outputs), dim=1)).mean()
 
 
 def scaled_quantization(outputs: Tensor) -> Tensor:
     """Mean of (|output| - scale)^2, scale = the mean of |output| over the batch, for each bit (Rastegari et al., 2016).
 
-    That scale is the best there is for the bit, so magnitude is not forced to 1. Nothing forces it to be more than 0
-    either: that is left to the loss this is added to.
+    That scale is optimal for the bit, so magnitudes need not be 1. Nothing keeps them above 0 either: the loss that
+    this is added to must do so.
     """
     magnitudes = outputs.abs()
     return (magnitudes - magnitudes.mean(dim=0)).square().mean()

@@ -1,4 +1,4 @@
-"""Similarity distribution calibration: the similarities of codes get the shape they should have, in their order."""
+"""Similarity distribution calibration: similarities of codes get a given distribution, in the order of features."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ GRID = 1 << 14  # points of the distribution function: its error is far below a 
 class SdcLoss(Loss):
     """Code similarities follow the quantiles of a beta distribution (SDC: Ng et al., BMVC 2023). No labels.
 
-    The pairs are of row i and i + n / 2. In the order of the cosines of their features, the cosines of their outputs
+    The pairs are rows i and i + n / 2. In the order of the cosines of their features, the cosines of their outputs
     regress to the quantiles of 2 B - 1, B ~ Beta(shape, shape), at (k - 1/2) / pairs; negative ones are cut to 0:
     mean of |cos(u_i, u_j) - quantile| + quantization * mean of 1 - cos(u, sign u).
-    So unlike pictures end half of the bits apart, however much alike their features are: the cosines of most networks'
-    features are all well above 0, and codes that copy them have no room to tell near from far.
+    So dissimilar pictures end up half of the bits apart even if their features are similar: the feature cosines of most
+    networks are all well above 0, and codes that copied them could not separate near from far.
     """
 
     quantiles: Tensor
 
     unsupervised = True
-    views = 1  # it compares pictures of a batch with each other
+    views = 1  # pictures of a batch are compared with each other
 
     def __init__(self, bits: int, classes: int, *, shape: float = 5.0, quantization: float = 1.0) -> None:
         super().__init__(bits, classes)
@@ -44,7 +44,7 @@ class SdcLoss(Loss):
 
 
 def calibration(pairs: int, shape: float) -> NDArray[np.float64]:
-    """The similarities that so many pairs are to have, from the least to the greatest."""
+    """The target similarities of so many pairs, in ascending order."""
     edges = np.linspace(0, 1, GRID + 1)
     middles = (edges[1:] + edges[:-1]) / 2
     shares = np.concatenate([[0.0], np.cumsum((middles * (1 - middles)) ** (shape - 1))])

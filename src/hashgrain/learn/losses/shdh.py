@@ -1,4 +1,4 @@
-"""Segments of a code for the levels of a hierarchy, coarse ones weighing more."""
+"""Code segments for the levels of a hierarchy; coarse levels weigh more."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ShdhLoss(Loss):
     """Weighted segments follow the hierarchical similarity (after SHDH: Wang et al., AAAI 2018).
 
     mean over pairs of (sum_k weight_k <h_i, h_j>_k / width_k - s_ij)^2 + balance * mean over bits of (mean of h)^2,
-    s_ij = 2 sum_k weight_k [alike at level k] - 1, weight_k = 2 (K + 1 - k) / (K (K + 1)), k = 1 next to the root.
+    s_ij = 2 sum_k weight_k [similar at level k] - 1, weight_k = 2 (K + 1 - k) / (K (K + 1)), k = 1 next to the root.
     Segment k is the bits that grain k adds; `bits` and `classes` are of each grain, coarse to fine, and the truth has
     the classes of all grains side by side. Ranked by the same weights of Hamming distance, pictures of the same class
-    come first, then those of the same superclass. The paper has segments of equal width, where this is its formula;
-    h = tanh(u) instead of its relaxation.
+    come first, then those of the same superclass. The paper has segments of equal width, for which this is its formula;
+    h = tanh(u) replaces its relaxation.
     """
 
     hierarchical = True
@@ -45,5 +45,5 @@ class ShdhLoss(Loss):
 
 
 def level_weights(levels: int) -> list[float]:
-    """Falling linearly from the root down, 1 together."""
+    """Weights that decrease linearly from the root and add up to 1."""
     return [2 * (levels + 1 - level) / (levels * (levels + 1)) for level in range(1, levels + 1)]

@@ -1,4 +1,4 @@
-"""Pictures of one label belong together, whatever else they are."""
+"""Supervised contrast: pictures with a common label are positives."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hashgrain.learn.losses.relaxed import mean_over, pairs, same
 
 
 class SupervisedContrastLoss(Loss):
-    """Every other picture with a label of one's own is a positive (Khosla et al., 2020).
+    """Every other picture that shares a label is a positive (Khosla et al., 2020).
 
-    - mean over i, mean over p alike to i, of log exp(cos(i, p) / t) / sum_j exp(cos(i, j) / t), j not i; cosines
-    of tanh(sharpness * outputs), which is nearly the bits where outputs are of unit variance.
-    What it rewards is what retrieval counts: same labels among the nearest codes of the batch. The mean is over the
-    pictures that have a positive: others, without a label among them, do not thin it. They stay in the sum over j.
+    - mean over i, mean over p similar to i, of log exp(cos(i, p) / t) / sum_j exp(cos(i, j) / t), j not i; cosines
+    of tanh(sharpness * outputs), which are nearly the bits if outputs have unit variance.
+    It rewards the objective of retrieval: same labels among the nearest codes of the batch. The mean is over pictures
+    with a positive. Others, also unlabelled ones, only count in the sum over j.
     """
 
     def __init__(self, bits: int, classes: int, *, temperature: float = 0.1, sharpness: float = 2.0) -> None:
@@ -32,7 +32,7 @@ class SupervisedContrastLoss(Loss):
 
 
 def likelihood(outputs: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """(n, n) log of how likely i picks j among the others, by cosine; 0 on the diagonal."""
+    """(n, n) log of the probability that i picks j among the others, by cosine; 0 on the diagonal."""
     directions = F.normalize(outputs, dim=1)
     similarity = (directions @ directions.T / temperature).masked_fill(~others, -torch.inf)
     return F.log_softmax(similarity, dim=1).masked_fill(~others, 0)
