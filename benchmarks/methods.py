@@ -40,7 +40,7 @@ from hashgrain.labelled import labelled_pictures
 from hashgrain.learn.adapt.kept import KeptRows
 from hashgrain.learn.data.labelled import GrainLabels, Labelled
 from hashgrain.learn.data.splits import hold_out
-from hashgrain.learn.losses import TWO_VIEWS
+from hashgrain.learn.losses import LOSSES
 from hashgrain.learn.losses.adsh import AdshLoss
 from hashgrain.learn.recipe import Network, Phase, Recipe, Schedule
 from hashgrain.learn.recipes import METHODS, RECIPES
@@ -69,7 +69,7 @@ Index = NDArray[np.int64]
 def methods() -> dict[str, Recipe]:
     """The recipes of one loss and one level, those that learn from labels first."""
     known = [*METHODS, RECIPES["triplet"], RECIPES["label-codes"]]
-    known = [recipe for recipe in known if len(recipe.grains) == 1 and recipe.aim.loss not in TWO_VIEWS]
+    known = [recipe for recipe in known if len(recipe.grains) == 1 and LOSSES[recipe.aim.loss].views != 2]
     return {recipe.name: recipe for recipe in sorted(known, key=lambda recipe: not recipe.labelled)}
 
 

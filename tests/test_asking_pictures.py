@@ -127,7 +127,7 @@ def test_the_first_of_many_that_cannot_be_used_is_the_error(library: Library, tm
 def test_many_questions_of_every_kind_are_answered_in_their_order(library: Library) -> None:
     asked = [file if i % 3 else Image.open(file) for i, file in enumerate(files(library.path))] * 5
     asked[7] = library.code(files(library.path)[7])  # type: ignore[call-overload]
-    asked[8] = files(library.path)[8].read_bytes()
+    asked[8] = files(library.path)[8].read_bytes()  # type: ignore[call-overload]
     found = library.search_many(iter(asked), k=1)
     assert [hits[0].id for hits in found] == list(range(1, 31)) * 5
     single = [library.search(each, k=4, rerank=4) for each in files(library.path)[:9]]

@@ -54,7 +54,7 @@ def test_a_trained_bundle_takes_pictures_as_its_recipe_does(fit: Fit, wide: Path
     recipe = dataclasses.replace(
         recipe, network=Network(weights="random", channels=(8, 16, 32), blocks=(0, 0, 0), width=16)
     )
-    train_bundle(recipe, wide, tmp_path / "made", tmp_path / "run", say=lambda text: None)
+    train_bundle(recipe, wide, tmp_path / "made", tmp_path / "run", log=lambda text: None)
     bundle = Bundle.read(tmp_path / "made")
     assert (bundle.fit, bundle.fitted) == (None if fit == "squash" else fit, fit)
     assert f"recipe {LSH.name}" in bundle.provenance

@@ -454,7 +454,7 @@ def part_files(store: Store) -> list[str]:
 def check_parts(store: Store, indexes: list, k: int = 20) -> set[str]:
     """The same items by the same parts as without indexes, in every grain; the paths that were taken."""
     codes = Codes(np.stack([code(90_000 + i) for i in range(4)]), GRAINS)
-    paths = set()
+    paths: set[str] = set()
     with store.snapshot(parts=True) as snapshot:
         for grain in GRAINS:
             answers = []

@@ -359,7 +359,7 @@ def test_a_piece_of_a_recording_finds_the_recording_and_the_span(
     words = np.concatenate([each.codes for each in parts])
     spans = np.concatenate([each.positions for each in parts if each.positions is not None])
     found, placed = [], []
-    for number in np.repeat(np.arange(11), 4):
+    for number in np.repeat(np.arange(11), 4).tolist():
         begin = rng.uniform(0, len(rhythms[number]) / RATE - 0.5)
         piece = rhythms[number][int(begin * RATE) : int((begin + 0.5) * RATE)]
         code: Codes = sound_codes(heard(as_wav(piece // 2, RATE))).whole

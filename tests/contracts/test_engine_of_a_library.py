@@ -217,7 +217,7 @@ def test_an_engine_that_was_told_by_another_process_meanwhile_is_no_error(tmp_pa
                             pass
                 yield found
 
-        reader.snapshot = snapshot  # type: ignore[method-assign]
+        reader.snapshot = snapshot  # type: ignore[method-assign, assignment]
         with in_step(engine, reader) as moment:
             assert moment.sequence == engine.sequence == 65
         assert moments == [64, 65]

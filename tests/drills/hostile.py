@@ -285,7 +285,7 @@ def _reseal_facts(connection: sqlite3.Connection) -> None:
     from hashgrain.store import catalogue
 
     found = dict(connection.execute("SELECT key, value FROM facts"))
-    seal = catalogue._seal(found["grains"], found["digest"], found["created"])
+    seal = catalogue.facts_seal(found["grains"], found["digest"], found["created"], found.get("grid"))
     connection.execute("UPDATE facts SET value = ? WHERE key = 'seal'", (seal,))
 
 
