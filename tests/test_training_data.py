@@ -117,7 +117,7 @@ def test_a_label_missing_at_a_grain_is_named_with_picture_and_grain(tmp_path: Pa
 
 def test_unlabelled_pictures_stop_a_labelled_run_unless_they_are_wanted(tmp_path: Path) -> None:
     folder_of(tmp_path, "a/1.png", "b/2.png", "loose.png")
-    with pytest.raises(SourceError, match=r"loose\.png stands in no class"):
+    with pytest.raises(SourceError, match=r"loose\.png is in no class"):
         load_labelled(tmp_path, 8, GRAINS)
     data = load_labelled(tmp_path, 8, GRAINS, unlabelled="keep")
     assert names_at(data, "thing") == [(), ("a",), ("b",)]
