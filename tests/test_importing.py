@@ -115,14 +115,15 @@ def test_what_a_file_says_of_itself_is_kept_and_may_be_left_out(tmp_path: Path) 
     assert (report.added, report.files, total) == (4, 3, 4)
     with Library.open(tmp_path / "looked.hg") as library:
         items = library.items()
-        assert [(item.width, item.height, item.format) for item in items] == [(120, 90, "jpeg")] * 2 + [(0, 0, "")] * 2
+        sizes = [(item.width, item.height, item.format) for item in items]
+        assert sizes == [(120, 90, "jpeg")] * 2 + [(None, None, "")] * 2
         assert [item.size is None for item in items] == [False, False, False, True]
         assert len({item.content for item in items}) == 4
         assert library.thumbnail(1)
         assert library.search(names[0], k=1)[0].distance == 0  # its code is known, though no model could encode it
     import_file(tmp_path / "unseen.hg", Import(codes, paths, look=False))
     with Library.open(tmp_path / "unseen.hg") as library:
-        assert {(item.width, item.size) for item in library.items()} == {(0, None)}
+        assert {(item.width, item.size) for item in library.items()} == {(None, None)}
 
 
 def test_relative_paths_of_files_are_kept_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from hashgrain import Codes, Library
 from hashgrain.errors import ImageError, SoundError
 from hashgrain.library import codes_only
 from hashgrain.media import DecodePool, known, medium
-from hashgrain.media.decoding import Limits
+from hashgrain.media.limits import Limits
 from hashgrain.media.pictures import PICTURES
 from hashgrain.media.sound import BANDS, SOUNDS, Recording, log_mel, mono, read_wav
 from hashgrain.models import sound_code

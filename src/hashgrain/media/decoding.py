@@ -7,27 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
 from typing import IO
 
 from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import image, processes  # noqa: F401  loaded before the first picture comes
+from hashgrain.media.limits import Limits
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
-from hashgrain.types import Fit
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of one picture."""
-
-    size: tuple[int, int] | None
-    max_pixels: int
-    timeout: float
-    memory: int  # of the whole process
-    decoding: int  # that the picture may take, as far as its header tells
-    medium: str = "picture"
-    fit: Fit = "squash"
 
 
 def serve() -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from hashgrain.errors import ImageError
-    from hashgrain.media.decoding import Limits
     from hashgrain.media.image import Facts
+    from hashgrain.media.limits import Limits
 
 START = 32  # bytes that tell a medium
 MAX_ARRAY_BYTES = 1 << 30  # of what a decoder gives for one item; a picture is cut down to the model's size

@@ -9,8 +9,8 @@ from hashgrain.errors import ImageError
 from hashgrain.media.formats import SUFFIXES, looks_like_a_picture
 
 if TYPE_CHECKING:
-    from hashgrain.media.decoding import Limits
     from hashgrain.media.image import Facts, Picture
+    from hashgrain.media.limits import Limits
 
 
 class Pictures:

@@ -20,7 +20,7 @@ from hashgrain.errors import ImageError, SoundError
 from hashgrain.media.image import Facts
 
 if TYPE_CHECKING:
-    from hashgrain.media.decoding import Limits
+    from hashgrain.media.limits import Limits
 
 BANDS = 64
 FRAMES_A_SECOND = 100

@@ -30,9 +30,10 @@ import numpy as np
 from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import processes
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
-from hashgrain.media.decoding import Limits, medium_named
+from hashgrain.media.decoding import medium_named
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.media.image import Picture, open_picture, read_file
+from hashgrain.media.limits import Limits
 from hashgrain.media.medium import Medium, refusal_of
 from hashgrain.media.pictures import PICTURES
 from hashgrain.types import Fit
