@@ -133,7 +133,8 @@ def evaluate_codes(
     bits = codes.queries.grains.bits
     if widths and not 1 <= min(widths) <= max(widths) <= bits:
         raise EvaluationError(
-            f"widths {','.join(map(str, widths))}: {name} has codes of {bits} bits; ask for 1 to {bits}"
+            f"{name} has codes of {bits} bits, not of all widths in {','.join(map(str, widths))}",
+            remedy=Remedy(f"ask for widths of 1 to {bits}", "give_widths", bits=bits),
         )
     rows = []
     for width in sorted(set(widths)) or [bits]:
@@ -251,7 +252,11 @@ def _manifests(plan: Plan, pool: Pool) -> Iterator[tuple[str, Manifest]]:
 def _widths(encoder: Encoder, plan: Plan) -> list[int]:
     widths = sorted(set(plan.widths)) or list(encoder.grains.values())
     if widths[0] < 1 or widths[-1] > encoder.grains.bits:
-        raise EvaluationError(f"widths {widths}: codes of this model have 1 to {encoder.grains.bits} bits")
+        bits = encoder.grains.bits
+        raise EvaluationError(
+            f"{encoder.bundle.name} has codes of {bits} bits, not of all widths in {','.join(map(str, widths))}",
+            remedy=Remedy(f"ask for widths of 1 to {bits}", "give_widths", bits=bits),
+        )
     return widths
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "encode_with_model": "ask with an item or with codes; or encode its pictures with a model:"
     " hashgrain rebuild {library} --model BUNDLE",
     "give_paths": "say whose they are, in a file with a path a line, in the order of the codes (--paths)",
+    "give_widths": "give --bits of 1 to {bits}",
     "index": "hashgrain index {library}",
     "index_anew": "it is made anew by `hashgrain index`",
     "make_again": "make it again: hashgrain add {path} FOLDER",
