@@ -139,7 +139,8 @@ def test_a_damaged_picture_is_skipped_and_said_and_nothing_but_such_is_an_error(
     (here / "none/broken.jpg").write_bytes(b"no picture")
     result = hashgrain("shrink", made.model, "--half", "--pictures", "none", "--out", "out", "-q")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("error: no pictures that can be opened in none; broken.jpg")
+    message = result.stderr.splitlines()[-1]
+    assert message.startswith("error: no pictures that can be opened in none; broken.jpg: not a picture")
     assert not Path("out").exists()
 
 

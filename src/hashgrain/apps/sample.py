@@ -26,7 +26,7 @@ def sample_pixels(bundle: Bundle, folder: Path, most: int = MOST) -> tuple[NDArr
         try:
             opened.append(open_picture(picture.read(), size=bundle.size, fit=bundle.fitted).pixels)
         except (ImageError, OSError) as error:
-            refused[picture.name] = str(error)
+            refused[picture.name] = str(error).removeprefix("picture: ")
     if not opened:
         why = "".join(f"; {name}: {reason}" for name, reason in list(refused.items())[:3])
         raise SourceError(f"no pictures that can be opened in {folder}{why}")
