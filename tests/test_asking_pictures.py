@@ -19,7 +19,7 @@ from PIL import Image
 from conftest import fill, make_picture
 from hashgrain import Encoder, Library
 from hashgrain.errors import HashgrainError, ImageError, ImageTooLargeError, LibraryError, QueryError
-from hashgrain.media import DecodePool, Picture, open_picture
+from hashgrain.media import DecodePool, Picture, open_picture, processes
 from test_images import as_bytes, children
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits as Linux has them")
@@ -216,16 +216,22 @@ def test_one_after_the_other_never_takes_a_second_worker() -> None:
 
 
 def test_what_a_worker_says_that_is_no_answer_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hashgrain.media import workers
-
     content = as_bytes(make_picture(1), "jpeg")
     with DecodePool((16, 16), workers=1) as pool:
         list(pool.decode([(0, content)]))
-        for header in ({"shape": [7, 7, 3]}, {}, {"shape": "no"}, {"shape": [16, 16, 3], "facts": {"x": 1}}):
+        good = {"dtype": "|u1", "shape": [16, 16, 3], "facts": {"x": 1}}
+        for header, reason in (
+            ({}, "died"),
+            (good, "died"),  # no such fact
+            (good | {"dtype": "<f4"}, "numbers of type '<f4'"),
+            (good | {"shape": "no"}, "shape 'no'"),
+            (good | {"shape": [7, 7, 3]}, "768 bytes for an array of 147"),
+        ):
             with monkeypatch.context() as patch:
-                patch.setattr(workers.processes, "receive", lambda stream, h=header: (b"P", h, bytes(768)))
+                patch.setattr(processes, "receive", lambda stream, h=header: (b"P", h, bytes(768)))
                 ((_, result),) = pool.decode([(0, content)])
             assert isinstance(result, ImageError)
+            assert reason in str(result)
 
 
 def test_a_pool_that_is_closed_refuses_at_once() -> None:

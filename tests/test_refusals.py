@@ -83,7 +83,7 @@ def test_what_is_not_the_fault_of_the_file_is_not_remembered(
     library: Library, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hashgrain.errors import ImageError
-    from hashgrain.media import workers
+    from hashgrain.media import image
 
     heic = pictures / "phone.heic"
     heic.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
@@ -92,7 +92,7 @@ def test_what_is_not_the_fault_of_the_file_is_not_remembered(
         "needs more memory than there is for one picture",
     ]
     for reason in reasons * 2:
-        monkeypatch.setattr(workers, "open_picture", lambda *_, r=reason, **__: (_ for _ in ()).throw(ImageError(r)))
+        monkeypatch.setattr(image, "open_image", lambda *_, r=reason, **__: (_ for _ in ()).throw(ImageError(r)))
         assert [each.reason for each in library.add(heic, workers=0).refused] == [reason]
     assert library.refusals() == []
 
