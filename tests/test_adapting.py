@@ -29,7 +29,8 @@ from hashgrain.learn.adapt.kept import KeptRows  # noqa: E402
 from hashgrain.learn.adapt.make import adapt_bundle  # noqa: E402
 from hashgrain.learn.adapt.settings import Adaptation, changed  # noqa: E402
 from hashgrain.learn.adapt.words import Measured, calibrated, queries_in_words  # noqa: E402
-from hashgrain.learn.data.labelled import GrainLabels, load_labelled  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
+from hashgrain.learn.data.labelled import load_labelled  # noqa: E402
 from hashgrain.models import Bundle, Calibration  # noqa: E402
 from hashgrain.models.seen import seen_by  # noqa: E402
 from hashgrain.models.text import describe_table, read_table  # noqa: E402

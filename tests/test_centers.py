@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.data.class_confusion import learnt_similarities  # noqa: E402
-from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
 from hashgrain.learn.recipe import Aim  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
 from hashgrain.learn.training import centers as making  # noqa: E402

@@ -20,7 +20,8 @@ from torch import Tensor  # noqa: E402
 
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.data.labelled import GrainLabels, Labelled  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
+from hashgrain.learn.data.labelled import Labelled  # noqa: E402
 from hashgrain.learn.losses.adsh import AdshLoss  # noqa: E402
 from hashgrain.learn.losses.crh import CrhLoss, head_width  # noqa: E402
 from hashgrain.learn.losses.dfh import DfhLoss, moved_centers  # noqa: E402

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from torch import Tensor  # noqa: E402
 
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
 from hashgrain.learn.data.semi import guess_from_neighbors, guess_from_scores, guessed_levels  # noqa: E402
 from hashgrain.learn.losses.balance import balance, decorrelation  # noqa: E402
 from hashgrain.learn.losses.bi_half import BiHalfLoss, half_and_half  # noqa: E402

@@ -17,7 +17,7 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import HashgrainError  # noqa: E402
-from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
 from hashgrain.learn.recipe import Aim, Phase, Quantization, Recipe, Schedule  # noqa: E402
 from hashgrain.learn.training.objective import Objective  # noqa: E402
 

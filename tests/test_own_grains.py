@@ -19,7 +19,7 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Library  # noqa: E402
 from hashgrain.codes import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
-from hashgrain.learn.data.labelled import GrainLabels  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
 from hashgrain.learn.data.own_grains import read_grains, with_grains  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
 from hashgrain.learn.training.objective import Objective  # noqa: E402

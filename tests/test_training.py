@@ -23,8 +23,9 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 from hashgrain import Encoder, Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones import build  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
 from hashgrain.learn.data.inputs import FeatureInputs, PictureInputs  # noqa: E402
-from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled  # noqa: E402
+from hashgrain.learn.data.labelled import Labelled, load_labelled  # noqa: E402
 from hashgrain.learn.data.splits import hold_out  # noqa: E402
 from hashgrain.learn.recipe import Aim, Network, Phase, Recipe, Schedule  # noqa: E402
 from hashgrain.learn.run import build_backbone, train_bundle, train_network  # noqa: E402

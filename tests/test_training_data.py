@@ -14,8 +14,9 @@ import pytest
 from conftest import make_picture
 from hashgrain.errors import SourceError, TrainingError
 from hashgrain.learn.data import cache
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.data.hierarchy import parents_of
-from hashgrain.learn.data.labelled import GrainLabels, Labelled, data_digest, load_features, load_labelled
+from hashgrain.learn.data.labelled import Labelled, data_digest, load_features, load_labelled
 from hashgrain.learn.data.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
 from hashgrain.learn.data.splits import hold_out, lonely_classes, mislabel
 
@@ -431,7 +432,7 @@ def test_pictures_that_change_while_they_are_read_stop_the_run(tmp_path: Path, m
     from hashgrain.learn.data import labelled as data
 
     place = folder_of(tmp_path / "data", "a/1.png", "b/2.png")
-    real = data._levels
+    real = data.levels_of
     changes = [
         lambda: make_picture(9).save(place / "b/2.png"),
         lambda: (place / "b/2.png").unlink(),
@@ -440,10 +441,10 @@ def test_pictures_that_change_while_they_are_read_stop_the_run(tmp_path: Path, m
     ]
     for change in changes:
         folder_of(place, "a/1.png", "b/2.png")
-        monkeypatch.setattr(data, "_levels", lambda *args, change=change: (change(), real(*args))[1])
+        monkeypatch.setattr(data, "levels_of", lambda *args, change=change: (change(), real(*args))[1])
         with pytest.raises(TrainingError, match="changed while they were read"):
             load_labelled(place, 8, ["thing"])
-        monkeypatch.setattr(data, "_levels", real)
+        monkeypatch.setattr(data, "levels_of", real)
         for extra in ("a/0.png", "b/9.png"):
             (place / extra).unlink(missing_ok=True)
 

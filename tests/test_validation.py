@@ -12,7 +12,8 @@ pytest.importorskip("accelerate", reason="needs the train extra")
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.grain_labels import GrainLabels
+from hashgrain.learn.data.labelled import Labelled
 from hashgrain.learn.data.notices import notices, under_two_classes, unused_levels
 from hashgrain.learn.export import calibrate, missing_words, strangers_wanted
 from hashgrain.learn.training.validation import QUERIES, validate

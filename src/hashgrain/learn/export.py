@@ -14,7 +14,8 @@ from torch import Tensor
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.grain_labels import GrainLabels
+from hashgrain.learn.data.labelled import Labelled
 from hashgrain.learn.training.network import HashNetwork
 from hashgrain.learn.training.validation import outputs_of
 from hashgrain.models import Bundle, Encoder, Threshold

@@ -16,7 +16,7 @@ import numpy as np
 from hashgrain.codes import Grains
 from hashgrain.hashers import Features
 from hashgrain.learn.adapt.settings import Adaptation
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.photo.head import unit
 

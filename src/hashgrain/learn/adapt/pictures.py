@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Grains
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels, Listed, list_labelled
+from hashgrain.learn.data.grain_labels import GrainLabels
+from hashgrain.learn.data.labelled import Listed, list_labelled
 from hashgrain.learn.data.notices import unused_levels
 from hashgrain.learn.data.part import TrainingPart
 

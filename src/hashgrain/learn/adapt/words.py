@@ -16,7 +16,7 @@ from PIL import Image
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.evaluate.near_copies import MILD
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.export import share_label
 from hashgrain.learn.photo.calibrate import (
     FALSE_ALARMS,

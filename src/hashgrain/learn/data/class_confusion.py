@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.losses.classification import label_cross_entropy
 
 DECAY = 1e-3

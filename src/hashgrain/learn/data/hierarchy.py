@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 
 
 def parents_of(levels: Mapping[str, GrainLabels]) -> dict[str, NDArray[np.int64]]:

@@ -23,62 +23,22 @@ from hashgrain.errors import ImageError, TrainingError
 from hashgrain.labelled import LabelledPicture, labelled_pictures, same_part
 from hashgrain.labelled.arrays import array_labels, open_array
 from hashgrain.learn.data.cache import decode_in_memory, decode_once
+from hashgrain.learn.data.grain_labels import (
+    GrainLabels,
+    PictureLabels,
+    RowSelector,
+    check_levels,
+    depth_of,
+    label_rows,
+    levels_of,
+)
 from hashgrain.learn.data.part import TrainingPart
 from hashgrain.media import open_picture
 from hashgrain.types import Fit
 
 AT_ONCE = 256  # pictures read before the first of them is used
-RowSelector = NDArray[np.int64] | NDArray[np.bool_]
 DecodeProgress = Callable[[int, int], None]  # pictures decoded, of how many
 Unlabelled = Literal["refuse", "keep"]
-_Several = tuple[str, ...] | None  # the labels of a picture at a grain; None where it has none
-
-
-@dataclass(frozen=True, eq=False)
-class GrainLabels:
-    """The classes of n pictures at one grain."""
-
-    names: tuple[str, ...]
-    ids: NDArray[np.int32]  # (n, m): the classes of each picture, padded with -1; m = 1 where each picture has one
-
-    @classmethod
-    def of_hot(cls, names: tuple[str, ...], hot: NDArray[np.float32]) -> GrainLabels:
-        """From (n, classes) zeros and ones."""
-        most = max(1, int((hot > 0).sum(axis=1).max(initial=1)))
-        ids = np.full((len(hot), most), -1, np.int32)
-        rows, classes = np.nonzero(hot)
-        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-        ids[rows, place] = classes
-        return cls(names, ids)
-
-    def hot(self, rows: RowSelector) -> NDArray[np.float32]:
-        """(len(rows), classes), 1 where a picture has a class."""
-        ids = self.ids[rows]
-        table = np.zeros((len(ids), len(self.names)), np.float32)
-        row, column = np.nonzero(ids >= 0)
-        table[row, ids[row, column]] = 1
-        return table
-
-    def take(self, rows: RowSelector) -> GrainLabels:
-        return GrainLabels(self.names, self.ids[rows])
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Pictures that have a label."""
-        return np.asarray((self.ids >= 0).any(axis=1), np.bool_)
-
-    @property
-    def single(self) -> bool:
-        """Whether no picture has two labels."""
-        return bool(((self.ids >= 0).sum(axis=1) <= 1).all())
-
-    def only(self) -> NDArray[np.int64]:
-        """The one class of each picture, -1 where it has none."""
-        if not self.single:
-            row = int(np.argmax((self.ids >= 0).sum(axis=1) > 1))
-            several = ", ".join(self.names[i] for i in self.ids[row].tolist() if i >= 0)
-            raise TrainingError(f"picture {row} has several labels ({several}), and this takes one class a picture")
-        return np.asarray(self.ids.max(axis=1, initial=-1), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +91,9 @@ def load_labelled(
     if not listing.pictures:
         raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in listing.refused[:3]))
     if every_level:
-        _check_levels(listing.pictures, grains, place)
-    rows = _rows(listing.pictures, grains, keep) if targets is None else _targets(targets, listing, place)
-    levels = _levels(rows, grains, place)  # reports wrong labels before an hour of decoding
+        check_levels(listing.pictures, grains, place)
+    rows = label_rows(listing.pictures, grains, keep) if targets is None else _targets(targets, listing, place)
+    levels = levels_of(rows, grains, place)  # reports wrong labels before an hour of decoding
 
     def opened() -> Iterator[NDArray[np.uint8] | str]:
         return _opened(_of_part(place, grains, part, keep), listing, size, fit, place, progress)
@@ -147,9 +107,9 @@ def load_labelled(
         raise TrainingError(f"no pictures to train on in {place}; {'; '.join(why[:3])}")
     decodable = [i for i in range(len(rows)) if i not in decoded.refused]
     if decoded.refused:
-        levels = _levels([rows[i] for i in decodable], grains, place)
+        levels = levels_of([rows[i] for i in decodable], grains, place)
     contents = np.array([listing.contents[i] for i in decodable])
-    return Labelled(decoded.pixels, levels, contents, [*listing.refused, *why], _depth(listing.pictures))
+    return Labelled(decoded.pixels, levels, contents, [*listing.refused, *why], depth_of(listing.pictures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,14 +152,14 @@ def list_labelled(
     listing = _read(_of_part(place, grains, part, True), only)
     if not listing.pictures:
         raise TrainingError(f"no pictures to train on in {place}" + "".join(f"; {why}" for why in listing.refused[:3]))
-    levels = _levels(_rows(listing.pictures, grains, True), grains, place)
+    levels = levels_of(label_rows(listing.pictures, grains, True), grains, place)
 
     def again() -> Iterator[LabelledPicture]:
         everything = enumerate(_of_part(place, grains, part, True))
         return (picture for number, picture in everything if number not in listing.left_out)
 
     names = [picture.name for picture in listing.pictures]
-    return Listed(place, names, np.array(listing.contents), levels, listing.refused, _depth(listing.pictures), again)
+    return Listed(place, names, np.array(listing.contents), levels, listing.refused, depth_of(listing.pictures), again)
 
 
 def load_features(
@@ -226,7 +186,7 @@ def load_features(
         return Labelled(inputs, {}, contents)
     of_row = array_labels(classes, len(inputs))
     items = [LabelledPicture(f"{classes.name}, row {i}", bytes, "", *of_row(i)) for i in range(len(inputs))]
-    return Labelled(inputs, _levels(_rows(items, grains, keep=False), grains, folder), contents)
+    return Labelled(inputs, levels_of(label_rows(items, grains, keep=False), grains, folder), contents)
 
 
 def data_digest(data: Labelled) -> str:
@@ -342,35 +302,11 @@ def _opened(
         raise _changed(place)
 
 
-def _depth(pictures: Sequence[LabelledPicture]) -> int:
-    return max((len(picture.path) for picture in pictures if not picture.grains), default=0)
-
-
 def _changed(place: str | Path) -> TrainingError:
     return TrainingError(f"the pictures of {place} changed while they were read; start again when nothing changes them")
 
 
-def _rows(pictures: Sequence[LabelledPicture], grains: Sequence[str], keep: bool) -> list[tuple[_Several, ...]]:
-    """The labels of each picture at each grain."""
-    by_column = any(picture.grains for picture in pictures)
-    in_sets: bool | None = None
-    rows = []
-    for picture in pictures:
-        row = _labels(picture, grains, by_column)
-        if None in row and not keep:
-            raise TrainingError(f"{picture.name} has no label at the grain {grains[row.index(None)]}")
-        if not by_column and row and row[0] is not None:
-            if in_sets not in (None, picture.labels is not None):
-                raise TrainingError(
-                    f"{picture.name} is labelled otherwise than the pictures before it: all need a set of labels, or"
-                    " all need classes from the root down"
-                )
-            in_sets = picture.labels is not None
-        rows.append(row)
-    return rows
-
-
-def _targets(targets: Sequence[str], listing: _Listing, place: str | Path) -> list[tuple[_Several, ...]]:
+def _targets(targets: Sequence[str], listing: _Listing, place: str | Path) -> list[tuple[PictureLabels, ...]]:
     """The target of each picture that could be read."""
     total = len(listing.pictures) + len(listing.left_out)
     if len(targets) != total:
@@ -378,49 +314,3 @@ def _targets(targets: Sequence[str], listing: _Listing, place: str | Path) -> li
             f"{len(targets)} targets for the {total} pictures of {place}: give one row per picture, in the same order"
         )
     return [((target,),) for place, target in enumerate(targets) if place not in listing.left_out]
-
-
-def _check_levels(pictures: Sequence[LabelledPicture], grains: Sequence[str], place: str | Path) -> None:
-    """Refuse pictures without a class for each grain, from their path or from columns."""
-    named, few = ", ".join(grains), "put pictures deeper, or name fewer grains"
-    for picture in pictures:
-        if picture.grains or len(grains) < 2:
-            continue
-        if picture.labels is not None:
-            raise TrainingError(f"{place} has sets of labels, which have no levels, and {named} take {len(grains)}")
-        if picture.path and len(picture.path) < len(grains):
-            raise TrainingError(
-                f"{picture.name} of {place} has {len(picture.path)} levels ({'/'.join(picture.path)}), and {named} take"
-                f" {len(grains)}: {few}"
-            )
-
-
-def _labels(picture: LabelledPicture, grains: Sequence[str], by_column: bool) -> tuple[_Several, ...]:
-    if by_column:
-        return tuple(picture.grains.get(grain) for grain in grains)
-    if picture.labels is not None:
-        return (picture.labels,) * len(grains)
-    if not picture.path:
-        return (None,) * len(grains)
-    finer = len(picture.path) - len(grains)
-    return tuple(("/".join(picture.path[: max(1, finer + i + 1)]),) for i in range(len(grains)))
-
-
-def _levels(
-    rows: Sequence[tuple[_Several, ...]], grains: Sequence[str], place: str | Path
-) -> Mapping[str, GrainLabels]:
-    levels = {grain: _grain_labels([row[i] or () for row in rows]) for i, grain in enumerate(grains)}
-    if grains and len(levels[grains[-1]].names) < 2:
-        only = "".join(levels[grains[-1]].names) or "none"
-        raise TrainingError(f"{place} holds one {grains[-1]} only ({only}); training takes two or more")
-    return levels
-
-
-def _grain_labels(column: Sequence[Sequence[str]]) -> GrainLabels:
-    names = tuple(sorted({name for several in column for name in several}))
-    number = {name: i for i, name in enumerate(names)}
-    numbers = [sorted({number[name] for name in several}) for several in column]
-    ids = np.full((len(numbers), max([1, *map(len, numbers)])), -1, np.int32)
-    for row, several in zip(ids, numbers, strict=True):
-        row[: len(several)] = several
-    return GrainLabels(names, ids)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.grain_labels import GrainLabels
+from hashgrain.learn.data.labelled import Labelled
 from hashgrain.learn.data.splits import lonely_classes
 
 NAMED = 5  # classes that a message names

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 
 RowNumbers = NDArray[np.int64]
 _Drawn = dict[int, None]  # rows of a batch, in the order they were drawn

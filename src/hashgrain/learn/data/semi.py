@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.losses.relaxed import signs
 
 NEIGHBORS = 10

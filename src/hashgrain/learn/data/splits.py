@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate import flip_labels
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.data.hierarchy import parents_of
-from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.labelled import Labelled
 
 UNLABELLED_SHARE = 0.1  # held out where there are no classes
 

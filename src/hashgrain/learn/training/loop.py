@@ -21,8 +21,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hashgrain.errors import TrainingError
 from hashgrain.learn.data.features import digest_of
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.data.inputs import FeatureInputs, Inputs
-from hashgrain.learn.data.labelled import GrainLabels, Labelled, data_digest
+from hashgrain.learn.data.labelled import Labelled, data_digest
 from hashgrain.learn.data.sampling import batches_per_epoch, class_balanced, hierarchical, shuffled, square_root
 from hashgrain.learn.data.semi import guessed_levels
 from hashgrain.learn.recipe import Recipe, Schedule

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.losses import LOSSES, InstanceContrast, Loss
 from hashgrain.learn.losses.balance import balance, decorrelation
 from hashgrain.learn.losses.classification import label_cross_entropy

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hashgrain.codes import Grains
 from hashgrain.errors import TrainingError
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.data.hierarchy import parents_of
-from hashgrain.learn.data.labelled import GrainLabels
 from hashgrain.learn.data.targets import codes_of
 from hashgrain.learn.onnx_torch import read_graph, run_graph
 from hashgrain.learn.recipe import Recipe

@@ -13,7 +13,8 @@ from torch import nn
 
 from hashgrain.codes import Codes, Grains
 from hashgrain.evaluate import Paths, Sets, average_precision, code_health, most_precision, precision, sets_of, tally
-from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.grain_labels import GrainLabels
+from hashgrain.learn.data.labelled import Labelled
 
 QUERIES = 2_000  # at most; the other held-out pictures are the database
 PAIRED = 1_000  # pictures whose pairs give the correlation of distances
