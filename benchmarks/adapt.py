@@ -27,7 +27,7 @@ from hashgrain.learn.adapt.head import AdaptedHead, fit_head
 from hashgrain.learn.adapt.kept import KeptRows
 from hashgrain.learn.adapt.settings import Adaptation
 from hashgrain.learn.adapt.words import queries_in_words
-from hashgrain.learn.data.labelled import GrainLabels
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.photo.head import unit
 from hashgrain.learn.photo.pictures import (
     Shot,

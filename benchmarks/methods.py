@@ -38,7 +38,8 @@ from hashgrain.evaluate.results import FILE, Result, Row, described_protocol, no
 from hashgrain.evaluate.splitting import pool_of, split
 from hashgrain.labelled import labelled_pictures
 from hashgrain.learn.adapt.kept import KeptRows
-from hashgrain.learn.data.labelled import GrainLabels, Labelled
+from hashgrain.learn.data.grain_labels import GrainLabels
+from hashgrain.learn.data.labelled import Labelled
 from hashgrain.learn.data.splits import hold_out
 from hashgrain.learn.losses import LOSSES
 from hashgrain.learn.losses.adsh import AdshLoss

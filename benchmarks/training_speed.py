@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.data.inputs import PictureInputs
-from hashgrain.learn.data.labelled import GrainLabels, Labelled, load_labelled
+from hashgrain.learn.data.labelled import Labelled, load_labelled
 from hashgrain.learn.recipe import Aim, Phase
 from hashgrain.learn.recipes import RECIPES
 from hashgrain.learn.run import build_backbone

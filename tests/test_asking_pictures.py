@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -213,6 +214,14 @@ def test_one_after_the_other_never_takes_a_second_worker() -> None:
         assert len(pool._workers) == 1
         assert len(list(pool.decode((i, content) for i in range(50)))) == 50
         assert len(pool._workers) <= 4
+
+
+def test_a_message_that_says_it_is_longer_than_any_is_taken_for_the_end_of_its_sender() -> None:
+    stream = io.BytesIO(b"P" + processes.LENGTH.pack(2) + b"{}" + processes.LENGTH.pack(2**60) + b"pixels")
+    with pytest.raises(EOFError):
+        processes.receive(stream)
+    ended = io.BytesIO(b"P" + processes.LENGTH.pack(2) + b"{}" + processes.LENGTH.pack(6) + b"pixels")
+    assert processes.receive(ended) == (b"P", {}, b"pixels")
 
 
 def test_what_a_worker_says_that_is_no_answer_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

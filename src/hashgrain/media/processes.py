@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 READY = b"+"
 LENGTH = struct.Struct("<Q")
+MAX_CONTENT = 4 << 30  # bytes; the pixels of the largest picture that may be decoded are fewer
 REMEDY = "no picture is refused for that: see that there is memory and room for processes, then run it again"
 # Run with -c, Python puts the working folder first on its path; a numpy.py there must not be imported.
 BOOTSTRAP = (
@@ -117,13 +118,15 @@ def send(stream: IO[bytes], kind: bytes, header: dict[str, Any], content: Any = 
 
 
 def receive(stream: IO[bytes]) -> tuple[bytes, dict[str, Any], bytes]:
-    """The next message; an EOFError where its sender ended."""
+    """The next message; an EOFError where its sender ended, or speaks of more than any sender has."""
     kind = exactly(stream, 1)
     header = json.loads(exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0]))
     return kind, header, exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0])
 
 
 def exactly(stream: IO[bytes], size: int) -> bytes:
+    if size > MAX_CONTENT:
+        raise EOFError
     content = stream.read(size)
     if len(content) < size:
         raise EOFError

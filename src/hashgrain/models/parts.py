@@ -16,21 +16,20 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
 from hashgrain.errors import BundleError
+from hashgrain.models.description import Window
 from hashgrain.models.head_graph import FEATURES, behind_features
 from hashgrain.models.session import open_any_session
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the upright picture
 Floats = NDArray[np.float32]
-MAP = "map"
 OVERLAP = 0.4  # of neighboring windows: 30 such windows hold 97 % of objects of a quarter of the picture
 LEVELS = (2, 3, 4)
 
 
 @cache
-def windows(levels: Sequence[int] = LEVELS, overlap: float = OVERLAP) -> tuple[Box, ...]:
+def windows(levels: Sequence[int] = LEVELS, overlap: float = OVERLAP) -> tuple[Window, ...]:
     """The parts of a picture, without the whole: for each level n a grid of n x n windows that overlap."""
     boxes = []
     for n in levels:
@@ -41,7 +40,7 @@ def windows(levels: Sequence[int] = LEVELS, overlap: float = OVERLAP) -> tuple[B
     return tuple(boxes)
 
 
-def coverage(boxes: Sequence[Box], rows: int, columns: int) -> Floats:
+def coverage(boxes: Sequence[Window], rows: int, columns: int) -> Floats:
     """(boxes, rows * columns): how much each cell of a map counts in the mean over each box; rows sum to 1."""
     given = np.array(boxes, np.float64).reshape(-1, 4)
     across = _overlaps(given[:, 0], given[:, 2], columns)
@@ -71,7 +70,7 @@ class PartHead:
         feeds = {FEATURES: features} | ({"pixels": pixels} if self.takes_pixels else {})
         return np.asarray(self._session.run(["outputs"], feeds)[0], np.float32)
 
-    def outputs_of_parts(self, pooled: Floats, pixels: NDArray[np.uint8], boxes: Sequence[Box]) -> Floats:
+    def outputs_of_parts(self, pooled: Floats, pixels: NDArray[np.uint8], boxes: Sequence[Window]) -> Floats:
         """(n, parts, bits) for the pooled features (n, parts, width) of pictures (n, height, width, 3)."""
         n, parts, width = pooled.shape
         if not self.takes_pixels:
@@ -90,7 +89,7 @@ class PartHead:
         return Codes.from_outputs(outputs.reshape(n * parts, bits), self.grains).words.reshape(n, parts, -1)
 
 
-def pool(maps: Floats, boxes: Sequence[Box]) -> Floats:
+def pool(maps: Floats, boxes: Sequence[Window]) -> Floats:
     """(n, parts, width): the mean of maps (n, width, rows, columns) over each box."""
     if maps.ndim != 4:
         raise BundleError(f"the map of this model has shape {maps.shape}; parts take (n, width, rows, columns)")
@@ -99,7 +98,7 @@ def pool(maps: Floats, boxes: Sequence[Box]) -> Floats:
     return np.ascontiguousarray(np.matmul(shares, flat.transpose(0, 2, 1)))
 
 
-def _by_shape(boxes: Sequence[Box], width: int, height: int) -> dict[tuple[int, int], list[int]]:
+def _by_shape(boxes: Sequence[Window], width: int, height: int) -> dict[tuple[int, int], list[int]]:
     """The parts by the size of their pixels (width, height), so that those of one size run together."""
     shapes: dict[tuple[int, int], list[int]] = {}
     for part, (left, top, right, bottom) in enumerate(boxes):
@@ -108,7 +107,7 @@ def _by_shape(boxes: Sequence[Box], width: int, height: int) -> dict[tuple[int, 
     return shapes
 
 
-def _crop(pixels: NDArray[np.uint8], box: Box, shape: tuple[int, int]) -> NDArray[np.uint8]:
+def _crop(pixels: NDArray[np.uint8], box: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """The pixels of a box, exactly as many as `shape` (width, height) says."""
     left = min(round(box[0] * pixels.shape[2]), pixels.shape[2] - shape[0])
     top = min(round(box[1] * pixels.shape[1]), pixels.shape[1] - shape[1])
