@@ -25,7 +25,7 @@ from hashgrain.store.items import COLUMNS, Item, Problem, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
 from hashgrain.store.moments import Moments
-from hashgrain.store.parts import Grid, grid_text
+from hashgrain.store.parts import Grid, grid_of, grid_text
 from hashgrain.store.readers import LostCommitsError, Readers
 from hashgrain.store.redo import NAME as REDO
 from hashgrain.store.remembered import Refusal
@@ -339,7 +339,7 @@ class Store:
 
         text = None if grid is None else grid_text(grid)
         with self._changing() as change:
-            changes.recode(change.connection, codes, parts, grains.n_words)
+            changes.recode(change.connection, codes, parts, grains.n_words, None if text is None else grid_of(text))
             catalogue.set_facts(change.connection, self._facts, grains, digest, text)
             change.before = replace(change.before, sequence=change_log.begin_anew(change.connection))
             change.after = self._rewrite(change, grains.n_words)
