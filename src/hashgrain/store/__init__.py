@@ -1,18 +1,18 @@
 """What is on disk: a catalogue (SQLite, the truth) and code segments (mapped, rebuildable).
 
 Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `snapshot.py` what readers see,
-`where.py` the filter language. What only changes, mends or checks a library is imported on first use.
+`where.py` the filter language.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hashgrain.lazy import lazy_names
 from hashgrain.store.blocks import Block
 from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.change_log import Change
 from hashgrain.store.items import Item, Moved, New, Noted, Parted, Parts, Problem, Replaced, Touched
+from hashgrain.store.migrating import Migration, migrate, undo
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
@@ -20,8 +20,7 @@ from hashgrain.store.store import Store
 from hashgrain.store.where import Filter, parse_filter
 
 if TYPE_CHECKING:
-    from hashgrain.store.mend import Mended
-    from hashgrain.store.migrating import Migration, migrate, undo
+    from hashgrain.store.mend import Mended as Mended
 
 __all__ = [
     "CATALOGUE",
@@ -30,7 +29,6 @@ __all__ = [
     "Change",
     "Filter",
     "Item",
-    "Mended",
     "Migration",
     "Moved",
     "New",
@@ -47,7 +45,3 @@ __all__ = [
     "parse_filter",
     "undo",
 ]
-
-_HOMES = {"Mended": "mend", "Migration": "migrating", "migrate": "migrating", "undo": "migrating"}
-
-__getattr__ = lazy_names(__name__, _HOMES)
