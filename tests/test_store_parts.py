@@ -217,13 +217,12 @@ def test_a_change_of_model_takes_the_parts_that_it_is_given_and_no_others(tmp_pa
         store.commit([Parted(item, parts_of(item, 4)) for item in (1, 2)])
         codes = np.arange(12, dtype=np.uint64).reshape(3, 4)
         wide = Parts(np.arange(20, dtype=np.uint64).reshape(5, 4))
-        store.change_model(
-            [(item, codes[item - 1].tobytes()) for item in (1, 2, 3)],
-            grains=Grains(kind=32, look=200),
-            digest="d2",
-            parts=[(3, wide)],
-            grid=[(0, 1)] * 5,
-        )
+        other: dict[str, Any] = {"grains": Grains(kind=32, look=200), "digest": "d2", "parts": [(3, wide)]}
+        whole = [(item, codes[item - 1].tobytes()) for item in (1, 2, 3)]
+        with pytest.raises(LibraryError, match="the grid of the library has 4"):
+            store.change_model(whole, **other, grid=GRID)
+        assert (store.digest, store.grid) == ("d1", tuple(GRID))
+        store.change_model(whole, **other, grid=[(0, 1)] * 5)
         assert store.grid == ((0.0, 1.0),) * 5
         check(store, {1: None, 2: None, 3: plain(wide)})
 

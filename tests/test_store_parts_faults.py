@@ -233,6 +233,8 @@ def test_damaged_parts_in_the_catalogue_are_named_and_mended_or_dropped(
         "DELETE FROM part_dead WHERE number = 1",
         "UPDATE part_dead SET rows = 3 WHERE number = 1",
         "UPDATE part_dead SET rows = 70000 WHERE number = 1",
+        "UPDATE part_dead SET rows = 1 << 40 WHERE number = 1",
+        "UPDATE part_dead SET rows = CASE number WHEN 2 THEN 17 ELSE 0 END WHERE number < 3",
         "UPDATE part_dead SET item = 3 WHERE number = 1",
         "UPDATE part_dead SET row = 'x' WHERE number = 1",
         "DELETE FROM part_blocks WHERE segment = 1",

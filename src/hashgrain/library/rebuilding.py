@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hashgrain.errors import LibraryError, Remedy, reason_of
 from hashgrain.library import models
@@ -13,7 +14,10 @@ from hashgrain.library.library import Library, bundle_of
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.models import Bundle, Encoder
 from hashgrain.sources import reopen
-from hashgrain.store import Item, Mended, Parts, Problem, Store
+from hashgrain.store import Item, Parts, Problem, Store
+
+if TYPE_CHECKING:
+    from hashgrain.store.mend import Mended
 
 
 def rebuild(path: str | Path) -> tuple[int, Mended]:

@@ -4,17 +4,23 @@ Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `sn
 `where.py` the filter language.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from hashgrain.store.blocks import Block
 from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.change_log import Change
 from hashgrain.store.items import Item, Moved, New, Noted, Parted, Parts, Problem, Replaced, Touched
-from hashgrain.store.mend import Mended
 from hashgrain.store.migrating import Migration, migrate, undo
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.store import Store
 from hashgrain.store.where import Filter, parse_filter
+
+if TYPE_CHECKING:
+    from hashgrain.store.mend import Mended as Mended
 
 __all__ = [
     "CATALOGUE",
@@ -23,7 +29,6 @@ __all__ = [
     "Change",
     "Filter",
     "Item",
-    "Mended",
     "Migration",
     "Moved",
     "New",

@@ -188,9 +188,14 @@ def bury(connection: sqlite3.Connection, library: Path, n_words: int, space: Spa
 
 
 def recode(
-    connection: sqlite3.Connection, codes: Iterable[tuple[int, bytes]], parts: Iterable[tuple[int, Parts]], n_words: int
+    connection: sqlite3.Connection,
+    codes: Iterable[tuple[int, bytes]],
+    parts: Iterable[tuple[int, Parts]],
+    n_words: int,
+    grid: Grid | None,
 ) -> None:
-    """Other codes for the items; all of them, or an error. Parts that they had are of another model."""
+    """Other codes for the items; all of them, or an error. Parts that they had are of another model, and `grid` is
+    where those that come lie."""
     rows = ((code, catalogue.code_seal(item, code), item) for item, code in codes)
     changed = connection.executemany("UPDATE rows SET code = ?, seal = ? WHERE item = ?", rows).rowcount
     (live,) = connection.execute("SELECT count(*) FROM rows").fetchone()
@@ -199,7 +204,7 @@ def recode(
     connection.execute("DELETE FROM parts")
     place = 0
     for item, some in parts:
-        entry = entry_of(some, item, n_words, None, f"item {item}")
+        entry = entry_of(some, item, n_words, grid, f"item {item}")
         connection.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", (place, *entry))
         place += len(some)
 

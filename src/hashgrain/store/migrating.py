@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError, LibraryFormatError
@@ -17,7 +18,9 @@ from hashgrain.store.lock import WriterLock
 from hashgrain.store.readers import roll_back
 from hashgrain.store.store import Store
 from hashgrain.store.trouble import told
-from hashgrain.store.writer import Writer
+
+if TYPE_CHECKING:
+    from hashgrain.store.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ def migrate(path: str | os.PathLike[str]) -> Migration:
 
 def undo(path: str | os.PathLike[str]) -> Migration:
     """Take a library back to the format before; refused where that cannot hold what there is."""
+    from hashgrain.store.writer import Writer  # what changes a library is loaded when it is used
+
     folder = Path(os.path.abspath(path))
     old, items = _standing(folder)
     with told(folder):

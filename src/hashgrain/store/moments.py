@@ -47,11 +47,13 @@ class Moments:
             connection = self._readers.borrow()
             try:
                 for _ in range(TRIES):
-                    connection.execute("BEGIN")
-                    counters = read_counters(connection, self.library)
                     try:
-                        spaces = SPACES if parts else (WHOLE,)
-                        views = {space: self._view(connection, counters, space) for space in spaces}
+                        # One at a time from its beginning: an earlier moment than that of the views would map anew.
+                        with self._lock:
+                            connection.execute("BEGIN")
+                            counters = read_counters(connection, self.library)
+                            spaces = SPACES if parts else (WHOLE,)
+                            views = {space: self._view(connection, counters, space) for space in spaces}
                         return Moment(connection, counters, views)
                     except MendableError:
                         connection.execute("ROLLBACK")
@@ -65,7 +67,8 @@ class Moments:
     def parts_at(self, moment: Moment) -> View:
         """The view of parts of a moment that was looked at without it."""
         try:
-            return self._view(moment.connection, moment.counters, PARTS)
+            with self._lock:
+                return self._view(moment.connection, moment.counters, PARTS)
         except MendableError as error:
             with self._readers.borrowed() as connection:
                 if read_counters(connection, self.library).era == moment.counters.era:
@@ -74,15 +77,14 @@ class Moments:
             raise LibraryError(message, path=self.library, remedy="search again") from error
 
     def _view(self, connection: Connection, counters: Counters, space: Space) -> View:
-        """One space at the moment of a read transaction, grown from what is mapped already."""
-        with self._lock:  # one at a time, so that what is kept only ever grows newer
-            old = self._views.get(space)
-            if old is None or old.era != counters.era:
-                self._check_model(connection)
-            view = view_of(connection, self.library, self._readers.facts.grains.n_words, space, counters, old)
-            if old is None or old.moment <= view.moment or old.identity != view.identity:
-                self._views[space] = view
-            return view
+        """One space at the moment of a read transaction, grown from what is mapped already; under the lock."""
+        old = self._views.get(space)
+        if old is None or old.era != counters.era:
+            self._check_model(connection)
+        view = view_of(connection, self.library, self._readers.facts.grains.n_words, space, counters, old)
+        if old is None or old.moment <= view.moment or old.identity != view.identity:
+            self._views[space] = view
+        return view
 
     def _check_model(self, connection: Connection) -> None:
         """Raise where the codes are of another model by now: who opened the library asks with that of before."""

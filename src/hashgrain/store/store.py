@@ -1,4 +1,7 @@
-"""`Store`: a library on disk. One writer and many readers; what it says is done stays done."""
+"""`Store`: a library on disk. One writer and many readers; what it says is done stays done.
+
+What only changes, mends or checks a library is imported where it is used, so that a search does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,36 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryError, LibraryExistsError, Remedy, reason_of
-from hashgrain.store import catalogue, change_log, changes, disk, remembered, rewriting, segments, sums, verify
+from hashgrain.store import catalogue, change_log, disk, remembered, segments, sums
 from hashgrain.store.blocks import read_blocks
 from hashgrain.store.catalogue import Facts
-from hashgrain.store.changes import Batch, Edit
-from hashgrain.store.counters import Counters, read_counters
-from hashgrain.store.counting import info
+from hashgrain.store.counters import read_counters
 from hashgrain.store.items import COLUMNS, Item, Problem, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
-from hashgrain.store.mend import Mended, drop_damaged_log, restore
 from hashgrain.store.moments import Moments
-from hashgrain.store.parts import Grid, Parts, grid_text
+from hashgrain.store.parts import Grid, grid_of, grid_text
 from hashgrain.store.readers import LostCommitsError, Readers
 from hashgrain.store.redo import NAME as REDO
-from hashgrain.store.redo import Step
 from hashgrain.store.remembered import Refusal
 from hashgrain.store.segments import SEGMENT_ROWS
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.spaces import SPACES, WHOLE
 from hashgrain.store.sums import PageCheck
 from hashgrain.store.trouble import FROM_BACKUP, index_damaged, told
-from hashgrain.store.writer import Transaction, Writer
+
+if TYPE_CHECKING:
+    from hashgrain.store.changes import Edit
+    from hashgrain.store.counters import Counters
+    from hashgrain.store.mend import Mended
+    from hashgrain.store.parts import Parts
+    from hashgrain.store.redo import Step
+    from hashgrain.store.writer import Transaction, Writer
 
 # What may stand in a folder that becomes a library: what systems leave everywhere, and what a killed `create` made.
 NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER, REDO, sums.NAME, "model"}
@@ -62,8 +68,12 @@ class Store:
         self.folded = False  # of a writer: whether all that is committed is in the catalogue itself, and not in logs
         try:
             if mend:
+                from hashgrain.store.mend import drop_damaged_log
+
                 drop_damaged_log(path)  # before anything of it is open
             if mode == "w":  # before any reader, since it brings an older format up to date
+                from hashgrain.store.writer import Writer
+
                 self._writer = Writer(path, mend=mend)
             self._readers.open(mend=mend)
             if self._writer and not self._writer.lost:
@@ -212,6 +222,8 @@ class Store:
 
     def verify(self) -> list[Problem]:
         """Every check there is; an empty list, or one of harmless problems only, is a sound library."""
+        from hashgrain.store import verify
+
         try:
             connection = self._readers.borrow()
         except (LibraryError, sqlite3.Error, OSError) as error:
@@ -225,6 +237,8 @@ class Store:
 
     def info(self) -> dict[str, Any]:
         """What there is, counted."""
+        from hashgrain.store.counting import info
+
         with told(self.path), self._readers.borrowed() as connection:
             self._pages.check()
             return info(connection, self.path, self._facts)
@@ -235,6 +249,9 @@ class Store:
         """Make the changes durable, all or none; the ids of their items, in order."""
         if not batch:
             return []
+        from hashgrain.store import rewriting
+        from hashgrain.store.changes import Batch
+
         with self._changing() as change:
             connection, before, n_words = change.connection, change.before, self.grains.n_words
             outcome = Batch(connection, self.path, n_words, self._facts.grid, before).apply(batch)
@@ -251,6 +268,8 @@ class Store:
 
     def remove(self, ids: Iterable[int]) -> int:
         """Take items out; how many of them were there."""
+        from hashgrain.store import changes
+
         with self._changing() as change:
             possible = [int(each) for each in ids if 0 < int(each) < 2**63]
             gone, after = changes.remove(change.connection, self.path, self.grains.n_words, possible, change.before)
@@ -292,6 +311,8 @@ class Store:
 
         What the catalogue lost is made again first, where the redo log and the segments have it.
         """
+        from hashgrain.store.mend import restore
+
         with self._changing(mending=True) as change:
             mended = restore(change, self.path, self._facts)
             last = change.before.sequence
@@ -314,9 +335,11 @@ class Store:
     ) -> None:
         """Give every item the code of another model, and the library its grains, digest and grid, in one step. Parts
         are those that are given here."""
+        from hashgrain.store import changes
+
         text = None if grid is None else grid_text(grid)
         with self._changing() as change:
-            changes.recode(change.connection, codes, parts, grains.n_words)
+            changes.recode(change.connection, codes, parts, grains.n_words, None if text is None else grid_of(text))
             catalogue.set_facts(change.connection, self._facts, grains, digest, text)
             change.before = replace(change.before, sequence=change_log.begin_anew(change.connection))
             change.after = self._rewrite(change, grains.n_words)
@@ -326,6 +349,8 @@ class Store:
         self._after_rewrite()
 
     def _rewrite(self, change: Transaction, n_words: int) -> Counters:
+        from hashgrain.store import rewriting
+
         return rewriting.rewrite(change.connection, self.path, n_words, change.before, self.segment_rows)
 
     def _after_rewrite(self) -> None:

@@ -243,11 +243,12 @@ def _entries(connection: Connection, table: str, columns: str, span: tuple[int, 
 
 
 def _rows(place: Place, entries: Sequence[tuple[Any, ...]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the rows of these entries are in a segment, and their ids; none that lie behind its end."""
-    found = np.array([entry[:3] for entry in entries], np.int64).reshape(-1, 3)
-    rows, ids = expanded(place.space, *found.T)
-    inside = rows - place.first_row < place.rows
-    return rows[inside] - place.first_row, ids[inside]
+    """Where the rows of these entries are in a segment, and their ids. An entry has no more rows than there are before
+    the next one, or the end of the segment, however many it says."""
+    rows, items, lengths = np.array([entry[:3] for entry in entries], np.int64).reshape(-1, 3).T
+    most = np.diff(rows, append=place.first_row + place.rows)
+    rows, ids = expanded(place.space, rows, items, np.clip(lengths, 0, most))
+    return rows - place.first_row, ids
 
 
 def _leftovers(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:

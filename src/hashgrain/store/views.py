@@ -96,6 +96,8 @@ def _bury(
     if entries[:, 2].sum() > now.rows or len(found) != now.dead - seen.dead:
         raise damage
     rows, ids = expanded(space, *entries.T)
+    if (np.diff(rows) <= 0).any():  # entries overlap
+        raise damage
     buried = 0
     for place, segment in committed.items():
         first, end = np.searchsorted(rows, [place.first_row, place.first_row + place.rows])
