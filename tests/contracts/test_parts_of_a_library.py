@@ -12,6 +12,7 @@ import pytest
 from conftest import make_picture
 from contracts.test_engine_of_a_library import GRAINS, new, word
 from hashgrain import Codes, Encoder, Grains, Hit, Library
+from hashgrain.cli.remedies import as_command
 from hashgrain.engines import EmbeddedEngine, Engine
 from hashgrain.errors import LibraryDamagedError, QueryError
 from hashgrain.hamming import rerank
@@ -297,8 +298,10 @@ def test_parts_that_the_catalogue_does_not_have_are_damage(tmp_path: Path, monke
     with Library.open(filled(tmp_path / "a.hg")) as library:
         code = asked_code(library)
         monkeypatch.setattr("hashgrain.store.Snapshot.parts_of", lambda self, ids: [None] * len(list(ids)))
-        with pytest.raises(LibraryDamagedError, match="has no part"):
+        with pytest.raises(LibraryDamagedError, match="has no part") as raised:
             library.search(code, parts="all")
+        assert raised.value.path == str(library.path)
+        assert as_command(raised.value.remedy) == f"`hashgrain rebuild {library.path}` mends it"
 
 
 def test_the_codes_of_parts_are_mapped_only_for_who_asks_for_them(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hashgrain.codes import Words
-from hashgrain.errors import LibraryDamagedError, Remedy
+from hashgrain.errors import LibraryDamagedError
 from hashgrain.store import Parts, Snapshot
+from hashgrain.store.trouble import to_rebuild
 from hashgrain.types import Part
 
 
@@ -18,9 +19,8 @@ def matched(snapshot: Snapshot, ids: Sequence[int], numbers: Sequence[int]) -> t
     for place, parts in zip(later, snapshot.parts_of([ids[place] for place in later]), strict=True):
         number = numbers[place]
         if parts is None or number > len(parts.codes):
-            raise LibraryDamagedError(
-                f"item {ids[place]} has no part {number}, which its codes say it has", remedy=Remedy("", "rebuild")
-            )
+            message = f"{snapshot.path}: item {ids[place]} has no part {number}, which its codes say it has"
+            raise LibraryDamagedError(message, path=snapshot.path, remedy=to_rebuild(snapshot.path))
         words[place] = parts.codes[number - 1]
         found[place] = _part(number, parts, snapshot)
     return words, found

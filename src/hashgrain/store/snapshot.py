@@ -46,7 +46,7 @@ class Snapshot:
         check_pages: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection: Connection | None = moment.connection
-        self._library = library
+        self.path = self._library = library
         self._n_words = facts.grains.n_words
         self._moment = moment
         self._counters = moment.counters

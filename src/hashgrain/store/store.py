@@ -275,7 +275,8 @@ class Store:
             gone, after = changes.remove(change.connection, self.path, self.grains.n_words, possible, change.before)
             sequence = change_log.record_removed(change.connection, change.before.sequence, gone)
             change.after = replace(after, sequence=sequence)
-            change.steps = [(f"drop {what}", [(each,) for each in possible]) for what in ("code", "parts", "item")]
+            written = ("code", "parts", "item") if change.before.parts.rows else ("code", "item")
+            change.steps = [(f"drop {what}", [(each,) for each in possible]) for what in written]
         return len(gone)
 
     def set_grid(self, grid: Sequence[Sequence[float]] | None) -> None:
