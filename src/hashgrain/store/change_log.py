@@ -26,6 +26,7 @@ from hashgrain.store.trouble import MendableError
 
 Kind = Literal["added", "changed", "removed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+STANDING = ("created", "commit", "era", "rows", "dead")  # facts that name the history of a library before format 4
 AT_ONCE = 5_000  # entries in memory
 AT_ONCE_WITH_PARTS = 500
 NEXT = (
@@ -54,10 +55,9 @@ class Change(NamedTuple):
 
 def history(connection: sqlite3.Connection) -> str:
     """The name of the history; before format 4 as an upgrade names it."""
-    names = "('history', 'created', 'commit')"
-    query = f"SELECT key, value FROM facts WHERE key IN {names} AND length(value) <= 100"
+    query = f"SELECT key, value FROM facts WHERE key IN {('history', *STANDING)} AND length(value) <= 100"
     found = dict(connection.execute(query).fetchall())
-    return str(found.get("history", f"{found.get('created')}/{found.get('commit', 0)}"))
+    return str(found.get("history", "/".join(str(found.get(key, 0)) for key in STANDING)))
 
 
 def record(connection: sqlite3.Connection, last: int, happened: Sequence[tuple[Kind, int]]) -> int:

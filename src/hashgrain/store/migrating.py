@@ -57,10 +57,9 @@ def undo(path: str | os.PathLike[str]) -> Migration:
                 _take_back(writer, folder, old)
             finally:
                 writer.close()
-            if old == 3:  # format 2 keeps neither, and would let them grow stale
-                for name in (redo.NAME, sums.NAME):
-                    with suppress(FileNotFoundError):
-                        inside.remove(folder, name)
+            if old == sums.SINCE:  # format 2 has no use for it either
+                with suppress(FileNotFoundError):
+                    inside.remove(folder, redo.NAME)
         finally:
             lock.release()
     return Migration(old, old - 1, items)
@@ -80,8 +79,9 @@ def _take_back(writer: Writer, folder: Path, version: int) -> None:
     if not writer.fold():
         message = f"{folder} is being read by another program"
         raise LibraryError(message, path=folder, remedy="try again when the other program has ended")
-    if version == 3:  # before the count of commits goes: it would seem that all of them were lost
-        writer.redo.forget()
+    if version == sums.SINCE:  # before the step, since format 2 would let both grow stale:
+        writer.redo.forget()  # without the count of commits in the catalogue it would seem that all were lost
+        sums.forget(folder)
     connection.execute("BEGIN IMMEDIATE")
     try:
         _refuse_loss(writer, folder, version)

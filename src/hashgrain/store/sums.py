@@ -30,6 +30,7 @@ from hashgrain.store.catalogue_file import NAME as CATALOGUE
 from hashgrain.store.trouble import MendableError, told
 
 NAME = "catalogue.sums"
+SINCE = 3  # the format: a program of format 2 changes pages and leaves their sums
 LOG = CATALOGUE + "-wal"
 MAGIC = b"HGsums1\n"
 HEADER = 64

@@ -123,9 +123,10 @@ class Writer:
         self._unfolded = inside.size(self.library, sums.LOG)
         if busy or frames < 0 or frames != folded:  # -1 where it was not even looked at
             return False
-        self._sums_behind = True
-        sums.update(self.library, renew=self.renew_sums)
-        self._sums_behind = self.renew_sums = False
+        if self.connection.version >= sums.SINCE:
+            self._sums_behind = True
+            sums.update(self.library, renew=self.renew_sums)
+            self._sums_behind = self.renew_sums = False
         self.connection.execute("PRAGMA busy_timeout = 0")
         busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * catalogue.PATIENCE_S)}")
