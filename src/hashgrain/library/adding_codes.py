@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hashgrain.codes import Codes
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.files import read_regular
 from hashgrain.library.noting import check_meta, merged, sound_details
-from hashgrain.media import Facts, facts_of
+from hashgrain.media import DecodePool, Facts
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.store import Item, New, Replaced, Store
 from hashgrain.store.items import encode_path
@@ -23,6 +23,16 @@ from hashgrain.store.items import encode_path
 UNKNOWN = Facts(0, 0, "", None)  # of an item without a file, or whose file is no picture
 FEW = 100  # paths that are looked for one by one
 Change = New | Replaced
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a path leads to: content, size and time of a file that can be read, and what it says of itself, where it is
+    a picture."""
+
+    content: str | None = None
+    stamp: tuple[int, int] | None = None
+    facts: Facts = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,14 @@ def import_codes(
     store: Store,
     codes: Codes,
     paths: Sequence[str],
+    pool: DecodePool,
     *,
     replace: bool = False,
     look: bool = True,
     meta: Mapping[str, Any] | None = None,
 ) -> ImportReport:
-    """Add the codes under their paths in one commit. An item that is there gets its new code with `replace` only."""
+    """Add the codes under their paths in one commit. An item that is there gets its new code with `replace` only. The
+    pool reads the headers of the files, if there is to be a `look` at them."""
     if codes.grains != store.grains:
         raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}", path=store.path)
     named = checked_paths(paths, len(codes), look)
@@ -57,8 +69,10 @@ def import_codes(
         remedy = Remedy("with replace=True, what is there gets its new code", "replace")
         message = f"{min(known)} is in {store.path} already; nothing was imported"
         raise LibraryError(message, path=store.path, remedy=remedy)
+    seen = _look(named, pool) if look else (_Seen() for _ in named)
     batch = [
-        _change(known.get(path), path, word, notes, look=look) for path, word in zip(named, codes.words, strict=True)
+        _change(known.get(path), path, word, notes, each)
+        for path, word, each in zip(named, codes.words, seen, strict=True)
     ]
     store.commit(batch)
     back = set(named).intersection(store.exclusions())
@@ -89,12 +103,12 @@ def checked_paths(paths: Sequence[str], codes: int, look: bool) -> list[str]:
     return list(named)
 
 
-def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], *, look: bool) -> Change:
-    content, stamp, facts = _seen(path) if look else (None, None, UNKNOWN)
+def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], seen: _Seen) -> Change:
+    facts = seen.facts
     fields: dict[str, Any] = {
         "path": path,
-        "content": content or _content_without_file(path),
-        "stamp": stamp,
+        "content": seen.content or _content_without_file(path),
+        "stamp": seen.stamp,
         "width": facts.width,
         "height": facts.height,
         "format": facts.format,
@@ -120,18 +134,19 @@ def _known(store: Store, paths: Sequence[str]) -> dict[str, Item]:
         return {item.path: item for item in snapshot.paths() if item.path in wanted}
 
 
-def _seen(path: str) -> tuple[str | None, tuple[int, int] | None, Facts]:
-    """Content, size and time, and what a picture says of itself, where the path is a file that can be read."""
+def _look(paths: Sequence[str], pool: DecodePool) -> Iterator[_Seen]:
+    """What each path leads to, in order."""
+    for seen, facts in pool.facts(map(_read, paths)):
+        yield seen if isinstance(facts, ImageError) else replace(seen, facts=facts)
+
+
+def _read(path: str) -> tuple[_Seen, bytes | ImageError]:
     try:
         status = os.stat(path)
         data = read_regular(path, MAX_BYTES)
-    except (OSError, ValueError):
-        return None, None, UNKNOWN
-    try:
-        facts = facts_of(data, name=path)
-    except ImageError:
-        facts = UNKNOWN
-    return hashlib.sha256(data).hexdigest(), (status.st_size, status.st_mtime_ns), facts
+    except (OSError, ValueError) as error:
+        return _Seen(), ImageError(str(error), path=path)
+    return _Seen(hashlib.sha256(data).hexdigest(), (status.st_size, status.st_mtime_ns)), data
 
 
 def _content_without_file(path: str) -> str:

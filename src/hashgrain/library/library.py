@@ -231,7 +231,8 @@ class Library:
 
         given = codes if isinstance(codes, Codes) else codes_of(np.asarray(codes), self.grains)
         named = [os.fspath(path) for path in paths]
-        report = import_codes(self.store, given, named, replace=replace, look=look, meta=meta)
+        pool = self._query_encoder.pool
+        report = import_codes(self.store, given, named, pool, replace=replace, look=look, meta=meta)
         self._index_soon()
         return report
 
@@ -458,7 +459,7 @@ class Library:
 
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
         """Return a small JPEG of an item, made on first use and cached. Raises ImageError if the picture is gone."""
-        return self._thumbnails.get(self.item(item), edge)
+        return self._thumbnails.get(self.item(item), edge, lambda: self._query_encoder.pool)
 
     def verify(self) -> list[Problem]:
         """Run every check. An empty list means that all is well. Damage is reported and never raised."""

@@ -18,3 +18,5 @@ class Limits:
     decoding: int  # that the picture may take, as far as its header tells
     medium: str = "picture"
     fit: Fit = "squash"
+    edge: int | None = None  # shrunk to at most that many pixels either way, where no size is asked for
+    header: bool = False  # only what the file says of itself is wanted: one pixel stands for all

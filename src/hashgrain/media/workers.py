@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import chain, islice
 from types import TracebackType
 from typing import Any, TypeVar
@@ -24,10 +25,11 @@ from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
 from hashgrain.media.crew import Crew, Worker, opened_as
 from hashgrain.media.decoding import medium_named
 from hashgrain.media.formats import MAX_BYTES
-from hashgrain.media.image import Picture, open_picture, read_file
+from hashgrain.media.image import Facts, Picture, open_picture, read_file
 from hashgrain.media.limits import Limits
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
+from hashgrain.media.thumbnails import jpeg_of
 from hashgrain.types import Fit
 
 T = TypeVar("T")
@@ -98,15 +100,28 @@ class DecodePool:
 
         Files and bytes are decoded by the workers; PIL images and arrays, which the caller opened, right here.
         """
-        limits = self._limits_for(max_pixels)
+        return self._opened(items, self._limits_for(max_pixels))
 
+    def thumbnail(self, source: Any, *, edge: int = 256) -> bytes:
+        """A JPEG of at most `edge` pixels either way of a picture given as for `open_picture`."""
+        ((_, picture),) = self._opened([(None, source)], replace(self.limits, size=None, edge=edge))
+        if isinstance(picture, ImageError):
+            raise picture
+        return jpeg_of(picture.pixels)
+
+    def facts(self, items: Iterable[tuple[T, bytes | ImageError]]) -> Iterator[tuple[T, Facts | ImageError]]:
+        """Like `decode`, but only what the files say of themselves: no more than their headers is decoded."""
+        for token, result in self._decoded(items, replace(self.limits, header=True)):
+            yield token, (result if isinstance(result, ImageError) else result.facts)
+
+    def _opened(self, items: Iterable[tuple[T, Any]], limits: Limits) -> Iterator[tuple[T, Picture | ImageError]]:
         def contents() -> Iterator[tuple[tuple[T, str | None, bool], bytes | Picture | ImageError]]:
             for token, source in items:
                 path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
                 content = _content(source, path, limits)
                 yield (token, path, isinstance(content, bytes)), content
 
-        for (token, path, nameless), result in self.decode(contents(), max_pixels=max_pixels):
+        for (token, path, nameless), result in self._decoded(contents(), limits):
             if nameless and isinstance(result, ImageError):
                 yield token, type(result)(f"{path or 'picture'}: {result.message}", path=path)
             else:
@@ -120,7 +135,11 @@ class DecodePool:
         What is a picture or a refusal already is passed on. `max_pixels` is for these pictures, where it differs from
         that of the pool.
         """
-        limits = self._limits_for(max_pixels)
+        return self._decoded(items, self._limits_for(max_pixels))
+
+    def _decoded(
+        self, items: Iterable[tuple[T, bytes | Picture | ImageError]], limits: Limits
+    ) -> Iterator[tuple[T, Picture | ImageError]]:
         if not self.workers:
             for token, content in items:
                 yield token, (_decode(content, limits) if isinstance(content, bytes) else content)
@@ -174,7 +193,8 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
             return read_file(path)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return bytes(source)
-        return open_picture(source, size=limits.size, fit=limits.fit, max_pixels=limits.max_pixels)
+        size, edge = limits.size, limits.edge
+        return open_picture(source, size=size, fit=limits.fit, max_pixels=limits.max_pixels, edge=edge)
     except ImageError as error:
         return error
 
