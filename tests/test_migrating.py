@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import sys
@@ -10,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from hashgrain.errors import LibraryError, LibraryFormatError
-from hashgrain.store import FORMAT, Migration, Parted, Store, migrate, redo, sums, undo
+from hashgrain.errors import DiskFullError, LibraryError, LibraryFormatError
+from hashgrain.store import FORMAT, Migration, Parted, Store, disk, migrate, redo, sums, undo
 from hashgrain.store.writer import Writer
 from made_parts import GRID, parts_of
 from test_store import child, make, new
@@ -71,6 +73,35 @@ def test_a_library_that_was_taken_back_and_changed_begins_another_history(tmp_pa
             undo(path)
     assert told[0] == told[1]  # migrated as it was: the same numbers mean the same changes
     assert told[1][0] != told[2][0]
+
+
+def test_a_disk_that_fills_up_while_checksums_are_first_made_costs_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = ask(unpacked("closed", tmp_path, 2))
+    write_at = disk.write_at
+    left = [0]  # how many writes there is room for
+
+    def full(file: int, data: bytes, offset: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_at(file, data, offset)
+
+    for room in itertools.count():
+        path, left[0] = unpacked("closed", tmp_path / str(room), 2), room
+        monkeypatch.setattr(disk, "write_at", full)
+        try:
+            migrate(path)
+            done = True
+        except DiskFullError:
+            done = False
+        monkeypatch.undo()
+        assert ask(path) == right
+        assert migrate(path).new == FORMAT
+        if done:
+            break
+    assert room > 2
 
 
 def test_an_undo_to_a_format_without_checksums_leaves_none_whenever_it_ends(

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from hashgrain.store.writer import Transaction, Writer
 
 # What may stand in a folder that becomes a library: what systems leave everywhere, and what a killed `create` made.
-NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER, REDO, sums.NAME, "model"}
+NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER, REDO, "model"}
+NOT_CONTENT |= {sums.NAME, sums.MAKING}
 
 
 class Store:

@@ -30,6 +30,7 @@ from hashgrain.store.catalogue_file import NAME as CATALOGUE
 from hashgrain.store.trouble import MendableError, told
 
 NAME = "catalogue.sums"
+MAKING = NAME + ".making"  # the name until all sums are in it
 SINCE = 3  # the format: a program of format 2 changes pages and leaves their sums
 LOG = CATALOGUE + "-wal"
 MAGIC = b"HGsums1\n"
@@ -50,20 +51,37 @@ def update(library: Path, *, renew: bool = False) -> None:
     """
     pages = _pages(library)
     old = np.empty(0, np.uint32) if renew else read(library)
+    if not len(old):
+        _make(library, pages)
+        return
     changed = pages_of_log(library) | set(range(len(old), pages))
-    made = not inside.is_file(library, NAME)
-    descriptor = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
+    descriptor = inside.open_file(library, NAME, flags=os.O_RDWR)
     try:
-        if not len(old):
-            disk.write_at(descriptor, MAGIC.ljust(HEADER, b"\0"), 0)
-        for start, sums in runs(library, sorted(page for page in changed if page < pages)):
-            disk.write_at(descriptor, sums.astype("<u4").tobytes(), HEADER + 4 * start)
+        _write(library, descriptor, sorted(page for page in changed if page < pages))
         os.ftruncate(descriptor, HEADER + 4 * pages)
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
-    if made:
-        disk.sync_folder(library)
+
+
+def _make(library: Path, pages: int) -> None:
+    """A file of all sums. It gets its name when it is whole: pages without a sum would seem damaged."""
+    with suppress(FileNotFoundError):
+        inside.remove(library, MAKING)
+    descriptor = inside.open_file(library, MAKING, flags=os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        disk.write_at(descriptor, MAGIC.ljust(HEADER, b"\0"), 0)
+        _write(library, descriptor, list(range(pages)))
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    inside.rename(library, (), MAKING, NAME)
+    disk.sync_folder(library)
+
+
+def _write(library: Path, descriptor: int, pages: list[int]) -> None:
+    for start, sums in runs(library, pages):
+        disk.write_at(descriptor, sums.astype("<u4").tobytes(), HEADER + 4 * start)
 
 
 def forget(library: Path) -> None:
