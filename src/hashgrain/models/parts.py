@@ -20,6 +20,7 @@ from hashgrain.models.description import Window
 from hashgrain.models.detail import Detail
 from hashgrain.models.encoder import Encoder
 from hashgrain.models.head_graph import FEATURES, behind_features
+from hashgrain.models.part_correction import corrected, read_correction
 from hashgrain.models.session import open_any_session
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class PartEncoder:
         if bundle.fitted != "squash":
             raise BundleError(f"the model {bundle.name!r} takes pictures with fit {bundle.fitted}, so it has no parts")
         self._head: PartHead | None = None  # its width is that of the first map
+        self._correction: dict[int, tuple[Floats, Floats]] = {}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,13 +67,16 @@ class PartEncoder:
         windows = self.detail.windows
         pictures, again = itertools.tee(pictures)
         for pixels, map_ in zip(again, self._encoder.maps(pictures, self.size), strict=True):
-            head = self._head = self._head or self._head_for(map_.shape[0])
-            outputs = head.outputs_of_parts(pool(map_[None], windows), pixels[None], windows)
+            head = self._head or self._open_head(map_.shape[0])
+            features = corrected(pool(map_[None], windows), self.detail.levels, self._correction)
+            outputs = head.outputs_of_parts(features, pixels[None], windows)
             yield head.codes(outputs)[0]
 
-    def _head_for(self, width: int) -> PartHead:
+    def _open_head(self, width: int) -> PartHead:
         bundle = self._encoder.bundle
-        return PartHead(bundle.onnx, bundle.name, width, bundle.grains, self._encoder.threads)
+        self._correction = read_correction(bundle.others, self.detail.edge, width, bundle.name)
+        self._head = PartHead(bundle.onnx, bundle.name, width, bundle.grains, self._encoder.threads)
+        return self._head
 
 
 class PartHead:
