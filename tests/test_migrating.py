@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hashgrain.errors import LibraryError, LibraryFormatError
-from hashgrain.store import FORMAT, Migration, Parted, Store, migrate, redo, sums, undo
+from hashgrain.store import FORMAT, Migration, Parted, Store, migrate, page_checksums, redo, undo
 from test_store import child, make, new
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import ask
@@ -45,7 +45,7 @@ def test_a_migration_can_be_undone_and_made_again(tmp_path: Path) -> None:
         with Store.open(path) as store:
             assert (store.info()["format"], store.verify()) == (old - 1, [])
     assert not (path / redo.NAME).exists()
-    assert not (path / sums.NAME).exists()
+    assert not (path / page_checksums.NAME).exists()
     with pytest.raises(LibraryFormatError, match="the oldest that is read"):
         undo(path)
     assert migrate(path).new == FORMAT

@@ -36,8 +36,8 @@ from hashgrain.store import (
     Touched,
     catalogue,
     disk,
+    page_checksums,
     segments,
-    sums,
 )
 
 GRAINS = Grains(kind=32, look=128)
@@ -878,7 +878,7 @@ def test_a_damaged_log_is_found_and_begun_anew_by_rebuild(tmp_path: Path, damage
     with closing(sqlite3.connect(path / "catalogue.sqlite")) as connection:
         connection.execute(damage)
         connection.commit()
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path, "w") as store:
         assert [problem.remedy for problem in store.verify()] == ["rebuild the library to mend it"]
         with store.snapshot() as snapshot:

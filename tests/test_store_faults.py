@@ -18,7 +18,7 @@ import pytest
 
 from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
-from hashgrain.store import Moved, Snapshot, Store, catalogue, disk, sums, writer
+from hashgrain.store import Moved, Snapshot, Store, catalogue, disk, page_checksums, writer
 from hashgrain.store.segments import HEADER
 from test_store import GRAINS, child, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
@@ -317,7 +317,7 @@ def test_a_catalogue_that_cannot_be_looked_at_does_not_empty_its_sums(
 ) -> None:
     path = tmp_path / "a.hg"
     make(path, 20).close()
-    before = sums.read(path)
+    before = page_checksums.read(path)
     look = inside.look
 
     def refused(folder: Path, *names: str) -> os.stat_result:
@@ -326,11 +326,15 @@ def test_a_catalogue_that_cannot_be_looked_at_does_not_empty_its_sums(
         return look(folder, *names)
 
     monkeypatch.setattr(inside, "look", refused)
-    for step in (lambda: sums.update(path), lambda: sums.read(path), lambda: sums.PageCheck(path).check()):
+    for step in (
+        lambda: page_checksums.update(path),
+        lambda: page_checksums.read(path),
+        lambda: page_checksums.PageCheck(path).check(),
+    ):
         with pytest.raises((OSError, LibraryError), match="Input/output"):
             step()
     monkeypatch.setattr(inside, "look", look)
-    assert sums.read(path).tolist() == before.tolist()
+    assert page_checksums.read(path).tolist() == before.tolist()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hashgrain.errors import LibraryError
-from hashgrain.store import Parted, Store, catalogue, parts, sums
+from hashgrain.store import Parted, Store, catalogue, page_checksums, parts
 from hashgrain.store.segments import HEADER
 from test_store import child, code_of, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
@@ -208,7 +208,7 @@ def test_damaged_parts_in_the_catalogue_are_named_and_mended_or_dropped(
     right = ask(sound)
     path = copy(sound, tmp_path)
     change(path, f"UPDATE parts SET {statement} WHERE item = 6")
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store:
         with store.snapshot() as snapshot:
             with pytest.raises(LibraryError, match="the parts of item 6 are damaged"):
@@ -248,7 +248,7 @@ def test_a_damaged_list_of_parts_is_noticed_and_made_anew(sound: Path, tmp_path:
     path = copy(sound, tmp_path)
     with suppress(sqlite3.IntegrityError):
         change(path, statement)
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store:
         with pytest.raises(LibraryError, match=r"damaged|committed"):
             answers(store)
@@ -274,7 +274,7 @@ def test_parts_of_commits_that_the_catalogue_lost_are_made_again(tmp_path: Path)
     """
     child(script, path).wait()
     right = ask(path)
-    (path / sums.LOG).unlink()
+    (path / page_checksums.LOG).unlink()
     with pytest.raises(LibraryError, match="rebuild the library"):
         ask(path)
     with Store.open(path, "w", mend=True) as store:
@@ -321,7 +321,7 @@ def test_positions_from_a_stranger_that_are_no_positions_are_refused(sound: Path
     content = b"b" + np.full(16, np.nan, "<f4").tobytes()
     blob = content + parts._positions_seal(6, content)
     change(path, f"UPDATE parts SET positions = x'{blob.hex()}' WHERE item = 6")
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store, store.snapshot() as snapshot:
         with pytest.raises(LibraryError, match="the parts of item 6 are damaged"):
             snapshot.parts_of([6])

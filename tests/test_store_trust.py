@@ -17,7 +17,7 @@ import pytest
 
 from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
-from hashgrain.store import FORMAT, Noted, Store, catalogue, redo, segments, sums, writer
+from hashgrain.store import FORMAT, Noted, Store, catalogue, page_checksums, redo, segments, writer
 from test_store import child, code_of, live, make, new, replaced, replayed
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import ask, change, copy
@@ -42,7 +42,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     child(script, path).wait()
     (path / "catalogue.sqlite-shm").unlink()
-    assert inside.size(path, sums.LOG) > 100_000
+    assert inside.size(path, page_checksums.LOG) > 100_000
     return path
 
 
@@ -175,7 +175,7 @@ def test_a_tree_of_pages_that_leads_in_circles_comes_to_an_end(killed: Path, tmp
     content += leaf
     content[28:32] = (len(content) // 4096).to_bytes(4, "big")
     file.write_bytes(content)
-    sums.forget(path)
+    page_checksums.forget(path)
     ended: list[object] = []
 
     def selected(store: Store) -> object:
@@ -267,7 +267,7 @@ def test_odd_values_in_a_catalogue_are_errors_and_named_by_verify(killed: Path, 
     Store.open(path, "w").close()
     change(path, statement)
     reseal(path)
-    sums.forget(path)
+    page_checksums.forget(path)
     answered = False
     with pytest.MonkeyPatch.context():
         try:
@@ -307,7 +307,7 @@ def test_a_flipped_bit_in_the_log_never_takes_back_what_was_acknowledged(killed:
     lost = 0
     for number in range(60):
         path = Path(shutil.copytree(killed, tmp_path / f"{number}.hg"))
-        where = flip(path / sums.LOG, draw)
+        where = flip(path / page_checksums.LOG, draw)
         before = sorted(inside.names(path, segments.FOLDER))
         try:
             assert ask(path) == right, where
@@ -330,7 +330,7 @@ def test_a_flipped_bit_in_the_log_never_takes_back_what_was_acknowledged(killed:
 @pytest.mark.parametrize("damage", ["deleted", "emptied", "cut", "header"])
 def test_a_log_that_is_gone_is_noticed_and_made_again(killed: Path, tmp_path: Path, damage: str) -> None:
     right, path = ask(killed), copy(killed, tmp_path)
-    log = path / sums.LOG
+    log = path / page_checksums.LOG
     whole = log.read_bytes()
     if damage == "deleted":
         log.unlink()
@@ -350,7 +350,7 @@ def test_a_log_that_is_gone_is_noticed_and_made_again(killed: Path, tmp_path: Pa
 
 def test_what_neither_log_has_is_counted_as_lost(killed: Path, tmp_path: Path) -> None:
     path = copy(killed, tmp_path)
-    (path / sums.LOG).unlink()
+    (path / page_checksums.LOG).unlink()
     with (path / redo.NAME).open("r+b") as file:
         file.truncate(redo.HEADER)
     with Store.open(path, "w", mend=True) as store:
@@ -393,11 +393,11 @@ def test_a_log_that_a_reader_holds_back_is_folded_in_later_and_loses_nothing(
             torn = Path(shutil.copytree(path, tmp_path / "torn.hg"))
         store.commit([new(40)])
         assert inside.size(path, redo.NAME) == redo.HEADER
-        assert inside.size(path, sums.LOG) == 0
+        assert inside.size(path, page_checksums.LOG) == 0
     (torn / "catalogue.sqlite-shm").unlink()
-    log = bytearray((torn / sums.LOG).read_bytes())
+    log = bytearray((torn / page_checksums.LOG).read_bytes())
     log[32 + 24 + 4096 * 3] ^= 1
-    (torn / sums.LOG).write_bytes(log)
+    (torn / page_checksums.LOG).write_bytes(log)
     with pytest.raises(LibraryError, match="rebuild the library"):
         ask(torn)
     with Store.open(torn, "w", mend=True) as store:
@@ -424,7 +424,7 @@ def test_a_flipped_bit_in_the_catalogue_never_changes_what_a_filter_or_a_look_up
     killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sixty places of the file, whatever they hold."""
-    monkeypatch.setattr(sums, "LOOKS", 1)
+    monkeypatch.setattr(page_checksums, "LOOKS", 1)
     path = copy(killed, tmp_path)
     Store.open(path, "w").close()
     right = filtered(path)
@@ -562,7 +562,7 @@ def test_a_clock_that_jumps_changes_nothing_but_the_times(tmp_path: Path, monkey
         for number in range(4):
             store.commit([new(number)])
             os.utime(path / "catalogue.sqlite", (1, 1))  # what the clock gives to files
-            os.utime(path / sums.NAME, (2**32, 2**32))
+            os.utime(path / page_checksums.NAME, (2**32, 2**32))
             assert store.known(new(number).path) is not None
         store.rebuild()
     with Store.open(path) as store, store.snapshot() as snapshot:
@@ -687,7 +687,7 @@ def test_odd_values_in_what_is_remembered_are_errors(tmp_path: Path, table: str,
     path = tmp_path / "a.hg"
     make(path, 2).close()
     change(path, f"INSERT INTO {table} VALUES {values}")
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store:
         with pytest.raises(LibraryError, match=f"its {table} do not read"):
             getattr(store, table)()
@@ -696,7 +696,7 @@ def test_odd_values_in_what_is_remembered_are_errors(tmp_path: Path, table: str,
 
 def test_a_change_log_from_a_stranger_can_run_no_statement_of_its_own(killed: Path, tmp_path: Path) -> None:
     path = copy(killed, tmp_path)
-    (path / sums.LOG).unlink()
+    (path / page_checksums.LOG).unlink()
     with Store.open(path, "w", mend=True) as store:
         owner = store._facts.owner
     content = json.dumps([["DROP TABLE items", [[]]]]).encode()

@@ -76,10 +76,10 @@ def attack(draw: random.Random, library: Path) -> str:
 def reseal(library: Path) -> None:
     """Make the checksums of the catalogue's pages anew, as its author would."""
     with suppress(ImportError):
-        from hashgrain.store import sums
+        from hashgrain.store import page_checksums
 
-        sums.forget(library)
-        sums.update(library)
+        page_checksums.forget(library)
+        page_checksums.update(library)
 
 
 def _open(file: Path) -> sqlite3.Connection:

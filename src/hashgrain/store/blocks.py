@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hashgrain.store.catalogue import NAME, Connection
+from hashgrain.store.errors import MendableError
 from hashgrain.store.spaces import Space
-from hashgrain.store.trouble import MendableError
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,12 @@ from hashgrain.errors import (
 from hashgrain.store import catalogue_file, schema
 from hashgrain.store.catalogue_file import NAME as NAME
 from hashgrain.store.catalogue_file import Identity
+from hashgrain.store.errors import FROM_BACKUP, to_remove
 from hashgrain.store.items import COLUMNS, Row, now
 from hashgrain.store.parts import Grid, grid_of, grid_text
 from hashgrain.store.redo import STATEMENTS, Step
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.spaces import SPACES
-from hashgrain.store.trouble import FROM_BACKUP, to_remove
 
 MAKING = "catalogue.making"  # the name while it is being created: a half-made one is no library
 COMPANIONS = ("", "-wal", "-shm")  # what SQLite keeps in WAL mode: the catalogue, its log, the log's index

@@ -21,8 +21,8 @@ import numpy as np
 
 from hashgrain.codes import Words
 from hashgrain.store import catalogue
+from hashgrain.store.errors import MendableError
 from hashgrain.store.parts import parts_of
-from hashgrain.store.trouble import MendableError
 
 Kind = Literal["added", "changed", "removed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -15,6 +15,7 @@ from hashgrain.errors import LibraryDamagedError, LibraryError
 from hashgrain.store import catalogue
 from hashgrain.store.change_log import Kind
 from hashgrain.store.counters import Counters, Extent
+from hashgrain.store.errors import FROM_BACKUP, MendableError
 from hashgrain.store.items import (
     COLUMNS,
     Moved,
@@ -33,7 +34,6 @@ from hashgrain.store.items import (
 from hashgrain.store.parts import Entry, Grid, Parts, entry_of
 from hashgrain.store.redo import Step
 from hashgrain.store.spaces import PARTS, SPACES, WHOLE, Space, ids_of
-from hashgrain.store.trouble import FROM_BACKUP, MendableError
 
 Edit = New | Replaced | Moved | Touched | Noted | Parted
 MARKS = ", ".join("?" * 14)  # COLUMNS and the seal

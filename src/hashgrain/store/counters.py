@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from hashgrain.errors import LibraryDamagedError
 from hashgrain.store.catalogue import read_facts
+from hashgrain.store.errors import FROM_BACKUP
 from hashgrain.store.spaces import SPACES, WHOLE, Space
-from hashgrain.store.trouble import FROM_BACKUP
 
 
 class Extent(NamedTuple):

@@ -15,8 +15,8 @@ import numpy as np
 
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryDamagedError, LibraryError
+from hashgrain.store.errors import to_remove
 from hashgrain.store.parts import Parts as Parts
-from hashgrain.store.trouble import to_remove
 
 MAX_META_CHARS = 1_000_000
 MAX_META_DEPTH = 64  # SQLite's JSON functions stop at 1000, and one item too deep would fail every filter

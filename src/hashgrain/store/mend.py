@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from hashgrain import inside
 from hashgrain.errors import LibraryDamagedError
-from hashgrain.store import catalogue, parts, redo, sums
+from hashgrain.store import catalogue, page_checksums, parts, redo
 from hashgrain.store.blocks import read_blocks
 from hashgrain.store.catalogue import Connection, Facts
 from hashgrain.store.counters import read_counters
+from hashgrain.store.errors import FROM_BACKUP, MendableError
 from hashgrain.store.items import COLUMNS, item_of
 from hashgrain.store.segments import bad_blocks, map_segment, places
 from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS, PARTS, WHOLE, Space, ids_of
-from hashgrain.store.trouble import FROM_BACKUP, MendableError
 from hashgrain.store.writer import Transaction
 
 
@@ -47,7 +47,7 @@ def drop_damaged_log(library: Path) -> None:
     finally:
         connection.close()
     acknowledged = redo.acknowledged(library, facts.owner)
-    if acknowledged is None or acknowledged <= commit or sums.unlike(library):
+    if acknowledged is None or acknowledged <= commit or page_checksums.unlike(library):
         return
     for name in (catalogue.NAME + "-wal", catalogue.NAME + "-shm"):
         with suppress(FileNotFoundError):

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import LibraryDamagedError, LibraryError, Remedy
+from hashgrain.store.errors import to_remove
 from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS
-from hashgrain.store.trouble import to_remove
 
 Grid = tuple[tuple[float, ...], ...]  # boxes or spans of the parts 1, 2, ... of every item without positions of its own
 MAX_GRID_CHARS = 90_000  # of JSON; a fact of a library has at most 100,000

@@ -13,8 +13,8 @@ from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, catalogue_file, redo
 from hashgrain.store.catalogue import Connection, Facts
 from hashgrain.store.counters import read_counters
+from hashgrain.store.errors import MendableError
 from hashgrain.store.schema import FORMAT
-from hashgrain.store.trouble import MendableError
 
 
 class Readers:

@@ -29,8 +29,8 @@ from hashgrain.hamming.mapping import Mapping, map_file
 from hashgrain.inside import LinkError
 from hashgrain.store import disk
 from hashgrain.store.blocks import Block
+from hashgrain.store.errors import MendableError
 from hashgrain.store.spaces import WHOLE, Space
-from hashgrain.store.trouble import MendableError
 
 FOLDER = "segments"
 SEGMENT_ROWS = 1 << 20  # a segment that has this many rows is full

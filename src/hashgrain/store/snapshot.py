@@ -17,15 +17,15 @@ from hashgrain.store import catalogue, change_log
 from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection, Facts
 from hashgrain.store.change_log import Change
+from hashgrain.store.errors import FROM_BACKUP, MendableError, index_damaged, told
+from hashgrain.store.field_names import refuse_unclear
+from hashgrain.store.filter_parser import Filter, compile_where
 from hashgrain.store.items import COLUMNS, Item, item_of
-from hashgrain.store.moments import Moment
-from hashgrain.store.names import refuse_unclear
 from hashgrain.store.parts import Grid, Parts, parts_of
 from hashgrain.store.segments import FOLDER, Segment, sealed
 from hashgrain.store.spaces import PARTS, WHOLE
-from hashgrain.store.trouble import FROM_BACKUP, MendableError, index_damaged, told
+from hashgrain.store.view_cache import Moment
 from hashgrain.store.views import View
-from hashgrain.store.where import Filter, compile_where
 
 BY_PATH = f"SELECT {COLUMNS}, seal FROM items WHERE path"
 AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999

@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING, Any, Literal
 from hashgrain import inside
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryError, LibraryExistsError, Remedy, reason_of
-from hashgrain.store import catalogue, change_log, disk, remembered, segments, sums
+from hashgrain.store import catalogue, change_log, disk, page_checksums, segments, skipped_files
 from hashgrain.store.blocks import read_blocks
 from hashgrain.store.catalogue import Facts
 from hashgrain.store.counters import read_counters
+from hashgrain.store.errors import FROM_BACKUP, index_damaged, told
 from hashgrain.store.items import COLUMNS, Item, Problem, encode_path, item_of
 from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
-from hashgrain.store.moments import Moments
+from hashgrain.store.page_checksums import PageCheck
 from hashgrain.store.parts import Grid, grid_of, grid_text
 from hashgrain.store.readers import LostCommitsError, Readers
 from hashgrain.store.redo import NAME as REDO
-from hashgrain.store.remembered import Refusal
 from hashgrain.store.segments import SEGMENT_ROWS
+from hashgrain.store.skipped_files import Refusal
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.spaces import SPACES, WHOLE
-from hashgrain.store.sums import PageCheck
-from hashgrain.store.trouble import FROM_BACKUP, index_damaged, told
+from hashgrain.store.view_cache import Moments
 
 if TYPE_CHECKING:
     from hashgrain.store.changes import Edit
@@ -44,7 +44,17 @@ if TYPE_CHECKING:
     from hashgrain.store.writer import Transaction, Writer
 
 # What may stand in a folder that becomes a library: what systems leave everywhere, and what a killed `create` made.
-NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER, REDO, sums.NAME, "model"}
+NOT_CONTENT = {
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    "lost+found",
+    LOCK,
+    segments.FOLDER,
+    REDO,
+    page_checksums.NAME,
+    "model",
+}
 
 
 class Store:
@@ -192,14 +202,14 @@ class Store:
         return self._items("content", value)
 
     def refusals(self) -> list[Refusal]:
-        return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
+        return skipped_files.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
 
     def excluded(self, path: str) -> bool:
         """Whether the file was taken out by hand, and is to stay out."""
         return bool(self._ask("SELECT 1 FROM exclusions WHERE path = ?", (encode_path(path),)))
 
     def exclusions(self) -> list[str]:
-        return remembered.exclusions(self._ask("SELECT path FROM exclusions ORDER BY path", ()), self.path)
+        return skipped_files.exclusions(self._ask("SELECT path FROM exclusions ORDER BY path", ()), self.path)
 
     def _items(self, column: Literal["path", "content"], value: bytes) -> list[Item]:
         self._pages.check()
@@ -237,7 +247,7 @@ class Store:
 
     def info(self) -> dict[str, Any]:
         """What there is, counted."""
-        from hashgrain.store.counting import info
+        from hashgrain.store.info import info
 
         with told(self.path), self._readers.borrowed() as connection:
             self._pages.check()
@@ -249,7 +259,7 @@ class Store:
         """Make the changes durable, all or none; the ids of their items, in order."""
         if not batch:
             return []
-        from hashgrain.store import rewriting
+        from hashgrain.store import segment_writer
         from hashgrain.store.changes import Batch
 
         with self._changing() as change:
@@ -259,7 +269,9 @@ class Store:
             for space, tail in outcome.tails.items():
                 extent = before.of(space)
                 if space is WHOLE or tail.ids:
-                    grown = rewriting.append(connection, self.path, n_words, space, extent, tail, self.segment_rows)
+                    grown = segment_writer.append(
+                        connection, self.path, n_words, space, extent, tail, self.segment_rows
+                    )
                     change.after = change.after.grown(space, grown)
                 else:
                     change.after = change.after.grown(space, tail.extent)
@@ -289,22 +301,22 @@ class Store:
 
     def refuse(self, entries: Iterable[Refusal]) -> None:
         """Remember files that could not be read, by size and time."""
-        self._remember(remembered.refuse(entries))
+        self._remember(skipped_files.refuse(entries))
 
     def forget_refusals(self, paths: Iterable[str]) -> None:
-        self._remember(remembered.forget_refusals(paths))
+        self._remember(skipped_files.forget_refusals(paths))
 
     def exclude(self, paths: Iterable[str]) -> None:
         """Keep files out that were taken out by hand, until they are included again."""
-        self._remember(remembered.exclude(paths))
+        self._remember(skipped_files.exclude(paths))
 
     def include(self, paths: Iterable[str]) -> None:
-        self._remember(remembered.include(paths))
+        self._remember(skipped_files.include(paths))
 
     def _remember(self, steps: list[Step]) -> None:
         if any(rows for _, rows in steps):
             with self._changing() as change:
-                remembered.apply(change.connection, steps)
+                skipped_files.apply(change.connection, steps)
                 change.steps = steps
 
     def rebuild(self) -> Mended:
@@ -350,9 +362,9 @@ class Store:
         self._after_rewrite()
 
     def _rewrite(self, change: Transaction, n_words: int) -> Counters:
-        from hashgrain.store import rewriting
+        from hashgrain.store import segment_writer
 
-        return rewriting.rewrite(change.connection, self.path, n_words, change.before, self.segment_rows)
+        return segment_writer.rewrite(change.connection, self.path, n_words, change.before, self.segment_rows)
 
     def _after_rewrite(self) -> None:
         """Nothing of it is in the redo log: fold it in, with all sums anew, and give old files back."""

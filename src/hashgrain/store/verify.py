@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError, Remedy, reason_of
-from hashgrain.store import catalogue, change_log, parts, redo, remembered, sums
+from hashgrain.store import catalogue, change_log, page_checksums, parts, redo, skipped_files
 from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.counters import read_counters
+from hashgrain.store.errors import FROM_BACKUP, MendableError, to_rebuild
 from hashgrain.store.items import COLUMNS, Problem, item_of
+from hashgrain.store.page_checksums import PageCheck
 from hashgrain.store.segments import (
     Mapped,
     Place,
@@ -28,8 +30,6 @@ from hashgrain.store.segments import (
     places,
 )
 from hashgrain.store.spaces import PARTS, SPACES, WHOLE, expanded
-from hashgrain.store.sums import PageCheck
-from hashgrain.store.trouble import FROM_BACKUP, MendableError, to_rebuild
 
 AT_ONCE = 65_536
 TRIES = 10
@@ -110,8 +110,10 @@ def _facts(connection: Connection, library: Path, n_words: int) -> Iterator[Prob
 def _pages(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Every page of the catalogue against its sum."""
     PageCheck(library).check()
-    if read_counters(connection, library).commit and not inside.is_file(library, sums.NAME):
-        yield Problem(str(library / sums.NAME), "the file is missing", "the next writer makes it", harmless=True)
+    if read_counters(connection, library).commit and not inside.is_file(library, page_checksums.NAME):
+        yield Problem(
+            str(library / page_checksums.NAME), "the file is missing", "the next writer makes it", harmless=True
+        )
 
 
 def _commits(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
@@ -126,8 +128,8 @@ def _commits(connection: Connection, library: Path, n_words: int) -> Iterator[Pr
 def _remembered(connection: Connection, library: Path, n_words: int) -> Iterator[Problem]:
     """Files that were refused or taken out; what does not read is raised."""
     if connection.version >= 3:
-        remembered.refusals(connection.each("SELECT * FROM refusals"), library)
-        remembered.exclusions(connection.each("SELECT path FROM exclusions"), library)
+        skipped_files.refusals(connection.each("SELECT * FROM refusals"), library)
+        skipped_files.exclusions(connection.each("SELECT path FROM exclusions"), library)
     yield from ()
 
 

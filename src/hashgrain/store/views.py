@@ -13,9 +13,9 @@ from hashgrain.store import catalogue
 from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.counters import Counters, Extent
+from hashgrain.store.errors import MendableError
 from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places
 from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS, PARTS, Space, expanded
-from hashgrain.store.trouble import MendableError
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError
-from hashgrain.store import catalogue, catalogue_file, sums
+from hashgrain.store import catalogue, catalogue_file, page_checksums
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.counters import Counters, read_counters, write_counters
 from hashgrain.store.readers import LostCommitsError, check_process, lost_commits, roll_back
@@ -102,7 +102,7 @@ class Writer:
             roll_back(self.connection)
             raise
         self._acknowledge(number)
-        if not recorded or inside.size(self.library, sums.LOG) > self._unfolded + FOLD_BYTES:
+        if not recorded or inside.size(self.library, page_checksums.LOG) > self._unfolded + FOLD_BYTES:
             with suppress(OSError, sqlite3.Error):  # the commit stands
                 self.fold()
 
@@ -120,11 +120,11 @@ class Writer:
         looks at an earlier moment holds on to it; then it is folded in later, and the redo log is kept until then.
         """
         busy, frames, folded = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        self._unfolded = inside.size(self.library, sums.LOG)
+        self._unfolded = inside.size(self.library, page_checksums.LOG)
         if busy or frames < 0 or frames != folded:  # -1 where it was not even looked at
             return False
         self._sums_behind = True
-        sums.update(self.library, renew=self.renew_sums)
+        page_checksums.update(self.library, renew=self.renew_sums)
         self._sums_behind = self.renew_sums = False
         self.connection.execute("PRAGMA busy_timeout = 0")
         busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -141,7 +141,7 @@ class Writer:
         if not self._sums_behind:
             return
         try:
-            sums.update(self.library, renew=self.renew_sums)
+            page_checksums.update(self.library, renew=self.renew_sums)
         except OSError:
-            sums.forget(self.library)
+            page_checksums.forget(self.library)
         self._sums_behind = self.renew_sums = False

@@ -27,7 +27,7 @@ from hashgrain.hamming import pool
 from hashgrain.hamming.checksums import page_sums
 from hashgrain.store import catalogue_file, disk
 from hashgrain.store.catalogue_file import NAME as CATALOGUE
-from hashgrain.store.trouble import MendableError, told
+from hashgrain.store.errors import MendableError, told
 
 NAME = "catalogue.sums"
 LOG = CATALOGUE + "-wal"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hashgrain.errors import LibraryDamagedError, LibraryError
+from hashgrain.store.errors import FROM_BACKUP
 from hashgrain.store.items import encode_path
 from hashgrain.store.redo import STATEMENTS, Step
-from hashgrain.store.trouble import FROM_BACKUP
 
 Stamp = tuple[int, int]
 Refusal = tuple[str, Stamp, str]  # path, (size, mtime in ns), reason

@@ -25,8 +25,8 @@ from typing import Any
 
 from hashgrain.errors import FilterError
 from hashgrain.store.conditions import Compared, IsNull, Joined, Like, Not, OneOf, Test, as_sql, from_mapping
+from hashgrain.store.field_names import Ask, refuse_unclear
 from hashgrain.store.fields import HELP, Column, Key, Value, field_of, fit, plain
-from hashgrain.store.names import Ask, refuse_unclear
 
 MAX_CHARS = 10_000
 MAX_DEPTH = 50

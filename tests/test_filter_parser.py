@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hashgrain.codes import Grains
 from hashgrain.errors import FilterError
 from hashgrain.store import Item, New, Snapshot, Store
-from hashgrain.store.where import compile_where
+from hashgrain.store.filter_parser import compile_where
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 
 TEXTS = ["cat", "Cat", "dog", "", "café", "it's", 'a "b"', "x%y", "100", "ZÜRICH", "line\nbreak", "𝔘", "true"]

@@ -11,9 +11,9 @@ from hashgrain.errors import LibraryError, OtherModelError
 from hashgrain.store import catalogue
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.counters import Counters, read_counters
+from hashgrain.store.errors import MendableError, told
 from hashgrain.store.readers import Readers
 from hashgrain.store.spaces import PARTS, SPACES, WHOLE, Space
-from hashgrain.store.trouble import MendableError, told
 from hashgrain.store.views import View, view_of
 
 TRIES = 10  # a reader that meets a rebuild looks again; ten rebuilds in a row it has not seen yet

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError, LibraryFormatError
-from hashgrain.store import catalogue, redo, schema, sums
+from hashgrain.store import catalogue, page_checksums, redo, schema
+from hashgrain.store.errors import told
 from hashgrain.store.lock import WriterLock
 from hashgrain.store.readers import roll_back
 from hashgrain.store.store import Store
-from hashgrain.store.trouble import told
 
 if TYPE_CHECKING:
     from hashgrain.store.writer import Writer
@@ -58,7 +58,7 @@ def undo(path: str | os.PathLike[str]) -> Migration:
             finally:
                 writer.close()
             if old == 3:  # format 2 keeps neither, and would let them grow stale
-                for name in (redo.NAME, sums.NAME):
+                for name in (redo.NAME, page_checksums.NAME):
                     with suppress(FileNotFoundError):
                         inside.remove(folder, name)
         finally:

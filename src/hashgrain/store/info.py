@@ -10,7 +10,7 @@ from hashgrain.errors import LibraryDamagedError
 from hashgrain.store import catalogue, segments
 from hashgrain.store.catalogue import Connection, Facts
 from hashgrain.store.counters import read_counters
-from hashgrain.store.trouble import FROM_BACKUP
+from hashgrain.store.errors import FROM_BACKUP
 
 
 def info(connection: Connection, library: Path, facts: Facts) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from hashgrain.store.blocks import Block, read_blocks, write_blocks
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.changes import Tail
 from hashgrain.store.counters import Counters, Extent
+from hashgrain.store.errors import MendableError
 from hashgrain.store.parts import damaged, is_sound
 from hashgrain.store.segments import Place
 from hashgrain.store.spaces import SPACES, WHOLE, Space, ids_of
-from hashgrain.store.trouble import MendableError
 
 REBUILD_ROWS = 65_536  # rows in memory, and in a block, while segments are written anew
 ENTRIES_AT_ONCE = 1_000  # of parts, to be read at a time
