@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hamming_questions import Answer, Asked, listed
 from hashgrain import Codes, Grains
-from hashgrain.engines import EmbeddedEngine, keep
+from hashgrain.engines import EmbeddedEngine, filter_rows
 from hashgrain.errors import CodesError, HashgrainError, QueryError
 from hashgrain.hamming import build_lists, build_tables, nearest, rows_of
 from hashgrain.store import Segment
@@ -66,7 +66,7 @@ def test_a_filter_gives_the_same_whether_rows_are_gathered_or_masked(monkeypatch
     embedded, codes = engine(n=3000)
     where = np.sort(np.random.default_rng(0).choice(3000, 40, replace=False))
     gathered = listed(embedded.nearest(codes[0], 50, grain="thing", where=where)[0])
-    monkeypatch.setattr("hashgrain.engines.filters.FEW", 0.0)
+    monkeypatch.setattr("hashgrain.engines.filters.GATHER_SHARE", 0.0)
     assert listed(embedded.nearest(codes[0], 50, grain="thing", where=where)[0]) == gathered
     assert {hit[0] for hit in gathered} == {i for i in where.tolist() if i % 5}
 
@@ -76,12 +76,12 @@ def test_a_filter_gives_the_same_whether_rows_are_gathered_or_masked(monkeypatch
 def test_a_filter_finds_its_rows_whatever_the_ids(
     ids: NDArray[np.int64], few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hashgrain.engines.filters.FEW", few)
-    monkeypatch.setattr("hashgrain.engines.filters.MOST", few)
+    monkeypatch.setattr("hashgrain.engines.filters.GATHER_SHARE", few)
+    monkeypatch.setattr("hashgrain.engines.filters.MAX_GATHER_SHARE", few)
     words = np.random.default_rng(1).integers(0, 2**64, (100, 2), np.uint64)
     alive = np.arange(100) % 4 > 0
     where = np.unique(np.concatenate([ids[10:40], [-5, 2, 10**6]]))
-    (found,) = nearest(words[:1], keep([rows_of(words, ids, alive)], where), 100, bits=128)
+    (found,) = nearest(words[:1], filter_rows([rows_of(words, ids, alive)], where), 100, bits=128)
     kept = alive & np.isin(ids, where)
     assert listed(found) == oracle(words[0], words[kept], ids[kept], 128)
 

@@ -17,8 +17,7 @@ import pytest
 
 from hamming_questions import listed
 from hashgrain import Codes, Grains
-from hashgrain.engines import EmbeddedEngine, IndexManager
-from hashgrain.engines import index_manager as shelf
+from hashgrain.engines import EmbeddedEngine, IndexManager, index_manager
 from hashgrain.errors import LibraryError
 from hashgrain.hamming import Index, Lists, Tables, build_tables, compiled, plain, save
 from hashgrain.hamming.question import ask_nearest
@@ -32,8 +31,8 @@ KINDS = {("tables", 64), ("lists", 128)}
 @pytest.fixture(autouse=True)
 def small_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of rows stand for millions here; flushes to disk are left out."""
-    monkeypatch.setattr(shelf, "WORTH_ROWS", 400)
-    monkeypatch.setattr(shelf, "WORTH_NEW", 100)
+    monkeypatch.setattr(index_manager, "MIN_ROWS", 400)
+    monkeypatch.setattr(index_manager, "MIN_NEW_ROWS", 100)
     monkeypatch.setattr(segments, "BLOCK_ROWS", 64)
     monkeypatch.setattr(disk, "sync", lambda file: None)
     monkeypatch.setattr(disk, "sync_folder", lambda folder: None)
@@ -72,7 +71,7 @@ def index(store: Store, **how: int) -> IndexManager:
 
 def ranges(store: Store) -> dict[str, list[tuple[int, int]]]:
     found: dict[str, list[tuple[int, int]]] = {}
-    for file in sorted((Path(store.path) / shelf.FOLDER).glob("*.hgi")):
+    for file in sorted((Path(store.path) / index_manager.FOLDER).glob("*.hgi")):
         _, first, end, kind, _ = file.stem.split("-")
         found.setdefault(kind, []).append((int(first), int(end)))
     return found
@@ -215,7 +214,7 @@ def test_an_index_of_another_library_is_never_used(store: Store, tmp_path: Path)
     with Store.create(tmp_path / "other.hg", grains=GRAINS, digest="d" * 64) as other:
         add(other, 0, 600, salt=7)
         made = index(other)
-        shutil.copytree(made.folder, Path(store.path) / shelf.FOLDER)
+        shutil.copytree(made.folder, Path(store.path) / index_manager.FOLDER)
     assert opened(store) == set()
     index(store)
     assert opened(store) == KINDS
@@ -226,7 +225,7 @@ def test_a_library_restored_from_a_backup_does_not_believe_a_newer_index(store: 
     shutil.copytree(store.path, tmp_path / "backup.hg")
     add(store, 600, 900)
     index(store)
-    shutil.copytree(Path(store.path) / shelf.FOLDER, tmp_path / "backup.hg" / shelf.FOLDER)
+    shutil.copytree(Path(store.path) / index_manager.FOLDER, tmp_path / "backup.hg" / index_manager.FOLDER)
     with Store.open(tmp_path / "backup.hg", "w") as restored:
         add(restored, 600, 900, salt=5000)  # other pictures in the same places
         assert opened(restored) == set()
@@ -323,17 +322,17 @@ def test_a_script_that_ends_without_closing_ends_quietly_and_leaves_the_index(tm
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_index_manager
-from hashgrain.engines import index_manager as shelf
+from hashgrain.engines import index_manager
 from hashgrain.library import Library
 from hashgrain.store import segments
-shelf.WORTH_ROWS, shelf.WORTH_NEW, segments.BLOCK_ROWS = 400, 100, 64
+index_manager.MIN_ROWS, index_manager.MIN_NEW_ROWS, segments.BLOCK_ROWS = 400, 100, 64
 library = Library.create({str(tmp_path / "l.hg")!r})
 test_index_manager.add(library.store, 0, 600)
 library._index_soon()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(list((tmp_path / "l.hg" / shelf.FOLDER).glob("*.hgi"))) == 2
+    assert len(list((tmp_path / "l.hg" / index_manager.FOLDER).glob("*.hgi"))) == 2
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error_only_for_who_builds(tmp_path: Path) -> None:
@@ -404,11 +403,11 @@ def test_an_index_under_a_name_that_is_not_its_own_is_not_used(store: Store) -> 
     add(store, 0, 600)
     made = index(store)
     with store.snapshot() as snapshot:
-        blocks = snapshot.sealed()
+        blocks = snapshot.complete_blocks()
         tables = next(made.folder.glob("*tables*"))
-        _, first, end, kind, bits = shelf._parsed(tables.name)
+        _, first, end, kind, bits = index_manager._parse_name(tables.name)
         built = build_tables(snapshot.segments, first, end - 100, bits)
-        save(built, tables, shelf.fingerprint(blocks, first, end, kind, bits))
+        save(built, tables, index_manager.fingerprint(blocks, first, end, kind, bits))
     assert opened(store) == {("lists", 128)}
 
 
@@ -448,7 +447,7 @@ def add_parts(store: Store, ids: list[int], count: int = 5) -> None:
 
 
 def part_files(store: Store) -> list[str]:
-    return sorted(file.name for file in (Path(store.path) / shelf.FOLDER).glob("parts-*.hgi"))
+    return sorted(file.name for file in (Path(store.path) / index_manager.FOLDER).glob("parts-*.hgi"))
 
 
 def check_parts(store: Store, indexes: list, k: int = 20) -> set[str]:
@@ -489,7 +488,7 @@ def test_parts_get_indexes_of_their_own_beside_those_of_whole_codes(store: Store
     paths = check_parts(store, indexes)
     assert not compiled() or paths & {"tables", "lists"}
     for name in part_files(store):
-        (Path(store.path) / shelf.FOLDER / name).unlink()
+        (Path(store.path) / index_manager.FOLDER / name).unlink()
     assert ranges(store) == whole
 
 

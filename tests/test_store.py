@@ -424,7 +424,7 @@ def test_sealed_blocks_stay_as_they_are_until_a_rebuild(tmp_path: Path, monkeypa
 
         def stand() -> tuple[int, list[Block]]:
             with reader.snapshot() as snapshot:
-                return snapshot.era, snapshot.sealed()
+                return snapshot.generation, snapshot.complete_blocks()
 
         def spans(blocks: list[Block]) -> list[tuple[int, int, int]]:
             return [(block.segment, block.first_row, block.rows) for block in blocks]
@@ -444,20 +444,20 @@ def test_sealed_blocks_stay_as_they_are_until_a_rebuild(tmp_path: Path, monkeypa
             store.remove([2])
             assert stand() == later
             store.rebuild()
-            assert (before.era, before.sealed()) == (1, first)
+            assert (before.generation, before.complete_blocks()) == (1, first)
         era, rebuilt = stand()
         assert (era, spans(rebuilt)) == (2, [(3, 0, 10)])
     with pytest.raises(LibraryError, match="snapshot has ended"):
-        before.sealed()
+        before.complete_blocks()
 
 
 def test_the_last_block_of_a_full_segment_is_sealed_by_the_next(tmp_path: Path) -> None:
     with make(tmp_path / "a.hg", 12) as store:
         with store.snapshot() as snapshot:
-            assert snapshot.sealed() == []  # a writer with longer segments would extend it
+            assert snapshot.complete_blocks() == []  # a writer with longer segments would extend it
         store.commit([new(12)])
         with store.snapshot() as snapshot:
-            assert [(block.segment, block.end) for block in snapshot.sealed()] == [(1, 12)]
+            assert [(block.segment, block.end) for block in snapshot.complete_blocks()] == [(1, 12)]
 
 
 # ---- readers and writers at once

@@ -274,7 +274,7 @@ def test_parts_of_commits_that_the_catalogue_lost_are_made_again(tmp_path: Path)
     """
     child(script, path).wait()
     right = ask(path)
-    (path / page_checksums.LOG).unlink()
+    (path / page_checksums.WAL).unlink()
     with pytest.raises(LibraryError, match="rebuild the library"):
         ask(path)
     with Store.open(path, "w", mend=True) as store:
@@ -319,7 +319,7 @@ def test_positions_from_a_stranger_that_are_no_positions_are_refused(sound: Path
     """Their checksum fits, which says that they are whole, and not who made them."""
     path = copy(sound, tmp_path)
     content = b"b" + np.full(16, np.nan, "<f4").tobytes()
-    blob = content + parts._positions_seal(6, content)
+    blob = content + parts._positions_checksum(6, content)
     change(path, f"UPDATE parts SET positions = x'{blob.hex()}' WHERE item = 6")
     page_checksums.forget(path)
     with Store.open(path) as store, store.snapshot() as snapshot:

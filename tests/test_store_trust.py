@@ -42,7 +42,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     child(script, path).wait()
     (path / "catalogue.sqlite-shm").unlink()
-    assert inside.size(path, page_checksums.LOG) > 100_000
+    assert inside.size(path, page_checksums.WAL) > 100_000
     return path
 
 
@@ -284,14 +284,14 @@ def test_odd_values_in_a_catalogue_are_errors_and_named_by_verify(killed: Path, 
 
 
 def reseal(path: Path) -> None:
-    from hashgrain.store.items import COLUMNS, sealed
+    from hashgrain.store.items import COLUMNS, with_checksum
 
     connection = sqlite3.connect(path / "catalogue.sqlite", isolation_level=None)
     for row in connection.execute(f"SELECT {COLUMNS} FROM items").fetchall():
-        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (sealed(row)[-1], row[0]))
+        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (with_checksum(row)[-1], row[0]))
     for item, code in connection.execute("SELECT item, code FROM rows").fetchall():
         if isinstance(code, bytes):
-            connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_seal(item, code), item))
+            connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_checksum(item, code), item))
     connection.close()
 
 
@@ -307,7 +307,7 @@ def test_a_flipped_bit_in_the_log_never_takes_back_what_was_acknowledged(killed:
     lost = 0
     for number in range(60):
         path = Path(shutil.copytree(killed, tmp_path / f"{number}.hg"))
-        where = flip(path / page_checksums.LOG, draw)
+        where = flip(path / page_checksums.WAL, draw)
         before = sorted(inside.names(path, segments.FOLDER))
         try:
             assert ask(path) == right, where
@@ -330,7 +330,7 @@ def test_a_flipped_bit_in_the_log_never_takes_back_what_was_acknowledged(killed:
 @pytest.mark.parametrize("damage", ["deleted", "emptied", "cut", "header"])
 def test_a_log_that_is_gone_is_noticed_and_made_again(killed: Path, tmp_path: Path, damage: str) -> None:
     right, path = ask(killed), copy(killed, tmp_path)
-    log = path / page_checksums.LOG
+    log = path / page_checksums.WAL
     whole = log.read_bytes()
     if damage == "deleted":
         log.unlink()
@@ -350,7 +350,7 @@ def test_a_log_that_is_gone_is_noticed_and_made_again(killed: Path, tmp_path: Pa
 
 def test_what_neither_log_has_is_counted_as_lost(killed: Path, tmp_path: Path) -> None:
     path = copy(killed, tmp_path)
-    (path / page_checksums.LOG).unlink()
+    (path / page_checksums.WAL).unlink()
     with (path / redo.NAME).open("r+b") as file:
         file.truncate(redo.HEADER)
     with Store.open(path, "w", mend=True) as store:
@@ -393,11 +393,11 @@ def test_a_log_that_a_reader_holds_back_is_folded_in_later_and_loses_nothing(
             torn = Path(shutil.copytree(path, tmp_path / "torn.hg"))
         store.commit([new(40)])
         assert inside.size(path, redo.NAME) == redo.HEADER
-        assert inside.size(path, page_checksums.LOG) == 0
+        assert inside.size(path, page_checksums.WAL) == 0
     (torn / "catalogue.sqlite-shm").unlink()
-    log = bytearray((torn / page_checksums.LOG).read_bytes())
+    log = bytearray((torn / page_checksums.WAL).read_bytes())
     log[32 + 24 + 4096 * 3] ^= 1
-    (torn / page_checksums.LOG).write_bytes(log)
+    (torn / page_checksums.WAL).write_bytes(log)
     with pytest.raises(LibraryError, match="rebuild the library"):
         ask(torn)
     with Store.open(torn, "w", mend=True) as store:
@@ -424,7 +424,7 @@ def test_a_flipped_bit_in_the_catalogue_never_changes_what_a_filter_or_a_look_up
     killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sixty places of the file, whatever they hold."""
-    monkeypatch.setattr(page_checksums, "LOOKS", 1)
+    monkeypatch.setattr(page_checksums, "ATTEMPTS", 1)
     path = copy(killed, tmp_path)
     Store.open(path, "w").close()
     right = filtered(path)
@@ -696,7 +696,7 @@ def test_odd_values_in_what_is_remembered_are_errors(tmp_path: Path, table: str,
 
 def test_a_change_log_from_a_stranger_can_run_no_statement_of_its_own(killed: Path, tmp_path: Path) -> None:
     path = copy(killed, tmp_path)
-    (path / page_checksums.LOG).unlink()
+    (path / page_checksums.WAL).unlink()
     with Store.open(path, "w", mend=True) as store:
         owner = store._facts.owner
     content = json.dumps([["DROP TABLE items", [[]]]]).encode()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from conftest import make_picture
 from hashgrain import Codes, Encoder, Grains, Hit, Library
-from hashgrain.engines import EmbeddedEngine, Engine, behind, in_step
+from hashgrain.engines import EmbeddedEngine, Engine, lag, synced_snapshot
 from hashgrain.errors import EngineError, FilterError, HashgrainError, QueryError
 from hashgrain.hamming import Neighbours
 from hashgrain.models import Bundle
@@ -213,12 +213,12 @@ def test_an_engine_that_was_told_by_another_process_meanwhile_is_no_error(tmp_pa
                 if len(moments) == 1:  # between this moment and the question somebody writes, and tells the engine
                     with Store.open(path, "w") as writer:
                         writer.commit([new(91)])
-                        with in_step(engine, writer):
+                        with synced_snapshot(engine, writer):
                             pass
                 yield found
 
         reader.snapshot = snapshot  # type: ignore[method-assign, assignment]
-        with in_step(engine, reader) as moment:
+        with synced_snapshot(engine, reader) as moment:
             assert moment.sequence == engine.sequence == 65
         assert moments == [64, 65]
 
@@ -295,8 +295,8 @@ def test_an_engine_that_takes_filters_is_given_the_tree(tmp_path: Path) -> None:
         assert told(library.search(5, where="label = 1")) == told(plain.search(5, where="label = 1"))
         (filter_,) = given
         assert isinstance(filter_, Filter)
-        assert isinstance(filter_.test, OneOf)
-        assert filter_.test.values == (1,)
+        assert isinstance(filter_.condition, OneOf)
+        assert filter_.condition.values == (1,)
         with pytest.raises(FilterError, match="did you mean label"):
             library.search(5, where="lable = 1")
 
@@ -308,16 +308,16 @@ def test_an_engine_follows_a_library_of_an_older_format_before_and_after_its_upg
     path = unpacked("closed", tmp_path, version)
     engine = NumpyEngine(STORED)
     with Store.open(path) as store:
-        with in_step(engine, store) as snapshot:
+        with synced_snapshot(engine, store) as snapshot:
             assert {item: Codes.from_bits(b[None], STORED).words.tobytes() for item, b in engine.bits.items()} == live(
                 snapshot
             )
         assert store.info()["format"] == version
     with Store.open(path, "w") as store:
         with store.snapshot() as snapshot:
-            assert behind(engine, snapshot, path) == 0
+            assert lag(engine, snapshot, path) == 0
         store.remove([1])
-        with in_step(engine, store):
+        with synced_snapshot(engine, store):
             assert 1 not in engine.bits
 
 

@@ -295,7 +295,7 @@ def test_where_too_many_rows_are_of_one_item_all_are_looked_at_some_at_a_time(
     monkeypatch: pytest.MonkeyPatch, first: int, most: int
 ) -> None:
     monkeypatch.setattr(PartRows, "_first", lambda self, k: first)
-    monkeypatch.setattr(grouping, "MOST_ASKED", most)
+    monkeypatch.setattr(grouping, "MAX_ROWS_ASKED", most)
     for indexed in (False, True):
         engine = over_segments(CHANGES, indexed=indexed)
         for grain in GRAINS:
@@ -306,7 +306,7 @@ def test_where_too_many_rows_are_of_one_item_all_are_looked_at_some_at_a_time(
 
 
 def test_queries_share_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "MOST_KEPT", 2)
+    monkeypatch.setattr(grouping, "MAX_ROWS_IN_MEMORY", 2)
     answers = over_segments(CHANGES).nearest(QUERIES, 9, grain="kind", parts="all")
     assert [listed(found) for found in answers] == [right(query, "kind")[:9] for query in range(len(QUERIES))]
 

@@ -234,12 +234,12 @@ def odd_values(draw: random.Random, file: Path) -> str:
 
 def _reseal_rows(connection: sqlite3.Connection) -> None:
     from hashgrain.store import catalogue
-    from hashgrain.store.items import COLUMNS, sealed
+    from hashgrain.store.items import COLUMNS, with_checksum
 
     for row in connection.execute(f"SELECT {COLUMNS} FROM items").fetchall():
-        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (sealed(row)[-1], row[0]))
+        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (with_checksum(row)[-1], row[0]))
     for item, code in connection.execute("SELECT item, code FROM rows").fetchall():
-        connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_seal(item, code), item))
+        connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_checksum(item, code), item))
 
 
 def too_much(draw: random.Random, file: Path) -> str:
@@ -285,7 +285,7 @@ def _reseal_facts(connection: sqlite3.Connection) -> None:
     from hashgrain.store import catalogue
 
     found = dict(connection.execute("SELECT key, value FROM facts"))
-    seal = catalogue.facts_seal(found["grains"], found["digest"], found["created"], found.get("grid"))
+    seal = catalogue.facts_checksum(found["grains"], found["digest"], found["created"], found.get("grid"))
     connection.execute("UPDATE facts SET value = ? WHERE key = 'seal'", (seal,))
 
 

@@ -1,7 +1,7 @@
-"""What is on disk: a catalogue (SQLite, the truth) and code segments (mapped, rebuildable).
+"""Libraries on disk: a catalogue (SQLite, the source of truth) and code segments (mapped files, rebuilt from it).
 
-Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `snapshot.py` what readers see,
-`filter_parser.py` the filter language.
+Read `store.py` first. `catalogue.py` and `segments.py` are the two formats, `snapshot.py` is what readers see,
+`filter_parser.py` is the filter language.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.store import Store
 
 if TYPE_CHECKING:
-    from hashgrain.store.mend import Mended as Mended
+    from hashgrain.store.mend import MendReport as MendReport
 
 __all__ = [
     "CATALOGUE",

@@ -1,11 +1,11 @@
-"""A checksum for every page of the catalogue: SQLite keeps none, and a flipped bit there changes what a filter finds.
+"""A checksum for every page of the catalogue: SQLite has none, and a flipped bit there changes what a filter matches.
 
-Items and codes carry checksums of their own, so what is fetched by id is sound or an error. A filter and a look-up by
-path or content answer from the pages alone: one bit of `jpeg`, and the picture is not found. So before they are asked,
-every page of the catalogue is read once and compared with LIBRARY/catalogue.sums, and again when it changed.
+Items and codes have checksums of their own, so a lookup by id gives sound data or an error. A filter and a lookup by
+path or content answer from the pages alone: with one flipped bit in `jpeg`, the picture is not found. So before such a
+query, every page of the catalogue is read once and compared with LIBRARY/catalogue.sums, and again after it changes.
 
-The sums are written after SQLite's log was folded into the catalogue and before anything new is logged. Until then the
-pages in the log are the newer ones; SQLite checks the log's frames by itself, and those pages are left out here.
+The checksums are written after SQLite's log is folded into the catalogue and before anything new is logged. Until then
+the pages in the log are newer. SQLite checks the frames of its log itself, so those pages are skipped here.
 """
 
 from __future__ import annotations
@@ -27,61 +27,61 @@ from hashgrain.hamming import pool
 from hashgrain.hamming.checksums import page_sums
 from hashgrain.store import catalogue_file, disk
 from hashgrain.store.catalogue_file import NAME as CATALOGUE
-from hashgrain.store.errors import MendableError, told
+from hashgrain.store.errors import MendableError, translate_errors
 
 NAME = "catalogue.sums"
-LOG = CATALOGUE + "-wal"
+WAL = CATALOGUE + "-wal"
 MAGIC = b"HGsums1\n"
 HEADER = 64
 PAGE = 4096
-AT_ONCE = 256  # pages read at a time
-LOG_HEADER, FRAME = 32, 24  # bytes of SQLite's log before its frames, and of a frame before its page
+RUN_PAGES = 256  # pages read at a time
+LOG_HEADER, FRAME = 32, 24  # bytes before the frames of SQLite's log, and before the page of a frame
 LOG_MAGIC = (0x377F0682, 0x377F0683)
-LOOKS = 4  # a writer may be folding its log in just now
-Sums = NDArray[np.uint32]
+ATTEMPTS = 4  # a writer may be folding its log in at the same time
+Checksums = NDArray[np.uint32]
 
 
 def update(library: Path, *, renew: bool = False) -> None:
-    """After the log was folded in, by the one writer: the sums of the pages in it, and of those that have none.
+    """Write the checksums of the pages in SQLite's log, and of pages that have none. The writer calls it after folding.
 
-    Written in place: until they are on the disk the log stands, and its pages are left out. `renew` writes all of them,
-    of a catalogue that was checked by other means.
+    They are written in place: until they are on the disk the log remains, and its pages are skipped. `renew` writes all
+    checksums, for a catalogue that was checked by other means.
     """
     pages = _pages(library)
     old = np.empty(0, np.uint32) if renew else read(library)
-    changed = pages_of_log(library) | set(range(len(old), pages))
-    made = not inside.is_file(library, NAME)
+    changed = pages_in_wal(library) | set(range(len(old), pages))
+    is_new = not inside.is_file(library, NAME)
     descriptor = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
     try:
         if not len(old):
             disk.write_at(descriptor, MAGIC.ljust(HEADER, b"\0"), 0)
-        for start, sums in runs(library, sorted(page for page in changed if page < pages)):
-            disk.write_at(descriptor, sums.astype("<u4").tobytes(), HEADER + 4 * start)
+        for start, checksums in checksums_of(library, sorted(page for page in changed if page < pages)):
+            disk.write_at(descriptor, checksums.astype("<u4").tobytes(), HEADER + 4 * start)
         os.ftruncate(descriptor, HEADER + 4 * pages)
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
-    if made:
+    if is_new:
         disk.sync_folder(library)
 
 
 def forget(library: Path) -> None:
-    """Pages go unchecked until the next `update`, which writes all sums anew."""
+    """Leave pages unchecked until the next `update`, which writes all checksums."""
     with suppress(FileNotFoundError):
         inside.remove(library, NAME)
         disk.sync_folder(library)
 
 
-def unlike(library: Path) -> bool:
-    """Whether the catalogue, without SQLite's log, is other than its sums say, or they are missing."""
-    right = read(library)
+def differs(library: Path) -> bool:
+    """Whether the catalogue, without SQLite's log, differs from its checksums, or they are missing."""
+    expected = read(library)
     pages = list(range(_pages(library)))
-    found = [sums for _, sums in runs(library, pages)]
-    return len(right) == 0 or not np.array_equal(np.concatenate(found), right)
+    actual = [checksums for _, checksums in checksums_of(library, pages)]
+    return len(expected) == 0 or not np.array_equal(np.concatenate(actual), expected)
 
 
-def read(library: Path) -> Sums:
-    """The sum of each page, in order; none where there is no file of them."""
+def read(library: Path) -> Checksums:
+    """The checksum of each page, in order; empty if there is no file of them."""
     try:
         descriptor = inside.open_file(library, NAME)
     except FileNotFoundError:
@@ -94,68 +94,68 @@ def read(library: Path) -> Sums:
 
 
 def _pages(library: Path) -> int:
-    """How many pages the catalogue has. What cannot be looked at is an error, not an empty catalogue."""
+    """How many pages the catalogue has. A failure is an error, not an empty catalogue."""
     return inside.look(library, CATALOGUE).st_size // PAGE
 
 
-def pages_of_log(library: Path) -> set[int]:
-    """The pages, counted from 0, that stand in SQLite's log since it was begun."""
-    found: set[int] = set()
+def pages_in_wal(library: Path) -> set[int]:
+    """The pages, counted from 0, that SQLite's log has."""
+    pages: set[int] = set()
     try:
-        descriptor = inside.open_file(library, LOG)
+        descriptor = inside.open_file(library, WAL)
     except FileNotFoundError:
-        return found
+        return pages
     with open(descriptor, "rb") as file:
         head = file.read(LOG_HEADER)
         if len(head) < LOG_HEADER or struct.unpack(">I", head[:4])[0] not in LOG_MAGIC:
-            return found
+            return pages
         while len(frame := file.read(FRAME)) == FRAME and frame[8:16] == head[16:24]:  # else of an earlier log
-            found.add(struct.unpack(">I", frame[:4])[0] - 1)
+            pages.add(struct.unpack(">I", frame[:4])[0] - 1)
             file.seek(PAGE, os.SEEK_CUR)
-    return found
+    return pages
 
 
-def runs(library: Path, pages: list[int]) -> Iterator[tuple[int, Sums]]:
-    """Runs of the sorted pages that follow each other: the first, and the sums of all. On all cores."""
+def checksums_of(library: Path, pages: list[int]) -> Iterator[tuple[int, Checksums]]:
+    """The checksums of sorted pages, on all cores: the first page of each run of consecutive pages, and its checksums."""
     starts: list[int] = []
     ends: list[int] = []
     for page in pages:
-        if starts and page == ends[-1] and page - starts[-1] < AT_ONCE:
+        if starts and page == ends[-1] and page - starts[-1] < RUN_PAGES:
             ends[-1] = page + 1
         else:
             starts.append(page)
             ends.append(page + 1)
-    with catalogue_file.opened(library) as descriptor:
-        tasks = [partial(_sums, descriptor, start, end) for start, end in zip(starts, ends, strict=True)]
+    with catalogue_file.shared_descriptor(library) as descriptor:
+        tasks = [partial(_run_checksums, descriptor, start, end) for start, end in zip(starts, ends, strict=True)]
         yield from zip(starts, pool.run(tasks, pool.cores()), strict=True)
 
 
-def _sums(descriptor: int, start: int, end: int) -> Sums:
+def _run_checksums(descriptor: int, start: int, end: int) -> Checksums:
     return page_sums(catalogue_file.read_at(descriptor, (end - start) * PAGE, start * PAGE), PAGE)
 
 
 class PageCheck:
-    """What one process has checked of a catalogue: every page once, and again when its sum changed."""
+    """The pages of a catalogue that one process has checked: every page once, and again after its checksum changes."""
 
     def __init__(self, library: Path) -> None:
         self.library = library
-        self._checked: NDArray[np.int64] = np.empty(0, np.int64)  # the sum of each page, -1 where it was not checked
+        self._checked: NDArray[np.int64] = np.empty(0, np.int64)  # the checksum of each page, -1 if not checked
         self._file = 0
         self._stamp: tuple[int, ...] = ()
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Raise where a page is not what was written. Nothing changed since the last time: two looks at files."""
-        with told(self.library):
-            if self._now() != self._stamp:
+        """Raise if a page does not match its checksum. If nothing changed, it only looks at the stamps of two files."""
+        with translate_errors(self.library):
+            if self._file_stamps() != self._stamp:
                 self._check()
 
     def _check(self) -> None:
         with self._lock:
-            for look in range(LOOKS):
-                time.sleep(0.01 * look)
-                stamp = self._now()
-                bad = self._look()
+            for attempt in range(ATTEMPTS):
+                time.sleep(0.01 * attempt)
+                stamp = self._file_stamps()
+                bad = self._bad_pages()
                 if not bad:
                     self._stamp = stamp
                     return
@@ -163,38 +163,38 @@ class PageCheck:
             reason = f"page {bad[0] + 1} does not match its checksum{more}"
             raise MendableError(self.library, self.library / CATALOGUE, reason)
 
-    def _look(self) -> list[int]:
-        """The pages that do not match; sums of those that do are remembered."""
+    def _bad_pages(self) -> list[int]:
+        """The pages that do not match; the checksums of those that do are cached."""
         try:
             inside.look(self.library, NAME)
         except FileNotFoundError:  # of format 2, or until the next writer
             return []
         file = inside.look(self.library, CATALOGUE).st_ino
-        if file != self._file:  # put in the place of the one that was checked
+        if file != self._file:  # the file that was checked was replaced
             self._checked, self._file = np.empty(0, np.int64), file
-        in_log = pages_of_log(self.library)
-        sums = read(self.library).astype(np.int64)
+        in_wal = pages_in_wal(self.library)
+        checksums = read(self.library).astype(np.int64)
         pages = _pages(self.library)
-        known = np.full(max(pages, len(sums)), -1)
+        known = np.full(max(pages, len(checksums)), -1)
         known[: len(self._checked)] = self._checked[: len(known)]
-        right = np.full(len(known), -2)
-        right[: len(sums)] = sums
-        wanted = [page for page in np.flatnonzero(known != right).tolist() if page not in in_log]
-        for start, found in runs(self.library, wanted):
-            known[start : start + len(found)] = found
-        known[list(in_log & set(range(len(known))))] = -1
-        late = pages_of_log(self.library)
-        bad = [page for page in wanted if known[page] != right[page] and page not in late]
+        expected = np.full(len(known), -2)
+        expected[: len(checksums)] = checksums
+        unchecked = [page for page in np.flatnonzero(known != expected).tolist() if page not in in_wal]
+        for start, checksums_read in checksums_of(self.library, unchecked):
+            known[start : start + len(checksums_read)] = checksums_read
+        known[list(in_wal & set(range(len(known))))] = -1
+        now_in_wal = pages_in_wal(self.library)
+        bad = [page for page in unchecked if known[page] != expected[page] and page not in now_in_wal]
         known[bad] = -1
         self._checked = known
         return bad
 
-    def _now(self) -> tuple[int, ...]:
+    def _file_stamps(self) -> tuple[int, ...]:
         stamps: list[int] = []
         for name in (CATALOGUE, NAME):
             try:
-                found = inside.look(self.library, name)
-                stamps += [found.st_mtime_ns, found.st_size, found.st_ino]
+                status = inside.look(self.library, name)
+                stamps += [status.st_mtime_ns, status.st_size, status.st_ino]
             except FileNotFoundError:
                 stamps.append(0)
         return tuple(stamps)
