@@ -71,9 +71,9 @@ class NumpyEngine:
             raise QueryError(f"a distance of {radius}")
         answers = []
         for query in self._queries(codes):
-            found = self._rows(parts, where).sorted(query, counts, np.int32)
-            near = int((found.distances <= radius).sum())
-            answers.append(found.cut(near if cap is None else min(near, cap), near, parts))
+            ranked = self._rows(parts, where).sorted(query, counts, np.int32)
+            near = int((ranked.distances <= radius).sum())
+            answers.append(ranked.cut(near if cap is None else min(near, cap), near, parts))
         return answers
 
     def agreeing(

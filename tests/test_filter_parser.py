@@ -106,10 +106,10 @@ def value_of(item: Item, field: str) -> Any:
         return None if item.taken is None else int(item.taken.split("T")[0].split("-")["ymd".index(field[0])])
     if field in ("id", "path", "width", "height", "format", "taken", "size"):
         return getattr(item, field)
-    found: Any = item.meta
+    value: Any = item.meta
     for key in {"meta.width": ["width"], "camera.`odd key`": ["camera", "odd key"]}.get(field, field.split(".")):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def kind(value: Any) -> str:
@@ -197,8 +197,8 @@ def comparisons(draw: st.DrawFn) -> Term:
         negated = draw(st.booleans())
 
         def inside(item: Item) -> bool | None:
-            found = value_of(item, field)
-            both = unknown_and([compare(">=", found, low), compare("<=", found, high)])
+            item_value = value_of(item, field)
+            both = unknown_and([compare(">=", item_value, low), compare("<=", item_value, high)])
             return unknown_not(both) if negated else both
 
         return Term(f"{field} {'not ' * negated}Between {written(low)} and {written(high)}", inside)
@@ -225,8 +225,8 @@ def comparisons(draw: st.DrawFn) -> Term:
         text = f"{field} {'NOT ' * negated}In ({', '.join(map(written, some))})"
 
         def within(item: Item) -> bool | None:
-            found = value_of(item, field)
-            hit = None if found is None else any(same(found, one) for one in some)
+            item_value = value_of(item, field)
+            hit = None if item_value is None else any(same(item_value, one) for one in some)
             return unknown_not(hit) if negated else hit
 
         return Term(text, within)
@@ -474,10 +474,10 @@ def test_a_pattern_full_of_wildcards_is_answered_at_once(snapshot: Snapshot, tmp
 
 def test_paths_that_are_not_utf8_are_found(snapshot: Snapshot) -> None:
     odd = os.fsdecode(b"\xff\xfe.jpg")
-    found = snapshot.select(f"name = '{odd}'")
-    assert len(found)
-    assert found.tolist() == snapshot.select({"name": odd}).tolist()
-    assert {item.path.rpartition("/")[2] for item in snapshot.items(found)} == {odd}
+    ids = snapshot.select(f"name = '{odd}'")
+    assert len(ids)
+    assert ids.tolist() == snapshot.select({"name": odd}).tolist()
+    assert {item.path.rpartition("/")[2] for item in snapshot.items(ids)} == {odd}
 
 
 # ---- names that nobody has

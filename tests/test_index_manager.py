@@ -70,11 +70,11 @@ def index(store: Store, **how: int) -> IndexManager:
 
 
 def ranges(store: Store) -> dict[str, list[tuple[int, int]]]:
-    found: dict[str, list[tuple[int, int]]] = {}
+    by_kind: dict[str, list[tuple[int, int]]] = {}
     for file in sorted((Path(store.path) / index_manager.FOLDER).glob("*.hgi")):
         _, first, end, kind, _ = file.stem.split("-")
-        found.setdefault(kind, []).append((int(first), int(end)))
-    return found
+        by_kind.setdefault(kind, []).append((int(first), int(end)))
+    return by_kind
 
 
 def check_answers(snapshot: Snapshot, indexes: list, queries: int = 4, k: int = 20) -> set[str]:
@@ -82,10 +82,10 @@ def check_answers(snapshot: Snapshot, indexes: list, queries: int = 4, k: int = 
     codes = Codes(np.stack([code(90_000 + i) for i in range(queries)]), GRAINS)
     paths: set[str] = set()
     for grain in GRAINS:
-        found = EmbeddedEngine(snapshot.segments, GRAINS, indexes).nearest(codes, k, grain=grain)
+        answers = EmbeddedEngine(snapshot.segments, GRAINS, indexes).nearest(codes, k, grain=grain)
         question = ask_nearest(codes.words, snapshot.segments, k, GRAINS[grain], None)
-        assert [listed(each) for each in found] == [listed(each) for each in plain.scan(question, snapshot.segments)]
-        paths |= {each.cost.path for each in found}
+        assert [listed(each) for each in answers] == [listed(each) for each in plain.scan(question, snapshot.segments)]
+        paths |= {each.cost.path for each in answers}
     return paths
 
 
@@ -167,10 +167,10 @@ def test_the_first_question_does_not_wait_for_an_index_and_later_ones_have_it(st
 
 def test_memory_is_reckoned_before_building_and_capped(store: Store) -> None:
     add(store, 0, 600)
-    made, told = IndexManager(Path(store.path), GRAINS), []
+    made, planned = IndexManager(Path(store.path), GRAINS), []
     with store.snapshot() as snapshot:
-        left = made.make_all(snapshot, 0, lambda plan, fits: told.append((plan.kind, fits)))
-        assert told == [("tables", False), ("lists", False)]
+        left = made.make_all(snapshot, 0, lambda plan, fits: planned.append((plan.kind, fits)))
+        assert planned == [("tables", False), ("lists", False)]
         assert {plan.kind for plan in left} == {"tables", "lists"}
         assert made.bytes() == 0
         lists = next(plan for plan in left if plan.kind == "lists")
@@ -423,9 +423,9 @@ def test_short_codes_get_tables_of_their_own_width(tmp_path: Path) -> None:
             assert [file.stem.split("-")[3:] for file in made.folder.iterdir()] == [["tables", "32"]]
             codes = Codes(words[:3, None], grains)
             for grain in grains:
-                found = EmbeddedEngine(snapshot.segments, grains, indexes).nearest(codes, 9, grain=grain)
+                answers = EmbeddedEngine(snapshot.segments, grains, indexes).nearest(codes, 9, grain=grain)
                 question = ask_nearest(codes.words, snapshot.segments, 9, grains[grain], None)
-                assert list(map(listed, found)) == list(map(listed, plain.scan(question, snapshot.segments)))
+                assert list(map(listed, answers)) == list(map(listed, plain.scan(question, snapshot.segments)))
 
 
 def test_an_item_that_asks_does_not_count_itself(tmp_path: Path) -> None:
@@ -457,13 +457,13 @@ def check_parts(store: Store, indexes: list, k: int = 20) -> set[str]:
     with store.snapshot(parts=True) as snapshot:
         for grain in GRAINS:
             answers = []
-            for some in ([], indexes):
-                engine = EmbeddedEngine(snapshot.segments, GRAINS, (), None, 0, snapshot.part_segments, some)
-                found = engine.nearest(codes, k, grain=grain, parts="all")
-                near = engine.within(codes, 12, grain=grain, parts="all", cap=k)
-                assert all(each.parts is not None for each in found + near)
-                answers.append([(listed(e), e.parts.tolist(), e.total) for e in found + near if e.parts is not None])
-                paths |= {each.cost.parts.path for each in found + near if each.cost.parts}
+            for used_indexes in ([], indexes):
+                engine = EmbeddedEngine(snapshot.segments, GRAINS, (), None, 0, snapshot.part_segments, used_indexes)
+                nearest = engine.nearest(codes, k, grain=grain, parts="all")
+                close = engine.within(codes, 12, grain=grain, parts="all", cap=k)
+                assert all(each.parts is not None for each in nearest + close)
+                answers.append([(listed(e), e.parts.tolist(), e.total) for e in nearest + close if e.parts is not None])
+                paths |= {each.cost.parts.path for each in nearest + close if each.cost.parts}
             assert answers[0] == answers[1]
     return paths
 
@@ -551,11 +551,11 @@ def test_a_library_indexes_its_parts_and_answers_by_them(tmp_path: Path) -> None
             indexes = library.part_indexes.open_all(snapshot)
         assert len(indexes) == 2
         asked = Codes(code(3)[None], GRAINS)
-        found = library.search(asked, k=30, parts="all")
+        hits = library.search(asked, k=30, parts="all")
         for file in library.indexes.folder.iterdir():
             file.unlink()
         with Library.open(tmp_path / "l.hg") as other:
-            assert other.search(asked, k=30, parts="all") == found
+            assert other.search(asked, k=30, parts="all") == hits
         library.index()
         assert len(part_files(library.store)) == 2
         (library.indexes.folder / part_files(library.store)[0]).write_bytes(b"no")

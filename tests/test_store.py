@@ -91,24 +91,24 @@ def make(path: Path, count: int = 0) -> Store:
 
 def live(snapshot: Snapshot) -> dict[int, bytes]:
     """id -> code of all live rows of the segments; no id may be there twice."""
-    found: dict[int, bytes] = {}
+    code_bytes: dict[int, bytes] = {}
     for segment in snapshot.segments:
         words = np.stack(segment.planes, axis=1)[segment.alive]
         for item, code in zip(segment.ids[segment.alive], words, strict=True):
-            assert int(item) not in found
-            found[int(item)] = code.tobytes()
-    assert len(found) == len(snapshot)
-    return found
+            assert int(item) not in code_bytes
+            code_bytes[int(item)] = code.tobytes()
+    assert len(code_bytes) == len(snapshot)
+    return code_bytes
 
 
 def replayed(snapshot: Snapshot, since: int = 0, codes: dict[int, bytes] | None = None) -> dict[int, bytes]:
     """id -> code of who applies the log of changes after a number to what it has."""
-    found = {**(codes or {})}
+    code_bytes = {**(codes or {})}
     for change in snapshot.changes(since):
-        found.pop(change.item, None)
+        code_bytes.pop(change.item, None)
         if change.code is not None:
-            found[change.item] = change.code.tobytes()
-    return found
+            code_bytes[change.item] = change.code.tobytes()
+    return code_bytes
 
 
 def child(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -800,9 +800,9 @@ def test_the_log_tells_each_change_of_codes_in_order_and_nothing_else(tmp_path: 
         store.remove([1, 99])
         store.exclude(["/x"])
         with store.snapshot() as snapshot:
-            told = list(snapshot.changes(0))
+            changes = list(snapshot.changes(0))
             # Item 1 is gone by now, so that its being added is told as that, and none of its codes.
-            assert [each[:3] for each in told] == [
+            assert [each[:3] for each in changes] == [
                 (1, "removed", 1), (2, "added", 2), (3, "added", 3), (4, "added", 4), (5, "changed", 2),
                 (6, "removed", 1),
             ]  # fmt: skip

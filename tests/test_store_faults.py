@@ -36,8 +36,8 @@ def ask(path: Path) -> Answers:
         return answers(snapshot)
 
 
-def without_times(found: Answers) -> Answers:
-    return found[0], [replace(item, added="") for item in found[1]], found[2]
+def without_times(given: Answers) -> Answers:
+    return given[0], [replace(item, added="") for item in given[1]], given[2]
 
 
 def codes_by_path(path: Path) -> dict[str, bytes]:
@@ -99,8 +99,8 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path: Path) -> 
                 removed.add(int(numbers[0]))
         with Store.open(path) as reader:
             assert [problem for problem in reader.verify() if not problem.harmless] == []
-        found = codes_by_path(path)
-        assert all(found[new(number).path] == code_of(number).tobytes() for number in added - removed)
+        codes_found = codes_by_path(path)
+        assert all(codes_found[new(number).path] == code_of(number).tobytes() for number in added - removed)
         with Store.open(path, "w") as store:
             assert store.verify() == []
             with store.snapshot() as snapshot:
@@ -246,8 +246,8 @@ def goes_through(store: Store, change: str, failing: Failing, step: int, reason:
     failing.at, failing.calls, failing.committed = step, 0, False
     try:
         CHANGES[change](store)
-    except BaseException as told:
-        if not isinstance(told, (LibraryError, KeyboardInterrupt)) or reason not in str(told):
+    except BaseException as raised:
+        if not isinstance(raised, (LibraryError, KeyboardInterrupt)) or reason not in str(raised):
             raise
         assert failing.calls >= step
         return False

@@ -41,14 +41,14 @@ def plain(parts: Parts | None) -> Plain | None:
 
 def live_parts(snapshot: Snapshot) -> dict[int, list[list[int]]]:
     """item -> codes of its live rows in the part segments, which must be the parts 1, 2, ... without a gap."""
-    found: dict[int, list[tuple[int, list[int]]]] = {}
+    rows_by_item: dict[int, list[tuple[int, list[int]]]] = {}
     for segment in snapshot.part_segments:
         words = np.stack(segment.planes, axis=1)[segment.alive]
         for number, code in zip(segment.ids[segment.alive].tolist(), words.tolist(), strict=True):
-            found.setdefault(number >> 16, []).append((number & 0xFFFF, code))
-    for rows in found.values():
+            rows_by_item.setdefault(number >> 16, []).append((number & 0xFFFF, code))
+    for rows in rows_by_item.values():
         assert [part for part, _ in rows] == list(range(1, len(rows) + 1))
-    return {item: [code for _, code in rows] for item, rows in found.items()}
+    return {item: [code for _, code in rows] for item, rows in rows_by_item.items()}
 
 
 def check(store: Store, expected: dict[int, Plain | None]) -> None:
@@ -58,10 +58,10 @@ def check(store: Store, expected: dict[int, Plain | None]) -> None:
         some = {item: parts[0] for item, parts in expected.items() if parts}
         assert live_parts(snapshot) == some
         assert snapshot.with_parts().tolist() == sorted(some)
-        told: dict[int, Any] = {}
+        logged: dict[int, Any] = {}
         for change in snapshot.changes(0):
-            told[change.item] = None if change.parts is None else change.parts.tolist()
-        assert {item: codes for item, codes in told.items() if codes is not None} == some
+            logged[change.item] = None if change.parts is None else change.parts.tolist()
+        assert {item: codes for item, codes in logged.items() if codes is not None} == some
     assert store.verify() == []
 
 

@@ -99,12 +99,12 @@ def test_parts_that_were_acknowledged_survive_kill_9_at_any_moment(tmp_path: Pat
                 added |= set(range(int(numbers[0]), int(numbers[1])))
         with Store.open(path) as reader:
             assert [problem for problem in reader.verify() if not problem.harmless] == []
-        found, parts_found, live_found = ask(path)
-        assert added <= set(found)
-        for item in found:
+        items_found, parts_by_item, live = ask(path)
+        assert added <= set(items_found)
+        for item in items_found:
             right = plain(parts_of(item, item % 5 + 1, "box"))
             assert right is not None
-            assert (parts_found[item], live_found[item]) == (right, right[0])
+            assert (parts_by_item[item], live[item]) == (right, right[0])
         with Store.open(path, "w") as store:
             assert store.verify() == []
     assert len(added) > 10
@@ -296,11 +296,11 @@ def test_a_flipped_bit_anywhere_in_the_catalogue_never_changes_parts_unnoticed(s
         flipped = whole[:at] + bytes([whole[at] ^ 1 << draw.randrange(8)]) + whole[at + 1 :]
         (path / catalogue.NAME).write_bytes(flipped)
         try:
-            found = ask(path)
+            items_found = ask(path)
         except LibraryError:
             noticed += 1
         else:
-            assert found == right
+            assert items_found == right
     assert noticed > 10
 
 

@@ -217,20 +217,20 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(killed: Path, tmp_path:
     path = copy(killed, tmp_path)
     (path / name).unlink()
     os.mkfifo(path / name)
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         for step in (lambda: Store.open(path).known("/x"), lambda: Store.open(path, "w").close()):
             try:
                 step()
             except LibraryError as error:
-                told.append(error)
+                errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
-    assert told
+    assert errors
 
 
 # ---- A.5: odd values
@@ -266,24 +266,24 @@ def test_odd_values_in_a_catalogue_are_errors_and_named_by_verify(killed: Path, 
     path = copy(killed, tmp_path)
     Store.open(path, "w").close()
     change(path, statement)
-    reseal(path)
+    renew_checksums(path)
     page_checksums.forget(path)
     answered = False
     with pytest.MonkeyPatch.context():
         try:
             with Store.open(path) as store:
-                found = store.verify()
+                problems = store.verify()
                 with store.snapshot() as snapshot:
                     list(snapshot.paths())
                     snapshot.codes([1])
                     answered = True
         except LibraryError:
             return
-    assert [problem for problem in found if not problem.harmless], answered
+    assert [problem for problem in problems if not problem.harmless], answered
     assert not answered
 
 
-def reseal(path: Path) -> None:
+def renew_checksums(path: Path) -> None:
     from hashgrain.store.items import COLUMNS, with_checksum
 
     connection = sqlite3.connect(path / "catalogue.sqlite", isolation_level=None)
@@ -472,8 +472,8 @@ def test_filters_answer_while_a_writer_folds_its_log_in(tmp_path: Path, monkeypa
             try:
                 while not stop.is_set():
                     with Store.open(path) as reader, reader.snapshot() as snapshot:
-                        found = snapshot.select("format = 'jpeg'").tolist()
-                        assert found == list(range(1, len(snapshot) + 1))
+                        selected = snapshot.select("format = 'jpeg'").tolist()
+                        assert selected == list(range(1, len(snapshot) + 1))
             except BaseException as error:
                 failures.append(error)
 
@@ -581,33 +581,33 @@ def test_a_library_of_an_older_format_is_read_as_it_is_and_upgraded_by_the_first
 ) -> None:
     path = unpacked(name, tmp_path, version)
     before = (path / "catalogue.sqlite").read_bytes()
-    found = ask(path)
-    numbers = {item.meta["number"] for item in found[1]}
+    answers = ask(path)
+    numbers = {item.meta["number"] for item in answers[1]}
     assert numbers == ({*range(42)} - {3, 19, 5}) | {90}
-    assert {code_of(item.meta["number"]).tobytes() for item in found[1]} == set(found[0].values())
-    remembered = [("/pictures/broken.jpg", (10, 20), "damaged")] if version > 2 else []
-    cameras = {item.id: item.details for item in found[1] if item.details}
+    assert {code_of(item.meta["number"]).tobytes() for item in answers[1]} == set(answers[0].values())
+    refusals = [("/pictures/broken.jpg", (10, 20), "damaged")] if version > 2 else []
+    cameras = {item.id: item.details for item in answers[1] if item.details}
     assert cameras == ({n + 1: {"camera": "Canon", "iso": 100 * n} for n in range(30, 42)} if version > 2 else {})
     with Store.open(path) as store, store.snapshot() as snapshot:
         assert store.info()["format"] == version
         assert len(snapshot.select("label = 1 and taken >= '2021'")) == (9 if version == 2 else 5)
-        assert store.refusals() == remembered
+        assert store.refusals() == refusals
         assert store.excluded("/pictures/out.jpg") == (version > 2)
-        told = (snapshot.history(), snapshot.sequence, replayed(snapshot))
-        assert told[2] == found[0]
+        log = (snapshot.history(), snapshot.sequence, replayed(snapshot))
+        assert log[2] == answers[0]
     assert (path / "catalogue.sqlite").read_bytes() == before
     with Store.open(path, "w") as store:
         assert store.info()["format"] == FORMAT
         assert store.verify() == []
-        assert store.refusals() == remembered
+        assert store.refusals() == refusals
         with store.snapshot() as snapshot:  # who was fed before the upgrade goes on after it
-            assert (snapshot.history(), snapshot.sequence, replayed(snapshot)) == told
+            assert (snapshot.history(), snapshot.sequence, replayed(snapshot)) == log
         store.exclude(["/x"])
-    assert ask(path) == found
+    assert ask(path) == answers
     with Store.open(path, "w") as store:
         store.commit([new(300), replaced(1, 301)])
         with store.snapshot() as snapshot:
-            assert [each[1:3] for each in snapshot.changes(told[1])] == [("added", 43), ("changed", 1)]
+            assert [each[1:3] for each in snapshot.changes(log[1])] == [("added", 43), ("changed", 1)]
         store.rebuild()
         assert store.verify() == []
 
@@ -648,16 +648,16 @@ def test_an_upgrade_is_not_folded_in_before_the_sums_of_its_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite would do so by itself after some megabytes: killed then, the pages would not match their sums."""
-    found: list[object] = []
+    settings: list[object] = []
     real = catalogue.schema.upgrade
 
     def upgrade(connection: sqlite3.Connection, version: int) -> None:
-        found.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone())
+        settings.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone())
         real(connection, version)
 
     monkeypatch.setattr(catalogue.schema, "upgrade", upgrade)
     Store.open(unpacked("closed", tmp_path, 3), "w").close()
-    assert found == [(0,)]
+    assert settings == [(0,)]
 
 
 def test_metadata_refusals_and_exclusions_are_kept_and_changed(tmp_path: Path) -> None:

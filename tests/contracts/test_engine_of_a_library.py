@@ -73,7 +73,7 @@ QUESTIONS: list[dict[str, Any]] = [
 ]
 
 
-def told(hits: list[Hit]) -> list[tuple[int, int, float]]:
+def summary(hits: list[Hit]) -> list[tuple[int, int, float]]:
     return [(hit.id, hit.distance, hit.score) for hit in hits]
 
 
@@ -81,9 +81,9 @@ def same_answers(one: Library, other: Library) -> None:
     code = Codes(word(11)[None], GRAINS)
     for question in QUESTIONS:
         for query in (code, 5):
-            assert told(one.search(query, **question)) == told(other.search(query, **question)), question
-        found = [[told(hits) for hits in each.search_many([code, code], **question)] for each in (one, other)]
-        assert found[0] == found[1]
+            assert summary(one.search(query, **question)) == summary(other.search(query, **question)), question
+        summaries = [[summary(hits) for hits in each.search_many([code, code], **question)] for each in (one, other)]
+        assert summaries[0] == summaries[1]
         totals = [each.explain(5, **question).total for each in (one, other)]
         assert totals[0] == totals[1]
 
@@ -111,10 +111,10 @@ def test_words_are_asked_of_the_engine_too(tmp_path: Path) -> None:
     own = Library.open(tmp_path / "a.hg", engine=Counting(encoder.grains))
     with Library.open(tmp_path / "a.hg") as plain, own as library:
         for options in ({}, {"where": "n < 7", "grain": "thing"}, {"within": encoder.grains.bits}):
-            found = [told(each.search(text="dog", k=5, **options)) for each in (plain, library)]  # type: ignore[arg-type]
-            assert found[0] == found[1]
-            assert found[0]
-        beside = [told(each.search(3, text="dog", k=5)) for each in (plain, library)]
+            both = [summary(each.search(text="dog", k=5, **options)) for each in (plain, library)]  # type: ignore[arg-type]
+            assert both[0] == both[1]
+            assert both[0]
+        beside = [summary(each.search(3, text="dog", k=5)) for each in (plain, library)]
         assert beside[0] == beside[1]
     assert Counting.asked == 3
 
@@ -208,14 +208,14 @@ def test_an_engine_that_was_told_by_another_process_meanwhile_is_no_error(tmp_pa
 
         @contextmanager
         def snapshot() -> Iterator[Snapshot]:
-            with real() as found:
-                moments.append(found.sequence)
+            with real() as real_snapshot:
+                moments.append(real_snapshot.sequence)
                 if len(moments) == 1:  # between this moment and the question somebody writes, and tells the engine
                     with Store.open(path, "w") as writer:
                         writer.commit([new(91)])
                         with synced_snapshot(engine, writer):
                             pass
-                yield found
+                yield real_snapshot
 
         reader.snapshot = snapshot  # type: ignore[method-assign, assignment]
         with synced_snapshot(engine, reader) as moment:
@@ -251,9 +251,9 @@ def test_an_engine_is_asked_by_one_thread_at_a_time(tmp_path: Path) -> None:
         def nearest(self, *args: Any, **options: Any) -> list[Neighbours]:
             Watched.inside += 1
             Watched.most = max(Watched.most, Watched.inside)
-            found = super().nearest(*args, **options)
+            neighbours = super().nearest(*args, **options)
             Watched.inside -= 1
-            return found
+            return neighbours
 
     with Library.open(filled(tmp_path / "a.hg"), "w", engine=Watched(GRAINS)) as library:
         failed: list[BaseException] = []
@@ -292,7 +292,7 @@ def test_an_engine_that_takes_filters_is_given_the_tree(tmp_path: Path) -> None:
     with Library.open(path) as plain, Library.open(path, engine=Filtering(GRAINS)) as library:
         with plain.store.snapshot() as snapshot:
             ids = snapshot.select("label = 1")
-        assert told(library.search(5, where="label = 1")) == told(plain.search(5, where="label = 1"))
+        assert summary(library.search(5, where="label = 1")) == summary(plain.search(5, where="label = 1"))
         (filter_,) = given
         assert isinstance(filter_, Filter)
         assert isinstance(filter_.condition, OneOf)
@@ -328,12 +328,12 @@ def test_weights_change_the_order_and_not_what_a_hit_says(tmp_path: Path) -> Non
     with Library.open(filled(tmp_path / "a.hg")) as library:
         code = library.code(5)
         weights = {"kind": 0.0, "thing": 0.0, "look": 1.0}
-        found = library.search(code, k=None, weights=weights)
-        late = {hit.id: hit.distances["look"] - hit.distances["thing"] for hit in found}
-        expected = sorted(found, key=lambda hit: (late[hit.id], hit.distances["look"], hit.id))
-        assert [hit.id for hit in found] == [hit.id for hit in expected]
-        assert {hit.id: hit.distance for hit in found} == {h.id: h.distance for h in library.search(code, k=None)}
-        assert [hit.id for hit in found] != [hit.id for hit in library.search(code, k=None)]
+        hits = library.search(code, k=None, weights=weights)
+        late = {hit.id: hit.distances["look"] - hit.distances["thing"] for hit in hits}
+        expected = sorted(hits, key=lambda hit: (late[hit.id], hit.distances["look"], hit.id))
+        assert [hit.id for hit in hits] == [hit.id for hit in expected]
+        assert {hit.id: hit.distance for hit in hits} == {h.id: h.distance for h in library.search(code, k=None)}
+        assert [hit.id for hit in hits] != [hit.id for hit in library.search(code, k=None)]
 
 
 @pytest.mark.parametrize(

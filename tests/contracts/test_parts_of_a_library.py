@@ -78,11 +78,11 @@ def right(library: Library, code: Codes, grain: str, where: str | None = None) -
 
 
 def seen(hits: list[Hit]) -> list[tuple[int, int, int, int]]:
-    found = []
+    rows = []
     for hit in hits:
         assert hit.part is not None
-        found.append((hit.distance, hit.distances["look"], hit.id, hit.part.index))
-    return found
+        rows.append((hit.distance, hit.distances["look"], hit.id, hit.part.index))
+    return rows
 
 
 def asked_code(library: Library) -> Codes:
@@ -119,12 +119,12 @@ def test_a_hit_says_where_its_part_lies(tmp_path: Path) -> None:
         best = library.search(code, parts="all", k=1)[0]
         assert (best.id, best.distance, best.part) == (5, 0, Part(3, box=GRID[2]))
         assert best.as_dict()["part"] == {"index": 3, "box": list(GRID[2]), "span": None}
-        found = [(hit.id, hit.part) for hit in library.search(code, parts="all", k=None) if hit.part]
-        assert all(part == Part(0) for _, part in found if not part.index)
-        spans = [part for _, part in found if part.span]
+        placed = [(hit.id, hit.part) for hit in library.search(code, parts="all", k=None) if hit.part]
+        assert all(part == Part(0) for _, part in placed if not part.index)
+        spans = [part for _, part in placed if part.span]
         assert len(spans) > 3
         assert all(part == Part(part.index, span=((part.index - 1) / 8, part.index / 8)) for part in spans)
-        boxes = [part for item, part in found if part.box and item % 3 == 0]  # of their own
+        boxes = [part for item, part in placed if part.box and item % 3 == 0]  # of their own
         assert len(boxes) > 3
         for part in boxes:
             low, high = (part.index - 1) / 8, part.index / 8
@@ -170,9 +170,9 @@ def test_weights_and_parts_go_together(tmp_path: Path, make: Callable[..., Any])
     path = filled(tmp_path / "a.hg")
     weights = {"kind": 0.0, "thing": 1.0, "look": 0.5}
     with Library.open(path) as plain, Library.open(path, engine=make(GRAINS)) as library:
-        found = [seen(each.search(5, weights=weights, parts="all", k=None)) for each in (plain, library)]
-        assert found[0] == found[1]
-        assert found[0] != seen(library.search(5, parts="all", k=None))
+        both = [seen(each.search(5, weights=weights, parts="all", k=None)) for each in (plain, library)]
+        assert both[0] == both[1]
+        assert both[0] != seen(library.search(5, parts="all", k=None))
 
 
 def test_several_libraries_are_asked_for_parts_as_one(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_several_libraries_are_asked_for_parts_as_one(tmp_path: Path) -> None:
         (answer,) = search_several([one, other], [NamedQuery("", code)], k=9, parts="all")
         both = [(*hit[:2], at, *hit[2:]) for at, each in enumerate((one, other)) for hit in right(each, code, "look")]
         expected = [(distance, full, item, part) for distance, full, _, item, part in sorted(both)[:9]]
-        assert seen([found.hit for found in answer]) == expected
+        assert seen([located.hit for located in answer]) == expected
 
 
 def test_the_account_tells_of_parts_and_widenings(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_reranking_compares_the_part_that_was_found(tmp_path: Path) -> None:
         words = np.array([code_of(library, hit) for hit in plain[:5]])
         ids = np.array([hit.id for hit in plain[:5]])
         best = rerank(outputs[: library.grains["thing"]], ids, words)
-        found = library.search(picture, k=8, grain="thing", rerank=5, parts="all")
-        assert [hit.id for hit in found] == [*best.ids.tolist(), *(hit.id for hit in plain[5:])]
-        assert {hit.id: hit.part for hit in found} == {hit.id: hit.part for hit in plain}
+        hits = library.search(picture, k=8, grain="thing", rerank=5, parts="all")
+        assert [hit.id for hit in hits] == [*best.ids.tolist(), *(hit.id for hit in plain[5:])]
+        assert {hit.id: hit.part for hit in hits} == {hit.id: hit.part for hit in plain}
 
 
 def test_words_find_the_part_that_shows_it(tmp_path: Path) -> None:

@@ -125,11 +125,9 @@ def _from_segments(
     """The codes of these entries (first row to item), as far as sound blocks of the segments have them."""
     blocks = read_blocks(connection, library, space, n_words) if entries else []
     for info, segment_blocks in group_blocks(blocks, space, n_words):
-        items_at = {row - info.first_row: item for row, item in entries.items()}
-        items_at = {
-            offset: item for offset, item in items_at.items() if isinstance(item, int) and 0 <= offset < info.rows
-        }
-        if not items_at:
+        all_items = {row - info.first_row: item for row, item in entries.items() if isinstance(item, int)}
+        items_here = {offset: item for offset, item in all_items.items() if 0 <= offset < info.rows}
+        if not items_here:
             continue
         with suppress(MendableError, OSError):
             mapped = map_segment(library, info)
@@ -138,7 +136,7 @@ def _from_segments(
                 first = block.first_row - info.first_row
                 sound[first : first + block.rows] = not list(bad_blocks(library, mapped, [block]))
             ids, planes = mapped.arrays()
-            for offset, item in items_at.items():
+            for offset, item in items_here.items():
                 end = offset + _length(space, item, ids[offset : offset + MAX_PARTS])
                 if end > offset and sound[offset:end].all():
                     yield (

@@ -116,7 +116,7 @@ def pages_in_wal(library: Path) -> set[int]:
 
 
 def checksums_of(library: Path, pages: list[int]) -> Iterator[tuple[int, Checksums]]:
-    """The checksums of sorted pages, on all cores: the first page of each run of consecutive pages, and its checksums."""
+    """For each run of consecutive pages, of sorted pages: the first, and the checksums of all. On all cores."""
     starts: list[int] = []
     ends: list[int] = []
     for page in pages:

@@ -226,7 +226,9 @@ def _differing_rows(connection: Connection, info: SegmentInfo, mapped: MappedSeg
         span = (info.first_row + start, info.first_row + min(start + AT_ONCE, info.rows))
         live = _entries(connection, space.codes, f"row, item, {space.length}, code", span)
         dead = _entries(connection, space.dead, f"row, item, {space.length}", span)
-        intact = [entry for entry in live if len(entry[3]) == 8 * info.n_words * entry[2]]  # of others `_items` tells
+        intact = [
+            entry for entry in live if len(entry[3]) == 8 * info.n_words * entry[2]
+        ]  # `_items` reports the others
         codes = np.frombuffer(b"".join(entry[3] for entry in intact), "<u8").reshape(-1, info.n_words)
         for entries in (live, dead):
             rows, expected = _rows(info, entries)
