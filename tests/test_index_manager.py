@@ -22,7 +22,7 @@ from hashgrain.errors import LibraryError
 from hashgrain.hamming import Index, Lists, Tables, build_tables, compiled, plain, save
 from hashgrain.hamming.question import ask_nearest
 from hashgrain.library import Library
-from hashgrain.store import New, Parted, Parts, Snapshot, Store, catalogue, disk, segments
+from hashgrain.store import New, Parts, PartsReplaced, Snapshot, Store, catalogue, disk, segments
 
 GRAINS = Grains(kind=32, thing=64, look=128)
 KINDS = {("tables", 64), ("lists", 128)}
@@ -443,7 +443,7 @@ def test_an_item_that_asks_does_not_count_itself(tmp_path: Path) -> None:
 def add_parts(store: Store, ids: list[int], count: int = 5) -> None:
     """Parts of each item near its own code."""
     flips = np.uint64(1) << np.arange(2 * count, dtype=np.uint64).reshape(count, 2)
-    store.commit([Parted(each, Parts(code(each) ^ flips)) for each in ids])
+    store.commit([PartsReplaced(each, Parts(code(each) ^ flips)) for each in ids])
 
 
 def part_files(store: Store) -> list[str]:
@@ -499,7 +499,7 @@ def test_parts_that_came_since_the_index_are_scanned_and_those_that_died_left_ou
     with store.snapshot() as snapshot:
         made.make_all(snapshot)
     store.remove(ids[:20])
-    store.commit([Parted(ids[30], None), Parted(ids[31], Parts(code(5)[None]))])
+    store.commit([PartsReplaced(ids[30], None), PartsReplaced(ids[31], Parts(code(5)[None]))])
     add_parts(store, ids[200:210])
     with store.snapshot() as snapshot:
         indexes = IndexManager(Path(store.path), GRAINS, parts=True).open_all(snapshot)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hashgrain.errors import LibraryError
-from hashgrain.store import Parted, Store, catalogue, page_checksums, parts
+from hashgrain.store import PartsReplaced, Store, catalogue, page_checksums, parts
 from hashgrain.store.segments import HEADER
 from test_store import child, code_of, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
@@ -49,13 +49,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, kind in enumerate(["grid", "box", "span", "box", "grid", "span"], start=2):
             store.commit([new(number, parts=parts_of(number, 4, kind))])
         store.remove([4])
-        store.commit([replaced(5, 90, parts=parts_of(90, 3, "box")), Parted(7, None)])
+        store.commit([replaced(5, 90, parts=parts_of(90, 3, "box")), PartsReplaced(7, None)])
     return path
 
 
 KILLED_WRITER = """
 import random
-from hashgrain.store import Parted
+from hashgrain.store import PartsReplaced
 from test_store_parts import parts_of
 draw = random.Random(int(sys.argv[2]))
 with Store.open(sys.argv[1], "w") as store:
@@ -72,7 +72,7 @@ with Store.open(sys.argv[1], "w") as store:
         if draw.random() < 0.3:
             item = draw.randrange(1, number)
             print("maybe", item, flush=True)
-            store.commit([Parted(item, parts_of(item, item % 5 + 1, "box"))])
+            store.commit([PartsReplaced(item, parts_of(item, item % 5 + 1, "box"))])
         if draw.random() < 0.2:
             store.rebuild()
 """
@@ -112,7 +112,7 @@ def test_parts_that_were_acknowledged_survive_kill_9_at_any_moment(tmp_path: Pat
 
 CHANGES: dict[str, Callable[[Store], object]] = {
     "commit": lambda store: store.commit(
-        [new(50, parts=parts_of(50, 3)), replaced(2, 51, parts=parts_of(51, 9, "box")), Parted(3, None)]
+        [new(50, parts=parts_of(50, 3)), replaced(2, 51, parts=parts_of(51, 9, "box")), PartsReplaced(3, None)]
     ),
     "remove": lambda store: store.remove([3, 5]),
     "rebuild": lambda store: store.rebuild(),
@@ -129,7 +129,7 @@ def test_whatever_fails_in_a_change_of_parts_leaves_them_as_they_were(
     path = copy(sound, tmp_path)
     if name == "grid":
         with Store.open(path, "w") as store:
-            store.commit([Parted(item, None) for item in (3, 5, 7)])
+            store.commit([PartsReplaced(item, None) for item in (3, 5, 7)])
     before, grid = ask(path), Store.open(path).grid
     failing = Failing(0, error)
     break_disk(monkeypatch, failing, half=True)
@@ -263,12 +263,13 @@ def test_parts_of_commits_that_the_catalogue_lost_are_made_again(tmp_path: Path)
     """The write-ahead log is deleted: the redo log has the parts, too, and the grid."""
     path = tmp_path / "a.hg"
     script = """
-    from hashgrain.store import Parted
+    from hashgrain.store import PartsReplaced
     from test_store_parts import GRID, parts_of
     store = make(Path(sys.argv[1]), 5)
-    store.commit([Parted(1, parts_of(1, 4)), Parted(2, parts_of(2, 4, "box")), new(9, parts=parts_of(9, 30, "span"))])
+    edits = [PartsReplaced(1, parts_of(1, 4)), PartsReplaced(2, parts_of(2, 4, "box"))]
+    store.commit([*edits, new(9, parts=parts_of(9, 30, "span"))])
     store.set_grid(GRID)
-    store.commit([replaced(2, 20, parts=parts_of(20, 2)), Parted(1, None), Parted(3, parts_of(3, 4))])
+    store.commit([replaced(2, 20, parts=parts_of(20, 2)), PartsReplaced(1, None), PartsReplaced(3, parts_of(3, 4))])
     store.remove([4])
     os.kill(os.getpid(), 9)
     """

@@ -17,7 +17,7 @@ import pytest
 
 from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
-from hashgrain.store import FORMAT, Noted, Store, catalogue, page_checksums, redo, segments, writer
+from hashgrain.store import FORMAT, MetaReplaced, Store, catalogue, page_checksums, redo, segments, writer
 from test_store import child, code_of, live, make, new, replaced, replayed
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import ask, change, copy
@@ -663,7 +663,7 @@ def test_an_upgrade_is_not_folded_in_before_the_sums_of_its_pages(
 def test_metadata_refusals_and_exclusions_are_kept_and_changed(tmp_path: Path) -> None:
     path = tmp_path / "a.hg"
     with make(path, 3) as store:
-        store.commit([Noted(2, {"label": "cat"}), Noted(3, {})])
+        store.commit([MetaReplaced(2, {"label": "cat"}), MetaReplaced(3, {})])
         store.refuse([("/b.jpg", (1, 2), "damaged"), ("/a.jpg", (3, 4), "cut short")])
         store.refuse([("/b.jpg", (5, 6), "still damaged")])
         store.forget_refusals(["/a.jpg", "/unknown.jpg"])

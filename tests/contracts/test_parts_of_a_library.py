@@ -19,7 +19,7 @@ from hashgrain.hamming import rerank
 from hashgrain.library import NamedQuery, search_several
 from hashgrain.models import Bundle
 from hashgrain.search.query import Query
-from hashgrain.store import Parted, Parts, Replaced, Store
+from hashgrain.store import Parts, PartsReplaced, Replaced, Store
 from hashgrain.types import Part
 from in_process import hashgrain
 from plain_engine import NumpyEngine
@@ -56,7 +56,7 @@ def filled(path: Path, n: int = 50) -> Path:
     with Library.create(path, Bundle("made", Bundle.read("default").onnx, GRAINS, (64, 64))) as library:
         library.store.set_grid(GRID)
         library.store.commit([new(each) for each in range(n)])
-        library.store.commit([Parted(each + 1, parts(each)) for each in range(n)])
+        library.store.commit([PartsReplaced(each + 1, parts(each)) for each in range(n)])
         library.store.remove([3, 4, 40])
         library.store.commit([Replaced(id=7, **{**vars(new(200)), "parts": parts(200)})])
     return path
@@ -217,7 +217,7 @@ def test_words_find_the_part_that_shows_it(tmp_path: Path) -> None:
     """A part with the code of the word itself agrees best, however far the rest of the picture is from it."""
     with with_pictures(tmp_path / "a.hg", "photo") as library:
         dog = library.words("dog").code.words[0]
-        library.store.commit([Parted(4, Parts(np.stack([np.zeros_like(dog), dog])))])
+        library.store.commit([PartsReplaced(4, Parts(np.stack([np.zeros_like(dog), dog])))])
         engines = [None, NumpyEngine(library.grains)]
         library.close()
         answers = []
@@ -242,7 +242,7 @@ def with_pictures(path: Path, model: str = "small") -> Library:
     library.add([(f"{n}.jpg", make_picture(n), {"n": n}) for n in range(8)])
     codes = encoder.encode([make_picture(n) for n in range(20, 28)]).words
     library.store.set_grid(GRID)
-    library.store.commit([Parted(item, Parts(codes[item % 4 : item % 4 + 4])) for item in range(1, 8)])
+    library.store.commit([PartsReplaced(item, Parts(codes[item % 4 : item % 4 + 4])) for item in range(1, 8)])
     return library
 
 
@@ -286,9 +286,9 @@ def test_an_engine_follows_changes_of_parts(tmp_path: Path, make: Callable[..., 
     with Library.open(path, "w", engine=make(GRAINS)) as library:
         code = asked_code(library)
         library.search(code, parts="all")
-        library.store.commit([Parted(5, None), Parted(8, parts(8)), new(80)])
+        library.store.commit([PartsReplaced(5, None), PartsReplaced(8, parts(8)), new(80)])
         library.store.remove([11])
-        library.store.commit([Parted(9, Parts(code.words))])
+        library.store.commit([PartsReplaced(9, Parts(code.words))])
         assert seen(library.search(code, k=None, parts="all")) == right(library, code, "look")
         library.rebuild()
         assert seen(library.search(code, k=None, parts="all")) == right(library, code, "look")

@@ -12,7 +12,7 @@ from hashgrain.store.blocks import Block
 from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.change_log import Change
 from hashgrain.store.filter_parser import Filter, parse_filter
-from hashgrain.store.items import Item, Moved, New, Noted, Parted, Parts, Problem, Replaced, Touched
+from hashgrain.store.items import Item, MetaReplaced, Moved, New, Parts, PartsReplaced, Problem, Replaced, Touched
 from hashgrain.store.migration import Migration, migrate, undo
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
@@ -29,12 +29,12 @@ __all__ = [
     "Change",
     "Filter",
     "Item",
+    "MetaReplaced",
     "Migration",
     "Moved",
     "New",
-    "Noted",
-    "Parted",
     "Parts",
+    "PartsReplaced",
     "Problem",
     "Replaced",
     "Segment",

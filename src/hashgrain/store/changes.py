@@ -19,23 +19,23 @@ from hashgrain.store.errors import FROM_BACKUP, MendableError
 from hashgrain.store.items import (
     COLUMNS,
     ItemRow,
+    MetaReplaced,
     Moved,
     New,
-    Noted,
-    Parted,
+    PartsReplaced,
     Replaced,
     Touched,
     checked,
-    moved_row,
-    noted_row,
     now,
+    row_at_path,
     row_of,
+    row_with_meta,
 )
 from hashgrain.store.parts import Grid, Parts, PartsRow, parts_row
 from hashgrain.store.redo import Step
 from hashgrain.store.spaces import PARTS, SPACES, WHOLE, Space, ids_of
 
-Edit = New | Replaced | Moved | Touched | Noted | Parted
+Edit = New | Replaced | Moved | Touched | MetaReplaced | PartsReplaced
 MARKS = ", ".join("?" * 14)  # COLUMNS and the checksum
 
 
@@ -112,7 +112,7 @@ class Batch:
                 self.outcome.rows[item] = row
             else:
                 item = edit.id
-                if not isinstance(edit, Parted):
+                if not isinstance(edit, PartsReplaced):
                     self.outcome.rows[item] = rows[item] = _changed(rows[item], edit)
                     _update(self.connection, self.library, rows[item])
             self._set_codes(edit, item)
@@ -125,7 +125,7 @@ class Batch:
             self._set_code(item, _code_bytes(edit, self.n_words), isinstance(edit, Replaced))
             self._set_parts(item, edit.parts, edit.path)
             self.outcome.logged.append(("added" if isinstance(edit, New) else "changed", item))
-        elif isinstance(edit, Parted) and self._set_parts(item, edit.parts, f"{self.library}: item {item}"):
+        elif isinstance(edit, PartsReplaced) and self._set_parts(item, edit.parts, f"{self.library}: item {item}"):
             self.outcome.logged.append(("changed", item))
 
     def _set_code(self, item: int, code: bytes, replaced: bool) -> None:
@@ -232,13 +232,13 @@ def _row(connection: sqlite3.Connection, library: Path, item: int) -> ItemRow:
     return checked(row, library)
 
 
-def _changed(row: ItemRow, change: Replaced | Moved | Touched | Noted) -> ItemRow:
+def _changed(row: ItemRow, change: Replaced | Moved | Touched | MetaReplaced) -> ItemRow:
     if isinstance(change, Replaced):
         return row_of(change, change.id, row[10])
-    if isinstance(change, Noted):
-        return noted_row(row, change.meta)
+    if isinstance(change, MetaReplaced):
+        return row_with_meta(row, change.meta)
     path = change.path if isinstance(change, Moved) else row[1]
-    return moved_row(row, path, change.stamp)
+    return row_at_path(row, path, change.stamp)
 
 
 def _insert(connection: sqlite3.Connection, library: Path, change: New, added: str) -> tuple[int, ItemRow]:

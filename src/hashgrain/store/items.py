@@ -103,7 +103,7 @@ class Touched:
 
 
 @dataclass(frozen=True, eq=False)
-class Noted:
+class MetaReplaced:
     """New metadata for an item, in place of the old."""
 
     id: int
@@ -111,7 +111,7 @@ class Noted:
 
 
 @dataclass(frozen=True, eq=False)
-class Parted:
+class PartsReplaced:
     """New parts for an item, in place of the old; None removes them."""
 
     id: int
@@ -166,13 +166,13 @@ def stamp_of(stamp: tuple[int, int] | None) -> tuple[int | None, int | None]:
     return (None, None) if stamp is None else (int(stamp[0]), int(stamp[1]))
 
 
-def moved_row(row: ItemRow, path: str, stamp: tuple[int, int] | None) -> ItemRow:
+def row_at_path(row: ItemRow, path: str, stamp: tuple[int, int] | None) -> ItemRow:
     """The row, checksum last, of the same item at another path."""
     encoded = encode_path(path)
     return with_checksum((row[0], encoded, name_of(encoded), row[3], *stamp_of(stamp), *row[6:13]))
 
 
-def noted_row(row: ItemRow, meta: Mapping[str, Any]) -> ItemRow:
+def row_with_meta(row: ItemRow, meta: Mapping[str, Any]) -> ItemRow:
     """The row, checksum last, of the same item with other metadata."""
     return with_checksum((*row[:11], json_text(meta, os.fsdecode(row[1]), "its metadata"), row[12]))
 

@@ -46,7 +46,7 @@ class Writer:
         self._unfolded = 0  # bytes of SQLite's log that could not be folded in
         self.connection = catalogue.connect(library, write=True, upgrading=upgrading)
         try:
-            facts = catalogue.facts(self.connection, library)
+            facts = catalogue.library_facts(self.connection, library)
             self.lost = lost_commits(library, facts, self.connection)
             if self.lost and not mend:
                 raise LostCommitsError(library, self.lost)
