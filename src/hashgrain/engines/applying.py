@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hashgrain.codes import Words
-from hashgrain.engines.filters import Ids, Locate, locate_items, matching_rows, with_alive
-from hashgrain.engines.part_rows import locate_parts, row_ids
+from hashgrain.engines.filters import Locate, locate_items, matching_rows, with_alive
+from hashgrain.engines.part_rows import Ids, locate_parts, row_ids
 from hashgrain.hamming import Rows, gather, rows_of
 from hashgrain.hamming.rows import UNNUMBERED, unpacked
 

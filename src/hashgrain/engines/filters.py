@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashgrain.codes import Words
+from hashgrain.engines.part_rows import Ids
 from hashgrain.hamming import Rows, Run, gather, packed
 
-Ids = NDArray[np.int64]
 Locate = Callable[[Rows, Ids], Ids]  # the numbers of the rows of these sorted items, dead ones included
 
 # Few rows are gathered into a copy: a row costs about as much as scanning 64. Otherwise a mask marks them.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Words
-from hashgrain.engines.part_rows import count_rows, items_of, parts_of
+from hashgrain.engines.part_rows import count_rows, item_ids, part_numbers
 from hashgrain.hamming import Cost, Index, Neighbours, PartsCost, Reranked, Rows, Weights, agreeing, nearest, within
 from hashgrain.hamming.rows import pieces
 
@@ -41,7 +41,7 @@ class PartRows:
         self, queries: Words, k: int, whole: Sequence[Neighbours], *, bits: int, weights: Weights | None
     ) -> list[Neighbours]:
         """For each query the k nearest items by their best part. `whole` holds the k nearest by their whole code."""
-        answers = [whole_parts(each) for each in whole]
+        answers = [as_part_zero(each) for each in whole]
 
         def fetch(numbers: QueryNumbers, rows: Sequence[Rows], n_rows: int) -> list[Neighbours]:
             bound = None if weights else _bound([answers[query] for query in numbers.tolist()], k, bits)
@@ -62,7 +62,7 @@ class PartRows:
 
     def agreeing(self, outputs: NDArray[np.float32], k: int, whole: Reranked, cost: Cost) -> tuple[Reranked, Cost]:
         """The k items that agree best with outputs, by their best part. `whole` holds those k by their whole code."""
-        answers = [whole_parts(_as_neighbours(whole, cost))]
+        answers = [as_part_zero(_as_neighbours(whole, cost))]
 
         def fetch(numbers: QueryNumbers, rows: Sequence[Rows], n_rows: int) -> list[Neighbours]:
             return [_as_neighbours(*agreeing(outputs, rows, n_rows, threads=self.threads))]
@@ -79,21 +79,21 @@ class PartRows:
             unsettled = []
             for numbers in _shares(pending, n_rows):
                 for query, rows_found in zip(numbers.tolist(), fetch(numbers, self.segments, n_rows), strict=True):
-                    answers[query] = grouped([answers[query], rows_found], k)
-                    if len(rows_found) == n_rows < size and not _settled(answers[query], rows_found, k):
-                        answers[query] = _widened(answers[query])
+                    answers[query] = group_by_item([answers[query], rows_found], k)
+                    if len(rows_found) == n_rows < size and not _is_final(answers[query], rows_found, k):
+                        answers[query] = _count_widening(answers[query])
                         unsettled.append(query)
             pending, n_rows = np.array(unsettled, np.int64), self._next(n_rows, k)
         for query in pending:
             for rows in self._runs():
-                answers[query] = grouped([answers[query], *fetch(pending[pending == query], rows, size)], k)
+                answers[query] = group_by_item([answers[query], *fetch(pending[pending == query], rows, size)], k)
 
     def within(
         self, queries: Words, radius: int, whole: Sequence[Neighbours], *, bits: int, cap: int | None
     ) -> list[Neighbours]:
         """For each query all items with a part at most `radius` away, or the `cap` nearest; `total` counts them all.
         `whole` holds all items whose whole code is that near."""
-        answers = [whole_parts(each) for each in whole]
+        answers = [as_part_zero(each) for each in whole]
         size, n_rows = count_rows(self.segments), self._first(cap or 1)
 
         def fetch(numbers: QueryNumbers, most: int | None) -> list[Neighbours]:
@@ -102,16 +102,16 @@ class PartRows:
 
         for numbers in _shares(np.arange(len(answers) if size else 0), n_rows):
             for query, rows_found in zip(numbers, fetch(numbers, n_rows), strict=True):
-                answers[query] = grouped([answers[query], rows_found])
+                answers[query] = group_by_item([answers[query], rows_found])
                 if rows_found.total <= len(rows_found):
                     continue
-                answers[query] = _widened(answers[query])
+                answers[query] = _count_widening(answers[query])
                 if rows_found.total <= MAX_ROWS_ASKED:
-                    answers[query] = grouped([answers[query], *fetch(numbers[numbers == query], None)])
+                    answers[query] = group_by_item([answers[query], *fetch(numbers[numbers == query], None)])
                     continue
                 for rows in self._runs():
                     more = within(queries[query : query + 1], rows, radius, bits=bits, threads=self.threads)
-                    answers[query] = grouped([answers[query], *more])
+                    answers[query] = group_by_item([answers[query], *more])
         return [_cut(answer, cap) for answer in answers]
 
     def _first(self, k: int) -> int:
@@ -129,18 +129,18 @@ class PartRows:
         return pieces(self.segments, -(-count_rows(self.segments) // MAX_ROWS_ASKED))
 
 
-def whole_parts(neighbours: Neighbours) -> Neighbours:
+def as_part_zero(neighbours: Neighbours) -> Neighbours:
     """Neighbours by whole codes as part 0 of each item."""
     cost = replace(neighbours.cost, parts=PartsCost("scan", 0, 0, 0))
     return replace(neighbours, cost=cost, parts=np.zeros(len(neighbours), np.int64))
 
 
-def grouped(answers: Sequence[Neighbours], k: int | None = None) -> Neighbours:
+def group_by_item(answers: Sequence[Neighbours], k: int | None = None) -> Neighbours:
     """The first k items of an answer and of rows of parts, each item by its first row."""
     known, *others = answers
     assert known.parts is not None
-    ids = np.concatenate([known.ids, *(items_of(rows.ids) for rows in others)])
-    parts = np.concatenate([known.parts, *(parts_of(rows.ids) for rows in others)])
+    ids = np.concatenate([known.ids, *(item_ids(rows.ids) for rows in others)])
+    parts = np.concatenate([known.parts, *(part_numbers(rows.ids) for rows in others)])
     distances = np.concatenate([each.distances for each in answers])
     full = np.concatenate([each.full for each in answers])
     order = np.lexsort((parts, ids, full, distances))
@@ -156,19 +156,19 @@ def _cost(known: Neighbours, others: Sequence[Neighbours]) -> Cost:
     return replace(known.cost, parts=PartsCost(path, before.rows + rows, before.bytes + size, before.widenings))
 
 
-def _widened(answer: Neighbours) -> Neighbours:
+def _count_widening(answer: Neighbours) -> Neighbours:
     before = answer.cost.parts
     assert before is not None
     return replace(answer, cost=replace(answer.cost, parts=replace(before, widenings=before.widenings + 1)))
 
 
-def _settled(answer: Neighbours, rows: Neighbours, k: int) -> bool:
+def _is_final(answer: Neighbours, rows: Neighbours, k: int) -> bool:
     """Whether the k-th item comes no later than the last row."""
     if len(answer) < k:
         return False
     assert answer.parts is not None
     last = (answer.distances[k - 1], answer.full[k - 1], answer.ids[k - 1], answer.parts[k - 1])
-    return bool(last <= (rows.distances[-1], rows.full[-1], items_of(rows.ids[-1:])[0], parts_of(rows.ids[-1:])[0]))
+    return bool(last <= (rows.distances[-1], rows.full[-1], item_ids(rows.ids[-1:])[0], part_numbers(rows.ids[-1:])[0]))
 
 
 def _bound(answers: Sequence[Neighbours], k: int, bits: int) -> int:

@@ -21,11 +21,11 @@ def check_parts_mode(parts: PartsMode) -> None:
         raise QueryError(f"parts is {parts!r}; it is 'whole' or 'all'")
 
 
-def items_of(ids: Ids) -> Ids:
+def item_ids(ids: Ids) -> Ids:
     return ids >> PART_BITS
 
 
-def parts_of(ids: Ids) -> Ids:
+def part_numbers(ids: Ids) -> Ids:
     return ids & MAX_PARTS
 
 
@@ -38,7 +38,7 @@ def locate_parts(rows: Rows, items: Ids) -> Ids:
     """The numbers of the rows of all parts of these sorted items, dead ones included."""
     ids = rows.ids
     if not rows.ascending:
-        return np.flatnonzero(np.isin(items_of(ids), items))
+        return np.flatnonzero(np.isin(item_ids(ids), items))
     first, last = ids[0] >> PART_BITS, ids[-1] >> PART_BITS
     low = items[np.searchsorted(items, first) : np.searchsorted(items, last, "right")] << PART_BITS
     return ranges(np.searchsorted(ids, low), np.searchsorted(ids, low | MAX_PARTS, "right"))

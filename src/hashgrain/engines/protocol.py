@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.engines.part_rows import PartsMode
+from hashgrain.engines.part_rows import Ids, PartsMode
 from hashgrain.hamming import Cost, Neighbours, Reranked
 from hashgrain.store import Change, Filter
-
-Ids = NDArray[np.int64]
 
 
 class Engine(Protocol):

@@ -69,7 +69,7 @@ class Connection(sqlite3.Connection):
     _max_steps = STEPS
     _max_rows = 1000
 
-    def guard(self, size: int) -> None:
+    def set_limits(self, size: int) -> None:
         self._max_rows = 1000 + size // MIN_ROW_BYTES
         self._max_steps = STEPS + STEPS_A_BYTE * size
         self._steps_left = self._max_steps
@@ -218,7 +218,7 @@ def _connect(library: Path, file: Path, write: bool, upgrading: bool) -> Connect
     if write:
         reader = _open(file, "mode=ro")
         try:
-            reader.guard(inside.size(library, NAME))
+            reader.set_limits(inside.size(library, NAME))
             reader.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # opens SQLite's log
             connection = _open(file, "mode=rw")
             connection.reader = reader
@@ -286,7 +286,7 @@ def _configure(library: Path, connection: Connection, upgrading: bool = False, w
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # `Writer.fold` does it, with the checksums of pages
         for guard in GUARDS:
             connection.execute(f"PRAGMA {guard}")
-        connection.guard(inside.size(library, NAME) + inside.size(library, NAME + "-wal"))
+        connection.set_limits(inside.size(library, NAME) + inside.size(library, NAME + "-wal"))
         connection.version = _version(library, connection)
         for setting in SETTINGS:
             connection.execute(f"PRAGMA {setting}")

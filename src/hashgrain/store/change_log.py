@@ -22,7 +22,7 @@ import numpy as np
 from hashgrain.codes import Words
 from hashgrain.store import catalogue
 from hashgrain.store.errors import MendableError
-from hashgrain.store.parts import parts_of
+from hashgrain.store.parts import parts_from_row
 
 ChangeKind = Literal["added", "changed", "removed"]
 CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
@@ -126,5 +126,5 @@ def changes_since(
             else:
                 words = np.frombuffer(catalogue.sound_code(library, n_words, item, code, checksum), "<u8")
                 has_parts = bool(parts_values) and parts_values[0] is not None
-                parts_codes = parts_of(library, n_words, item, *parts_values).codes if has_parts else None
+                parts_codes = parts_from_row(library, n_words, item, *parts_values).codes if has_parts else None
                 yield Change(number, kind, item, words.astype(np.uint64), parts_codes)

@@ -108,7 +108,7 @@ def sound_positions(item: int, rows: int, positions: object) -> bool:
     )
 
 
-def parts_of(library: os.PathLike[str], n_words: int, item: int, *values: Any) -> Parts:
+def parts_from_row(library: os.PathLike[str], n_words: int, item: int, *values: Any) -> Parts:
     """The parts of a row (item, rows, code, positions, checksum); a damaged row raises and says how to mend it."""
     if not is_sound(n_words, item, *values):
         raise damaged(library, item)

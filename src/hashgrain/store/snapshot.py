@@ -21,7 +21,7 @@ from hashgrain.store.errors import FROM_BACKUP, MendableError, index_damaged, tr
 from hashgrain.store.field_names import check_field_names
 from hashgrain.store.filter_parser import Filter, compile_filter
 from hashgrain.store.items import COLUMNS, Item, item_of
-from hashgrain.store.parts import Grid, Parts, parts_of
+from hashgrain.store.parts import Grid, Parts, parts_from_row
 from hashgrain.store.segments import FOLDER, Segment, complete_blocks
 from hashgrain.store.spaces import PARTS, WHOLE
 from hashgrain.store.view_cache import ReadTransaction
@@ -130,7 +130,7 @@ class Snapshot:
         if not self.has_parts:
             return [None] * len(item_ids)
         rows = self._rows_of("item, rows, code, positions, seal FROM parts", "item", sorted(set(item_ids)))
-        parts_by_item = {row[0]: parts_of(self._library, self._n_words, *row) for row in rows}
+        parts_by_item = {row[0]: parts_from_row(self._library, self._n_words, *row) for row in rows}
         return [parts_by_item.get(each) for each in item_ids]
 
     def with_parts(self) -> NDArray[np.int64]:
