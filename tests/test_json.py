@@ -15,7 +15,7 @@ from conftest import fill
 from hashgrain import Library
 from hashgrain.cli.app import VERBS
 from hashgrain.cli.keys import NAMED, snake_keys
-from hashgrain.store import Parted, Parts
+from hashgrain.store import Parts, PartsReplaced
 from in_process import hashgrain
 
 PAGE = Path(__file__).parent.parent / "docs/reference/json.md"
@@ -161,7 +161,7 @@ def test_parts_are_printed_as_documented(here: Path) -> None:
         codes = library.codes()[0].words
         spans = np.array([[0, 1.5], [1, 2.5]], np.float32)
         library.store.set_grid([(0, 0, 0.5, 1), (0.5, 0, 1, 1)])
-        library.store.commit([Parted(1, Parts(codes[3:5])), Parted(2, Parts(codes[4:6], spans))])
+        library.store.commit([PartsReplaced(1, Parts(codes[3:5])), PartsReplaced(2, Parts(codes[4:6], spans))])
     found = printed("search", "a.hg", "--id", 4, "-k", 5, "--parts")
     check("search", found)
     assert found[0]["part"] == {"index": 1, "box": [0, 0, 0.5, 1], "span": None}

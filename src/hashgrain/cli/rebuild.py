@@ -9,7 +9,7 @@ import typer
 from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
-    from hashgrain.store import Mended
+    from hashgrain.store import MendReport
 
 PARTLY = 3
 
@@ -45,12 +45,12 @@ def rebuild(
     return 0
 
 
-def _document(mended: Mended) -> dict[str, int]:
+def _document(mended: MendReport) -> dict[str, int]:
     changes = {"codes_mended": mended.codes, "changes_made_again": mended.changes, "changes_lost": mended.lost}
     return {**changes, "parts_mended": mended.parts, "parts_lost": mended.lost_parts}
 
 
-def _told(mended: Mended) -> str:
+def _told(mended: MendReport) -> str:
     """What was made good, and what could not be."""
     words = ""
     if mended.changes:

@@ -25,7 +25,7 @@ from hashgrain.media import DecodePool, Facts, Picture
 from hashgrain.models import Encoder
 from hashgrain.models.parts import PartEncoder
 from hashgrain.sources import Refused, Source, find
-from hashgrain.store import Item, Moved, New, Noted, Parts, Replaced, Store, Touched
+from hashgrain.store import Item, MetaReplaced, Moved, New, Parts, Replaced, Store, Touched
 from hashgrain.store.items import encode_path
 
 BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
@@ -102,7 +102,7 @@ class _Adding:
         self.uncommitted: dict[str, str] = {}  # path -> content, of what was recognised and waits for the commit
         self.decoded: list[tuple[_Waiting, Picture]] = []
         self.settled: list[New | Replaced | Moved | Touched] = []
-        self.noted: dict[int, Noted] = {}  # committed after the others: one change of an item a batch
+        self.noted: dict[int, MetaReplaced] = {}  # committed after the others: one change of an item a batch
         self.moved_ids: set[int] = set()
 
     def unknown(self, found: Iterator[Source | Refused]) -> Iterator[tuple[_Waiting, bytes]]:
@@ -285,7 +285,7 @@ class _Adding:
             return
         meta = self._merged(known.meta, notes, known.path)
         if differ(known.meta, meta):
-            self.noted[known.id] = Noted(known.id, meta)
+            self.noted[known.id] = MetaReplaced(known.id, meta)
             self.report.noted += 1
 
     def _merged(self, known: Mapping[str, Any], notes: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hashgrain.models.description import MAP
 from hashgrain.models.detail import DEFAULT, Detail, detail_named, detail_of
 from hashgrain.models.parts import PartEncoder
 from hashgrain.sources import Refused, reopen
-from hashgrain.store import Item, Parted, Parts, Store
+from hashgrain.store import Item, Parts, PartsReplaced, Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +101,7 @@ def add_parts(
 
     def commit() -> None:
         codes = part_encoder.words(pixels for _, pixels in decoded)
-        store.commit([Parted(item, Parts(words)) for (item, _), words in zip(decoded, codes, strict=True)])
+        store.commit([PartsReplaced(item, Parts(words)) for (item, _), words in zip(decoded, codes, strict=True)])
         report.changed += len(decoded)
         decoded.clear()
         if progress:
@@ -127,7 +127,7 @@ def drop_parts(store: Store, progress: Progress | None = None) -> PartsReport:
         ids = snapshot.with_parts().tolist()
     for start in range(0, len(ids), BATCH * BATCH):
         some = ids[start : start + BATCH * BATCH]
-        store.commit([Parted(item, None) for item in some])
+        store.commit([PartsReplaced(item, None) for item in some])
         report.changed += len(some)
         if progress:
             progress(report)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hashgrain.codes import Grains
-from hashgrain.engines import EmbeddedEngine, Engine, IndexManager, Which, behind, in_step
+from hashgrain.engines import EmbeddedEngine, Engine, IndexManager, PartsMode, lag, synced_snapshot
 from hashgrain.errors import QueryError, Remedy
 from hashgrain.store import Snapshot, Store
 
@@ -34,7 +34,7 @@ class LibraryEngine:
         if self.given is None:
             return 0
         with self._asking, self.store.snapshot() as snapshot:
-            return behind(self.given, snapshot, self.store.path)
+            return lag(self.given, snapshot, self.store.path)
 
     def facts(self) -> dict[str, Any]:
         """What `info` tells of an engine that was given."""
@@ -43,19 +43,19 @@ class LibraryEngine:
         return {"engine": type(self.given).__name__, "changes_the_engine_is_behind": self.behind()}
 
     @contextmanager
-    def asked(self, threads: int | None, parts: Which = "whole") -> Iterator[tuple[Snapshot, Engine]]:
+    def asked(self, threads: int | None, parts: PartsMode = "whole") -> Iterator[tuple[Snapshot, Engine]]:
         """The library at one moment, and the engine at the same. `threads` is for the embedded engine; one that was
         given is asked by one thread at a time. The codes of parts are opened where all are asked."""
         if self.given is None:
             with self.store.snapshot(parts=parts == "all") as snapshot:
                 yield snapshot, self._embedded(snapshot, threads, parts)
             return
-        with self._asking, in_step(self.given, self.store) as snapshot:
+        with self._asking, synced_snapshot(self.given, self.store) as snapshot:
             if parts == "all":
                 self._need_parts(snapshot)
             yield snapshot, self.given
 
-    def _embedded(self, snapshot: Snapshot, threads: int | None, parts: Which) -> EmbeddedEngine:
+    def _embedded(self, snapshot: Snapshot, threads: int | None, parts: PartsMode) -> EmbeddedEngine:
         own = (snapshot.segments, self.grains, self.indexes.ready(snapshot), threads, snapshot.sequence)
         if parts == "whole":
             return EmbeddedEngine(*own)

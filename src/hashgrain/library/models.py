@@ -15,7 +15,7 @@ from hashgrain.library import codes_only
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with
 from hashgrain.store import Problem, Store
-from hashgrain.store.trouble import to_rebuild
+from hashgrain.store.errors import to_rebuild
 
 FOLDER, NEXT = "model", "model.next"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hashgrain.errors import LibraryError, QueryError
-from hashgrain.store import Item, Noted, Store
+from hashgrain.store import Item, MetaReplaced, Store
 from hashgrain.store.items import json_text
 
 Meta = Mapping[str, Any]
@@ -89,12 +89,14 @@ def key_of(name: str) -> Key:
     return tuple(parts)
 
 
-def _changes(store: Store, ids: Sequence[int], put: Mapping[Key, Any], drop: Sequence[Key]) -> Iterator[list[Noted]]:
+def _changes(
+    store: Store, ids: Sequence[int], put: Mapping[Key, Any], drop: Sequence[Key]
+) -> Iterator[list[MetaReplaced]]:
     for start in range(0, len(ids), AT_ONCE):
         with store.snapshot() as snapshot:
             items = snapshot.items(ids[start : start + AT_ONCE])
         changed = [(item, _changed(item, put, drop)) for item in items]
-        yield [Noted(item.id, meta) for item, meta in changed if differ(item.meta, meta)]
+        yield [MetaReplaced(item.id, meta) for item, meta in changed if differ(item.meta, meta)]
 
 
 def _changed(item: Item, put: Mapping[Key, Any], drop: Sequence[Key]) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from hashgrain.sources import reopen
 from hashgrain.store import Item, Parts, Problem, Store
 
 if TYPE_CHECKING:
-    from hashgrain.store.mend import Mended
+    from hashgrain.store.mend import MendReport
 
 
-def rebuild(path: str | Path) -> tuple[int, Mended]:
+def rebuild(path: str | Path) -> tuple[int, MendReport]:
     """Write the segments anew, with what the redo log and sound segments still hold of lost changes and damaged codes,
     and the copy of the model if the package has it. Returns how many codes there are, and what was mended."""
     with Store.open(Path(path).expanduser(), "w", mend=True) as store:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.engines import Engine, Which, check_which, takes_filters
+from hashgrain.engines import Engine, PartsMode, check_parts_mode, takes_filters
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours, rerank
 from hashgrain.models import Bundle
@@ -39,10 +39,10 @@ class Question:
     separate: bool = False  # whether each grain is compared by the bits that it adds
     weights: Mapping[str, float] | None = None  # what a bit counts that a grain adds to the one before it
     rerank: int | None = None  # so many of the nearest are ordered by agreement with real-valued outputs
-    parts: Which = "whole"
+    parts: PartsMode = "whole"
 
     def __post_init__(self) -> None:
-        check_which(self.parts)
+        check_parts_mode(self.parts)
         if self.parts == "all" and (self.stages or self.separate):
             raise QueryError("stages and separate codes are of whole items: ask without parts")
         self._check_weights()
@@ -167,7 +167,7 @@ def ask_among(
     return found
 
 
-def of_parts(question: Question) -> dict[str, Which]:
+def of_parts(question: Question) -> dict[str, PartsMode]:
     """What an engine is asked of parts: nothing for whole items, so that one that has no parts can answer."""
     return {} if question.parts == "whole" else {"parts": question.parts}
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.engines import Engine, picked
+from hashgrain.engines import Engine, select_codes
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours, count_ranges, rows_of
 from hashgrain.models import Bundle
@@ -104,7 +104,7 @@ class _Scene:
         else:
             found = self.within(code, code.grains[question.grain], question.grain)
         others = np.sort(found.ids[found.ids != itself] if itself is not None else found.ids)
-        return *picked(self.snapshot.segments, others), found.cost
+        return *select_codes(self.snapshot.segments, others), found.cost
 
     def sized(self, stage: Stage) -> Stage:
         """A stage with its length. For a recall that of the shortest shortlist that holds this share of the k nearest
@@ -115,7 +115,7 @@ class _Scene:
             raise QueryError(f"a recall is a share of the k nearest: name a k of at most {MOST_RECALLED:,}")
         ids = _every_id(self.snapshot) if self.allowed is None else self.allowed
         places = np.unique(np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64))
-        asking, words = picked(self.snapshot.segments, ids[places])
+        asking, words = select_codes(self.snapshot.segments, ids[places])
         ranks = self._ranks(asking, words, ids, stage.grain) if len(ids) > 1 else np.empty(0, np.int64)
         return dataclasses.replace(stage, n=length_for(stage.recall, ranks), sampled=len(asking))
 
@@ -124,7 +124,7 @@ class _Scene:
         grains, question = self.grains, self.question
         found = self.nearest(Codes(words, grains), question.k + 1, question.grain, separate=question.separate)
         mask = mask_of(grains, grain, separate=False)
-        _, every = picked(self.snapshot.segments, ids)
+        _, every = select_codes(self.snapshot.segments, ids)
         cut = np.ascontiguousarray((words & mask)[:, : (grains[grain] + 63) // 64])
         rows = rows_of(np.ascontiguousarray((every & mask)[:, : cut.shape[1]]))
         at = count_ranges(cut, rows, np.zeros((len(cut), 1, 2), np.int64), threads=question.threads).sum(axis=1)
@@ -132,7 +132,7 @@ class _Scene:
         ranks = []
         for own, code, before, near in zip(asking.tolist(), words, nearer, found, strict=True):
             others = near.ids[near.ids != own][: question.k]
-            _, theirs = picked(self.snapshot.segments, np.sort(others))
+            _, theirs = select_codes(self.snapshot.segments, np.sort(others))
             apart = distances_at(theirs, code, mask)
             ranks.append(np.maximum(before[apart], 1))  # of those nearer one is the item itself
         return np.concatenate(ranks)
