@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from hashgrain.codefiles import codes_of
 from hashgrain.codes import Codes
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.files import read_regular
@@ -40,7 +41,7 @@ class ImportReport:
 
 def import_codes(
     store: Store,
-    codes: Codes,
+    codes: Codes | ArrayLike,
     paths: Sequence[str],
     *,
     replace: bool = False,
@@ -48,6 +49,8 @@ def import_codes(
     meta: Mapping[str, Any] | None = None,
 ) -> ImportReport:
     """Add the codes under their paths in one commit. An item that is there gets its new code with `replace` only."""
+    if not isinstance(codes, Codes):
+        codes = codes_of(np.asarray(codes), store.grains)
     if codes.grains != store.grains:
         raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}", path=store.path)
     named = checked_paths(paths, len(codes), look)

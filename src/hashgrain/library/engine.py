@@ -8,24 +8,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from hashgrain.codes import Grains
-from hashgrain.engines import EmbeddedEngine, Engine, IndexManager, Which, behind, in_step
+from hashgrain.engines import EmbeddedEngine, Engine, Which, behind, in_step
 from hashgrain.errors import QueryError, Remedy
+from hashgrain.library.indexing import Indexing
 from hashgrain.store import Snapshot, Store
 
 
 class LibraryEngine:
     """The engine of one open library; `given` is None for the embedded one, which is made anew for each question."""
 
-    def __init__(
-        self,
-        store: Store,
-        grains: Grains,
-        indexes: IndexManager,
-        part_indexes: IndexManager,
-        given: Engine | None,
-    ) -> None:
+    def __init__(self, store: Store, grains: Grains, indexes: Indexing, given: Engine | None) -> None:
         self.store, self.grains, self.given = store, grains, given
-        self.indexes, self.part_indexes = indexes, part_indexes
+        self.indexes = indexes
         self._asking = threading.Lock()
         self.behind()  # raises where the engine given cannot follow this library
 
@@ -56,11 +50,11 @@ class LibraryEngine:
             yield snapshot, self.given
 
     def _embedded(self, snapshot: Snapshot, threads: int | None, parts: Which) -> EmbeddedEngine:
-        own = (snapshot.segments, self.grains, self.indexes.ready(snapshot), threads, snapshot.sequence)
+        own = (snapshot.segments, self.grains, self.indexes.whole.ready(snapshot), threads, snapshot.sequence)
         if parts == "whole":
             return EmbeddedEngine(*own)
         self._need_parts(snapshot)
-        return EmbeddedEngine(*own, snapshot.part_segments, self.part_indexes.ready(snapshot))
+        return EmbeddedEngine(*own, snapshot.part_segments, self.indexes.parts.ready(snapshot))
 
     def _need_parts(self, snapshot: Snapshot) -> None:
         if not snapshot.has_parts:

@@ -20,6 +20,7 @@ from hashgrain.files import read_regular, sync_folder
 from hashgrain.library.adding_codes import ImportReport, checked_paths
 from hashgrain.library.codes_only import bit_order_of, codes_only, has_model
 from hashgrain.library.noting import check_meta
+from hashgrain.library.opening import bundle_of
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with
 from hashgrain.models.session import first_line
@@ -51,7 +52,7 @@ class Import:
 def import_file(library: Path, order: Import) -> tuple[ImportReport, int]:
     """Add a file of codes to a library, or make one of it. What is wrong is told before anything is written, and a new
     library gets its name when all of it is there. Returns the report, and how many items there are now."""
-    from hashgrain.library.library import Library, bundle_of
+    from hashgrain.library.library import Library
 
     target = Path(os.path.abspath(library.expanduser()))
     model = None if order.model is None else bundle_of(order.model)

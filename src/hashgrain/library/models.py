@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashgrain import inside
-from hashgrain.errors import BundleError, LibraryError, Remedy, reason_of
+from hashgrain.errors import BundleError, LibraryError, OtherModelError, Remedy, reason_of
 from hashgrain.library import codes_only
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with
@@ -24,6 +24,11 @@ def to_encode_anew(library: Path, first: str = "") -> Remedy:
     """Another model for the library; `first` is what to try before."""
     words = f"{first} encode its pictures anew with another model, by rebuild_with"
     return Remedy(words.lstrip(), "encode_anew", library=library, first=f"{first} " if first else "")
+
+
+def other_model(library: Path) -> OtherModelError:
+    """That a library does not have the model it is to have."""
+    return OtherModelError(f"{library} was built with another model", path=library, remedy=to_encode_anew(library))
 
 
 def own_bundle(store: Store) -> Bundle:

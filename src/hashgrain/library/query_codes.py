@@ -22,6 +22,8 @@ from hashgrain.models import Bundle, Encoder
 from hashgrain.store import Snapshot, Store
 
 if TYPE_CHECKING:
+    from hashgrain.models.text_encoder import TextEncoder
+    from hashgrain.search.wording import Worded
     from hashgrain.types import QueryLike
 
 Outputs = NDArray[np.float32]
@@ -65,6 +67,13 @@ class QueryEncoder:
         return Encoder(self._bundle)
 
     @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The text tower of the model, loaded on first use."""
+        from hashgrain.models.text_encoder import TextEncoder
+
+        return TextEncoder(self._bundle)
+
+    @cached_property
     def pool(self) -> media.DecodePool:
         """The workers for what is added and what is asked with. None is started before there is a picture."""
         workers = media.decode_workers() if self._workers is None else self._workers
@@ -83,6 +92,24 @@ class QueryEncoder:
         self._closed = True
         if "pool" in self.__dict__:
             self.pool.close()
+        if "text_encoder" in self.__dict__:
+            self.text_encoder.close()
+
+    def words(self, text: str) -> Worded:
+        """How a phrase is read, and what it asks with."""
+        from hashgrain.search import wording  # the dictionary is loaded when it is used
+
+        codes_only.need_model(self._bundle, self._store.path)
+        if self._bundle.text_tower is None:
+            return wording.worded(self._bundle, text)
+        return wording.sentence(self.text_encoder, text)
+
+    def code(self, query: QueryLike, max_pixels: int) -> Codes:
+        """The code of one query, which may be the id of an item."""
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            with self._store.snapshot() as snapshot:
+                return stored_code(snapshot, self._store, int(query))
+        return self.codes([query], max_pixels)[0].code
 
     def codes(self, queries: Iterable[QueryLike], max_pixels: int, *, outputs: bool = False) -> list[QueryCode]:
         """The code of each query, in order; the first that cannot be used is an error. With `outputs` each must be a

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from hashgrain.errors import LibraryError, Remedy, reason_of
 from hashgrain.library import models
-from hashgrain.library.library import Library, bundle_of
+from hashgrain.library.library import Library
+from hashgrain.library.opening import bundle_of
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.models import Bundle, Encoder
 from hashgrain.sources import reopen

@@ -6,12 +6,13 @@ import hashlib
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.library.adding import best_match
 from hashgrain.library.reading import is_gone
+from hashgrain.library.report import AddReport
 from hashgrain.library.roots import missing_part, roots_of
 from hashgrain.sources import Refused, Source, file_of, find, reopen
 from hashgrain.store import Item, Moved, Store
@@ -19,6 +20,20 @@ from hashgrain.store import Item, Moved, Store
 FEW = 10  # so many may be forgotten without a question, whatever share of the library they are
 MOVES_A_COMMIT = 1_000
 LOOKED_AT, LOOKED_AT_AN_ITEM = 100_000, 20  # files that are looked at to find those that were moved
+
+
+def update(
+    store: Store, add: Callable[[Iterable[Source]], AddReport], *, prune: bool, even_most: bool
+) -> tuple[AddReport, list[Item]]:
+    """Add every file again that is there, and find those that were moved. Returns the report of `add`, and the items
+    whose file is gone, which are removed if `prune` is set."""
+    items = files_of(store)
+    report = add(present(items))
+    report.moved += find_moved(store, items)
+    gone = gone_of(store, items)
+    if prune:
+        forget_gone(store, gone, items, even_most=even_most)
+    return report, gone
 
 
 def files_of(store: Store) -> list[Item]:
