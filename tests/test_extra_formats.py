@@ -16,7 +16,7 @@ from PIL import Image
 from conftest import make_picture
 from hashgrain.errors import ImageError
 from hashgrain.media import DecodePool, Picture, open_picture, thumbnail
-from hashgrain.media.extras import is_raw
+from hashgrain.media.extra_formats import is_raw
 from hashgrain.sources import find
 
 ASCII, SHORT, LONG, RATIONAL, BYTE, SRATIONAL = 2, 3, 4, 5, 1, 10

@@ -194,9 +194,9 @@ def test_metadata_is_set_and_unset_for_what_is_named_and_what_fits(filled: Libra
 def test_a_change_that_cannot_be_made_for_one_item_is_made_for_none(
     filled: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hashgrain.library import noting
+    from hashgrain.library import metadata
 
-    monkeypatch.setattr(noting, "AT_ONCE", 7)
+    monkeypatch.setattr(metadata, "AT_ONCE", 7)
     filled.meta([20], set={"place": "Rome"})
     before = meta_of(filled)
     with pytest.raises(QueryError, match=r"00019\.jpg: place\.city cannot be set.*nothing was changed"):

@@ -24,7 +24,7 @@ from flac_files import as_wav, samples_of
 from hashgrain import Codes, Library
 from hashgrain.errors import ImageError, SoundError
 from hashgrain.library import codes_only
-from hashgrain.media import DecodePool, known, medium
+from hashgrain.media import DecodePool, medium, registry
 from hashgrain.media.limits import Limits
 from hashgrain.media.pictures import PICTURES
 from hashgrain.media.sound import BANDS, SOUNDS, Recording, log_mel, mono, read_wav
@@ -208,7 +208,7 @@ def test_a_medium_that_gives_nonsense_is_refused(
     gives: NDArray[Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nonsense = Nonsense()
-    monkeypatch.setattr(known, "MEDIA", (*known.MEDIA, nonsense))
+    monkeypatch.setattr(registry, "MEDIA", (*registry.MEDIA, nonsense))
     monkeypatch.setattr(medium, "MAX_ARRAY_BYTES", 1 << 20)
     with DecodePool(None, workers=0, medium=nonsense) as pool:
         nonsense.gives = np.zeros((3, 4), np.float32)
@@ -241,13 +241,13 @@ def test_sources_take_the_files_of_their_medium(tmp_path: Path) -> None:
 
 def test_each_medium_knows_its_files_and_no_other_and_shows_them() -> None:
     files = {"picture": as_bytes(make_picture(0), "png"), "sound": wav(tone())}
-    assert [each.name for each in known.MEDIA] == list(files)
-    for each in known.MEDIA:
+    assert [each.name for each in registry.MEDIA] == list(files)
+    for each in registry.MEDIA:
         assert [name for name, content in files.items() if each.begins(content[: medium.START])] == [each.name]
         shown = Image.open(io.BytesIO(each.thumbnail(files[each.name], edge=64)))
         assert shown.format == "JPEG"
         assert max(shown.size) <= 64
-        assert known.named(each.name) is each
+        assert registry.named(each.name) is each
     assert not PICTURES.suffixes & SOUNDS.suffixes
 
 

@@ -15,7 +15,7 @@ from hashgrain.codefiles import codes_of
 from hashgrain.codes import Codes
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.files import read_regular
-from hashgrain.library.noting import check_meta, merged, sound_details
+from hashgrain.library.metadata import check_meta, merged, sound_details
 from hashgrain.media import Facts, facts_of
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.store import Item, New, Replaced, Store

@@ -42,7 +42,7 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
             return (phrase if code is None else phrase.beside(code)).ask(snapshot, engine, question, clock, itself)
         assert code is not None
         if question.stages or question.separate:
-            from hashgrain.search.staged import ask_in_stages
+            from hashgrain.search.staged_search import ask_in_stages
 
             return ask_in_stages(snapshot, engine, code, question, bundle, clock, itself)
         (neighbors,) = ask(snapshot, engine, code, question, clock, int(itself is not None))
@@ -65,7 +65,7 @@ def answer_many(
     codes = [query.code for query in encoded]
     with library.asked(shared.threads, question.parts) as (snapshot, engine):
         if question.stages or question.separate:
-            from hashgrain.search.staged import ask_in_stages
+            from hashgrain.search.staged_search import ask_in_stages
 
             return [ask_in_stages(snapshot, engine, code, question, bundle, Clock()).hits for code in codes]
         neighbors = ask(snapshot, engine, Codes.concatenate(codes), question, Clock())

@@ -19,7 +19,7 @@ from hashgrain.errors import CodesError, LibraryError, OtherModelError, Remedy
 from hashgrain.files import read_regular, sync_folder
 from hashgrain.library.adding_codes import ImportReport, checked_paths
 from hashgrain.library.codes_only import bit_order_of, codes_only, has_model
-from hashgrain.library.noting import check_meta
+from hashgrain.library.metadata import check_meta
 from hashgrain.library.opening import bundle_of
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hashgrain.library.selecting import Named
     from hashgrain.library.thumbnails import Thumbnails
     from hashgrain.models.text_encoder import TextEncoder
-    from hashgrain.search.wording import Worded
+    from hashgrain.search.text_search import Worded
     from hashgrain.sources import Refused
     from hashgrain.types import JsonLike, Meta, PathLike, QueryLike, SourcesLike, WhereLike
 
@@ -170,7 +170,7 @@ class Library:
         index is built in the background.
         """
         from hashgrain.library.adding import add_sources  # what changes a library is loaded when it is used
-        from hashgrain.library.noting import check_meta
+        from hashgrain.library.metadata import check_meta
 
         check_meta(meta)
         with self._query_encoder.pool_of(workers) as pool:
@@ -245,7 +245,7 @@ class Library:
 
         `place.city` is the key `city` inside `place`. Returns the number of items changed.
         """
-        from hashgrain.library.noting import change_meta
+        from hashgrain.library.metadata import change_meta
         from hashgrain.library.selecting import chosen
 
         with self.store.snapshot() as snapshot:

@@ -23,7 +23,7 @@ from hashgrain.store import Snapshot, Store
 
 if TYPE_CHECKING:
     from hashgrain.models.text_encoder import TextEncoder
-    from hashgrain.search.wording import Worded
+    from hashgrain.search.text_search import Worded
     from hashgrain.types import QueryLike
 
 Outputs = NDArray[np.float32]
@@ -97,12 +97,12 @@ class QueryEncoder:
 
     def words(self, text: str) -> Worded:
         """How a phrase is read, and what it asks with."""
-        from hashgrain.search import wording  # the dictionary is loaded when it is used
+        from hashgrain.search import text_search  # the dictionary is loaded when it is used
 
         codes_only.need_model(self._bundle, self._store.path)
         if self._bundle.text_tower is None:
-            return wording.worded(self._bundle, text)
-        return wording.sentence(self.text_encoder, text)
+            return text_search.worded(self._bundle, text)
+        return text_search.sentence(self.text_encoder, text)
 
     def code(self, query: QueryLike, max_pixels: int) -> Codes:
         """The code of one query, which may be the id of an item."""

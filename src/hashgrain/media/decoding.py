@@ -48,6 +48,6 @@ def medium_named(name: str) -> Medium:
     """Only this one is loaded: sounds take numpy."""
     if name == PICTURES.name:
         return PICTURES
-    from hashgrain.media.known import named
+    from hashgrain.media.registry import named
 
     return named(name)

@@ -32,10 +32,10 @@ from PIL import (
 from hashgrain.errors import ImageError
 from hashgrain.files import read_regular
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
-from hashgrain.media.details import details_of
-from hashgrain.media.extras import extra_format, is_raw, open_raw
+from hashgrain.media.extra_formats import extra_format, is_raw, open_raw
 from hashgrain.media.fitting import padded, resized
 from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
+from hashgrain.media.photo_metadata import details_of
 from hashgrain.types import Fit
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Facts:
     height: int | None
     format: str
     taken: str | None
-    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see details.py
+    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see photo_metadata.py
 
 
 @dataclass(frozen=True)

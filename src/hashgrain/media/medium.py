@@ -1,6 +1,6 @@
 """What a medium is: a kind of file that items are made of. Pictures are one, sounds another.
 
-To add a medium: a module with a class like those of `pictures` and `sound`, a line in `known`, and its test.
+To add a medium: a module with a class like those of `pictures` and `sound`, a line in `registry`, and its test.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from hashgrain.errors import ImageError
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
 from hashgrain.sources.notes import MAX_APART, NOTES, Apart, Notes, suffix_of
-from hashgrain.sources.passed import count_passed
 from hashgrain.sources.source import MAX_BYTES, Refused, Source
+from hashgrain.sources.suffix_counts import count_passed
 from hashgrain.sources.tar import DAMAGED, Member, Tar, open_tar
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")

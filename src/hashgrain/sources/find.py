@@ -16,10 +16,10 @@ from hashgrain.sources.archives import ARCHIVES, archive_sources
 from hashgrain.sources.arrays import SUFFIX as ARRAY
 from hashgrain.sources.arrays import array_sources
 from hashgrain.sources.ignoring import IGNORE_FILE, is_ignored, read_patterns
-from hashgrain.sources.passed import count_passed
 from hashgrain.sources.source import Refused as Refused
 from hashgrain.sources.source import Source as Source
 from hashgrain.sources.source import file_source
+from hashgrain.sources.suffix_counts import count_passed
 from hashgrain.sources.tables import need_pyarrow, table_sources
 
 Passed = MutableMapping[str, int]

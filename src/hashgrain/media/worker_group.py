@@ -123,7 +123,7 @@ class Worker:
             self.process.wait()
 
 
-class Crew:
+class WorkerGroup:
     """The workers of a pool, and as many threads that hand them pictures and wait for what becomes of them."""
 
     def __init__(self, most: int) -> None:
