@@ -297,7 +297,7 @@ def test_a_graph_that_takes_more_memory_than_it_may_is_refused_and_costs_this_pr
     with pytest.raises(BundleError, match=r"2 GB of memory|ConstantOfShape"):
         trial.check_by_trial(
             bundle_of(blow_up(1 << 26), "large"),
-            trial.Limits("large", 3, (SIDE, SIDE), len(blow_up(1 << 26)), memory=2 << 30),
+            trial.TrialLimits("large", 3, (SIDE, SIDE), len(blow_up(1 << 26)), memory=2 << 30),
         )
 
 
@@ -309,7 +309,7 @@ def test_a_graph_that_takes_longer_than_it_may_is_refused() -> None:
         node("Add", ["colors", "sum"], ["result"]),
         tensors=[floats("one", 1), integers("large", 6000, 6000)],
     )
-    limits = trial.Limits("slow", 3, (SIDE, SIDE), len(slow), memory=8 << 30, seconds=1.5)
+    limits = trial.TrialLimits("slow", 3, (SIDE, SIDE), len(slow), memory=8 << 30, seconds=1.5)
     started = time.monotonic()
     with pytest.raises(BundleError, match=r"took longer than 1\.5 s"):
         trial.check_by_trial(bundle_of(slow, "slow"), limits)

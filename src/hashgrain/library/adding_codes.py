@@ -116,8 +116,8 @@ def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mappi
 def _known(store: Store, paths: Sequence[str]) -> dict[str, Item]:
     """The items of these paths that are there; one pass over a library costs less than a look for each."""
     if len(paths) <= FEW:
-        found = {path: store.known(path) for path in paths}
-        return {path: item for path, item in found.items() if item is not None}
+        items = {path: store.known(path) for path in paths}
+        return {path: item for path, item in items.items() if item is not None}
     wanted = set(paths)
     with store.snapshot() as snapshot:
         return {item.path: item for item in snapshot.paths() if item.path in wanted}

@@ -12,7 +12,7 @@ from hashgrain.library.query_codes import QueryEncoder, stored_code
 from hashgrain.models import Bundle
 from hashgrain.search import Hit, check_k
 from hashgrain.search.query import Query
-from hashgrain.search.run import Clock, Explained, Question, ask, hits, reranked
+from hashgrain.search.run import Clock, Explained, Question, ask, hits_of, reranked
 from hashgrain.store import parse_filter
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
         (encoded,) = encoder.codes([query.of], query.max_pixels, outputs=bool(question.rerank))
         code, outputs = encoded.code, encoded.outputs if question.rerank else None
     clock.stop("encode")
-    with library.asked(query.threads, question.parts) as (snapshot, engine):
+    with library.snapshot_and_engine(query.threads, question.parts) as (snapshot, engine):
         clock.stop("open")
         if itself is not None:
             code = stored_code(snapshot, library.store, itself)
@@ -48,7 +48,7 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
         (neighbors,) = ask(snapshot, engine, code, question, clock, int(itself is not None))
         if outputs is not None:
             neighbors = reranked(snapshot, neighbors, outputs, question, bundle.grains)
-        answered = hits(snapshot, code, neighbors, question, bundle, itself)
+        answered = hits_of(snapshot, code, neighbors, question, bundle, itself)
         clock.stop("fetch")
         total = neighbors.total - int(itself is not None and itself in neighbors.ids)
         return Explained(answered, neighbors.cost, len(snapshot), max(total, len(answered)), clock.seconds)
@@ -63,7 +63,7 @@ def answer_many(
     if not encoded:
         return []
     codes = [query.code for query in encoded]
-    with library.asked(shared.threads, question.parts) as (snapshot, engine):
+    with library.snapshot_and_engine(shared.threads, question.parts) as (snapshot, engine):
         if question.stages or question.separate:
             from hashgrain.search.staged_search import ask_in_stages
 
@@ -73,7 +73,7 @@ def answer_many(
         for query, near in zip(encoded, neighbors, strict=True):
             if question.rerank and query.outputs is not None:
                 near = reranked(snapshot, near, query.outputs, question, bundle.grains)
-            answers.append(hits(snapshot, query.code, near, question, bundle))
+            answers.append(hits_of(snapshot, query.code, near, question, bundle))
         return answers
 
 

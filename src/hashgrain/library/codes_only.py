@@ -44,8 +44,8 @@ def codes_only(
         raise LibraryError(f"{digest[:80]!r} is no digest of a model; a SHA-256 has 64 digits, of 0 to 9 and a to f")
     name = made_by or (UNNAMED if digest is None else f"model {digest[:8]}…, which is not here")
     if digest is None:
-        told = ["codes of another program", made_by or secrets.token_hex(16), dict(grains)]
-        digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        identity = ["codes of another program", made_by or secrets.token_hex(16), dict(grains)]
+        digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     return _bundle(name, grains, digest, bit_order)
 
 
@@ -70,7 +70,7 @@ def write(bundle: Bundle, library: Path) -> None:
     if has_model(bundle):
         bundle.write_inside(library)
         return
-    told = {
+    described = {
         "format": FORMAT,
         "name": bundle.name,
         "grains": dict(bundle.grains),
@@ -78,7 +78,7 @@ def write(bundle: Bundle, library: Path) -> None:
         BIT_ORDER: bit_order_of(bundle),
     }
     inside.make_folder(library, FOLDER)
-    inside.write(library, FOLDER, FILE, data=(json.dumps(told, indent=1) + "\n").encode())
+    inside.write(library, FOLDER, FILE, data=(json.dumps(described, indent=1) + "\n").encode())
     inside.sync_names(library, FOLDER)
     inside.sync_names(library)
 
@@ -87,16 +87,16 @@ def read(library: Path) -> Bundle | None:
     """What stands for the model, where the library says so."""
     path = library / FOLDER / FILE
     try:
-        told = description.parse(inside.read(library, FOLDER, FILE, cap=MAX_BYTES), path)
+        described = description.parse(inside.read(library, FOLDER, FILE, cap=MAX_BYTES), path)
     except FileNotFoundError:
         return None
     except (inside.LinkError, files.NotRegularError, files.TooLargeError, OSError) as error:
         raise BundleError(f"cannot read {path} ({error.strerror or error})", path=path) from None
-    return _checked(told, path)
+    return _checked(described, path)
 
 
-def _checked(told: dict[str, Any], path: Path) -> Bundle:
-    version, name, digest, grains = (told.get(key) for key in ("format", "name", "code_digest", "grains"))
+def _checked(described: dict[str, Any], path: Path) -> Bundle:
+    version, name, digest, grains = (described.get(key) for key in ("format", "name", "code_digest", "grains"))
     if not isinstance(version, int) or version > FORMAT:
         raise BundleError(
             f"{path} has format {version!r:.40}, this HashGrain reads up to {FORMAT}: upgrade hashgrain", path=path
@@ -105,7 +105,7 @@ def _checked(told: dict[str, Any], path: Path) -> Bundle:
     if not named or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise BundleError(f"{path} does not say what made the codes", path=path)
     try:
-        return _bundle(str(name), Grains(grains), digest, "big" if told.get(BIT_ORDER) == "big" else "little")
+        return _bundle(str(name), Grains(grains), digest, "big" if described.get(BIT_ORDER) == "big" else "little")
     except (CodesError, TypeError, ValueError) as error:
         raise BundleError(f"{path} names no grains ({str(error)[:100]})", path=path) from None
 

@@ -13,7 +13,7 @@ from hashgrain.models import Bundle
 from hashgrain.store import Item, Snapshot, Store
 
 if TYPE_CHECKING:
-    from hashgrain.library.selecting import Named
+    from hashgrain.library.selecting import ItemRef
     from hashgrain.sources import Refused
     from hashgrain.types import JsonLike, WhereLike
 
@@ -26,7 +26,7 @@ def item_of(store: Store, item: int) -> Item:
     return known
 
 
-def items_of(store: Store, named: Iterable[Named] | None, where: WhereLike | None) -> list[Item]:
+def items_of(store: Store, named: Iterable[ItemRef] | None, where: WhereLike | None) -> list[Item]:
     """All items, ordered by id; or those given by id or path, and those that match a filter."""
     with store.snapshot() as snapshot:
         if named is None and where is None:

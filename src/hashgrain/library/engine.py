@@ -37,7 +37,7 @@ class LibraryEngine:
         return {"engine": type(self.given).__name__, "changes_the_engine_is_behind": self.behind()}
 
     @contextmanager
-    def asked(self, threads: int | None, parts: Which = "whole") -> Iterator[tuple[Snapshot, Engine]]:
+    def snapshot_and_engine(self, threads: int | None, parts: Which = "whole") -> Iterator[tuple[Snapshot, Engine]]:
         """The library at one moment, and the engine at the same. `threads` is for the embedded engine; one that was
         given is asked by one thread at a time. The codes of parts are opened where all are asked."""
         if self.given is None:

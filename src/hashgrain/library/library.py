@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.report import AddReport, Progress
-    from hashgrain.library.selecting import Named
+    from hashgrain.library.selecting import ItemRef
     from hashgrain.library.thumbnails import Thumbnails
     from hashgrain.models.text_encoder import TextEncoder
-    from hashgrain.search.text_search import Worded
+    from hashgrain.search.text_search import TextQuery
     from hashgrain.sources import Refused
     from hashgrain.types import JsonLike, Meta, PathLike, QueryLike, SourcesLike, WhereLike
 
@@ -223,7 +223,7 @@ class Library:
 
         return update(self.store, partial(self.add, retry=retry, progress=progress), prune=prune, even_most=even_most)
 
-    def remove(self, items: Iterable[Named], *, forget: bool = False) -> int:
+    def remove(self, items: Iterable[ItemRef], *, forget: bool = False) -> int:
         """Remove items by id or by path (a folder's path removes everything below it). The files are not changed, and
         `add` leaves them out from then on, unless `forget` is set.
 
@@ -235,7 +235,7 @@ class Library:
 
     def meta(
         self,
-        items: Iterable[Named] | None = None,
+        items: Iterable[ItemRef] | None = None,
         *,
         where: WhereLike | None = None,
         set: Meta | None = None,
@@ -339,7 +339,7 @@ class Library:
     def item(self, item: int) -> Item:
         return contents.item_of(self.store, item)
 
-    def items(self, named: Iterable[Named] | None = None, *, where: WhereLike | None = None) -> list[Item]:
+    def items(self, named: Iterable[ItemRef] | None = None, *, where: WhereLike | None = None) -> list[Item]:
         """Return all items, ordered by id; or those given by id or path, and those that match a filter."""
         return contents.items_of(self.store, named, where)
 
@@ -355,7 +355,7 @@ class Library:
         """Return all codes and their items, ordered by id."""
         return contents.codes_of(self.store)
 
-    def words(self, text: str) -> Worded:
+    def words(self, text: str) -> TextQuery:
         """Return how a phrase is searched: `phrase` (how it was read), its real-valued `outputs`, and its `code`."""
         return self._query_encoder.words(text)
 

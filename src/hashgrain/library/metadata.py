@@ -11,7 +11,7 @@ from hashgrain.store import Item, Noted, Store
 from hashgrain.store.items import json_text
 
 Meta = Mapping[str, Any]
-Key = tuple[str, ...]
+KeyPath = tuple[str, ...]
 AT_ONCE = 1_000  # items changed in one commit
 PART = re.compile(r"`([^`]+)`|([^.`]+)")
 
@@ -73,14 +73,14 @@ def change_meta(store: Store, ids: Sequence[int], put: Meta, drop: Iterable[str]
     return changed
 
 
-def key_of(name: str) -> Key:
+def key_of(name: str) -> KeyPath:
     """`place.city` is the key `city` within `place`; `` `a.b` `` is one key with a dot in it, as in filters."""
     parts: list[str] = []
     at = 0
-    while found := PART.match(name, at):
-        parts.append(found[1] or found[2])
-        at = found.end() + 1
-        if not name.startswith(".", found.end()):
+    while match := PART.match(name, at):
+        parts.append(match[1] or match[2])
+        at = match.end() + 1
+        if not name.startswith(".", match.end()):
             break
     if not parts or at != len(name) + 1:
         raise QueryError(
@@ -89,7 +89,9 @@ def key_of(name: str) -> Key:
     return tuple(parts)
 
 
-def _changes(store: Store, ids: Sequence[int], put: Mapping[Key, Any], drop: Sequence[Key]) -> Iterator[list[Noted]]:
+def _changes(
+    store: Store, ids: Sequence[int], put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]
+) -> Iterator[list[Noted]]:
     for start in range(0, len(ids), AT_ONCE):
         with store.snapshot() as snapshot:
             items = snapshot.items(ids[start : start + AT_ONCE])
@@ -97,7 +99,7 @@ def _changes(store: Store, ids: Sequence[int], put: Mapping[Key, Any], drop: Seq
         yield [Noted(item.id, meta) for item, meta in changed if differ(item.meta, meta)]
 
 
-def _changed(item: Item, put: Mapping[Key, Any], drop: Sequence[Key]) -> dict[str, Any]:
+def _changed(item: Item, put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]) -> dict[str, Any]:
     meta = dict(item.meta)
     for key in drop:
         inside = _inside(meta, key, make=False)
@@ -116,7 +118,7 @@ def _changed(item: Item, put: Mapping[Key, Any], drop: Sequence[Key]) -> dict[st
     return meta
 
 
-def _inside(meta: dict[str, Any], key: Key, *, make: bool) -> dict[str, Any] | None:
+def _inside(meta: dict[str, Any], key: KeyPath, *, make: bool) -> dict[str, Any] | None:
     """The mapping a key is in, each on the way a copy of its own; None where something else is in its place."""
     for part in key[:-1]:
         if part not in meta and not make:

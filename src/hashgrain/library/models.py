@@ -106,14 +106,14 @@ def problems(store: Store) -> list[Problem]:
 def _codes_only(store: Store) -> tuple[Bundle | None, str]:
     """What stands for the model of a library that never had one; and where that cannot be used, why not."""
     try:
-        found = codes_only.read(store.path)
+        bundle = codes_only.read(store.path)
     except BundleError as error:
         return None, reason_of(error)
-    if found is None:
+    if bundle is None:
         return None, ""
-    if found.code_digest != store.digest or found.grains != store.grains:
+    if bundle.code_digest != store.digest or bundle.grains != store.grains:
         return None, f"{store.path / FOLDER / codes_only.FILE} describes other codes than this library holds"
-    return found, ""
+    return bundle, ""
 
 
 def _copy_is_sound(store: Store) -> bool:

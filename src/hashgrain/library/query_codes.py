@@ -23,7 +23,7 @@ from hashgrain.store import Snapshot, Store
 
 if TYPE_CHECKING:
     from hashgrain.models.text_encoder import TextEncoder
-    from hashgrain.search.text_search import Worded
+    from hashgrain.search.text_search import TextQuery
     from hashgrain.types import QueryLike
 
 Outputs = NDArray[np.float32]
@@ -95,14 +95,14 @@ class QueryEncoder:
         if "text_encoder" in self.__dict__:
             self.text_encoder.close()
 
-    def words(self, text: str) -> Worded:
+    def words(self, text: str) -> TextQuery:
         """How a phrase is read, and what it asks with."""
         from hashgrain.search import text_search  # the dictionary is loaded when it is used
 
         codes_only.need_model(self._bundle, self._store.path)
         if self._bundle.text_tower is None:
-            return text_search.worded(self._bundle, text)
-        return text_search.sentence(self.text_encoder, text)
+            return text_search.read_nouns(self._bundle, text)
+        return text_search.read_sentence(self.text_encoder, text)
 
     def code(self, query: QueryLike, max_pixels: int) -> Codes:
         """The code of one query, which may be the id of an item."""
@@ -114,19 +114,19 @@ class QueryEncoder:
     def codes(self, queries: Iterable[QueryLike], max_pixels: int, *, outputs: bool = False) -> list[QueryCode]:
         """The code of each query, in order; the first that cannot be used is an error. With `outputs` each must be a
         picture."""
-        found: list[QueryCode | None] = []
+        encoded: list[QueryCode | None] = []
         failed: list[HashgrainError] = []
-        pictures = self._pictures(queries, found, failed, outputs)
+        pictures = self._pictures(queries, encoded, failed, outputs)
         for place, result in self._encoded(pictures, max_pixels):
             if isinstance(result, ImageError):
                 raise result
-            found[place] = QueryCode(Codes.from_outputs(result[None], self._bundle.grains), result)
+            encoded[place] = QueryCode(Codes.from_outputs(result[None], self._bundle.grains), result)
         if failed:  # behind all pictures that were sent
             raise failed[0]
-        return [each for each in found if each is not None]
+        return [each for each in encoded if each is not None]
 
     def _pictures(
-        self, queries: Iterable[QueryLike], found: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
+        self, queries: Iterable[QueryLike], encoded: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
     ) -> Iterator[tuple[int, QueryLike]]:
         """The queries that must be encoded, by their place; the others go into `found` at once."""
         for place, query in enumerate(queries):
@@ -135,7 +135,7 @@ class QueryEncoder:
             except HashgrainError as error:
                 failed.append(error)
                 return
-            found.append(code)
+            encoded.append(code)
             if code is None:
                 yield place, query
 

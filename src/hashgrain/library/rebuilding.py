@@ -74,22 +74,22 @@ def _gathering(aside: Path, model: Bundle) -> Library:
     """The library the new codes are gathered in: that of a run before, if it was of the same model."""
     if (aside / "catalogue.sqlite").exists():
         try:
-            found = Library.open(aside, "w")
+            gathered = Library.open(aside, "w")
         except LibraryError:
             shutil.rmtree(aside)
         else:
-            if found.bundle.code_digest == model.code_digest:
-                return found
-            found.close()
+            if gathered.bundle.code_digest == model.code_digest:
+                return gathered
+            gathered.close()
             shutil.rmtree(aside)
     return Library.create(aside, model)
 
 
 def _known(fresh: Library, item: Item) -> Item:
-    found = fresh.store.known(item.path)
-    if found is None:
+    encoded = fresh.store.known(item.path)
+    if encoded is None:
         raise LibraryError(f"{item.path} was not encoded; run this again", path=item.path)
-    return found
+    return encoded
 
 
 def _codes(fresh: Library, items: list[Item]) -> Iterator[tuple[int, bytes]]:
@@ -118,8 +118,8 @@ def verify_library(path: str | Path) -> list[Problem]:
             raise
         return [Problem(str(target), reason_of(error), error.remedy or "")]
     with store:
-        found = [*store.verify(), *models.problems(store)]
-    if not found:  # what indexes are of can only be told where all else is sound
+        problems = [*store.verify(), *models.problems(store)]
+    if not problems:  # what indexes are of can only be told where all else is sound
         with Library.open(target) as library:
-            found = library.damaged_indexes()
-    return found
+            problems = library.damaged_indexes()
+    return problems

@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashgrain.errors import LibraryError
-from hashgrain.library.selecting import Named, selected
+from hashgrain.library.selecting import ItemRef, selected
 from hashgrain.store import Snapshot, Store
 
 
-def remove_items(store: Store, items: Iterable[Named], *, forget: bool) -> int:
+def remove_items(store: Store, items: Iterable[ItemRef], *, forget: bool) -> int:
     """Remove items by id or by path: all that are named, or none. Their files are kept out unless `forget`."""
     with store.snapshot() as snapshot:
         ids = selected(snapshot, Path(store.path), items, "nothing was removed")

@@ -87,7 +87,7 @@ def stamp_inside(path: str) -> Stamp | None:
     if file == path and not path.lower().endswith((".tar", ".gz", ".tgz", ".parquet", ".npy")):
         return None
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except (OSError, ValueError):
         return None
-    return (found.st_size, found.st_mtime_ns)
+    return (status.st_size, status.st_mtime_ns)

@@ -34,13 +34,13 @@ def serve() -> None:
 def answer(stdout: IO[bytes], data: bytes, limits: Limits) -> None:
     try:
         array, facts = medium_named(limits.medium).decode(data, limits)
-        told = array.__array_interface__  # an image of Pillow has one too, and needs no numpy
-        content = told["data"] if isinstance(told["data"], bytes) else array.tobytes()
+        interface = array.__array_interface__  # an image of Pillow has one too, and needs no numpy
+        content = interface["data"] if isinstance(interface["data"], bytes) else array.tobytes()
     except ImageError as error:
         reason = error.message.removeprefix(": ")
         processes.send(stdout, b"R", {"reason": reason, "too_large": isinstance(error, ImageTooLargeError)})
     else:
-        header = {"dtype": told["typestr"], "shape": told["shape"], "facts": vars(facts)}
+        header = {"dtype": interface["typestr"], "shape": interface["shape"], "facts": vars(facts)}
         processes.send(stdout, b"P", header, content)
 
 

@@ -41,7 +41,7 @@ def details_of(image: Image.Image, exif: Image.Exif, hostile: tuple[type[BaseExc
     rating, keywords = tried(lambda: _xmp(image, exif)) or (None, [])
     keywords += tried(lambda: list(_iptc_keywords(image))) or []
     latitude, longitude = tried(lambda: _degrees(place, 1, b"S", 90)), tried(lambda: _degrees(place, 3, b"W", 180))
-    found = {
+    details = {
         "camera": tried(lambda: _joined(exif.get(MAKE), exif.get(MODEL))),
         "lens": tried(lambda: _joined(inner.get(LENS_MAKE), inner.get(LENS_MODEL)) if LENS_MODEL in inner else None),
         "iso": tried(lambda: _whole(inner.get(ISO), 1, 100_000_000)),
@@ -51,7 +51,7 @@ def details_of(image: Image.Image, exif: Image.Exif, hostile: tuple[type[BaseExc
         "rating": rating if rating is not None else tried(lambda: _whole(exif.get(RATING), 0, 5)),
         "keywords": list(dict.fromkeys(keywords))[:MAX_KEYWORDS] or None,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in details.items() if value is not None}
 
 
 def _text(value: Any) -> str | None:

@@ -27,12 +27,12 @@ from hashgrain.models.bundle_files import (
     GRAPH,
     TEXT,
     TOKENIZER,
-    Read,
-    altered,
+    ReadFile,
+    altered_error,
     cap_of,
     check_caps,
     digests_of,
-    meant,
+    read_described,
     read_file,
     write_files,
 )
@@ -171,7 +171,7 @@ class Bundle:
     def read_inside(cls, library: str | Path, folder: str = FOLDER, *, whole: bool = True) -> Bundle:
         """The copy in a folder of a library, which may come from a stranger: no link is followed. Unless `whole`, a
         text tower is read, and checked, when it is asked for."""
-        read: Read = lambda name, cap: inside.read(library, folder, name, cap=cap)  # noqa: E731
+        read: ReadFile = lambda name, cap: inside.read(library, folder, name, cap=cap)  # noqa: E731
         return _read(Path(library) / folder, read, whole)
 
 
@@ -233,7 +233,7 @@ def _read_shipped(folder: Path) -> Bundle:
     return _read(folder, read)
 
 
-def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
+def _read(folder: Path, read: ReadFile, whole: bool = True) -> Bundle:
     """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
     where it did not: the graph may have got its name between two looks for it."""
     text, same = read_file(folder, DESCRIPTION, cap_of(DESCRIPTION), read), 0
@@ -249,13 +249,13 @@ def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
     return _parsed(folder, text, read, whole)
 
 
-def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
+def _parsed(folder: Path, text: bytes, read: ReadFile, whole: bool) -> Bundle:
     described = description.parse(text, folder / DESCRIPTION)
     facts = description.checked(described, folder / DESCRIPTION)
     digests = digests_of(described)
     bundle = Bundle(
         name=facts.name,
-        onnx=meant(folder, read, GRAPH, digests[GRAPH]),
+        onnx=read_described(folder, read, GRAPH, digests[GRAPH]),
         grains=facts.grains,
         size=facts.size,
         words=facts.words,
@@ -276,7 +276,7 @@ def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
     if not old or "bundle_digest" in described:
         expected["bundle_digest"] = description.bundle_digest(described)
     if any(described.get(key) != digest for key, digest in expected.items()):
-        raise altered(folder)
+        raise altered_error(folder)
     # Whoever reads a bundle may hand its graph to other programs than the encoder, such as those that make it smaller.
     check_bundle(bundle, text=whole)
     if "outputs" in described and not is_shipped(bundle):
@@ -290,11 +290,13 @@ def _check_outputs(bundle: Bundle, named: Sequence[str]) -> None:
         raise BundleError(f"the graph of model {bundle.name!r} gives no {absent[0]!r}, which {DESCRIPTION} names")
 
 
-def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> TextTower:
+def _tower(folder: Path, read: ReadFile, tower: description.TowerDescription, whole: bool) -> TextTower:
     def load(name: str) -> bytes:
-        content = meant(folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(told, f"{name}_sha256"))
-        if len(content) != getattr(told, f"{name}_bytes"):
-            raise altered(folder)
+        content = read_described(
+            folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(tower, f"{name}_sha256")
+        )
+        if len(content) != getattr(tower, f"{name}_bytes"):
+            raise altered_error(folder)
         return content
 
     def load_later(name: str) -> bytes:
@@ -304,8 +306,8 @@ def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> Te
             raise BundleError(f"{error}; if the model of the library was just changed, open it again") from None
 
     if whole:
-        return TextTower(load("onnx"), load("tokenizer"), told.length, told.pad, told.lower)
-    return TextTower.stored(asdict(told), load_later)
+        return TextTower(load("onnx"), load("tokenizer"), tower.length, tower.pad, tower.lower)
+    return TextTower.stored(asdict(tower), load_later)
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:

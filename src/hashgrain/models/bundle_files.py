@@ -22,12 +22,12 @@ TEXT, TOKENIZER = "text.onnx", "tokenizer.json"
 # The files that a description means by their digests, and how each is called that is not yet, or was just, made the
 # bundle's by it.
 NEXT = {GRAPH: "model.next.onnx", TEXT: "text.next.onnx", TOKENIZER: "tokenizer.next.json"}
-Read = Callable[[str, int], bytes]
+ReadFile = Callable[[str, int], bytes]
 
 
-def meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
+def read_described(folder: Path, read: ReadFile, name: str, digest: str) -> bytes:
     """The file that the description means: a crash may have left it under the name it is written by."""
-    problem = altered(folder)
+    problem = altered_error(folder)
     try:
         content = read_file(folder, name, cap_of(name), read)
         if hashlib.sha256(content).hexdigest() == digest:
@@ -41,7 +41,7 @@ def meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
     raise problem
 
 
-def altered(folder: Path) -> BundleError:
+def altered_error(folder: Path) -> BundleError:
     return BundleError(
         f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again",
         path=folder,
@@ -50,14 +50,14 @@ def altered(folder: Path) -> BundleError:
 
 def digests_of(described: Mapping[str, Any]) -> dict[str, str]:
     """The files that a description means, which may hold any nonsense."""
-    tower = described.get(TOWER)
-    told = tower if isinstance(tower, dict) else {}
-    found = {
+    entry = described.get(TOWER)
+    tower = entry if isinstance(entry, dict) else {}
+    digests = {
         GRAPH: described.get("onnx_sha256"),
-        TEXT: told.get("onnx_sha256"),
-        TOKENIZER: told.get("tokenizer_sha256"),
+        TEXT: tower.get("onnx_sha256"),
+        TOKENIZER: tower.get("tokenizer_sha256"),
     }
-    return {name: str(digest) for name, digest in found.items() if name == GRAPH or digest is not None}
+    return {name: str(digest) for name, digest in digests.items() if name == GRAPH or digest is not None}
 
 
 def cap_of(name: str) -> int:
@@ -65,7 +65,7 @@ def cap_of(name: str) -> int:
     return caps[name]
 
 
-def read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
+def read_file(folder: Path, name: str, cap: int, read: ReadFile) -> bytes:
     try:
         return read(name, cap)
     except files.TooLargeError:

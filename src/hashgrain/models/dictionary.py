@@ -31,7 +31,7 @@ TRUST = 4  # the power of how sure a meaning is, by which it counts among others
 PLURALS = (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ses", "s"), ("zes", "z"), ("men", "man"))
 SHOWN = 3  # classes that tell what a noun was read as
 
-Arrays = Mapping[str, NDArray[np.generic]]
+NounTables = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Noun:
 class Dictionary:
     """Nouns by name. Names of several words have blanks between them."""
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: NounTables) -> None:
         self._numbers = dict(zip(_texts(arrays["nouns"]), itertools.count()))
         self._irregular: dict[str, str] = dict(zip(*[iter(_texts(arrays["plurals"]))] * 2, strict=True))
         self._others = frozenset(_texts(arrays["others"]))

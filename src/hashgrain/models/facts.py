@@ -24,7 +24,7 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "calibration": {grain: dict(each.words) for grain, each in bundle.calibration.items()} or _thresholds(bundle),
         "bytes": len(bundle.onnx),
     }
-    facts |= {key: told for key in ("license", "provenance") if (told := getattr(bundle, key))}
+    facts |= {key: value for key in ("license", "provenance") if (value := getattr(bundle, key))}
     source = bundle.others.get(SOURCE)
     return {**source, **facts} if isinstance(source, dict) else facts
 
@@ -51,7 +51,7 @@ def _of_shipped(name: str) -> dict[str, Any]:
 
 def _thresholds(bundle: Bundle) -> dict[str, dict[str, int]]:
     """Of bundles that have a word at one grain only."""
-    found: dict[str, dict[str, int]] = {}
+    words: dict[str, dict[str, int]] = {}
     for word, threshold in bundle.words.items():
-        found.setdefault(threshold.grain, {})[word] = threshold.distance
-    return found
+        words.setdefault(threshold.grain, {})[word] = threshold.distance
+    return words

@@ -52,7 +52,7 @@ _MARKS = frozenset(["sign", "symbol", "mark", "face"])  # what Unicode calls mar
 
 
 @dataclass(frozen=True)
-class Found:
+class PhraseNoun:
     """A noun of the phrase: as it was typed, as it was read, and the classes it stands for most."""
 
     typed: str
@@ -67,14 +67,14 @@ class Phrase:
 
     text: str
     weights: NDArray[np.float32] | None
-    found: tuple[Found, ...] = ()
+    nouns: tuple[PhraseNoun, ...] = ()
     ignored: tuple[str, ...] = ()  # words that say nothing here: "the", colors, adjectives, verbs
     unknown: tuple[str, ...] = ()  # not in the dictionary
     not_seen: tuple[str, ...] = ()  # nouns that are no thing a picture shows
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The account in one line."""
-        parts = [", ".join(map(_told, self.found)) or "nothing that can be searched for"]
+        parts = [", ".join(map(_noun_summary, self.nouns)) or "nothing that can be searched for"]
         for what, words in (("ignored", self.ignored), ("unknown", self.unknown)):
             parts += [f"{what}: {', '.join(words)}"] if words else []
         parts += [f"not a thing that can be seen: {', '.join(self.not_seen)}"] if self.not_seen else []
@@ -85,7 +85,7 @@ class Phrase:
             "text": self.text,
             "found": [
                 {"typed": one.typed, "noun": one.noun, "classes": list(one.classes), "guessed": one.guessed}
-                for one in self.found
+                for one in self.nouns
             ],
             "ignored": list(self.ignored),
             "unknown": list(self.unknown),
@@ -129,8 +129,8 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
         if rest:
             ignored += [word for at, word, noun in nouns if says_little(at, word, noun)]
             nouns = rest
-    found = tuple(Found(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
-    return Phrase(text, _mixed(words, nouns), found, *map(_once, (ignored, unknown, not_seen)))
+    phrase_nouns = tuple(PhraseNoun(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
+    return Phrase(text, _mixed(words, nouns), phrase_nouns, *map(_once, (ignored, unknown, not_seen)))
 
 
 def _is_frame(at: int, word: str, noun: Noun) -> bool:
@@ -236,7 +236,7 @@ def _is_control(letter: str) -> bool:
     return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
-def _told(one: Found) -> str:
+def _noun_summary(one: PhraseNoun) -> str:
     read = "" if one.noun == one.typed.replace("-", " ") else f" (read as {one.noun})"
     return f"{one.typed}{read}" + (f" (guessed: like {', '.join(one.classes)})" if one.guessed else "")
 

@@ -50,10 +50,10 @@ class Seen:
 
     def holds(self, contents: Sequence[str]) -> NDArray[np.bool_]:
         """For each digest, whether its picture was learnt from."""
-        found = np.ones(len(contents), np.bool_)
+        seen = np.ones(len(contents), np.bool_)
         for places in _places(contents, self.hashes, 8 * len(self.bits)):
-            found &= (self.bits[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(np.bool_)
-        return found
+            seen &= (self.bits[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(np.bool_)
+        return seen
 
     @property
     def false_yes(self) -> float:

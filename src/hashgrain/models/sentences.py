@@ -14,11 +14,11 @@ class Sentence:
     cut: bool  # whether there was more
     unknown: tuple[str, ...] = ()  # parts that the tokenizer has no token for
     # What a phrase has that is read noun by noun; here always empty.
-    found: tuple[()] = ()
+    nouns: tuple[()] = ()
     ignored: tuple[()] = ()
     not_seen: tuple[()] = ()
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The account in one line."""
         parts = [f"read as a sentence: {_start(self.read)}"]
         parts += [f"too long, read up to: {_end(self.read)}"] if self.cut else []

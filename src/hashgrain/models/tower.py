@@ -24,11 +24,11 @@ class TextTower:
     lower: bool = False  # whether a phrase is put in small letters first
 
     @classmethod
-    def stored(cls, told: Mapping[str, Any], load: Callable[[str], bytes]) -> TextTower:
+    def stored(cls, described: Mapping[str, Any], load: Callable[[str], bytes]) -> TextTower:
         """One whose files `load` reads, by their field, when they are asked for: who searches by pictures reads none.
         `told` is what `described` gives."""
         tower = object.__new__(cls)
-        tower.__dict__.update(told, _load=load)
+        tower.__dict__.update(described, _load=load)
         return tower
 
     if not TYPE_CHECKING:

@@ -86,5 +86,5 @@ def computed(content: bytes, kind: str, records: Mapping[str, Record]) -> NDArra
 def _tensor(content: bytes, record: Record) -> NDArray[np.float32]:
     offset, shape, strides = record
     steps = [4 * stride for stride in strides]
-    found: NDArray[np.float32] = np.ndarray(tuple(shape), "<f4", buffer=content, offset=offset, strides=tuple(steps))
-    return found
+    tensor: NDArray[np.float32] = np.ndarray(tuple(shape), "<f4", buffer=content, offset=offset, strides=tuple(steps))
+    return tensor

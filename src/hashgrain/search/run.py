@@ -16,7 +16,7 @@ from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours, rerank
 from hashgrain.models import Bundle
 from hashgrain.search import Hit
-from hashgrain.search.hits import answers
+from hashgrain.search.hits import make_hits
 from hashgrain.store import Filter, Snapshot
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ class Explained:
             "milliseconds": {stage: round(1000 * seconds, 3) for stage, seconds in self.seconds.items()},
         }
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The account: a line for each shortlist, then one for the whole."""
         times = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in self.seconds.items())
         part = f"compared {self.cost.rows:,} of {self.items:,} codes ({self.cost.bytes / 1e6:.1f} MB)"
-        found = f"found by {self.cost.path}: {part}{self._parts_told()}; {times}"
-        return "\n".join([*(shortlist.told() for shortlist in self.shortlists), found])
+        whole = f"found by {self.cost.path}: {part}{self._parts_summary()}; {times}"
+        return "\n".join([*(shortlist.summary() for shortlist in self.shortlists), whole])
 
-    def _parts_told(self) -> str:
+    def _parts_summary(self) -> str:
         if (cost := self.cost.parts) is None:
             return ""
         widened = "1 widening" if cost.widenings == 1 else f"{cost.widenings} widenings"
@@ -129,12 +129,12 @@ def ask(
     more: int = 0,
 ) -> list[Neighbours]:
     """The neighbours of each code; `more` of them than the question asks for."""
-    kept = kept_by(snapshot, engine, question)
+    allowed = allowed_by(snapshot, engine, question)
     clock.stop("filter")
-    return ask_among(snapshot, engine, codes, question, kept, clock, more)
+    return ask_among(snapshot, engine, codes, question, allowed, clock, more)
 
 
-def kept_by(snapshot: Snapshot, engine: Engine, question: Question) -> NDArray[np.int64] | None:
+def allowed_by(snapshot: Snapshot, engine: Engine, question: Question) -> NDArray[np.int64] | None:
     """What the engine is to keep to: the ids of the items for which the filter holds, or for an engine that takes
     filters the filter."""
     if question.where is None:
@@ -150,21 +150,21 @@ def ask_among(
     engine: Engine,
     codes: Codes,
     question: Question,
-    kept: NDArray[np.int64] | None,
+    allowed: NDArray[np.int64] | None,
     clock: Clock,
     more: int = 0,
 ) -> list[Neighbours]:
     """The same among the items whose ids, sorted, are `kept`; None for all."""
     wanted = max(question.rerank or 1, question.k) + more
-    asked: dict[str, Any] = {"grain": question.grain, "where": kept, **of_parts(question)}
+    asked: dict[str, Any] = {"grain": question.grain, "where": allowed, **of_parts(question)}
     if question.within is None:
         weights = _own_bits_only(codes, question) if question.weights is None else question.weights
-        found = engine.nearest(codes, wanted, weights=weights, **asked)
+        neighbors = engine.nearest(codes, wanted, weights=weights, **asked)
     else:
-        found = engine.within(codes, question.within, cap=wanted, **asked)
+        neighbors = engine.within(codes, question.within, cap=wanted, **asked)
     snapshot.check_segments()
     clock.stop("search")
-    return found
+    return neighbors
 
 
 def of_parts(question: Question) -> dict[str, Which]:
@@ -173,20 +173,22 @@ def of_parts(question: Question) -> dict[str, Which]:
 
 
 def reranked(
-    snapshot: Snapshot, found: Neighbours, outputs: NDArray[np.float32], question: Question, grains: Grains
+    snapshot: Snapshot, neighbors: Neighbours, outputs: NDArray[np.float32], question: Question, grains: Grains
 ) -> Neighbours:
     """The same neighbours, those to rerank by falling agreement of their bits up to the grain with the outputs of the
     query, then id; the others behind them as they are. Of each the part counts that was found."""
-    head = found.ids[: question.rerank]
+    head = neighbors.ids[: question.rerank]
     if not len(head):
-        return found
-    words, _ = codes_of(snapshot, head.tolist(), None if found.parts is None else found.parts[: len(head)].tolist())
+        return neighbors
+    numbers = None if neighbors.parts is None else neighbors.parts[: len(head)].tolist()
+    words, _ = codes_of(snapshot, head.tolist(), numbers)
     best = rerank(outputs[: grains.width(question.grain)], head, words)
     by_id = np.argsort(head)
-    order = np.arange(len(found))
+    order = np.arange(len(neighbors))
     order[: len(head)] = by_id[np.searchsorted(head[by_id], best.ids)]
-    parts = None if found.parts is None else found.parts[order]
-    return replace(found, ids=found.ids[order], distances=found.distances[order], full=found.full[order], parts=parts)
+    parts = None if neighbors.parts is None else neighbors.parts[order]
+    distances, full = neighbors.distances[order], neighbors.full[order]
+    return replace(neighbors, ids=neighbors.ids[order], distances=distances, full=full, parts=parts)
 
 
 def _own_bits_only(codes: Codes, question: Question) -> Mapping[str, float] | None:
@@ -196,19 +198,19 @@ def _own_bits_only(codes: Codes, question: Question) -> Mapping[str, float] | No
     return {name: float(name == question.grain) for name in codes.grains.up_to(question.grain)}
 
 
-def hits(
+def hits_of(
     snapshot: Snapshot,
     code: Codes,
-    found: Neighbours,
+    neighbors: Neighbours,
     question: Question,
     bundle: Bundle,
     itself: int | None = None,
 ) -> list[Hit]:
     """The neighbours told in full, without the item that is the query `itself`."""
-    places = np.flatnonzero(found.ids != itself)[: question.k] if itself is not None else slice(question.k)
-    ids = found.ids[places].tolist()
-    words, parts = codes_of(snapshot, ids, None if found.parts is None else found.parts[places].tolist())
-    return answers(code, snapshot.items(ids), words, question.grain, bundle, parts)
+    places = np.flatnonzero(neighbors.ids != itself)[: question.k] if itself is not None else slice(question.k)
+    ids = neighbors.ids[places].tolist()
+    words, parts = codes_of(snapshot, ids, None if neighbors.parts is None else neighbors.parts[places].tolist())
+    return make_hits(code, snapshot.items(ids), words, question.grain, bundle, parts)
 
 
 def codes_of(snapshot: Snapshot, ids: Sequence[int], numbers: Sequence[int] | None) -> tuple[Words, list[Part] | None]:

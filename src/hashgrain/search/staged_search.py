@@ -14,7 +14,7 @@ from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours, count_ranges, rows_of
 from hashgrain.models import Bundle
 from hashgrain.search import Hit
-from hashgrain.search.hits import answers
+from hashgrain.search.hits import make_hits
 from hashgrain.search.run import Clock, Explained, Question, ask_among
 from hashgrain.search.stages import (
     MOST_RECALLED,
@@ -46,16 +46,16 @@ def ask_in_stages(
     if itself is not None and allowed is not None:
         allowed = allowed[allowed != itself]
     clock.stop("filter")
-    scene = _Scene(snapshot, engine, question, allowed, clock, code.grains)
-    stages = [scene.sized(stage) for stage in question.stages]
-    ids, words, cost = scene.first(code, stages[0] if stages else None, itself)
+    search = _StagedSearch(snapshot, engine, question, allowed, clock, code.grains)
+    stages = [search.sized(stage) for stage in question.stages]
+    ids, words, cost = search.first(code, stages[0] if stages else None, itself)
     of = (len(snapshot) if allowed is None else len(allowed)) - int(itself is not None and allowed is None)
-    told = []
+    shortlists = []
     for stage in stages:
         near = distances_at(words, code.words[0], mask_of(code.grains, stage.grain, question.separate))
-        kept = nearest_with_ties(near, stage.n)
-        ids, words, near = ids[kept], words[kept], near[kept]
-        told.append(
+        selected = nearest_with_ties(near, stage.n)
+        ids, words, near = ids[selected], words[selected], near[selected]
+        shortlists.append(
             Shortlist(stage.grain, stage.n, len(ids), of, int(near.max(initial=0)), stage.recall, stage.sampled)
         )
         of = len(ids)
@@ -63,16 +63,16 @@ def ask_in_stages(
     first = order[: question.k]
     snapshot.check_segments()
     clock.stop("search")
-    hits = answers(code, snapshot.items(ids[first].tolist()), words[first], question.grain, bundle)
+    hits = make_hits(code, snapshot.items(ids[first].tolist()), words[first], question.grain, bundle)
     if question.separate:
         hits = [_by_own_bits(hit, code.grains) for hit in hits]
     clock.stop("fetch")
     total = len(hits) if question.within is None else len(order)
-    return Explained(hits, cost, len(snapshot), total, clock.seconds, shortlists=tuple(told))
+    return Explained(hits, cost, len(snapshot), total, clock.seconds, shortlists=tuple(shortlists))
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _StagedSearch:
     """What every step of one question shares."""
 
     snapshot: Snapshot
@@ -96,15 +96,15 @@ class _Scene:
         more, question = int(itself is not None and self.allowed is None), self.question
         if stage is not None:
             wanted = min(stage.n + more, max(1, len(self.snapshot)))
-            (found,) = self.nearest(code, wanted, stage.grain)
-            if len(found) == wanted:  # there may be others as near as the last
-                found = self.within(code, int(found.distances[-1]), stage.grain)
+            (neighbors,) = self.nearest(code, wanted, stage.grain)
+            if len(neighbors) == wanted:  # there may be others as near as the last
+                neighbors = self.within(code, int(neighbors.distances[-1]), stage.grain)
         elif question.within is None:
-            (found,) = self.nearest(code, question.k + more, question.grain, separate=question.separate)
+            (neighbors,) = self.nearest(code, question.k + more, question.grain, separate=question.separate)
         else:
-            found = self.within(code, code.grains[question.grain], question.grain)
-        others = np.sort(found.ids[found.ids != itself] if itself is not None else found.ids)
-        return *picked(self.snapshot.segments, others), found.cost
+            neighbors = self.within(code, code.grains[question.grain], question.grain)
+        others = np.sort(neighbors.ids[neighbors.ids != itself] if itself is not None else neighbors.ids)
+        return *picked(self.snapshot.segments, others), neighbors.cost
 
     def sized(self, stage: Stage) -> Stage:
         """A stage with its length. For a recall that of the shortest shortlist that holds this share of the k nearest
@@ -122,7 +122,7 @@ class _Scene:
     def _ranks(self, asking: Ids, words: Words, ids: Ids, grain: str) -> NDArray[np.int64]:
         """For each of the k nearest of each item that asks: how long a shortlist at the grain holds it."""
         grains, question = self.grains, self.question
-        found = self.nearest(Codes(words, grains), question.k + 1, question.grain, separate=question.separate)
+        neighbors = self.nearest(Codes(words, grains), question.k + 1, question.grain, separate=question.separate)
         mask = mask_of(grains, grain, separate=False)
         _, every = picked(self.snapshot.segments, ids)
         cut = np.ascontiguousarray((words & mask)[:, : (grains[grain] + 63) // 64])
@@ -130,7 +130,7 @@ class _Scene:
         at = count_ranges(cut, rows, np.zeros((len(cut), 1, 2), np.int64), threads=question.threads).sum(axis=1)
         nearer = np.cumsum(at, axis=1) - at  # rows at a smaller distance
         ranks = []
-        for own, code, before, near in zip(asking.tolist(), words, nearer, found, strict=True):
+        for own, code, before, near in zip(asking.tolist(), words, nearer, neighbors, strict=True):
             others = near.ids[near.ids != own][: question.k]
             _, theirs = picked(self.snapshot.segments, np.sort(others))
             apart = distances_at(theirs, code, mask)

@@ -49,7 +49,7 @@ class Shortlist:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In one line."""
         why = f"{self.asked:,} asked for"
         if self.recall is not None:
@@ -62,18 +62,18 @@ def check_stages(stages: Sequence[Sequence[Any]], grain: str, grains: Grains, se
     recall."""
     if isinstance(stages, str) or not all(_is_pair(stage) for stage in stages):
         raise QueryError(f"stages are {stages!r}; they are pairs of a grain and a number: [('kind', 1000)]")
-    found = [_stage(grains.named(name), n) for name, n in stages]
-    widths = [grains.width(stage.grain) for stage in found]
+    checked = [_stage(grains.named(name), n) for name, n in stages]
+    widths = [grains.width(stage.grain) for stage in checked]
     if widths != sorted(set(widths)) or (widths and widths[-1] > grains.width(grain)):
         order = ", ".join(grains.up_to(grain))
         raise QueryError(f"stages go from coarse grains to fine ones, none finer than {grain}: {order}")
-    if sum(stage.recall is not None for stage in found) > 1:
+    if sum(stage.recall is not None for stage in checked) > 1:
         raise QueryError("a recall says how long one shortlist is; give the others a number of items")
-    if separate and found and found[0].grain != grains.coarsest:
+    if separate and checked and checked[0].grain != grains.coarsest:
         raise QueryError(
             f"separate codes are searched from the first of them on: begin with the grain {grains.coarsest}"
         )
-    return tuple(found)
+    return tuple(checked)
 
 
 def _is_pair(stage: Any) -> bool:

@@ -16,7 +16,7 @@ from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
 from hashgrain.sources.notes import MAX_APART, NOTES, Apart, Notes, suffix_of
 from hashgrain.sources.source import MAX_BYTES, Refused, Source
-from hashgrain.sources.suffix_counts import count_passed
+from hashgrain.sources.suffix_counts import count_suffix
 from hashgrain.sources.tar import DAMAGED, Member, Tar, open_tar
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -59,7 +59,7 @@ def archive_sources(
                 elif suffix_of(member.name) in medium.suffixes:
                     group.take(tar, member)
                 else:
-                    count_passed(passed, member.name)
+                    count_suffix(passed, member.name)
     except DAMAGED as error:
         yield from _sources(path, group, changed, apart)
         yield Refused(path, f"the archive is damaged or cut short ({plainly(error)})")
