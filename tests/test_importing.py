@@ -186,7 +186,7 @@ def test_files_that_are_missing_or_none_are_named(tmp_path: Path, here: None) ->
         ("a.hg", codes): "holds codes and no paths",
         ("a.hg", "text.npy", "--paths", paths): "text.npy is not a .npy file",
         ("a.hg", paths, "--paths", paths): "files of codes are named .hgc, .npy, .parquet",
-        ("folder", codes, "--paths", paths): "is there and is no library",
+        ("folder", codes, "--paths", paths): "exists and is not a library",
         ("a.hg", codes, "--paths", paths, "--model", "none"): "no model bundle at none",
         ("a.hg", codes, "--paths", paths, "--meta", "odd"): "is not key=value",
         ("a.hg", codes, "--paths", paths, "--grains", "look:64,kind:16"): "each wider than the one before",

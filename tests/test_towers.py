@@ -303,23 +303,23 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         text_model([*BAG, node("StringNormalizer", ["sum"], ["outputs"])], TENSORS, [ids_input()], 3),
         "not among the operators",
     ),
-    "a size that hangs on the ids": (
+    "a size that depends on the ids": (
         text_model(
             [*BAG, *STEPS, node("ConstantOfShape", ["row"], ["outputs"])],
             [*TENSORS, integers("flat", -1)],
             [ids_input()],
             3,
         ),
-        "size hangs on the ids",
+        "size depends on the ids",
     ),
-    "a size that hangs on the mask": (
+    "a size that depends on the mask": (
         text_model(
             [*BAG, node("Reshape", ["mask", "flat"], ["row"]), node("Expand", ["sum", "row"], ["outputs"])],
             [*TENSORS, integers("flat", -1)],
             [ids_input(), mask_input()],
             3,
         ),
-        "size hangs on the ids",
+        "size depends on the ids",
     ),
     "another width": (text_model([*BAG, KEEP], TENSORS, [ids_input()], 4), "gives 4 outputs, its grains ask for 3"),
     "a width left open": (

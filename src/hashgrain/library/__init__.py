@@ -1,6 +1,6 @@
-"""What people open: a collection of pictures on disk that answers questions.
+"""`Library`: a collection of pictures on disk, to search and to change.
 
-Names are imported on first use: what only adds or mends costs a search nothing.
+Names are imported on first use: what only adds or repairs costs a search nothing.
 """
 
 from __future__ import annotations

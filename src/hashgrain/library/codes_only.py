@@ -1,6 +1,6 @@
-"""A library without a model: codes that another program made. It is asked with its items and with codes.
+"""A library without a model: codes that another program made. It is searched with its items and with codes.
 
-What such a library knows of its codes stands in `model/codes.json`, where a copy of the model stands otherwise.
+`model/codes.json` describes the codes. It takes the place of the copy of a model.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ UNNAMED = "codes of another program"
 def codes_only(
     grains: Grains, *, made_by: str | None = None, digest: str | None = None, bit_order: BitOrder = "little"
 ) -> Bundle:
-    """What stands for the model where there is none.
+    """A bundle without a graph, for codes whose model is not here.
 
-    Codes compare where their digests are equal: `digest` is that of a model which is known and not here; codes
-    `made_by` one program under one name share theirs; nobody knows what else was made like codes without a name.
-    `bit_order` is that of the packed bits in the program's files, which queries come in, too.
+    Codes can be compared if their digests are equal. `digest` is that of a known model. Without it, codes `made_by` the
+    same name share a digest, and codes without a name get one of their own. `bit_order` is that of the packed bits in
+    the program's files; queries have it too.
     """
     if made_by is not None and not 1 <= len(made_by) <= description.MAX_NAME:
         raise LibraryError(
-            f"what made the codes is named in 1 to {description.MAX_NAME} characters, not {len(made_by)}"
+            f"the name of what made the codes has 1 to {description.MAX_NAME} characters, not {len(made_by)}"
         )
     if digest is not None and not DIGEST.fullmatch(digest):
         raise LibraryError(f"{digest[:80]!r} is no digest of a model; a SHA-256 has 64 digits, of 0 to 9 and a to f")
@@ -58,7 +58,7 @@ def has_model(bundle: Bundle) -> bool:
 
 
 def need_model(bundle: Bundle, library: Path) -> None:
-    """Refuse what takes a model, where there is none."""
+    """Refuse what needs a model, if there is none."""
     if not has_model(bundle):
         words = "ask with an item or with codes; or encode its pictures with a model, by rebuild_with"
         message = f"{library} has no model, only {bundle.name}: a picture cannot be encoded here"
@@ -66,7 +66,7 @@ def need_model(bundle: Bundle, library: Path) -> None:
 
 
 def write(bundle: Bundle, library: Path) -> None:
-    """Put into the library what it keeps of its model, or of its codes."""
+    """Write the library's copy of its model, or the description of its codes."""
     if has_model(bundle):
         bundle.write_inside(library)
         return
@@ -84,7 +84,7 @@ def write(bundle: Bundle, library: Path) -> None:
 
 
 def read(library: Path) -> Bundle | None:
-    """What stands for the model, where the library says so."""
+    """The bundle without a graph, if the library describes its codes."""
     path = library / FOLDER / FILE
     try:
         described = description.parse(inside.read(library, FOLDER, FILE, cap=MAX_BYTES), path)
@@ -112,5 +112,5 @@ def _checked(described: dict[str, Any], path: Path) -> Bundle:
 
 def _bundle(name: str, grains: Grains, digest: str, bit_order: BitOrder) -> Bundle:
     bundle = Bundle(name, b"", grains, (0, 0), others={BIT_ORDER: bit_order})
-    bundle.__dict__["code_digest"] = digest  # there is no graph that it could be of
+    bundle.__dict__["code_digest"] = digest  # there is no graph to compute it from
     return bundle

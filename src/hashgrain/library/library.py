@@ -79,7 +79,7 @@ class Library:
     ) -> Library:
         """An existing library: "r" to search, "w" to change it (one writer at a time).
 
-        `engine` answers the searches: "embedded", the default, or an engine of yours, which is told of what changed
+        `engine` answers the searches: "embedded", the default, or an engine of your own, which gets the changes
         before each search and is closed with the library. One that holds the codes of another library is an error.
         At most `workers` processes decode pictures, those of questions too: half the cores, unless given. They are
         started when a picture comes and end with the library. 0 decodes in this process, for pictures you trust.
@@ -277,11 +277,11 @@ class Library:
         [("kind", 1000)] orders by `grain` the 1,000 items nearest at kind, and those tied with the last;
         [("kind", 0.99)] as many as contain 99 % of the k nearest of a sample of items. With `separate`, each grain is
         compared by the bits that it adds.
-        `weights`, a number for each grain up to `grain`, say what a bit counts that the grain adds to the one before.
-        `rerank` orders so many of the nearest by how well their codes agree with what the model says of the picture
-        before that is cut down to bits; the others follow.
+        `weights` has a number for each grain up to `grain`: the weight of each bit that it adds to the one before.
+        `rerank` is how many of the nearest are ordered by how well their codes agree with the real-valued outputs of
+        the model for the picture; the others follow.
         With `parts="all"`, items are found by their nearest part, in a library that has parts: `Hit.part` says which,
-        and the distances and the word are that part's. It does not go with stages and separate codes.
+        and the distances and the word are that part's. It cannot be combined with stages or separate codes.
         """
         options = (k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank, parts)
         return self.answer(Query(query, text, *options)).hits
@@ -370,7 +370,7 @@ class Library:
     def verify(self) -> list[Problem]:
         """Run every check. An empty list means that all is well. Damage is reported and never raised."""
         problems = [*self.store.verify(), *models.problems(self.store)]
-        # What indexes are of can only be told where all else is sound.
+        # Indexes can be checked only if everything else is sound.
         return problems or self.damaged_indexes()
 
     def damaged_indexes(self) -> list[Problem]:

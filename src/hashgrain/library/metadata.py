@@ -1,4 +1,4 @@
-"""Metadata: what can be kept, how what is new goes over what is there, and how a person changes it."""
+"""Metadata of items: checking it, merging new values into it, and changing it on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PART = re.compile(r"`([^`]+)`|([^.`]+)")
 
 
 def check_meta(meta: Meta | None) -> dict[str, Any]:
-    """Metadata that a person gave for all pictures, or an error before anything is read."""
+    """Metadata that is given for all pictures, checked before anything is read."""
     fields = dict(meta or {})
     for key, value in fields.items():
         json_text({key: value}, f"metadata {key}", "its value")
@@ -26,10 +26,10 @@ def check_meta(meta: Meta | None) -> dict[str, Any]:
 
 
 def merged(known: Meta, notes: Meta, given: Meta, path: str) -> tuple[dict[str, Any], str | None]:
-    """The metadata of a picture, and why a part of it had to be left out.
+    """The metadata of a picture, and why a part of it is left out.
 
-    `notes` are of the picture's source, which nobody vouches for; `given` was asked for, and is left out only
-    where it does not fit beside what the library keeps already.
+    `notes` come from the picture's source and are not trusted. `given` comes from the caller, and is left out only if
+    it does not fit beside what the library already holds.
     """
     reason = None
     for parts in ((known, notes, given), (known, given)):
@@ -46,12 +46,12 @@ def merged(known: Meta, notes: Meta, given: Meta, path: str) -> tuple[dict[str, 
 
 
 def differ(old: Meta, new: Meta) -> bool:
-    """Whether they would be written differently: 1, 1.0 and true are equal in Python and not here."""
+    """Whether they differ as JSON: 1, 1.0 and true are equal in Python, but not here."""
     return json_text(old, "", "") != json_text(new, "", "")
 
 
 def sound_details(details: Meta, path: str) -> dict[str, Any]:
-    """What a file says of itself, or nothing where that cannot be kept."""
+    """The details of a file, or none if they cannot be stored."""
     try:
         json_text(details, path, "its details")
     except LibraryError:
@@ -60,7 +60,7 @@ def sound_details(details: Meta, path: str) -> dict[str, Any]:
 
 
 def change_meta(store: Store, ids: Sequence[int], put: Meta, drop: Iterable[str]) -> int:
-    """Set and unset keys of these items' metadata; how many it changed. What cannot be done changes nothing."""
+    """Set and unset keys of these items' metadata. Returns how many items changed; an error changes nothing."""
     setting = {key_of(name): value for name, value in put.items()}
     dropping = [key_of(name) for name in drop]
     for name, value in put.items():
@@ -119,7 +119,7 @@ def _changed(item: Item, put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]) ->
 
 
 def _inside(meta: dict[str, Any], key: KeyPath, *, make: bool) -> dict[str, Any] | None:
-    """The mapping a key is in, each on the way a copy of its own; None where something else is in its place."""
+    """The mapping that holds a key, with each mapping on the way copied; None if another value is in its place."""
     for part in key[:-1]:
         if part not in meta and not make:
             return None

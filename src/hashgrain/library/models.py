@@ -21,7 +21,7 @@ FOLDER, NEXT = "model", "model.next"
 
 
 def to_encode_anew(library: Path, first: str = "") -> Remedy:
-    """Another model for the library; `first` is what to try before."""
+    """The remedy that takes another model; `first` is what to try before it."""
     words = f"{first} encode its pictures anew with another model, by rebuild_with"
     return Remedy(words.lstrip(), "encode_anew", library=library, first=f"{first} " if first else "")
 
@@ -56,7 +56,7 @@ def own_bundle(store: Store) -> Bundle:
 
 
 def reads(bundle: Bundle) -> str:
-    """What a model makes of the words of a question."""
+    """What text a model can search by."""
     from hashgrain.models.text import KEY
 
     if bundle.text_tower is not None:
@@ -67,7 +67,7 @@ def reads(bundle: Bundle) -> str:
 def settle(store: Store) -> None:
     """Finish or undo a change of model that was cut short. `store` is open for writing."""
     if not store.folded or NEXT not in inside.names(store.path):
-        return  # where a log is lost, the model of before is needed still
+        return  # if the log was lost, the previous model is still needed
     with suppress(BundleError):
         bundle = Bundle.read_inside(store.path, NEXT)
         if bundle.code_digest == store.digest:
@@ -78,7 +78,7 @@ def settle(store: Store) -> None:
 
 
 def mend(store: Store) -> None:
-    """Put a sound copy of the model where there is none, if the package has it."""
+    """Restore the copy of the model if it is not sound and the package has the model."""
     packaged = None if _codes_only(store)[0] is not None else _packaged_for(store)
     if packaged is not None and not _copy_is_sound(store):
         packaged.write_inside(store.path, FOLDER)
@@ -104,7 +104,7 @@ def problems(store: Store) -> list[Problem]:
 
 
 def _codes_only(store: Store) -> tuple[Bundle | None, str]:
-    """What stands for the model of a library that never had one; and where that cannot be used, why not."""
+    """The bundle of a library that has codes only; or why it cannot be used."""
     try:
         bundle = codes_only.read(store.path)
     except BundleError as error:
@@ -123,7 +123,7 @@ def _copy_is_sound(store: Store) -> bool:
 
 
 def _packaged_for(store: Store) -> Bundle | None:
-    """None where the library's copy has a text tower: the package brings none, and that of the copy may be saved."""
+    """The model from the package. None if the library's copy has a text tower, which the package does not have."""
     with suppress(BundleError):
         if Bundle.read_inside(store.path, whole=False).text_tower is not None:
             return None

@@ -1,4 +1,4 @@
-"""Several libraries asked as one, with many queries: exact as each of them is."""
+"""Searching several libraries as one, with many queries: as exact as each of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hashgrain.search import MAX_K, Hit, check_k
 
 @dataclass(frozen=True)
 class NamedQuery:
-    """A query under its name, and the items that are the query itself: their ids, by the place of their library."""
+    """A query with a name, and the items that are the query itself: their ids, by the position of their library."""
 
     name: str
     code: Codes
@@ -28,7 +28,7 @@ class Found:
 
 
 def refuse_mixed(libraries: Sequence[Library]) -> None:
-    """Distances between codes of two models mean nothing."""
+    """Refuse libraries of different models: distances between their codes mean nothing."""
     first, *others = libraries
     for other in others:
         if other.store.digest != first.store.digest:

@@ -1,4 +1,4 @@
-"""From what is asked with to codes: pictures through the workers and the model, items and codes as they are."""
+"""The codes of queries: pictures go through the workers and the model; items and codes are used as they are."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ Outputs = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class QueryCode:
-    """The code of a query; of a picture that was encoded for it, what the model gave before it was cut to bits."""
+    """The code of a query, and the outputs of the model if a picture was encoded for it."""
 
     code: Codes
     outputs: Outputs | None = None
 
 
 def check_workers(workers: int | None) -> int | None:
-    """How many processes may decode, as it was given; an error where that is no number of processes."""
+    """Check the number of processes that may decode."""
     whole = isinstance(workers, (int, np.integer)) and not isinstance(workers, bool)
     if workers is not None and not (whole and workers >= 0):
         raise LibraryError(f"workers is {workers!r}; it is the number of processes that decode, 0 or more")
@@ -53,7 +53,7 @@ def stored_code(snapshot: Snapshot, store: Store, item: int) -> Codes:
 
 
 class QueryEncoder:
-    """Gives the codes of queries. Files are decoded by the pool, and what is a Python object already right here."""
+    """Encodes queries. The pool decodes files and bytes; Python objects are converted in this process."""
 
     def __init__(self, store: Store, bundle: Bundle, workers: int | None) -> None:
         self._store, self._bundle = store, bundle
@@ -75,13 +75,13 @@ class QueryEncoder:
 
     @cached_property
     def pool(self) -> media.DecodePool:
-        """The workers for what is added and what is asked with. None is started before there is a picture."""
+        """The workers that decode pictures to add or to search with. They start with the first picture."""
         workers = media.decode_workers() if self._workers is None else self._workers
         return media.DecodePool(self._bundle.size, fit=self._bundle.fitted, workers=workers)
 
     @contextmanager
     def pool_of(self, workers: int | None) -> Iterator[media.DecodePool]:
-        """The pool; or for as long as it is used one of so many workers, where another number is asked for."""
+        """The pool; or a temporary one, if another number of workers is asked for."""
         if workers is None or workers == self.pool.workers:
             yield self.pool
         else:
@@ -96,7 +96,7 @@ class QueryEncoder:
             self.text_encoder.close()
 
     def words(self, text: str) -> TextQuery:
-        """How a phrase is read, and what it asks with."""
+        """How a phrase is read, and its outputs."""
         from hashgrain.search import text_search  # the dictionary is loaded when it is used
 
         codes_only.need_model(self._bundle, self._store.path)
@@ -152,7 +152,7 @@ class QueryEncoder:
         known = self._store.known(os.path.abspath(query)) or self._store.known(str(query))
         if known is None:
             return None
-        with self._store.snapshot() as snapshot:  # the file is gone, or cannot be encoded here; its code is there
+        with self._store.snapshot() as snapshot:  # the file is gone, or cannot be encoded here, but its code is stored
             return QueryCode(stored_code(snapshot, self._store, known.id))
 
     def _encoded(

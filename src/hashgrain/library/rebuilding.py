@@ -37,8 +37,8 @@ def rebuild_with(
 ) -> AddReport:
     """Encode a whole library again with another model, and switch to it in one step; items keep ids and metadata.
 
-    The new codes are gathered in a library beside it, so a run that was stopped goes on where it was. Every picture
-    must still be readable, or nothing is changed: an item without its file cannot be encoded.
+    The new codes are collected in a library beside it, so a stopped run resumes. Every picture must be readable, or
+    nothing is changed: an item without its file cannot be encoded.
     """
     model = bundle_of(encoder)
     target = Path(os.path.realpath(Path(path).expanduser()))
@@ -64,14 +64,14 @@ def rebuild_with(
             )
         models.settle(current.store)
     shutil.rmtree(aside)
-    if changed:  # since they were added: their entries follow
+    if changed:  # on disk since they were added; update their items
         with Library.open(target, "w") as library:
             library.add(changed)
     return report
 
 
 def _gathering(aside: Path, model: Bundle) -> Library:
-    """The library the new codes are gathered in: that of a run before, if it was of the same model."""
+    """The library that collects the new codes: that of an earlier run, if it has the same model."""
     if (aside / "catalogue.sqlite").exists():
         try:
             gathered = Library.open(aside, "w")
@@ -119,7 +119,7 @@ def verify_library(path: str | Path) -> list[Problem]:
         return [Problem(str(target), reason_of(error), error.remedy or "")]
     with store:
         problems = [*store.verify(), *models.problems(store)]
-    if not problems:  # what indexes are of can only be told where all else is sound
+    if not problems:  # indexes can be checked only if everything else is sound
         with Library.open(target) as library:
             problems = library.damaged_indexes()
     return problems

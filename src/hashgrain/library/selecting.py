@@ -17,7 +17,7 @@ ItemRef = int | str | Path
 
 
 def selected(snapshot: Snapshot, library: Path, items: Iterable[ItemRef], undone: str) -> list[int]:
-    """The ids of all items named, sorted. A name that stands for nothing is an error, which says what was not done."""
+    """The ids of all items named, sorted. A name without items is an error, which says what was not done."""
     named = [items] if isinstance(items, (int, str, os.PathLike)) else list(items)
     ids = {int(each) for each in named if isinstance(each, (int, np.integer))}
     paths = [os.fspath(each) for each in named if not isinstance(each, (int, np.integer))]

@@ -1,4 +1,4 @@
-"""Looking again at every file of a library: what changed, what was moved, what is gone, and what may be forgotten."""
+"""Checking every file of a library again: what changed, what was moved, what is gone, and what may be removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashgrain.library.roots import missing_part, roots_of
 from hashgrain.sources import Refused, Source, file_of, find, reopen
 from hashgrain.store import Item, Moved, Store
 
-FEW = 10  # so many may be forgotten without a question, whatever share of the library they are
+FEW = 10  # up to so many may be removed, whatever share of the library they are
 MOVES_A_COMMIT = 1_000
 LOOKED_AT, LOOKED_AT_AN_ITEM = 100_000, 20  # files that are looked at to find those that were moved
 
@@ -43,7 +43,7 @@ def files_of(store: Store) -> list[Item]:
 
 
 def present(items: Iterable[Item]) -> Iterator[Source]:
-    """The files that are there. What is inside archives and tables is looked at when they are added again."""
+    """The files that exist. What is inside archives and tables is checked when they are added again."""
     for item in items:
         if file_of(item.path) == item.path and not is_gone(item.path):
             source = reopen(item)
@@ -52,10 +52,10 @@ def present(items: Iterable[Item]) -> Iterator[Source]:
 
 
 def find_moved(store: Store, items: Sequence[Item]) -> int:
-    """Give pictures whose file is gone the path it has now; how many.
+    """Give pictures whose file was moved the path it has now. Returns how many.
 
-    Looked for below the folders that the library's files are in, and only where something is gone: a file of no
-    item is read only if it has the size of one that is gone.
+    Searches the folders of the library's files, and only if a file is gone. A file that belongs to no item is read only
+    if it has the size of a missing one.
     """
     gone = [item for item in items if file_of(item.path) == item.path and is_gone(item.path)]
     wanted: dict[str, list[Item]] = defaultdict(list)
@@ -93,13 +93,13 @@ def _strangers(store: Store, items: Sequence[Item], sizes: set[int | None]) -> I
 
 
 def gone_of(store: Store, items: Sequence[Item]) -> list[Item]:
-    """Those whose file is gone; asked anew, since some were moved."""
+    """Those whose file is gone; read again, since some were moved."""
     with store.snapshot() as snapshot:
         return [item for item in snapshot.items([item.id for item in items]) if is_gone(item.path)]
 
 
 def forget_gone(store: Store, gone: Sequence[Item], items: Sequence[Item], *, even_most: bool) -> None:
-    """Forget pictures whose file is gone, unless it looks as if a disk were, and not the files."""
+    """Remove pictures whose file is gone, unless it seems that a disk is missing."""
     why_not = None if even_most else doubt(gone, items)
     if why_not is not None:
         words = "if they are gone for good, say so with even_most=True"
@@ -110,7 +110,7 @@ def forget_gone(store: Store, gone: Sequence[Item], items: Sequence[Item], *, ev
 
 
 def doubt(gone: Sequence[Item], items: Sequence[Item]) -> str | None:
-    """Why it is not to be believed that these files are gone; None where it is."""
+    """Why these files may not really be gone; None if there is no doubt."""
     part = missing_part((file_of(item.path) for item in gone), roots_of(items))
     if part is not None:
         state = "is empty" if os.path.isdir(part) else "is not there"

@@ -1,7 +1,7 @@
-"""What decoding a picture takes in memory, told from its header, and how much it may take.
+"""The memory that decoding a picture takes, estimated from its header, and its limit.
 
 A JPEG is decoded at a fraction of its size, so it costs little however large it is; unless it comes in several scans,
-as progressive ones do: then all its coefficients are held at once. Other formats are decoded whole.
+as progressive ones do: then all its coefficients are in memory at once. Other formats are decoded whole.
 """
 
 from __future__ import annotations

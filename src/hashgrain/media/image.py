@@ -68,7 +68,7 @@ Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of itself; of a picture as a person sees it."""
+    """The facts in a file; the size of a picture is that of the upright view."""
 
     width: int | None  # None for what has none, such as a recording
     height: int | None
@@ -82,7 +82,7 @@ class _Opened:
     """A picture whose header is read, and not yet more."""
 
     image: Image.Image
-    data: bytes  # empty where it did not come as a file
+    data: bytes  # empty if it did not come as a file
     exif: Image.Exif
     facts: Facts
 
@@ -142,7 +142,7 @@ def open_image(
 
 
 def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
-    """What the header of a picture's file says; none of its pixels is decoded."""
+    """The facts in the header of a picture's file; no pixel is decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -229,7 +229,7 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
     extra = extra_format(data, max_pixels, name)
     formats = [extra] if extra else [known for known in FORMATS if known not in EXTRA_FORMATS]  # MPO comes as a JPEG
     if data[4:8] == b"ftyp":
-        from PIL import AvifImagePlugin  # noqa: F401  the dearest to load
+        from PIL import AvifImagePlugin  # noqa: F401  the slowest to load
     try:
         image = Image.open(io.BytesIO(data), formats=[*formats, "AVIF"] if extra == "HEIF" else formats)
     except UnidentifiedImageError:
@@ -241,7 +241,7 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
 def _described(image: Image.Image, data: bytes) -> _Opened:
     try:
         exif = image.getexif()
-    except HOSTILE:  # broken notes about a picture do not make it a broken picture
+    except HOSTILE:  # broken metadata does not make a broken picture
         exif = Image.Exif()
     return _Opened(image, data, exif, _facts(image, exif))
 

@@ -1,6 +1,6 @@
-"""What a photograph says of itself: camera, lens, exposure, place, rating, keywords. From EXIF, XMP and IPTC.
+"""The metadata of a photograph: camera, lens, exposure, place, rating and keywords, from EXIF, XMP and IPTC.
 
-All of it was written by somebody else: values out of range, damaged or endless ones give nothing.
+None of it is trusted: values that are out of range, damaged or endless are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ XMP_RATING = "{http://ns.adobe.com/xap/1.0/}Rating"
 
 
 def details_of(image: Image.Image, exif: Image.Exif, hostile: tuple[type[BaseException], ...]) -> dict[str, Any]:
-    """The details there are. `hostile` is what Pillow raises for damaged ones."""
+    """The details that the picture has. `hostile` is what Pillow raises for damaged ones."""
 
     def tried(read: Callable[[], T | None]) -> T | None:
         try:

@@ -2,7 +2,7 @@
 
 A folder in the package holds `graph.part`, the ONNX graph with the weights of the backbone cut out, and `graph.json`,
 which says where they go and what they are computed from. The result is the same on every machine; its checksum is in
-`model.json`. It is assembled once a machine and kept in the user's cache folder, or each time where there is none.
+`model.json`. It is assembled once per machine and cached in the user's cache folder; without one, each time.
 """
 
 from __future__ import annotations
@@ -60,5 +60,5 @@ def _cache_file(sha256: str) -> Path | None:
 
     try:
         return user_cache_path("hashgrain") / "models" / f"{sha256[:32]}.onnx"
-    except (OSError, RuntimeError):  # no home folder, and none told otherwise
+    except (OSError, RuntimeError):  # no home folder
         return None

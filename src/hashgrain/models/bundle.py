@@ -43,7 +43,7 @@ from hashgrain.models.tower import TextTower
 from hashgrain.types import Fit, PathLike
 
 SHIPPED = Path(__file__).parent.parent / "models"
-DEFAULT = "photo"  # what "default" stands for, unless the environment names another model of the package
+DEFAULT = "photo"  # the model that "default" names, unless the environment names another
 CHOICE = "HASHGRAIN_MODEL"
 FOLDER = "model"  # of a library, where its copy stands
 ATTEMPTS = 10  # to read a bundle that others are being written over
@@ -61,7 +61,7 @@ class Bundle:
     fit: Fit | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of model.json that this version has no use for
     calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain
-    text_tower: TextTower | None = None  # reads phrases, where the model has more than a table of classes
+    text_tower: TextTower | None = None  # reads phrases, if the model has more than a table of classes
     parts: PartGrid | None = None  # of every picture, besides the whole
     part_calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain, of parts
     license: str = ""  # under which the model may be used, best as an SPDX expression
@@ -88,7 +88,7 @@ class Bundle:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """What its graph gives, of what is used of a graph: `outputs`, `features`, `map`."""
+        """The outputs of its graph that are known here: `outputs`, `features`, `map`."""
         there = outputs_of(self.onnx) if self.onnx else []
         return tuple(name for name in (*NEEDED, MAP) if name in there)
 
@@ -126,8 +126,8 @@ class Bundle:
         return {grain: {"whole": each.described(), **parts.get(grain, {})} for grain, each in self.calibration.items()}
 
     def write(self, folder: str | Path) -> Path:
-        """Write its files, on the disk when it returns. After a crash the folder holds this bundle or the one it
-        held before, whole."""
+        """Write its files; they are on the disk when it returns. After a crash the folder holds either this bundle or
+        the previous one, complete."""
         contents = _contents(self)
         target = Path(folder)
         made = not target.exists()
@@ -182,7 +182,7 @@ def shipped_names() -> list[str]:
 
 
 def shipped_folder(name: PathLike) -> Path | None:
-    """Where a model of the package stands; None for what is no name of one."""
+    """The folder of a model of the package; None if this is not the name of one."""
     if name == "default":
         name = os.environ.get(CHOICE) or DEFAULT
         if name not in shipped_names():
@@ -234,8 +234,8 @@ def _read_shipped(folder: Path) -> Bundle:
 
 
 def _read(folder: Path, read: ReadFile, whole: bool = True) -> Bundle:
-    """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
-    where it did not: the graph may have got its name between two looks for it."""
+    """Read again if the description changed meanwhile: another bundle may be being written. Read once more if it did
+    not: the graph may have got its name between two reads."""
     text, same = read_file(folder, DESCRIPTION, cap_of(DESCRIPTION), read), 0
     for _ in range(ATTEMPTS):
         try:
@@ -285,7 +285,7 @@ def _parsed(folder: Path, text: bytes, read: ReadFile, whole: bool) -> Bundle:
 
 
 def _check_outputs(bundle: Bundle, named: Sequence[str]) -> None:
-    """The graph gives what the description names. What it gives besides is not taken."""
+    """Check that the graph gives what the description names. Nothing else is used."""
     if absent := sorted(set(named) - outputs_of(bundle.onnx)):
         raise BundleError(f"the graph of model {bundle.name!r} gives no {absent[0]!r}, which {DESCRIPTION} names")
 

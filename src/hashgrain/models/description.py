@@ -36,7 +36,7 @@ MAX_SIZE = 1 << 40  # of a file; what is read has its own caps
 MAX_DEPTH = 32  # of nesting, in what a bundle says of its training
 WORDS = ("same", "near", "related")  # closest first; whatever none of them holds for is "far"
 MAX_OUTPUTS = 64
-MAX_WINDOWS = 65_535  # of a part grid: what the index of a part can hold, less the whole
+MAX_WINDOWS = 65_535  # of a part grid: the largest index of a part
 MAX_LICENSE = 200
 MAX_PROVENANCE = 2_000
 KIND = "picture"  # of input; sound is for a later version
@@ -71,7 +71,7 @@ class Calibration:
     probabilities: tuple[float, ...]
 
     def word(self, distance: int) -> str:
-        """Nothing where there are no words: "far" is one, too."""
+        """Empty if there are no words: "far" is one, too."""
         return next((word for word, most in self.words.items() if distance <= most), "far" if self.words else "")
 
     def described(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class PartGrid:
 
 @dataclass(frozen=True)
 class TowerDescription:
-    """What is said of a text tower, whose files stand beside."""
+    """The entry of a text tower, whose files stand beside `model.json`."""
 
     onnx_sha256: str
     onnx_bytes: int
@@ -126,7 +126,7 @@ class Description:
 
 
 def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: str | None) -> str:
-    """Over what decides codes. What a bundle does not name does not enter, so older digests stay what they are."""
+    """The digest of what decides codes. What a bundle does not name is left out, so older digests do not change."""
     decides: dict[str, Any] = {"onnx": onnx_sha256, "grains": dict(grains), "size": list(size)}
     if fit is not None:
         decides["fit"] = fit
@@ -134,13 +134,13 @@ def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: st
 
 
 def named(fit: Fit) -> Fit | None:
-    """What a new bundle says of its fit. One that squashes says nothing, as before there was a choice: so equal codes
+    """The fit as a new bundle names it: None for squash, as in bundles from before there was a choice. So equal codes
     have equal digests."""
     return None if fit == "squash" else fit
 
 
 def bundle_digest(described: Mapping[str, Any]) -> str:
-    """Over all of a description but this digest itself; through `onnx_sha256` over the graph too."""
+    """The digest of a whole description without this digest; through `onnx_sha256` it covers the graph too."""
     rest = {key: value for key, value in described.items() if key != "bundle_digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -167,7 +167,7 @@ def parse(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def checked(described: Mapping[str, Any], path: Path) -> Description:
-    """What `model.json` says, of the right types and within its bounds."""
+    """The contents of `model.json`, with every type and bound checked."""
     version = described.get("format")
     if not isinstance(version, int) or not _is_count(version, 1, 1 << 62):
         raise BundleError(f"{path} does not say its format; it is not a HashGrain bundle", path=path)
@@ -220,7 +220,7 @@ def _words(words: Mapping[str, Any], grains: Grains) -> dict[str, Threshold]:
 
 
 def _calibration(calibration: Mapping[str, Any], grains: Grains, kind: str) -> dict[str, Calibration]:
-    """Of whole pictures, which every grain that is named has; or of parts."""
+    """The calibration of whole pictures, which every named grain must have; or that of parts."""
     calibrations = {}
     for grain, kinds in calibration.items():
         if grain not in grains:
@@ -310,7 +310,7 @@ def _window(value: Any) -> Window:
 
 
 def _outputs(value: Any) -> tuple[str, ...]:
-    """Names beyond those known here are of a later version; nothing takes them."""
+    """Names that are not known here are of a later version; nothing uses them."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_OUTPUTS:
         raise ValueError(f"outputs are {_cut(value)}; they are a list of 1 to {MAX_OUTPUTS} names")
     names = [_text(name, MAX_NAME, "an output") for name in value]

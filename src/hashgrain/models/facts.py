@@ -1,4 +1,4 @@
-"""What a bundle says of itself, as `model show` and `models` have it."""
+"""The facts of a bundle, as `model show` and `models` print them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SOURCE = "source"  # of model.json: where the network of a made model comes from
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:
-    """Of one bundle. A key of its source is not taken for what is known here: a stranger may have written it."""
+    """The facts of one bundle. Keys of its `source` do not replace them: a stranger may have written those."""
     facts: dict[str, Any] = {
         "name": bundle.name,
         "digest": bundle.code_digest,
@@ -30,7 +30,7 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
 
 
 def shipped_facts() -> list[dict[str, Any]]:
-    """Of each model of the package, the default one first: what it takes and gives, and what it is for."""
+    """For each model of the package, the default one first: what it takes and gives, and what it is for."""
     return [_of_shipped(name) for name in shipped_names()]
 
 
@@ -50,7 +50,7 @@ def _of_shipped(name: str) -> dict[str, Any]:
 
 
 def _thresholds(bundle: Bundle) -> dict[str, dict[str, int]]:
-    """Of bundles that have a word at one grain only."""
+    """The words by grain, for bundles in which each word has one grain."""
     words: dict[str, dict[str, int]] = {}
     for word, threshold in bundle.words.items():
         words.setdefault(threshold.grain, {})[word] = threshold.distance

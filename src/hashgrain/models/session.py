@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 BATCH = 32  # small enough to stay in cache, large enough to hide the cost of a call: measured flat from 16 to 64
-# A graph of a stranger is run on batches of these lengths only, each of which was tried: shorter ones are filled up.
+# A graph of a stranger is run on batches of these lengths only, each of which was tried: shorter ones are padded.
 TRIED = (1, 2, 4, 8, 16, BATCH)
 PIXELS_A_BATCH = 1 << 19  # eight pictures of 224 px: a batch of 32 takes 300 MB more and is no faster
 RUN_SECONDS = 300.0  # for one batch; what took seconds in its trial may be slower on a busy machine

@@ -1,7 +1,7 @@
 """Tokens of phrases, cut by a tokenizer that a stranger may have made.
 
 It is data for a large Rust program, with patterns and replacements in it that may take any time and memory for the
-right phrase. So it is loaded and run in a process of its own, within limits, which ends with whoever opened it.
+right phrase. So it is loaded and run in a process of its own, within limits, which ends with its parent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TOKENIZER, PHRASE, READ, REFUSED = b"T", b"P", b"R", b"E"
 
 @dataclass(frozen=True)
 class Tokens:
-    """A phrase as a text graph takes it, and what became of its words."""
+    """A phrase as a text graph takes it, and how much of it was read."""
 
     ids: NDArray[np.int64]  # (length,)
     mask: NDArray[np.int64]  # 1 where there is a token, 0 where it is padded

@@ -2,10 +2,10 @@
 
 The trial makes the session, which folds constants and plans memory, and runs every length of batch that is ever run
 afterwards. The process may take so much memory and time and no more, and ends with its parent. Since no size and no
-step of a graph hangs on what the pictures show (graph_check.py sees to that), a batch that went well will go well.
+step of a graph depends on what the pictures show (graph_check.py makes sure), a batch that worked once always works.
 
-That a graph passed is kept in the user's cache folder, under a key of the graph, the runtime and these limits: a model
-costs its trial once a machine. A refusal is not kept: a busy machine may have been the reason.
+A passed trial is recorded in the user's cache folder, under a key of the graph, the runtime and these limits, so a
+model is tried once per machine. A refusal is not recorded: a busy machine may have been the reason.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hashgrain.models.bundle import Bundle
     from hashgrain.models.tower import TextTower
 
-VERSION = 1  # of what a trial asks; a new one makes every verdict before it void
+VERSION = 1  # of the trial; a new version voids all earlier verdicts
 SECONDS = 300.0  # for all of it; the runs of a large network, 63 pictures in all, take some tens
 CPU_SECONDS = 1200
 BASE_MEMORY = 4 << 30  # address space, of which libraries and the stacks of threads reserve more than they use
@@ -246,8 +246,8 @@ def _end_with_parent() -> None:
 
 
 def _peak() -> int | None:
-    """The most memory this process held, in bytes; None where the system does not tell."""
-    with contextlib.suppress(OSError):  # Linux; what getrusage tells there counts the parent's memory too
+    """The peak memory of this process in bytes; None if the system does not report it."""
+    with contextlib.suppress(OSError):  # Linux, where getrusage counts the parent's memory too
         status = Path("/proc/self/status").read_text()
         peaks = [int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")]
         return peaks[0] if peaks else None
@@ -260,7 +260,7 @@ def _peak() -> int | None:
 
 
 def _verdict_file(facts: list[Any]) -> Path | None:
-    """Where the verdict on a graph stands, on this runtime and under these limits; None without a cache folder."""
+    """The file of the verdict on a graph, for this runtime and these limits; None without a cache folder."""
     import onnxruntime
     from platformdirs import user_cache_path
 

@@ -1,4 +1,4 @@
-"""From neighbours to answers: what a person is told about each one."""
+"""Searching: from a query to neighbors, and from neighbors to hits."""
 
 from hashgrain.search.hits import MAX_K as MAX_K
 from hashgrain.search.hits import Hit as Hit

@@ -1,4 +1,4 @@
-"""A hit is a neighbour told in full: which picture, how far at each grain, and a plain word for it."""
+"""A hit is a neighbor with its item, its distance at each grain and a plain word for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Hit:
     taken: str | None
     meta: Meta
     details: Meta  # what the file says about itself: camera, place, keywords
-    part: Part | None = None  # where parts were asked, too: the one that is nearest, of which all distances are
+    part: Part | None = None  # the nearest part, if parts are searched; all distances are those of this part
 
     def as_dict(self) -> dict[str, JsonLike]:
         """Return the hit as a dictionary for JSON. The keys are stable."""
@@ -77,7 +77,7 @@ def make_hits(
     bundle: Bundle,
     parts: Sequence[Part] | None = None,
 ) -> list[Hit]:
-    """Hits for items in the order given; `codes` holds the code of each, or of the one of its `parts` that matched;
+    """Hits for items, in the order given. `codes` holds the code of each item, or that of its part in `parts`.
     `bundle` says what distances mean."""
     differing = Codes(codes ^ query.words[0], query.grains)
     columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}

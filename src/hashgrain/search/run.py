@@ -1,4 +1,4 @@
-"""One question to a snapshot: neighbours from the engine, hits from the catalogue, and the account of both."""
+"""One question to a snapshot: neighbors from the engine, hits from the catalogue, and a summary of both."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """What to search for, but for the picture itself."""
+    """What to search for, except the query itself."""
 
     k: int
     grain: str
     where: Filter | None
     within: int | None
     threads: int | None
-    stages: tuple[Stage, ...] = ()  # shortlists before it, coarse to fine
+    stages: tuple[Stage, ...] = ()  # shortlists that are taken first, coarse to fine
     separate: bool = False  # whether each grain is compared by the bits that it adds
-    weights: Mapping[str, float] | None = None  # what a bit counts that a grain adds to the one before it
-    rerank: int | None = None  # so many of the nearest are ordered by agreement with real-valued outputs
+    weights: Mapping[str, float] | None = None  # by grain, of the bits that it adds to the one before
+    rerank: int | None = None  # number of nearest items to order by agreement with the outputs
     parts: Which = "whole"
 
     def __post_init__(self) -> None:
@@ -76,10 +76,10 @@ class Explained:
     hits: list[Hit]
     cost: Cost
     items: int  # in the library
-    total: int  # how many are within the distance asked for, or were found
+    total: int  # how many are within the distance, or were found
     seconds: Mapping[str, float]  # encode, open, filter, search, fetch
-    phrase: Phrase | Sentence | None = None  # how the words of the question were read
-    shortlists: tuple[Shortlist, ...] = ()  # one a stage
+    phrase: Phrase | Sentence | None = None  # how the text of the query was read
+    shortlists: tuple[Shortlist, ...] = ()  # one per stage
 
     def as_dict(self) -> dict[str, Any]:
         stages = {"stages": [shortlist.as_dict() for shortlist in self.shortlists]} if self.shortlists else {}
@@ -94,7 +94,7 @@ class Explained:
         }
 
     def summary(self) -> str:
-        """The account: a line for each shortlist, then one for the whole."""
+        """One line for each shortlist, then one for the whole search."""
         times = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in self.seconds.items())
         part = f"compared {self.cost.rows:,} of {self.items:,} codes ({self.cost.bytes / 1e6:.1f} MB)"
         whole = f"found by {self.cost.path}: {part}{self._parts_summary()}; {times}"
@@ -128,15 +128,15 @@ def ask(
     clock: Clock,
     more: int = 0,
 ) -> list[Neighbours]:
-    """The neighbours of each code; `more` of them than the question asks for."""
+    """The neighbors of each code, `more` than the question asks for."""
     allowed = allowed_by(snapshot, engine, question)
     clock.stop("filter")
     return ask_among(snapshot, engine, codes, question, allowed, clock, more)
 
 
 def allowed_by(snapshot: Snapshot, engine: Engine, question: Question) -> NDArray[np.int64] | None:
-    """What the engine is to keep to: the ids of the items for which the filter holds, or for an engine that takes
-    filters the filter."""
+    """The items that the engine may return: the sorted ids of those that match the filter, or the filter itself for an
+    engine that takes filters. None for all."""
     if question.where is None:
         return None
     if takes_filters(engine):
@@ -154,9 +154,9 @@ def ask_among(
     clock: Clock,
     more: int = 0,
 ) -> list[Neighbours]:
-    """The same among the items whose ids, sorted, are `kept`; None for all."""
+    """As `ask`, among the items that `allowed_by` gives."""
     wanted = max(question.rerank or 1, question.k) + more
-    asked: dict[str, Any] = {"grain": question.grain, "where": allowed, **of_parts(question)}
+    asked: dict[str, Any] = {"grain": question.grain, "where": allowed, **parts_option(question)}
     if question.within is None:
         weights = _own_bits_only(codes, question) if question.weights is None else question.weights
         neighbors = engine.nearest(codes, wanted, weights=weights, **asked)
@@ -167,16 +167,16 @@ def ask_among(
     return neighbors
 
 
-def of_parts(question: Question) -> dict[str, Which]:
-    """What an engine is asked of parts: nothing for whole items, so that one that has no parts can answer."""
+def parts_option(question: Question) -> dict[str, Which]:
+    """The option `parts` of an engine: left out for whole items, so that an engine without parts can answer."""
     return {} if question.parts == "whole" else {"parts": question.parts}
 
 
 def reranked(
     snapshot: Snapshot, neighbors: Neighbours, outputs: NDArray[np.float32], question: Question, grains: Grains
 ) -> Neighbours:
-    """The same neighbours, those to rerank by falling agreement of their bits up to the grain with the outputs of the
-    query, then id; the others behind them as they are. Of each the part counts that was found."""
+    """The neighbors with the first of them, as many as `question.rerank`, in a new order: by how well their bits up to
+    the grain agree with the outputs of the query, then by id. For an item found by a part, the part's bits count."""
     head = neighbors.ids[: question.rerank]
     if not len(head):
         return neighbors
@@ -192,7 +192,7 @@ def reranked(
 
 
 def _own_bits_only(codes: Codes, question: Question) -> Mapping[str, float] | None:
-    """Of separate codes the grain's own bits count, and those before it do not."""
+    """With separate codes, only the bits that the grain adds count."""
     if not question.separate:
         return None
     return {name: float(name == question.grain) for name in codes.grains.up_to(question.grain)}
@@ -206,7 +206,7 @@ def hits_of(
     bundle: Bundle,
     itself: int | None = None,
 ) -> list[Hit]:
-    """The neighbours told in full, without the item that is the query `itself`."""
+    """The hits for these neighbors, without the item `itself`, which is the query."""
     places = np.flatnonzero(neighbors.ids != itself)[: question.k] if itself is not None else slice(question.k)
     ids = neighbors.ids[places].tolist()
     words, parts = codes_of(snapshot, ids, None if neighbors.parts is None else neighbors.parts[places].tolist())
@@ -214,7 +214,7 @@ def hits_of(
 
 
 def codes_of(snapshot: Snapshot, ids: Sequence[int], numbers: Sequence[int] | None) -> tuple[Words, list[Part] | None]:
-    """The codes of items, or of the parts of these numbers, which come with them."""
+    """The codes of items; or, given `numbers`, of these parts of them, and the parts."""
     if numbers is None:
         return snapshot.codes(ids), None
     from hashgrain.search.parts import matched

@@ -1,4 +1,4 @@
-"""One question asked coarse to fine: shortlists by the engine and from the codes of what it kept, then the answer."""
+"""Coarse-to-fine search: a shortlist from the engine, shorter ones from its codes, then the answer."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class _StagedSearch:
         return ask_among(self.snapshot, self.engine, code, asked, self.allowed, self.clock)[0]
 
     def first(self, code: Codes, stage: Stage | None, itself: int | None) -> tuple[Ids, Words, Cost]:
-        """What the engine finds for the first stage, with all that are tied with the last; without stages, for the
-        answer itself."""
+        """What the engine finds for the first stage, with every item tied with the last. Without stages, what it finds
+        for the answer itself."""
         more, question = int(itself is not None and self.allowed is None), self.question
         if stage is not None:
             wanted = min(stage.n + more, max(1, len(self.snapshot)))
@@ -107,20 +107,20 @@ class _StagedSearch:
         return *picked(self.snapshot.segments, others), neighbors.cost
 
     def sized(self, stage: Stage) -> Stage:
-        """A stage with its length. For a recall that of the shortest shortlist that holds this share of the k nearest
-        of items of the library itself, spread evenly over those that may answer."""
+        """A stage with its length. For a recall, it is the shortest length that holds this share of the k nearest,
+        measured on a sample of the library's own items, spread evenly over those that may answer."""
         if stage.recall is None:
             return stage
         if self.question.k > MOST_RECALLED:
             raise QueryError(f"a recall is a share of the k nearest: name a k of at most {MOST_RECALLED:,}")
         ids = _every_id(self.snapshot) if self.allowed is None else self.allowed
         places = np.unique(np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64))
-        asking, words = picked(self.snapshot.segments, ids[places])
-        ranks = self._ranks(asking, words, ids, stage.grain) if len(ids) > 1 else np.empty(0, np.int64)
-        return dataclasses.replace(stage, n=length_for(stage.recall, ranks), sampled=len(asking))
+        sample, words = picked(self.snapshot.segments, ids[places])
+        ranks = self._ranks(sample, words, ids, stage.grain) if len(ids) > 1 else np.empty(0, np.int64)
+        return dataclasses.replace(stage, n=length_for(stage.recall, ranks), sampled=len(sample))
 
-    def _ranks(self, asking: Ids, words: Words, ids: Ids, grain: str) -> NDArray[np.int64]:
-        """For each of the k nearest of each item that asks: how long a shortlist at the grain holds it."""
+    def _ranks(self, sample: Ids, words: Words, ids: Ids, grain: str) -> NDArray[np.int64]:
+        """For each of the k nearest of each sampled item: the length of the shortlist at the grain that holds it."""
         grains, question = self.grains, self.question
         neighbors = self.nearest(Codes(words, grains), question.k + 1, question.grain, separate=question.separate)
         mask = mask_of(grains, grain, separate=False)
@@ -130,7 +130,7 @@ class _StagedSearch:
         at = count_ranges(cut, rows, np.zeros((len(cut), 1, 2), np.int64), threads=question.threads).sum(axis=1)
         nearer = np.cumsum(at, axis=1) - at  # rows at a smaller distance
         ranks = []
-        for own, code, before, near in zip(asking.tolist(), words, nearer, neighbors, strict=True):
+        for own, code, before, near in zip(sample.tolist(), words, nearer, neighbors, strict=True):
             others = near.ids[near.ids != own][: question.k]
             _, theirs = picked(self.snapshot.segments, np.sort(others))
             apart = distances_at(theirs, code, mask)
@@ -163,7 +163,8 @@ def _bits_of(grains: Grains, grain: str, separate: bool) -> int:
 
 
 def _by_own_bits(hit: Hit, grains: Grains) -> Hit:
-    """Without a word and a chance, which were calibrated on prefixes: the share of equal bits."""
+    """The hit by the bits that its grain adds. It has no word, since words are calibrated on prefixes, and its score is
+    the share of equal bits."""
     before = before_of(grains, hit.grain)
     if before is None:
         return hit

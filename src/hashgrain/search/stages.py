@@ -1,8 +1,8 @@
 """Coarse to fine: shortlists at coarse grains, taken one after the other before the answer is ordered at a fine one.
 
-A shortlist of n at a grain holds every item that is as near as the n-th nearest there: items tied with the last one
-are kept, so that no id decides who is looked at again. Where codes are *separate*, a grain after the first compares
-only the bits that it adds to the one before it; otherwise the whole prefix.
+A shortlist of n at a grain holds every item that is as near as the n-th nearest there. Items tied with the last one
+are included, so that ids decide nothing. With *separate* codes, a grain after the first compares only the bits that
+it adds to the one before it; otherwise it compares the whole prefix.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from hashgrain.codes import Grains, Words, prefix_mask
 from hashgrain.errors import QueryError
 
-SAMPLE = 200  # items that are asked with, where a recall says how long a shortlist is to be
-MOST_RECALLED = 1_000  # of the nearest that a recall is a share of
+SAMPLE = 200  # items on which the length for a recall is measured
+MOST_RECALLED = 1_000  # the largest k that a recall can be a share of
 Distances = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A shortlist at a grain: so many items and those tied with the last; or as many as hold a share, the `recall`, of
-    the nearest at the grain that is asked for."""
+    """A shortlist at a grain: `n` items and those tied with the last; or as many as hold the share `recall` of the
+    nearest at the grain of the answer."""
 
     grain: str
     n: int = 0
     recall: float | None = None
-    sampled: int = 0  # items that a recall was measured on
+    sampled: int = 0  # items on which the recall was measured
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,6 @@ def nearest_with_ties(distances: Distances, n: int) -> NDArray[np.bool_]:
 
 
 def length_for(recall: float, ranks: NDArray[np.int64]) -> int:
-    """The shortest shortlist that holds that share. `ranks` says for each item that is to be found how long a shortlist
-    has to be to hold it."""
+    """The length of the shortest shortlist that holds that share. `ranks` has the length that each item needs."""
     wanted = math.ceil(recall * len(ranks) - 1e-9)
     return int(np.sort(ranks)[wanted - 1]) if wanted else 1

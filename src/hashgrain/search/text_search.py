@@ -18,7 +18,7 @@ from hashgrain.models.sentences import Sentence
 from hashgrain.models.text import read_table, text_code
 from hashgrain.search import Hit
 from hashgrain.search.hits import make_hits
-from hashgrain.search.run import Clock, Explained, Question, allowed_by, ask, codes_of, of_parts
+from hashgrain.search.run import Clock, Explained, Question, allowed_by, ask, codes_of, parts_option
 from hashgrain.store import Snapshot
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _text_query(phrase: Phrase | Sentence, outputs: NDArray[np.float32], bundle:
 
 @dataclass(frozen=True)
 class TextQuery:
-    """A phrase, how it was read, and what it asks with: a real number a bit."""
+    """A phrase, how it was read, and its outputs: a real number per bit."""
 
     phrase: Phrase | Sentence
     outputs: NDArray[np.float32]
@@ -65,11 +65,11 @@ class TextQuery:
 
     @property
     def code(self) -> Codes:
-        """The signs alone: a code like any other, from which pictures are at a distance."""
+        """The signs of the outputs: a code like any other, with distances to pictures."""
         return Codes.from_outputs(self.outputs, self.bundle.grains)
 
     def beside(self, picture: Codes) -> TextQuery:
-        """The phrase and a picture together, each counting as much."""
+        """The phrase and a picture together, with equal weight."""
         bits = picture.bits()[0] * np.float32(2) - 1
         both = bits / np.linalg.norm(bits) + self.outputs / np.linalg.norm(self.outputs)
         return replace(self, outputs=both)
@@ -77,8 +77,8 @@ class TextQuery:
     def ask(
         self, snapshot: Snapshot, engine: Engine, question: Question, clock: Clock, itself: int | None = None
     ) -> Explained:
-        """The pictures that agree best with it at the grain, without the item that is the picture `itself`; of those
-        within a distance the nearest."""
+        """The pictures that agree best with it at the grain, without the item `itself`, which is the picture. Given a
+        distance, the nearest of those within it."""
         if not self.outputs[: self.bundle.grains.width(question.grain)].any():
             raise QueryError(
                 f"the model {self.bundle.name!r} tells nothing about {self.phrase.summary()} at {question.grain};"
@@ -98,8 +98,8 @@ class TextQuery:
         return Explained(hits, cost, len(snapshot), max(total, len(hits)), clock.seconds, self.phrase)
 
     def _hits(self, snapshot: Snapshot, ids: list[int], numbers: list[int] | None, grain: str) -> list[Hit]:
-        """Without words and chances: those were calibrated on pairs of pictures. The score is the share of what the
-        phrase says, bit by bit up to the grain, that the code of the picture, or of its part, agrees with."""
+        """Hits without words and probabilities, which are calibrated on pairs of pictures. The score is the share of
+        the outputs up to the grain, by absolute value, with which the code of the picture or part agrees."""
         words, parts = codes_of(snapshot, ids, numbers)
         hits = make_hits(self.code, snapshot.items(ids), words, grain, self.bundle, parts)
         grains = self.bundle.grains
@@ -113,7 +113,7 @@ class TextQuery:
     ) -> tuple[Ids, Ids | None, Cost, int]:
         allowed = allowed_by(snapshot, engine, question)
         clock.stop("filter")
-        best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=allowed, **of_parts(question))
+        best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=allowed, **parts_option(question))
         snapshot.check_segments()
         clock.stop("search")
         return best.ids, best.parts, cost, len(best.ids)

@@ -27,7 +27,9 @@ class _Group:
     """What stands together under one key, waiting for the rest of it."""
 
     key: str = ""
-    pictures: list[tuple[str, bytes | str]] = field(default_factory=list)  # name, and content or why not
+    pictures: list[tuple[str, bytes | str]] = field(
+        default_factory=list
+    )  # name, and content or the reason for refusing it
     notes: Notes = field(default_factory=Notes)
     room: int = field(
         default_factory=lambda: MAX_BYTES
@@ -35,7 +37,7 @@ class _Group:
 
     def take(self, tar: Tar, member: Member) -> None:
         content = _content(tar, member, self.room)
-        self.room -= len(content)  # of a refusal too, which is also kept
+        self.room -= len(content)  # a refusal takes room too
         self.pictures.append((member.name, content))
 
 
@@ -92,7 +94,7 @@ def plainly(error: BaseException) -> str:
 
 
 def _find_apart(path: str, apart: Apart, medium: Medium) -> None:
-    """Collect the notes that do not stand beside a picture of their key. Damage is told of when pictures are read."""
+    """Collect the notes that do not stand beside a picture of their key. Damage is reported with the pictures."""
     key, notes, pictures = "", Notes(), False
     with suppress(*DAMAGED), open_tar(path) as tar:
         for member in tar.members():
@@ -131,7 +133,7 @@ def _is_file(member: Member) -> bool:
 
 
 def _content(tar: Tar, member: Member, room: int | None = None) -> bytes | str:
-    """The bytes, or why not."""
+    """The bytes, or why they are refused."""
     if member.sparse:
         return "is stored as a sparse file"
     if "\0" in member.name:

@@ -1,4 +1,4 @@
-"""From what a person names to the pictures it stands for, in an order that is always the same."""
+"""The pictures that sources stand for, always in the same order."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _paths(source: Any) -> list[Any]:
 
 
 def _from_object(value: Any, position: int) -> Source | Refused:
-    """Give pictures names to add them again without encoding them again; nameless ones go by position."""
+    """A picture with a name can be added again without encoding it again; one without a name is known by position."""
     if isinstance(value, Source):
         return value
     name, picture, meta = f"array:{position:06}", value, {}

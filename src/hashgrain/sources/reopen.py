@@ -14,7 +14,7 @@ from hashgrain.sources.tables import read_row
 
 
 class StoredSource(Protocol):
-    """What a library remembers of a source."""
+    """What a library stores about a source."""
 
     @property
     def path(self) -> str: ...

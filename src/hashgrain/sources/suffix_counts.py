@@ -1,4 +1,4 @@
-"""Files that are passed over, counted by suffix: nothing vanishes without a word."""
+"""Counts, by suffix, of the files that are passed over, so that none disappears silently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST_SUFFIX = 16
 
 
 def count_suffix(counts: MutableMapping[str, int] | None, name: str) -> None:
-    """Count a file under its suffix, as ".mp4"; "" is none at all, "other" what is too long or one too many."""
+    """Count a file under its suffix, such as ".mp4"; "" is no suffix, "other" one that is too long or one too many."""
     if counts is None:
         return
     suffix = os.path.splitext(name)[1].lower()

@@ -2,7 +2,7 @@
 
     to the parent  + when it is ready, then for each row, and at the end: kind, JSON header, bytes of the picture
 
-Kinds: P a picture and its metadata, R a row that is refused, T a table that cannot be read (on), E the end.
+Kinds: P a picture and its metadata, R a row that is refused, T a table that cannot be read any further, E the end.
 """
 
 from __future__ import annotations
