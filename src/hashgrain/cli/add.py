@@ -47,6 +47,13 @@ def add(
         bool, typer.Option("--retry", help="Try files again that could not be read before and have not changed.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Bring back what `hashgrain remove` keeps out.")] = False,
+    parts: Annotated[bool, typer.Option("--parts/--no-parts", help="Encode the parts of new pictures, too.")] = True,
+    detail: Annotated[
+        str | None,
+        typer.Option(
+            "--detail", help="How closely a new library looks for parts: low, normal, high. (default: normal)"
+        ),
+    ] = None,
     null: Annotated[bool, typer.Option("-0", "--null", help="The list on stdin is separated by zero bytes.")] = False,
     model: Annotated[
         str | None,
@@ -62,6 +69,9 @@ def add(
     Run it again after a stop or when files changed: what is there already is skipped, changed files are
     encoded again, moved files are recognized. Files that cannot be opened are listed and left out (exit code 3),
     and not tried again until they change. What was removed by hand stays out.
+
+    Parts of new pictures are encoded too, so that `search --parts` finds a picture by a piece of it. A library
+    that was made without parts stays so: see `hashgrain parts`.
 
     Example: hashgrain add photos.hg ~/Pictures
     """
@@ -81,6 +91,8 @@ def add(
                 meta=fields,
                 retry=retry,
                 again=again,
+                parts=parts,
+                detail=detail,
                 workers=workers,
                 max_pixels=max_pixels,
                 progress=lambda so_far: advance(so_far.seen),
