@@ -68,7 +68,7 @@ def test_what_leads_in_chinese_stands_last() -> None:
 
 @pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(
-    ("text", "found", "rest"),
+    ("text", "expected", "rest"),
     [
         ("红色汽车", [("汽车", "car")], ("红色",)),
         ("紅色汽車", [("汽車", "car")], ("紅色",)),
@@ -81,9 +81,9 @@ def test_what_leads_in_chinese_stands_last() -> None:
         ("a red 狗", [("狗", "dog")], ("a", "red")),
     ],
 )
-def test_colors_little_words_and_verbs_are_ignored(text: str, found: list[tuple[str, str]], rest: tuple) -> None:
+def test_colors_little_words_and_verbs_are_ignored(text: str, expected: list[tuple[str, str]], rest: tuple) -> None:
     read = read_phrase(text)
-    assert (nouns(read), read.ignored) == (found, rest)
+    assert (nouns(read), read.ignored) == (expected, rest)
 
 
 @pytest.mark.usefixtures("package")

@@ -178,9 +178,9 @@ def test_raw_files_go_through_the_workers_and_damaged_ones_are_lost_alone() -> N
             broken[place] = dice.integers(256)
         items.append((number, bytes(broken[: len(whole) - 300] if number % 5 == 0 else broken)))
     with DecodePool((16, 16), workers=1) as pool:
-        found = [result for _, result in pool.decode([*items, (99, whole)])]
-    assert isinstance(found[0], Picture)
-    assert isinstance(found[-1], Picture)
+        results = [result for _, result in pool.decode([*items, (99, whole)])]
+    assert isinstance(results[0], Picture)
+    assert isinstance(results[-1], Picture)
 
 
 def jxl(size: tuple[int, int] = (120, 90), **options: Any) -> bytes:

@@ -121,8 +121,8 @@ def test_such_a_bundle_is_not_even_read(secret: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_graph_without_the_file_is_run(secret: Path) -> None:
-    held = tensor("secret", FLOAT, [3, 3], struct.pack("<9f", *range(9)))
-    outputs = Encoder(bundle_of(with_step(ADD, tensors=[held]))).outputs(PIXELS)
+    values = tensor("secret", FLOAT, [3, 3], struct.pack("<9f", *range(9)))
+    outputs = Encoder(bundle_of(with_step(ADD, tensors=[values]))).outputs(PIXELS)
     expected = PIXELS.mean(axis=(1, 2)) @ np.arange(9).reshape(3, 3)
     assert np.allclose(outputs, expected, rtol=1e-4)
 

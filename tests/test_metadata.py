@@ -140,10 +140,10 @@ def test_adding_with_metadata_updates_the_pictures_that_are_there(hashgrain: Run
     hashgrain("add", "test.hg", pictures, "--meta", "season=2020", "--meta", "album=May")
     done = hashgrain("add", "test.hg", pictures, "--meta", "season=2021")
     assert b"20 unchanged, 20 with new metadata" in done.stdout
-    found = json.loads(
+    hits = json.loads(
         hashgrain("search", "test.hg", pictures / "00001.jpg", "--where", "season = 2021", "--json").stdout
     )
-    assert [hit["meta"] for hit in found] == [{"season": 2021, "album": "May"}] * 10
+    assert [hit["meta"] for hit in hits] == [{"season": 2021, "album": "May"}] * 10
     again = json.loads(hashgrain("add", "test.hg", pictures, "--meta", "season=2021", "--json").stdout)
     assert (again["noted"], again["unchanged"], again["encoded"]) == (0, 20, 0)
 

@@ -18,9 +18,9 @@ DOGS = range(151, 269)  # of the 1,000 classes
 
 
 def weights(text: str) -> NDArray[np.float32]:
-    found = read_phrase(text).weights
-    assert found is not None
-    return found
+    read = read_phrase(text).weights
+    assert read is not None
+    return read
 
 
 def nouns(phrase: Phrase) -> list[str]:

@@ -125,9 +125,9 @@ def test_a_phrase_that_says_nothing_at_a_grain_is_an_error_there_alone(rows: Any
         library.add([fill(tmp_path / "pictures", 3)], workers=0)
         assert all(0 <= hit.score <= 1 for hit in library.search(text="late"))
         for grain, within in (("kind", None), ("thing", None), ("thing", 4)):
-            with pytest.raises(QueryError, match=f"tells nothing about .*late.* at {grain}; ask at another") as told:
+            with pytest.raises(QueryError, match=f"tells nothing about .*late.* at {grain}; ask at another") as raised:
                 library.search(text="late", grain=grain, within=within)
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(raised.value)
 
 
 def test_a_tower_is_asked_before_a_table_of_classes(rows: Any, tmp_path: Path) -> None:
@@ -247,17 +247,17 @@ def test_the_command_says_how_the_sentence_was_read(path: Path, hashgrain: Run) 
 def test_the_check_of_a_model_tells_whether_its_tower_reads(rows: Any) -> None:
     pictures = [make_picture(seed) for seed in range(3)]
 
-    def told(made: TextTower) -> Any:
+    def text_finding(made: TextTower) -> Any:
         encoder = Encoder(replace(Bundle.read("default"), text_tower=made))
         return {finding.name: finding for finding in check_model(encoder, pictures)}.get("text")
 
     sound = wordpiece_tower({**rows, "car": 2 * rows["red"], "table": rows["red"] + rows["dog"]})
-    assert told(sound).passed is True
-    assert "pip install" not in told(sound).reason
+    assert text_finding(sound).passed is True
+    assert "pip install" not in text_finding(sound).reason
     deaf = replace(sound, onnx=summing_graph(np.zeros((13, 128), np.float32)))
-    assert told(deaf).passed is False
-    assert told(replace(sound, tokenizer=b"nothing")).passed is False
-    assert told(replace(sound, tokenizer=wordpiece(["chien"]))).passed is None
+    assert text_finding(deaf).passed is False
+    assert text_finding(replace(sound, tokenizer=b"nothing")).passed is False
+    assert text_finding(replace(sound, tokenizer=wordpiece(["chien"]))).passed is None
 
 
 # ---- tokenizers that do harm
