@@ -39,7 +39,8 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
         if itself is not None:
             code = stored_code(snapshot, library.store, itself)
         if phrase is not None:
-            return (phrase if code is None else phrase.beside(code)).ask(snapshot, engine, question, clock, itself)
+            text_query = phrase if code is None else phrase.with_picture(code)
+            return text_query.ask(snapshot, engine, question, clock, itself)
         assert code is not None
         if question.stages or question.separate:
             from hashgrain.search.staged_search import ask_in_stages

@@ -31,9 +31,9 @@ def items_of(store: Store, named: Iterable[ItemRef] | None, where: WhereLike | N
     with store.snapshot() as snapshot:
         if named is None and where is None:
             return _by_id(snapshot)
-        from hashgrain.library.selecting import chosen
+        from hashgrain.library.selecting import select_ids
 
-        return snapshot.items(chosen(snapshot, store.path, named, where))
+        return snapshot.items(select_ids(snapshot, store.path, named, where))
 
 
 def codes_of(store: Store) -> tuple[Codes, list[Item]]:

@@ -89,9 +89,9 @@ class Library:
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
         given, workers = engine_of(engine), check_workers(workers)
         with opened(path, "w" if mode == "w" else "r") as store:
-            library = cls(store, models.own_bundle(store), given, workers=workers)
+            library = cls(store, models.bundle_of_library(store), given, workers=workers)
             if mode == "w":
-                models.settle(store)
+                models.finish_change(store)
         return library
 
     @classmethod
@@ -283,10 +283,10 @@ class Library:
         `place.city` is the key `city` inside `place`. Returns the number of items changed.
         """
         from hashgrain.library.metadata import change_meta
-        from hashgrain.library.selecting import chosen
+        from hashgrain.library.selecting import select_ids
 
         with self.store.snapshot() as snapshot:
-            ids = chosen(snapshot, self.path, items, where, "nothing was changed")
+            ids = select_ids(snapshot, self.path, items, where, "nothing was changed")
         return change_meta(self.store, ids, set or {}, unset)
 
     def search(

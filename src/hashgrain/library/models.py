@@ -20,7 +20,7 @@ from hashgrain.store.trouble import to_rebuild
 FOLDER, NEXT = "model", "model.next"
 
 
-def to_encode_anew(library: Path, first: str = "") -> Remedy:
+def reencode_remedy(library: Path, first: str = "") -> Remedy:
     """The remedy that takes another model; `first` is what to try before it."""
     words = f"{first} encode its pictures anew with another model, by rebuild_with"
     return Remedy(words.lstrip(), "encode_anew", library=library, first=f"{first} " if first else "")
@@ -28,10 +28,10 @@ def to_encode_anew(library: Path, first: str = "") -> Remedy:
 
 def other_model(library: Path) -> OtherModelError:
     """That a library does not have the model it is to have."""
-    return OtherModelError(f"{library} was built with another model", path=library, remedy=to_encode_anew(library))
+    return OtherModelError(f"{library} was built with another model", path=library, remedy=reencode_remedy(library))
 
 
-def own_bundle(store: Store) -> Bundle:
+def bundle_of_library(store: Store) -> Bundle:
     """The library's copy of its model, or the same model out of the package."""
     problem = f"{store.path / FOLDER} is another model"
     for folder in (FOLDER, NEXT):
@@ -48,7 +48,7 @@ def own_bundle(store: Store) -> Bundle:
     packaged = _packaged(store.digest)
     if packaged is None:
         words = f"put the bundle {store.digest[:8]}… back at {store.path / FOLDER}, or"
-        remedy = to_encode_anew(store.path, words)
+        remedy = reencode_remedy(store.path, words)
         raise LibraryError(
             f"{store.path}: its model cannot be used ({wrong or problem})", path=store.path, remedy=remedy
         )
@@ -64,7 +64,7 @@ def reads(bundle: Bundle) -> str:
     return "nouns" if KEY in bundle.others else "no words"
 
 
-def settle(store: Store) -> None:
+def finish_change(store: Store) -> None:
     """Finish or undo a change of model that was cut short. `store` is open for writing."""
     if not store.folded or NEXT not in inside.names(store.path):
         return  # if the log was lost, the previous model is still needed
@@ -77,7 +77,7 @@ def settle(store: Store) -> None:
         inside.sync_names(store.path)
 
 
-def mend(store: Store) -> None:
+def restore_copy(store: Store) -> None:
     """Restore the copy of the model if it is not sound and the package has the model."""
     packaged = None if _codes_only(store)[0] is not None else _packaged_for(store)
     if packaged is not None and not _copy_is_sound(store):
@@ -100,7 +100,7 @@ def problems(store: Store) -> list[Problem]:
         reason = wrong or reason_of(error)
     if _packaged_for(store) is not None:
         return [Problem(str(store.path / FOLDER), reason, to_rebuild(store.path))]
-    return [Problem(str(store.path / FOLDER), reason, to_encode_anew(store.path, "put the bundle back, or"))]
+    return [Problem(str(store.path / FOLDER), reason, reencode_remedy(store.path, "put the bundle back, or"))]
 
 
 def _codes_only(store: Store) -> tuple[Bundle | None, str]:

@@ -28,8 +28,8 @@ def rebuild(path: str | Path) -> tuple[int, Mended]:
     and the copy of the model if the package has it. Returns how many codes there are, and what was mended."""
     with Store.open(Path(path).expanduser(), "w", mend=True) as store:
         mended = store.rebuild()
-        models.mend(store)
-        models.settle(store)
+        models.restore_copy(store)
+        models.finish_change(store)
         with store.snapshot() as snapshot:
             return len(snapshot), mended
 
@@ -67,7 +67,7 @@ def rebuild_with(
                 parts=_parts(fresh, items),
                 grid=fresh.store.grid,
             )
-        models.settle(current.store)
+        models.finish_change(current.store)
     shutil.rmtree(aside)
     if changed:  # on disk since they were added; update their items
         with Library.open(target, "w") as library:

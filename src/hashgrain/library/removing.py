@@ -7,14 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashgrain.errors import LibraryError
-from hashgrain.library.selecting import ItemRef, selected
+from hashgrain.library.selecting import ItemRef, named_ids
 from hashgrain.store import Snapshot, Store
 
 
 def remove_items(store: Store, items: Iterable[ItemRef], *, forget: bool) -> int:
     """Remove items by id or by path: all that are named, or none. Their files are kept out unless `forget`."""
     with store.snapshot() as snapshot:
-        ids = selected(snapshot, Path(store.path), items, "nothing was removed")
+        ids = named_ids(snapshot, Path(store.path), items, "nothing was removed")
         files = _files(snapshot, ids)
     if forget:
         store.include(files)

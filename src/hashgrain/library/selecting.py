@@ -16,7 +16,7 @@ from hashgrain.store.items import encode_path
 ItemRef = int | str | Path
 
 
-def selected(snapshot: Snapshot, library: Path, items: Iterable[ItemRef], undone: str) -> list[int]:
+def named_ids(snapshot: Snapshot, library: Path, items: Iterable[ItemRef], undone: str) -> list[int]:
     """The ids of all items named, sorted. A name without items is an error, which says what was not done."""
     named = [items] if isinstance(items, (int, str, os.PathLike)) else list(items)
     ids = {int(each) for each in named if isinstance(each, (int, np.integer))}
@@ -34,7 +34,7 @@ def selected(snapshot: Snapshot, library: Path, items: Iterable[ItemRef], undone
     return sorted(ids)
 
 
-def chosen(
+def select_ids(
     snapshot: Snapshot,
     library: Path,
     items: Iterable[ItemRef] | None,
@@ -42,7 +42,7 @@ def chosen(
     undone: str = "nothing was looked up",
 ) -> list[int]:
     """The ids of the items named for which a filter holds; of all, where neither is given."""
-    ids = None if items is None else selected(snapshot, library, items, undone)
+    ids = None if items is None else named_ids(snapshot, library, items, undone)
     if where is not None:
         matches = snapshot.select(where).tolist()
         return matches if ids is None else sorted(set(ids) & set(matches))

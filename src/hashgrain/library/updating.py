@@ -28,11 +28,11 @@ def update(
     """Add every file again that is there, and find those that were moved. Returns the report of `add`, and the items
     whose file is gone, which are removed if `prune` is set."""
     items = files_of(store)
-    report = add(present(items))
+    report = add(existing_sources(items))
     report.moved += find_moved(store, items)
-    gone = gone_of(store, items)
+    gone = missing_items(store, items)
     if prune:
-        forget_gone(store, gone, items, even_most=even_most)
+        remove_missing(store, gone, items, even_most=even_most)
     return report, gone
 
 
@@ -42,7 +42,7 @@ def files_of(store: Store) -> list[Item]:
         return [item for item in snapshot.paths() if item.size is not None]
 
 
-def present(items: Iterable[Item]) -> Iterator[Source]:
+def existing_sources(items: Iterable[Item]) -> Iterator[Source]:
     """The files that exist. What is inside archives and tables is checked when they are added again."""
     for item in items:
         if file_of(item.path) == item.path and not is_gone(item.path):
@@ -63,7 +63,7 @@ def find_moved(store: Store, items: Sequence[Item]) -> int:
         wanted[item.content].append(item)
     moves: list[Moved] = []
     moved = 0
-    for source, content in _strangers(store, items, {item.size for item in gone}):
+    for source, content in _unknown_files(store, items, {item.size for item in gone}):
         if twins := wanted.get(content):
             mover = best_match(twins, source.path)
             twins.remove(mover)
@@ -74,7 +74,7 @@ def find_moved(store: Store, items: Sequence[Item]) -> int:
     return moved + len(store.commit(moves))
 
 
-def _strangers(store: Store, items: Sequence[Item], sizes: set[int | None]) -> Iterator[tuple[Source, str]]:
+def _unknown_files(store: Store, items: Sequence[Item], sizes: set[int | None]) -> Iterator[tuple[Source, str]]:
     """Files of no item below the library's folders that have one of these sizes, with their content's hash."""
     if not sizes:
         return
@@ -92,13 +92,13 @@ def _strangers(store: Store, items: Sequence[Item], sizes: set[int | None]) -> I
             continue
 
 
-def gone_of(store: Store, items: Sequence[Item]) -> list[Item]:
+def missing_items(store: Store, items: Sequence[Item]) -> list[Item]:
     """Those whose file is gone; read again, since some were moved."""
     with store.snapshot() as snapshot:
         return [item for item in snapshot.items([item.id for item in items]) if is_gone(item.path)]
 
 
-def forget_gone(store: Store, gone: Sequence[Item], items: Sequence[Item], *, even_most: bool) -> None:
+def remove_missing(store: Store, gone: Sequence[Item], items: Sequence[Item], *, even_most: bool) -> None:
     """Remove pictures whose file is gone, unless it seems that a disk is missing."""
     why_not = None if even_most else doubt(gone, items)
     if why_not is not None:

@@ -139,7 +139,7 @@ def open_image(
         error.path = path
         raise
     except HOSTILE as error:
-        raise ImageError(f"{name}: {_plainly(error)}", path=path) from None
+        raise ImageError(f"{name}: {_reason(error)}", path=path) from None
 
 
 def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
@@ -151,7 +151,7 @@ def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MA
     except ImageError:
         raise
     except HOSTILE as error:
-        raise ImageError(f"{name}: {_plainly(error)}") from None
+        raise ImageError(f"{name}: {_reason(error)}") from None
 
 
 def read_file(path: str) -> bytes:
@@ -332,7 +332,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _plainly(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "needs more memory than there is for one picture"
     text = str(error).strip()

@@ -21,7 +21,7 @@ from hashgrain.search.stages import (
     SAMPLE,
     Shortlist,
     Stage,
-    before_of,
+    coarser_grain,
     distances_at,
     length_for,
     mask_of,
@@ -158,14 +158,14 @@ def _order(code: Codes, ids: Ids, words: Words, question: Question) -> NDArray[n
 
 
 def _bits_of(grains: Grains, grain: str, separate: bool) -> int:
-    before = before_of(grains, grain) if separate else None
+    before = coarser_grain(grains, grain) if separate else None
     return grains[grain] - (grains[before] if before else 0)
 
 
 def _by_own_bits(hit: Hit, grains: Grains) -> Hit:
     """The hit by the bits that its grain adds. It has no word, since words are calibrated on prefixes, and its score is
     the share of equal bits."""
-    before = before_of(grains, hit.grain)
+    before = coarser_grain(grains, hit.grain)
     if before is None:
         return hit
     apart = hit.distance - hit.distances[before]

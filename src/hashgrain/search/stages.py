@@ -91,11 +91,11 @@ def _stage(grain: str, n: Any) -> Stage:
 def mask_of(grains: Grains, grain: str, separate: bool) -> Words:
     """The bits that are compared at a grain: its prefix, or where codes are separate what it adds."""
     mask = prefix_mask(grains.width(grain), grains.n_words)
-    before = before_of(grains, grain)
+    before = coarser_grain(grains, grain)
     return mask & ~prefix_mask(grains[before], grains.n_words) if separate and before else mask
 
 
-def before_of(grains: Grains, grain: str) -> str | None:
+def coarser_grain(grains: Grains, grain: str) -> str | None:
     """The grain that is one coarser."""
     names = list(grains.up_to(grain))
     return names[-2] if len(names) > 1 else None

@@ -68,7 +68,7 @@ class TextQuery:
         """The signs of the outputs: a code like any other, with distances to pictures."""
         return Codes.from_outputs(self.outputs, self.bundle.grains)
 
-    def beside(self, picture: Codes) -> TextQuery:
+    def with_picture(self, picture: Codes) -> TextQuery:
         """The phrase and a picture together, with equal weight."""
         bits = picture.bits()[0] * np.float32(2) - 1
         both = bits / np.linalg.norm(bits) + self.outputs / np.linalg.norm(self.outputs)

@@ -73,7 +73,7 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-class Apart:
+class SeparateNotes:
     """Notes of keys whose picture stands elsewhere in the archive, which a first pass collects."""
 
     def __init__(self) -> None:
