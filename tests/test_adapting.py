@@ -266,7 +266,7 @@ def test_words_are_said_only_where_enough_pairs_say_how_often_they_are_wrong() -
     assert set(told[40]["thing"].words) == {"related"}
     assert set(told[100]["thing"].words) == {"near", "related"}
     assert set(told[900]["look"].words) == {"same", "near", "related"}
-    assert told[900]["look"].chances[2] > 0.9 > 0.1 > told[900]["look"].chances[60]
+    assert told[900]["look"].probabilities[2] > 0.9 > 0.1 > told[900]["look"].probabilities[60]
 
 
 def test_few_pictures_make_no_words_and_the_card_and_the_command_say_why(tmp_path: Path) -> None:

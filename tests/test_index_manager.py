@@ -282,7 +282,7 @@ def test_readers_see_one_moment_whatever_is_added_removed_rebuilt_or_indexed(sto
 def test_adding_indexes_in_the_background_and_closing_waits_for_it(tmp_path: Path) -> None:
     with Library.create(tmp_path / "l.hg") as library:
         add(library.store, 0, 600)
-        library._index_soon()
+        library._indexing.make_soon()
     with Library.open(tmp_path / "l.hg") as library:
         assert set(ranges(library.store)) == {"tables", "lists"}
         with library.store.snapshot() as snapshot:
@@ -303,7 +303,7 @@ def test_adding_indexes_in_the_background_and_closing_waits_for_it(tmp_path: Pat
 def test_two_who_build_at_once_do_not_get_into_each_others_way(tmp_path: Path) -> None:
     with Library.create(tmp_path / "l.hg") as library:
         add(library.store, 0, 600)
-        library._index_soon()
+        library._indexing.make_soon()
         library.index()
         shelves = [threading.Thread(target=index, args=(library.store,)) for _ in range(3)]
         for file in library.indexes.folder.iterdir():
@@ -328,7 +328,7 @@ from hashgrain.store import segments
 index_manager.MIN_ROWS, index_manager.MIN_NEW_ROWS, segments.BLOCK_ROWS = 400, 100, 64
 library = Library.create({str(tmp_path / "l.hg")!r})
 test_index_manager.add(library.store, 0, 600)
-library._index_soon()
+library._indexing.make_soon()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -345,7 +345,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_error_only_for_who_builds(tmp_p
         assert len(library.search(asked)) == len(library.search(asked)) == 10
         with pytest.raises(LibraryError, match="cannot be written"):
             library.index()
-        library._index_soon()
+        library._indexing.make_soon()
 
 
 def test_an_index_found_by_a_reader_of_an_older_moment_is_opened_later(store: Store) -> None:
@@ -544,7 +544,7 @@ def test_a_library_indexes_its_parts_and_answers_by_them(tmp_path: Path) -> None
     with Library.create(tmp_path / "l.hg") as library:
         ids = add(library.store, 0, 450)
         add_parts(library.store, ids)
-        library._index_soon()
+        library._indexing.make_soon()
     with Library.open(tmp_path / "l.hg") as library:
         assert len(part_files(library.store)) == 2
         with library.store.snapshot() as snapshot:

@@ -171,7 +171,7 @@ def test_with_enough_pairs_only_the_finest_grain_has_words() -> None:
     assert set(found) == {"look"}
     words = found["look"].words
     assert words["same"] <= words["near"] <= words["related"] < 32
-    assert found["look"].chances[0] > 0.9
+    assert found["look"].probabilities[0] > 0.9
     few = Sets(rows, none, none, none, rows[:400], near, [], [])
     assert calibrated(head, few, grains) == {}
 

@@ -194,7 +194,7 @@ def test_the_account_tells_of_parts_and_widenings(tmp_path: Path) -> None:
         with library.store.snapshot() as snapshot:
             rows = sum(len(segment.ids) for segment in snapshot.part_segments)
         assert cost.rows == rows * (1 + cost.widenings)
-        assert f"; parts by {cost.path}: {rows:,} codes" in explained.told()
+        assert f"; parts by {cost.path}: {rows:,} codes" in explained.summary()
 
 
 def test_reranking_compares_the_part_that_was_found(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def search(
             _write_page(opened[0], *page, html, show, quiet)
     account = explained if explain else None
     if explained and explained.phrase:
-        say(explained.phrase.told(), quiet)
+        say(explained.phrase.summary(), quiet)
     if explained and as_json and (explain or text is not None):
         print_json(_document(explained, explain))
         return 0
@@ -167,7 +167,7 @@ def search(
     if form == "table" and not any(found for _, found in answers):
         say("nothing found", quiet)
     if account:
-        for line in account.told().splitlines():
+        for line in account.summary().splitlines():
             complain(line)
     return (PARTLY if answers else FAILED) if refused else 0
 

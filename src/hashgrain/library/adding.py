@@ -17,10 +17,10 @@ import numpy as np
 
 from hashgrain.codes import Words
 from hashgrain.errors import ImageError, LibraryError
-from hashgrain.library.noting import check_meta, differ, merged, sound_details
+from hashgrain.library.metadata import check_meta, differ, merged, sound_details
 from hashgrain.library.reading import is_gone, read, reason_of
-from hashgrain.library.remembering import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.library.report import AddReport, Progress
+from hashgrain.library.skipped_files import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.media import DecodePool, Facts, Picture
 from hashgrain.models import Encoder
 from hashgrain.models.parts import PartEncoder

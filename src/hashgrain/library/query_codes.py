@@ -1,4 +1,4 @@
-"""From what is asked with to codes: pictures through the workers and the model, items and codes as they are."""
+"""The codes of queries: pictures go through the workers and the model; items and codes are used as they are."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from hashgrain.models import Bundle, Encoder
 from hashgrain.store import Snapshot, Store
 
 if TYPE_CHECKING:
+    from hashgrain.models.text_encoder import TextEncoder
+    from hashgrain.search.text_search import TextQuery
     from hashgrain.types import QueryLike
 
 Outputs = NDArray[np.float32]
@@ -29,14 +31,14 @@ Outputs = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class QueryCode:
-    """The code of a query; of a picture that was encoded for it, what the model gave before it was cut to bits."""
+    """The code of a query, and the outputs of the model if a picture was encoded for it."""
 
     code: Codes
     outputs: Outputs | None = None
 
 
 def check_workers(workers: int | None) -> int | None:
-    """How many processes may decode, as it was given; an error where that is no number of processes."""
+    """Check the number of processes that may decode."""
     whole = isinstance(workers, (int, np.integer)) and not isinstance(workers, bool)
     if workers is not None and not (whole and workers >= 0):
         raise LibraryError(f"workers is {workers!r}; it is the number of processes that decode, 0 or more")
@@ -51,7 +53,7 @@ def stored_code(snapshot: Snapshot, store: Store, item: int) -> Codes:
 
 
 class QueryEncoder:
-    """Gives the codes of queries. Files are decoded by the pool, and what is a Python object already right here."""
+    """Encodes queries. The pool decodes files and bytes; Python objects are converted in this process."""
 
     def __init__(self, store: Store, bundle: Bundle, workers: int | None) -> None:
         self._store, self._bundle = store, bundle
@@ -65,14 +67,21 @@ class QueryEncoder:
         return Encoder(self._bundle)
 
     @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The text tower of the model, loaded on first use."""
+        from hashgrain.models.text_encoder import TextEncoder
+
+        return TextEncoder(self._bundle)
+
+    @cached_property
     def pool(self) -> media.DecodePool:
-        """The workers for what is added and what is asked with. None is started before there is a picture."""
+        """The workers that decode pictures to add or to search with. They start with the first picture."""
         workers = media.decode_workers() if self._workers is None else self._workers
         return media.DecodePool(self._bundle.size, fit=self._bundle.fitted, workers=workers)
 
     @contextmanager
     def pool_of(self, workers: int | None) -> Iterator[media.DecodePool]:
-        """The pool; or for as long as it is used one of so many workers, where another number is asked for."""
+        """The pool; or a temporary one, if another number of workers is asked for."""
         if workers is None or workers == self.pool.workers:
             yield self.pool
         else:
@@ -83,23 +92,41 @@ class QueryEncoder:
         self._closed = True
         if "pool" in self.__dict__:
             self.pool.close()
+        if "text_encoder" in self.__dict__:
+            self.text_encoder.close()
+
+    def words(self, text: str) -> TextQuery:
+        """How a phrase is read, and its outputs."""
+        from hashgrain.search import text_search  # the dictionary is loaded when it is used
+
+        codes_only.need_model(self._bundle, self._store.path)
+        if self._bundle.text_tower is None:
+            return text_search.read_nouns(self._bundle, text)
+        return text_search.read_sentence(self.text_encoder, text)
+
+    def code(self, query: QueryLike, max_pixels: int) -> Codes:
+        """The code of one query, which may be the id of an item."""
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            with self._store.snapshot() as snapshot:
+                return stored_code(snapshot, self._store, int(query))
+        return self.codes([query], max_pixels)[0].code
 
     def codes(self, queries: Iterable[QueryLike], max_pixels: int, *, outputs: bool = False) -> list[QueryCode]:
         """The code of each query, in order; the first that cannot be used is an error. With `outputs` each must be a
         picture."""
-        found: list[QueryCode | None] = []
+        encoded: list[QueryCode | None] = []
         failed: list[HashgrainError] = []
-        pictures = self._pictures(queries, found, failed, outputs)
+        pictures = self._pictures(queries, encoded, failed, outputs)
         for place, result in self._encoded(pictures, max_pixels):
             if isinstance(result, ImageError):
                 raise result
-            found[place] = QueryCode(Codes.from_outputs(result[None], self._bundle.grains), result)
+            encoded[place] = QueryCode(Codes.from_outputs(result[None], self._bundle.grains), result)
         if failed:  # behind all pictures that were sent
             raise failed[0]
-        return [each for each in found if each is not None]
+        return [each for each in encoded if each is not None]
 
     def _pictures(
-        self, queries: Iterable[QueryLike], found: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
+        self, queries: Iterable[QueryLike], encoded: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
     ) -> Iterator[tuple[int, QueryLike]]:
         """The queries that must be encoded, by their place; the others go into `found` at once."""
         for place, query in enumerate(queries):
@@ -108,7 +135,7 @@ class QueryEncoder:
             except HashgrainError as error:
                 failed.append(error)
                 return
-            found.append(code)
+            encoded.append(code)
             if code is None:
                 yield place, query
 
@@ -125,7 +152,7 @@ class QueryEncoder:
         known = self._store.known(os.path.abspath(query)) or self._store.known(str(query))
         if known is None:
             return None
-        with self._store.snapshot() as snapshot:  # the file is gone, or cannot be encoded here; its code is there
+        with self._store.snapshot() as snapshot:  # the file is gone, or cannot be encoded here, but its code is stored
             return QueryCode(stored_code(snapshot, self._store, known.id))
 
     def _encoded(

@@ -1,4 +1,4 @@
-"""What runs in a worker: see `workers` for what it says and hears.
+"""The code that runs in a worker process; `worker_group` describes the messages.
 
 A worker starts while somebody waits for the first answer, so it imports Pillow and little else: no numpy.
 """
@@ -55,9 +55,9 @@ def _plain(array: Any) -> tuple[dict[str, Any], bytes]:
 
 
 def medium_named(name: str) -> Medium:
-    """Only this one is loaded: sounds take numpy."""
+    """The medium of this name. No other is loaded: sounds need numpy."""
     if name == PICTURES.name:
         return PICTURES
-    from hashgrain.media.known import named
+    from hashgrain.media.registry import named
 
     return named(name)

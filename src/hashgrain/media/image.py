@@ -32,10 +32,10 @@ from PIL import (
 from hashgrain.errors import ImageError
 from hashgrain.files import read_regular
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
-from hashgrain.media.details import details_of
-from hashgrain.media.extras import extra_format, is_raw, open_raw
+from hashgrain.media.extra_formats import extra_format, is_raw, open_raw
 from hashgrain.media.fitting import padded, resized
 from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
+from hashgrain.media.photo_metadata import details_of
 from hashgrain.types import Fit
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of itself; of a picture as a person sees it."""
+    """The facts in a file; the size of a picture is that of the upright view."""
 
     width: int | None  # None for what has none, such as a recording
     height: int | None
     format: str
     taken: str | None
-    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see details.py
+    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see photo_metadata.py
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class _Opened:
     """A picture whose header is read, and not yet more."""
 
     image: Image.Image
-    data: bytes  # empty where it did not come as a file
+    data: bytes  # empty if it did not come as a file
     exif: Image.Exif
     facts: Facts
 
@@ -139,11 +139,11 @@ def open_image(
         error.path = path
         raise
     except HOSTILE as error:
-        raise ImageError(f"{name}: {_plainly(error)}", path=path) from None
+        raise ImageError(f"{name}: {_reason(error)}", path=path) from None
 
 
 def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
-    """What the header of a picture's file says; none of its pixels is decoded."""
+    """The facts in the header of a picture's file; no pixel is decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -151,7 +151,7 @@ def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MA
     except ImageError:
         raise
     except HOSTILE as error:
-        raise ImageError(f"{name}: {_plainly(error)}") from None
+        raise ImageError(f"{name}: {_reason(error)}") from None
 
 
 def read_file(path: str) -> bytes:
@@ -230,7 +230,7 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
     extra = extra_format(data, max_pixels, name)
     formats = [extra] if extra else [known for known in FORMATS if known not in EXTRA_FORMATS]  # MPO comes as a JPEG
     if data[4:8] == b"ftyp":
-        from PIL import AvifImagePlugin  # noqa: F401  the dearest to load
+        from PIL import AvifImagePlugin  # noqa: F401  the slowest to load
     try:
         image = Image.open(io.BytesIO(data), formats=[*formats, "AVIF"] if extra == "HEIF" else formats)
     except UnidentifiedImageError:
@@ -242,7 +242,7 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
 def _described(image: Image.Image, data: bytes) -> _Opened:
     try:
         exif = image.getexif()
-    except HOSTILE:  # broken notes about a picture do not make it a broken picture
+    except HOSTILE:  # broken metadata does not make a broken picture
         exif = Image.Exif()
     return _Opened(image, data, exif, _facts(image, exif))
 
@@ -274,10 +274,10 @@ def _facts(image: Image.Image, exif: Image.Exif) -> Facts:
 
 def _date(text: object) -> str | None:
     """EXIF's "2021:05:01 13:20:11" as "2021-05-01T13:20:11"; nonsense as nothing."""
-    found = re.match(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)", text) if isinstance(text, str) else None
-    if not found:
+    match = re.match(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)", text) if isinstance(text, str) else None
+    if not match:
         return None
-    year, month, day, hour, minute, second = found.groups()
+    year, month, day, hour, minute, second = match.groups()
     if not ("01" <= month <= "12" and "01" <= day <= "31" and hour <= "23" and minute <= "59" and second <= "60"):
         return None
     return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
@@ -332,7 +332,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _plainly(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "needs more memory than there is for one picture"
     text = str(error).strip()

@@ -3,7 +3,7 @@
 A decoder is C code fed by strangers: it may crash, hang or eat all memory. Each worker is a process with a cap
 on its memory, and a deadline per picture; when it dies its picture is refused, a new worker takes its place and
 the run goes on. `multiprocessing` would import the user's main module again in every worker, which a script
-without a guard does not survive, so workers are plain subprocesses that speak over their pipes (see `crew`).
+without a guard does not survive, so workers are plain subprocesses that speak over their pipes (see `worker_group`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 
 from hashgrain.errors import ImageError
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
-from hashgrain.media.crew import Crew, Worker, opened_as, with_detail
 from hashgrain.media.decoding import medium_named
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.media.image import Picture, open_picture, read_file
 from hashgrain.media.limits import Limits
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
+from hashgrain.media.worker_group import Worker, WorkerGroup, opened_as, with_detail
 from hashgrain.types import Fit
 
 T = TypeVar("T")
@@ -67,13 +67,13 @@ class DecodePool:
         self._fit = fit
         self._memory = memory
         self.limits = self._limits(size, timeout, max_pixels)
-        self._crew = Crew(workers)
-        # Who forgets to close a pool leaves no process behind: threads of the crew know nothing of the pool.
-        self._end = weakref.finalize(self, self._crew.stop)
+        self._group = WorkerGroup(workers)
+        # Who forgets to close a pool leaves no process behind: threads of the group know nothing of the pool.
+        self._end = weakref.finalize(self, self._group.stop)
 
     @property
     def _workers(self) -> list[Worker]:
-        return self._crew.workers
+        return self._group.workers
 
     def __enter__(self) -> DecodePool:
         return self
@@ -86,12 +86,12 @@ class DecodePool:
     def close(self) -> None:
         """End the workers, whatever they are doing."""
         self._end()
-        self._crew.join()
+        self._group.join()
 
     def warm(self) -> None:
         """Start a worker, without waiting for it, if none has been started yet."""
         if self.workers:
-            self._crew.begin()
+            self._group.begin()
 
     def open(
         self, items: Iterable[tuple[T, Any]], *, max_pixels: int | None = None, detail: Size | None = None
@@ -134,7 +134,7 @@ class DecodePool:
         items = iter(items)
         begin = list(islice(items, 2))
         if len(begin) == 1 and isinstance(begin[0][1], bytes):
-            alone = self._crew.decode_here(begin[0][1], limits)
+            alone = self._group.decode_here(begin[0][1], limits)
             if alone is not None:
                 yield begin[0][0], alone
                 return
@@ -157,7 +157,7 @@ class DecodePool:
 
     def _sent(self, content: bytes | Picture | ImageError, limits: Limits) -> Future[Picture | ImageError]:
         if isinstance(content, bytes):
-            return self._crew.submit(content, limits)
+            return self._group.submit(content, limits)
         done: Future[Picture | ImageError] = Future()
         done.set_result(content)
         return done

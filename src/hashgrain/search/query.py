@@ -1,4 +1,4 @@
-"""A whole question to a library in one value: to keep, to send, to ask again."""
+"""A whole query in one value: to store, to send, to repeat."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Query:
     separate: bool = False
     weights: Mapping[str, float] | None = None
     rerank: int | None = None
-    parts: Literal["whole", "all"] = "whole"  # whether the parts of items are asked, too
+    parts: Literal["whole", "all"] = "whole"  # "all" searches the parts of items too
 
     @property
     def item(self) -> int | None:
-        """The id of the item that is asked with; None where it is something else."""
+        """The id of the item that is the query; None if the query is something else."""
         named = isinstance(self.of, (int, np.integer)) and not isinstance(self.of, bool)
         return int(self.of) if named else None  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Several libraries asked as one, with many queries: exact as each of them is."""
+"""Searching several libraries as one, with many queries: as exact as each of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hashgrain.search import MAX_K, Hit, check_k
 
 @dataclass(frozen=True)
 class NamedQuery:
-    """A query under its name, and the items that are the query itself: their ids, by the place of their library."""
+    """A query with a name, and the items that are the query itself: their ids, by the position of their library."""
 
     name: str
     code: Codes
@@ -28,7 +28,7 @@ class Found:
 
 
 def refuse_mixed(libraries: Sequence[Library]) -> None:
-    """Distances between codes of two models mean nothing."""
+    """Refuse libraries of different models: distances between their codes mean nothing."""
     first, *others = libraries
     for other in others:
         if other.store.digest != first.store.digest:
@@ -61,7 +61,7 @@ def search_several(
     for place, library in enumerate(libraries):
         left_out = [query.itself.get(place, frozenset()) for query in queries]
         more = max(map(len, left_out), default=0)
-        found = library.search_many(
+        hits_by_query = library.search_many(
             [query.code for query in queries],
             k=min(MAX_K, wanted + more),
             grain=grain,
@@ -72,11 +72,11 @@ def search_several(
             separate=separate,
             parts=parts,
         )
-        for answer, hits, without in zip(answers, found, left_out, strict=True):
-            kept = [hit for hit in hits if hit.id not in without][:wanted]
+        for answer, hits, without in zip(answers, hits_by_query, left_out, strict=True):
+            others = [hit for hit in hits if hit.id not in without][:wanted]
             whole = library.grains.finest
-            answer += [((hit.distance, hit.distances[whole], place, hit.id), Found(library, hit)) for hit in kept]
-    return [[found for _, found in sorted(answer, key=lambda one: one[0])[:wanted]] for answer in answers]
+            answer += [((hit.distance, hit.distances[whole], place, hit.id), Found(library, hit)) for hit in others]
+    return [[hit for _, hit in sorted(answer, key=lambda pair: pair[0])[:wanted]] for answer in answers]
 
 
 def items_of_query(libraries: Sequence[Library], path: str | None, content: str | None) -> dict[int, frozenset[int]]:
