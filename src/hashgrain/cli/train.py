@@ -99,6 +99,8 @@ def train(
     made = _trained(seeded(chosen, seeds, run or run_folder(recipe), out), data, checkpoint_minutes, part, quiet)
     if not made:
         return 0
+    if chosen.aim.separate:
+        say("its grains are separate codes: search with hashgrain search --coarse-to-fine --separate", quiet)
     return print_made(best_of(made, out) if seeds > 1 else made[0], out, as_json)
 
 
