@@ -14,7 +14,7 @@ import pytest
 from conftest import Run
 from hashgrain import errors
 from hashgrain.cli.app import VERBS
-from hashgrain.cli.remedies import COMMANDS, as_command, told, told_reason
+from hashgrain.cli.remedies import COMMANDS, as_command, error_text, reason_text
 from hashgrain.errors import (
     FilterError,
     HashgrainError,
@@ -170,10 +170,10 @@ def test_a_remedy_is_a_command_only_at_the_terminal() -> None:
     remedy = Remedy("rebuild the library to mend it", "rebuild", library=Path("a.hg"))
     error = LibraryError("a.hg: damaged", remedy=remedy)
     assert str(error) == "a.hg: damaged; rebuild the library to mend it"
-    assert told(error) == "a.hg: damaged; `hashgrain rebuild a.hg` mends it"
+    assert error_text(error) == "a.hg: damaged; `hashgrain rebuild a.hg` mends it"
     assert as_command("open it again") == "open it again"
     large = str(ImageTooLargeError("a.jpg: 9 million pixels"))
-    assert (told_reason(large), "--" in large) == (
+    assert (reason_text(large), "--" in large) == (
         "a.jpg: 9 million pixels; raise the limit with --max-pixels if you trust it",
         False,
     )

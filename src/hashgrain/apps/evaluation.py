@@ -45,7 +45,7 @@ from hashgrain.types import Log
 MANIFEST, PAGE = "manifest.json.gz", "report.html"
 SURE = 0.5  # share of the queries: a picture that cannot be opened shifts a draw by one or two, not by half
 MOST_REFUSED = 5  # pictures that could not be opened, named in a warning
-Progress = Callable[[int], None]
+OnCount = Callable[[int], None]
 Known = dict[tuple[str, str, str], Row]
 
 
@@ -63,7 +63,7 @@ class Plan:
     allow_seen: bool = False  # queries that the model learned from
 
 
-def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log, progress: Progress) -> list[Path]:
+def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log, progress: OnCount) -> list[Path]:
     """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
     _check_plan(plan)
     widths, seen = _widths(encoder, plan), seen_by(encoder.bundle.training)
@@ -169,7 +169,7 @@ def write_run(folder: Path, result: Result, manifest: Manifest | None, examples:
 
 
 def export_features(
-    encoder: Encoder, data: Path, chosen: Protocol, seed: int, out: Path, progress: Progress
+    encoder: Encoder, data: Path, chosen: Protocol, seed: int, out: Path, progress: OnCount
 ) -> Manifest:
     """Features and labels as .npy, in the order of the manifest: for programs that make codes of their own. It is
     drawn from the pictures that can be opened."""
@@ -311,10 +311,10 @@ def _refuse_early(seen: Sequence[Seen], plan: Plan, data: Path, model: str) -> N
         return
     try:
         pool = Pool([], [], np.empty(0, np.str_), [], False) if plan.manifest else read_pool(labelled_pictures(data))
-        found = [Overlap.of(seen, manifest) for _, manifest in _manifests(plan, pool)]
+        overlaps = [Overlap.of(seen, manifest) for _, manifest in _manifests(plan, pool)]
     except EvaluationError:  # one that cannot be read is left out below
         return
-    for overlap in found:
+    for overlap in overlaps:
         if overlap and (plan.manifest or overlap.queries > overlap.of_queries * SURE):
             overlap.refuse_queries(model)
 
@@ -331,9 +331,9 @@ def _crop(encoder: Encoder, manifest: Manifest) -> list[str]:
 def _refusals(described: Described) -> list[str]:
     if not described.refused:
         return []
-    named = [why if why.startswith(name) else f"{name}: {why}" for name, why in described.refused.items()]
-    told = "; ".join(named[:MOST_REFUSED])
-    return [f"{len(described.refused)} pictures could not be opened and are left out: {told}"]
+    refusals = [why if why.startswith(name) else f"{name}: {why}" for name, why in described.refused.items()]
+    examples = "; ".join(refusals[:MOST_REFUSED])
+    return [f"{len(described.refused)} pictures could not be opened and are left out: {examples}"]
 
 
 def _lost(rows: Sequence[Row]) -> list[str]:
@@ -347,10 +347,10 @@ def _truths(codes: OutsideCodes, manifest: Manifest | None) -> tuple[Labels, Lab
     if manifest:
         labels = manifest.labels()
         facts = described_protocol(manifest)
-        for found, split_name in ((codes.queries, "queries"), (codes.database, "database")):
-            if len(found) != facts[split_name]:
+        for part, split_name in ((codes.queries, "queries"), (codes.database, "database")):
+            if len(part) != facts[split_name]:
                 raise EvaluationError(
-                    f"{len(found)} codes in {split_name}.npy, but the manifest has {facts[split_name]} {split_name}:"
+                    f"{len(part)} codes in {split_name}.npy, but the manifest has {facts[split_name]} {split_name}:"
                     " codes stand in the order of the manifest"
                 )
         return labels[manifest.queries], labels[manifest.database], facts
@@ -369,4 +369,4 @@ def _numbers(manifest: Manifest) -> NDArray[np.int64]:
     if not manifest.in_sets:
         return manifest.labels().ids  # type: ignore[union-attr]
     names = manifest.class_names()
-    return np.array([[name in found for name in names] for found in manifest.classes], np.int64)
+    return np.array([[name in classes for name in names] for classes in manifest.classes], np.int64)

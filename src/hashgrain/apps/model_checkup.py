@@ -39,10 +39,10 @@ def pictures_to_check(folder: Path | None) -> tuple[list[Image.Image], str]:
     if folder is None:
         drawn = [scene.image for scene in scenes(looks_per_thing=LOOKS, copies=0)]
         return drawn, f"{len(drawn)} pictures drawn for the purpose; your own tell more"
-    found = [source for source in islice(find(folder), MOST_LISTED) if not isinstance(source, Refused)]
-    count = min(len(found), MOST_PICTURES)
+    sources = [source for source in islice(find(folder), MOST_LISTED) if not isinstance(source, Refused)]
+    count = min(len(sources), MOST_PICTURES)
     pictures = []
-    for source in (found[place * len(found) // count] for place in range(count)):
+    for source in (sources[place * len(sources) // count] for place in range(count)):
         try:
             image = Image.fromarray(open_picture(source.load(), name=source.path).pixels)
         except (ImageError, OSError):

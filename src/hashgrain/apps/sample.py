@@ -19,10 +19,10 @@ def sample_pixels(bundle: Bundle, folder: Path, most: int = MOST) -> tuple[NDArr
     """Up to `most` pictures that stand in a folder, or in its tables, evenly chosen; and those that were refused, by
     name, with the reason. Where there are parts, those of `train`: what is kept to ask with must not calibrate."""
     every = list(labelled_pictures(folder, unlabelled=True))
-    found = [picture for picture in every if same_part(picture.part) in ("", "train")] or every
+    pictures = [picture for picture in every if same_part(picture.part) in ("", "train")] or every
     opened, refused = [], {}
-    for place in np.unique(np.linspace(0, len(found) - 1, most).astype(int)) if found else []:
-        picture = found[place]
+    for place in np.unique(np.linspace(0, len(pictures) - 1, most).astype(int)) if pictures else []:
+        picture = pictures[place]
         try:
             opened.append(open_picture(picture.read(), size=bundle.size, fit=bundle.fitted).pixels)
         except (ImageError, OSError) as error:

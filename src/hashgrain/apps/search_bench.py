@@ -27,7 +27,7 @@ READINGS = 15  # of the codes, to learn how fast memory is at best
 
 
 @dataclass(frozen=True)
-class Measured:
+class SearchTimings:
     """One grain, one way of asking."""
 
     grain: str
@@ -67,30 +67,30 @@ def measure_search(
         asked = changed_codes(parts, queries, library.grains.bits, np.random.default_rng(seed))
         codes = Codes(asked, library.grains)
         for grain in library.grains:
-            for way, kept in (("index", indexes), ("scan", [])):
-                served = [index for index in kept if index.serves(compared_bits(library.grains, grain))]
+            for way, available in (("index", indexes), ("scan", [])):
+                served = [index for index in available if index.serves(compared_bits(library.grains, grain))]
                 if way == "scan" or served:
                     yield asdict(_measure(parts, codes, grain, k, served, count, bandwidth))
 
 
 def _measure(
     parts: Sequence[Rows], codes: Codes, grain: str, k: int, indexes: Sequence[Index], threads: int, bandwidth: float
-) -> Measured:
+) -> SearchTimings:
     engine = EmbeddedEngine(parts, codes.grains, indexes, threads)
     rows = sum(len(part.ids) for part in parts)
     times, compared, read = [], 0, 0
     engine.nearest(codes[0], k, grain=grain)
     for i in range(len(codes)):
         start = time.perf_counter()
-        (found,) = engine.nearest(codes[i], k, grain=grain)
+        (neighbors,) = engine.nearest(codes[i], k, grain=grain)
         times.append(time.perf_counter() - start)
-        compared += found.cost.rows
-        read += found.cost.bytes
+        compared += neighbors.cost.rows
+        read += neighbors.cost.bytes
     many = Codes(np.resize(codes.words, (BATCH, codes.grains.n_words)), codes.grains)
     batch = _seconds(lambda: engine.nearest(many, k, grain=grain))
     p50, p95, p99 = (float(1000 * np.percentile(times, p)) for p in (50, 95, 99))
     gb = None if indexes else read / len(codes) / (p50 / 1000) / 1e9
-    return Measured(
+    return SearchTimings(
         grain=grain,
         bits=codes.grains[grain],
         way="index" if indexes else "scan",

@@ -21,7 +21,7 @@ from hashgrain.cli.output import (
     progress_bar,
     say,
 )
-from hashgrain.cli.remedies import told_reason, told_refusals
+from hashgrain.cli.remedies import reason_text, refusal_documents
 from hashgrain.cli.values import key_value
 
 ADDED, PARTLY, FAILED = 0, 3, 1
@@ -41,27 +41,29 @@ def add(
     ] = None,
     meta: Annotated[
         list[str] | None,
-        typer.Option("--meta", help="key=value to keep with each picture, known ones too. Repeatable."),
+        typer.Option("--meta", help="Metadata for each picture, known ones too: key=value. Repeatable."),
     ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Try files again that could not be read before and have not changed.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Bring back what `hashgrain remove` keeps out.")] = False,
-    null: Annotated[bool, typer.Option("-0", "--null", help="The list on stdin is separated by zero bytes.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Bring back files that `hashgrain remove` keeps out.")] = False,
+    null: Annotated[bool, typer.Option("-0", "--null", help="The names on stdin are separated by zero bytes.")] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="The model of a new library: a bundle's folder; else the default."),
+        typer.Option(
+            "--model", help="The model of a new library: a name `hashgrain models` lists, or a bundle's folder."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
     max_pixels: MaxPixels = 400_000_000,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Add pictures to LIBRARY, which is made if it is not there.
+    """Add pictures to LIBRARY, which is created if it does not exist.
 
-    Run it again after a stop or when files changed: what is there already is skipped, changed files are
-    encoded again, moved files are recognized. Files that cannot be opened are listed and left out (exit code 3),
-    and not tried again until they change. What was removed by hand stays out.
+    Run it again after a stop or when files changed: unchanged files are skipped, changed files are encoded again, and
+    moved files are recognized. Files that cannot be opened are listed and left out (exit code 3). They are not tried
+    again until they change. Files that were removed by hand stay out.
 
     Example: hashgrain add photos.hg ~/Pictures
     """
@@ -91,7 +93,7 @@ def add(
             ) from None
         total = len(opened)
     if as_json:
-        refused = told_refusals(report.refused)
+        refused = refusal_documents(report.refused)
         print_json({**dataclasses.asdict(report), "refused": refused, "library": str(library), "pictures": total})
     else:
         _tell(report, library, total, quiet)
@@ -121,7 +123,7 @@ def _count(sources: list[str], ignore: list[str]) -> int | None:
 
 def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
     for refused in report.refused:
-        complain(f"refused: {refused.path}: {told_reason(refused.reason)}")
+        complain(f"refused: {refused.path}: {reason_text(refused.reason)}")
     for refused in report.notes_refused:
         complain(f"kept without its metadata: {refused.path}: {refused.reason}")
     if quiet:

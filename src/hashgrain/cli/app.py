@@ -79,7 +79,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HASHGRAIN"},
-    epilog="Settings: flags, then HASHGRAIN_<VERB>_<OPTION> in the environment, then the configuration file.",
+    epilog="Flags override HASHGRAIN_<VERB>_<OPTION> in the environment, which overrides the configuration file.",
 )
 VERBS: dict[str, Callable[..., int]] = {
     "add": add.add,
@@ -167,7 +167,7 @@ def _help(verb: Callable[..., int]) -> str:
 
 for _name, _verb in VERBS.items():
     app.command(_name, help=_help(_verb))(_ending(_verb))
-_benches = typer.Typer(no_args_is_help=True, help="Measure how fast things are here, on your own data.")
+_benches = typer.Typer(no_args_is_help=True, help="Measure speed on this machine, with your own data.")
 _benches.command("search", help=_help(bench.search))(_ending(bench.search))
 app.add_typer(_benches, name="bench")
 _making = typer.Typer(no_args_is_help=True, help="Make a model out of any pretrained network, and show one.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hashgrain.cli.output import Json, MaxPixels, Model, Quiet, complain, print_json, progress_bar, say
-from hashgrain.cli.remedies import told
+from hashgrain.cli.remedies import error_text
 
 if TYPE_CHECKING:
     from hashgrain.codes import Codes
@@ -31,8 +31,8 @@ def encode(
 ) -> int:
     """Turn pictures into codes, for other programs.
 
-    A bit is 1 where the output is 0 or more: where its sigmoid is 0.5 or more. With --format bits they are written as
-    zeros and ones: as text in JSON, in .csv and in .txt (a code a line), as an array in .npy.
+    A bit is 1 where the output is 0 or more, that is, where its sigmoid is 0.5 or more. With --format bits, codes are
+    zeros and ones: text in JSON, .csv and .txt (one code a line), an array in .npy.
 
     Example: hashgrain encode photos/ --out photos.parquet
     """
@@ -52,8 +52,8 @@ def encode(
     with progress_bar("encoding", None, quiet) as advance:
         for path, code in encode_sources(encoder, sources, workers=workers, max_pixels=max_pixels):
             if not isinstance(code, Codes):
-                refused.append({"path": path, "reason": told(code)})
-                complain(f"refused: {path}: {told(code)}")
+                refused.append({"path": path, "reason": error_text(code)})
+                complain(f"refused: {path}: {error_text(code)}")
                 continue
             paths.append(path)
             if out is None and not as_json:

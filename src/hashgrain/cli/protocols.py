@@ -23,9 +23,9 @@ def protocols(
 ) -> int:
     """List the protocols, show one, or draw its splits from your pictures and write the manifest.
 
-    A manifest names every picture that asks, is learnt from and is searched, by the hash of its content. With
-    --features, queries.npy, train.npy and database.npy hold the features of a model in that order, with labels
-    beside them, for other programs to make codes from.
+    A manifest lists the query, training and database pictures, by the hash of their content. With --features,
+    queries.npy, train.npy and database.npy hold the features of a model in that order, with labels beside them, so
+    that other programs can make codes from them.
 
     Example: hashgrain protocols cifar10-1 --data cifar-10/ --out cifar10-1/ --features default
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashgrain.cli.output import complain
-from hashgrain.cli.remedies import told_reason
+from hashgrain.cli.remedies import reason_text
 from hashgrain.errors import ItemMissingError, QueryError
 
 if TYPE_CHECKING:
@@ -52,16 +52,18 @@ def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[
     from hashgrain.library.codes_only import bit_order_of
     from hashgrain.library.importing import read_codes
 
-    found = read_codes(file, library.grains, bit_order_of(library.bundle))
-    if found.digest is not None and found.digest != library.store.digest:
+    query_codes = read_codes(file, library.grains, bit_order_of(library.bundle))
+    if query_codes.digest is not None and query_codes.digest != library.store.digest:
         raise QueryError(
             f"{file} holds codes of another model than {library.path}, and codes of two models do not compare"
         )
-    names = [str(row) for row in range(len(found.codes))] if found.paths is None else list(found.paths)
+    names = (
+        [str(row) for row in range(len(query_codes.codes))] if query_codes.paths is None else list(query_codes.paths)
+    )
     answers: list[tuple[str, list[Found]]] = []
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
-        queries = [NamedQuery(name, found.codes[start + row]) for row, name in enumerate(part)]
+        queries = [NamedQuery(name, query_codes.codes[start + row]) for row, name in enumerate(part)]
         answers += zip(part, search_several([library], queries, **options), strict=True)
     return answers
 
@@ -75,7 +77,7 @@ def ask_several(
     refuse_mixed(libraries)
     if not (isinstance(asked, Path) and asked.is_dir()):
         one = _query(libraries, asked, max_pixels, not_self)
-        return [(one.name, found) for found in search_several(libraries, [one], **options)], 0
+        return [(one.name, matches) for matches in search_several(libraries, [one], **options)], 0
     answers: list[tuple[str, list[Found]]] = []
     refused = 0
     queries = _queries_below(libraries, asked, max_pixels, not_self)
@@ -83,7 +85,7 @@ def ask_several(
         for each in batch:
             if not isinstance(each, NamedQuery):
                 refused += 1
-                complain(f"refused: {each[0]}: {told_reason(str(each[1]))}")
+                complain(f"refused: {each[0]}: {reason_text(str(each[1]))}")
         good = [each for each in batch if isinstance(each, NamedQuery)]
         names = [query.name for query in good]
         answers += zip(names, search_several(libraries, good, **options), strict=True)

@@ -23,7 +23,7 @@ def rebuild(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Mend and compact LIBRARY from its catalogue; with --model, encode its pictures again."""
+    """Repair and compact LIBRARY from its catalogue. With --model, encode its pictures again."""
     from hashgrain.library import Library, rebuild, rebuild_with
 
     if model is None:

@@ -78,17 +78,17 @@ def as_command(remedy: str) -> str:
     return remedy
 
 
-def told(error: HashgrainError) -> str:
+def error_text(error: HashgrainError) -> str:
     """The error as the terminal shows it: what is wrong, and what to type."""
     return f"{error.message}; {as_command(error.remedy)}" if error.remedy else error.message
 
 
-def told_refusals(refused: Iterable[Any]) -> list[dict[str, str]]:
+def refusal_documents(refused: Iterable[Any]) -> list[dict[str, str]]:
     """Refusals as JSON has them."""
-    return [{**dataclasses.asdict(each), "reason": told_reason(each.reason)} for each in refused]
+    return [{**dataclasses.asdict(each), "reason": reason_text(each.reason)} for each in refused]
 
 
-def told_reason(reason: str) -> str:
+def reason_text(reason: str) -> str:
     """Why a picture was refused: a library keeps it as text, in its own words."""
     if reason.endswith(RAISE_MAX_PIXELS):
         return reason.removesuffix(RAISE_MAX_PIXELS) + as_command(RAISE_MAX_PIXELS)

@@ -25,16 +25,17 @@ def train(
         Path,
         typer.Option("--data", help="Labelled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Where the bundle goes.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the bundle.")],
     protocol: Annotated[
-        str, typer.Option("--protocol", "-p", help="Learn from its training part alone: see `hashgrain protocols`.")
+        str,
+        typer.Option(
+            "--protocol", "-p", help="Train on the training part of this protocol only, see `hashgrain protocols`."
+        ),
     ] = "",
-    manifest: Annotated[
-        Path | None, typer.Option("--manifest", help="The same of a split that was drawn before.")
-    ] = None,
-    protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of that draw.")] = 0,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="The same, with a split drawn earlier.")] = None,
+    protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of the protocol's split.")] = 0,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="As `hashgrain recipes` lists them, or a .json file.")
+        str, typer.Option("--recipe", help="A name `hashgrain recipes` lists, or a .json file.")
     ] = "default",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
     grains: Annotated[
@@ -46,7 +47,8 @@ def train(
         typer.Option("--targets", help="A code of zeros and ones for each picture, .npy (n, bits), instead of labels."),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, pip, hub, or random.")
+        str,
+        typer.Option("--weights", help="Initial weights of the backbone: a .safetensors file, pip, hub, or random."),
     ] = "",
     settings: Annotated[
         list[str] | None,
@@ -57,26 +59,29 @@ def train(
         typer.Option("--run", "--run-folder", help="Folder of checkpoint, log and curves. (default: runs/RECIPE)"),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Train so many times; OUT gets the best on held-out pictures.")
+        int,
+        typer.Option(
+            "--seeds", min=1, help="Train with this many seeds. OUT gets the model that is best on the validation set."
+        ),
     ] = 1,
     label_noise: Annotated[
         float | None,
         typer.Option("--label-noise", min=0, max=1, help="Make this share of the training labels wrong, as a test."),
     ] = None,
     checkpoint_minutes: Annotated[
-        float, typer.Option("--checkpoint-minutes", min=0, help="How often the state is saved.")
+        float, typer.Option("--checkpoint-minutes", min=0, help="Minutes between two checkpoints.")
     ] = 2.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Train a model by a recipe and write its bundle. Run it again after a stop: it goes on where it was.
+    """Train a model by a recipe and write its bundle. Run the same command again to resume after a stop.
 
     Needs the extra: pip install 'hashgrain[train]'. `hashgrain recipes` lists the recipes, `hashgrain recipes NAME`
-    all that can be changed of one. To measure on pictures that the model has not seen, learn from the training part of
-    a protocol, and evaluate by the same one.
+    the settings of one. To measure on pictures that the model has not seen, train on the training part of a protocol,
+    and evaluate with the same protocol.
 
-    Several GPUs, or several processes: torchrun --nproc-per-node 2 -m hashgrain train ... There, name the folder of the
-    run with --run-folder: torchrun takes --run for an option of its own.
+    For several GPUs or processes: torchrun --nproc-per-node 2 -m hashgrain train ... There, name the folder of the run
+    with --run-folder, since torchrun reads --run as an option of its own.
 
     Example: hashgrain train --data pictures/ --out my-model --recipe quick --protocol folder
     """
@@ -190,12 +195,10 @@ def _trained(
 
 
 def recipes(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show all that can be changed of this one.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the settings of this recipe.")] = None,
     as_json: Json = False,
 ) -> int:
-    """List the recipes of `hashgrain train`, a line each; or what one of them does, and all that --set can change.
+    """List the recipes of `hashgrain train`, or show what one of them does and the values that --set can change.
 
     Example: hashgrain recipes default
     """
@@ -210,9 +213,11 @@ def recipes(
         others = {ADAPT: ABOUT_ADAPT, PHOTO: ABOUT_PHOTO}
         rows += [[each, "48,96,256", about] for each, about in others.items()]
         if as_json:
-            told = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
+            documents = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
             grains = {"kind": 48, "thing": 96, "look": 256}
-            print_json([*told, *({"name": each, "grains": grains, "about": about} for each, about in others.items())])
+            print_json(
+                [*documents, *({"name": each, "grains": grains, "about": about} for each, about in others.items())]
+            )
         else:
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
         return 0
@@ -230,8 +235,8 @@ def recipes(
 
 def _print_recipe(name: str, about: str, grains: Any, values: dict[str, Any], as_json: bool) -> int:
     if as_json:
-        told = grains if isinstance(grains, str) else dict(grains)
-        print_json({"name": name, "about": about, "grains": told, "values": values})
+        widths = grains if isinstance(grains, str) else dict(grains)
+        print_json({"name": name, "about": about, "grains": widths, "values": values})
         return 0
     print_line(f"{name}: {about}")
     print_row("grains", grains)
