@@ -152,11 +152,11 @@ def test_docs_and_messages_name_the_same_install_command() -> None:
 
     from conftest import ROOT
 
-    found: dict[str, Any] = {}
+    files_by_package: dict[str, Any] = {}
     for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]:
         for command in re.findall(r"pip install '?(\S*?\[\w+\])", file.read_text()):
-            found.setdefault(command.split("[")[0], []).append(file)
-    assert set(found) == {"hashgrain"}, found
+            files_by_package.setdefault(command.split("[")[0], []).append(file)
+    assert set(files_by_package) == {"hashgrain"}, files_by_package
 
 
 def test_help_shows_what_stands_in_brackets(hashgrain: Run) -> None:
