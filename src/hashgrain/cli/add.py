@@ -47,6 +47,11 @@ def add(
         bool, typer.Option("--retry", help="Try files again that could not be read before and have not changed.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Bring back files that `hashgrain remove` keeps out.")] = False,
+    parts: Annotated[bool, typer.Option("--parts/--no-parts", help="Encode the parts of new pictures, too.")] = True,
+    detail: Annotated[
+        str | None,
+        typer.Option("--detail", help="Detail of the parts of a new library: low, normal, high. (default: normal)"),
+    ] = None,
     null: Annotated[bool, typer.Option("-0", "--null", help="The names on stdin are separated by zero bytes.")] = False,
     model: Annotated[
         str | None,
@@ -64,6 +69,9 @@ def add(
     Run it again after a stop or when files changed: unchanged files are skipped, changed files are encoded again, and
     moved files are recognized. Files that cannot be opened are listed and left out (exit code 3). They are not tried
     again until they change. Files that were removed by hand stay out.
+
+    Parts of new pictures are encoded, too, so that `search --parts` finds a picture by a piece of it. A library that
+    was created without parts stays without: see `hashgrain parts`.
 
     Example: hashgrain add photos.hg ~/Pictures
     """
@@ -83,6 +91,8 @@ def add(
                 meta=fields,
                 retry=retry,
                 again=again,
+                parts=parts,
+                detail=detail,
                 workers=workers,
                 max_pixels=max_pixels,
                 progress=lambda so_far: advance(so_far.seen),

@@ -20,6 +20,7 @@ COMMANDS = {
     "check_disk": "the disk may be full or failing: free space, run again, then `hashgrain verify`",
     "delete_and_verify": "delete it, then `hashgrain verify {library}`",
     "draw_split": "get the data again, or draw a new split: hashgrain protocols NAME --data DATA --out FOLDER",
+    "drop_parts": "drop them first: hashgrain parts {library} --drop",
     "encode_anew": "{first}encode its pictures anew: hashgrain rebuild {library} --model BUNDLE",
     "encode_with_model": "ask with an item or with codes; or encode its pictures with a model:"
     " hashgrain rebuild {library} --model BUNDLE",

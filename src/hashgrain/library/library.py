@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from hashgrain.library.adding_codes import ImportReport
+    from hashgrain.library.adding_parts import PartsInfo, PartsReport
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import Named
     from hashgrain.models.text_encoder import TextEncoder
@@ -180,6 +181,8 @@ class Library:
         meta: Meta | None = None,
         retry: bool = False,
         again: bool = False,
+        parts: bool = True,
+        detail: str | None = None,
         workers: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         progress: Progress | None = None,
@@ -190,12 +193,18 @@ class Library:
         the metadata of known pictures. Files that cannot be opened are listed in the report and not tried again until
         they change, unless `retry` is set. Removed items stay out, unless `again` is set. After many new pictures, an
         index is built in the background.
+
+        New pictures get codes of their parts where the model gives any, unless `parts` is False: at "low", "normal" or
+        "high" `detail`, "normal" unless given, in an empty library; as in the others elsewhere. A library whose
+        pictures have no parts gets none unless `detail` says so: see `add_parts`.
         """
         from hashgrain.library.adding import add_sources  # what changes a library is loaded when it is used
+        from hashgrain.library.adding_parts import part_encoder_for
         from hashgrain.library.noting import check_meta
 
         check_meta(meta)
         with self._query_encoder.pool_of(workers) as pool:
+            part_encoder = part_encoder_for(self.store, self.encoder, detail) if parts else None
             report = add_sources(
                 self.store,
                 self.encoder,
@@ -207,9 +216,37 @@ class Library:
                 again=again,
                 max_pixels=max_pixels,
                 progress=progress,
+                part_encoder=part_encoder,
             )
         self._index_soon()
         return report
+
+    def add_parts(
+        self,
+        *,
+        detail: str | None = None,
+        workers: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        progress: Callable[[PartsReport], None] | None = None,
+    ) -> PartsReport:
+        """Give parts to every item that has none, from its file. A stopped call resumes when repeated. Files that are
+        gone or have changed are listed in the report."""
+        from hashgrain.library.adding_parts import add_parts
+
+        with self._query_encoder.pool_of(workers) as pool:
+            return add_parts(self.store, self.encoder, pool, detail, max_pixels=max_pixels, progress=progress)
+
+    def drop_parts(self) -> PartsReport:
+        """Remove the codes of all parts; those of whole items stay. `rebuild` frees the space they took."""
+        from hashgrain.library.adding_parts import drop_parts
+
+        return drop_parts(self.store)
+
+    def parts_info(self) -> PartsInfo:
+        """How many items have parts, and how they were made."""
+        from hashgrain.library.adding_parts import parts_info
+
+        return parts_info(self.store)
 
     def import_codes(
         self,

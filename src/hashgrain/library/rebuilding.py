@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from hashgrain.errors import LibraryError, Remedy, reason_of
 from hashgrain.library import models
+from hashgrain.library.adding_parts import has_parts
 from hashgrain.library.library import Library, bundle_of
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.models import Bundle, Encoder
+from hashgrain.models.detail import detail_of
 from hashgrain.sources import reopen
 from hashgrain.store import Item, Parts, Problem, Store
 
@@ -45,7 +47,10 @@ def rebuild_with(
     with Library.open(target, "w") as current:
         items = current.items()
         with _gathering(aside, model) as fresh:
-            report = fresh.add([reopen(item) for item in items], retry=True, progress=progress)
+            detail = detail_of(current.store.grid)
+            name = None if detail is None or not has_parts(model) else detail.name
+            sources = [reopen(item) for item in items]
+            report = fresh.add(sources, retry=True, parts=name is not None, detail=name, progress=progress)
             if report.refused:
                 first = report.refused[0]
                 many = f"{len(report.refused)} of its pictures cannot be read"

@@ -3,11 +3,13 @@
 They speak over their pipes:
 
     to the worker    kind (D decode), length of a JSON header with the limits, header, length of the picture, its bytes
-    from the worker  kind (P picture, R refused), length of a JSON header, header, length of pixels, pixels
+    from the worker  kind (P picture, R refused), length of a JSON header, header, length of pixels, pixels (and behind
+                     them those at the second size that was asked for)
 """
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import subprocess
@@ -16,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
@@ -37,7 +40,19 @@ def _read_answer(stdout: IO[bytes], medium: Medium) -> Picture | ImageError:
     kind, header, content = processes.receive(stdout)
     if kind == b"R":
         return ImageTooLargeError(header["reason"]) if header["too_large"] else medium.error(header["reason"])
-    return opened_as(medium, header["dtype"], header["shape"], content, header["facts"])
+    detail = header["detail"]
+    if not detail:
+        return opened_as(medium, header["dtype"], header["shape"], content, header["facts"])
+    size = math.prod(header["shape"])
+    picture = opened_as(medium, header["dtype"], header["shape"], content[:size], header["facts"])
+    return with_detail(picture, opened_as(medium, detail["dtype"], detail["shape"], content[size:], header["facts"]))
+
+
+def with_detail(picture: Picture | ImageError, larger: Picture | ImageError) -> Picture | ImageError:
+    """A picture with what was decoded at the larger size."""
+    if isinstance(picture, ImageError) or isinstance(larger, ImageError):
+        return picture if isinstance(picture, ImageError) else larger
+    return replace(picture, detail=larger.pixels)
 
 
 def opened_as(

@@ -91,6 +91,7 @@ class _Opened:
 class Picture:
     pixels: Pixels  # (height, width, 3) RGB
     facts: Facts
+    detail: Pixels | None = None  # the same at a larger size, where one was asked for
 
 
 def open_picture(

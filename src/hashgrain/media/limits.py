@@ -18,3 +18,4 @@ class Limits:
     decoding: int  # that the picture may take, as far as its header tells
     medium: str = "picture"
     fit: Fit = "squash"
+    detail: tuple[int, int] | None = None  # a second size that is wanted, larger than the first

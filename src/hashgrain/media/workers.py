@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import chain, islice
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ import numpy as np
 
 from hashgrain.errors import ImageError
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
-from hashgrain.media.crew import Crew, Worker, opened_as
+from hashgrain.media.crew import Crew, Worker, opened_as, with_detail
 from hashgrain.media.decoding import medium_named
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.media.image import Picture, open_picture, read_file
@@ -31,6 +32,7 @@ from hashgrain.media.pictures import PICTURES
 from hashgrain.types import Fit
 
 T = TypeVar("T")
+Size = tuple[int, int]
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
 LOOK_AHEAD_BYTES = 128 << 20
 BASE_MEMORY = 512 << 20  # address space of an idle worker, generously
@@ -51,7 +53,7 @@ class DecodePool:
 
     def __init__(
         self,
-        size: tuple[int, int] | None,
+        size: Size | None,
         *,
         fit: Fit = "squash",
         workers: int = 1,
@@ -92,13 +94,13 @@ class DecodePool:
             self._crew.begin()
 
     def open(
-        self, items: Iterable[tuple[T, Any]], *, max_pixels: int | None = None
+        self, items: Iterable[tuple[T, Any]], *, max_pixels: int | None = None, detail: Size | None = None
     ) -> Iterator[tuple[T, Picture | ImageError]]:
         """Like `decode`, of pictures given as for `open_picture`, whose errors name them.
 
         Files and bytes are decoded by the workers; PIL images and arrays, which the caller opened, right here.
         """
-        limits = self._limits_for(max_pixels)
+        limits = self._limits_for(max_pixels, detail)
 
         def contents() -> Iterator[tuple[tuple[T, str | None, bool], bytes | Picture | ImageError]]:
             for token, source in items:
@@ -106,21 +108,25 @@ class DecodePool:
                 content = _content(source, path, limits)
                 yield (token, path, isinstance(content, bytes)), content
 
-        for (token, path, nameless), result in self.decode(contents(), max_pixels=max_pixels):
+        for (token, path, nameless), result in self.decode(contents(), max_pixels=max_pixels, detail=detail):
             if nameless and isinstance(result, ImageError):
                 yield token, type(result)(f"{path or 'picture'}: {result.message}", path=path)
             else:
                 yield token, result
 
     def decode(
-        self, items: Iterable[tuple[T, bytes | Picture | ImageError]], *, max_pixels: int | None = None
+        self,
+        items: Iterable[tuple[T, bytes | Picture | ImageError]],
+        *,
+        max_pixels: int | None = None,
+        detail: Size | None = None,
     ) -> Iterator[tuple[T, Picture | ImageError]]:
         """(token, bytes) in, (token, picture or refusal) out, in the same order, decoded ahead of the reader.
 
         What is a picture or a refusal already is passed on. `max_pixels` is for these pictures, where it differs from
-        that of the pool.
+        that of the pool. With `detail`, a larger (width, height), each picture comes at that size too.
         """
-        limits = self._limits_for(max_pixels)
+        limits = self._limits_for(max_pixels, detail)
         if not self.workers:
             for token, content in items:
                 yield token, (_decode(content, limits) if isinstance(content, bytes) else content)
@@ -156,12 +162,13 @@ class DecodePool:
         done.set_result(content)
         return done
 
-    def _limits_for(self, max_pixels: int | None) -> Limits:
-        if max_pixels is None or max_pixels == self.limits.max_pixels:
-            return self.limits
-        return self._limits(self.limits.size, self.limits.timeout, max_pixels)
+    def _limits_for(self, max_pixels: int | None, detail: Size | None) -> Limits:
+        limits = self.limits
+        if max_pixels is not None and max_pixels != limits.max_pixels:
+            limits = self._limits(limits.size, limits.timeout, max_pixels)
+        return limits if detail is None else replace(limits, detail=detail)
 
-    def _limits(self, size: tuple[int, int] | None, timeout: float, max_pixels: int) -> Limits:
+    def _limits(self, size: Size | None, timeout: float, max_pixels: int) -> Limits:
         decoding = budget(max_pixels, self.workers)
         memory = BASE_MEMORY + MAX_BYTES + decoding if self._memory is None else self._memory
         return Limits(size, max_pixels, timeout, memory, decoding, self._medium.name, self._fit)
@@ -174,7 +181,11 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
             return read_file(path)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return bytes(source)
-        return open_picture(source, size=limits.size, fit=limits.fit, max_pixels=limits.max_pixels)
+        options: Any = {"fit": limits.fit, "max_pixels": limits.max_pixels}
+        picture = open_picture(source, size=limits.size, **options)
+        if limits.detail is None:
+            return picture
+        return replace(picture, detail=open_picture(source, size=limits.detail, **options).pixels)
     except ImageError as error:
         return error
 
@@ -182,11 +193,16 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
 def _size(content: bytes | Picture | ImageError) -> int:
     if isinstance(content, bytes):
         return len(content)
-    return content.pixels.nbytes if isinstance(content, Picture) else 0
+    if isinstance(content, ImageError):
+        return 0
+    return content.pixels.nbytes + (0 if content.detail is None else content.detail.nbytes)
 
 
 def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
     """In this process."""
+    if limits.detail is not None:
+        larger = replace(limits, size=limits.detail, detail=None)
+        return with_detail(_decode(data, replace(limits, detail=None)), _decode(data, larger))
     medium = medium_named(limits.medium)
     try:
         decoded, facts = medium.decode(data, limits)

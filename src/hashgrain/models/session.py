@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import BundleError
+from hashgrain.models.description import MAP
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -131,10 +132,11 @@ def _run_ended(session: onnxruntime.InferenceSession, whose: str, wanted: list[s
 
 def _checked(found: Arrays, whose: str, wanted: list[str], rows: int) -> Arrays:
     for output, array in zip(wanted, found, strict=True):
-        if array.dtype != np.float32 or array.ndim != 2 or len(array) != rows:
+        axes, each = (4, "maps (width, rows, columns)") if output == MAP else (2, "rows")
+        if array.dtype != np.float32 or array.ndim != axes or len(array) != rows:
             raise BundleError(
                 f"{whose} gives {output} {array.dtype} {array.shape} for {rows} of its inputs;"
-                " they must be rows of float32, one for each"
+                f" they must be {each} of float32, one for each"
             )
     return found
 
