@@ -155,7 +155,7 @@ def test_a_finished_run_is_not_made_again(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "out/small-folder-seed0/result.json"
     before = file.stat().st_mtime_ns
     again = run("--bits", 16, "--references", "none", "--out", "out")
-    assert b"stands finished" in again.stderr
+    assert b"finished already" in again.stderr
     assert file.stat().st_mtime_ns == before
     assert again.stdout == first.stdout
     other = run("--bits", 32, "--references", "none", "--out", "out")
@@ -439,7 +439,7 @@ def test_pictures_that_cannot_be_read_do_not_stop_a_finished_run_from_being_foun
     copy = tmp_path / "copy"
     shutil.copytree(drawings, copy)
     (next(copy.rglob("*.jpg")).parent / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    for said in (b"measuring", b"stands finished"):
+    for said in (b"measuring", b"finished already"):
         done = hashgrain("evaluate", "default", "--data", copy, "--bits", 16, "--references", "none")
         assert done.returncode == 0, done.stderr
         assert said in done.stderr

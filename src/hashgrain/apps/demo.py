@@ -1,4 +1,4 @@
-"""The demo: draw or take pictures, build a library, ask it, say how often it was right."""
+"""The demo: draw or take pictures, build a library, search it, report how often it was right."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ OF_DRAWN = ("a bird", "a car", "a house", "a flower")  # and of the pictures tha
 def run_demo(
     folder: Path, photos: Path | None, progress: Progress | None = None, suggest: Suggest | None = None
 ) -> Iterator[str]:
-    """Do the whole line in `folder`, telling the story line by line; last come the lines that `suggest` makes of the
-    library, one of its pictures, and a phrase if one finds any."""
+    """Run the demo in `folder`, and yield what it did, line by line. The last lines are those of `suggest`, which is
+    given the library, one of its pictures, and a phrase that finds pictures, if there is one."""
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     labels: LabelsByName = {}

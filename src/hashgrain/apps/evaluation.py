@@ -51,7 +51,7 @@ Known = dict[tuple[str, str, str], Row]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate a model on, and beside what."""
+    """What to evaluate a model on, and which reference methods to measure beside it."""
 
     protocols: Sequence[str] = ("folder",)
     seeds: Sequence[int] = (0,)
@@ -64,17 +64,17 @@ class Plan:
 
 
 def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log, progress: OnCount) -> list[Path]:
-    """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
+    """Evaluate on every protocol with every seed. Finished runs in `out` are not repeated."""
     _check_plan(plan)
     widths, seen = _widths(encoder, plan), seen_by(encoder.bundle.training)
     made_by = _made_by(encoder, plan, widths)
-    model = re.sub(r"[^\w.-]+|^\.+", "_", encoder.bundle.name)  # a bundle says what it likes
+    model = re.sub(r"[^\w.-]+|^\.+", "_", encoder.bundle.name)  # a bundle's name can be anything
     folders = [out / f"{model}-{name}-seed{seed}" for name, seed in _runs(plan)]
     _check_protocols(plan, data)
     _make_folder(out)
     _refuse_early(seen, plan, data, encoder.bundle.name)
     if all(_is_finished(folder, made_by, plan, seen) for folder in folders) and _are_of(folders, plan, data):
-        log("every run stands finished; name another folder to measure again")
+        log("every run is finished already; name another folder to measure again")
         return folders
     log(f"encoding the pictures of {data}")
     hash_widths = widths if plan.references == "all" else ()
@@ -82,7 +82,7 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log
     known: Known = {}
     for folder, (name, manifest) in zip(folders, _manifests(plan, described.pool), strict=True):
         if _is_finished(folder, made_by, plan, seen) and Result.read(folder).manifest == manifest.digest:
-            log(f"{folder} stands finished")
+            log(f"{folder} is finished already")
             continue
         if (folder / FILE).is_file():
             log(f"{folder} holds a run of other pictures, another model or other options; this one takes its place")
@@ -159,7 +159,7 @@ def evaluate_codes(
 
 
 def write_run(folder: Path, result: Result, manifest: Manifest | None, examples: Sequence[Example]) -> None:
-    """The result last: where it stands, the run is whole."""
+    """Write a run. The result is written last: a run that has one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).unlink(missing_ok=True)  # of the run that stood here: not beside parts of this one
     if manifest:
@@ -292,7 +292,7 @@ def _are_of(folders: Sequence[Path], plan: Plan, data: Path) -> bool:
 
 
 def _make_folder(folder: Path) -> None:
-    """Before an hour of encoding, not after."""
+    """Make the folder before an hour of encoding, not after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -306,7 +306,7 @@ def _counts(manifest: Manifest) -> str:
 
 
 def _refuse_early(seen: Sequence[Seen], plan: Plan, data: Path, model: str) -> None:
-    """Before an hour of encoding, where the split can be had without it, or leaves no doubt."""
+    """Refuse seen queries before an hour of encoding, if the split is known by then, or leaves no doubt."""
     if plan.allow_seen or not seen:
         return
     try:

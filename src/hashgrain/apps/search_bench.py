@@ -28,7 +28,7 @@ READINGS = 15  # of the codes, to learn how fast memory is at best
 
 @dataclass(frozen=True)
 class SearchTimings:
-    """One grain, one way of asking."""
+    """One grain, searched one way."""
 
     grain: str
     bits: int
@@ -47,7 +47,7 @@ class SearchTimings:
 def measure_search(
     library: Library, *, k: int = 10, queries: int = 200, threads: int | None = None, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """First the machine, then a measurement for each grain and way, as soon as it is made."""
+    """Yield the machine first, then each measurement, for each grain by index and by scan."""
     count = check_threads(threads)
     with library.store.snapshot() as snapshot:
         if not len(snapshot):
@@ -107,7 +107,7 @@ def _measure(
 
 
 def changed_codes(parts: Sequence[Rows], count: int, bits: int, rng: np.random.Generator) -> Words:
-    """Codes of the library with some of their bits flipped: what pictures like those in it would have."""
+    """Codes of the library with some of their bits flipped, as pictures like those in it would have."""
     sizes = [len(part.ids) for part in parts]
     edges = np.cumsum([0, *sizes])
     rows = rng.integers(0, edges[-1], count)
@@ -121,7 +121,7 @@ def changed_codes(parts: Sequence[Rows], count: int, bits: int, rng: np.random.G
 
 
 def read_bandwidth(parts: Sequence[Rows], threads: int) -> float:
-    """GB/s at which the codes can be read at all, by so many threads, at best; 0 where nothing is compiled."""
+    """The highest GB/s at which so many threads can read the codes; 0 if no kernel is compiled."""
     if not compiled():
         return 0.0
     shares = list(pieces(parts, threads))
@@ -137,7 +137,7 @@ def read_bandwidth(parts: Sequence[Rows], threads: int) -> float:
 
 
 def _recall(engine: EmbeddedEngine, parts: Sequence[Rows], codes: Codes, grain: str, k: int) -> float:
-    """Which part of numpy's answers, in their order, is ours as well."""
+    """The share of numpy's answers that are ours as well, in the same order."""
     ours = engine.nearest(codes, k, grain=grain)
     theirs = plain.scan(ask_nearest(codes.words, parts, k, codes.grains[grain], None), parts)
     same = sum(int((a.ids == b.ids).sum()) for a, b in zip(ours, theirs, strict=True) if len(a) == len(b))

@@ -99,14 +99,14 @@ def add(
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"stopped; the {len(opened)} pictures in {library} are safe. Run the same command again to go on"
+                f"stopped; the {len(opened)} pictures in {library} are safe. Run the same command again to resume"
             ) from None
         total = len(opened)
     if as_json:
         refused = refusal_documents(report.refused)
         print_json({**dataclasses.asdict(report), "refused": refused, "library": str(library), "pictures": total})
     else:
-        _tell(report, library, total, quiet)
+        _print_report(report, library, total, quiet)
     if report.refused or report.notes_refused:
         return PARTLY if report.seen > len(report.refused) else FAILED
     return ADDED
@@ -131,7 +131,7 @@ def _count(sources: list[str], ignore: list[str]) -> int | None:
         return None
 
 
-def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
+def _print_report(report: Any, library: Path, total: int, quiet: bool) -> None:
     for refused in report.refused:
         complain(f"refused: {refused.path}: {reason_text(refused.reason)}")
     for refused in report.notes_refused:
@@ -155,7 +155,7 @@ def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
 
 
 def _left_out(report: Any) -> Iterator[str]:
-    """What was there and was not tried, and how to have it tried."""
+    """Files that were not tried, and how to try them."""
     if report.known_refused:
         yield f"{report.known_refused} known to be unreadable; --retry tries again"
     if report.kept_out:

@@ -1,4 +1,4 @@
-"""The verbs in one place, and what is the same for all of them: errors, version, configuration."""
+"""All verbs, and what they have in common: errors, version, configuration."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WRITING = "writing "
 
 
 class Verbs(TyperGroup):
-    """The group of verbs; what it says of a wrong command line is safe to print too: `*` may name hostile files."""
+    """The group of verbs. Messages about a wrong command line are escaped: `*` may expand to hostile names."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _printable_mistakes():
@@ -111,7 +111,7 @@ VERBS: dict[str, Callable[..., int]] = {
 
 
 def _ending(verb: Callable[..., int]) -> Callable[..., None]:
-    """The verb, ending with an exit code; what goes wrong on purpose is one line, never a traceback."""
+    """The verb with an exit code. A known error is one line, never a traceback."""
 
     @functools.wraps(verb)
     def run(*arguments: object, **options: object) -> None:
@@ -134,7 +134,7 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
 
 
 def _fail(error: HashgrainError, options: Mapping[str, object]) -> None:
-    """Tell of an error as its reader asked: a line for a person, a JSON document for a program."""
+    """Report an error: one line for a person, a JSON document for a program."""
     if _wants_json(options):
         remedy = None if error.remedy is None else as_command(error.remedy)
         complain_in_json(error.code, error.message, error.path, remedy)
@@ -203,7 +203,7 @@ def _common(
 
 
 def run() -> int:
-    """Run the command line; returns only where the configuration is broken."""
+    """Run the command line. Returns only if the configuration is broken."""
     command = typer.main.get_command(app)
     try:
         settings = load_config(command)

@@ -1,4 +1,4 @@
-"""`hashgrain index`: build what makes searching large libraries quicker."""
+"""`hashgrain index`: build indexes that make large libraries faster to search."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def parse_size(text: str) -> int:
 
 
 def size(bytes: int) -> str:
-    """Bytes as a person says them."""
+    """Bytes in a readable unit."""
     for unit in ("TB", "GB", "MB"):
         if bytes >= UNITS[unit[0]]:
             return f"{bytes / UNITS[unit[0]]:.1f} {unit}"

@@ -81,7 +81,7 @@ def make(
     try:
         facts = make_model(order, lambda text: say(text, quiet))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume: the features are cached") from None
     if as_json:
         print_json(snake_keys(facts))
         return 0

@@ -1,4 +1,4 @@
-"""`hashgrain protocols`: the published protocols, and the manifests they come to."""
+"""`hashgrain protocols`: list the published protocols, and draw their splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hashgrain rebuild`: write a library's code segments anew, or encode it with another model."""
+"""`hashgrain rebuild`: rewrite the code segments of a library, or encode it with another model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rebuild(
         if as_json:
             print_json({"library": str(library), "codes": codes, "encoded": 0, **_document(mended)})
         else:
-            print_line(f"{library}: {codes} codes written anew{_told(mended)}")
+            print_line(f"{library}: {codes} codes written anew{_repairs(mended)}")
         return PARTLY if mended.lost or mended.lost_parts else 0
     with Library.open(library) as opened:
         total = len(opened)
@@ -50,8 +50,8 @@ def _document(mended: Mended) -> dict[str, int]:
     return {**changes, "parts_mended": mended.parts, "parts_lost": mended.lost_parts}
 
 
-def _told(mended: Mended) -> str:
-    """What was made good, and what could not be."""
+def _repairs(mended: Mended) -> str:
+    """What was repaired, and what could not be."""
     words = ""
     if mended.changes:
         words += f"; {mended.changes} lost changes made again"

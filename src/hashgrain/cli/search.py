@@ -1,4 +1,4 @@
-"""`hashgrain search`: find the pictures nearest to one, or that show what words say."""
+"""`hashgrain search`: find the pictures nearest to a picture, or that match words."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def search(
     from hashgrain.cli.stages import staged
     from hashgrain.library import Found, Library
 
-    _one_question(query, item, like, codes, text)
+    _check_one_query(query, item, like, codes, text)
     if (text is not None or codes is not None) and (also or not_self):
         raise typer.BadParameter("--text and --codes ask one library, without --also and --not-self")
     form = _form(print0, as_json, as_jsonl)
@@ -175,7 +175,7 @@ def search(
     return (PARTLY if answers else FAILED) if refused else 0
 
 
-def _one_question(query: object, item: object, like: object, codes: object, text: object) -> None:
+def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:
     given = sum(each is not None for each in (query, item, like, codes))
     if given > 1 or (not given and text is None) or (codes is not None and text is not None):
         raise typer.BadParameter(

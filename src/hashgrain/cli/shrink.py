@@ -12,6 +12,8 @@ from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row,
 from hashgrain.cli.remedies import reason_text
 from hashgrain.cli.train import need_torch
 
+ALIKE = 0.6  # share of equal bits above which bits of two models mean the same; by chance it is 0.5
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -114,7 +116,7 @@ def join(
     print_line(f"{out}: {len(joined.onnx) / 1e6:.1f} MB")
     for name, bits in alike.items():
         least = min(bits.values())
-        warning = "" if least > 0.6 else ": that is chance; train a new head on the joined features"
+        warning = "" if least > ALIKE else ": that is chance; train a new head on the joined features"
         print_row(name, f"{least:.0%} of the bits of {models[0]}{warning}")
     return 0
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hashgrain.learn.recipe import Recipe
 
 PHOTO = "photo"  # the recipe of the default model; `--data` is then the folder of all its sets
-ADAPT = "adapt"  # a head on a model there is, fitted on kept features
+ADAPT = "adapt"  # a head on an existing model, fitted on cached features
 ABOUT_PHOTO = "the default model: a head distilled from EfficientNet-Lite0, without labels"
 
 
@@ -110,7 +110,7 @@ def train(
 
 
 def print_made(facts: dict[str, Any], out: Path, as_json: bool) -> int:
-    """What was made, how good it is on what was held out, and where it is."""
+    """Print the figures on the validation set, and the place of what was made."""
     if as_json:
         print_json(snake_keys(facts))
         return 0
@@ -133,21 +133,21 @@ def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
     try:
         facts = make_photo(data, out, run, lambda text: say(text, quiet))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume: the features are cached") from None
     return print_made(facts, out, as_json)
 
 
 def _adapt(
     data: Path, out: Path, run: Path, settings: list[str], part: TrainingPart | None, as_json: bool, quiet: bool
 ) -> int:
-    """A new head on a model there is, which keeps what it knows."""
+    """A new head on an existing model, which keeps what the model knows."""
     from hashgrain.learn.adapt.make import adapt_bundle
     from hashgrain.learn.adapt.settings import changed
 
     try:
         facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet), part)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume: the features are cached") from None
     return print_made(facts, out, as_json)
 
 
@@ -176,7 +176,7 @@ def _trained(
     part: TrainingPart | None,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """The facts of each run; none where this is not the first of several processes."""
+    """The facts of each run. Only rank 0 of several processes has any."""
     from hashgrain.learn.run import train_bundle
     from hashgrain.learn.training.processes import leave
     from hashgrain.report.curves import write_curves
@@ -190,7 +190,7 @@ def _trained(
                 write_curves(place)
         leave()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume from the last checkpoint") from None
     return made
 
 
@@ -286,7 +286,7 @@ def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -
 
 
 def _with_grains(recipe: Recipe, grains: str) -> Recipe:
-    """First of all changes: what others say of the recipe must fit its grains."""
+    """The first of all changes, since the others must fit the grains."""
     from hashgrain.learn.data.own_grains import read_grains, with_grains
 
     return with_grains(recipe, read_grains(grains)) if grains else recipe

@@ -1,4 +1,4 @@
-"""`hashgrain update`: look again at every file of a library."""
+"""`hashgrain update`: check every file of a library again."""
 
 from __future__ import annotations
 
