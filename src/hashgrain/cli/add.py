@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
 from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
     Json,
     LibraryPath,
     MaxPixels,
@@ -23,8 +25,6 @@ from hashgrain.cli.output import (
 )
 from hashgrain.cli.remedies import reason_text, refusal_documents
 from hashgrain.cli.values import key_value
-
-ADDED, PARTLY, FAILED = 0, 3, 1
 
 
 def add(
@@ -60,7 +60,7 @@ def add(
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -109,7 +109,7 @@ def add(
         _print_report(report, library, total, quiet)
     if report.refused or report.notes_refused:
         return PARTLY if report.seen > len(report.refused) else FAILED
-    return ADDED
+    return OK
 
 
 def _listed(null: bool) -> list[str]:

@@ -42,11 +42,11 @@ from hashgrain.cli import (
     verify,
 )
 from hashgrain.cli.config import load_config
+from hashgrain.cli.exit_codes import FAILED, STOPPED
 from hashgrain.cli.output import complain, complain_in_json, complain_of, escape
 from hashgrain.cli.remedies import as_command
 from hashgrain.errors import HashgrainError
 
-STOPPED = 130
 WRITING = "writing "
 
 
@@ -119,12 +119,12 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
             code = verb(*arguments, **options)
         except HashgrainError as error:
             _fail(error, options)
-            code = 1
+            code = FAILED
         except BrokenPipeError:
             raise
         except OSError as error:  # a full disk, a folder that may not be written
             _fail_of_system(error, _file_of(error, options), verb.__name__, options)
-            code = 1
+            code = FAILED
         except KeyboardInterrupt as stop:
             complain(str(stop) or "stopped")
             code = STOPPED

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashgrain.cli.output import Json, MaxPixels, Model, Quiet, complain, print_json, progress_bar, say
+from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
+from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
+    Json,
+    MaxPixels,
+    Model,
+    Quiet,
+    complain,
+    print_json,
+    progress_bar,
+    say,
+)
 from hashgrain.cli.remedies import error_text
 
 if TYPE_CHECKING:
@@ -25,7 +36,7 @@ def encode(
         str, typer.Option("--format", help="hex, or bits: zeros and ones, bit 0 first; an .npy is then (n, bits).")
     ] = "hex",
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -73,8 +84,8 @@ def encode(
     elif as_json:
         print_json({"file": str(out), "codes": len(codes), "refused": refused})
     if refused:
-        return 3 if paths else 1
-    return 0
+        return PARTLY if paths else FAILED
+    return OK
 
 
 def _document(path: str, code: Codes, form: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, say
 from hashgrain.errors import QueryError
 
@@ -55,7 +56,7 @@ def index(
             print_json({"indexes": plans, "bytes": opened.indexes.bytes()})
         elif not plans:
             say("nothing to build", quiet)
-    return 3 if left_out else 0
+    return PARTLY if left_out else OK
 
 
 def parse_size(text: str) -> int:

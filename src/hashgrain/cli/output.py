@@ -15,6 +15,7 @@ import typer
 
 from hashgrain.cli.remedies import error_text
 from hashgrain.errors import FilterError, HashgrainError
+from hashgrain.media.cost import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
     Json,
     LibraryPath,
     MaxPixels,
@@ -19,8 +21,6 @@ from hashgrain.cli.output import (
 )
 from hashgrain.cli.remedies import reason_text, refusal_documents
 
-PARTLY = 3
-
 
 def parts(
     library: LibraryPath,
@@ -31,7 +31,7 @@ def parts(
         typer.Option("--detail", help="With --add, the detail of the parts: low, normal, high. (default: normal)"),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -79,4 +79,4 @@ def parts(
             complain(f"refused: {each.path}: {reason_text(each.reason)}")
         made = f", {info.parts} each, detail {info.detail}" if info.detail else ""
         print_line(f"{info.items} of {total} pictures of {library} have parts{made}")
-    return PARTLY if refused else 0
+    return PARTLY if refused else OK

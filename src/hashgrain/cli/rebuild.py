@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
     from hashgrain.store import Mended
-
-PARTLY = 3
 
 
 def rebuild(
@@ -32,7 +31,7 @@ def rebuild(
             print_json({"library": str(library), "codes": codes, "encoded": 0, **_document(mended)})
         else:
             print_line(f"{library}: {codes} codes written anew{_repairs(mended)}")
-        return PARTLY if mended.lost or mended.lost_parts else 0
+        return PARTLY if mended.lost or mended.lost_parts else OK
     with Library.open(library) as opened:
         total = len(opened)
     with progress_bar("encoding", total, quiet) as advance:

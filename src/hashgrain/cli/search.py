@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
 from hashgrain.cli.hits import Form, print_answers
 from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
     Json,
     JsonLines,
     LibraryPath,
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from hashgrain.library import Library
     from hashgrain.search import Hit
     from hashgrain.search.run import Explained
-
-PARTLY, FAILED = 3, 1
 
 
 def search(
@@ -99,7 +99,7 @@ def search(
         bool, typer.Option("--explain", help="Explain how the answer was found: search path, codes compared, time.")
     ] = False,
     threads: Threads = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     print0: Print0 = False,
     as_json: Json = False,
     as_jsonl: JsonLines = False,
@@ -172,7 +172,7 @@ def search(
     if account:
         for line in account.told().splitlines():
             complain(line)
-    return (PARTLY if answers else FAILED) if refused else 0
+    return (PARTLY if answers else FAILED) if refused else OK
 
 
 def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import Json, LibraryPath, Quiet, complain, print_json, print_line, progress_bar, say
 from hashgrain.cli.remedies import reason_text, refusal_documents
 
@@ -46,4 +47,4 @@ def update(
         outcome = "removed" if prune else "kept; --prune removes them"
         missing = f", {len(gone)} gone ({outcome})" if gone else ""
         print_line(f"{report.replaced} changed, {report.unchanged + report.touched} unchanged{more}{missing}")
-    return 3 if report.refused or (gone and not prune) else 0
+    return PARTLY if report.refused or (gone and not prune) else OK
