@@ -19,7 +19,7 @@ from hashgrain.cli.config import options_of
 from hashgrain.codefiles import load_codes, save_codes
 from hashgrain.codes import Codes, Grains
 
-SUBVERBS = ["bench search", "model make", "model show"]
+SUBVERBS = ["bench search", "model make", "model show", "features train", "features encode"]
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,13 @@ def test_help_shows_what_stands_in_brackets(hashgrain: Run) -> None:
     for name in [*VERBS, *SUBVERBS]:
         for option in options_of(verb(name)).values():
             assert "[" not in (option.help or ""), (name, option.name)
+
+
+def test_a_paragraph_of_help_is_broken_by_the_terminal_alone(hashgrain: Run) -> None:
+    wide = hashgrain("search", "--help", env={"COLUMNS": "900"}).stdout.decode()
+    assert "In a pipe, each hit is a line: word, distance, id, path. With --also, the library comes" in wide
+    for name in [*VERBS, *SUBVERBS]:
+        assert all("\n" not in paragraph for paragraph in verb(name).help.split("\n\n")), name
 
 
 # ---- full disks

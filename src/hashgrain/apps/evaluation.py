@@ -1,4 +1,4 @@
-"""A whole evaluation: from a model (or codes of another program) and labelled pictures to runs on disk, each a folder
+"""A whole evaluation: from a model (or codes of another program) and labeled pictures to runs on disk, each a folder
 with result.json, per_query.npz, manifest.json.gz and report.html."""
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,8 +164,8 @@ def _file_of(error: OSError, options: Mapping[str, object]) -> str | None:
 
 
 def _help(verb: Callable[..., int]) -> str:
-    """The docstring as it is written: Typer takes words in brackets for markup, and leaves them out."""
-    return (inspect.getdoc(verb) or "").replace("[", r"\[")
+    """The docstring, one line a paragraph, which Typer wraps to the terminal; brackets would be markup."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(verb) or "").replace("[", r"\[")
 
 
 for _name, _verb in VERBS.items():
@@ -176,7 +177,7 @@ _making = typer.Typer(no_args_is_help=True, help="Make a model out of any pretra
 _making.command("make", help=_help(model.make))(_ending(model.make))
 _making.command("show", help=_help(model.show))(_ending(model.show))
 app.add_typer(_making, name="model")
-_features = typer.Typer(no_args_is_help=True, help="Codes of features that another program made.")
+_features = typer.Typer(no_args_is_help=True, help="Make codes of features that another program made.")
 _features.command("train", help=_help(features.train))(_ending(features.train))
 _features.command("encode", help=_help(features.encode))(_ending(features.encode))
 app.add_typer(_features, name="features")

@@ -56,7 +56,7 @@ def encode(
     from hashgrain.models import Encoder
 
     if form not in ("hex", "bits"):
-        raise typer.BadParameter(f"--format {form}: hex or bits")
+        raise typer.BadParameter(f"--format {form}: it is hex or bits")
     encoder = Encoder.load(model)
     paths, words, refused = [], [np.empty((0, encoder.grains.n_words), np.uint64)], []
     workers = decode_workers() if workers is None else workers

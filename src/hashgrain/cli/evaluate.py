@@ -22,7 +22,7 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        Path | None, typer.Option("--data", help="Labelled pictures: class/picture.jpg, parquet tables, or a list.")
+        Path | None, typer.Option("--data", help="Labeled pictures: class/picture.jpg, parquet tables, or a list.")
     ] = None,
     protocol: Annotated[
         list[str] | None,
@@ -58,7 +58,7 @@ def evaluate(
 ) -> int:
     """Measure retrieval: mAP in every convention with its tie bounds, precision, recall, the health of the bits.
 
-    A model is measured on labelled pictures, beside reference methods on its own features. Each run is a folder:
+    A model is measured on labeled pictures, beside reference methods on its own features. Each run is a folder:
     result.json, report.html to look at, and the manifest, which lists the queries and the database. Queries that the
     model learned from, by the record in its bundle, are refused.
 
@@ -81,7 +81,7 @@ def evaluate(
         widths = _numbers(bits, "--bits", int)
         folders = [_measure_codes(Path(target), manifest, data, widths, asymmetric, out, quiet)]
     elif data is None:
-        raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
+        raise EvaluationError("a model is measured on labeled pictures: say where they are with --data")
     elif manifest and protocol:
         raise EvaluationError("a --manifest is of one protocol already: give one or the other")
     else:

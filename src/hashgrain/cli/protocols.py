@@ -13,7 +13,7 @@ from hashgrain.cli.output import Json, print_facts, print_json, print_table, pro
 
 def protocols(
     name: Annotated[str | None, typer.Argument(metavar="[PROTOCOL]", help="One protocol, with all its rules.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Labelled pictures to draw its splits from.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Labeled pictures to draw its splits from.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the manifest (and features).")] = None,
     features: Annotated[

@@ -129,7 +129,7 @@ def search(
 
     _check_one_query(query, item, like, codes, text)
     if (text is not None or codes is not None) and (also or not_self):
-        raise typer.BadParameter("--text and --codes ask one library, without --also and --not-self")
+        raise typer.BadParameter("--text and --codes do not go with --also or --not-self")
     form = _form(print0, as_json, as_jsonl)
     refused, explained = 0, None
     with ExitStack() as stack:
@@ -141,14 +141,14 @@ def search(
         if text is not None and folder:
             raise typer.BadParameter("--text goes with one picture, or none", param_hint="QUERY")
         if (html or show or explain) and (also or folder):
-            raise typer.BadParameter("--html, --open and --explain are of one query to one library")
+            raise typer.BadParameter("--html, --open and --explain take one query and one library")
         if explain and not_self:
-            raise typer.BadParameter("--explain is of a search as it is, without --not-self")
+            raise typer.BadParameter("--explain does not go with --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
         options |= {"parts": "all"} if parts else {}
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
-            raise typer.BadParameter("--coarse-to-fine, --stages and --separate ask one library, without --also")
+            raise typer.BadParameter("--coarse-to-fine, --stages and --separate do not go with --also")
         if codes is not None:
             answers = ask_codes(opened[0], codes, options)
         elif also or folder or not_self:
@@ -187,7 +187,7 @@ def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:
     forms: dict[Form, bool] = {"paths": print0, "json": as_json, "jsonl": as_jsonl}
     chosen = [form for form, wanted in forms.items() if wanted]
     if len(chosen) > 1:
-        raise typer.BadParameter("--print0, --json and --jsonl are three ways to print; choose one")
+        raise typer.BadParameter("--print0, --json and --jsonl are different outputs; choose one")
     return chosen[0] if chosen else "table"
 
 

@@ -44,4 +44,6 @@ def _stage(text: str) -> tuple[str, int]:
     try:
         return name, int(number)
     except ValueError:
-        raise typer.BadParameter(f"--stages {text}: a grain and a number of items, such as kind:1000") from None
+        raise typer.BadParameter(
+            f"--stages {text}: it takes a grain and a number of items, such as kind:1000"
+        ) from None

@@ -23,7 +23,7 @@ ABOUT_PHOTO = "the default model: a head distilled from EfficientNet-Lite0, with
 def train(
     data: Annotated[
         Path,
-        typer.Option("--data", help="Labelled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
+        typer.Option("--data", help="Labeled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the bundle.")],
     protocol: Annotated[
