@@ -440,7 +440,7 @@ def test_three_levels_of_labels_teach_two_grains_and_it_is_said_which(tmp_path: 
     (line,) = [line for line in lines_of(QUICK, tmp_path / "data", tmp_path) if "the labels have" in line]
     assert "the labels have 3 levels, and labels teach 2 grains (kind, thing)" in line
     assert "kind learns level 2, thing learns level 3; level 1, the coarsest, teaches nothing" in line
-    assert "an adapted model keeps its grains; other recipes take `--grains`, one" in line
+    assert "an adapted model keeps its grains; other recipes take grains of your own" in line
     labels = Bundle.read(tmp_path / "model").labels
     assert set(labels["kind"]) == {"birds/ducks", "birds/owls", "fish/carps"}
     assert set(labels["thing"]) == {"birds/ducks/teal", "birds/ducks/eider", "birds/owls/barn", "fish/carps/roach"}

@@ -391,7 +391,7 @@ def test_a_run_that_is_interrupted_goes_on_with_the_same_command(drawn: Path, he
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
-    assert said.splitlines()[-1] == "stopped; run the same command again to go on from the last checkpoint"
+    assert said.splitlines()[-1] == "stopped; run the same command again to resume from the last checkpoint"
     assert "Traceback" not in said
     assert not Path("model").exists()
     assert not list(Path().rglob("*.part"))

@@ -37,12 +37,12 @@ def hits(done: Any) -> Any:
 
 def brute(place: Path, query: Path | int, grain: str, names: tuple[str, ...] = ("a.hg", "b.hg")) -> list[tuple]:
     """Every item of the libraries in the order they ask for: distance, whole distance, library, id."""
-    ranked = []
+    rows = []
     for position, name in enumerate(names):
         with Library.open(place / name) as library:
             every = library.search(query, k=None, grain=grain)
-        ranked += [(h.distance, h.distances["look"], position, h.id, str(place / name), h.path) for h in every]
-    return sorted(ranked)
+        rows += [(h.distance, h.distances["look"], position, h.id, str(place / name), h.path) for h in every]
+    return sorted(rows)
 
 
 @pytest.mark.parametrize("grain", ["kind", "look"])
@@ -121,9 +121,9 @@ def test_not_self_leaves_out_the_file_and_its_twins(hashgrain: Run, place: Path,
     picture = place / "first/00001.jpg"
     also = ("--also", place / "b.hg", "-k", 30, "--json", "--not-self")
     for query in ([picture], ["--id", 2]):
-        answer = [hit["path"] for hit in hits(hashgrain("search", place / "a.hg", *query, *also))]
-        assert len(answer) == 8 + 8
-        assert not [path for path in answer if "00001" in path]
+        paths = [hit["path"] for hit in hits(hashgrain("search", place / "a.hg", *query, *also))]
+        assert len(paths) == 8 + 8
+        assert not [path for path in paths if "00001" in path]
     elsewhere = shutil.copy(picture, tmp_path / "elsewhere.jpg")
     stdin = hashgrain("search", place / "a.hg", "-", "-k", 3, "--not-self", "--json", stdin=picture.read_bytes())
     for asked in (hashgrain("search", place / "a.hg", elsewhere, "-k", 3, "--not-self", "--json"), stdin):

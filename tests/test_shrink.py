@@ -37,9 +37,7 @@ from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
 from hashgrain.learn.training.prune import (  # noqa: E402
     Importance,
     Selection,
-    by_scale,
     by_taylor,
-    by_weight,
     choose,
     prune,
 )
@@ -232,16 +230,6 @@ def test_a_pruned_network_can_be_trained_on() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in pruned.parameters())
 
 
-def test_scales_and_weights_tell_importance() -> None:
-    network = tiny()
-    block = network.backbone.layers[2]
-    by_hand = [sum(abs(float(w)) for w in kernel.flatten()) for kernel in block.first[0].weight.detach()]
-    np.testing.assert_allclose(by_weight(network).channels["backbone.layers.2"], by_hand, rtol=1e-5)
-    scales = by_scale(network)
-    assert scales.channels["backbone.layers.2"].tolist() == pytest.approx(block.first[1].weight.abs().tolist())
-    assert scales.blocks["backbone.layers.2"] == pytest.approx(block.second[1].weight.abs().mean().item())
-
-
 def test_taylor_is_the_squared_first_order_move_of_the_outputs() -> None:
     """Against one backward pass for each picture and output; the random probes need many pictures to say the same."""
     network, pixels = tiny(), PIXELS[:2]
@@ -286,7 +274,7 @@ def test_the_most_important_are_kept() -> None:
 
 def test_what_cannot_be_pruned_is_refused() -> None:
     with pytest.raises(TrainingError, match="no residual blocks"):
-        by_scale(HashNetwork(CompactBackbone((8,), (0,), 24), HashHead(24, 32)))
+        by_taylor(HashNetwork(CompactBackbone((8,), (0,), 24), HashHead(24, 32)), PIXELS)
     with pytest.raises(TrainingError, match="network it was chosen for"):
         prune(tiny(), Selection({"backbone.layers.2": (1,)}))
     with pytest.raises(TrainingError, match="cannot keep"):

@@ -167,7 +167,7 @@ def test_zeros_and_ones_that_are_read_as_labels_are_told_to_be(arrays: Path, her
     asked = ("train", "--data", arrays, "--out", "model", "--recipe", "label-codes", *SETS, "--set", "epochs=1")
     done = hashgrain(*asked)
     assert done.exit_code == 0, done.output
-    assert "labels; if they are target codes, a row of bits for each picture: --targets" in done.stderr
+    assert "labels; if they are target codes, a row of bits for each picture, set targets=" in done.stderr
     assert read_targets(arrays / "labels.npy", BITS).shape == (72, BITS)
 
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
     Json,
     LibraryPath,
     MaxPixels,
@@ -17,9 +19,7 @@ from hashgrain.cli.output import (
     print_line,
     progress_bar,
 )
-from hashgrain.cli.remedies import told_reason, told_refusals
-
-PARTLY = 3
+from hashgrain.cli.remedies import reason_text, refusal_documents
 
 
 def parts(
@@ -28,17 +28,17 @@ def parts(
     drop: Annotated[bool, typer.Option("--drop", help="Remove the codes of all parts.")] = False,
     detail: Annotated[
         str | None,
-        typer.Option("--detail", help="With --add, how closely to look: low, normal, high. (default: normal)"),
+        typer.Option("--detail", help="With --add, the detail of the parts: low, normal, high. (default: normal)"),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Say how many pictures of LIBRARY have parts, or change that with --add or --drop.
+    """Show how many pictures of LIBRARY have parts, or change that with --add or --drop.
 
-    --add reads the files of the pictures again. Run it again after a stop: what has parts is skipped. Files that are
-    gone, or have changed since they were added, are listed (exit code 3).
+    --add reads the files of the pictures again. Run it again after a stop: pictures that have parts are skipped. Files
+    that are gone, or have changed since they were added, are listed (exit code 3).
 
     Example: hashgrain parts photos.hg --add
     """
@@ -71,12 +71,12 @@ def parts(
                 **dataclasses.asdict(info),
                 "of": total,
                 "changed": changed,
-                "refused": told_refusals(refused),
+                "refused": refusal_documents(refused),
             }
         )
     else:
         for each in refused:
-            complain(f"refused: {each.path}: {told_reason(each.reason)}")
+            complain(f"refused: {each.path}: {reason_text(each.reason)}")
         made = f", {info.parts} each, detail {info.detail}" if info.detail else ""
         print_line(f"{info.items} of {total} pictures of {library} have parts{made}")
-    return PARTLY if refused else 0
+    return PARTLY if refused else OK

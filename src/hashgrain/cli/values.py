@@ -9,7 +9,7 @@ import typer
 
 
 def key_value(pair: str, option: str) -> tuple[str, Any]:
-    """`year=2021` is a number, `name=cat` a text: what JSON reads as a plain value is taken as one."""
+    """`year=2021` is a number and `name=cat` text: whatever JSON reads as a plain value is that value."""
     key, equals, text = pair.partition("=")
     if not equals or not key:
         raise typer.BadParameter(f"{pair!r} is not key=value", param_hint=option)
