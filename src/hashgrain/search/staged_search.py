@@ -104,7 +104,7 @@ class _StagedSearch:
         else:
             neighbors = self.within(code, code.grains[question.grain], question.grain)
         others = np.sort(neighbors.ids[neighbors.ids != itself] if itself is not None else neighbors.ids)
-        return *picked(self.snapshot.segments, others), neighbors.cost
+        return *select_codes(self.snapshot.segments, others), neighbors.cost
 
     def sized(self, stage: Stage) -> Stage:
         """A stage with its length. For a recall, it is the shortest length that holds this share of the k nearest,
@@ -115,7 +115,7 @@ class _StagedSearch:
             raise QueryError(f"a recall is a share of the k nearest: name a k of at most {MOST_RECALLED:,}")
         ids = _every_id(self.snapshot) if self.allowed is None else self.allowed
         places = np.unique(np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64))
-        sample, words = picked(self.snapshot.segments, ids[places])
+        sample, words = select_codes(self.snapshot.segments, ids[places])
         ranks = self._ranks(sample, words, ids, stage.grain) if len(ids) > 1 else np.empty(0, np.int64)
         return dataclasses.replace(stage, n=length_for(stage.recall, ranks), sampled=len(sample))
 
