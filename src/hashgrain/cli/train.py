@@ -228,7 +228,7 @@ def recipes(
         return _print_recipe(name, ABOUT_ADAPT, "those of the model", changeable_of_adapt(), as_json)
     recipe = chosen_recipe(name, "", [])
     if not _has_torch():
-        say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
+        say("the settings of its loss are listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
     return _print_recipe(recipe.name, recipe.about, recipe.grains, values, as_json)
 
