@@ -239,7 +239,7 @@ def with_pictures(path: Path, model: str = "small") -> Library:
     """Eight pictures with parts, whose codes are those of other pictures."""
     encoder = Encoder.load(model)
     library = Library.create(path, encoder)
-    library.add([(f"{n}.jpg", make_picture(n), {"n": n}) for n in range(8)])
+    library.add([(f"{n}.jpg", make_picture(n), {"n": n}) for n in range(8)], parts=False)
     codes = encoder.encode([make_picture(n) for n in range(20, 28)]).words
     library.store.set_grid(GRID)
     library.store.commit([PartsReplaced(item, Parts(codes[item % 4 : item % 4 + 4])) for item in range(1, 8)])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,7 +26,7 @@ from hashgrain.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from hashgrain.library import Library
+    from hashgrain.library import Found, Library
     from hashgrain.search import Hit
     from hashgrain.search.run import Explained
 
@@ -88,8 +89,24 @@ def search(
         bool, typer.Option("--separate", help="Each grain is a code of its own: compare only the bits that it adds.")
     ] = False,
     parts: Annotated[
-        bool, typer.Option("--parts", help="Search the parts of items, too. An item is found by its nearest part.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--parts/--whole",
+            help="Find each item by what is nearest of its whole and its parts, or by its whole. (default: what is more"
+            " probable)",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box",
+            metavar="L,T,R,B",
+            help="Ask with a part of the picture: its edges, as pixels or fractions.",
+        ),
+    ] = None,
+    match: Annotated[
+        Literal["any", "all"], typer.Option("--match", help="Whether hits match any of several boxes, or all.")
+    ] = "any",
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -112,8 +129,13 @@ def search(
     queries, the query comes first. Paths with control characters or a backslash are escaped there (`a\\nb.jpg`);
     --print0 and --json give names as they are.
 
-    With --parts, distance and word are those of the nearest part. A column after the distance names it: its box in
-    fractions of the picture (left, top, right, bottom), or its span in seconds.
+    In a library with parts, an item is found by its whole or by the nearest of its parts, whichever is more probable;
+    distance and word are of that. With --parts the nearer of both counts, and a column after the distance names it: its
+    box in fractions of the picture (left, top, right, bottom), or its span in seconds. With --whole, or several
+    libraries, parts do not count.
+
+    With --box, the query is a part of the picture: left, top, right and bottom edge, in fractions of the picture where
+    none is above 1, else in pixels. Of several boxes, --match all asks for items that are near to every one of them.
 
     With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
     stderr, and with --json under "text", beside "hits".
@@ -125,6 +147,7 @@ def search(
     """
     from hashgrain.cli.queries import ask_codes, ask_several, asked_with, item_of
     from hashgrain.cli.stages import staged
+    from hashgrain.cli.values import box_of
     from hashgrain.library import Found, Library
 
     _check_one_query(query, item, like, codes, text)
@@ -145,7 +168,13 @@ def search(
         if explain and not_self:
             raise typer.BadParameter("--explain does not go with --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        options |= {"parts": "all"} if parts else {}
+        options |= {"parts": "auto" if parts is None else "all" if parts else "whole"}
+        if also and parts is None:
+            options["parts"] = "whole"
+        if box:
+            if also or folder or not_self or text is not None:
+                raise typer.BadParameter("--box asks one library with one picture, without --text and --not-self")
+            options |= {"boxes": [box_of(each) for each in box], "match": match}
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
             raise typer.BadParameter("--coarse-to-fine, --stages and --separate do not go with --also")
@@ -166,13 +195,18 @@ def search(
         print_json(_document(explained, explain))
         return 0
     title = f"nearest at {grain}" if text is None else f"best at {grain}"
-    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=parts)
+    places = bool(parts) or (parts is None and sys.stdout.isatty() and any(map(_has_part, answers)))
+    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=places)
     if form == "table" and not any(match for _, match in answers):
         say("nothing found", quiet)
     if account:
         for line in account.summary().splitlines():
             complain(line)
     return (PARTLY if answers else FAILED) if refused else OK
+
+
+def _has_part(answer: tuple[str, list[Found]]) -> bool:
+    return any(match.hit.part is not None and match.hit.part.index for match in answer[1])
 
 
 def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:

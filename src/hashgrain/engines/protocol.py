@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeGuard
 
@@ -164,6 +165,11 @@ class FilteringEngine(Engine, Protocol):
 
 def takes_filters(engine: Engine) -> TypeGuard[FilteringEngine]:
     return getattr(engine, "takes_filters", False) is True
+
+
+def takes_parts(engine: Engine) -> bool:
+    """Whether it can be asked for parts; one that was written before items had any cannot."""
+    return "parts" in inspect.signature(engine.nearest).parameters
 
 
 METHODS = ("apply", "nearest", "within", "agreeing", "close")

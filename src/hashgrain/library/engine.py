@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from hashgrain.codes import Grains
-from hashgrain.engines import EmbeddedEngine, Engine, PartsMode, lag, synced_snapshot
+from hashgrain.engines import EmbeddedEngine, Engine, lag, synced_snapshot
 from hashgrain.errors import QueryError, Remedy
 from hashgrain.library.indexing import Indexing
 from hashgrain.store import Snapshot, Store
+from hashgrain.types import PartsOption
 
 
 class LibraryEngine:
@@ -37,11 +38,16 @@ class LibraryEngine:
         return {"engine": type(self.given).__name__, "changes_the_engine_is_behind": self.behind()}
 
     @contextmanager
-    def snapshot_and_engine(self, threads: int | None, parts: PartsMode = "whole") -> Iterator[tuple[Snapshot, Engine]]:
+    def snapshot_and_engine(
+        self, threads: int | None, parts: PartsOption = "whole"
+    ) -> Iterator[tuple[Snapshot, Engine]]:
         """A snapshot of the library, and the engine in the same state. `threads` is for the embedded engine; one thread
-        at a time uses a given one. The codes of parts are opened only if all parts are searched."""
+        at a time uses a given one. The codes of parts are opened only if parts are searched, which for "auto" are those
+        that there are."""
         if self.given is None:
-            with self.store.snapshot(parts=parts == "all") as snapshot:
+            with self.store.snapshot(parts=parts != "whole") as snapshot:
+                if parts == "auto":
+                    parts = "all" if snapshot.has_parts else "whole"
                 yield snapshot, self._embedded(snapshot, threads, parts)
             return
         with self._asking, synced_snapshot(self.given, self.store) as snapshot:
@@ -49,7 +55,7 @@ class LibraryEngine:
                 self._need_parts(snapshot)
             yield snapshot, self.given
 
-    def _embedded(self, snapshot: Snapshot, threads: int | None, parts: PartsMode) -> EmbeddedEngine:
+    def _embedded(self, snapshot: Snapshot, threads: int | None, parts: PartsOption) -> EmbeddedEngine:
         own = (snapshot.segments, self.grains, self.indexes.whole.ready(snapshot), threads, snapshot.sequence)
         if parts == "whole":
             return EmbeddedEngine(*own)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hashgrain.models.text_encoder import TextEncoder
     from hashgrain.search.text_search import TextQuery
     from hashgrain.sources import Refused
-    from hashgrain.types import JsonLike, Meta, PathLike, QueryLike, SourcesLike, WhereLike
+    from hashgrain.types import Box, JsonLike, Meta, PartsOption, PathLike, QueryLike, SourcesLike, WhereLike
 
 
 class Library:
@@ -243,7 +243,9 @@ class Library:
         """
         from hashgrain.library.adding_codes import import_codes
 
-        report = import_codes(self.store, codes, list(map(os.fspath, paths)), replace=replace, look=look, meta=meta)
+        report = import_codes(
+            self.store, codes, [os.fspath(path) for path in paths], replace=replace, look=look, meta=meta
+        )
         self._indexing.make_soon()
         return report
 
@@ -304,7 +306,9 @@ class Library:
         separate: bool = False,
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
-        parts: Literal["whole", "all"] = "whole",
+        parts: PartsOption = "auto",
+        boxes: Sequence[Box] = (),
+        match: Literal["any", "all"] = "any",
     ) -> list[Hit]:
         """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
@@ -317,10 +321,16 @@ class Library:
         `weights` has a number for each grain up to `grain`: the weight of each bit that it adds to the one before.
         `rerank` is how many of the nearest are ordered by how well their codes agree with the real-valued outputs of
         the model for the picture; the others follow.
-        With `parts="all"`, items are found by their nearest part, in a library that has parts: `Hit.part` says which,
-        and the distances and the word are that part's. It cannot be combined with stages or separate codes.
+        In a library that has parts, an item is found by what is more probable: by its whole, or by the nearest of its
+        parts. `Hit.part` says which, and the distances, the score and the word are that part's. With `parts="all"`
+        the nearer of both counts, with "whole" the whole alone, as in searches by text, with stages, separate codes,
+        weights or rerank, unless these say "all".
+        `boxes` asks with parts of the query, each (left, top, right, bottom): fractions of the upright picture, or
+        pixels where one is above 1. `match` is whether an item has to be near to "any" of them or to "all": then the
+        distances are those to the box that is farthest from it.
         """
-        options = (k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank, parts)
+        more = (weights, rerank, parts, boxes, match)
+        options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options)).hits
 
     def explain(
@@ -338,10 +348,13 @@ class Library:
         separate: bool = False,
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
-        parts: Literal["whole", "all"] = "whole",
+        parts: PartsOption = "auto",
+        boxes: Sequence[Box] = (),
+        match: Literal["any", "all"] = "any",
     ) -> Explained:
         """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
-        options = (k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank, parts)
+        more = (weights, rerank, parts, boxes, match)
+        options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options))
 
     def answer(self, query: Query) -> Explained:
@@ -362,7 +375,7 @@ class Library:
         separate: bool = False,
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
-        parts: Literal["whole", "all"] = "whole",
+        parts: PartsOption = "auto",
     ) -> list[list[Hit]]:
         """Search with many queries: one answer per query, in order, at a fraction of the cost of single searches.
 

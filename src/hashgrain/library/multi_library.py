@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from hashgrain.codes import Codes
-from hashgrain.errors import OtherModelError, Remedy
+from hashgrain.errors import OtherModelError, QueryError, Remedy
 from hashgrain.library.library import Library
 from hashgrain.search import MAX_K, Hit, check_k
+from hashgrain.types import PartsOption
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,17 @@ def search_several(
     threads: int | None = None,
     stages: Sequence[tuple[str, int | float]] | None = None,
     separate: bool = False,
-    parts: Literal["whole", "all"] = "whole",
+    parts: PartsOption = "whole",
 ) -> list[list[Found]]:
     """For each query the nearest of all libraries, without what is the query itself.
 
     In one order: by distance at the grain, then over the whole code, then the order of the libraries, then id.
-    `stages` are shortlists in each library by itself, in which the query's own items take a place.
+    `stages` are shortlists in each library by itself, in which the query's own items take a place. With parts "auto"
+    the order is that of the only library.
     """
     refuse_mixed(libraries)
+    if parts == "auto" and len(libraries) > 1:
+        raise QueryError("what is more probable decides in one library: say of several whether parts count")
     wanted = check_k(k)
     answers: list[list[tuple[tuple[int, ...], Found]]] = [[] for _ in queries]
     for place, library in enumerate(libraries):
@@ -75,7 +79,9 @@ def search_several(
         for answer, hits, without in zip(answers, hits_by_query, left_out, strict=True):
             others = [hit for hit in hits if hit.id not in without][:wanted]
             whole = library.grains.finest
-            answer += [((hit.distance, hit.distances[whole], place, hit.id), Found(library, hit)) for hit in others]
+            for rank, hit in enumerate(others):
+                key = (rank,) if len(libraries) == 1 else (hit.distance, hit.distances[whole], place, hit.id)
+                answer.append((key, Found(library, hit)))
     return [[hit for _, hit in sorted(answer, key=lambda pair: pair[0])[:wanted]] for answer in answers]
 
 

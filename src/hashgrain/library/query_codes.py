@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from hashgrain.store import Snapshot, Store
 if TYPE_CHECKING:
     from hashgrain.models.text_encoder import TextEncoder
     from hashgrain.search.text_search import TextQuery
-    from hashgrain.types import QueryLike
+    from hashgrain.types import Box, ImageLike, QueryLike
 
 Outputs = NDArray[np.float32]
 
@@ -50,6 +50,21 @@ def stored_code(snapshot: Snapshot, store: Store, item: int) -> Codes:
     if code is None:
         raise ItemMissingError(f"no item {item} in {store.path}", path=store.path)
     return Codes(code[None], store.grains)
+
+
+def _picture_of(store: Store, item: int) -> ImageLike:
+    """The picture of an item, as its file has it now."""
+    from hashgrain.library.reading import reason_of  # sources are loaded when they are used
+    from hashgrain.sources import reopen
+
+    with store.snapshot() as snapshot:
+        known = snapshot.item(item)
+    if known is None:
+        raise ItemMissingError(f"no item {item} in {store.path}", path=store.path)
+    try:
+        return cast("ImageLike", reopen(known).load())
+    except OSError as error:
+        raise ImageError(f"{known.path}: cannot be read ({reason_of(error)})", path=known.path) from None
 
 
 class QueryEncoder:
@@ -125,6 +140,20 @@ class QueryEncoder:
             raise failed[0]
         return [each for each in encoded if each is not None]
 
+    def codes_of_boxes(self, query: QueryLike, boxes: Sequence[Box], max_pixels: int) -> Codes:
+        """The codes of parts of a picture, which may be that of an item."""
+        if isinstance(query, Codes):
+            raise QueryError("boxes are parts of a picture: of a code it is not known what is where")
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            query = _picture_of(self._store, int(query))
+        outputs = []
+        for box in boxes:
+            for _, result in self._encoded(iter([(0, query)]), max_pixels, box):
+                if isinstance(result, ImageError):
+                    raise result
+                outputs.append(result)
+        return Codes.from_outputs(np.stack(outputs), self._bundle.grains)
+
     def _pictures(
         self, queries: Iterable[QueryLike], encoded: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
     ) -> Iterator[tuple[int, QueryLike]]:
@@ -156,7 +185,7 @@ class QueryEncoder:
             return QueryCode(stored_code(snapshot, self._store, known.id))
 
     def _encoded(
-        self, pictures: Iterator[tuple[int, QueryLike]], max_pixels: int
+        self, pictures: Iterator[tuple[int, QueryLike]], max_pixels: int, box: Box | None = None
     ) -> Iterator[tuple[int, Outputs | ImageError]]:
         if self._closed:
             raise LibraryError(f"{self._store.path} is closed; open it again", path=self._store.path)
@@ -165,5 +194,5 @@ class QueryEncoder:
             return
         if isinstance(first[1], (str, os.PathLike, bytes, bytearray)):
             self.pool.warm()  # a worker starts while the model is loaded
-        decoded = self.pool.open(itertools.chain([first], pictures), max_pixels=max_pixels)
+        decoded = self.pool.open(itertools.chain([first], pictures), max_pixels=max_pixels, box=box)
         yield from self.encoder.outputs_each(decoded)

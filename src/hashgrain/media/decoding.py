@@ -24,7 +24,9 @@ def serve() -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             _, header, data = processes.receive(stdin)
-            limits = Limits(**{**header, **{key: header[key] and tuple(header[key]) for key in ("size", "detail")}})
+            limits = Limits(
+                **{**header, **{key: header[key] and tuple(header[key]) for key in ("size", "detail", "box")}}
+            )
             processes.cap_memory(limits.memory)
             # Should the parent be gone, nobody else would end a hanging decoder.
             processes.set_alarm(limits.timeout + 5)

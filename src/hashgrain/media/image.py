@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import struct
@@ -32,11 +33,12 @@ from PIL import (
 from hashgrain.errors import ImageError
 from hashgrain.files import read_regular
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
+from hashgrain.media.cropping import fractions_of, pixels_of
 from hashgrain.media.extra_formats import extra_format, is_raw, open_raw
 from hashgrain.media.fitting import padded, resized
 from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
 from hashgrain.media.photo_metadata import details_of
-from hashgrain.types import Fit
+from hashgrain.types import Box, Fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,12 +105,14 @@ def open_picture(
     name: str = "picture",
     edge: int | None = None,
     memory: int | None = None,
+    box: Box | None = None,
 ) -> Picture:
     """Open a path, bytes, a PIL image or an array; with `size`, brought to (width, height) as `fit` says, with `edge`,
     shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
     import numpy as np  # not at the top: a worker has Pillow alone, and starts in a third of the time
 
-    image, facts = open_image(source, size=size, fit=fit, max_pixels=max_pixels, name=name, edge=edge, memory=memory)
+    more = {"edge": edge, "memory": memory, "box": box}
+    image, facts = open_image(source, size=size, fit=fit, max_pixels=max_pixels, name=name, **more)  # type: ignore[arg-type]
     return Picture(np.asarray(image), facts)
 
 
@@ -121,6 +125,7 @@ def open_image(
     name: str = "picture",
     edge: int | None = None,
     memory: int | None = None,
+    box: Box | None = None,
 ) -> tuple[Image.Image, Facts]:
     """As `open_picture`, but an image of Pillow in mode RGB."""
     path = None
@@ -132,8 +137,11 @@ def open_image(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             opened = _opened(source, max_pixels, allowed, name)
-            _draft(opened, size, edge)
+            part = None if box is None else fractions_of(box, _upright_size(opened), name)
+            _draft(opened, size, edge, part)
             check_cost(opened.image, opened.data, allowed, name)
+            if part is not None:
+                return _cropped(opened, part, size, fit), opened.facts
             return _shaped(opened, size, edge, fit), opened.facts
     except ImageError as error:
         error.path = path
@@ -283,9 +291,16 @@ def _date(text: object) -> str | None:
     return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
 
 
-def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> None:
+def _upright_size(opened: _Opened) -> tuple[int, int]:
+    width, height = opened.image.size
+    return (height, width) if _is_turned(opened) else (width, height)
+
+
+def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None, part: Box | None) -> None:
     """Have a JPEG decoded at a fraction of its size, at least twice what is wanted. No effect on other formats."""
     image = opened.image
+    if size and part is not None:
+        size = math.ceil(size[0] / (part[2] - part[0])), math.ceil(size[1] / (part[3] - part[1]))
     if size:
         image.draft("RGB", (2 * size[0], 2 * size[1]) if not _is_turned(opened) else (2 * size[1], 2 * size[0]))
     elif edge and 2 * edge < max(image.size):
@@ -306,6 +321,14 @@ def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None, fit
         small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
     upright = _turned(small, _orientation(opened.exif))
     return padded(upright, size) if size else upright
+
+
+def _cropped(opened: _Opened, part: Box, size: tuple[int, int] | None, fit: Fit) -> Image.Image:
+    """A part of the upright picture."""
+    opened.image.load()
+    upright = _turned(to_rgb(opened.image), _orientation(opened.exif))
+    crop = upright.crop(pixels_of(part, upright.size))
+    return padded(resized(crop, size, fit), size) if size else crop
 
 
 def _is_turned(opened: _Opened) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hashgrain.types import Fit
+from hashgrain.types import Box, Fit
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,4 @@ class Limits:
     medium: str = "picture"
     fit: Fit = "squash"
     detail: tuple[int, int] | None = None  # a second size that is wanted, larger than the first
+    box: Box | None = None  # the part of the picture that is wanted, instead of the whole

@@ -26,8 +26,8 @@ class Pictures:
         """An image of Pillow, (height, width, 3): a worker has no numpy."""
         from hashgrain.media.image import open_image
 
-        size, most = limits.size, limits.max_pixels
-        return open_image(data, size=size, fit=limits.fit, max_pixels=most, memory=limits.decoding, name="")
+        size, fit, most = limits.size, limits.fit, limits.max_pixels
+        return open_image(data, size=size, fit=fit, max_pixels=most, memory=limits.decoding, name="", box=limits.box)
 
     def opened(self, array: Any, facts: Mapping[str, Any]) -> Picture:
         from hashgrain.media.image import Facts, Picture

@@ -29,7 +29,7 @@ from hashgrain.media.limits import Limits
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
 from hashgrain.media.worker_group import Worker, WorkerGroup, opened_as, with_detail
-from hashgrain.types import Fit
+from hashgrain.types import Box, Fit
 
 T = TypeVar("T")
 Size = tuple[int, int]
@@ -94,13 +94,18 @@ class DecodePool:
             self._group.begin()
 
     def open(
-        self, items: Iterable[tuple[T, Any]], *, max_pixels: int | None = None, detail: Size | None = None
+        self,
+        items: Iterable[tuple[T, Any]],
+        *,
+        max_pixels: int | None = None,
+        detail: Size | None = None,
+        box: Box | None = None,
     ) -> Iterator[tuple[T, Picture | ImageError]]:
         """Like `decode`, of pictures given as for `open_picture`, whose errors name them.
 
         Files and bytes are decoded by the workers; PIL images and arrays, which the caller opened, right here.
         """
-        limits = self._limits_for(max_pixels, detail)
+        limits = self._limits_for(max_pixels, detail, box)
 
         def contents() -> Iterator[tuple[tuple[T, str | None, bool], bytes | Picture | ImageError]]:
             for token, source in items:
@@ -108,7 +113,7 @@ class DecodePool:
                 content = _content(source, path, limits)
                 yield (token, path, isinstance(content, bytes)), content
 
-        for (token, path, nameless), result in self.decode(contents(), max_pixels=max_pixels, detail=detail):
+        for (token, path, nameless), result in self.decode(contents(), max_pixels=max_pixels, detail=detail, box=box):
             if nameless and isinstance(result, ImageError):
                 yield token, type(result)(f"{path or 'picture'}: {result.message}", path=path)
             else:
@@ -120,13 +125,15 @@ class DecodePool:
         *,
         max_pixels: int | None = None,
         detail: Size | None = None,
+        box: Box | None = None,
     ) -> Iterator[tuple[T, Picture | ImageError]]:
         """(token, bytes) in, (token, picture or refusal) out, in the same order, decoded ahead of the reader.
 
         What is a picture or a refusal already is passed on. `max_pixels` is for these pictures, where it differs from
-        that of the pool. With `detail`, a larger (width, height), each picture comes at that size too.
+        that of the pool. With `detail`, a larger (width, height), each picture comes at that size too; with
+        `box`, a part of each, instead of the whole.
         """
-        limits = self._limits_for(max_pixels, detail)
+        limits = self._limits_for(max_pixels, detail, box)
         if not self.workers:
             for token, content in items:
                 yield token, (_decode(content, limits) if isinstance(content, bytes) else content)
@@ -162,11 +169,11 @@ class DecodePool:
         done.set_result(content)
         return done
 
-    def _limits_for(self, max_pixels: int | None, detail: Size | None) -> Limits:
+    def _limits_for(self, max_pixels: int | None, detail: Size | None, box: Box | None) -> Limits:
         limits = self.limits
         if max_pixels is not None and max_pixels != limits.max_pixels:
             limits = self._limits(limits.size, limits.timeout, max_pixels)
-        return limits if detail is None else replace(limits, detail=detail)
+        return limits if detail is None and box is None else replace(limits, detail=detail, box=box)
 
     def _limits(self, size: Size | None, timeout: float, max_pixels: int) -> Limits:
         decoding = budget(max_pixels, self.workers)
@@ -181,7 +188,7 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
             return read_file(path)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return bytes(source)
-        options: Any = {"fit": limits.fit, "max_pixels": limits.max_pixels}
+        options: Any = {"fit": limits.fit, "max_pixels": limits.max_pixels, "box": limits.box}
         picture = open_picture(source, size=limits.size, **options)
         if limits.detail is None:
             return picture

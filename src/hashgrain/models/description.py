@@ -235,9 +235,11 @@ def _calibration(calibration: Mapping[str, Any], grains: Grains, kind: str) -> d
             raise ValueError(f"the words of {grain}: {_cut(words)}")
         if distances != sorted(distances):
             raise ValueError(f"the words of {grain} are not in order: {_cut(words)}")
-        right_length = isinstance(probabilities, list) and len(probabilities) == grains[grain] + 1
-        if not right_length or not all(map(_is_fraction, probabilities)):
-            raise ValueError(f"the chances of {grain} are not {grains[grain] + 1} numbers of 0 to 1")
+        length = grains[grain] + 1
+        if not (
+            isinstance(probabilities, list) and len(probabilities) == length and all(map(_is_fraction, probabilities))
+        ):
+            raise ValueError(f"the chances of {grain} are not {length} numbers of 0 to 1")
         if any(nearer < farther for nearer, farther in pairwise(probabilities)):
             raise ValueError(f"the chances of {grain} grow with the distance")
         calibrations[grain] = Calibration(dict(zip(known, distances, strict=True)), tuple(map(float, probabilities)))

@@ -88,14 +88,9 @@ class Encoder:
         return outputs, features
 
     def maps(self, pictures: Iterable[NDArray[np.uint8]], size: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
-        """Yield the map (width, rows, columns) that the features are the mean of, for pictures of this size, in order.
-
-        Only the graph of a model that came with the package is run at other sizes than its own.
-        """
+        """Yield the map (width, rows, columns) that the features are the mean of, of each picture of this size."""
         if MAP not in self.bundle.outputs:
             raise BundleError(f"the model {self.bundle.name!r} gives no map of a picture, so that parts have no codes")
-        if size != self.bundle.size and not is_shipped(self.bundle):
-            raise BundleError(f"the model {self.bundle.name!r} was tried at {self.bundle.size} pixels, not at {size}")
         stream, batch = iter(pictures), batch_of(size)
         batches = (np.stack(some) for some in iter(lambda: list(itertools.islice(stream, batch)), []))
         for (maps,) in self._run_each(batches, [MAP]):

@@ -26,11 +26,10 @@ LARGEST = 100.0  # of a gain or a shift
 Floats = NDArray[np.float32]
 
 
-def corrected(
-    pooled: Floats, levels: Sequence[int], numbers: Mapping[int, tuple[Floats, Floats]]
-) -> NDArray[np.float32]:
+def corrected(pooled: Floats, levels: Sequence[int], numbers: Mapping[int, tuple[Floats, Floats]]) -> Floats:
     """Features (n, parts, width) of the windows of these levels, one level after the other, corrected."""
-    features, start = pooled.copy(), 0
+    features: Floats = pooled.copy()
+    start = 0
     for level in levels:
         of_level = slice(start, start + level * level)
         if level in numbers:
@@ -62,9 +61,7 @@ def read_correction(others: Mapping[str, Any], edge: int, width: int, model: str
 def describe_correction(numbers: Mapping[int, Mapping[int, tuple[Floats, Floats]]]) -> dict[str, Any]:
     """What a bundle keeps of the gains and shifts by size and level, as `read_correction` reads it."""
     return {
-        str(edge): {
-            str(level): {"gain": _text(gain), "shift": _text(shift)} for level, (gain, shift) in levels.items()
-        }
+        str(edge): {str(level): {"gain": _text(gain), "shift": _text(shift)} for level, (gain, shift) in levels.items()}
         for edge, levels in numbers.items()
     }
 

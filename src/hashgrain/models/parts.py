@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
 from hashgrain.errors import BundleError
+from hashgrain.models.bundle import is_shipped
 from hashgrain.models.description import Window
 from hashgrain.models.detail import Detail
 from hashgrain.models.encoder import Encoder
@@ -46,12 +47,21 @@ def _overlaps(starts: NDArray[np.float64], ends: NDArray[np.float64], cells: int
 
 
 class PartEncoder:
-    """Gives the codes of the parts of pictures, by a model that gives a map of each."""
+    """Gives the codes of the parts of pictures, by a model that gives a map of each.
 
-    def __init__(self, encoder: Encoder, detail: Detail) -> None:
+    Only the graph of a model that came with the package is run at other sizes than its own, unless it is `trusted`.
+    """
+
+    def __init__(self, encoder: Encoder, detail: Detail, *, trusted: bool = False) -> None:
         self.detail = detail
         self._encoder = encoder
         bundle = encoder.bundle
+        if self.size != bundle.size and not trusted and not is_shipped(bundle):
+            width, height = bundle.size
+            raise BundleError(
+                f"the model {bundle.name!r} was tried on pictures of {width} x {height} pixels, and detail"
+                f" {detail.name} takes {detail.edge}"
+            )
         if bundle.fitted != "squash":
             raise BundleError(f"the model {bundle.name!r} takes pictures with fit {bundle.fitted}, so it has no parts")
         self._head: PartHead | None = None  # its width is that of the first map

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
-from hashgrain.types import QueryLike, WhereLike
+from hashgrain.types import Box, PartsOption, QueryLike, WhereLike
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Query:
     separate: bool = False
     weights: Mapping[str, float] | None = None
     rerank: int | None = None
-    parts: Literal["whole", "all"] = "whole"  # "all" searches the parts of items too
+    parts: PartsOption = "auto"  # whether the parts of items are searched, too
+
+    boxes: Sequence[Box] = ()  # parts of the picture to ask with, instead of the whole
+    match: Literal["any", "all"] = "any"  # of the boxes
 
     @property
     def item(self) -> int | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hashgrain.models.phrases import Phrase
     from hashgrain.models.sentences import Sentence
     from hashgrain.search.stages import Shortlist, Stage
-    from hashgrain.types import Part
+    from hashgrain.types import Part, PartsOption
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,11 @@ class Question:
     separate: bool = False  # whether each grain is compared by the bits that it adds
     weights: Mapping[str, float] | None = None  # by grain, of the bits that it adds to the one before
     rerank: int | None = None  # number of nearest items to order by agreement with the outputs
-    parts: PartsMode = "whole"
+    parts: PartsOption = "whole"
 
     def __post_init__(self) -> None:
-        check_parts_mode(self.parts)
+        if self.parts != "auto":
+            check_parts_mode(self.parts)
         if self.parts == "all" and (self.stages or self.separate):
             raise QueryError("stages and separate codes are of whole items: ask without parts")
         self._check_weights()
@@ -169,7 +170,7 @@ def ask_among(
 
 def parts_option(question: Question) -> dict[str, PartsMode]:
     """The option `parts` of an engine: left out for whole items, so that an engine without parts can answer."""
-    return {} if question.parts == "whole" else {"parts": question.parts}
+    return {"parts": "all"} if question.parts == "all" else {}
 
 
 def reranked(
@@ -211,6 +212,26 @@ def hits_of(
     ids = neighbors.ids[places].tolist()
     words, parts = codes_of(snapshot, ids, None if neighbors.parts is None else neighbors.parts[places].tolist())
     return make_hits(code, snapshot.items(ids), words, question.grain, bundle, parts)
+
+
+def hits_of_boxes(
+    snapshot: Snapshot,
+    codes: Codes,
+    neighbors: Neighbours,
+    box: NDArray[np.int64],
+    question: Question,
+    bundle: Bundle,
+    itself: int | None = None,
+) -> list[Hit]:
+    """The same where each neighbor is of one of several codes, that of its `box`."""
+    ranked: dict[int, Hit] = {}
+    for number in np.unique(box).tolist():
+        rows = np.flatnonzero(box == number)
+        parts = None if neighbors.parts is None else neighbors.parts[rows]
+        columns = {name: getattr(neighbors, name)[rows] for name in ("ids", "distances", "full")}
+        of_box = replace(neighbors, **columns, parts=parts)
+        ranked |= {hit.id: hit for hit in hits_of(snapshot, codes[number], of_box, question, bundle, itself)}
+    return [ranked[item] for item in neighbors.ids.tolist() if item in ranked][: question.k]
 
 
 def codes_of(snapshot: Snapshot, ids: Sequence[int], numbers: Sequence[int] | None) -> tuple[Words, list[Part] | None]:
