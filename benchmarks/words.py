@@ -263,8 +263,8 @@ def phrases_typed() -> list[str]:
 def typed() -> str:
     """The hundred phrases people type, fixed before anything was chosen, and how each is read."""
     read = [read_phrase(phrase) for phrase in phrases_typed()]
-    known = sum(any(not one.guessed for one in each.found) for each in read)
-    guessed = sum(bool(each.found) and all(one.guessed for one in each.found) for each in read)
+    known = sum(any(not one.guessed for one in each.nouns) for each in read)
+    guessed = sum(bool(each.nouns) and all(one.guessed for one in each.nouns) for each in read)
     unknown = sum(bool(each.unknown) for each in read)
     lead = (
         f"Of a hundred phrases that people type, fixed before anything was chosen: {known} name a class, or what is"
@@ -272,7 +272,7 @@ def typed() -> str:
         f" nothing that is seen; in {unknown} a word is unknown."
     )
     return f"### Phrases that people type\n\n{lead}\n\n" + table(
-        ["phrase", "read as"], [[r.text, r.told()] for r in read]
+        ["phrase", "read as"], [[r.text, r.summary()] for r in read]
     )
 
 

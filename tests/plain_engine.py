@@ -15,7 +15,7 @@ from hashgrain.hamming import Cost, Neighbours, Reranked
 from hashgrain.store import Change
 
 Ids = NDArray[np.int64]
-Which = Literal["whole", "all"]
+PartsMode = Literal["whole", "all"]
 
 
 class NumpyEngine:
@@ -46,7 +46,7 @@ class NumpyEngine:
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]:
@@ -62,7 +62,7 @@ class NumpyEngine:
         radius: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | None = None,
         cap: int | None = None,
     ) -> list[Neighbours]:
@@ -71,9 +71,9 @@ class NumpyEngine:
             raise QueryError(f"a distance of {radius}")
         answers = []
         for query in self._queries(codes):
-            found = self._rows(parts, where).sorted(query, counts, np.int32)
-            near = int((found.distances <= radius).sum())
-            answers.append(found.cut(near if cap is None else min(near, cap), near, parts))
+            ranked = self._rows(parts, where).sorted(query, counts, np.int32)
+            near = int((ranked.distances <= radius).sum())
+            answers.append(ranked.cut(near if cap is None else min(near, cap), near, parts))
         return answers
 
     def agreeing(
@@ -82,7 +82,7 @@ class NumpyEngine:
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | None = None,
     ) -> tuple[Reranked, Cost]:
         if outputs.shape != (self.grains.bits,):
@@ -102,7 +102,7 @@ class NumpyEngine:
             raise CodesError(f"a query with {codes.grains}")
         return codes.bits()
 
-    def _rows(self, which: Which, where: Ids | None) -> _Rows:
+    def _rows(self, which: PartsMode, where: Ids | None) -> _Rows:
         if which not in ("whole", "all"):
             raise QueryError(f"parts is {which!r}")
         every = [(item, 0, self.bits[item]) for item in sorted(self.bits) if where is None or item in where]
@@ -156,7 +156,7 @@ class _Sorted:
     distances: NDArray[np.generic]
     full: NDArray[np.int32]
 
-    def cut(self, k: int, total: int, which: Which) -> Neighbours:
+    def cut(self, k: int, total: int, which: PartsMode) -> Neighbours:
         cost = Cost("numpy", len(self.ids), 0)
         parts = self.parts[:k] if which == "all" else None
         total = min(total, len(self.ids))

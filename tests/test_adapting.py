@@ -266,7 +266,7 @@ def test_words_are_said_only_where_enough_pairs_say_how_often_they_are_wrong() -
     assert set(told[40]["thing"].words) == {"related"}
     assert set(told[100]["thing"].words) == {"near", "related"}
     assert set(told[900]["look"].words) == {"same", "near", "related"}
-    assert told[900]["look"].chances[2] > 0.9 > 0.1 > told[900]["look"].chances[60]
+    assert told[900]["look"].probabilities[2] > 0.9 > 0.1 > told[900]["look"].probabilities[60]
 
 
 def test_few_pictures_make_no_words_and_the_card_and_the_command_say_why(tmp_path: Path) -> None:
@@ -440,7 +440,7 @@ def test_three_levels_of_labels_teach_two_grains_and_it_is_said_which(tmp_path: 
     (line,) = [line for line in lines_of(QUICK, tmp_path / "data", tmp_path) if "the labels have" in line]
     assert "the labels have 3 levels, and labels teach 2 grains (kind, thing)" in line
     assert "kind learns level 2, thing learns level 3; level 1, the coarsest, teaches nothing" in line
-    assert "an adapted model keeps its grains; other recipes take `--grains`, one" in line
+    assert "an adapted model keeps its grains; other recipes take grains of your own" in line
     labels = Bundle.read(tmp_path / "model").labels
     assert set(labels["kind"]) == {"birds/ducks", "birds/owls", "fish/carps"}
     assert set(labels["thing"]) == {"birds/ducks/teal", "birds/ducks/eider", "birds/owls/barn", "fish/carps/roach"}

@@ -74,4 +74,4 @@ def test_a_cut_array_and_one_that_is_none_are_refused(array: Path) -> None:
     whole = array.read_bytes()
     for content in (whole[:200], whole[:40], b"", b"nothing of the kind"):
         array.write_bytes(content)
-        assert [type(found) for found in find(array)] == [Refused]
+        assert [type(each) for each in find(array)] == [Refused]

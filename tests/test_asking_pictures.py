@@ -130,8 +130,8 @@ def test_many_questions_of_every_kind_are_answered_in_their_order(library: Libra
     asked = [file if i % 3 else Image.open(file) for i, file in enumerate(files(library.path))] * 5
     asked[7] = library.code(files(library.path)[7])  # type: ignore[call-overload]
     asked[8] = files(library.path)[8].read_bytes()  # type: ignore[call-overload]
-    found = library.search_many(iter(asked), k=1)
-    assert [hits[0].id for hits in found] == list(range(1, 31)) * 5
+    results = library.search_many(iter(asked), k=1)
+    assert [hits[0].id for hits in results] == list(range(1, 31)) * 5
     single = [library.search(each, k=4, rerank=4) for each in files(library.path)[:9]]
     assert library.search_many(files(library.path)[:9], k=4, rerank=4) == single
 
@@ -227,8 +227,8 @@ def test_the_picture_on_a_page_of_hits_is_decoded_by_a_worker(
 
 def test_several_threads_ask_at_once(library: Library) -> None:
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda file: library.search(file, k=1)[0].id, files(library.path) * 3))
-    assert found == list(range(1, 31)) * 3
+        results = list(threads.map(lambda file: library.search(file, k=1)[0].id, files(library.path) * 3))
+    assert results == list(range(1, 31)) * 3
 
 
 def test_adding_and_asking_share_their_workers(path: Path, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_what_a_worker_says_that_is_no_answer_is_a_refusal(monkeypatch: pytest.M
     content = as_bytes(make_picture(1), "jpeg")
     with DecodePool((16, 16), workers=1) as pool:
         list(pool.decode([(0, content)]))
-        good = {"dtype": "|u1", "shape": [16, 16, 3], "facts": {"x": 1}}
+        good = {"dtype": "|u1", "shape": [16, 16, 3], "facts": {"x": 1}, "detail": None}
         for header, reason in (
             ({}, "died"),
             (good, "died"),  # no such fact
@@ -323,9 +323,9 @@ def test_batches_that_run_at_once_give_what_they_give_alone(threads: int) -> Non
 def test_refusals_among_many_batches_stay_in_their_place() -> None:
     encoder = Encoder.load(threads=2)
     images = [(i, b"no" if i % 7 == 0 or 100 <= i < 180 else make_picture(i % 5)) for i in range(300)]
-    found = list(encoder.encode_each(images))
-    assert [token for token, _ in found] == list(range(300))
-    refused = {token for token, result in found if isinstance(result, ImageError)}
+    results = list(encoder.encode_each(images))
+    assert [token for token, _ in results] == list(range(300))
+    refused = {token for token, result in results if isinstance(result, ImageError)}
     assert refused == {i for i in range(300) if i % 7 == 0 or 100 <= i < 180}
 
 

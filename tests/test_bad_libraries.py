@@ -39,7 +39,7 @@ def picture(made: Path) -> Path:
     return made / "pictures/00003.jpg"
 
 
-def told(done: subprocess.CompletedProcess[bytes], *words: str, code: int = 1) -> None:
+def check_error(done: subprocess.CompletedProcess[bytes], *words: str, code: int = 1) -> None:
     assert done.returncode == code, (done.stdout, done.stderr)
     assert b"Traceback" not in done.stderr
     for word in words:
@@ -49,8 +49,8 @@ def told(done: subprocess.CompletedProcess[bytes], *words: str, code: int = 1) -
 def snapshot(library: Path) -> dict[str, bytes]:
     """Every file but those that say who is looking: the lock, and SQLite's shared memory and empty log."""
     passing = ("writer.lock", "catalogue.sqlite-shm", "catalogue.sqlite-wal")
-    kept = (path for path in library.rglob("*") if path.is_file() and path.name not in passing)
-    return {str(path.relative_to(library)): path.read_bytes() for path in kept}
+    files = (path for path in library.rglob("*") if path.is_file() and path.name not in passing)
+    return {str(path.relative_to(library)): path.read_bytes() for path in files}
 
 
 def test_a_library_of_a_newer_format_is_refused_by_name(hashgrain: Run, library: Path, picture: Path) -> None:
@@ -58,8 +58,8 @@ def test_a_library_of_a_newer_format_is_refused_by_name(hashgrain: Run, library:
         catalogue.execute("pragma user_version = 99")
     catalogue.close()
     before = snapshot(library)
-    told(hashgrain("search", library, picture), "99", "upgrade")
-    told(hashgrain("add", library, picture), "99", "upgrade")
+    check_error(hashgrain("search", library, picture), "99", "upgrade")
+    check_error(hashgrain("add", library, picture), "99", "upgrade")
     assert snapshot(library) == before
 
 
@@ -71,9 +71,9 @@ def test_a_corrupt_segment_is_named_never_answered_from_and_mended(
     content = bytearray(segment.read_bytes())
     content[-5] ^= 0xFF
     segment.write_bytes(content)
-    told(hashgrain("search", library, picture), "hashgrain rebuild")
-    told(hashgrain("verify", library), segment.name)
-    told(hashgrain("doctor", library), "sound")
+    check_error(hashgrain("search", library, picture), "hashgrain rebuild")
+    check_error(hashgrain("verify", library), segment.name)
+    check_error(hashgrain("doctor", library), "sound")
     assert hashgrain("rebuild", library).returncode == 0
     assert hashgrain("verify", library).returncode == 0
     assert hashgrain("search", library, picture).stdout == right
@@ -82,7 +82,7 @@ def test_a_corrupt_segment_is_named_never_answered_from_and_mended(
 def test_a_missing_segment_is_mended_too(hashgrain: Run, library: Path, picture: Path) -> None:
     for path in library.glob("segments/*"):
         path.unlink()
-    told(hashgrain("search", library, picture), "hashgrain rebuild")
+    check_error(hashgrain("search", library, picture), "hashgrain rebuild")
     assert hashgrain("rebuild", library).returncode == 0
     assert len(hashgrain("search", library, picture).stdout.splitlines()) == 10
 
@@ -96,13 +96,13 @@ def test_a_corrupt_page_of_the_catalogue_never_becomes_an_answer(
     content = bytearray(catalogue.read_bytes())
     content[page * 4096 : page * 4096 + 4096] = b"\xa5" * 4096
     catalogue.write_bytes(content)
-    found = hashgrain("search", library, picture)
-    assert b"Traceback" not in found.stderr
-    if found.returncode == 0:
-        assert found.stdout == right  # the page was not needed
+    done = hashgrain("search", library, picture)
+    assert b"Traceback" not in done.stderr
+    if done.returncode == 0:
+        assert done.stdout == right  # the page was not needed
     else:
-        told(found, "test.hg")
-    told(hashgrain("verify", library), "test.hg")
+        check_error(done, "test.hg")
+    check_error(hashgrain("verify", library), "test.hg")
 
 
 def test_a_corrupt_model_is_replaced_by_the_packages_own_or_named(
@@ -115,7 +115,7 @@ def test_a_corrupt_model_is_replaced_by_the_packages_own_or_named(
     own.write(tmp_path / "own")
     assert hashgrain("add", "own.hg", picture, "--model", "own").returncode == 0
     (tmp_path / "own.hg/model/model.onnx").write_bytes(b"nonsense")
-    told(hashgrain("search", "own.hg", picture), "model", "own.hg")
+    check_error(hashgrain("search", "own.hg", picture), "model", "own.hg")
 
 
 def test_a_library_of_another_model_is_refused_with_the_remedy(
@@ -123,17 +123,17 @@ def test_a_library_of_another_model_is_refused_with_the_remedy(
 ) -> None:
     good = Bundle.read("default")
     other = Bundle("other", good.onnx, Grains(coarse=8, fine=128), good.size).write(tmp_path / "other")
-    told(hashgrain("add", library, picture, "--model", other), "another model", "hashgrain rebuild")
+    check_error(hashgrain("add", library, picture, "--model", other), "another model", "hashgrain rebuild")
     shutil.rmtree(library / "model")
     shutil.copytree(other, library / "model")
     assert hashgrain("search", library, picture).returncode == 0  # by the right model, which the package has
-    told(hashgrain("verify", library), "model")
+    check_error(hashgrain("verify", library), "model")
     assert hashgrain("rebuild", library).returncode == 0
     assert hashgrain("verify", library).returncode == 0
     assert hashgrain("add", "other.hg", picture, "--model", other).returncode == 0
     good.write(tmp_path / "other.hg/model")
-    told(hashgrain("search", "other.hg", picture), "another model")
-    told(hashgrain("verify", "other.hg"), "model")
+    check_error(hashgrain("search", "other.hg", picture), "another model")
+    check_error(hashgrain("verify", "other.hg"), "model")
 
 
 def limited(megabytes: float):  # type: ignore[no-untyped-def]
@@ -155,12 +155,12 @@ def test_a_full_disk_stops_the_add_and_loses_nothing(hashgrain: Run, library: Pa
     more = fill(tmp_path / "more", 400, start=1000)
     room = (catalogue.stat().st_size + 60_000) / 2**20
     done = hashgrain("add", library, more, preexec_fn=limited(room))
-    told(done, "test.hg")
+    check_error(done, "test.hg")
     assert hashgrain("verify", library).returncode == 0
-    kept = json.loads(hashgrain("info", library, "--json").stdout)["items"]
-    assert before <= kept < before + 400
+    files = json.loads(hashgrain("info", library, "--json").stdout)["items"]
+    assert before <= files < before + 400
     again = json.loads(hashgrain("add", library, more, "--json").stdout)
-    assert (again["unchanged"], again["pictures"]) == (kept - before, before + 400)
+    assert (again["unchanged"], again["pictures"]) == (files - before, before + 400)
 
 
 def without_root_s_rights() -> list[str]:
@@ -183,7 +183,7 @@ def test_what_may_not_be_read_is_named_and_the_rest_is_added(tmp_path: Path) -> 
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     finally:
         (folder / "closed").chmod(0o755)
-    told(done, "00002.jpg", "closed", "ermission denied", "3 added", code=3)
+    check_error(done, "00002.jpg", "closed", "ermission denied", "3 added", code=3)
 
 
 def test_a_library_that_may_only_be_read_can_be_searched_and_not_changed(
@@ -195,13 +195,13 @@ def test_a_library_that_may_only_be_read_can_be_searched_and_not_changed(
         path.chmod(0o555 if path.is_dir() else 0o444)
     base = [*without_root_s_rights(), sys.executable, "-m", "hashgrain"]
     try:
-        found = subprocess.run([*base, "search", "test.hg", picture], cwd=tmp_path, capture_output=True, check=False)
+        done = subprocess.run([*base, "search", "test.hg", picture], cwd=tmp_path, capture_output=True, check=False)
         changed = subprocess.run(
             [*base, "remove", "test.hg", "--id", "1"], cwd=tmp_path, capture_output=True, check=False
         )
     finally:
         for path in paths:
             path.chmod(0o755)
-    assert found.returncode == 0, found.stderr
-    assert len(found.stdout.splitlines()) == 10
-    told(changed, "test.hg")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 10
+    check_error(changed, "test.hg")

@@ -174,7 +174,7 @@ def test_labels_cannot_be_made_wrong_where_pictures_have_several(drawn: Path, he
     [
         ("csq", [], "2", ["6 classes", "4 centers", "at least 3 bits"]),
         ("csq", [], "many", ["--bits many", "whole numbers"]),
-        ("csq", [], "16,32", ["--bits 16,32", "thing", "give 1"]),
+        ("csq", [], "16,32", ["bits 16,32", "thing", "give 1"]),
         ("resnet-lsh", ["backbone=compact", "weights=random", "hasher=ITQ"], "256", ["PCA", "256", "take from 1 to"]),
         (
             "resnet-lsh",
@@ -391,7 +391,7 @@ def test_a_run_that_is_interrupted_goes_on_with_the_same_command(drawn: Path, he
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
-    assert said.splitlines()[-1] == "stopped; run the same command again to go on from the last checkpoint"
+    assert said.splitlines()[-1] == "stopped; run the same command again to resume from the last checkpoint"
     assert "Traceback" not in said
     assert not Path("model").exists()
     assert not list(Path().rglob("*.part"))

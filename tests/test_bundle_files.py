@@ -216,18 +216,18 @@ def test_a_pipe_device_or_folder_for_a_file_of_a_bundle_is_refused_at_once(name:
         (bundle / name).symlink_to("/dev/zero")
     else:
         (bundle / name).mkdir()
-    found: list[object] = []
+    errors: list[object] = []
 
     def read() -> None:
         try:
             Bundle.read(bundle)
         except BundleError as error:
-            found.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     thread.join(10)
-    assert "is not a regular file" in str(found[0])
+    assert "is not a regular file" in str(errors[0])
 
 
 def test_files_past_their_caps_are_refused_unread(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,11 +331,11 @@ def test_a_write_stopped_anywhere_leaves_the_old_bundle_or_the_new_one(
         if done() < stop:
             break
         try:
-            found = Bundle.read_inside(library) if inside_a_library else Bundle.read(folder)
+            read = Bundle.read_inside(library) if inside_a_library else Bundle.read(folder)
         except BundleError:
             assert first
         else:
-            assert found in (old, new)
+            assert read in (old, new)
         for again in (old, new):
             again.write_inside(library) if inside_a_library else again.write(folder)
             assert Bundle.read(folder) == again

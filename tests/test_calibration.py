@@ -27,8 +27,8 @@ def calibrated(words: dict[str, dict[str, int]]) -> Bundle:
         small,
         words={},
         calibration={
-            grain: Calibration(told, tuple(np.linspace(1, 0, small.grains[grain] + 1).tolist()))
-            for grain, told in words.items()
+            grain: Calibration(thresholds, tuple(np.linspace(1, 0, small.grains[grain] + 1).tolist()))
+            for grain, thresholds in words.items()
         },
     )
 
@@ -69,10 +69,10 @@ def test_words_of_a_model_calibrated_once_do_not_contradict_the_order_either(tmp
 
 @given(st.lists(st.sampled_from(CLOSENESS)))
 def test_no_word_is_closer_than_the_one_before_and_none_is_closer_than_it_was(words: list[str]) -> None:
-    told = never_closer(words)
-    assert [CLOSENESS.index(word) for word in told] == sorted(CLOSENESS.index(word) for word in told)
-    assert all(CLOSENESS.index(after) >= CLOSENESS.index(before) for before, after in zip(words, told, strict=True))
-    assert told[:1] == words[:1]
+    shown = never_closer(words)
+    assert [CLOSENESS.index(word) for word in shown] == sorted(CLOSENESS.index(word) for word in shown)
+    assert all(CLOSENESS.index(after) >= CLOSENESS.index(before) for before, after in zip(words, shown, strict=True))
+    assert shown[:1] == words[:1]
 
 
 def test_a_model_that_was_not_calibrated_has_no_words(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def flat(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("calibration", "said"),
     [
         ({"color": {"whole": {}}}, "of the grain 'color'"),
         ({"kind": {}}, "calibration of kind"),
@@ -107,9 +107,9 @@ def flat(**changes: Any) -> dict[str, Any]:
         (flat(chances="1"), "33 numbers of 0 to 1"),
     ],
 )
-def test_a_calibration_that_makes_no_sense_is_refused(tmp_path: Path, told: dict[str, Any], said: str) -> None:
+def test_a_calibration_that_makes_no_sense_is_refused(tmp_path: Path, calibration: dict[str, Any], said: str) -> None:
     folder = Bundle.read("small").write(tmp_path / "bundle")
     described = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**described, "calibration": told}))
+    (folder / "model.json").write_text(json.dumps({**described, "calibration": calibration}))
     with pytest.raises(BundleError, match=said):
         Bundle.read(folder)

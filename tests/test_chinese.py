@@ -46,7 +46,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def nouns(phrase: Phrase) -> list[tuple[str, str]]:
-    return [(one.typed, one.noun) for one in phrase.found]
+    return [(one.typed, one.noun) for one in phrase.nouns]
 
 
 @pytest.mark.usefixtures("package")
@@ -54,7 +54,7 @@ def test_chinese_words_are_read_as_english_nouns() -> None:
     read = read_phrase("雪里的狗！")
     assert nouns(read) == [("雪", "snow"), ("狗", "dog")]
     assert read.ignored == ("里", "的")
-    assert "狗 (read as dog)" in read.told()
+    assert "狗 (read as dog)" in read.summary()
     assert read.weights is not None
     assert read_phrase("狗").weights.tolist() == read_phrase("dog").weights.tolist()  # type: ignore[union-attr]
 
@@ -68,7 +68,7 @@ def test_what_leads_in_chinese_stands_last() -> None:
 
 @pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(
-    ("text", "found", "rest"),
+    ("text", "expected", "rest"),
     [
         ("红色汽车", [("汽车", "car")], ("红色",)),
         ("紅色汽車", [("汽車", "car")], ("紅色",)),
@@ -81,9 +81,9 @@ def test_what_leads_in_chinese_stands_last() -> None:
         ("a red 狗", [("狗", "dog")], ("a", "red")),
     ],
 )
-def test_colors_little_words_and_verbs_are_ignored(text: str, found: list[tuple[str, str]], rest: tuple) -> None:
+def test_colors_little_words_and_verbs_are_ignored(text: str, expected: list[tuple[str, str]], rest: tuple) -> None:
     read = read_phrase(text)
-    assert (nouns(read), read.ignored) == (found, rest)
+    assert (nouns(read), read.ignored) == (expected, rest)
 
 
 @pytest.mark.usefixtures("package")
@@ -124,4 +124,4 @@ def test_the_real_dictionary_knows_what_people_take_pictures_of() -> None:
         pytest.skip("the extra `languages` is not installed")
     chinese.chinese.cache_clear()
     words = {"青蛙": "frog", "日落": "sunset", "婚礼": "wedding", "山": "mountain", "自行车": "bicycle", "貓": "cat"}
-    assert {text: read_phrase(text).found[0].noun for text in words} == words
+    assert {text: read_phrase(text).nouns[0].noun for text in words} == words

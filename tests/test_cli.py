@@ -33,16 +33,16 @@ def test_add_says_what_it_did_and_again_what_it_skipped(hashgrain: Run, pictures
 
 
 def test_search_in_a_pipe_prints_a_line_a_hit(hashgrain: Run, library: Path, pictures: Path) -> None:
-    found = hashgrain("search", library, pictures / "00003.jpg", "-k", 3)
-    lines = found.stdout.decode().splitlines()
+    done = hashgrain("search", library, pictures / "00003.jpg", "-k", 3)
+    lines = done.stdout.decode().splitlines()
     assert len(lines) == 3
     assert lines[0].split("\t") == ["same", "0", "4", str(pictures / "00003.jpg")]
 
 
 @pytest.mark.parametrize("grain", ["kind", "thing", "look"])
 def test_search_answers_at_every_grain_as_json(hashgrain: Run, library: Path, pictures: Path, grain: str) -> None:
-    found = hashgrain("search", library, pictures / "00003.jpg", "--grain", grain, "--json")
-    hits = json.loads(found.stdout)
+    done = hashgrain("search", library, pictures / "00003.jpg", "--grain", grain, "--json")
+    hits = json.loads(done.stdout)
     assert len(hits) == 10
     assert [hit["distances"][grain] for hit in hits] == sorted(hit["distance"] for hit in hits)
     lines = hashgrain("search", library, pictures / "00003.jpg", "--grain", grain, "--jsonl").stdout
@@ -50,8 +50,8 @@ def test_search_answers_at_every_grain_as_json(hashgrain: Run, library: Path, pi
 
 
 def test_a_picture_may_come_through_a_pipe(hashgrain: Run, library: Path, pictures: Path) -> None:
-    found = hashgrain("search", library, "-", "-k", 1, stdin=(pictures / "00005.jpg").read_bytes())
-    assert found.stdout.split(b"\t")[3].strip().endswith(b"00005.jpg")
+    done = hashgrain("search", library, "-", "-k", 1, stdin=(pictures / "00005.jpg").read_bytes())
+    assert done.stdout.split(b"\t")[3].strip().endswith(b"00005.jpg")
 
 
 def test_a_list_of_names_may_come_through_a_pipe(hashgrain: Run, pictures: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_list_of_names_may_come_through_a_pipe(hashgrain: Run, pictures: Path)
 
 
 def test_an_item_may_be_asked_by_id(hashgrain: Run, library: Path) -> None:
-    found = json.loads(hashgrain("search", library, "--id", 3, "--json").stdout)
-    assert 3 not in [hit["id"] for hit in found]
+    hits = json.loads(hashgrain("search", library, "--id", 3, "--json").stdout)
+    assert 3 not in [hit["id"] for hit in hits]
 
 
 def test_a_page_of_results_stands_alone(hashgrain: Run, library: Path, pictures: Path, tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_filters_and_radius_narrow_the_answer(hashgrain: Run, library: Path, pic
 def test_metadata_given_while_adding_can_be_filtered_by(hashgrain: Run, library: Path, tmp_path: Path) -> None:
     fill(tmp_path / "more", 2, start=70)
     hashgrain("add", library, tmp_path / "more", "--meta", "year=2021", "--meta", "album=May")
-    found = hashgrain("search", library, "--id", 1, "--where", "meta.year > 2020 and album = 'May'", "--json")
-    assert [hit["meta"] for hit in json.loads(found.stdout)] == [{"year": 2021, "album": "May"}] * 2
+    done = hashgrain("search", library, "--id", 1, "--where", "meta.year > 2020 and album = 'May'", "--json")
+    assert [hit["meta"] for hit in json.loads(done.stdout)] == [{"year": 2021, "album": "May"}] * 2
 
 
 def test_info_remove_verify_rebuild_and_update_work_together(hashgrain: Run, library: Path, pictures: Path) -> None:
@@ -116,9 +116,9 @@ def test_codes_can_be_exported_and_made_without_a_library(
 
 
 def test_doctor_reports_the_machine_and_the_bits(hashgrain: Run, library: Path) -> None:
-    found = hashgrain("doctor", library, "--json")
-    assert found.returncode == 0, found.stderr
-    report = json.loads(found.stdout)
+    done = hashgrain("doctor", library, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
     assert report["machine"]["model"] == "works"
     assert report["library"]["sound"] is True
     assert set(report) == {"machine", "library", "grains"}
@@ -129,9 +129,9 @@ def test_doctor_reports_the_machine_and_the_bits(hashgrain: Run, library: Path) 
 
 def test_search_explains_how_the_answer_was_found(hashgrain: Run, library: Path, pictures: Path) -> None:
     picture = pictures / "00003.jpg"
-    told = hashgrain("search", library, picture, "--explain", "--threads", 1)
-    assert told.returncode == 0
-    assert b"compared 20 of 20 codes" in told.stderr
+    done = hashgrain("search", library, picture, "--explain", "--threads", 1)
+    assert done.returncode == 0
+    assert b"compared 20 of 20 codes" in done.stderr
     both = json.loads(hashgrain("search", library, picture, "--explain", "--json").stdout)
     assert both["hits"][0]["path"] == str(picture)
     assert both["explain"]["path"] in ("scan", "numpy")
@@ -139,8 +139,8 @@ def test_search_explains_how_the_answer_was_found(hashgrain: Run, library: Path,
 
 
 def test_index_says_that_a_small_library_needs_none(hashgrain: Run, library: Path) -> None:
-    told = hashgrain("index", library)
-    assert (told.returncode, told.stderr) == (0, b"nothing to build\n")
+    done = hashgrain("index", library)
+    assert (done.returncode, done.stderr) == (0, b"nothing to build\n")
     assert json.loads(hashgrain("index", library, "--memory", "2GiB", "--json").stdout) == {"indexes": [], "bytes": 0}
 
 
@@ -164,18 +164,18 @@ def test_bench_measures_every_grain_and_checks_the_answers(hashgrain: Run, libra
 )
 def test_threads_and_memory_that_make_no_sense_are_refused(hashgrain: Run, library: Path, arguments: tuple) -> None:
     verb = 2 if arguments[0] == "bench" else 1
-    told = hashgrain(*arguments[:verb], library, *arguments[verb:])
-    assert told.returncode == 1
-    assert told.stderr.startswith(b"error: ")
-    assert told.stderr.count(b"\n") == 1
+    done = hashgrain(*arguments[:verb], library, *arguments[verb:])
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: ")
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_bench_on_an_empty_library_says_so(hashgrain: Run, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     assert hashgrain("add", tmp_path / "e.hg", tmp_path / "none").returncode in (0, 1)
-    told = hashgrain("bench", "search", tmp_path / "e.hg")
-    assert told.returncode == 1
-    assert b"error: " in told.stderr
+    done = hashgrain("bench", "search", tmp_path / "e.hg")
+    assert done.returncode == 1
+    assert b"error: " in done.stderr
 
 
 def test_refused_files_are_named_and_the_exit_code_says_partly(hashgrain: Run, pictures: Path) -> None:
@@ -264,9 +264,9 @@ def test_odd_file_names_survive_the_whole_line(hashgrain: Run, tmp_path: Path) -
     assert b"5 added" in hashgrain("add", "odd.hg", folder).stdout
     for name in names:
         path = os.path.join(os.fsencode(folder), name)
-        found = hashgrain("search", "odd.hg", os.fsdecode(path), "-k", 1, "--html", "odd.html")
-        assert found.returncode == 0, found.stderr
-        assert found.stdout.startswith(b"same\t0\t")
+        done = hashgrain("search", "odd.hg", os.fsdecode(path), "-k", 1, "--html", "odd.html")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(b"same\t0\t")
         assert hashgrain("search", "odd.hg", os.fsdecode(path), "-k", 1, "-0").stdout == path + b"\0"
         assert "<script>" not in (tmp_path / "odd.html").read_text()
 
@@ -308,9 +308,9 @@ def test_ctrl_c_leaves_a_sound_library_and_says_how_to_go_on(hashgrain: Run, tmp
     assert b"Run the same command again" in said
     assert b"Traceback" not in said
     assert hashgrain("verify", "test.hg").returncode == 0
-    kept = json.loads(hashgrain("info", "test.hg", "--json").stdout)["items"]
+    items = json.loads(hashgrain("info", "test.hg", "--json").stdout)["items"]
     report = json.loads(hashgrain("add", "test.hg", "many", "--json").stdout)
-    assert (report["unchanged"], report["pictures"]) == (kept, 1500)
+    assert (report["unchanged"], report["pictures"]) == (items, 1500)
 
 
 @pytest.mark.slow
@@ -379,9 +379,9 @@ def test_help_and_version_are_worth_reading(hashgrain: Run) -> None:
         b"export",
     ):
         assert verb in general.stdout
-        told = hashgrain(verb.decode(), "--help")
-        assert told.returncode == 0
-        assert len(told.stdout) > 200
+        done = hashgrain(verb.decode(), "--help")
+        assert done.returncode == 0
+        assert len(done.stdout) > 200
 
 
 def test_quiet_says_nothing_but_results(hashgrain: Run, pictures: Path) -> None:

@@ -78,8 +78,8 @@ FULL = exif(
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "avif"])
 def test_camera_lens_exposure_place_and_rating_are_facts_of_a_photograph(kind: str) -> None:
-    found = details(kind, exif=FULL)
-    assert found == {
+    read = details(kind, exif=FULL)
+    assert read == {
         "camera": "NIKON D750",
         "lens": "NIKKOR 50mm f/1.4",
         "iso": 400,
@@ -123,9 +123,9 @@ def test_keywords_come_from_iptc_in_any_of_its_encodings() -> None:
 
 
 def test_keywords_are_so_many_and_so_long_and_no_more() -> None:
-    found = details(xmp=xmp(subject(*(f"{i}{'x' * 300}" for i in range(100)))))["keywords"]
-    assert len(found) == 64
-    assert all(len(word) == 200 for word in found)
+    read = details(xmp=xmp(subject(*(f"{i}{'x' * 300}" for i in range(100)))))["keywords"]
+    assert len(read) == 64
+    assert all(len(word) == 200 for word in read)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_hostile_xmp_costs_nothing_and_the_picture_opens(packet: bytes) -> None:
     info.add_itxt("XML:com.adobe.xmp", packet.decode("latin-1"), zip=True)
     content = saved("png", pnginfo=info)
     started = time.monotonic()
-    found = open_picture(content).facts.details
+    read = open_picture(content).facts.details
     assert time.monotonic() - started < 2
-    assert found.get("keywords") in (None, ["deep"])
+    assert read.get("keywords") in (None, ["deep"])
 
 
 def test_details_come_through_the_workers() -> None:
@@ -191,8 +191,8 @@ def test_damaged_notes_leave_a_picture_whole() -> None:
         for place in dice.integers(30, end, 3):
             broken[place] = dice.integers(256)
         try:
-            found = open_picture(bytes(broken), size=(8, 8)).facts.details
+            read = open_picture(bytes(broken), size=(8, 8)).facts.details
         except Exception as error:
             assert type(error).__name__ == "ImageError"
             continue
-        assert set(found) <= {*["camera", "lens", "iso", "focal_length", "latitude", "longitude", "rating", "keywords"]}
+        assert set(read) <= {*["camera", "lens", "iso", "focal_length", "latitude", "longitude", "rating", "keywords"]}

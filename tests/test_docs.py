@@ -219,11 +219,11 @@ def _public() -> set[str]:
 
 def _imported_in_the_docs() -> set[str]:
     """`from hashgrain.x import A, b` in any block, except constants."""
-    found = set()
+    imported = set()
     for page in _pages():
         for module, names in re.findall(r"^from (hashgrain[\w.]*) import (.+)$", page.read_text("utf-8"), re.MULTILINE):
-            found |= {f"{module}.{name.strip()}" for name in names.split(",")}
-    return found - {"hashgrain.HashgrainError", "hashgrain.evaluate.CONVENTIONS"}
+            imported |= {f"{module}.{name.strip()}" for name in names.split(",")}
+    return imported - {"hashgrain.HashgrainError", "hashgrain.evaluate.CONVENTIONS"}
 
 
 def _pages() -> list[Path]:

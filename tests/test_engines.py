@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hamming_questions import Answer, Asked, listed
 from hashgrain import Codes, Grains
-from hashgrain.engines import EmbeddedEngine, keep
+from hashgrain.engines import EmbeddedEngine, filter_rows
 from hashgrain.errors import CodesError, HashgrainError, QueryError
 from hashgrain.hamming import build_lists, build_tables, nearest, rows_of
 from hashgrain.store import Segment
@@ -38,17 +38,17 @@ def engine(n: int = 200, parts: int = 3) -> tuple[EmbeddedEngine, Codes]:
 def test_the_engine_answers_over_all_segments_without_the_dead(grain: str) -> None:
     embedded, codes = engine()
     live = np.flatnonzero(np.arange(200) % 5 != 0)
-    for row, found in zip(codes.words[:5], embedded.nearest(codes[:5], 7, grain=grain), strict=True):
-        assert listed(found) == oracle(row, codes.words[live], live, GRAINS[grain])[:7]
+    for row, neighbours in zip(codes.words[:5], embedded.nearest(codes[:5], 7, grain=grain), strict=True):
+        assert listed(neighbours) == oracle(row, codes.words[live], live, GRAINS[grain])[:7]
 
 
 def test_the_engine_keeps_to_the_ids_it_is_given() -> None:
     embedded, codes = engine()
-    kept = np.array([3, 5, 50, 111, 10_000])
+    selected = np.array([3, 5, 50, 111, 10_000])
     expected = oracle(codes.words[0], codes.words[[3, 111]], np.array([3, 111]), 128)
-    assert listed(embedded.nearest(codes[0], 10, grain="look", where=kept)[0]) == expected
-    assert listed(embedded.within(codes[0], 128, grain="look", where=kept)[0]) == expected
-    assert listed(embedded.nearest(codes[0], 10, grain="look", where=kept[:0])[0]) == []
+    assert listed(embedded.nearest(codes[0], 10, grain="look", where=selected)[0]) == expected
+    assert listed(embedded.within(codes[0], 128, grain="look", where=selected)[0]) == expected
+    assert listed(embedded.nearest(codes[0], 10, grain="look", where=selected[:0])[0]) == []
 
 
 def test_the_engine_refuses_other_codes_grains_and_radii() -> None:
@@ -66,7 +66,7 @@ def test_a_filter_gives_the_same_whether_rows_are_gathered_or_masked(monkeypatch
     embedded, codes = engine(n=3000)
     where = np.sort(np.random.default_rng(0).choice(3000, 40, replace=False))
     gathered = listed(embedded.nearest(codes[0], 50, grain="thing", where=where)[0])
-    monkeypatch.setattr("hashgrain.engines.filters.FEW", 0.0)
+    monkeypatch.setattr("hashgrain.engines.filters.GATHER_SHARE", 0.0)
     assert listed(embedded.nearest(codes[0], 50, grain="thing", where=where)[0]) == gathered
     assert {hit[0] for hit in gathered} == {i for i in where.tolist() if i % 5}
 
@@ -76,42 +76,42 @@ def test_a_filter_gives_the_same_whether_rows_are_gathered_or_masked(monkeypatch
 def test_a_filter_finds_its_rows_whatever_the_ids(
     ids: NDArray[np.int64], few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hashgrain.engines.filters.FEW", few)
-    monkeypatch.setattr("hashgrain.engines.filters.MOST", few)
+    monkeypatch.setattr("hashgrain.engines.filters.GATHER_SHARE", few)
+    monkeypatch.setattr("hashgrain.engines.filters.MAX_GATHER_SHARE", few)
     words = np.random.default_rng(1).integers(0, 2**64, (100, 2), np.uint64)
     alive = np.arange(100) % 4 > 0
     where = np.unique(np.concatenate([ids[10:40], [-5, 2, 10**6]]))
-    (found,) = nearest(words[:1], keep([rows_of(words, ids, alive)], where), 100, bits=128)
-    kept = alive & np.isin(ids, where)
-    assert listed(found) == oracle(words[0], words[kept], ids[kept], 128)
+    (neighbours,) = nearest(words[:1], filter_rows([rows_of(words, ids, alive)], where), 100, bits=128)
+    selected = alive & np.isin(ids, where)
+    assert listed(neighbours) == oracle(words[0], words[selected], ids[selected], 128)
 
 
 def test_weights_are_given_by_grain() -> None:
     embedded, codes = engine()
-    (found,) = embedded.nearest(codes[3], 5, grain="thing", weights={"kind": 4.0, "thing": 1.0})
+    (neighbours,) = embedded.nearest(codes[3], 5, grain="thing", weights={"kind": 4.0, "thing": 1.0})
     differing = codes.words[:, 0] ^ codes.words[3, 0]
     low = np.bitwise_count(differing & np.uint64(0xFFFFFFFF)).astype(int)
     high = np.bitwise_count(differing >> np.uint64(32)).astype(int)
     live = [i for i in range(200) if i % 5]
     full = np.bitwise_count(codes.words ^ codes.words[3]).sum(axis=1)
     expected = sorted(live, key=lambda i: (4 * low[i] + high[i], full[i], i))[:5]
-    assert found.ids.tolist() == expected
-    assert found.distances.tolist() == [4.0 * low[i] + high[i] for i in expected]
+    assert neighbours.ids.tolist() == expected
+    assert neighbours.distances.tolist() == [4.0 * low[i] + high[i] for i in expected]
     with pytest.raises(QueryError, match="kind, thing"):
         embedded.nearest(codes[3], 5, grain="thing", weights={"thing": 1.0})
 
 
 def test_all_pairs_of_items_come_from_the_engine_too() -> None:
     embedded, codes = engine(n=60)
-    found = sorted(
+    pairs = sorted(
         pair
-        for some in embedded.join(20, grain="kind")
-        for pair in zip(some.first.tolist(), some.second.tolist(), strict=True)
+        for chunk in embedded.join(20, grain="kind")
+        for pair in zip(chunk.first.tolist(), chunk.second.tolist(), strict=True)
     )
     kind = codes.words[:, 0] & np.uint64(0xFFFFFFFF)
     live = [i for i in range(60) if i % 5]
     expected = [(i, j) for i in live for j in live if i < j and int(kind[i] ^ kind[j]).bit_count() <= 20]
-    assert found == expected
+    assert pairs == expected
     with pytest.raises(QueryError):
         next(iter(embedded.join(33, grain="kind")))
 
@@ -139,6 +139,6 @@ def test_an_index_never_takes_rows_picked_by_a_filter_for_its_own() -> None:
     grains = Grains(thing=64, look=128)
     where = np.arange(1000, 1030)  # so few are picked out
     engine_ = EmbeddedEngine(parts, grains, indexes)
-    (found,) = engine_.nearest(Codes(words[:1], grains), 7, grain="thing", where=where)
-    assert listed(found) == oracle(words[0], words[where], where, 64)[:7]
-    assert found.cost.rows == 30
+    (neighbours,) = engine_.nearest(Codes(words[:1], grains), 7, grain="thing", where=where)
+    assert listed(neighbours) == oracle(words[0], words[where], where, 64)[:7]
+    assert neighbours.cost.rows == 30

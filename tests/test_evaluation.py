@@ -155,7 +155,7 @@ def test_a_finished_run_is_not_made_again(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "out/small-folder-seed0/result.json"
     before = file.stat().st_mtime_ns
     again = run("--bits", 16, "--references", "none", "--out", "out")
-    assert b"stands finished" in again.stderr
+    assert b"finished already" in again.stderr
     assert file.stat().st_mtime_ns == before
     assert again.stdout == first.stdout
     other = run("--bits", 32, "--references", "none", "--out", "out")
@@ -175,8 +175,8 @@ def test_a_bundle_cannot_choose_where_its_run_goes(drawings: Path, tmp_path: Pat
 
 def test_json_is_what_the_run_holds(run: Run, tmp_path: Path) -> None:
     (printed,) = json.loads(run("--bits", "16", "--references", "usual", "--json", "--quiet").stdout)
-    kept = json.loads((tmp_path / "runs/evaluate/small-folder-seed0/result.json").read_text())
-    assert {name: value for name, value in printed.items() if name != "run"} == snake_keys(kept)
+    stored = json.loads((tmp_path / "runs/evaluate/small-folder-seed0/result.json").read_text())
+    assert {name: value for name, value in printed.items() if name != "run"} == snake_keys(stored)
 
 
 def test_the_page_shows_queries_that_went_well_and_badly(runs: Path) -> None:
@@ -255,8 +255,8 @@ def test_codes_may_bring_labels_of_their_own(hashgrain: Run, tmp_path: Path) -> 
     queries = Codes.from_bits(np.load(tmp_path / "mine/queries.npy") >= 0, Grains(look=24))
     database = Codes.from_bits(np.load(tmp_path / "mine/database.npy"), Grains(look=24))
     counts = tally(queries, database, as_labels(sets["query"]), as_labels(sets["database"]))
-    found = result["rows"][0]["figures"]["mAP@ALL hash"]["value"]
-    assert found == pytest.approx(average_precision(counts).mean(), abs=1e-6)
+    figure = result["rows"][0]["figures"]["mAP@ALL hash"]["value"]
+    assert figure == pytest.approx(average_precision(counts).mean(), abs=1e-6)
     lost = int((counts.relevant == 0).sum())
     assert any(f"{lost} queries" in text for text in result["warnings"]) == (lost > 0)
 
@@ -281,9 +281,9 @@ def test_the_pages_of_results_are_what_their_facts_make() -> None:
     """Nothing on them is typed by hand."""
     from hashgrain.report.comparison_page import comparison_page
 
-    kept = sorted((ROOT / "docs/results").glob("*.json"))
-    assert kept
-    for file in kept:
+    stored = sorted((ROOT / "docs/results").glob("*.json"))
+    assert stored
+    for file in stored:
         facts = json.loads(file.read_text())
         assert file.with_suffix(".md").read_text() == comparison_page(facts["groups"], facts["title"])
 
@@ -428,9 +428,9 @@ def test_broken_pictures_and_duplicates_are_told_in_the_result(hashgrain: Run, d
     done = hashgrain("evaluate", "default", "--data", copy, "--bits", 16, "--references", "none", "--json")
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)
-    told = " ".join(result["warnings"])
-    assert "broken.jpg" in told
-    assert "the same content as a query" in told
+    warnings = " ".join(result["warnings"])
+    assert "broken.jpg" in warnings
+    assert "the same content as a query" in warnings
 
 
 def test_pictures_that_cannot_be_read_do_not_stop_a_finished_run_from_being_found(
@@ -439,7 +439,7 @@ def test_pictures_that_cannot_be_read_do_not_stop_a_finished_run_from_being_foun
     copy = tmp_path / "copy"
     shutil.copytree(drawings, copy)
     (next(copy.rglob("*.jpg")).parent / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    for said in (b"measuring", b"stands finished"):
+    for said in (b"measuring", b"finished already"):
         done = hashgrain("evaluate", "default", "--data", copy, "--bits", 16, "--references", "none")
         assert done.returncode == 0, done.stderr
         assert said in done.stderr

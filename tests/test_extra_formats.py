@@ -16,7 +16,7 @@ from PIL import Image
 from conftest import make_picture
 from hashgrain.errors import ImageError
 from hashgrain.media import DecodePool, Picture, open_picture, thumbnail
-from hashgrain.media.extras import is_raw
+from hashgrain.media.extra_formats import is_raw
 from hashgrain.sources import find
 
 ASCII, SHORT, LONG, RATIONAL, BYTE, SRATIONAL = 2, 3, 4, 5, 1, 10
@@ -178,9 +178,9 @@ def test_raw_files_go_through_the_workers_and_damaged_ones_are_lost_alone() -> N
             broken[place] = dice.integers(256)
         items.append((number, bytes(broken[: len(whole) - 300] if number % 5 == 0 else broken)))
     with DecodePool((16, 16), workers=1) as pool:
-        found = [result for _, result in pool.decode([*items, (99, whole)])]
-    assert isinstance(found[0], Picture)
-    assert isinstance(found[-1], Picture)
+        results = [result for _, result in pool.decode([*items, (99, whole)])]
+    assert isinstance(results[0], Picture)
+    assert isinstance(results[-1], Picture)
 
 
 def jxl(size: tuple[int, int] = (120, 90), **options: Any) -> bytes:

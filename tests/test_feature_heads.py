@@ -110,7 +110,7 @@ def test_a_hasher_is_fitted_without_labels_and_without_torch(files: Path) -> Non
         (("--labels", "train_labels.npy", "--recipe", "default"), "recipe default trains a network on pictures"),
         (("--recipe", "cib-hash"), "compares two views of each picture"),
         (("--recipe", "bi-half", "--labels", "train_labels.npy"), "recipe bi-half learns from no labels"),
-        ((), "recipe csq learns from labels: give them"),
+        ((), "recipe csq learns from labels; give them (--labels)"),
         (("--labels", "new_labels.npy"), "has 200 labels for 600 items"),
         (("--labels", "none.npy"), "cannot read none.npy"),
         (("--labels", "train_labels.npy", "--bits", "a"), "whole numbers"),

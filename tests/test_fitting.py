@@ -44,11 +44,11 @@ def by_pillow(image: Image.Image, size: tuple[int, int], fit: Fit) -> NDArray[np
 @pytest.mark.parametrize("size", [(48, 32), (32, 32), (24, 48)])
 def test_pixels_are_those_of_pillow(shape: tuple[int, int], size: tuple[int, int], fit: Fit) -> None:
     image = noise(*shape)
-    found = open_picture(image, size=size, fit=fit).pixels
+    pixels = open_picture(image, size=size, fit=fit).pixels
     expected = by_pillow(image, size, fit)
     if max(shape[0] / size[0], shape[1] / size[1]) <= 2:  # beyond, ours shrinks in two steps
-        assert np.array_equal(found, expected)
-    assert np.abs(found.astype(int) - expected.astype(int)).mean() < 12
+        assert np.array_equal(pixels, expected)
+    assert np.abs(pixels.astype(int) - expected.astype(int)).mean() < 12
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -60,8 +60,8 @@ def test_a_turned_picture_is_fitted_as_it_is_seen(orientation: int, fit: Fit) ->
     file = io.BytesIO()
     image.save(file, "PNG", exif=exif)
     turned = ImageOps.exif_transpose(Image.open(io.BytesIO(file.getvalue())))
-    found = open_picture(file.getvalue(), size=(40, 32), fit=fit).pixels
-    assert np.abs(found.astype(int) - by_pillow(turned, (40, 32), fit).astype(int)).max() <= 1
+    pixels = open_picture(file.getvalue(), size=(40, 32), fit=fit).pixels
+    assert np.abs(pixels.astype(int) - by_pillow(turned, (40, 32), fit).astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -70,8 +70,8 @@ def test_a_large_jpeg_is_fitted_though_it_is_decoded_small(fit: Fit) -> None:
     smooth = smooth.resize((12, 9), BILINEAR).resize((1600, 900), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     smooth.save(file, "JPEG", quality=95)
-    found = open_picture(file.getvalue(), size=(32, 32), fit=fit).pixels
-    assert np.abs(found.astype(int) - by_pillow(smooth, (32, 32), fit).astype(int)).max() <= 6
+    pixels = open_picture(file.getvalue(), size=(32, 32), fit=fit).pixels
+    assert np.abs(pixels.astype(int) - by_pillow(smooth, (32, 32), fit).astype(int)).max() <= 6
 
 
 def test_the_decoding_processes_fit_pictures_alike() -> None:

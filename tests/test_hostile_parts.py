@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hashgrain import Codes, Library
 from hashgrain.errors import HashgrainError, LibraryError
 from hashgrain.library.codes_only import codes_only
-from hashgrain.store import Parted, catalogue, parts, sums
+from hashgrain.store import PartsReplaced, catalogue, page_checksums, parts
 from hashgrain.store.segments import HEADER
 from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS
 from made_parts import GRID, parts_of, plain
@@ -44,7 +44,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, kind in enumerate(["grid", "box", "span", "box", "grid", "span"], start=4):
             store.commit([new(number, parts=parts_of(number, 4, kind))])
         store.remove([6])
-        store.commit([replaced(7, 90, parts=parts_of(90, 7, "box")), Parted(9, None)])
+        store.commit([replaced(7, 90, parts=parts_of(90, 7, "box")), PartsReplaced(9, None)])
     return path
 
 
@@ -103,7 +103,7 @@ def problems(path: Path) -> list[str]:
 def changed(path: Path, verb: str) -> None:
     """A writer meets it: an error of ours, or it is done."""
     verbs: dict[str, Callable[[Library], object]] = {
-        "commit": lambda library: library.store.commit([new(200, parts=parts_of(200, 2)), Parted(8, None)]),
+        "commit": lambda library: library.store.commit([new(200, parts=parts_of(200, 2)), PartsReplaced(8, None)]),
         "remove": lambda library: library.store.remove([8, 10]),
         "rebuild": lambda library: library.rebuild(),
     }
@@ -198,8 +198,8 @@ def sealed(entry: dict[str, Any]) -> dict[str, Any]:
     with suppress(TypeError, AttributeError, struct.error):
         if isinstance(entry["positions"], bytes) and len(entry["positions"]) > 4:
             content = entry["positions"][:-4]
-            entry["positions"] = content + parts._positions_seal(entry["item"], content)
-        entry["seal"] = parts.seal(*(entry[name] for name in ("item", "rows", "code", "positions")))
+            entry["positions"] = content + parts._positions_checksum(entry["item"], content)
+        entry["seal"] = parts.parts_checksum(*(entry[name] for name in ("item", "rows", "code", "positions")))
     return entry
 
 
@@ -233,7 +233,7 @@ def test_a_table_of_parts_made_up_by_a_stranger_ends_in_an_error_of_ours(
             connection.execute("DELETE FROM parts WHERE item = ?", (item,))
         with suppress(sqlite3.Error):  # a place or an item that is there already
             connection.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", list(sealed(entry).values()))
-    sums.forget(path)
+    page_checksums.forget(path)
     found = asked(path)
     if not problems(path):
         assert found["nearest"] == right["nearest"] or "positions" in odd
@@ -267,7 +267,7 @@ def test_ids_of_parts_made_up_by_a_stranger_are_named_and_end_in_an_error_of_our
             values = (crcs[:-4] + crc, number, first_row)
             connection.execute("UPDATE part_blocks SET crcs = ? WHERE segment = ? AND first_row = ?", values)
             start += rows
-    sums.forget(path)
+    page_checksums.forget(path)
     found = asked(path)
     if (ids == before).all():
         assert (found, problems(path)) == (right, [])

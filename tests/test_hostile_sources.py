@@ -127,8 +127,8 @@ def test_a_note_with_too_many_values_is_refused_and_its_picture_is_not(tmp_path:
     many = json.dumps({"boxes": [[0]] * 50_000}).encode()
     content = member("1.json", many) + member("1.jpg", jpeg()) + member("2.json", b"{broken") + member("2.jpg", jpeg())
     (tmp_path / "a.tar").write_bytes(content + bytes(1024))
-    found = [(type(source).__name__, source.path.partition("!")[2]) for source in find(tmp_path / "a.tar")]
-    assert found == [("Source", "1.jpg"), ("Refused", "1.json"), ("Source", "2.jpg"), ("Refused", "2.json")]
+    sources = [(type(source).__name__, source.path.partition("!")[2]) for source in find(tmp_path / "a.tar")]
+    assert sources == [("Source", "1.jpg"), ("Refused", "1.json"), ("Source", "2.jpg"), ("Refused", "2.json")]
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["tar", "gz", "bz2", "xz"])
@@ -167,9 +167,9 @@ def test_impossible_sizes_in_an_archive_are_damage(tmp_path: Path, size: bytes) 
     block[124:136] = size
     block[148:156] = b"%06o\0 " % (sum(block[:148]) + sum(block[156:512]) + 8 * 32)
     (tmp_path / "a.tar").write_bytes(bytes(block) + bytes(1024))
-    found = list(find(tmp_path / "a.tar"))
-    assert found
-    assert all(isinstance(source, Refused) for source in found)
+    sources = list(find(tmp_path / "a.tar"))
+    assert sources
+    assert all(isinstance(source, Refused) for source in sources)
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

@@ -160,5 +160,5 @@ def test_half_of_a_pair_in_the_cache_is_not_taken_for_the_whole(tmp_path: Path) 
     whole, half, alone = asked_for(["someone/whole", "someone/half", "someone/alone"], environment, how="cache")
     assert whole[0] == alone[0] == COMMIT
     assert "its text half (onnx/text_model.onnx) is not in the Hugging Face cache" in half
-    assert "add --download; for pictures alone, take onnx:" in half
+    assert "fetch it with download=True; for pictures alone, take onnx:" in half
     assert "\n" not in half

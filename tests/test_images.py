@@ -236,13 +236,13 @@ def test_the_pool_gives_every_picture_in_order(workers: int) -> None:
     items = numbered(250)
     items[7] = (7, b"broken")
     with DecodePool((32, 32), workers=workers) as pool:
-        found = list(pool.decode(items))
+        results = list(pool.decode(items))
         again = list(pool.decode(items[:5]))
-    assert [token for token, _ in found] == list(range(250))
-    assert isinstance(found[7][1], ImageError)
+    assert [token for token, _ in results] == list(range(250))
+    assert isinstance(results[7][1], ImageError)
     for i in (0, 8, 249):
-        np.testing.assert_array_equal(found[i][1].pixels, open_picture(items[i][1], size=(32, 32)).pixels)
-        assert found[i][1].facts == open_picture(items[i][1]).facts
+        np.testing.assert_array_equal(results[i][1].pixels, open_picture(items[i][1], size=(32, 32)).pixels)
+        assert results[i][1].facts == open_picture(items[i][1]).facts
     assert len(again) == 5
 
 
@@ -266,12 +266,12 @@ def test_a_picture_that_kills_its_decoder_is_lost_alone() -> None:
     items = numbered(60)
     with DecodePool((16, 16), workers=1) as pool:
         stream = pool.decode(items)
-        found = [next(stream)]
+        results = [next(stream)]
         pool._workers[0].process.kill()
-        found += stream
-    lost = [token for token, result in found if isinstance(result, ImageError)]
+        results += stream
+    lost = [token for token, result in results if isinstance(result, ImageError)]
     assert len(lost) <= 1  # the one in flight, if any was
-    assert len(found) == 60
+    assert len(results) == 60
 
 
 def test_a_decoder_that_hangs_is_ended_at_its_deadline() -> None:
@@ -290,9 +290,9 @@ def test_a_picture_that_needs_too_much_memory_is_lost_alone() -> None:
     large = as_bytes(Image.new("RGB", (9_000, 9_000)), "png")
     items = [(0, large), *numbered(3)]
     with DecodePool((16, 16), workers=1, memory=300 << 20) as pool:
-        found = [result for _, result in pool.decode(items)]
-    assert isinstance(found[0], ImageError)
-    assert all(isinstance(result, Picture) for result in found[1:3])
+        results = [result for _, result in pool.decode(items)]
+    assert isinstance(results[0], ImageError)
+    assert all(isinstance(result, Picture) for result in results[1:3])
 
 
 def children() -> list[psutil.Process]:

@@ -61,14 +61,14 @@ def test_codes_of_another_program_are_searched_by_items_and_by_codes(tmp_path: P
     assert done.exit_code == 0, done.stderr
     assert "other.hg holds 40 items" in done.stdout
     for like in (NAMES[3], "4"):
-        found = json.loads(hashgrain("search", "other.hg", "--like", like, "-g", "kind", "-k", "39", "--json").stdout)
-        assert [hit["id"] - 1 for hit in found] == [row for row in brute(BITS, BITS[3], 16) if row != 3]
+        answers = json.loads(hashgrain("search", "other.hg", "--like", like, "-g", "kind", "-k", "39", "--json").stdout)
+        assert [hit["id"] - 1 for hit in answers] == [row for row in brute(BITS, BITS[3], 16) if row != 3]
     np.save(tmp_path / "queries.npy", np.where(BITS[:2], 1.0, -1.0))
-    found = json.loads(hashgrain("search", "other.hg", "--codes", "queries.npy", "-k", "5", "--json").stdout)
-    assert [[hit["path"] for hit in each["hits"]] for each in found] == [
+    answers = json.loads(hashgrain("search", "other.hg", "--codes", "queries.npy", "-k", "5", "--json").stdout)
+    assert [[hit["path"] for hit in each["hits"]] for each in answers] == [
         [NAMES[row] for row in brute(BITS, query, 64)[:5]] for query in BITS[:2]
     ]
-    assert all(hit["word"] == "" and hit["meta"] == {"set": "web"} for hit in found[0]["hits"])
+    assert all(hit["word"] == "" and hit["meta"] == {"set": "web"} for hit in answers[0]["hits"])
     assert hashgrain("verify", "other.hg").exit_code == 0
     info = json.loads(hashgrain("info", "other.hg", "--json").stdout)
     assert (info["model"], info["reads"], info["grains"]) == (
@@ -96,8 +96,8 @@ def test_every_form_of_codes_gives_the_same_library(tmp_path: Path) -> None:
 def test_packed_queries_are_read_in_the_order_of_the_packed_codes(tmp_path: Path, here: None) -> None:
     codes, paths = put(tmp_path, np.packbits(BITS, axis=1))
     hashgrain("import", "big.hg", codes, "--paths", paths, "--bit-order", "big", "--grains", "kind:4,look:64")
-    found = json.loads(hashgrain("search", "big.hg", "--codes", codes, "-k", "1", "--json").stdout)
-    assert [each["hits"][0]["path"] for each in found] == NAMES
+    answers = json.loads(hashgrain("search", "big.hg", "--codes", codes, "-k", "1", "--json").stdout)
+    assert [each["hits"][0]["path"] for each in answers] == NAMES
     more = BITS ^ True
     np.save(tmp_path / "more.npy", np.packbits(more, axis=1))
     (tmp_path / "more.txt").write_text("".join(f"not {name}\n" for name in NAMES))
@@ -161,18 +161,18 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
     tmp_path: Path, table: NDArray, names: list[str], how: dict, reason: str
 ) -> None:
     codes, paths = put(tmp_path, table, names)
-    with pytest.raises(HashgrainError) as told:
+    with pytest.raises(HashgrainError) as raised:
         import_file(tmp_path / "new.hg", Import(codes, paths, **how))
-    assert reason in str(told.value)
+    assert reason in str(raised.value)
     assert left(tmp_path) == []
     (tmp_path / "there").mkdir()
     before = made(tmp_path / "there")
     with Library.open(before) as library:
-        held = library.codes()
+        stored = library.codes()
     with pytest.raises(HashgrainError):
         import_file(before, Import(codes, paths, **{"replace": True, "made_by": "another program", **how}))
     with Library.open(before) as library:
-        assert library.codes() == held
+        assert library.codes() == stored
 
 
 def test_files_that_are_missing_or_none_are_named(tmp_path: Path, here: None) -> None:
@@ -186,7 +186,7 @@ def test_files_that_are_missing_or_none_are_named(tmp_path: Path, here: None) ->
         ("a.hg", codes): "holds codes and no paths",
         ("a.hg", "text.npy", "--paths", paths): "text.npy is not a .npy file",
         ("a.hg", paths, "--paths", paths): "files of codes are named .hgc, .npy, .parquet",
-        ("folder", codes, "--paths", paths): "is there and is no library",
+        ("folder", codes, "--paths", paths): "exists and is not a library",
         ("a.hg", codes, "--paths", paths, "--model", "none"): "no model bundle at none",
         ("a.hg", codes, "--paths", paths, "--meta", "odd"): "is not key=value",
         ("a.hg", codes, "--paths", paths, "--grains", "look:64,kind:16"): "each wider than the one before",
@@ -232,8 +232,8 @@ def test_items_that_are_there_take_new_codes_only_when_told_to(tmp_path: Path) -
     report, total = import_file(library, Import(codes, paths, replace=True, meta={"note": 1}))
     assert (report.added, report.replaced, total) == (1, 1, 41)
     with Library.open(library) as opened:
-        found, items = opened.codes()
-        assert (found.bits()[[0, 40]] == ~BITS[:2]).all()
+        imported, items = opened.codes()
+        assert (imported.bits()[[0, 40]] == ~BITS[:2]).all()
         assert items[0].meta == {"set": "a", "note": 1}
     assert verify_library(library) == []
 
@@ -253,10 +253,10 @@ def test_codes_of_two_models_do_not_mix(tmp_path: Path) -> None:
     pictures = fill(tmp_path / "pictures", 3)
     with Library.create(tmp_path / "photos.hg", "small") as library:
         library.add(pictures, workers=0)
-        found, items = library.codes()
-    save_codes(tmp_path / "of-small.hgc", found, paths=[item.path for item in items], digest=encoder.digest)
-    save_codes(tmp_path / "of-other.hgc", found, paths=["x", "y", "z"], digest="ab" * 32)
-    np.save(tmp_path / "bare.npy", found.bits().astype(bool))
+        codes, items = library.codes()
+    save_codes(tmp_path / "of-small.hgc", codes, paths=[item.path for item in items], digest=encoder.digest)
+    save_codes(tmp_path / "of-other.hgc", codes, paths=["x", "y", "z"], digest="ab" * 32)
+    np.save(tmp_path / "bare.npy", codes.bits().astype(bool))
     (tmp_path / "bare.txt").write_text("x\ny\nz\n")
     bare = Import(tmp_path / "bare.npy", tmp_path / "bare.txt")
     with pytest.raises(LibraryError, match=r"abababab.*codes of two models do not mix"):
@@ -333,14 +333,14 @@ def test_what_stands_for_the_model_is_checked(tmp_path: Path) -> None:
     library = made(tmp_path)
     file = library / "model/codes.json"
     sound = file.read_bytes()
-    told = json.loads(sound)
+    described = json.loads(sound)
     for broken, why in (
         (b"", "codes.json"),
         (b"[]", "codes.json"),
-        (json.dumps(told | {"format": 9}).encode(), "has format 9"),
-        (json.dumps(told | {"code_digest": "ab" * 32}).encode(), "describes other codes than this library holds"),
-        (json.dumps(told | {"grains": {"look": 10**9}}).encode(), "names no grains"),
-        (json.dumps(told | {"name": 3}).encode(), "does not say what made the codes"),
+        (json.dumps(described | {"format": 9}).encode(), "has format 9"),
+        (json.dumps(described | {"code_digest": "ab" * 32}).encode(), "describes other codes than this library holds"),
+        (json.dumps(described | {"grains": {"look": 10**9}}).encode(), "names no grains"),
+        (json.dumps(described | {"name": 3}).encode(), "does not say what made the codes"),
     ):
         file.write_bytes(broken)
         with pytest.raises(LibraryError, match=f"its model cannot be used .*{why}"):

@@ -17,13 +17,12 @@ import pytest
 
 from hamming_questions import listed
 from hashgrain import Codes, Grains
-from hashgrain.engines import EmbeddedEngine, IndexManager
-from hashgrain.engines import index_manager as shelf
+from hashgrain.engines import EmbeddedEngine, IndexManager, index_manager
 from hashgrain.errors import LibraryError
 from hashgrain.hamming import Index, Lists, Tables, build_tables, compiled, plain, save
 from hashgrain.hamming.question import ask_nearest
 from hashgrain.library import Library
-from hashgrain.store import New, Parted, Parts, Snapshot, Store, catalogue, disk, segments
+from hashgrain.store import New, Parts, PartsReplaced, Snapshot, Store, catalogue, disk, segments
 
 GRAINS = Grains(kind=32, thing=64, look=128)
 KINDS = {("tables", 64), ("lists", 128)}
@@ -32,8 +31,8 @@ KINDS = {("tables", 64), ("lists", 128)}
 @pytest.fixture(autouse=True)
 def small_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of rows stand for millions here; flushes to disk are left out."""
-    monkeypatch.setattr(shelf, "WORTH_ROWS", 400)
-    monkeypatch.setattr(shelf, "WORTH_NEW", 100)
+    monkeypatch.setattr(index_manager, "MIN_ROWS", 400)
+    monkeypatch.setattr(index_manager, "MIN_NEW_ROWS", 100)
     monkeypatch.setattr(segments, "BLOCK_ROWS", 64)
     monkeypatch.setattr(disk, "sync", lambda file: None)
     monkeypatch.setattr(disk, "sync_folder", lambda folder: None)
@@ -71,11 +70,11 @@ def index(store: Store, **how: int) -> IndexManager:
 
 
 def ranges(store: Store) -> dict[str, list[tuple[int, int]]]:
-    found: dict[str, list[tuple[int, int]]] = {}
-    for file in sorted((Path(store.path) / shelf.FOLDER).glob("*.hgi")):
+    by_kind: dict[str, list[tuple[int, int]]] = {}
+    for file in sorted((Path(store.path) / index_manager.FOLDER).glob("*.hgi")):
         _, first, end, kind, _ = file.stem.split("-")
-        found.setdefault(kind, []).append((int(first), int(end)))
-    return found
+        by_kind.setdefault(kind, []).append((int(first), int(end)))
+    return by_kind
 
 
 def check_answers(snapshot: Snapshot, indexes: list, queries: int = 4, k: int = 20) -> set[str]:
@@ -83,10 +82,10 @@ def check_answers(snapshot: Snapshot, indexes: list, queries: int = 4, k: int = 
     codes = Codes(np.stack([code(90_000 + i) for i in range(queries)]), GRAINS)
     paths: set[str] = set()
     for grain in GRAINS:
-        found = EmbeddedEngine(snapshot.segments, GRAINS, indexes).nearest(codes, k, grain=grain)
+        answers = EmbeddedEngine(snapshot.segments, GRAINS, indexes).nearest(codes, k, grain=grain)
         question = ask_nearest(codes.words, snapshot.segments, k, GRAINS[grain], None)
-        assert [listed(each) for each in found] == [listed(each) for each in plain.scan(question, snapshot.segments)]
-        paths |= {each.cost.path for each in found}
+        assert [listed(each) for each in answers] == [listed(each) for each in plain.scan(question, snapshot.segments)]
+        paths |= {each.cost.path for each in answers}
     return paths
 
 
@@ -168,10 +167,10 @@ def test_the_first_question_does_not_wait_for_an_index_and_later_ones_have_it(st
 
 def test_memory_is_reckoned_before_building_and_capped(store: Store) -> None:
     add(store, 0, 600)
-    made, told = IndexManager(Path(store.path), GRAINS), []
+    made, planned = IndexManager(Path(store.path), GRAINS), []
     with store.snapshot() as snapshot:
-        left = made.make_all(snapshot, 0, lambda plan, fits: told.append((plan.kind, fits)))
-        assert told == [("tables", False), ("lists", False)]
+        left = made.make_all(snapshot, 0, lambda plan, fits: planned.append((plan.kind, fits)))
+        assert planned == [("tables", False), ("lists", False)]
         assert {plan.kind for plan in left} == {"tables", "lists"}
         assert made.bytes() == 0
         lists = next(plan for plan in left if plan.kind == "lists")
@@ -215,7 +214,7 @@ def test_an_index_of_another_library_is_never_used(store: Store, tmp_path: Path)
     with Store.create(tmp_path / "other.hg", grains=GRAINS, digest="d" * 64) as other:
         add(other, 0, 600, salt=7)
         made = index(other)
-        shutil.copytree(made.folder, Path(store.path) / shelf.FOLDER)
+        shutil.copytree(made.folder, Path(store.path) / index_manager.FOLDER)
     assert opened(store) == set()
     index(store)
     assert opened(store) == KINDS
@@ -226,7 +225,7 @@ def test_a_library_restored_from_a_backup_does_not_believe_a_newer_index(store: 
     shutil.copytree(store.path, tmp_path / "backup.hg")
     add(store, 600, 900)
     index(store)
-    shutil.copytree(Path(store.path) / shelf.FOLDER, tmp_path / "backup.hg" / shelf.FOLDER)
+    shutil.copytree(Path(store.path) / index_manager.FOLDER, tmp_path / "backup.hg" / index_manager.FOLDER)
     with Store.open(tmp_path / "backup.hg", "w") as restored:
         add(restored, 600, 900, salt=5000)  # other pictures in the same places
         assert opened(restored) == set()
@@ -283,7 +282,7 @@ def test_readers_see_one_moment_whatever_is_added_removed_rebuilt_or_indexed(sto
 def test_adding_indexes_in_the_background_and_closing_waits_for_it(tmp_path: Path) -> None:
     with Library.create(tmp_path / "l.hg") as library:
         add(library.store, 0, 600)
-        library._index_soon()
+        library._indexing.make_soon()
     with Library.open(tmp_path / "l.hg") as library:
         assert set(ranges(library.store)) == {"tables", "lists"}
         with library.store.snapshot() as snapshot:
@@ -304,7 +303,7 @@ def test_adding_indexes_in_the_background_and_closing_waits_for_it(tmp_path: Pat
 def test_two_who_build_at_once_do_not_get_into_each_others_way(tmp_path: Path) -> None:
     with Library.create(tmp_path / "l.hg") as library:
         add(library.store, 0, 600)
-        library._index_soon()
+        library._indexing.make_soon()
         library.index()
         shelves = [threading.Thread(target=index, args=(library.store,)) for _ in range(3)]
         for file in library.indexes.folder.iterdir():
@@ -323,17 +322,17 @@ def test_a_script_that_ends_without_closing_ends_quietly_and_leaves_the_index(tm
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_index_manager
-from hashgrain.engines import index_manager as shelf
+from hashgrain.engines import index_manager
 from hashgrain.library import Library
 from hashgrain.store import segments
-shelf.WORTH_ROWS, shelf.WORTH_NEW, segments.BLOCK_ROWS = 400, 100, 64
+index_manager.MIN_ROWS, index_manager.MIN_NEW_ROWS, segments.BLOCK_ROWS = 400, 100, 64
 library = Library.create({str(tmp_path / "l.hg")!r})
 test_index_manager.add(library.store, 0, 600)
-library._index_soon()
+library._indexing.make_soon()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(list((tmp_path / "l.hg" / shelf.FOLDER).glob("*.hgi"))) == 2
+    assert len(list((tmp_path / "l.hg" / index_manager.FOLDER).glob("*.hgi"))) == 2
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error_only_for_who_builds(tmp_path: Path) -> None:
@@ -346,7 +345,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_error_only_for_who_builds(tmp_p
         assert len(library.search(asked)) == len(library.search(asked)) == 10
         with pytest.raises(LibraryError, match="cannot be written"):
             library.index()
-        library._index_soon()
+        library._indexing.make_soon()
 
 
 def test_an_index_found_by_a_reader_of_an_older_moment_is_opened_later(store: Store) -> None:
@@ -404,11 +403,11 @@ def test_an_index_under_a_name_that_is_not_its_own_is_not_used(store: Store) -> 
     add(store, 0, 600)
     made = index(store)
     with store.snapshot() as snapshot:
-        blocks = snapshot.sealed()
+        blocks = snapshot.complete_blocks()
         tables = next(made.folder.glob("*tables*"))
-        _, first, end, kind, bits = shelf._parsed(tables.name)
+        _, first, end, kind, bits = index_manager._parse_name(tables.name)
         built = build_tables(snapshot.segments, first, end - 100, bits)
-        save(built, tables, shelf.fingerprint(blocks, first, end, kind, bits))
+        save(built, tables, index_manager.fingerprint(blocks, first, end, kind, bits))
     assert opened(store) == {("lists", 128)}
 
 
@@ -424,9 +423,9 @@ def test_short_codes_get_tables_of_their_own_width(tmp_path: Path) -> None:
             assert [file.stem.split("-")[3:] for file in made.folder.iterdir()] == [["tables", "32"]]
             codes = Codes(words[:3, None], grains)
             for grain in grains:
-                found = EmbeddedEngine(snapshot.segments, grains, indexes).nearest(codes, 9, grain=grain)
+                answers = EmbeddedEngine(snapshot.segments, grains, indexes).nearest(codes, 9, grain=grain)
                 question = ask_nearest(codes.words, snapshot.segments, 9, grains[grain], None)
-                assert list(map(listed, found)) == list(map(listed, plain.scan(question, snapshot.segments)))
+                assert list(map(listed, answers)) == list(map(listed, plain.scan(question, snapshot.segments)))
 
 
 def test_an_item_that_asks_does_not_count_itself(tmp_path: Path) -> None:
@@ -444,11 +443,11 @@ def test_an_item_that_asks_does_not_count_itself(tmp_path: Path) -> None:
 def add_parts(store: Store, ids: list[int], count: int = 5) -> None:
     """Parts of each item near its own code."""
     flips = np.uint64(1) << np.arange(2 * count, dtype=np.uint64).reshape(count, 2)
-    store.commit([Parted(each, Parts(code(each) ^ flips)) for each in ids])
+    store.commit([PartsReplaced(each, Parts(code(each) ^ flips)) for each in ids])
 
 
 def part_files(store: Store) -> list[str]:
-    return sorted(file.name for file in (Path(store.path) / shelf.FOLDER).glob("parts-*.hgi"))
+    return sorted(file.name for file in (Path(store.path) / index_manager.FOLDER).glob("parts-*.hgi"))
 
 
 def check_parts(store: Store, indexes: list, k: int = 20) -> set[str]:
@@ -458,13 +457,13 @@ def check_parts(store: Store, indexes: list, k: int = 20) -> set[str]:
     with store.snapshot(parts=True) as snapshot:
         for grain in GRAINS:
             answers = []
-            for some in ([], indexes):
-                engine = EmbeddedEngine(snapshot.segments, GRAINS, (), None, 0, snapshot.part_segments, some)
-                found = engine.nearest(codes, k, grain=grain, parts="all")
-                near = engine.within(codes, 12, grain=grain, parts="all", cap=k)
-                assert all(each.parts is not None for each in found + near)
-                answers.append([(listed(e), e.parts.tolist(), e.total) for e in found + near if e.parts is not None])
-                paths |= {each.cost.parts.path for each in found + near if each.cost.parts}
+            for used_indexes in ([], indexes):
+                engine = EmbeddedEngine(snapshot.segments, GRAINS, (), None, 0, snapshot.part_segments, used_indexes)
+                nearest = engine.nearest(codes, k, grain=grain, parts="all")
+                close = engine.within(codes, 12, grain=grain, parts="all", cap=k)
+                assert all(each.parts is not None for each in nearest + close)
+                answers.append([(listed(e), e.parts.tolist(), e.total) for e in nearest + close if e.parts is not None])
+                paths |= {each.cost.parts.path for each in nearest + close if each.cost.parts}
             assert answers[0] == answers[1]
     return paths
 
@@ -489,7 +488,7 @@ def test_parts_get_indexes_of_their_own_beside_those_of_whole_codes(store: Store
     paths = check_parts(store, indexes)
     assert not compiled() or paths & {"tables", "lists"}
     for name in part_files(store):
-        (Path(store.path) / shelf.FOLDER / name).unlink()
+        (Path(store.path) / index_manager.FOLDER / name).unlink()
     assert ranges(store) == whole
 
 
@@ -500,7 +499,7 @@ def test_parts_that_came_since_the_index_are_scanned_and_those_that_died_left_ou
     with store.snapshot() as snapshot:
         made.make_all(snapshot)
     store.remove(ids[:20])
-    store.commit([Parted(ids[30], None), Parted(ids[31], Parts(code(5)[None]))])
+    store.commit([PartsReplaced(ids[30], None), PartsReplaced(ids[31], Parts(code(5)[None]))])
     add_parts(store, ids[200:210])
     with store.snapshot() as snapshot:
         indexes = IndexManager(Path(store.path), GRAINS, parts=True).open_all(snapshot)
@@ -545,18 +544,18 @@ def test_a_library_indexes_its_parts_and_answers_by_them(tmp_path: Path) -> None
     with Library.create(tmp_path / "l.hg") as library:
         ids = add(library.store, 0, 450)
         add_parts(library.store, ids)
-        library._index_soon()
+        library._indexing.make_soon()
     with Library.open(tmp_path / "l.hg") as library:
         assert len(part_files(library.store)) == 2
         with library.store.snapshot() as snapshot:
             indexes = library.part_indexes.open_all(snapshot)
         assert len(indexes) == 2
         asked = Codes(code(3)[None], GRAINS)
-        found = library.search(asked, k=30, parts="all")
+        hits = library.search(asked, k=30, parts="all")
         for file in library.indexes.folder.iterdir():
             file.unlink()
         with Library.open(tmp_path / "l.hg") as other:
-            assert other.search(asked, k=30, parts="all") == found
+            assert other.search(asked, k=30, parts="all") == hits
         library.index()
         assert len(part_files(library.store)) == 2
         (library.indexes.folder / part_files(library.store)[0]).write_bytes(b"no")

@@ -15,7 +15,7 @@ from conftest import fill
 from hashgrain import Library
 from hashgrain.cli.app import VERBS
 from hashgrain.cli.keys import NAMED, snake_keys
-from hashgrain.store import Parted, Parts
+from hashgrain.store import Parts, PartsReplaced
 from in_process import hashgrain
 
 PAGE = Path(__file__).parent.parent / "docs/reference/json.md"
@@ -36,18 +36,18 @@ def steps(path: str) -> Path_:
 
 def documented(title: str, prefix: Path_ = ()) -> dict[Path_, str]:
     """The paths of a section with those of the sections it points to."""
-    found: dict[Path_, str] = {}
+    keys_of: dict[Path_, str] = {}
     text = PAGE.read_text(encoding="utf-8")
     intro = re.search(rf"^##+ {re.escape(title)}\n\n(?!\|)(.*?)\n\n", text, re.M | re.S)
     if intro and title in ("add", "update"):
-        found |= documented("run of pictures", prefix)
+        keys_of |= documented("run of pictures", prefix)
     for path, said in sections()[title].items():
         keys = (*prefix, *steps(path))
-        found[keys] = said
+        keys_of[keys] = said
         for pointed in re.findall(r"\[\w+\]\(#(hit|info)\)", said):
             inner = documented(pointed, (*prefix, *steps(path)))
-            found |= {at: said if said.startswith("where") else what for at, what in inner.items()}
-    return found
+            keys_of |= {at: said if said.startswith("where") else what for at, what in inner.items()}
+    return keys_of
 
 
 def paths_of(value: Any, at: Path_ = ()) -> Iterator[Path_]:
@@ -77,8 +77,8 @@ def check(title: str, *documents: Any) -> None:
     """Nothing is printed that is not documented, and nothing documented is missing."""
     patterns = documented(title)
     for document in documents:
-        found = set(paths_of(document))
-        for path in found:
+        paths = set(paths_of(document))
+        for path in paths:
             assert any(fits(path, pattern) for pattern in patterns), f"{title}: {path} is not in the table"
             names = {pattern[len(path) - 1] for pattern in like(path, patterns)}
             named = "*" in names or any(step in NAMED for step in path[:-1])
@@ -121,9 +121,9 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
     check("add", added)
     assert (added["passed"], len(added["refused"])) == ({".txt": 1}, 1)
     picture = here / "pics/a/00001.jpg"
-    found = printed("search", "a.hg", picture, "-k", 2)
-    check("search", found)
-    assert found[0]["meta"] == {"The City": "Rome"}  # names of people's own stay as they are
+    hits = printed("search", "a.hg", picture, "-k", 2)
+    check("search", hits)
+    assert hits[0]["meta"] == {"The City": "Rome"}  # names of people's own stay as they are
     check("search", printed("search", "a.hg", "pics/a", "-k", 1))
     check("search", printed("search", "a.hg", "--id", 1, "-k", 2, "--explain", "--stages", "kind:3"))
     printed("add", "b.hg", "pics/b")
@@ -161,11 +161,11 @@ def test_parts_are_printed_as_documented(here: Path) -> None:
         codes = library.codes()[0].words
         spans = np.array([[0, 1.5], [1, 2.5]], np.float32)
         library.store.set_grid([(0, 0, 0.5, 1), (0.5, 0, 1, 1)])
-        library.store.commit([Parted(1, Parts(codes[3:5])), Parted(2, Parts(codes[4:6], spans))])
-    found = printed("search", "a.hg", "--id", 4, "-k", 5, "--parts")
-    check("search", found)
-    assert found[0]["part"] == {"index": 1, "box": [0, 0, 0.5, 1], "span": None}
-    assert {"index": 0, "box": None, "span": None} in [hit["part"] for hit in found]
+        library.store.commit([PartsReplaced(1, Parts(codes[3:5])), PartsReplaced(2, Parts(codes[4:6], spans))])
+    hits = printed("search", "a.hg", "--id", 4, "-k", 5, "--parts")
+    check("search", hits)
+    assert hits[0]["part"] == {"index": 1, "box": [0, 0, 0.5, 1], "span": None}
+    assert {"index": 0, "box": None, "span": None} in [hit["part"] for hit in hits]
     check("search", printed("search", "a.hg", "--id", 5, "-k", 5, "--parts", "--explain"))
     check("search", printed("search", "a.hg", "--id", 4, "-k", 5))
 

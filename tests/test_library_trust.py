@@ -61,9 +61,9 @@ def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess[s
 def test_thumbnails_are_neither_written_nor_trimmed_through_a_link(library: Path, tmp_path: Path, group: bool) -> None:
     outside = tmp_path / "outside"
     (outside / "ab").mkdir(parents=True)
-    kept = outside / "ab" / ("c" * 64 + "-256.jpg")
-    kept.write_bytes(KEPT)
-    os.utime(kept, (1, 1))
+    thumbnail = outside / "ab" / ("c" * 64 + "-256.jpg")
+    thumbnail.write_bytes(KEPT)
+    os.utime(thumbnail, (1, 1))
     shutil.rmtree(library / "thumbs")
     if group:
         (library / "thumbs").mkdir()
@@ -76,8 +76,8 @@ def test_thumbnails_are_neither_written_nor_trimmed_through_a_link(library: Path
         for item in range(1, 13):
             opened._thumbnails.made = 0
             assert opened.thumbnail(item)[:2] == b"\xff\xd8"
-    assert [path.relative_to(outside).as_posix() for path in outside.rglob("*")] == ["ab", f"ab/{kept.name}"]
-    assert kept.read_bytes() == KEPT
+    assert [path.relative_to(outside).as_posix() for path in outside.rglob("*")] == ["ab", f"ab/{thumbnail.name}"]
+    assert thumbnail.read_bytes() == KEPT
 
 
 def test_only_thumbnails_of_ours_are_trimmed(library: Path) -> None:
@@ -238,10 +238,10 @@ def test_a_new_library_has_its_model_before_it_has_its_name(tmp_path: Path, othe
     except Exception as error:
         print(type(error).__name__, error)
     """
-    for step, told in enumerate(("", "", "DiskFullError")):
+    for step, error in enumerate(("", "", "DiskFullError")):
         path = tmp_path / f"{step}.hg"
         done = run_script(script, path, other, step)
-        assert done.stdout.startswith(told), done.stderr
+        assert done.stdout.startswith(error), done.stderr
         with pytest.raises(LibraryError):
             Library.open(path)
         with Library.create(path, other) as library:

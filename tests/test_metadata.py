@@ -140,10 +140,10 @@ def test_adding_with_metadata_updates_the_pictures_that_are_there(hashgrain: Run
     hashgrain("add", "test.hg", pictures, "--meta", "season=2020", "--meta", "album=May")
     done = hashgrain("add", "test.hg", pictures, "--meta", "season=2021")
     assert b"20 unchanged, 20 with new metadata" in done.stdout
-    found = json.loads(
+    hits = json.loads(
         hashgrain("search", "test.hg", pictures / "00001.jpg", "--where", "season = 2021", "--json").stdout
     )
-    assert [hit["meta"] for hit in found] == [{"season": 2021, "album": "May"}] * 10
+    assert [hit["meta"] for hit in hits] == [{"season": 2021, "album": "May"}] * 10
     again = json.loads(hashgrain("add", "test.hg", pictures, "--meta", "season=2021", "--json").stdout)
     assert (again["noted"], again["unchanged"], again["encoded"]) == (0, 20, 0)
 
@@ -194,9 +194,9 @@ def test_metadata_is_set_and_unset_for_what_is_named_and_what_fits(filled: Libra
 def test_a_change_that_cannot_be_made_for_one_item_is_made_for_none(
     filled: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hashgrain.library import noting
+    from hashgrain.library import metadata
 
-    monkeypatch.setattr(noting, "AT_ONCE", 7)
+    monkeypatch.setattr(metadata, "AT_ONCE", 7)
     filled.meta([20], set={"place": "Rome"})
     before = meta_of(filled)
     with pytest.raises(QueryError, match=r"00019\.jpg: place\.city cannot be set.*nothing was changed"):

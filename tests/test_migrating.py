@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hashgrain.errors import DiskFullError, LibraryError, LibraryFormatError
-from hashgrain.store import FORMAT, Migration, Parted, Store, disk, migrate, redo, sums, undo
+from hashgrain.store import FORMAT, Migration, PartsReplaced, Store, disk, migrate, page_checksums, redo, undo
 from hashgrain.store.writer import Writer
 from made_parts import GRID, parts_of
 from test_store import child, make, new
@@ -48,7 +48,7 @@ def test_a_migration_can_be_undone_and_made_again(tmp_path: Path) -> None:
         with Store.open(path) as store:
             assert (store.info()["format"], store.verify()) == (old - 1, [])
     assert not (path / redo.NAME).exists()
-    assert not (path / sums.NAME).exists()
+    assert not (path / page_checksums.NAME).exists()
     with pytest.raises(LibraryFormatError, match="the oldest that is read"):
         undo(path)
     assert migrate(path).new == FORMAT
@@ -111,13 +111,13 @@ def test_an_undo_to_a_format_without_checksums_leaves_none_whenever_it_ends(
     path = unpacked("closed", tmp_path, 2)
     migrate(path)
     undo(path)
-    assert (path / sums.NAME).exists()
+    assert (path / page_checksums.NAME).exists()
 
     def end(writer: Writer) -> None:
         with Store.open(path) as store:
-            seen.append((store.info()["format"], (path / sums.NAME).exists()))
+            seen.append((store.info()["format"], (path / page_checksums.NAME).exists()))
         close(writer)
-        seen.append((2, (path / sums.NAME).exists()))
+        seen.append((2, (path / page_checksums.NAME).exists()))
 
     seen: list[tuple[int, bool]] = []
     close = Writer.close
@@ -130,9 +130,9 @@ def test_an_undo_is_refused_where_the_older_format_cannot_hold_what_there_is(tmp
     path = tmp_path / "a.hg"
     with make(path, 3) as store:
         store.set_grid(GRID)
-        store.commit([Parted(2, parts_of(2, 4)), new(50, width=None, height=None)])
+        store.commit([PartsReplaced(2, parts_of(2, 4)), new(50, width=None, height=None)])
     for reason, mend in (
-        ("1 items with parts", lambda store: store.commit([Parted(2, None)])),
+        ("1 items with parts", lambda store: store.commit([PartsReplaced(2, None)])),
         ("1 items without width", lambda store: store.remove([4])),
     ):
         with pytest.raises(LibraryFormatError, match=reason):
@@ -259,7 +259,7 @@ def test_the_command_says_from_which_format_to_which(hashgrain: Any, tmp_path: P
     done = hashgrain("migrate", path, "--undo", "--json")
     assert json.loads(done.stdout) == {"library": str(path), "from": 4, "to": 3, "items": 40}
     with Store.open(path, "w") as store:
-        store.commit([Parted(1, parts_of(1, 3))])
+        store.commit([PartsReplaced(1, parts_of(1, 3))])
     done = hashgrain("migrate", path, "--undo")
     assert done.returncode == 1
     assert b"1 items with parts" in done.stderr

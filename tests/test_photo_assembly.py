@@ -58,8 +58,8 @@ def refusal() -> str:
 def test_the_assembled_graph_is_the_one_pinned_and_is_kept(no_cache: Path) -> None:
     assert hashlib.sha256(assemble((PHOTO / "graph.part").read_bytes(), TOLD)).hexdigest() == SHA256
     bundle = Bundle.read("photo")
-    (kept,) = no_cache.rglob("*.onnx")
-    assert kept.read_bytes() == bundle.onnx
+    (cached,) = no_cache.rglob("*.onnx")
+    assert cached.read_bytes() == bundle.onnx
     assert bundle.onnx_sha256 == SHA256
 
 
@@ -111,11 +111,11 @@ def test_the_weights_are_never_imported(no_cache: Path) -> None:
 
 def test_a_kept_graph_that_is_damaged_is_made_anew(no_cache: Path) -> None:
     whole = Bundle.read("photo").onnx
-    (kept,) = no_cache.rglob("*.onnx")
+    (cached,) = no_cache.rglob("*.onnx")
     for damage in (b"", whole[:-1], whole[:-1] + b"\0"):
-        kept.write_bytes(damage)
+        cached.write_bytes(damage)
         assert Bundle.read("photo").onnx == whole
-        assert kept.read_bytes() == whole
+        assert cached.read_bytes() == whole
 
 
 def test_without_a_place_to_keep_it_the_model_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,13 @@ DOGS = range(151, 269)  # of the 1,000 classes
 
 
 def weights(text: str) -> NDArray[np.float32]:
-    found = read_phrase(text).weights
-    assert found is not None
-    return found
+    read = read_phrase(text).weights
+    assert read is not None
+    return read
 
 
 def nouns(phrase: Phrase) -> list[str]:
-    return [one.noun for one in phrase.found]
+    return [one.noun for one in phrase.nouns]
 
 
 def test_a_noun_above_classes_is_all_of_them_alike() -> None:
@@ -36,7 +36,7 @@ def test_a_noun_above_classes_is_all_of_them_alike() -> None:
 
 def test_a_noun_below_a_class_is_that_class() -> None:
     assert weights("minicab").argmax() == 468  # cab
-    assert not read_phrase("minicab").found[0].guessed
+    assert not read_phrase("minicab").nouns[0].guessed
 
 
 def test_the_longest_noun_is_taken() -> None:
@@ -76,7 +76,7 @@ def test_colors_marks_and_little_words_change_nothing(text: str) -> None:
 def test_a_color_is_said_to_be_ignored() -> None:
     read = read_phrase("a red car")
     assert (nouns(read), read.ignored) == (["car"], ("a", "red"))
-    assert "ignored: a, red" in read.told()
+    assert "ignored: a, red" in read.summary()
 
 
 def test_a_color_that_is_a_thing_is_one_where_it_stands_alone() -> None:
@@ -97,7 +97,7 @@ def test_words_that_are_not_known_are_named() -> None:
 def test_what_cannot_be_seen_is_told_apart_from_what_is_not_known() -> None:
     read = read_phrase("democracy zyxgrbl")
     assert (read.weights, read.unknown, read.not_seen) == (None, ("zyxgrbl",), ("democracy",))
-    assert "not a thing that can be seen: democracy" in read.told()
+    assert "not a thing that can be seen: democracy" in read.summary()
 
 
 def test_words_that_are_no_nouns_are_ignored_and_not_unknown() -> None:
@@ -123,9 +123,9 @@ def test_what_says_how_a_thing_is_shown_is_ignored_beside_a_thing() -> None:
 
 def test_what_is_guessed_is_said_with_what_it_is_like() -> None:
     read = read_phrase("kitchen")
-    assert read.found[0].guessed
-    assert "guessed: like" in read.told()
-    assert "guessed" not in read_phrase("dog").told()
+    assert read.nouns[0].guessed
+    assert "guessed: like" in read.summary()
+    assert "guessed" not in read_phrase("dog").summary()
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\x00\x01\n", "...", "\u200b\u202e", "?!"])
@@ -153,7 +153,7 @@ def test_what_is_no_english_is_unknown_or_nothing(text: str) -> None:
 
 def test_an_emoji_is_read_by_its_name() -> None:
     assert nouns(read_phrase("🐶 ✈️ ⚽ 👩‍👧")) == ["dog", "airplane", "soccer ball", "woman", "girl"]
-    assert "🐶 (read as dog)" in read_phrase("🐶").told()
+    assert "🐶 (read as dog)" in read_phrase("🐶").summary()
 
 
 def test_every_phrase_people_type_is_read_with_weights_that_are_shares() -> None:

@@ -161,7 +161,7 @@ def test_opening_a_library_class_loads_no_training_and_no_runtime() -> None:
 def test_the_dictionary_is_loaded_by_who_asks_with_words() -> None:
     opened = "from hashgrain import Library, Encoder, Codes; import hashgrain.library.library"
     assert not {name for name in loaded_after(opened) if name.startswith("hashgrain.models.") and "dict" in name}
-    assert "hashgrain.search.wording" not in loaded_after(opened)
+    assert "hashgrain.search.text_search" not in loaded_after(opened)
 
 
 def test_every_public_name_can_be_imported() -> None:

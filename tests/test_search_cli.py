@@ -37,12 +37,12 @@ def hits(done: Any) -> Any:
 
 def brute(place: Path, query: Path | int, grain: str, names: tuple[str, ...] = ("a.hg", "b.hg")) -> list[tuple]:
     """Every item of the libraries in the order they ask for: distance, whole distance, library, id."""
-    found = []
+    rows = []
     for position, name in enumerate(names):
         with Library.open(place / name) as library:
             every = library.search(query, k=None, grain=grain)
-        found += [(h.distance, h.distances["look"], position, h.id, str(place / name), h.path) for h in every]
-    return sorted(found)
+        rows += [(h.distance, h.distances["look"], position, h.id, str(place / name), h.path) for h in every]
+    return sorted(rows)
 
 
 @pytest.mark.parametrize("grain", ["kind", "look"])
@@ -50,8 +50,8 @@ def brute(place: Path, query: Path | int, grain: str, names: tuple[str, ...] = (
 def test_several_libraries_answer_as_one_and_exactly(hashgrain: Run, place: Path, grain: str, k: int) -> None:
     picture = place / "first/00001.jpg"
     asked = hashgrain("search", place / "a.hg", picture, "--also", place / "b.hg", "-k", k, "-g", grain, "--json")
-    found = [(hit["distance"], hit["library"], hit["id"], hit["path"]) for hit in hits(asked)]
-    assert found == [(d, name, id, path) for d, _, _, id, name, path in brute(place, picture, grain)[:k]]
+    answer = [(hit["distance"], hit["library"], hit["id"], hit["path"]) for hit in hits(asked)]
+    assert answer == [(d, name, id, path) for d, _, _, id, name, path in brute(place, picture, grain)[:k]]
 
 
 def test_lines_of_several_libraries_name_the_library(hashgrain: Run, place: Path) -> None:
@@ -62,18 +62,18 @@ def test_lines_of_several_libraries_name_the_library(hashgrain: Run, place: Path
 
 
 def test_an_item_asks_other_libraries_by_its_code(hashgrain: Run, place: Path) -> None:
-    found = hits(hashgrain("search", place / "a.hg", "--id", 1, "--also", place / "b.hg", "-k", 30, "--json"))
-    assert len(found) == 9 + 9 - 1
-    assert (str(place / "a.hg"), 1) not in {(hit["library"], hit["id"]) for hit in found}
+    answer = hits(hashgrain("search", place / "a.hg", "--id", 1, "--also", place / "b.hg", "-k", 30, "--json"))
+    assert len(answer) == 9 + 9 - 1
+    assert (str(place / "a.hg"), 1) not in {(hit["library"], hit["id"]) for hit in answer}
 
 
 def test_libraries_of_other_models_are_not_mixed(hashgrain: Run, place: Path, tmp_path: Path) -> None:
     good = Bundle.read("default")
     other = Bundle("other", good.onnx, Grains(kind=16, look=128), good.size)
     Library.create(tmp_path / "other.hg", other).close()
-    told = hashgrain("search", place / "a.hg", place / "first/00001.jpg", "--also", tmp_path / "other.hg")
-    assert (told.returncode, told.stdout) == (1, b"")
-    assert b"other.hg was built with another model than" in told.stderr
+    done = hashgrain("search", place / "a.hg", place / "first/00001.jpg", "--also", tmp_path / "other.hg")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"other.hg was built with another model than" in done.stderr
 
 
 # ---- a folder of queries
@@ -121,9 +121,9 @@ def test_not_self_leaves_out_the_file_and_its_twins(hashgrain: Run, place: Path,
     picture = place / "first/00001.jpg"
     also = ("--also", place / "b.hg", "-k", 30, "--json", "--not-self")
     for query in ([picture], ["--id", 2]):
-        found = [hit["path"] for hit in hits(hashgrain("search", place / "a.hg", *query, *also))]
-        assert len(found) == 8 + 8
-        assert not [path for path in found if "00001" in path]
+        paths = [hit["path"] for hit in hits(hashgrain("search", place / "a.hg", *query, *also))]
+        assert len(paths) == 8 + 8
+        assert not [path for path in paths if "00001" in path]
     elsewhere = shutil.copy(picture, tmp_path / "elsewhere.jpg")
     stdin = hashgrain("search", place / "a.hg", "-", "-k", 3, "--not-self", "--json", stdin=picture.read_bytes())
     for asked in (hashgrain("search", place / "a.hg", elsewhere, "-k", 3, "--not-self", "--json"), stdin):
@@ -157,9 +157,9 @@ NO_QUERY = {
 
 @pytest.mark.parametrize("query", NO_QUERY)
 def test_what_is_no_query_says_what_a_query_is(hashgrain: Run, place: Path, query: str) -> None:
-    told = hashgrain("search", place / "a.hg", query, cwd=place)
-    assert (told.returncode, told.stdout) == (1, b"")
-    (line,) = told.stderr.decode().splitlines()
+    done = hashgrain("search", place / "a.hg", query, cwd=place)
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.decode().splitlines()
     assert NO_QUERY[query] in line
 
 
@@ -172,8 +172,8 @@ def test_a_file_that_is_gone_still_asks_by_its_code(hashgrain: Run, place: Path,
 
 @pytest.mark.parametrize("grain", ["LOOK", "Look", "kInD"])
 def test_grains_are_named_in_capital_letters_too(hashgrain: Run, place: Path, grain: str) -> None:
-    found = hits(hashgrain("search", place / "a.hg", "--id", 1, "-g", grain, "-k", 3, "--json"))
-    assert [hit["grain"] for hit in found] == [grain.lower()] * 3
+    answer = hits(hashgrain("search", place / "a.hg", "--id", 1, "-g", grain, "-k", 3, "--json"))
+    assert [hit["grain"] for hit in answer] == [grain.lower()] * 3
 
 
 def test_grains_that_differ_by_case_alone_are_told_apart() -> None:
@@ -192,5 +192,5 @@ def test_grains_that_differ_by_case_alone_are_told_apart() -> None:
     ],
 )
 def test_options_that_do_not_go_together_are_refused(hashgrain: Run, place: Path, arguments: list[str]) -> None:
-    told = hashgrain("search", "a.hg", *arguments, cwd=place)
-    assert (told.returncode, told.stdout) == (2, b"")
+    done = hashgrain("search", "a.hg", *arguments, cwd=place)
+    assert (done.returncode, done.stdout) == (2, b"")

@@ -61,11 +61,11 @@ def test_coarse_and_fine_codes_are_searched_coarse_then_fine(drawn: Path, here: 
     assert LOUD in done.stderr
     assert hashgrain("add", "some.hg", drawn, "--model", "model", "-q").exit_code == 0
     asked = ("search", "some.hg", "--id", 1, "-k", 8, "--coarse-to-fine", "--shortlist", 12)
-    told = json.loads(hashgrain(*asked, "--json", "--explain").stdout)
-    (stage,) = told["explain"]["stages"]
+    document = json.loads(hashgrain(*asked, "--json", "--explain").stdout)
+    (stage,) = document["explain"]["stages"]
     assert (stage["grain"], stage["of"]) == ("kind", 59)
     assert stage["kept"] >= 12
-    assert right_of(told["hits"], 2) > 0.8
+    assert right_of(document["hits"], 2) > 0.8
     lines = hashgrain(*asked, "--explain").stderr.splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["shortlist", "found"]
 
@@ -81,10 +81,10 @@ def test_bits_of_three_depths_are_written_as_text_and_searched_level_by_level(dr
     assert text == "".join(map(str, encoder.encode(path).bits()[0].tolist()))
     assert hashgrain("add", "some.hg", drawn, "--model", "model", "-q").exit_code == 0
     asked = ("search", "some.hg", "--id", 1, "-k", 6, "--stages", "deep:30,middle:15", "--explain", "--json")
-    told = json.loads(hashgrain(*asked).stdout)
-    assert [stage["grain"] for stage in told["explain"]["stages"]] == ["deep", "middle"]
-    assert {hit["grain"] for hit in told["hits"]} == {"shallow"}
-    assert right_of(told["hits"], 1) > 0.5
+    document = json.loads(hashgrain(*asked).stdout)
+    assert [stage["grain"] for stage in document["explain"]["stages"]] == ["deep", "middle"]
+    assert {hit["grain"] for hit in document["hits"]} == {"shallow"}
+    assert right_of(document["hits"], 1) > 0.5
 
 
 def test_features_that_would_be_noise_are_refused_unless_asked_for(drawn: Path, here: Path) -> None:
@@ -126,12 +126,12 @@ def test_distances_of_codes_learn_to_follow_those_of_features(drawn: Path, here:
     settings = ("backbone=bundle:small", "size=64", "epochs=60", "batch=48")
     done = train(drawn, "feature-distances", *settings, more=("--bits", "32", "--json", "-q"))
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)["validation"]["distance correlation"]
+    correlation = json.loads(done.stdout)["validation"]["distance correlation"]
     pixels = np.stack([_at_64(path) for path in sorted(drawn.rglob("*.png"))])
     outputs, features = Encoder.load("model").outputs_and_features(pixels)
     random = features @ np.random.default_rng(0).normal(size=(features.shape[1], 32))
     assert distance_correlation(outputs, features) > distance_correlation(random - random.mean(axis=0), features)
-    assert found > 0.5
+    assert correlation > 0.5
 
 
 def _at_64(path: Path) -> np.ndarray:

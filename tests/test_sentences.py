@@ -125,9 +125,9 @@ def test_a_phrase_that_says_nothing_at_a_grain_is_an_error_there_alone(rows: Any
         library.add([fill(tmp_path / "pictures", 3)], workers=0)
         assert all(0 <= hit.score <= 1 for hit in library.search(text="late"))
         for grain, within in (("kind", None), ("thing", None), ("thing", 4)):
-            with pytest.raises(QueryError, match=f"tells nothing about .*late.* at {grain}; ask at another") as told:
+            with pytest.raises(QueryError, match=f"tells nothing about .*late.* at {grain}; ask at another") as raised:
                 library.search(text="late", grain=grain, within=within)
-            assert "\n" not in str(told.value)
+            assert "\n" not in str(raised.value)
 
 
 def test_a_tower_is_asked_before_a_table_of_classes(rows: Any, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_tower_is_asked_before_a_table_of_classes(rows: Any, tmp_path: Path) -
 def test_the_account_says_that_a_sentence_was_read(library: Library) -> None:
     phrase = library.explain(text="two  dogs\tin the snow", k=1).phrase
     assert phrase is not None
-    assert phrase.told() == "read as a sentence: two dogs in the snow"
+    assert phrase.summary() == "read as a sentence: two dogs in the snow"
     empty: dict[str, Any] = {"found": [], "ignored": [], "unknown": [], "not_seen": []}
     assert phrase.as_dict() == {
         "text": "two  dogs\tin the snow",
@@ -156,14 +156,14 @@ def test_the_account_says_that_a_sentence_was_read(library: Library) -> None:
 
 def test_ten_thousand_characters_are_cut_and_said_to_be(library: Library, rows: Any) -> None:
     words = library.words("dog snow red " * 770)
-    assert words.phrase.told().endswith("; too long, read up to: dog snow red dog snow red")
+    assert words.phrase.summary().endswith("; too long, read up to: dog snow red dog snow red")
     assert np.allclose(words.outputs, 2 * (rows["dog"] + rows["snow"] + rows["red"]), atol=1e-5)
     assert words.phrase.as_dict()["cut"] is True
-    assert len(words.phrase.told()) < 200
+    assert len(words.phrase.summary()) < 200
     with pytest.raises(QueryError, match="100,001 characters; ask with at most 100,000"):
         library.words("d" * 100_001)
     one_word = library.words("red " + "d" * 10_000)
-    assert len(one_word.phrase.told()) < 300
+    assert len(one_word.phrase.summary()) < 300
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t  ", "\0", "\x1b\x07", "\ud800", "\u202e", "\u200d", "\ue000"])
@@ -176,7 +176,7 @@ def test_a_phrase_without_letters_is_an_error_that_says_what_to_ask(text: str, l
 def test_controls_and_halves_of_letters_are_left_out(text: str, library: Library, rows: Any) -> None:
     words = library.words(text)
     assert np.array_equal(words.outputs, rows["red"])
-    assert words.phrase.told() == "read as a sentence: red"
+    assert words.phrase.summary() == "read as a sentence: red"
 
 
 def test_what_the_tokenizer_does_not_know_is_named_and_alone_is_an_error(rows: Any) -> None:
@@ -195,7 +195,7 @@ def test_chinese_and_emoji_are_read_by_a_tower_of_bytes(rows: Any, tmp_path: Pat
         for text in ("red 狗", "red 🐕‍🦺", "red été"):
             words = library.words(text)
             assert np.array_equal(words.outputs, rows["red"])
-            assert words.phrase.told() == f"read as a sentence: {text}"
+            assert words.phrase.summary() == f"read as a sentence: {text}"
         with pytest.raises(QueryError, match="tells nothing about read as a sentence: 狗"):  # rows of nothing
             library.words("狗")
 
@@ -247,17 +247,17 @@ def test_the_command_says_how_the_sentence_was_read(path: Path, hashgrain: Run) 
 def test_the_check_of_a_model_tells_whether_its_tower_reads(rows: Any) -> None:
     pictures = [make_picture(seed) for seed in range(3)]
 
-    def told(made: TextTower) -> Any:
+    def text_finding(made: TextTower) -> Any:
         encoder = Encoder(replace(Bundle.read("default"), text_tower=made))
         return {finding.name: finding for finding in check_model(encoder, pictures)}.get("text")
 
     sound = wordpiece_tower({**rows, "car": 2 * rows["red"], "table": rows["red"] + rows["dog"]})
-    assert told(sound).passed is True
-    assert "pip install" not in told(sound).reason
+    assert text_finding(sound).passed is True
+    assert "pip install" not in text_finding(sound).reason
     deaf = replace(sound, onnx=summing_graph(np.zeros((13, 128), np.float32)))
-    assert told(deaf).passed is False
-    assert told(replace(sound, tokenizer=b"nothing")).passed is False
-    assert told(replace(sound, tokenizer=wordpiece(["chien"]))).passed is None
+    assert text_finding(deaf).passed is False
+    assert text_finding(replace(sound, tokenizer=b"nothing")).passed is False
+    assert text_finding(replace(sound, tokenizer=wordpiece(["chien"]))).passed is None
 
 
 # ---- tokenizers that do harm

@@ -25,10 +25,10 @@ onnx = pytest.importorskip("onnx", reason="needs the train extra")
 
 from onnx import numpy_helper  # noqa: E402
 
-from hashgrain import Codes, Encoder, Grains  # noqa: E402
+from hashgrain import Encoder, Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.graphs.agreement import agreement  # noqa: E402
-from hashgrain.graphs.ensemble import average, majority  # noqa: E402
+from hashgrain.graphs.ensemble import average  # noqa: E402
 from hashgrain.graphs.half import halve  # noqa: E402
 from hashgrain.graphs.int8 import quantize  # noqa: E402
 from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
@@ -37,9 +37,7 @@ from hashgrain.learn.training.network import HashHead, HashNetwork  # noqa: E402
 from hashgrain.learn.training.prune import (  # noqa: E402
     Importance,
     Selection,
-    by_scale,
     by_taylor,
-    by_weight,
     choose,
     prune,
 )
@@ -232,16 +230,6 @@ def test_a_pruned_network_can_be_trained_on() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in pruned.parameters())
 
 
-def test_scales_and_weights_tell_importance() -> None:
-    network = tiny()
-    block = network.backbone.layers[2]
-    by_hand = [sum(abs(float(w)) for w in kernel.flatten()) for kernel in block.first[0].weight.detach()]
-    np.testing.assert_allclose(by_weight(network).channels["backbone.layers.2"], by_hand, rtol=1e-5)
-    scales = by_scale(network)
-    assert scales.channels["backbone.layers.2"].tolist() == pytest.approx(block.first[1].weight.abs().tolist())
-    assert scales.blocks["backbone.layers.2"] == pytest.approx(block.second[1].weight.abs().mean().item())
-
-
 def test_taylor_is_the_squared_first_order_move_of_the_outputs() -> None:
     """Against one backward pass for each picture and output; the random probes need many pictures to say the same."""
     network, pixels = tiny(), PIXELS[:2]
@@ -286,7 +274,7 @@ def test_the_most_important_are_kept() -> None:
 
 def test_what_cannot_be_pruned_is_refused() -> None:
     with pytest.raises(TrainingError, match="no residual blocks"):
-        by_scale(HashNetwork(CompactBackbone((8,), (0,), 24), HashHead(24, 32)))
+        by_taylor(HashNetwork(CompactBackbone((8,), (0,), 24), HashHead(24, 32)), PIXELS)
     with pytest.raises(TrainingError, match="network it was chosen for"):
         prune(tiny(), Selection({"backbone.layers.2": (1,)}))
     with pytest.raises(TrainingError, match="cannot keep"):
@@ -318,27 +306,6 @@ def test_models_that_do_not_fit_are_not_averaged(bundle: Bundle) -> None:
     model.opset_import[0].version = 17
     with pytest.raises(TrainingError, match="17 of the ONNX operators"):
         average([bundle, dataclasses.replace(bundle, onnx=model.SerializeToString())])
-
-
-def test_the_majority_is_counted_bit_by_bit_and_ties_go_to_the_outputs() -> None:
-    dice = np.random.default_rng(0)
-    for models in (1, 2, 3, 4):
-        outputs = [dice.normal(size=(20, 32)).astype(np.float32) for _ in range(models)]
-        codes = [Codes.from_outputs(part, GRAINS) for part in outputs]
-        for given in (None, outputs):
-            found = majority(codes, given).bits()
-            for row, bit in np.ndindex(20, 32):
-                ones = sum(float(part[row, bit]) >= 0 for part in outputs)
-                tie = given is None or sum(float(part[row, bit]) for part in outputs) >= 0
-                assert found[row, bit] == (tie if 2 * ones == models else 2 * ones > models)
-    with pytest.raises(TrainingError, match="grains"):
-        majority([codes[0], codes[0].at("kind")])
-    with pytest.raises(TrainingError, match="same pictures"):
-        majority([codes[0], codes[0][:3]])
-    with pytest.raises(TrainingError, match="one array"):
-        majority(codes, outputs[:2])
-    with pytest.raises(TrainingError, match="no codes"):
-        majority([])
 
 
 LEAFS = """

@@ -99,9 +99,9 @@ def test_codes_of_a_shrunk_model_do_not_mix_with_those_of_the_large_one(made: Ma
     assert hashgrain("shrink", made.model, "--half", "--pictures", made.photos, "--out", "out", "-q").exit_code == 0
     assert hashgrain("add", "own.hg", made.photos, "--model", "out", "-q", "--workers", "0").exit_code == 0
     query = made.photos / "00003.jpg"
-    found = hashgrain("search", "own.hg", query, "-k", "1", "--json")
-    assert found.exit_code == 0, found.stderr
-    assert "00003.jpg" in found.stdout
+    done = hashgrain("search", "own.hg", query, "-k", "1", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "00003.jpg" in done.stdout
     mixed = hashgrain("add", "own.hg", made.photos, "--model", made.model, "-q", "--workers", "0")
     assert mixed.exit_code == 1
     assert mixed.stderr.startswith("error: ")

@@ -24,7 +24,7 @@ from flac_files import as_wav, samples_of
 from hashgrain import Codes, Library
 from hashgrain.errors import ImageError, SoundError
 from hashgrain.library import codes_only
-from hashgrain.media import DecodePool, known, medium
+from hashgrain.media import DecodePool, medium, registry
 from hashgrain.media.limits import Limits
 from hashgrain.media.pictures import PICTURES
 from hashgrain.media.sound import BANDS, SOUNDS, Recording, log_mel, mono, read_wav
@@ -73,13 +73,13 @@ def heard(content: bytes) -> NDArray[np.float32]:
 @pytest.mark.parametrize(("kind", "bits"), [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)])
 def test_every_way_to_write_samples_is_heard_as_the_same(kind: int, bits: int) -> None:
     loud = heard(wav(tone()))
-    found = heard(wav(tone(), kind, bits))
-    assert found.shape == (100, BANDS)
-    assert np.abs(found - loud)[loud > -30].max() < 1.5  # dB: eight bits are coarse
+    spectrogram = heard(wav(tone(), kind, bits))
+    assert spectrogram.shape == (100, BANDS)
+    assert np.abs(spectrogram - loud)[loud > -30].max() < 1.5  # dB: eight bits are coarse
     stereo = np.stack([tone(), tone()], 1)
-    assert np.abs(heard(wav(stereo, kind, bits)) - found).max() < 0.1
+    assert np.abs(heard(wav(stereo, kind, bits)) - spectrogram).max() < 0.1
     extensible = struct.pack("<HHIH", 22, bits, 0, kind) + b"\0" * 14
-    assert np.array_equal(heard(wav(tone(), kind, bits, extra=extensible)), found)
+    assert np.array_equal(heard(wav(tone(), kind, bits, extra=extensible)), spectrogram)
 
 
 def test_level_rate_and_a_size_that_is_not_known_change_little() -> None:
@@ -163,10 +163,10 @@ def test_the_pool_decodes_sounds_and_a_bad_one_costs_itself(workers: int, tmp_pa
     (tmp_path / "good.wav").write_bytes(wav(tone()))
     with DecodePool(None, workers=workers, medium=SOUNDS) as pool:
         asked = [wav(tone(0.3)), tmp_path / "bad.wav", tmp_path / "good.wav", as_bytes(make_picture(0), "jpeg")]
-        found: list[Any] = [result for _, result in pool.open(enumerate(asked))]
-    assert [type(each) for each in found] == [Recording, SoundError, Recording, SoundError]
-    assert np.array_equal(found[2].spectrogram, heard(wav(tone())))
-    assert "bad.wav: the file is damaged" in str(found[1])
+        results: list[Any] = [result for _, result in pool.open(enumerate(asked))]
+    assert [type(each) for each in results] == [Recording, SoundError, Recording, SoundError]
+    assert np.array_equal(results[2].spectrogram, heard(wav(tone())))
+    assert "bad.wav: the file is damaged" in str(results[1])
 
 
 class Nonsense:
@@ -208,7 +208,7 @@ def test_a_medium_that_gives_nonsense_is_refused(
     gives: NDArray[Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nonsense = Nonsense()
-    monkeypatch.setattr(known, "MEDIA", (*known.MEDIA, nonsense))
+    monkeypatch.setattr(registry, "MEDIA", (*registry.MEDIA, nonsense))
     monkeypatch.setattr(medium, "MAX_ARRAY_BYTES", 1 << 20)
     with DecodePool(None, workers=0, medium=nonsense) as pool:
         nonsense.gives = np.zeros((3, 4), np.float32)
@@ -241,13 +241,13 @@ def test_sources_take_the_files_of_their_medium(tmp_path: Path) -> None:
 
 def test_each_medium_knows_its_files_and_no_other_and_shows_them() -> None:
     files = {"picture": as_bytes(make_picture(0), "png"), "sound": wav(tone())}
-    assert [each.name for each in known.MEDIA] == list(files)
-    for each in known.MEDIA:
+    assert [each.name for each in registry.MEDIA] == list(files)
+    for each in registry.MEDIA:
         assert [name for name, content in files.items() if each.begins(content[: medium.START])] == [each.name]
         shown = Image.open(io.BytesIO(each.thumbnail(files[each.name], edge=64)))
         assert shown.format == "JPEG"
         assert max(shown.size) <= 64
-        assert known.named(each.name) is each
+        assert registry.named(each.name) is each
     assert not PICTURES.suffixes & SOUNDS.suffixes
 
 
@@ -358,17 +358,17 @@ def test_a_piece_of_a_recording_finds_the_recording_and_the_span(
     owner = np.repeat(np.arange(11), [len(each) for each in parts])
     words = np.concatenate([each.codes for each in parts])
     spans = np.concatenate([each.positions for each in parts if each.positions is not None])
-    found, placed = [], []
+    recognized, placed = [], []
     for number in np.repeat(np.arange(11), 4).tolist():
         begin = rng.uniform(0, len(rhythms[number]) / RATE - 0.5)
         piece = rhythms[number][int(begin * RATE) : int((begin + 0.5) * RATE)]
         code: Codes = sound_codes(heard(as_wav(piece // 2, RATE))).whole
         best = int(np.bitwise_count(words ^ code.words).sum(1).argmin())
-        found.append(owner[best] == number)
+        recognized.append(owner[best] == number)
         overlap = min(spans[best][1], begin + 0.5) - max(spans[best][0], begin)
-        placed.append(found[-1] and overlap > 0.3)
-    assert np.mean(found) > 0.8  # one in eleven by chance
-    assert np.mean(placed) > 0.7, np.mean(found)
+        placed.append(recognized[-1] and overlap > 0.3)
+    assert np.mean(recognized) > 0.8  # one in eleven by chance
+    assert np.mean(placed) > 0.7, np.mean(recognized)
 
 
 def test_reading_by_hand_agrees_with_the_medium() -> None:

@@ -19,12 +19,12 @@ from hashgrain.errors import SourceError
 from hashgrain.sources import Refused, Source, find, reopen
 
 
-def found(sources: Any, **options: Any) -> list[str]:
+def paths_of(sources: Any, **options: Any) -> list[str]:
     return [source.path for source in find(sources, **options) if isinstance(source, Source)]
 
 
 def names(sources: Any, **options: Any) -> list[str]:
-    return [Path(path).name for path in found(sources, **options)]
+    return [Path(path).name for path in paths_of(sources, **options)]
 
 
 def refused(sources: Any) -> list[Refused]:
@@ -43,7 +43,7 @@ def test_a_folder_gives_its_pictures_sorted_and_nothing_else(tmp_path: Path) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     assert names(tmp_path) == ["a.webp", "1.png", "2.JPG", "deep.jpeg"]
-    assert all(os.path.isabs(path) for path in found(tmp_path))
+    assert all(os.path.isabs(path) for path in paths_of(tmp_path))
 
 
 def test_a_file_named_outright_is_taken_whatever_its_name(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_files_that_are_passed_over_are_counted_by_suffix(tmp_path: Path) -> Non
     assert passed == {".mp4": 1, ".svg": 1, "": 1, "other": 1, ".tar": 1, ".jpg": 1}
     passed.clear()
     archive(tmp_path / "g.tar", [("1.jpg", jpeg(1)), ("1.json", b"{}"), ("1.mp4", b"x")])
-    assert len(found(tmp_path / "g.tar", passed=passed)) == 1
+    assert len(paths_of(tmp_path / "g.tar", passed=passed)) == 1
     assert passed == {".mp4": 1}
 
 
@@ -73,7 +73,7 @@ def test_passed_suffixes_are_never_too_many(tmp_path: Path) -> None:
     for i in range(150):
         (tmp_path / f"a.{i}").touch()
     passed: dict[str, int] = {}
-    assert found(tmp_path, passed=passed) == []
+    assert paths_of(tmp_path, passed=passed) == []
     assert len(passed) <= 101
     assert sum(passed.values()) == 150
 
@@ -280,7 +280,7 @@ def test_a_table_gives_its_pictures_with_their_columns(tmp_path: Path) -> None:
     assert sources[250].meta == {"label": 250, "box": [0, 0, 5, 5]}  # type: ignore[union-attr]
     assert sources[250].load() == jpeg(250)  # type: ignore[union-attr]
     parquet.write_table(pyarrow.table({"jpg": [jpeg(1)]}), tmp_path / "plain.parquet")
-    assert found(tmp_path / "plain.parquet") == [f"{tmp_path}/plain.parquet#0"]
+    assert paths_of(tmp_path / "plain.parquet") == [f"{tmp_path}/plain.parquet#0"]
     parquet.write_table(pyarrow.table({"x": [1]}), tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"nonsense")
     for name, reason in (("none", "no column of pictures"), ("bad", "cannot be read")):
@@ -303,9 +303,9 @@ def test_python_pictures_come_with_their_names_or_by_position() -> None:
     assert [source.path for source in sources] == ["array:000000", "named", "with", "array:000003"]
     assert sources[2].meta == {"a": 1}  # type: ignore[union-attr]
     assert isinstance(sources[3], Refused)
-    assert found(image) == ["array:000000"]
-    assert found(("one", image)) == ["one"]
-    assert found(seed for seed in [image, array]) == ["array:000000", "array:000001"]
+    assert paths_of(image) == ["array:000000"]
+    assert paths_of(("one", image)) == ["one"]
+    assert paths_of(seed for seed in [image, array]) == ["array:000000", "array:000001"]
 
 
 class Remembered:

@@ -55,13 +55,13 @@ def brute(rows: list[Row], query: str, stages: list[tuple[str, int]], grain: str
     def apart(row: Row, at: str) -> int:
         return differing(row[1], query, begins[at], GRAINS[at])
 
-    kept = []
+    shortlists = []
     for name, n in stages:
         edge = sorted(apart(row, name) for row in rows)[:n][-1:]
         rows = [row for row in rows if edge and apart(row, name) <= edge[0]]
-        kept.append((len(rows), max((apart(row, name) for row in rows), default=0)))
+        shortlists.append((len(rows), max((apart(row, name) for row in rows), default=0)))
     order = sorted(rows, key=lambda row: (apart(row, grain), differing(row[1], query, 0, GRAINS.bits), row[0]))
-    return kept, [(row[0], apart(row, grain)) for row in order]
+    return shortlists, [(row[0], apart(row, grain)) for row in order]
 
 
 QUESTIONS = st.fixed_dictionaries(
@@ -119,19 +119,19 @@ def check(
         text = "".join(map(str, rng.integers(0, 2, GRAINS.bits).tolist()))
         query = Codes.from_bits([[int(bit) for bit in text]], GRAINS)
     where = "width = 9" if even else None
-    found = library.explain(
+    explained = library.explain(
         query, k=k, grain=grain, where=where, within=within, stages=chosen, separate=separate, threads=1
     )
-    kept, order = brute(there, text, chosen, grain, separate)
-    assert [(each.kept, each.distance) for each in found.shortlists] == kept
+    shortlists, order = brute(there, text, chosen, grain, separate)
+    assert [(each.kept, each.distance) for each in explained.shortlists] == shortlists
     order = [row for row in order if within is None or row[1] <= within]
-    assert [(hit.id, hit.distance) for hit in found.hits] == order[:k]
+    assert [(hit.id, hit.distance) for hit in explained.hits] == order[:k]
     if within is not None:
-        assert found.total == len(order)
+        assert explained.total == len(order)
     if not isinstance(query, int):
         assert library.search_many(
             [query], k=k, grain=grain, where=where, within=within, stages=chosen, separate=separate
-        ) == [found.hits]
+        ) == [explained.hits]
 
 
 @pytest.fixture
@@ -172,19 +172,19 @@ def test_a_recall_is_reached_on_the_items_it_is_measured_on_by_the_shortest_list
     there = [row for row in rows if not where or (row[0] - 1) % 2 == 0]
     places = np.unique(np.linspace(0, len(there) - 1, min(SAMPLE, len(there))).astype(int))
     query = opened.code(rows[0][0])  # a code: an item would be left out where a filter is
-    (told,) = opened.explain(query, k=5, stages=[("kind", 0.9)], separate=separate, where=where).shortlists
+    (shortlist,) = opened.explain(query, k=5, stages=[("kind", 0.9)], separate=separate, where=where).shortlists
     shares = {}
-    for n in (told.asked, told.asked - 1):
-        held = wanted = 0
+    for n in (shortlist.asked, shortlist.asked - 1):
+        recalled = wanted = 0
         for item, text in (there[place] for place in places):
             others = [row for row in there if row[0] != item]
             _, best = brute(others, text, [], "look", separate)
-            _, found = brute(others, text, [("kind", n)], "look", separate) if n else ([], [])
+            _, listed = brute(others, text, [("kind", n)], "look", separate) if n else ([], [])
             wanted += len(best[:5])
-            held += len({row[0] for row in best[:5]} & {row[0] for row in found})
-        shares[n] = held / wanted
-    assert told.sampled == len(places)
-    assert shares[told.asked] >= 0.9 > shares[told.asked - 1]
+            recalled += len({row[0] for row in best[:5]} & {row[0] for row in listed})
+        shares[n] = recalled / wanted
+    assert shortlist.sampled == len(places)
+    assert shares[shortlist.asked] >= 0.9 > shares[shortlist.asked - 1]
 
 
 def test_the_length_for_a_recall_is_that_of_the_share_of_ranks() -> None:
@@ -242,15 +242,15 @@ def test_the_command_searches_coarse_to_fine_and_explains_both_stages(hashgrain:
     asked = ("search", place / "a.hg", picture, "-k", 4, "--explain")
     done = hashgrain(*asked, "--coarse-to-fine", "--shortlist", 8, "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    (stage,) = told["explain"]["stages"]
+    document = json.loads(done.stdout)
+    (stage,) = document["explain"]["stages"]
     assert (stage["grain"], stage["asked"], stage["of"]) == ("kind", 8, 30)
     assert 8 <= stage["kept"] < 30
     with Library.open(place / "a.hg") as library:
         every = sorted(library.search(picture, k=None), key=lambda hit: hit.distances["kind"])
     near = [hit for hit in every if hit.distances["kind"] <= every[7].distances["kind"]]
     near.sort(key=lambda hit: (hit.distance, hit.id))
-    assert [hit["id"] for hit in told["hits"]] == [hit.id for hit in near[:4]]
+    assert [hit["id"] for hit in document["hits"]] == [hit.id for hit in near[:4]]
     lines = hashgrain(*asked, "--coarse-to-fine", "--recall", 0.99).stderr.decode().splitlines()
     assert lines[0].startswith("shortlist at kind: ")
     assert "for a recall of 0.99 on 30 items" in lines[0]
@@ -260,10 +260,10 @@ def test_the_command_searches_coarse_to_fine_and_explains_both_stages(hashgrain:
 def test_the_command_goes_level_by_level_with_a_folder_of_queries_too(hashgrain: Run, place: Path) -> None:
     levels = ("--stages", "kind:9,thing:4", "-k", 2)
     one = hashgrain("search", place / "a.hg", place / "pictures/00003.jpg", *levels, "--explain", "--json")
-    told = json.loads(one.stdout)
-    assert [(stage["grain"], stage["asked"]) for stage in told["explain"]["stages"]] == [("kind", 9), ("thing", 4)]
+    document = json.loads(one.stdout)
+    assert [(stage["grain"], stage["asked"]) for stage in document["explain"]["stages"]] == [("kind", 9), ("thing", 4)]
     every = json.loads(hashgrain("search", place / "a.hg", place / "pictures", *levels, "--json").stdout)
-    assert [each["hits"] for each in every if each["query"].endswith("00003.jpg")] == [told["hits"]]
+    assert [each["hits"] for each in every if each["query"].endswith("00003.jpg")] == [document["hits"]]
 
 
 @pytest.mark.parametrize(

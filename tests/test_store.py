@@ -36,8 +36,8 @@ from hashgrain.store import (
     Touched,
     catalogue,
     disk,
+    page_checksums,
     segments,
-    sums,
 )
 
 GRAINS = Grains(kind=32, look=128)
@@ -91,24 +91,24 @@ def make(path: Path, count: int = 0) -> Store:
 
 def live(snapshot: Snapshot) -> dict[int, bytes]:
     """id -> code of all live rows of the segments; no id may be there twice."""
-    found: dict[int, bytes] = {}
+    code_bytes: dict[int, bytes] = {}
     for segment in snapshot.segments:
         words = np.stack(segment.planes, axis=1)[segment.alive]
         for item, code in zip(segment.ids[segment.alive], words, strict=True):
-            assert int(item) not in found
-            found[int(item)] = code.tobytes()
-    assert len(found) == len(snapshot)
-    return found
+            assert int(item) not in code_bytes
+            code_bytes[int(item)] = code.tobytes()
+    assert len(code_bytes) == len(snapshot)
+    return code_bytes
 
 
 def replayed(snapshot: Snapshot, since: int = 0, codes: dict[int, bytes] | None = None) -> dict[int, bytes]:
     """id -> code of who applies the log of changes after a number to what it has."""
-    found = {**(codes or {})}
+    code_bytes = {**(codes or {})}
     for change in snapshot.changes(since):
-        found.pop(change.item, None)
+        code_bytes.pop(change.item, None)
         if change.code is not None:
-            found[change.item] = change.code.tobytes()
-    return found
+            code_bytes[change.item] = change.code.tobytes()
+    return code_bytes
 
 
 def child(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -424,7 +424,7 @@ def test_sealed_blocks_stay_as_they_are_until_a_rebuild(tmp_path: Path, monkeypa
 
         def stand() -> tuple[int, list[Block]]:
             with reader.snapshot() as snapshot:
-                return snapshot.era, snapshot.sealed()
+                return snapshot.generation, snapshot.complete_blocks()
 
         def spans(blocks: list[Block]) -> list[tuple[int, int, int]]:
             return [(block.segment, block.first_row, block.rows) for block in blocks]
@@ -444,20 +444,20 @@ def test_sealed_blocks_stay_as_they_are_until_a_rebuild(tmp_path: Path, monkeypa
             store.remove([2])
             assert stand() == later
             store.rebuild()
-            assert (before.era, before.sealed()) == (1, first)
+            assert (before.generation, before.complete_blocks()) == (1, first)
         era, rebuilt = stand()
         assert (era, spans(rebuilt)) == (2, [(3, 0, 10)])
     with pytest.raises(LibraryError, match="snapshot has ended"):
-        before.sealed()
+        before.complete_blocks()
 
 
 def test_the_last_block_of_a_full_segment_is_sealed_by_the_next(tmp_path: Path) -> None:
     with make(tmp_path / "a.hg", 12) as store:
         with store.snapshot() as snapshot:
-            assert snapshot.sealed() == []  # a writer with longer segments would extend it
+            assert snapshot.complete_blocks() == []  # a writer with longer segments would extend it
         store.commit([new(12)])
         with store.snapshot() as snapshot:
-            assert [(block.segment, block.end) for block in snapshot.sealed()] == [(1, 12)]
+            assert [(block.segment, block.end) for block in snapshot.complete_blocks()] == [(1, 12)]
 
 
 # ---- readers and writers at once
@@ -800,9 +800,9 @@ def test_the_log_tells_each_change_of_codes_in_order_and_nothing_else(tmp_path: 
         store.remove([1, 99])
         store.exclude(["/x"])
         with store.snapshot() as snapshot:
-            told = list(snapshot.changes(0))
+            changes = list(snapshot.changes(0))
             # Item 1 is gone by now, so that its being added is told as that, and none of its codes.
-            assert [each[:3] for each in told] == [
+            assert [each[:3] for each in changes] == [
                 (1, "removed", 1), (2, "added", 2), (3, "added", 3), (4, "added", 4), (5, "changed", 2),
                 (6, "removed", 1),
             ]  # fmt: skip
@@ -878,7 +878,7 @@ def test_a_damaged_log_is_found_and_begun_anew_by_rebuild(tmp_path: Path, damage
     with closing(sqlite3.connect(path / "catalogue.sqlite")) as connection:
         connection.execute(damage)
         connection.commit()
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path, "w") as store:
         assert [problem.remedy for problem in store.verify()] == ["rebuild the library to mend it"]
         with store.snapshot() as snapshot:

@@ -18,7 +18,7 @@ import pytest
 
 from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
-from hashgrain.store import Moved, Snapshot, Store, catalogue, disk, sums, writer
+from hashgrain.store import Moved, Snapshot, Store, catalogue, disk, page_checksums, writer
 from hashgrain.store.segments import HEADER
 from test_store import GRAINS, child, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
@@ -36,8 +36,8 @@ def ask(path: Path) -> Answers:
         return answers(snapshot)
 
 
-def without_times(found: Answers) -> Answers:
-    return found[0], [replace(item, added="") for item in found[1]], found[2]
+def without_times(given: Answers) -> Answers:
+    return given[0], [replace(item, added="") for item in given[1]], given[2]
 
 
 def codes_by_path(path: Path) -> dict[str, bytes]:
@@ -99,8 +99,8 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path: Path) -> 
                 removed.add(int(numbers[0]))
         with Store.open(path) as reader:
             assert [problem for problem in reader.verify() if not problem.harmless] == []
-        found = codes_by_path(path)
-        assert all(found[new(number).path] == code_of(number).tobytes() for number in added - removed)
+        codes_found = codes_by_path(path)
+        assert all(codes_found[new(number).path] == code_of(number).tobytes() for number in added - removed)
         with Store.open(path, "w") as store:
             assert store.verify() == []
             with store.snapshot() as snapshot:
@@ -246,8 +246,8 @@ def goes_through(store: Store, change: str, failing: Failing, step: int, reason:
     failing.at, failing.calls, failing.committed = step, 0, False
     try:
         CHANGES[change](store)
-    except BaseException as told:
-        if not isinstance(told, (LibraryError, KeyboardInterrupt)) or reason not in str(told):
+    except BaseException as raised:
+        if not isinstance(raised, (LibraryError, KeyboardInterrupt)) or reason not in str(raised):
             raise
         assert failing.calls >= step
         return False
@@ -317,7 +317,7 @@ def test_a_catalogue_that_cannot_be_looked_at_does_not_empty_its_sums(
 ) -> None:
     path = tmp_path / "a.hg"
     make(path, 20).close()
-    before = sums.read(path)
+    before = page_checksums.read(path)
     look = inside.look
 
     def refused(folder: Path, *names: str) -> os.stat_result:
@@ -326,11 +326,15 @@ def test_a_catalogue_that_cannot_be_looked_at_does_not_empty_its_sums(
         return look(folder, *names)
 
     monkeypatch.setattr(inside, "look", refused)
-    for step in (lambda: sums.update(path), lambda: sums.read(path), lambda: sums.PageCheck(path).check()):
+    for step in (
+        lambda: page_checksums.update(path),
+        lambda: page_checksums.read(path),
+        lambda: page_checksums.PageCheck(path).check(),
+    ):
         with pytest.raises((OSError, LibraryError), match="Input/output"):
             step()
     monkeypatch.setattr(inside, "look", look)
-    assert sums.read(path).tolist() == before.tolist()
+    assert page_checksums.read(path).tolist() == before.tolist()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from hashgrain.codes import Grains
 from hashgrain.errors import LibraryError
-from hashgrain.store import Parted, Parts, Store, catalogue
+from hashgrain.store import Parts, PartsReplaced, Store, catalogue
 from made_parts import GRID, Plain, live_parts, parts_of, plain
 from test_store import GRAINS, code_of, live, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
@@ -29,10 +29,10 @@ def check(store: Store, expected: dict[int, Plain | None]) -> None:
         some = {item: parts[0] for item, parts in expected.items() if parts}
         assert live_parts(snapshot) == some
         assert snapshot.with_parts().tolist() == sorted(some)
-        told: dict[int, Any] = {}
+        logged: dict[int, Any] = {}
         for change in snapshot.changes(0):
-            told[change.item] = None if change.parts is None else change.parts.tolist()
-        assert {item: codes for item, codes in told.items() if codes is not None} == some
+            logged[change.item] = None if change.parts is None else change.parts.tolist()
+        assert {item: codes for item, codes in logged.items() if codes is not None} == some
     assert store.verify() == []
 
 
@@ -56,7 +56,7 @@ def test_a_library_without_parts_has_no_files_of_parts_and_maps_none(tmp_path: P
             "000001.w01",
             "000001.ids",
         }
-        store.commit([Parted(2, parts_of(2, 3))])
+        store.commit([PartsReplaced(2, parts_of(2, 3))])
         with store.snapshot() as snapshot:
             assert snapshot._parts is None
             assert [len(segment.ids) for segment in snapshot.part_segments] == [3]
@@ -64,7 +64,7 @@ def test_a_library_without_parts_has_no_files_of_parts_and_maps_none(tmp_path: P
 
 def test_a_change_of_parts_alone_is_logged_as_a_change_of_the_item(tmp_path: Path) -> None:
     with make(tmp_path / "a.hg", 3) as store:
-        store.commit([Parted(2, parts_of(2, 3)), Parted(3, None)])
+        store.commit([PartsReplaced(2, parts_of(2, 3)), PartsReplaced(3, None)])
         with store.snapshot() as snapshot:
             (change,) = snapshot.changes(3)
             assert (change.number, change.kind, change.item) == (4, "changed", 2)
@@ -111,7 +111,7 @@ class PartsAgainstADict(RuleBasedStateMachine):
 
     @rule(item=items, twice=st.booleans(), **SHAPE)
     def set_parts(self, item: int, twice: bool, count: int, kind: str) -> None:
-        edits = [Parted(item, self.some_parts(count, kind)) for _ in range(1 + twice)]
+        edits = [PartsReplaced(item, self.some_parts(count, kind)) for _ in range(1 + twice)]
         self.store.commit(edits)
         self.expected[item] = plain(edits[-1].parts)
 
@@ -160,7 +160,7 @@ TestPartsAgainstADict.settings = settings(
 def test_parts_that_cannot_be_kept_are_refused_and_change_nothing(tmp_path: Path, parts: Parts, reason: str) -> None:
     with Store.create(tmp_path / "a.hg", grains=GRAINS, digest="d1", grid=GRID) as store:
         store.commit([new(1)])
-        for edit in (new(2, parts=parts), Parted(1, parts)):
+        for edit in (new(2, parts=parts), PartsReplaced(1, parts)):
             with pytest.raises(LibraryError, match=reason):
                 store.commit([new(3), edit])
         check(store, {1: None})
@@ -170,12 +170,12 @@ def test_the_grid_of_a_library_changes_only_where_no_parts_lie_on_it(tmp_path: P
     with make(tmp_path / "a.hg", 2) as store:
         assert store.grid is None
         store.set_grid(GRID)
-        store.commit([Parted(1, parts_of(1, 4)), Parted(2, parts_of(2, 9, "box"))])
+        store.commit([PartsReplaced(1, parts_of(1, 4)), PartsReplaced(2, parts_of(2, 9, "box"))])
         store.set_grid(GRID)
         for other in (GRID[:2], None):
             with pytest.raises(LibraryError, match="lie on it"):
                 store.set_grid(other)
-        store.commit([Parted(1, None)])
+        store.commit([PartsReplaced(1, None)])
         store.set_grid([(0.0, 1.5), (1.0, 2.5)])
         assert store.verify() == []
     with Store.open(tmp_path / "a.hg") as store:
@@ -185,7 +185,7 @@ def test_the_grid_of_a_library_changes_only_where_no_parts_lie_on_it(tmp_path: P
 def test_a_change_of_model_takes_the_parts_that_it_is_given_and_no_others(tmp_path: Path) -> None:
     with make(tmp_path / "a.hg", 3) as store:
         store.set_grid(GRID)
-        store.commit([Parted(item, parts_of(item, 4)) for item in (1, 2)])
+        store.commit([PartsReplaced(item, parts_of(item, 4)) for item in (1, 2)])
         codes = np.arange(12, dtype=np.uint64).reshape(3, 4)
         wide = Parts(np.arange(20, dtype=np.uint64).reshape(5, 4))
         other: dict[str, Any] = {"grains": Grains(kind=32, look=200), "digest": "d2", "parts": [(3, wide)]}

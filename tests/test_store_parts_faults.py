@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hashgrain.errors import LibraryError
-from hashgrain.store import Parted, Store, catalogue, parts, sums
+from hashgrain.store import PartsReplaced, Store, catalogue, page_checksums, parts
 from hashgrain.store.segments import HEADER
 from made_parts import GRID, live_parts, parts_of, plain
 from test_store import child, code_of, make, new, replaced
@@ -49,13 +49,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, kind in enumerate(["grid", "box", "span", "box", "grid", "span"], start=2):
             store.commit([new(number, parts=parts_of(number, 4, kind))])
         store.remove([4])
-        store.commit([replaced(5, 90, parts=parts_of(90, 3, "box")), Parted(7, None)])
+        store.commit([replaced(5, 90, parts=parts_of(90, 3, "box")), PartsReplaced(7, None)])
     return path
 
 
 KILLED_WRITER = """
 import random
-from hashgrain.store import Parted
+from hashgrain.store import PartsReplaced
 from made_parts import parts_of
 draw = random.Random(int(sys.argv[2]))
 with Store.open(sys.argv[1], "w") as store:
@@ -72,7 +72,7 @@ with Store.open(sys.argv[1], "w") as store:
         if draw.random() < 0.3:
             item = draw.randrange(1, number)
             print("maybe", item, flush=True)
-            store.commit([Parted(item, parts_of(item, item % 5 + 1, "box"))])
+            store.commit([PartsReplaced(item, parts_of(item, item % 5 + 1, "box"))])
         if draw.random() < 0.2:
             store.rebuild()
 """
@@ -99,12 +99,12 @@ def test_parts_that_were_acknowledged_survive_kill_9_at_any_moment(tmp_path: Pat
                 added |= set(range(int(numbers[0]), int(numbers[1])))
         with Store.open(path) as reader:
             assert [problem for problem in reader.verify() if not problem.harmless] == []
-        found, parts_found, live_found = ask(path)
-        assert added <= set(found)
-        for item in found:
+        items_found, parts_by_item, live = ask(path)
+        assert added <= set(items_found)
+        for item in items_found:
             right = plain(parts_of(item, item % 5 + 1, "box"))
             assert right is not None
-            assert (parts_found[item], live_found[item]) == (right, right[0])
+            assert (parts_by_item[item], live[item]) == (right, right[0])
         with Store.open(path, "w") as store:
             assert store.verify() == []
     assert len(added) > 10
@@ -112,7 +112,7 @@ def test_parts_that_were_acknowledged_survive_kill_9_at_any_moment(tmp_path: Pat
 
 CHANGES: dict[str, Callable[[Store], object]] = {
     "commit": lambda store: store.commit(
-        [new(50, parts=parts_of(50, 3)), replaced(2, 51, parts=parts_of(51, 9, "box")), Parted(3, None)]
+        [new(50, parts=parts_of(50, 3)), replaced(2, 51, parts=parts_of(51, 9, "box")), PartsReplaced(3, None)]
     ),
     "remove": lambda store: store.remove([3, 5]),
     "rebuild": lambda store: store.rebuild(),
@@ -129,7 +129,7 @@ def test_whatever_fails_in_a_change_of_parts_leaves_them_as_they_were(
     path = copy(sound, tmp_path)
     if name == "grid":
         with Store.open(path, "w") as store:
-            store.commit([Parted(item, None) for item in (3, 5, 7)])
+            store.commit([PartsReplaced(item, None) for item in (3, 5, 7)])
     before, grid = ask(path), Store.open(path).grid
     failing = Failing(0, error)
     break_disk(monkeypatch, failing, half=True)
@@ -208,7 +208,7 @@ def test_damaged_parts_in_the_catalogue_are_named_and_mended_or_dropped(
     right = ask(sound)
     path = copy(sound, tmp_path)
     change(path, f"UPDATE parts SET {statement} WHERE item = 6")
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store:
         with store.snapshot() as snapshot:
             with pytest.raises(LibraryError, match="the parts of item 6 are damaged"):
@@ -248,7 +248,7 @@ def test_a_damaged_list_of_parts_is_noticed_and_made_anew(sound: Path, tmp_path:
     path = copy(sound, tmp_path)
     with suppress(sqlite3.IntegrityError):
         change(path, statement)
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store:
         with pytest.raises(LibraryError, match=r"damaged|committed"):
             answers(store)
@@ -263,18 +263,19 @@ def test_parts_of_commits_that_the_catalogue_lost_are_made_again(tmp_path: Path)
     """The write-ahead log is deleted: the redo log has the parts, too, and the grid."""
     path = tmp_path / "a.hg"
     script = """
-    from hashgrain.store import Parted
+    from hashgrain.store import PartsReplaced
     from made_parts import GRID, parts_of
     store = make(Path(sys.argv[1]), 5)
-    store.commit([Parted(1, parts_of(1, 4)), Parted(2, parts_of(2, 4, "box")), new(9, parts=parts_of(9, 30, "span"))])
+    edits = [PartsReplaced(1, parts_of(1, 4)), PartsReplaced(2, parts_of(2, 4, "box"))]
+    store.commit([*edits, new(9, parts=parts_of(9, 30, "span"))])
     store.set_grid(GRID)
-    store.commit([replaced(2, 20, parts=parts_of(20, 2)), Parted(1, None), Parted(3, parts_of(3, 4))])
+    store.commit([replaced(2, 20, parts=parts_of(20, 2)), PartsReplaced(1, None), PartsReplaced(3, parts_of(3, 4))])
     store.remove([4])
     os.kill(os.getpid(), 9)
     """
     child(script, path).wait()
     right = ask(path)
-    (path / sums.LOG).unlink()
+    (path / page_checksums.WAL).unlink()
     with pytest.raises(LibraryError, match="rebuild the library"):
         ask(path)
     with Store.open(path, "w", mend=True) as store:
@@ -296,11 +297,11 @@ def test_a_flipped_bit_anywhere_in_the_catalogue_never_changes_parts_unnoticed(s
         flipped = whole[:at] + bytes([whole[at] ^ 1 << draw.randrange(8)]) + whole[at + 1 :]
         (path / catalogue.NAME).write_bytes(flipped)
         try:
-            found = ask(path)
+            items_found = ask(path)
         except LibraryError:
             noticed += 1
         else:
-            assert found == right
+            assert items_found == right
     assert noticed > 10
 
 
@@ -319,9 +320,9 @@ def test_positions_from_a_stranger_that_are_no_positions_are_refused(sound: Path
     """Their checksum fits, which says that they are whole, and not who made them."""
     path = copy(sound, tmp_path)
     content = b"b" + np.full(16, np.nan, "<f4").tobytes()
-    blob = content + parts._positions_seal(6, content)
+    blob = content + parts._positions_checksum(6, content)
     change(path, f"UPDATE parts SET positions = x'{blob.hex()}' WHERE item = 6")
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store, store.snapshot() as snapshot:
         with pytest.raises(LibraryError, match="the parts of item 6 are damaged"):
             snapshot.parts_of([6])

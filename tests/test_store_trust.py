@@ -17,7 +17,7 @@ import pytest
 
 from hashgrain import inside
 from hashgrain.errors import HashgrainError, LibraryError
-from hashgrain.store import FORMAT, Noted, Store, catalogue, redo, segments, sums, writer
+from hashgrain.store import FORMAT, MetaReplaced, Store, catalogue, page_checksums, redo, segments, writer
 from test_store import child, code_of, live, make, new, replaced, replayed
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import ask, change, copy
@@ -42,7 +42,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     child(script, path).wait()
     (path / "catalogue.sqlite-shm").unlink()
-    assert inside.size(path, sums.LOG) > 100_000
+    assert inside.size(path, page_checksums.WAL) > 100_000
     return path
 
 
@@ -175,7 +175,7 @@ def test_a_tree_of_pages_that_leads_in_circles_comes_to_an_end(killed: Path, tmp
     content += leaf
     content[28:32] = (len(content) // 4096).to_bytes(4, "big")
     file.write_bytes(content)
-    sums.forget(path)
+    page_checksums.forget(path)
     ended: list[object] = []
 
     def selected(store: Store) -> object:
@@ -217,20 +217,20 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(killed: Path, tmp_path:
     path = copy(killed, tmp_path)
     (path / name).unlink()
     os.mkfifo(path / name)
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         for step in (lambda: Store.open(path).known("/x"), lambda: Store.open(path, "w").close()):
             try:
                 step()
             except LibraryError as error:
-                told.append(error)
+                errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
-    assert told
+    assert errors
 
 
 # ---- A.5: odd values
@@ -266,32 +266,32 @@ def test_odd_values_in_a_catalogue_are_errors_and_named_by_verify(killed: Path, 
     path = copy(killed, tmp_path)
     Store.open(path, "w").close()
     change(path, statement)
-    reseal(path)
-    sums.forget(path)
+    renew_checksums(path)
+    page_checksums.forget(path)
     answered = False
     with pytest.MonkeyPatch.context():
         try:
             with Store.open(path) as store:
-                found = store.verify()
+                problems = store.verify()
                 with store.snapshot() as snapshot:
                     list(snapshot.paths())
                     snapshot.codes([1])
                     answered = True
         except LibraryError:
             return
-    assert [problem for problem in found if not problem.harmless], answered
+    assert [problem for problem in problems if not problem.harmless], answered
     assert not answered
 
 
-def reseal(path: Path) -> None:
-    from hashgrain.store.items import COLUMNS, sealed
+def renew_checksums(path: Path) -> None:
+    from hashgrain.store.items import COLUMNS, with_checksum
 
     connection = sqlite3.connect(path / "catalogue.sqlite", isolation_level=None)
     for row in connection.execute(f"SELECT {COLUMNS} FROM items").fetchall():
-        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (sealed(row)[-1], row[0]))
+        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (with_checksum(row)[-1], row[0]))
     for item, code in connection.execute("SELECT item, code FROM rows").fetchall():
         if isinstance(code, bytes):
-            connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_seal(item, code), item))
+            connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_checksum(item, code), item))
     connection.close()
 
 
@@ -307,7 +307,7 @@ def test_a_flipped_bit_in_the_log_never_takes_back_what_was_acknowledged(killed:
     lost = 0
     for number in range(60):
         path = Path(shutil.copytree(killed, tmp_path / f"{number}.hg"))
-        where = flip(path / sums.LOG, draw)
+        where = flip(path / page_checksums.WAL, draw)
         before = sorted(inside.names(path, segments.FOLDER))
         try:
             assert ask(path) == right, where
@@ -330,7 +330,7 @@ def test_a_flipped_bit_in_the_log_never_takes_back_what_was_acknowledged(killed:
 @pytest.mark.parametrize("damage", ["deleted", "emptied", "cut", "header"])
 def test_a_log_that_is_gone_is_noticed_and_made_again(killed: Path, tmp_path: Path, damage: str) -> None:
     right, path = ask(killed), copy(killed, tmp_path)
-    log = path / sums.LOG
+    log = path / page_checksums.WAL
     whole = log.read_bytes()
     if damage == "deleted":
         log.unlink()
@@ -350,7 +350,7 @@ def test_a_log_that_is_gone_is_noticed_and_made_again(killed: Path, tmp_path: Pa
 
 def test_what_neither_log_has_is_counted_as_lost(killed: Path, tmp_path: Path) -> None:
     path = copy(killed, tmp_path)
-    (path / sums.LOG).unlink()
+    (path / page_checksums.WAL).unlink()
     with (path / redo.NAME).open("r+b") as file:
         file.truncate(redo.HEADER)
     with Store.open(path, "w", mend=True) as store:
@@ -393,11 +393,11 @@ def test_a_log_that_a_reader_holds_back_is_folded_in_later_and_loses_nothing(
             torn = Path(shutil.copytree(path, tmp_path / "torn.hg"))
         store.commit([new(40)])
         assert inside.size(path, redo.NAME) == redo.HEADER
-        assert inside.size(path, sums.LOG) == 0
+        assert inside.size(path, page_checksums.WAL) == 0
     (torn / "catalogue.sqlite-shm").unlink()
-    log = bytearray((torn / sums.LOG).read_bytes())
+    log = bytearray((torn / page_checksums.WAL).read_bytes())
     log[32 + 24 + 4096 * 3] ^= 1
-    (torn / sums.LOG).write_bytes(log)
+    (torn / page_checksums.WAL).write_bytes(log)
     with pytest.raises(LibraryError, match="rebuild the library"):
         ask(torn)
     with Store.open(torn, "w", mend=True) as store:
@@ -424,7 +424,7 @@ def test_a_flipped_bit_in_the_catalogue_never_changes_what_a_filter_or_a_look_up
     killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sixty places of the file, whatever they hold."""
-    monkeypatch.setattr(sums, "LOOKS", 1)
+    monkeypatch.setattr(page_checksums, "ATTEMPTS", 1)
     path = copy(killed, tmp_path)
     Store.open(path, "w").close()
     right = filtered(path)
@@ -472,8 +472,8 @@ def test_filters_answer_while_a_writer_folds_its_log_in(tmp_path: Path, monkeypa
             try:
                 while not stop.is_set():
                     with Store.open(path) as reader, reader.snapshot() as snapshot:
-                        found = snapshot.select("format = 'jpeg'").tolist()
-                        assert found == list(range(1, len(snapshot) + 1))
+                        selected = snapshot.select("format = 'jpeg'").tolist()
+                        assert selected == list(range(1, len(snapshot) + 1))
             except BaseException as error:
                 failures.append(error)
 
@@ -562,7 +562,7 @@ def test_a_clock_that_jumps_changes_nothing_but_the_times(tmp_path: Path, monkey
         for number in range(4):
             store.commit([new(number)])
             os.utime(path / "catalogue.sqlite", (1, 1))  # what the clock gives to files
-            os.utime(path / sums.NAME, (2**32, 2**32))
+            os.utime(path / page_checksums.NAME, (2**32, 2**32))
             assert store.known(new(number).path) is not None
         store.rebuild()
     with Store.open(path) as store, store.snapshot() as snapshot:
@@ -581,33 +581,33 @@ def test_a_library_of_an_older_format_is_read_as_it_is_and_upgraded_by_the_first
 ) -> None:
     path = unpacked(name, tmp_path, version)
     before = (path / "catalogue.sqlite").read_bytes()
-    found = ask(path)
-    numbers = {item.meta["number"] for item in found[1]}
+    answers = ask(path)
+    numbers = {item.meta["number"] for item in answers[1]}
     assert numbers == ({*range(42)} - {3, 19, 5}) | {90}
-    assert {code_of(item.meta["number"]).tobytes() for item in found[1]} == set(found[0].values())
-    remembered = [("/pictures/broken.jpg", (10, 20), "damaged")] if version > 2 else []
-    cameras = {item.id: item.details for item in found[1] if item.details}
+    assert {code_of(item.meta["number"]).tobytes() for item in answers[1]} == set(answers[0].values())
+    refusals = [("/pictures/broken.jpg", (10, 20), "damaged")] if version > 2 else []
+    cameras = {item.id: item.details for item in answers[1] if item.details}
     assert cameras == ({n + 1: {"camera": "Canon", "iso": 100 * n} for n in range(30, 42)} if version > 2 else {})
     with Store.open(path) as store, store.snapshot() as snapshot:
         assert store.info()["format"] == version
         assert len(snapshot.select("label = 1 and taken >= '2021'")) == (9 if version == 2 else 5)
-        assert store.refusals() == remembered
+        assert store.refusals() == refusals
         assert store.excluded("/pictures/out.jpg") == (version > 2)
-        told = (snapshot.history(), snapshot.sequence, replayed(snapshot))
-        assert told[2] == found[0]
+        log = (snapshot.history(), snapshot.sequence, replayed(snapshot))
+        assert log[2] == answers[0]
     assert (path / "catalogue.sqlite").read_bytes() == before
     with Store.open(path, "w") as store:
         assert store.info()["format"] == FORMAT
         assert store.verify() == []
-        assert store.refusals() == remembered
+        assert store.refusals() == refusals
         with store.snapshot() as snapshot:  # who was fed before the upgrade goes on after it
-            assert (snapshot.history(), snapshot.sequence, replayed(snapshot)) == told
+            assert (snapshot.history(), snapshot.sequence, replayed(snapshot)) == log
         store.exclude(["/x"])
-    assert ask(path) == found
+    assert ask(path) == answers
     with Store.open(path, "w") as store:
         store.commit([new(300), replaced(1, 301)])
         with store.snapshot() as snapshot:
-            assert [each[1:3] for each in snapshot.changes(told[1])] == [("added", 43), ("changed", 1)]
+            assert [each[1:3] for each in snapshot.changes(log[1])] == [("added", 43), ("changed", 1)]
         store.rebuild()
         assert store.verify() == []
 
@@ -648,22 +648,22 @@ def test_an_upgrade_is_not_folded_in_before_the_sums_of_its_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite would do so by itself after some megabytes: killed then, the pages would not match their sums."""
-    found: list[object] = []
+    settings: list[object] = []
     real = catalogue.schema.upgrade
 
     def upgrade(connection: sqlite3.Connection, version: int) -> None:
-        found.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone())
+        settings.append(connection.execute("PRAGMA wal_autocheckpoint").fetchone())
         real(connection, version)
 
     monkeypatch.setattr(catalogue.schema, "upgrade", upgrade)
     Store.open(unpacked("closed", tmp_path, 3), "w").close()
-    assert found == [(0,)]
+    assert settings == [(0,)]
 
 
 def test_metadata_refusals_and_exclusions_are_kept_and_changed(tmp_path: Path) -> None:
     path = tmp_path / "a.hg"
     with make(path, 3) as store:
-        store.commit([Noted(2, {"label": "cat"}), Noted(3, {})])
+        store.commit([MetaReplaced(2, {"label": "cat"}), MetaReplaced(3, {})])
         store.refuse([("/b.jpg", (1, 2), "damaged"), ("/a.jpg", (3, 4), "cut short")])
         store.refuse([("/b.jpg", (5, 6), "still damaged")])
         store.forget_refusals(["/a.jpg", "/unknown.jpg"])
@@ -687,7 +687,7 @@ def test_odd_values_in_what_is_remembered_are_errors(tmp_path: Path, table: str,
     path = tmp_path / "a.hg"
     make(path, 2).close()
     change(path, f"INSERT INTO {table} VALUES {values}")
-    sums.forget(path)
+    page_checksums.forget(path)
     with Store.open(path) as store:
         with pytest.raises(LibraryError, match=f"its {table} do not read"):
             getattr(store, table)()
@@ -696,7 +696,7 @@ def test_odd_values_in_what_is_remembered_are_errors(tmp_path: Path, table: str,
 
 def test_a_change_log_from_a_stranger_can_run_no_statement_of_its_own(killed: Path, tmp_path: Path) -> None:
     path = copy(killed, tmp_path)
-    (path / sums.LOG).unlink()
+    (path / page_checksums.WAL).unlink()
     with Store.open(path, "w", mend=True) as store:
         owner = store._facts.owner
     content = json.dumps([["DROP TABLE items", [[]]]]).encode()

@@ -137,7 +137,7 @@ BAD = {
     "a row has another number": (lambda codes: np.where(np.arange(72)[:, None] == 5, 2, codes), "row 5"),
     "real numbers": (lambda codes: codes * 0.5, "zeros and ones"),
     "not numbers": (lambda codes: codes * np.nan, "row 0"),
-    "another width": (lambda codes: codes[:, :12], "codes of 12 bits, the recipe codes of 16: --bits 12"),
+    "another width": (lambda codes: codes[:, :12], "codes of 12 bits, the recipe codes of 16; --bits 12"),
     "all alike": (lambda codes: np.ones_like(codes), "all target codes are the same"),
     "too few": (lambda codes: codes[:70], "70 targets for the 72 pictures"),
     "one column": (lambda codes: codes[:, 0], "a row a picture"),
@@ -167,7 +167,7 @@ def test_zeros_and_ones_that_are_read_as_labels_are_told_to_be(arrays: Path, her
     asked = ("train", "--data", arrays, "--out", "model", "--recipe", "label-codes", *SETS, "--set", "epochs=1")
     done = hashgrain(*asked)
     assert done.exit_code == 0, done.output
-    assert "labels; if they are target codes, a row of bits for each picture: --targets" in done.stderr
+    assert "labels; if they are target codes, a row of bits for each picture, set targets=" in done.stderr
     assert read_targets(arrays / "labels.npy", BITS).shape == (72, BITS)
 
 

@@ -61,9 +61,9 @@ def safe(output: bytes) -> list[str]:
 
 
 def test_names_cannot_forge_a_line_or_a_column_of_results(hashgrain: Run, library: Path, hostile: Path) -> None:
-    found = safe(hashgrain("search", library, "--id", 1, "-k", 20).stdout)
-    assert len(found) == len(HOSTILE) - 1
-    rows = [line.split("\t") for line in found]
+    lines = safe(hashgrain("search", library, "--id", 1, "-k", 20).stdout)
+    assert len(lines) == len(HOSTILE) - 1
+    rows = [line.split("\t") for line in lines]
     assert {len(row) for row in rows} == {4}
     wanted = {f"{hostile}/{shown}" for shown in HOSTILE.values()}
     assert {row[3] for row in rows} < wanted
@@ -74,9 +74,9 @@ def test_print0_gives_paths_byte_for_byte(hashgrain: Run, library: Path, hostile
     exported = hashgrain("export", library, "-0").stdout
     assert set(exported.split(b"\0")) - {b""} == wanted
     assert exported.endswith(b"\0")
-    found = hashgrain("search", library, "--id", 1, "-k", 20, "--print0").stdout.split(b"\0")[:-1]
-    assert len(found) == len(wanted) - 1
-    assert set(found) < wanted
+    paths = hashgrain("search", library, "--id", 1, "-k", 20, "--print0").stdout.split(b"\0")[:-1]
+    assert len(paths) == len(wanted) - 1
+    assert set(paths) < wanted
     listed = hashgrain("add", "again.hg", "-", "-0", stdin=exported)
     assert f"{len(HOSTILE)} added".encode() in listed.stdout
 
@@ -113,9 +113,9 @@ def test_what_is_refused_or_gone_is_one_line_each(hashgrain: Run, hostile: Path,
     for name in HOSTILE:
         with open(os.path.join(os.fsencode(hostile), name), "wb") as file:
             file.write(b"\xff\xd8\xff nonsense " + name)
-    told = safe(hashgrain("add", library, hostile).stderr)
-    assert len(told) == len(HOSTILE)
-    assert all(line.startswith("refused: ") for line in told)
+    lines = safe(hashgrain("add", library, hostile).stderr)
+    assert len(lines) == len(HOSTILE)
+    assert all(line.startswith("refused: ") for line in lines)
 
 
 def test_messages_about_hostile_names_are_one_line(hashgrain: Run, library: Path) -> None:
@@ -128,18 +128,18 @@ def test_messages_about_hostile_names_are_one_line(hashgrain: Run, library: Path
         ("export", library, name),
         ("search", library, "x.jpg", "--grain", name),
     ):
-        told = hashgrain(*arguments)
-        assert told.returncode == 1, arguments
-        (line,) = safe(told.stderr)
+        done = hashgrain(*arguments)
+        assert done.returncode == 1, arguments
+        (line,) = safe(done.stderr)
         assert line.startswith("error: ")
 
 
 def test_a_wrong_command_line_with_hostile_names_is_said_safely(hashgrain: Run, library: Path) -> None:
     for arguments in (("search", library, "x", "\x1b[2Jy"), ("search", library, "--\x1b[2Jno"), ("\x1b[2J",)):
-        told = hashgrain(*arguments)
-        assert told.returncode == 2
-        assert b"\x1b[2J" not in told.stderr
-        assert rb"\x1b[2J" in told.stderr
+        done = hashgrain(*arguments)
+        assert done.returncode == 2
+        assert b"\x1b[2J" not in done.stderr
+        assert rb"\x1b[2J" in done.stderr
 
 
 NEARLY = st.text(st.sampled_from("\\\nntx0b1u8\x1b\x0b\u200e\udc1b\udc9b\x9b"), max_size=6)

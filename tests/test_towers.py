@@ -68,8 +68,13 @@ def test_a_tower_is_read_as_it_was_written(folder: Path, tmp_path: Path) -> None
     assert Bundle.read(folder) == small()
     small().write_inside(tmp_path)
     assert Bundle.read_inside(tmp_path) == small()
-    told = json.loads((folder / "model.json").read_text())["text_tower"]
-    assert (told["length"], told["pad"], told["lower"], told["tokenizer_bytes"]) == (8, 0, True, len(tower().tokenizer))
+    entry = json.loads((folder / "model.json").read_text())["text_tower"]
+    assert (entry["length"], entry["pad"], entry["lower"], entry["tokenizer_bytes"]) == (
+        8,
+        0,
+        True,
+        len(tower().tokenizer),
+    )
 
 
 def test_codes_are_bound_to_no_tower_and_the_bundle_is() -> None:
@@ -230,8 +235,8 @@ def test_a_write_stopped_anywhere_leaves_the_old_bundle_or_the_new_one(
             monkeypatch.undo()
         if done() < stop:
             break
-        found = Bundle.read_inside(library) if inside_a_library else Bundle.read(folder)
-        assert found in (old, new)
+        bundle = Bundle.read_inside(library) if inside_a_library else Bundle.read(folder)
+        assert bundle in (old, new)
         for again in (old, new):
             again.write_inside(library) if inside_a_library else again.write(folder)
             assert Bundle.read(folder) == again
@@ -303,23 +308,23 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         text_model([*BAG, node("StringNormalizer", ["sum"], ["outputs"])], TENSORS, [ids_input()], 3),
         "not among the operators",
     ),
-    "a size that hangs on the ids": (
+    "a size that depends on the ids": (
         text_model(
             [*BAG, *STEPS, node("ConstantOfShape", ["row"], ["outputs"])],
             [*TENSORS, integers("flat", -1)],
             [ids_input()],
             3,
         ),
-        "size hangs on the ids",
+        "size depends on the ids",
     ),
-    "a size that hangs on the mask": (
+    "a size that depends on the mask": (
         text_model(
             [*BAG, node("Reshape", ["mask", "flat"], ["row"]), node("Expand", ["sum", "row"], ["outputs"])],
             [*TENSORS, integers("flat", -1)],
             [ids_input(), mask_input()],
             3,
         ),
-        "size hangs on the ids",
+        "size depends on the ids",
     ),
     "another width": (text_model([*BAG, KEEP], TENSORS, [ids_input()], 4), "gives 4 outputs, its grains ask for 3"),
     "a width left open": (

@@ -19,7 +19,7 @@ from hashgrain.cli.config import options_of
 from hashgrain.codefiles import load_codes, save_codes
 from hashgrain.codes import Codes, Grains
 
-SUBVERBS = ["bench search", "model make", "model show"]
+SUBVERBS = ["bench search", "model make", "model show", "features train", "features encode"]
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +152,11 @@ def test_docs_and_messages_name_the_same_install_command() -> None:
 
     from conftest import ROOT
 
-    found: dict[str, Any] = {}
+    files_by_package: dict[str, Any] = {}
     for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]:
         for command in re.findall(r"pip install '?(\S*?\[\w+\])", file.read_text()):
-            found.setdefault(command.split("[")[0], []).append(file)
-    assert set(found) == {"hashgrain"}, found
+            files_by_package.setdefault(command.split("[")[0], []).append(file)
+    assert set(files_by_package) == {"hashgrain"}, files_by_package
 
 
 def test_help_shows_what_stands_in_brackets(hashgrain: Run) -> None:
@@ -165,6 +165,13 @@ def test_help_shows_what_stands_in_brackets(hashgrain: Run) -> None:
     for name in [*VERBS, *SUBVERBS]:
         for option in options_of(verb(name)).values():
             assert "[" not in (option.help or ""), (name, option.name)
+
+
+def test_a_paragraph_of_help_is_broken_by_the_terminal_alone(hashgrain: Run) -> None:
+    wide = hashgrain("search", "--help", env={"COLUMNS": "900"}).stdout.decode()
+    assert "In a pipe, each hit is a line: word, distance, id, path. With --also, the library comes" in wide
+    for name in [*VERBS, *SUBVERBS]:
+        assert all("\n" not in paragraph for paragraph in verb(name).help.split("\n\n")), name
 
 
 # ---- full disks

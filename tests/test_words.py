@@ -279,11 +279,11 @@ def test_the_command_says_how_words_were_read_and_prints_scores(hashgrain: Run, 
 
 def test_json_tells_how_words_were_read(hashgrain: Run, place: Path) -> None:
     asked = ("search", place / "a.hg", "--text", "red golden retriever and a zyxgrbl", "--json", "-k", 2)
-    told = json.loads(hashgrain(*asked).stdout)
-    assert [one["noun"] for one in told["text"]["found"]] == ["golden retriever"]
-    assert (told["text"]["unknown"], told["text"]["not_seen"]) == (["zyxgrbl"], [])
-    assert told["text"]["ignored"] == ["red", "and", "a"]
-    assert len(told["hits"]) == 2
+    answer = json.loads(hashgrain(*asked).stdout)
+    assert [one["noun"] for one in answer["text"]["found"]] == ["golden retriever"]
+    assert (answer["text"]["unknown"], answer["text"]["not_seen"]) == (["zyxgrbl"], [])
+    assert answer["text"]["ignored"] == ["red", "and", "a"]
+    assert len(answer["hits"]) == 2
     assert {"explain", "text", "hits"} == set(json.loads(hashgrain(*asked, "--explain").stdout))
 
 
@@ -293,8 +293,8 @@ def test_words_beside_a_picture_a_filter_and_a_page(hashgrain: Run, place: Path,
         *("search", place / "a.hg", place / "pictures/00009.jpg", "--text", "<b>golden retriever"),
         *("-w", "id < 20", "--html", page, "--json"),
     )
-    found = {Path(hit["path"]).name for hit in json.loads(done.stdout)["hits"][:2]}
-    assert found == {"00005.jpg", "00009.jpg"}
+    names = {Path(hit["path"]).name for hit in json.loads(done.stdout)["hits"][:2]}
+    assert names == {"00005.jpg", "00009.jpg"}
     assert "Pictures of “&lt;b&gt;golden retriever” and 00009.jpg" in page.read_text()
     alone = hashgrain("search", place / "a.hg", "--text", "golden retriever", "--html", page)
     assert alone.returncode == 0

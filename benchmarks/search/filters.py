@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import faiss
 import numpy as np
 
-from hashgrain.engines import keep
+from hashgrain.engines import filter_rows
 from hashgrain.hamming import rows_of
 from made_codes import made
 from report import table, write_section
@@ -48,7 +48,7 @@ def rows() -> Iterator[list[object]]:
         for share, questions in ASKED:
             where = np.sort(rng.choice(N, int(share * N), replace=False))
             begun = time.perf_counter()
-            kept = keep(everything, where, questions)
+            kept = filter_rows(everything, where, questions)
             prepared = 1000 * (time.perf_counter() - begun)
             # One after the other, twice: what another program does to the machine's memory falls on both.
             pairs = [[timed(ours(rows_, BITS, threads), queries, K) for rows_ in (kept, everything)] for _ in range(2)]

@@ -31,6 +31,11 @@ ImageLike: TypeAlias = "PathLike | bytes | bytearray | Image | NDArray[np.generi
 # its middle.
 Fit: TypeAlias = Literal["squash", "fit", "crop"]
 
+# A place in a picture: left, top, right, bottom. Fractions of the upright picture, or pixels where one is above 1.
+Box: TypeAlias = tuple[float, float, float, float]
+# Whether a search looks at the parts of items: at none, at all, or at both and weighs what each distance means.
+PartsOption: TypeAlias = Literal["auto", "whole", "all"]
+
 
 class OpenSource(Protocol):
     """A source that is found already: its name in a library, and how its content is read."""

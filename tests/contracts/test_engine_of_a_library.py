@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from conftest import make_picture
 from hashgrain import Codes, Encoder, Grains, Hit, Library
-from hashgrain.engines import EmbeddedEngine, Engine, behind, in_step
+from hashgrain.engines import EmbeddedEngine, Engine, lag, synced_snapshot
 from hashgrain.errors import EngineError, FilterError, HashgrainError, QueryError
 from hashgrain.hamming import Neighbours
 from hashgrain.models import Bundle
@@ -73,7 +73,7 @@ QUESTIONS: list[dict[str, Any]] = [
 ]
 
 
-def told(hits: list[Hit]) -> list[tuple[int, int, float]]:
+def summary(hits: list[Hit]) -> list[tuple[int, int, float]]:
     return [(hit.id, hit.distance, hit.score) for hit in hits]
 
 
@@ -81,9 +81,9 @@ def same_answers(one: Library, other: Library) -> None:
     code = Codes(word(11)[None], GRAINS)
     for question in QUESTIONS:
         for query in (code, 5):
-            assert told(one.search(query, **question)) == told(other.search(query, **question)), question
-        found = [[told(hits) for hits in each.search_many([code, code], **question)] for each in (one, other)]
-        assert found[0] == found[1]
+            assert summary(one.search(query, **question)) == summary(other.search(query, **question)), question
+        summaries = [[summary(hits) for hits in each.search_many([code, code], **question)] for each in (one, other)]
+        assert summaries[0] == summaries[1]
         totals = [each.explain(5, **question).total for each in (one, other)]
         assert totals[0] == totals[1]
 
@@ -111,10 +111,10 @@ def test_words_are_asked_of_the_engine_too(tmp_path: Path) -> None:
     own = Library.open(tmp_path / "a.hg", engine=Counting(encoder.grains))
     with Library.open(tmp_path / "a.hg") as plain, own as library:
         for options in ({}, {"where": "n < 7", "grain": "thing"}, {"within": encoder.grains.bits}):
-            found = [told(each.search(text="dog", k=5, **options)) for each in (plain, library)]  # type: ignore[arg-type]
-            assert found[0] == found[1]
-            assert found[0]
-        beside = [told(each.search(3, text="dog", k=5)) for each in (plain, library)]
+            both = [summary(each.search(text="dog", k=5, **options)) for each in (plain, library)]  # type: ignore[arg-type]
+            assert both[0] == both[1]
+            assert both[0]
+        beside = [summary(each.search(3, text="dog", k=5)) for each in (plain, library)]
         assert beside[0] == beside[1]
     assert Counting.asked == 3
 
@@ -208,17 +208,17 @@ def test_an_engine_that_was_told_by_another_process_meanwhile_is_no_error(tmp_pa
 
         @contextmanager
         def snapshot() -> Iterator[Snapshot]:
-            with real() as found:
-                moments.append(found.sequence)
+            with real() as real_snapshot:
+                moments.append(real_snapshot.sequence)
                 if len(moments) == 1:  # between this moment and the question somebody writes, and tells the engine
                     with Store.open(path, "w") as writer:
                         writer.commit([new(91)])
-                        with in_step(engine, writer):
+                        with synced_snapshot(engine, writer):
                             pass
-                yield found
+                yield real_snapshot
 
         reader.snapshot = snapshot  # type: ignore[method-assign, assignment]
-        with in_step(engine, reader) as moment:
+        with synced_snapshot(engine, reader) as moment:
             assert moment.sequence == engine.sequence == 65
         assert moments == [64, 65]
 
@@ -251,9 +251,9 @@ def test_an_engine_is_asked_by_one_thread_at_a_time(tmp_path: Path) -> None:
         def nearest(self, *args: Any, **options: Any) -> list[Neighbours]:
             Watched.inside += 1
             Watched.most = max(Watched.most, Watched.inside)
-            found = super().nearest(*args, **options)
+            neighbours = super().nearest(*args, **options)
             Watched.inside -= 1
-            return found
+            return neighbours
 
     with Library.open(filled(tmp_path / "a.hg"), "w", engine=Watched(GRAINS)) as library:
         failed: list[BaseException] = []
@@ -292,11 +292,11 @@ def test_an_engine_that_takes_filters_is_given_the_tree(tmp_path: Path) -> None:
     with Library.open(path) as plain, Library.open(path, engine=Filtering(GRAINS)) as library:
         with plain.store.snapshot() as snapshot:
             ids = snapshot.select("label = 1")
-        assert told(library.search(5, where="label = 1")) == told(plain.search(5, where="label = 1"))
+        assert summary(library.search(5, where="label = 1")) == summary(plain.search(5, where="label = 1"))
         (filter_,) = given
         assert isinstance(filter_, Filter)
-        assert isinstance(filter_.test, OneOf)
-        assert filter_.test.values == (1,)
+        assert isinstance(filter_.condition, OneOf)
+        assert filter_.condition.values == (1,)
         with pytest.raises(FilterError, match="did you mean label"):
             library.search(5, where="lable = 1")
 
@@ -308,16 +308,16 @@ def test_an_engine_follows_a_library_of_an_older_format_before_and_after_its_upg
     path = unpacked("closed", tmp_path, version)
     engine = NumpyEngine(STORED)
     with Store.open(path) as store:
-        with in_step(engine, store) as snapshot:
+        with synced_snapshot(engine, store) as snapshot:
             assert {item: Codes.from_bits(b[None], STORED).words.tobytes() for item, b in engine.bits.items()} == live(
                 snapshot
             )
         assert store.info()["format"] == version
     with Store.open(path, "w") as store:
         with store.snapshot() as snapshot:
-            assert behind(engine, snapshot, path) == 0
+            assert lag(engine, snapshot, path) == 0
         store.remove([1])
-        with in_step(engine, store):
+        with synced_snapshot(engine, store):
             assert 1 not in engine.bits
 
 
@@ -328,12 +328,12 @@ def test_weights_change_the_order_and_not_what_a_hit_says(tmp_path: Path) -> Non
     with Library.open(filled(tmp_path / "a.hg")) as library:
         code = library.code(5)
         weights = {"kind": 0.0, "thing": 0.0, "look": 1.0}
-        found = library.search(code, k=None, weights=weights)
-        late = {hit.id: hit.distances["look"] - hit.distances["thing"] for hit in found}
-        expected = sorted(found, key=lambda hit: (late[hit.id], hit.distances["look"], hit.id))
-        assert [hit.id for hit in found] == [hit.id for hit in expected]
-        assert {hit.id: hit.distance for hit in found} == {h.id: h.distance for h in library.search(code, k=None)}
-        assert [hit.id for hit in found] != [hit.id for hit in library.search(code, k=None)]
+        hits = library.search(code, k=None, weights=weights)
+        late = {hit.id: hit.distances["look"] - hit.distances["thing"] for hit in hits}
+        expected = sorted(hits, key=lambda hit: (late[hit.id], hit.distances["look"], hit.id))
+        assert [hit.id for hit in hits] == [hit.id for hit in expected]
+        assert {hit.id: hit.distance for hit in hits} == {h.id: h.distance for h in library.search(code, k=None)}
+        assert [hit.id for hit in hits] != [hit.id for hit in library.search(code, k=None)]
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,9 @@ QUERIES = Codes(np.array([*list(THERE.values())[:4], [7, 9]], np.uint64), GRAINS
 
 def right(query: int, grain: str, where: Sequence[int] | None = None) -> Answer:
     """Every item in order, by counting bits of whole Python numbers."""
-    kept = [item for item in THERE if where is None or item in where]
-    words = np.array([THERE[item] for item in kept], np.uint64).reshape(len(kept), 2)
-    asked = Asked(QUERIES.words, words, np.array(kept, np.int64), None, GRAINS[grain], [])
+    selected = [item for item in THERE if where is None or item in where]
+    words = np.array([THERE[item] for item in selected], np.uint64).reshape(len(selected), 2)
+    asked = Asked(QUERIES.words, words, np.array(selected, np.int64), None, GRAINS[grain], [])
     return asked.oracle(query)
 
 
@@ -147,13 +147,13 @@ def test_the_history_has_what_engines_have_to_cope_with() -> None:
 @pytest.mark.parametrize("k", [1, 7, 60])
 def test_the_nearest_come_by_distance_then_whole_distance_then_id(make: Made, grain: str, k: int) -> None:
     answers = make(CHANGES).nearest(QUERIES, k, grain=grain)
-    assert [listed(found) for found in answers] == [right(query, grain)[:k] for query in range(len(QUERIES))]
+    assert [listed(neighbours) for neighbours in answers] == [right(query, grain)[:k] for query in range(len(QUERIES))]
 
 
 def test_k_past_the_end_gives_all_there_are(make: Made) -> None:
     answers = make(CHANGES).nearest(QUERIES[:2], 10_000, grain="thing")
-    assert [listed(found) for found in answers] == [right(query, "thing") for query in range(2)]
-    assert [found.total for found in answers] == [len(THERE)] * 2
+    assert [listed(neighbours) for neighbours in answers] == [right(query, "thing") for query in range(2)]
+    assert [neighbours.total for neighbours in answers] == [len(THERE)] * 2
 
 
 @pytest.mark.parametrize("grain", list(GRAINS))
@@ -161,26 +161,26 @@ def test_k_past_the_end_gives_all_there_are(make: Made) -> None:
 def test_all_within_a_radius_are_found_and_counted(make: Made, grain: str, share: float) -> None:
     radius = int(share * GRAINS[grain])
     engine = make(CHANGES)
-    for query, found in enumerate(engine.within(QUERIES, radius, grain=grain)):
+    for query, neighbours in enumerate(engine.within(QUERIES, radius, grain=grain)):
         expected = [hit for hit in right(query, grain) if hit[1] <= radius]
-        assert listed(found) == expected
-        assert found.total == len(expected)
-    for query, found in enumerate(engine.within(QUERIES, radius, grain=grain, cap=5)):
+        assert listed(neighbours) == expected
+        assert neighbours.total == len(expected)
+    for query, neighbours in enumerate(engine.within(QUERIES, radius, grain=grain, cap=5)):
         expected = [hit for hit in right(query, grain) if hit[1] <= radius]
-        assert listed(found) == expected[:5]
-        assert found.total == len(expected)
+        assert listed(neighbours) == expected[:5]
+        assert neighbours.total == len(expected)
 
 
 @pytest.mark.parametrize("few", [True, False])
 def test_a_filter_keeps_to_its_ids_and_knows_of_no_others(make: Made, few: bool) -> None:
     engine = make(CHANGES)
     where = np.unique([*sorted(THERE)[:: 30 if few else 2], 10**6, 10**7])
-    for found, query in zip(engine.nearest(QUERIES, 40, grain="kind", where=where), range(9), strict=False):
-        assert listed(found) == right(query, "kind", where.tolist())[:40]
-    (found,) = engine.within(QUERIES[0], 5, grain="kind", where=where)
-    assert listed(found) == [hit for hit in right(0, "kind", where.tolist()) if hit[1] <= 5]
+    for neighbours, query in zip(engine.nearest(QUERIES, 40, grain="kind", where=where), range(9), strict=False):
+        assert listed(neighbours) == right(query, "kind", where.tolist())[:40]
+    (neighbours,) = engine.within(QUERIES[0], 5, grain="kind", where=where)
+    assert listed(neighbours) == [hit for hit in right(0, "kind", where.tolist()) if hit[1] <= 5]
     nothing = np.empty(0, np.int64)
-    assert [len(found) for found in engine.nearest(QUERIES, 3, grain="look", where=nothing)] == [0] * len(QUERIES)
+    assert [len(each) for each in engine.nearest(QUERIES, 3, grain="look", where=nothing)] == [0] * len(QUERIES)
 
 
 def test_what_was_removed_answers_nothing_even_where_a_filter_names_it(make: Made) -> None:
@@ -198,7 +198,7 @@ def test_what_was_removed_answers_nothing_even_where_a_filter_names_it(make: Mad
 )  # fmt: skip
 def test_weights_say_what_the_bits_of_each_grain_count(make: Made, grain: str, weights: dict[str, float]) -> None:
     edges = [0, *GRAINS.up_to(grain).values()]
-    for query, found in enumerate(make(CHANGES).nearest(QUERIES, 20, grain=grain, weights=weights)):
+    for query, neighbours in enumerate(make(CHANGES).nearest(QUERIES, 20, grain=grain, weights=weights)):
         expected = []
         for item, code in THERE.items():
             unlike = number(code) ^ number(QUERIES.words[query])
@@ -206,7 +206,7 @@ def test_weights_say_what_the_bits_of_each_grain_count(make: Made, grain: str, w
             distance = sum(weight * (unlike >> a & (1 << b - a) - 1).bit_count() for weight, a, b in parts)
             expected.append((item, distance, unlike.bit_count()))
         expected.sort(key=lambda hit: (hit[1], hit[2], hit[0]))
-        assert listed(found) == expected[:20]
+        assert listed(neighbours) == expected[:20]
 
 
 @pytest.mark.parametrize("grain", list(GRAINS))
@@ -223,8 +223,8 @@ def test_outputs_order_by_agreement_then_id(make: Made, grain: str) -> None:
     engine = make(CHANGES)
     for where in (None, np.array(sorted(THERE)[::3], np.int64)):
         best, _ = engine.agreeing(sure, 25, grain=grain, where=where)
-        kept = [item for item in THERE if where is None or item in where]
-        expected = sorted(kept, key=lambda item: (-score[item], item))[:25]
+        selected = [item for item in THERE if where is None or item in where]
+        expected = sorted(selected, key=lambda item: (-score[item], item))[:25]
         assert best.ids.tolist() == expected
         assert best.scores == pytest.approx([score[item] for item in expected])
 
@@ -232,8 +232,8 @@ def test_outputs_order_by_agreement_then_id(make: Made, grain: str) -> None:
 def test_an_empty_engine_answers_with_nothing(make: Made) -> None:
     engine = make([])
     assert engine.sequence == 0
-    assert [listed(found) for found in engine.nearest(QUERIES, 3, grain="kind")] == [[]] * len(QUERIES)
-    assert [(listed(found), found.total) for found in engine.within(QUERIES[0], 128, grain="look")] == [([], 0)]
+    assert [listed(neighbours) for neighbours in engine.nearest(QUERIES, 3, grain="kind")] == [[]] * len(QUERIES)
+    assert [(listed(each), each.total) for each in engine.within(QUERIES[0], 128, grain="look")] == [([], 0)]
     assert len(engine.agreeing(np.ones(128, np.float32), 3, grain="look")[0].ids) == 0
     engine.apply([])
     assert engine.sequence == 0
@@ -326,7 +326,9 @@ def test_the_engine_in_the_docstring_answers_as_the_others() -> None:
     engine.apply(CHANGES)
     engine.apply(CHANGES[:20])
     where = np.array(sorted(THERE)[::2], np.int64)
-    for kept in (None, where):
-        found = engine.nearest(QUERIES, 9, grain="kind", where=kept)
-        expected = [right(query, "kind", None if kept is None else kept.tolist())[:9] for query in range(len(QUERIES))]
-        assert [listed(each) for each in found] == expected
+    for selected in (None, where):
+        neighbours = engine.nearest(QUERIES, 9, grain="kind", where=selected)
+        expected = [
+            right(query, "kind", None if selected is None else selected.tolist())[:9] for query in range(len(QUERIES))
+        ]
+        assert [listed(each) for each in neighbours] == expected

@@ -19,7 +19,7 @@ from hashgrain.hamming import rerank
 from hashgrain.library import NamedQuery, search_several
 from hashgrain.models import Bundle
 from hashgrain.search.query import Query
-from hashgrain.store import Parted, Parts, Replaced, Store
+from hashgrain.store import Parts, PartsReplaced, Replaced, Store
 from hashgrain.types import Part
 from in_process import hashgrain
 from plain_engine import NumpyEngine
@@ -56,7 +56,7 @@ def filled(path: Path, n: int = 50) -> Path:
     with Library.create(path, Bundle("made", Bundle.read("default").onnx, GRAINS, (64, 64))) as library:
         library.store.set_grid(GRID)
         library.store.commit([new(each) for each in range(n)])
-        library.store.commit([Parted(each + 1, parts(each)) for each in range(n)])
+        library.store.commit([PartsReplaced(each + 1, parts(each)) for each in range(n)])
         library.store.remove([3, 4, 40])
         library.store.commit([Replaced(id=7, **{**vars(new(200)), "parts": parts(200)})])
     return path
@@ -78,11 +78,11 @@ def right(library: Library, code: Codes, grain: str, where: str | None = None) -
 
 
 def seen(hits: list[Hit]) -> list[tuple[int, int, int, int]]:
-    found = []
+    rows = []
     for hit in hits:
         assert hit.part is not None
-        found.append((hit.distance, hit.distances["look"], hit.id, hit.part.index))
-    return found
+        rows.append((hit.distance, hit.distances["look"], hit.id, hit.part.index))
+    return rows
 
 
 def asked_code(library: Library) -> Codes:
@@ -119,12 +119,12 @@ def test_a_hit_says_where_its_part_lies(tmp_path: Path) -> None:
         best = library.search(code, parts="all", k=1)[0]
         assert (best.id, best.distance, best.part) == (5, 0, Part(3, box=GRID[2]))
         assert best.as_dict()["part"] == {"index": 3, "box": list(GRID[2]), "span": None}
-        found = [(hit.id, hit.part) for hit in library.search(code, parts="all", k=None) if hit.part]
-        assert all(part == Part(0) for _, part in found if not part.index)
-        spans = [part for _, part in found if part.span]
+        placed = [(hit.id, hit.part) for hit in library.search(code, parts="all", k=None) if hit.part]
+        assert all(part == Part(0) for _, part in placed if not part.index)
+        spans = [part for _, part in placed if part.span]
         assert len(spans) > 3
         assert all(part == Part(part.index, span=((part.index - 1) / 8, part.index / 8)) for part in spans)
-        boxes = [part for item, part in found if part.box and item % 3 == 0]  # of their own
+        boxes = [part for item, part in placed if part.box and item % 3 == 0]  # of their own
         assert len(boxes) > 3
         for part in boxes:
             low, high = (part.index - 1) / 8, part.index / 8
@@ -170,9 +170,9 @@ def test_weights_and_parts_go_together(tmp_path: Path, make: Callable[..., Any])
     path = filled(tmp_path / "a.hg")
     weights = {"kind": 0.0, "thing": 1.0, "look": 0.5}
     with Library.open(path) as plain, Library.open(path, engine=make(GRAINS)) as library:
-        found = [seen(each.search(5, weights=weights, parts="all", k=None)) for each in (plain, library)]
-        assert found[0] == found[1]
-        assert found[0] != seen(library.search(5, parts="all", k=None))
+        both = [seen(each.search(5, weights=weights, parts="all", k=None)) for each in (plain, library)]
+        assert both[0] == both[1]
+        assert both[0] != seen(library.search(5, parts="all", k=None))
 
 
 def test_several_libraries_are_asked_for_parts_as_one(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_several_libraries_are_asked_for_parts_as_one(tmp_path: Path) -> None:
         (answer,) = search_several([one, other], [NamedQuery("", code)], k=9, parts="all")
         both = [(*hit[:2], at, *hit[2:]) for at, each in enumerate((one, other)) for hit in right(each, code, "look")]
         expected = [(distance, full, item, part) for distance, full, _, item, part in sorted(both)[:9]]
-        assert seen([found.hit for found in answer]) == expected
+        assert seen([located.hit for located in answer]) == expected
 
 
 def test_the_account_tells_of_parts_and_widenings(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_account_tells_of_parts_and_widenings(tmp_path: Path) -> None:
         with library.store.snapshot() as snapshot:
             rows = sum(len(segment.ids) for segment in snapshot.part_segments)
         assert cost.rows == rows * (1 + cost.widenings)
-        assert f"; parts by {cost.path}: {rows:,} codes" in explained.told()
+        assert f"; parts by {cost.path}: {rows:,} codes" in explained.summary()
 
 
 def test_reranking_compares_the_part_that_was_found(tmp_path: Path) -> None:
@@ -208,16 +208,16 @@ def test_reranking_compares_the_part_that_was_found(tmp_path: Path) -> None:
         words = np.array([code_of(library, hit) for hit in plain[:5]])
         ids = np.array([hit.id for hit in plain[:5]])
         best = rerank(outputs[: library.grains["thing"]], ids, words)
-        found = library.search(picture, k=8, grain="thing", rerank=5, parts="all")
-        assert [hit.id for hit in found] == [*best.ids.tolist(), *(hit.id for hit in plain[5:])]
-        assert {hit.id: hit.part for hit in found} == {hit.id: hit.part for hit in plain}
+        hits = library.search(picture, k=8, grain="thing", rerank=5, parts="all")
+        assert [hit.id for hit in hits] == [*best.ids.tolist(), *(hit.id for hit in plain[5:])]
+        assert {hit.id: hit.part for hit in hits} == {hit.id: hit.part for hit in plain}
 
 
 def test_words_find_the_part_that_shows_it(tmp_path: Path) -> None:
     """A part with the code of the word itself agrees best, however far the rest of the picture is from it."""
     with with_pictures(tmp_path / "a.hg", "photo") as library:
         dog = library.words("dog").code.words[0]
-        library.store.commit([Parted(4, Parts(np.stack([np.zeros_like(dog), dog])))])
+        library.store.commit([PartsReplaced(4, Parts(np.stack([np.zeros_like(dog), dog])))])
         engines = [None, NumpyEngine(library.grains)]
         library.close()
         answers = []
@@ -239,10 +239,10 @@ def with_pictures(path: Path, model: str = "small") -> Library:
     """Eight pictures with parts, whose codes are those of other pictures."""
     encoder = Encoder.load(model)
     library = Library.create(path, encoder)
-    library.add([(f"{n}.jpg", make_picture(n), {"n": n}) for n in range(8)])
+    library.add([(f"{n}.jpg", make_picture(n), {"n": n}) for n in range(8)], parts=False)
     codes = encoder.encode([make_picture(n) for n in range(20, 28)]).words
     library.store.set_grid(GRID)
-    library.store.commit([Parted(item, Parts(codes[item % 4 : item % 4 + 4])) for item in range(1, 8)])
+    library.store.commit([PartsReplaced(item, Parts(codes[item % 4 : item % 4 + 4])) for item in range(1, 8)])
     return library
 
 
@@ -286,9 +286,9 @@ def test_an_engine_follows_changes_of_parts(tmp_path: Path, make: Callable[..., 
     with Library.open(path, "w", engine=make(GRAINS)) as library:
         code = asked_code(library)
         library.search(code, parts="all")
-        library.store.commit([Parted(5, None), Parted(8, parts(8)), new(80)])
+        library.store.commit([PartsReplaced(5, None), PartsReplaced(8, parts(8)), new(80)])
         library.store.remove([11])
-        library.store.commit([Parted(9, Parts(code.words))])
+        library.store.commit([PartsReplaced(9, Parts(code.words))])
         assert seen(library.search(code, k=None, parts="all")) == right(library, code, "look")
         library.rebuild()
         assert seen(library.search(code, k=None, parts="all")) == right(library, code, "look")

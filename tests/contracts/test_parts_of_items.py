@@ -36,9 +36,9 @@ def history(seed: int = 0, n: int = 120) -> list[Change]:
     rng = np.random.default_rng(seed)
     pool = rng.integers(0, 2**64, (12, 2), np.uint64)
     changes: list[Change] = []
-    there: list[int] = []
+    present: list[int] = []
 
-    def told(kind: str, item: int) -> None:
+    def record(kind: str, item: int) -> None:
         count = int(rng.choice([0, 0, 1, 2, 7, 30, 40]))
         parts = [near(pool[: 1 + item % 12], rng) for _ in range(count)]  # of some items all are alike
         codes = np.array(parts, np.uint64) if parts else None
@@ -46,24 +46,24 @@ def history(seed: int = 0, n: int = 120) -> list[Change]:
 
     for item in (rng.permutation(5 * n)[:n] + 1).tolist():
         actions = rng.random(2)
-        told("added", item)
-        there.append(item)
+        record("added", item)
+        present.append(item)
         if actions[0] < 0.3:
-            told("changed", there[rng.integers(len(there))])
+            record("changed", present[rng.integers(len(present))])
         if actions[1] < 0.3:
-            gone = there.pop(rng.integers(len(there)))
-            changes.append(Change(len(changes) + 1, "removed", gone, None))
+            removed = present.pop(rng.integers(len(present)))
+            changes.append(Change(len(changes) + 1, "removed", removed, None))
     return changes
 
 
 def replayed(changes: Sequence[Change]) -> Parts:
-    there: Parts = {}
+    present: Parts = {}
     for change in changes:
-        there.pop(change.item, None)
+        present.pop(change.item, None)
         if change.code is not None:
             parts = np.empty((0, 2), np.uint64) if change.parts is None else change.parts
-            there[change.item] = np.concatenate([change.code[None], parts])
-    return there
+            present[change.item] = np.concatenate([change.code[None], parts])
+    return present
 
 
 CHANGES = history()
@@ -92,9 +92,9 @@ def right(
     return [(item, part, distance, full) for distance, full, item, part in sorted(best)]
 
 
-def listed(found: Neighbours) -> Answer:
-    assert found.parts is not None
-    columns = (found.ids, found.parts, found.distances, found.full)
+def listed(neighbours: Neighbours) -> Answer:
+    assert neighbours.parts is not None
+    columns = (neighbours.ids, neighbours.parts, neighbours.distances, neighbours.full)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -118,8 +118,8 @@ def test_the_history_has_what_grouping_has_to_cope_with() -> None:
 @pytest.mark.parametrize("k", [1, 3, 7, 30])
 def test_the_nearest_items_come_by_their_best_part_then_id_then_part(make: Made, grain: str, k: int) -> None:
     answers = make(CHANGES).nearest(QUERIES, k, grain=grain, parts="all")
-    assert [listed(found) for found in answers] == [right(query, grain)[:k] for query in range(len(QUERIES))]
-    assert [found.total for found in answers] == [k] * len(QUERIES)
+    assert [listed(neighbours) for neighbours in answers] == [right(query, grain)[:k] for query in range(len(QUERIES))]
+    assert [neighbours.total for neighbours in answers] == [k] * len(QUERIES)
 
 
 def test_every_cut_between_tied_items_is_made_by_id(make: Made) -> None:
@@ -129,9 +129,9 @@ def test_every_cut_between_tied_items_is_made_by_id(make: Made) -> None:
 
 
 def test_k_past_the_end_gives_every_item_once(make: Made) -> None:
-    (found,) = make(CHANGES).nearest(QUERIES[0], 10_000, grain="thing", parts="all")
-    assert listed(found) == right(0, "thing")
-    assert found.total == len(THERE)
+    (neighbours,) = make(CHANGES).nearest(QUERIES[0], 10_000, grain="thing", parts="all")
+    assert listed(neighbours) == right(0, "thing")
+    assert neighbours.total == len(THERE)
 
 
 @pytest.mark.parametrize("grain", list(GRAINS))
@@ -140,37 +140,37 @@ def test_k_past_the_end_gives_every_item_once(make: Made) -> None:
 def test_items_within_a_radius_are_counted_once(make: Made, grain: str, share: float, cap: int | None) -> None:
     radius = int(share * GRAINS[grain])
     answers = make(CHANGES).within(QUERIES, radius, grain=grain, parts="all", cap=cap)
-    for query, found in enumerate(answers):
+    for query, neighbours in enumerate(answers):
         expected = [hit for hit in right(query, grain) if hit[2] <= radius]
-        assert listed(found) == expected[:cap]
-        assert found.total == len(expected)
+        assert listed(neighbours) == expected[:cap]
+        assert neighbours.total == len(expected)
 
 
 @pytest.mark.parametrize("every", [1, 2, 30])
 def test_a_filter_keeps_to_the_parts_of_its_items(make: Made, every: int) -> None:
     engine = make(CHANGES)
     where = np.unique([*sorted(THERE)[::every], 10**6, 10**7])
-    for query, found in enumerate(engine.nearest(QUERIES, 9, grain="kind", parts="all", where=where)):
-        assert listed(found) == right(query, "kind", where.tolist())[:9]
-    (found,) = engine.within(QUERIES[0], 5, grain="kind", parts="all", where=where)
-    assert listed(found) == [hit for hit in right(0, "kind", where.tolist()) if hit[2] <= 5]
+    for query, neighbours in enumerate(engine.nearest(QUERIES, 9, grain="kind", parts="all", where=where)):
+        assert listed(neighbours) == right(query, "kind", where.tolist())[:9]
+    (neighbours,) = engine.within(QUERIES[0], 5, grain="kind", parts="all", where=where)
+    assert listed(neighbours) == [hit for hit in right(0, "kind", where.tolist()) if hit[2] <= 5]
     nothing = np.empty(0, np.int64)
-    found, *_ = engine.nearest(QUERIES, 3, grain="look", parts="all", where=nothing)
-    assert listed(found) == []
+    neighbours, *_ = engine.nearest(QUERIES, 3, grain="look", parts="all", where=nothing)
+    assert listed(neighbours) == []
 
 
 def test_parts_that_were_removed_or_replaced_answer_nothing(make: Made) -> None:
     engine = make(CHANGES)
-    gone = np.array(sorted({change.item for change in CHANGES} - set(THERE)), np.int64)
-    assert len(gone) > 20
-    assert len(engine.nearest(QUERIES[0], 9, grain="look", parts="all", where=gone)[0]) == 0
+    removed = np.array(sorted({change.item for change in CHANGES} - set(THERE)), np.int64)
+    assert len(removed) > 20
+    assert len(engine.nearest(QUERIES[0], 9, grain="look", parts="all", where=removed)[0]) == 0
     item = next(item for item, codes in THERE.items() if len(codes) > 20)
     last = Change(len(CHANGES) + 1, "changed", item, THERE[item][0], None)
     engine.apply([last])
     asked = Codes(THERE[item][5][None], GRAINS)
-    (found,) = engine.nearest(asked, 1, grain="look", parts="all", where=np.array([item]))
-    assert found.parts is not None
-    assert (found.ids.tolist(), found.parts.tolist()) == ([item], [0])
+    (neighbours,) = engine.nearest(asked, 1, grain="look", parts="all", where=np.array([item]))
+    assert neighbours.parts is not None
+    assert (neighbours.ids.tolist(), neighbours.parts.tolist()) == ([item], [0])
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_parts_that_were_removed_or_replaced_answer_nothing(make: Made) -> None:
     [("thing", {"kind": 0.0, "thing": 1.0}), ("look", {"kind": 2.0, "thing": 0.5, "look": 0.25})],
 )  # fmt: skip
 def test_weights_choose_the_part_too(make: Made, grain: str, weights: dict[str, float]) -> None:
-    for query, found in enumerate(make(CHANGES).nearest(QUERIES, 9, grain=grain, parts="all", weights=weights)):
-        assert listed(found) == right(query, grain, weights=weights)[:9]
+    for query, neighbours in enumerate(make(CHANGES).nearest(QUERIES, 9, grain=grain, parts="all", weights=weights)):
+        assert listed(neighbours) == right(query, grain, weights=weights)[:9]
 
 
 @pytest.mark.parametrize("grain", list(GRAINS))
@@ -207,28 +207,28 @@ def test_without_parts_the_answer_is_that_of_whole_codes(make: Made) -> None:
     engine = make(changes)
     for grain in GRAINS:
         whole = engine.nearest(QUERIES, 20, grain=grain)
-        for found, other in zip(engine.nearest(QUERIES, 20, grain=grain, parts="all"), whole, strict=True):
+        for neighbours, other in zip(engine.nearest(QUERIES, 20, grain=grain, parts="all"), whole, strict=True):
             assert other.parts is None
-            assert found.parts is not None
-            assert not found.parts.any()
-            assert found.ids.tolist() == other.ids.tolist()
+            assert neighbours.parts is not None
+            assert not neighbours.parts.any()
+            assert neighbours.ids.tolist() == other.ids.tolist()
 
 
 def test_whole_codes_alone_are_asked_unless_parts_are_asked_for(make: Made) -> None:
     engine, bare = make(CHANGES), make([change._replace(parts=None) for change in CHANGES])
-    for found, other in zip(
+    for neighbours, other in zip(
         engine.nearest(QUERIES, 20, grain="kind"), bare.nearest(QUERIES, 20, grain="kind"), strict=True
     ):
-        assert found.ids.tolist() == other.ids.tolist()
-    (found,) = engine.within(QUERIES[0], 4, grain="kind")
+        assert neighbours.ids.tolist() == other.ids.tolist()
+    (neighbours,) = engine.within(QUERIES[0], 4, grain="kind")
     (other,) = bare.within(QUERIES[0], 4, grain="kind")
-    assert found.ids.tolist() == other.ids.tolist()
-    assert found.parts is None
+    assert neighbours.ids.tolist() == other.ids.tolist()
+    assert neighbours.parts is None
 
 
 def test_an_empty_engine_has_no_parts(make: Made) -> None:
     engine = make([])
-    assert [listed(found) for found in engine.nearest(QUERIES[:2], 3, grain="kind", parts="all")] == [[], []]
+    assert [listed(neighbours) for neighbours in engine.nearest(QUERIES[:2], 3, grain="kind", parts="all")] == [[], []]
     assert listed(engine.within(QUERIES[0], 128, grain="look", parts="all")[0]) == []
     assert engine.agreeing(np.ones(128, np.float32), 3, grain="look", parts="all")[0].ids.tolist() == []
     assert engine.nearest(QUERIES[:0], 3, grain="kind", parts="all") == []
@@ -258,11 +258,11 @@ def test_the_last_part_and_the_last_item_there_can_be_answer_as_others(make: Mad
     wholes = rng.integers(0, 2**64, (3, 2), np.uint64)
     parts = [codes[:3], codes[:1], codes]
     engine = make([Change(n, "added", items[n - 1], wholes[n - 1], parts[n - 1]) for n in (1, 2, 3)])
-    (found,) = engine.nearest(asked, 3, grain="look", parts="all")
-    assert found.parts is not None
-    assert (found.ids[0], found.parts[0], found.full[0], len(found)) == (2**47 - 1, 65_535, 0, 3)
-    (found,) = engine.within(asked, 0, grain="look", parts="all", where=np.array(items))
-    assert listed(found) == [(2**47 - 1, 65_535, 0, 0)]
+    (neighbours,) = engine.nearest(asked, 3, grain="look", parts="all")
+    assert neighbours.parts is not None
+    assert (neighbours.ids[0], neighbours.parts[0], neighbours.full[0], len(neighbours)) == (2**47 - 1, 65_535, 0, 3)
+    (neighbours,) = engine.within(asked, 0, grain="look", parts="all", where=np.array(items))
+    assert listed(neighbours) == [(2**47 - 1, 65_535, 0, 0)]
 
 
 def test_what_makes_no_sense_of_parts_is_refused(make: Made) -> None:
@@ -282,12 +282,12 @@ def test_rows_are_asked_for_until_there_are_enough_items_among_them(monkeypatch:
     monkeypatch.setattr(PartRows, "_first", lambda self, k: 1)
     engine = over_segments(CHANGES)
     answers = engine.nearest(QUERIES, 7, grain="look", parts="all")
-    assert [listed(found) for found in answers] == [right(query, "look")[:7] for query in range(len(QUERIES))]
-    widenings = [found.cost.parts.widenings for found in answers if found.cost.parts]
+    assert [listed(neighbours) for neighbours in answers] == [right(query, "look")[:7] for query in range(len(QUERIES))]
+    widenings = [neighbours.cost.parts.widenings for neighbours in answers if neighbours.cost.parts]
     assert max(widenings) >= 1
     expected = [hit for hit in right(0, "kind") if hit[2] <= 5]
-    (found,) = engine.within(QUERIES[0], 5, grain="kind", parts="all")
-    assert listed(found) == expected
+    (neighbours,) = engine.within(QUERIES[0], 5, grain="kind", parts="all")
+    assert listed(neighbours) == expected
 
 
 @pytest.mark.parametrize(("first", "most"), [(1, 1), (1, 20), (300, 200)])
@@ -295,32 +295,32 @@ def test_where_too_many_rows_are_of_one_item_all_are_looked_at_some_at_a_time(
     monkeypatch: pytest.MonkeyPatch, first: int, most: int
 ) -> None:
     monkeypatch.setattr(PartRows, "_first", lambda self, k: first)
-    monkeypatch.setattr(grouping, "MOST_ASKED", most)
+    monkeypatch.setattr(grouping, "MAX_ROWS_ASKED", most)
     for indexed in (False, True):
         engine = over_segments(CHANGES, indexed=indexed)
         for grain in GRAINS:
-            (found,) = engine.nearest(QUERIES[0], 50, grain=grain, parts="all")
-            assert listed(found) == right(0, grain)[:50]
-            (found,) = engine.within(QUERIES[0], GRAINS[grain] // 2, grain=grain, parts="all", cap=9)
-            assert listed(found) == [hit for hit in right(0, grain) if hit[2] <= GRAINS[grain] // 2][:9]
+            (neighbours,) = engine.nearest(QUERIES[0], 50, grain=grain, parts="all")
+            assert listed(neighbours) == right(0, grain)[:50]
+            (neighbours,) = engine.within(QUERIES[0], GRAINS[grain] // 2, grain=grain, parts="all", cap=9)
+            assert listed(neighbours) == [hit for hit in right(0, grain) if hit[2] <= GRAINS[grain] // 2][:9]
 
 
 def test_queries_share_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "MOST_KEPT", 2)
+    monkeypatch.setattr(grouping, "MAX_ROWS_IN_MEMORY", 2)
     answers = over_segments(CHANGES).nearest(QUERIES, 9, grain="kind", parts="all")
-    assert [listed(found) for found in answers] == [right(query, "kind")[:9] for query in range(len(QUERIES))]
+    assert [listed(neighbours) for neighbours in answers] == [right(query, "kind")[:9] for query in range(len(QUERIES))]
 
 
 def test_the_account_tells_of_rows_of_parts_apart() -> None:
     engine = over_segments(CHANGES)
     (whole,) = engine.nearest(QUERIES[0], 5, grain="kind")
-    (found,) = engine.nearest(QUERIES[0], 5, grain="kind", parts="all")
+    (neighbours,) = engine.nearest(QUERIES[0], 5, grain="kind", parts="all")
     assert whole.cost.parts is None
-    assert found.cost.parts is not None
-    assert found.cost.rows == whole.cost.rows
+    assert neighbours.cost.parts is not None
+    assert neighbours.cost.rows == whole.cost.rows
     assert isinstance(engine, EmbeddedEngine)
-    assert found.cost.parts.rows == count_rows(engine.part_segments) * (1 + found.cost.parts.widenings)
-    assert found.cost.parts.bytes > 0
+    assert neighbours.cost.parts.rows == count_rows(engine.part_segments) * (1 + neighbours.cost.parts.widenings)
+    assert neighbours.cost.parts.bytes > 0
 
 
 def test_codes_of_parts_that_do_not_fit_are_refused() -> None:
@@ -339,4 +339,4 @@ def test_random_histories_are_answered_alike_by_both_engines() -> None:
         for grain in GRAINS:
             for k in (1, 6, 25):
                 one, other = (engine.nearest(QUERIES, k, grain=grain, parts="all") for engine in made)
-                assert [listed(found) for found in one] == [listed(found) for found in other]
+                assert [listed(neighbours) for neighbours in one] == [listed(neighbours) for neighbours in other]

@@ -69,17 +69,17 @@ def attack(draw: random.Random, library: Path) -> str:
     file = catalogue_of(library)
     how = draw.choices(list(ATTACKS), [weight for _, weight in ATTACKS.values()])[0]
     what = ATTACKS[how][0](draw, file)
-    reseal(library)
+    renew_checksums(library)
     return f"{how}: {what}"
 
 
-def reseal(library: Path) -> None:
+def renew_checksums(library: Path) -> None:
     """Make the checksums of the catalogue's pages anew, as its author would."""
     with suppress(ImportError):
-        from hashgrain.store import sums
+        from hashgrain.store import page_checksums
 
-        sums.forget(library)
-        sums.update(library)
+        page_checksums.forget(library)
+        page_checksums.update(library)
 
 
 def _open(file: Path) -> sqlite3.Connection:
@@ -228,20 +228,20 @@ def odd_values(draw: random.Random, file: Path) -> str:
                 connection.execute(f'UPDATE OR IGNORE {table} SET "{column}" = {cast}', (value,))
         if draw.random() < 0.5:
             with suppress(sqlite3.Error, ImportError, TypeError, ValueError, AttributeError):
-                _reseal_rows(connection)
+                _renew_row_checksums(connection)
         return f"{table}.{column} is {str(value)[:40]!r} ({type(value).__name__}) by {cast}"
 
 
-def _reseal_rows(connection: sqlite3.Connection) -> None:
+def _renew_row_checksums(connection: sqlite3.Connection) -> None:
     from hashgrain.store import catalogue, parts
-    from hashgrain.store.items import COLUMNS, sealed
+    from hashgrain.store.items import COLUMNS, with_checksum
 
     for row in connection.execute(f"SELECT {COLUMNS} FROM items").fetchall():
-        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (sealed(row)[-1], row[0]))
+        connection.execute("UPDATE items SET seal = ? WHERE id = ?", (with_checksum(row)[-1], row[0]))
     for item, code in connection.execute("SELECT item, code FROM rows").fetchall():
-        connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_seal(item, code), item))
+        connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_checksum(item, code), item))
     for item, *entry in connection.execute("SELECT item, rows, code, positions FROM parts").fetchall():
-        connection.execute("UPDATE parts SET seal = ? WHERE item = ?", (parts.seal(item, *entry), item))
+        connection.execute("UPDATE parts SET seal = ? WHERE item = ?", (parts.parts_checksum(item, *entry), item))
 
 
 def too_much(draw: random.Random, file: Path) -> str:
@@ -279,16 +279,16 @@ def numbers(draw: random.Random, file: Path) -> str:
         connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
         if draw.random() < 0.5:
             with suppress(Exception):
-                _reseal_facts(connection)
+                _renew_facts_checksum(connection)
         return f"fact {key} is {str(value)[:40]!r} ({type(value).__name__})"
 
 
-def _reseal_facts(connection: sqlite3.Connection) -> None:
+def _renew_facts_checksum(connection: sqlite3.Connection) -> None:
     from hashgrain.store import catalogue
 
     found = dict(connection.execute("SELECT key, value FROM facts"))
-    seal = catalogue.facts_seal(found["grains"], found["digest"], found["created"], found.get("grid"))
-    connection.execute("UPDATE facts SET value = ? WHERE key = 'seal'", (seal,))
+    checksum = catalogue.facts_checksum(found["grains"], found["digest"], found["created"], found.get("grid"))
+    connection.execute("UPDATE facts SET value = ? WHERE key = 'seal'", (checksum,))
 
 
 def trees(draw: random.Random, file: Path) -> str:

@@ -122,7 +122,7 @@ def held(snapshot: Any) -> Answer:
 def event(kind: str, path: str, places: dict[str, str], seed: str) -> None:
     """Something happens to the library."""
     from hashgrain.library import Library, rebuild_with
-    from hashgrain.store import Parted
+    from hashgrain.store import PartsReplaced
 
     draw = random.Random(seed)
     more = sorted(Path(places["more"]).iterdir())
@@ -150,7 +150,7 @@ def event(kind: str, path: str, places: dict[str, str], seed: str) -> None:
 
     def part(library: Any) -> None:
         item, parts = draw.choice(library.items()).id, parts_of(draw.randrange(99), draw.randrange(1, 9), "box")
-        library.store.commit([Parted(item, draw.choice((None, parts, parts)))])
+        library.store.commit([PartsReplaced(item, draw.choice((None, parts, parts)))])
 
     happenings: dict[str, Callable[[], object]] = {
         "add": write(lambda library: library.add(more[: draw.randrange(1, 4)], workers=0)),

@@ -81,15 +81,21 @@ def open_and_close(path: str) -> int:
 
 def give_parts(store: Store) -> None:
     """Parts of every kind for some of the items, in several segments; some of them dead."""
-    from hashgrain.store import Parted
+    from hashgrain.store import PartsReplaced
 
     store.segment_rows = SEGMENT_ROWS
     store.set_grid(GRID)
     with store.snapshot() as snapshot:
         ids = sorted(item.id for item in snapshot.paths())
     for number, kind in enumerate(["grid", "box", "span", "grid", "box"]):
-        store.commit([Parted(ids[number], parts_of(number, 4, kind))])
-    store.commit([Parted(ids[0], parts_of(90, 7, "box")), Parted(ids[1], None), Parted(ids[5], parts_of(91, 1))])
+        store.commit([PartsReplaced(ids[number], parts_of(number, 4, kind))])
+    store.commit(
+        [
+            PartsReplaced(ids[0], parts_of(90, 7, "box")),
+            PartsReplaced(ids[1], None),
+            PartsReplaced(ids[5], parts_of(91, 1)),
+        ]
+    )
 
 
 def made(store: Store, name: int, number: int, parts: Any = None) -> New | Replaced:
@@ -116,7 +122,7 @@ def made(store: Store, name: int, number: int, parts: Any = None) -> New | Repla
 def change_parts(path: str) -> None:
     """One commit: items with parts come and go on, others get other parts, and one loses them."""
     from hashgrain.library import Library
-    from hashgrain.store import Parted
+    from hashgrain.store import PartsReplaced
 
     with ending_as_a_verb(), Library.open(path, "w") as library:
         store = library.store
@@ -127,9 +133,9 @@ def change_parts(path: str) -> None:
             [
                 made(store, 1, 50, parts_of(50, 12, "span")),
                 made(store, 2, 51),
-                Parted(first, parts_of(52, 3)),
-                Parted(second, parts_of(53, 5, "box")),
-                Parted(third, None),
+                PartsReplaced(first, parts_of(52, 3)),
+                PartsReplaced(second, parts_of(53, 5, "box")),
+                PartsReplaced(third, None),
             ]
         )
 
@@ -211,7 +217,7 @@ def whole_life(path: str, model: str, other: str, pictures: str, steps: int, *, 
 def life_with_parts(path: str, model: str, steps: int, *, mark: Callable[[str], None]) -> None:
     """Items with parts come, change, go and are written anew, a commit a step; stops after as many as asked for."""
     from hashgrain.library import Library
-    from hashgrain.store import Parted
+    from hashgrain.store import PartsReplaced
 
     library = Library.create(path, model)
 
@@ -237,13 +243,15 @@ def life_with_parts(path: str, model: str, steps: int, *, mark: Callable[[str], 
         lambda: store().set_grid(GRID),
         lambda: add(1, 2, 3, 4, 5),
         lambda: add(6, 7, 8, 9, 12),
-        lambda: store().commit([Parted(1, None), Parted(5, parts_of(15, 9, "box")), Parted(2, parts_of(16, 2))]),
+        lambda: store().commit(
+            [PartsReplaced(1, None), PartsReplaced(5, parts_of(15, 9, "box")), PartsReplaced(2, parts_of(16, 2))]
+        ),
         lambda: store().commit([made(store(), 3, 30, parts_of(30, 4)), made(store(), 4, 31)]),
         lambda: store().remove([2, 6]),
         again,
         lambda: add(21, 22, 23),
         lambda: library.rebuild(),
-        lambda: store().commit([made(store(), 8, 32, parts_of(32, 11, "span")), Parted(3, None)]),
+        lambda: store().commit([made(store(), 8, 32, parts_of(32, 11, "span")), PartsReplaced(3, None)]),
         lambda: store().remove([5, 8]),
     ]
     mark("0")

@@ -18,8 +18,8 @@ from hashgrain.search import Hit
 def write_answer_page(
     library: Library, asked: Any, hits: Sequence[Hit], file: Path | None, text: str | None = None
 ) -> Path:
-    """Write the page to `file`, or to a new temporary one, and return where it is. With `text`, what was asked with
-    are words, beside a picture or without one."""
+    """Write the page to `file`, or to a new temporary one, and return its path. With `text`, the query is words, alone
+    or with a picture."""
     query = None if asked is None else _picture_asked_with(library, asked)
     grain = hits[0].grain if hits else library.grains.finest
     group = PageGroup(title=f"Nearest at {grain}", hits=[page_hit(library, hit) for hit in hits])

@@ -18,7 +18,7 @@ PACKAGES = ("numpy", "onnxruntime", "pillow", "pi-heif", "pyarrow", "torch")
 
 
 def check_machine() -> dict[str, Any]:
-    """Versions, and whether the model in the package really encodes a picture."""
+    """Versions, and whether the default model encodes a picture."""
     import numpy as np
 
     from hashgrain.models import Encoder
@@ -48,7 +48,7 @@ def check_machine() -> dict[str, Any]:
 
 
 def check_library(path: Path) -> dict[str, dict[str, Any]]:
-    """Soundness first; the bits of a damaged library tell nothing. Of a sound one, the health of each grain."""
+    """Whether the library is sound, and the health of each grain if it is: bits of a damaged library mean nothing."""
     problems = [problem for problem in verify_library(path) if not problem.harmless]
     if problems:
         named = [{"thing": problem.thing, "reason": problem.reason} for problem in problems]

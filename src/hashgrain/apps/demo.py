@@ -1,4 +1,4 @@
-"""The demo: draw or take pictures, build a library, ask it, say how often it was right."""
+"""The demo: draw or take pictures, build a library, search it, report how often it was right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.search import Hit
 from hashgrain.store import Item
 
-Labels = Mapping[str, Mapping[str, str]]  # file name -> grain -> label
+LabelsByName = Mapping[str, Mapping[str, str]]  # file name -> grain -> label
 Suggest = Callable[[Path, Path, "str | None"], Iterable[str]]
 SHOWN = 6
 PHRASES = ("a bird", "a dog", "a vehicle", "food")  # asked of photographs, whatever they show
@@ -27,11 +27,11 @@ OF_DRAWN = ("a bird", "a car", "a house", "a flower")  # and of the pictures tha
 def run_demo(
     folder: Path, photos: Path | None, progress: Progress | None = None, suggest: Suggest | None = None
 ) -> Iterator[str]:
-    """Do the whole line in `folder`, telling the story line by line; last come the lines that `suggest` makes of the
-    library, one of its pictures, and a phrase if one finds any."""
+    """Run the demo in `folder`, and yield what it did, line by line. The last lines are those of `suggest`, which is
+    given the library, one of its pictures, and a phrase that finds pictures, if there is one."""
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    labels: Labels = {}
+    labels: LabelsByName = {}
     if photos is None:
         pictures = write_scenes(folder / "pictures")
         labels = _read_labels(pictures)
@@ -66,7 +66,7 @@ def _read_labels(pictures: Path) -> dict[str, dict[str, str]]:
         return {row["name"]: {grain: row[grain] for grain in ("kind", "thing", "look")} for row in csv.DictReader(file)}
 
 
-def _score(library: Library, labels: Labels) -> Iterator[str]:
+def _score(library: Library, labels: LabelsByName) -> Iterator[str]:
     """How often the nearest is right, and how often a blind guess would be.
 
     At the finest grain the nearest picture should be a near copy. At the others near copies are passed over:
@@ -98,7 +98,7 @@ def _worded(library: Library, phrases: Iterable[str]) -> dict[str, list[Hit]]:
         return {}
 
 
-def _page(library: Library, labels: Labels, worded: Mapping[str, list[Hit]]) -> str:
+def _page(library: Library, labels: LabelsByName, worded: Mapping[str, list[Hit]]) -> str:
     """A few pictures, each asked at every grain, and a few phrases."""
     items = library.items()
     groups = []
@@ -116,7 +116,7 @@ def _page(library: Library, labels: Labels, worded: Mapping[str, list[Hit]]) -> 
     return result_page(None, groups, title="HashGrain: nearest pictures at each grain", lead=lead)
 
 
-def _card(library: Library, item: Item, hit: Hit, labels: Labels) -> PageHit:
+def _card(library: Library, item: Item, hit: Hit, labels: LabelsByName) -> PageHit:
     if not labels:
         return page_hit(library, hit)
     own, other = labels[Path(item.path).name], labels[Path(hit.path).name]

@@ -1,4 +1,4 @@
-"""A whole evaluation: from a model (or codes of another program) and labelled pictures to runs on disk, each a folder
+"""A whole evaluation: from a model (or codes of another program) and labeled pictures to runs on disk, each a folder
 with result.json, per_query.npz, manifest.json.gz and report.html."""
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from hashgrain.types import Log
 MANIFEST, PAGE = "manifest.json.gz", "report.html"
 SURE = 0.5  # share of the queries: a picture that cannot be opened shifts a draw by one or two, not by half
 MOST_REFUSED = 5  # pictures that could not be opened, named in a warning
-Progress = Callable[[int], None]
+OnCount = Callable[[int], None]
 Known = dict[tuple[str, str, str], Row]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate a model on, and beside what."""
+    """What to evaluate a model on, and which reference methods to measure beside it."""
 
     protocols: Sequence[str] = ("folder",)
     seeds: Sequence[int] = (0,)
@@ -63,18 +63,18 @@ class Plan:
     allow_seen: bool = False  # queries that the model learned from
 
 
-def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log, progress: Progress) -> list[Path]:
-    """Evaluate on every protocol with every seed. Runs that stand finished in `out` are not made again."""
+def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log, progress: OnCount) -> list[Path]:
+    """Evaluate on every protocol with every seed. Finished runs in `out` are not repeated."""
     _check_plan(plan)
     widths, seen = _widths(encoder, plan), seen_by(encoder.bundle.training)
     made_by = _made_by(encoder, plan, widths)
-    model = re.sub(r"[^\w.-]+|^\.+", "_", encoder.bundle.name)  # a bundle says what it likes
+    model = re.sub(r"[^\w.-]+|^\.+", "_", encoder.bundle.name)  # a bundle's name can be anything
     folders = [out / f"{model}-{name}-seed{seed}" for name, seed in _runs(plan)]
     _check_protocols(plan, data)
     _make_folder(out)
     _refuse_early(seen, plan, data, encoder.bundle.name)
     if all(_is_finished(folder, made_by, plan, seen) for folder in folders) and _are_of(folders, plan, data):
-        log("every run stands finished; name another folder to measure again")
+        log("every run is finished already; name another folder to measure again")
         return folders
     log(f"encoding the pictures of {data}")
     hash_widths = widths if plan.references == "all" else ()
@@ -82,7 +82,7 @@ def evaluate_model(encoder: Encoder, data: Path, plan: Plan, out: Path, log: Log
     known: Known = {}
     for folder, (name, manifest) in zip(folders, _manifests(plan, described.pool), strict=True):
         if _is_finished(folder, made_by, plan, seen) and Result.read(folder).manifest == manifest.digest:
-            log(f"{folder} stands finished")
+            log(f"{folder} is finished already")
             continue
         if (folder / FILE).is_file():
             log(f"{folder} holds a run of other pictures, another model or other options; this one takes its place")
@@ -159,7 +159,7 @@ def evaluate_codes(
 
 
 def write_run(folder: Path, result: Result, manifest: Manifest | None, examples: Sequence[Example]) -> None:
-    """The result last: where it stands, the run is whole."""
+    """Write a run. The result is written last: a run that has one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).unlink(missing_ok=True)  # of the run that stood here: not beside parts of this one
     if manifest:
@@ -169,7 +169,7 @@ def write_run(folder: Path, result: Result, manifest: Manifest | None, examples:
 
 
 def export_features(
-    encoder: Encoder, data: Path, chosen: Protocol, seed: int, out: Path, progress: Progress
+    encoder: Encoder, data: Path, chosen: Protocol, seed: int, out: Path, progress: OnCount
 ) -> Manifest:
     """Features and labels as .npy, in the order of the manifest: for programs that make codes of their own. It is
     drawn from the pictures that can be opened."""
@@ -292,7 +292,7 @@ def _are_of(folders: Sequence[Path], plan: Plan, data: Path) -> bool:
 
 
 def _make_folder(folder: Path) -> None:
-    """Before an hour of encoding, not after."""
+    """Make the folder before an hour of encoding, not after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -306,15 +306,15 @@ def _counts(manifest: Manifest) -> str:
 
 
 def _refuse_early(seen: Sequence[Seen], plan: Plan, data: Path, model: str) -> None:
-    """Before an hour of encoding, where the split can be had without it, or leaves no doubt."""
+    """Refuse seen queries before an hour of encoding, if the split is known by then, or leaves no doubt."""
     if plan.allow_seen or not seen:
         return
     try:
         pool = Pool([], [], np.empty(0, np.str_), [], False) if plan.manifest else read_pool(labelled_pictures(data))
-        found = [Overlap.of(seen, manifest) for _, manifest in _manifests(plan, pool)]
+        overlaps = [Overlap.of(seen, manifest) for _, manifest in _manifests(plan, pool)]
     except EvaluationError:  # one that cannot be read is left out below
         return
-    for overlap in found:
+    for overlap in overlaps:
         if overlap and (plan.manifest or overlap.queries > overlap.of_queries * SURE):
             overlap.refuse_queries(model)
 
@@ -331,9 +331,9 @@ def _crop(encoder: Encoder, manifest: Manifest) -> list[str]:
 def _refusals(described: Described) -> list[str]:
     if not described.refused:
         return []
-    named = [why if why.startswith(name) else f"{name}: {why}" for name, why in described.refused.items()]
-    told = "; ".join(named[:MOST_REFUSED])
-    return [f"{len(described.refused)} pictures could not be opened and are left out: {told}"]
+    refusals = [why if why.startswith(name) else f"{name}: {why}" for name, why in described.refused.items()]
+    examples = "; ".join(refusals[:MOST_REFUSED])
+    return [f"{len(described.refused)} pictures could not be opened and are left out: {examples}"]
 
 
 def _lost(rows: Sequence[Row]) -> list[str]:
@@ -347,10 +347,10 @@ def _truths(codes: OutsideCodes, manifest: Manifest | None) -> tuple[Labels, Lab
     if manifest:
         labels = manifest.labels()
         facts = described_protocol(manifest)
-        for found, split_name in ((codes.queries, "queries"), (codes.database, "database")):
-            if len(found) != facts[split_name]:
+        for part, split_name in ((codes.queries, "queries"), (codes.database, "database")):
+            if len(part) != facts[split_name]:
                 raise EvaluationError(
-                    f"{len(found)} codes in {split_name}.npy, but the manifest has {facts[split_name]} {split_name}:"
+                    f"{len(part)} codes in {split_name}.npy, but the manifest has {facts[split_name]} {split_name}:"
                     " codes stand in the order of the manifest"
                 )
         return labels[manifest.queries], labels[manifest.database], facts
@@ -369,4 +369,4 @@ def _numbers(manifest: Manifest) -> NDArray[np.int64]:
     if not manifest.in_sets:
         return manifest.labels().ids  # type: ignore[union-attr]
     names = manifest.class_names()
-    return np.array([[name in found for name in names] for found in manifest.classes], np.int64)
+    return np.array([[name in classes for name in names] for classes in manifest.classes], np.int64)

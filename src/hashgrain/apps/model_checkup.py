@@ -1,4 +1,4 @@
-"""What a model's check begins with: can its bundle be read at all, and which pictures is it checked on?"""
+"""The start of a model's check: whether its bundle can be read, and the pictures to check it on."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EDGE = 512  # pictures are held in memory, and models see them smaller than this
 
 
 def is_bundle(path: Path) -> bool:
-    """A folder with at least one of a bundle's two files: what is half there should be told as a damaged bundle."""
+    """A folder with at least one of a bundle's two files: half a bundle should be reported as damaged."""
     return any((path / name).is_file() for name in ("model.json", "model.onnx"))
 
 
 def open_bundle(bundle: str | Path) -> tuple[Finding, Encoder | None]:
-    """Whether the files are whole and fit together; and the model, where they are."""
+    """Whether the files are complete and fit together; and the model, if they are."""
     try:
         encoder = Encoder.load(bundle)
     except BundleError as error:
@@ -35,14 +35,14 @@ def open_bundle(bundle: str | Path) -> tuple[Finding, Encoder | None]:
 
 
 def pictures_to_check(folder: Path | None) -> tuple[list[Image.Image], str]:
-    """Pictures drawn by ourselves, or up to MOST_PICTURES spread evenly over a folder; and what they are, in words."""
+    """Pictures that we draw, or up to MOST_PICTURES spread evenly over a folder; and a description of them."""
     if folder is None:
         drawn = [scene.image for scene in scenes(looks_per_thing=LOOKS, copies=0)]
         return drawn, f"{len(drawn)} pictures drawn for the purpose; your own tell more"
-    found = [source for source in islice(find(folder), MOST_LISTED) if not isinstance(source, Refused)]
-    count = min(len(found), MOST_PICTURES)
+    sources = [source for source in islice(find(folder), MOST_LISTED) if not isinstance(source, Refused)]
+    count = min(len(sources), MOST_PICTURES)
     pictures = []
-    for source in (found[place * len(found) // count] for place in range(count)):
+    for source in (sources[place * len(sources) // count] for place in range(count)):
         try:
             image = Image.fromarray(open_picture(source.load(), name=source.path).pixels)
         except (ImageError, OSError):

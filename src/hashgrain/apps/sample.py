@@ -1,4 +1,4 @@
-"""A sample of pictures as a model takes them: what smaller models are calibrated by, and compared on."""
+"""A sample of pictures as a model takes them, on which smaller models are calibrated and compared."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MOST = 1000
 
 
 def sample_pixels(bundle: Bundle, folder: Path, most: int = MOST) -> tuple[NDArray[np.uint8], dict[str, str]]:
-    """Up to `most` pictures that stand in a folder, or in its tables, evenly chosen; and those that were refused, by
-    name, with the reason. Where there are parts, those of `train`: what is kept to ask with must not calibrate."""
+    """Up to `most` pictures of a folder, or of its tables, evenly chosen; and the refused ones by name, with the
+    reason. If there are splits, pictures of `train` only: queries must not calibrate."""
     every = list(labelled_pictures(folder, unlabelled=True))
-    found = [picture for picture in every if same_part(picture.part) in ("", "train")] or every
+    pictures = [picture for picture in every if same_part(picture.part) in ("", "train")] or every
     opened, refused = [], {}
-    for place in np.unique(np.linspace(0, len(found) - 1, most).astype(int)) if found else []:
-        picture = found[place]
+    for place in np.unique(np.linspace(0, len(pictures) - 1, most).astype(int)) if pictures else []:
+        picture = pictures[place]
         try:
             opened.append(open_picture(picture.read(), size=bundle.size, fit=bundle.fitted).pixels)
         except (ImageError, OSError) as error:

@@ -27,8 +27,8 @@ READINGS = 15  # of the codes, to learn how fast memory is at best
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One grain, one way of asking."""
+class SearchTimings:
+    """One grain, searched one way."""
 
     grain: str
     bits: int
@@ -47,7 +47,7 @@ class Measured:
 def measure_search(
     library: Library, *, k: int = 10, queries: int = 200, threads: int | None = None, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """First the machine, then a measurement for each grain and way, as soon as it is made."""
+    """Yield the machine first, then each measurement, for each grain by index and by scan."""
     count = check_threads(threads)
     with library.store.snapshot() as snapshot:
         if not len(snapshot):
@@ -67,30 +67,30 @@ def measure_search(
         asked = changed_codes(parts, queries, library.grains.bits, np.random.default_rng(seed))
         codes = Codes(asked, library.grains)
         for grain in library.grains:
-            for way, kept in (("index", indexes), ("scan", [])):
-                served = [index for index in kept if index.serves(compared_bits(library.grains, grain))]
+            for way, available in (("index", indexes), ("scan", [])):
+                served = [index for index in available if index.serves(compared_bits(library.grains, grain))]
                 if way == "scan" or served:
                     yield asdict(_measure(parts, codes, grain, k, served, count, bandwidth))
 
 
 def _measure(
     parts: Sequence[Rows], codes: Codes, grain: str, k: int, indexes: Sequence[Index], threads: int, bandwidth: float
-) -> Measured:
+) -> SearchTimings:
     engine = EmbeddedEngine(parts, codes.grains, indexes, threads)
     rows = sum(len(part.ids) for part in parts)
     times, compared, read = [], 0, 0
     engine.nearest(codes[0], k, grain=grain)
     for i in range(len(codes)):
         start = time.perf_counter()
-        (found,) = engine.nearest(codes[i], k, grain=grain)
+        (neighbors,) = engine.nearest(codes[i], k, grain=grain)
         times.append(time.perf_counter() - start)
-        compared += found.cost.rows
-        read += found.cost.bytes
+        compared += neighbors.cost.rows
+        read += neighbors.cost.bytes
     many = Codes(np.resize(codes.words, (BATCH, codes.grains.n_words)), codes.grains)
     batch = _seconds(lambda: engine.nearest(many, k, grain=grain))
     p50, p95, p99 = (float(1000 * np.percentile(times, p)) for p in (50, 95, 99))
     gb = None if indexes else read / len(codes) / (p50 / 1000) / 1e9
-    return Measured(
+    return SearchTimings(
         grain=grain,
         bits=codes.grains[grain],
         way="index" if indexes else "scan",
@@ -107,7 +107,7 @@ def _measure(
 
 
 def changed_codes(parts: Sequence[Rows], count: int, bits: int, rng: np.random.Generator) -> Words:
-    """Codes of the library with some of their bits flipped: what pictures like those in it would have."""
+    """Codes of the library with some of their bits flipped, as pictures like those in it would have."""
     sizes = [len(part.ids) for part in parts]
     edges = np.cumsum([0, *sizes])
     rows = rng.integers(0, edges[-1], count)
@@ -121,7 +121,7 @@ def changed_codes(parts: Sequence[Rows], count: int, bits: int, rng: np.random.G
 
 
 def read_bandwidth(parts: Sequence[Rows], threads: int) -> float:
-    """GB/s at which the codes can be read at all, by so many threads, at best; 0 where nothing is compiled."""
+    """The highest GB/s at which so many threads can read the codes; 0 if no kernel is compiled."""
     if not compiled():
         return 0.0
     shares = list(pieces(parts, threads))
@@ -137,7 +137,7 @@ def read_bandwidth(parts: Sequence[Rows], threads: int) -> float:
 
 
 def _recall(engine: EmbeddedEngine, parts: Sequence[Rows], codes: Codes, grain: str, k: int) -> float:
-    """Which part of numpy's answers, in their order, is ours as well."""
+    """The share of numpy's answers that are ours as well, in the same order."""
     ours = engine.nearest(codes, k, grain=grain)
     theirs = plain.scan(ask_nearest(codes.words, parts, k, codes.grains[grain], None), parts)
     same = sum(int((a.ids == b.ids).sum()) for a, b in zip(ours, theirs, strict=True) if len(a) == len(b))

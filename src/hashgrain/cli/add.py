@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
 from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
     Json,
     LibraryPath,
     MaxPixels,
@@ -21,10 +23,8 @@ from hashgrain.cli.output import (
     progress_bar,
     say,
 )
-from hashgrain.cli.remedies import told_reason, told_refusals
+from hashgrain.cli.remedies import reason_text, refusal_documents
 from hashgrain.cli.values import key_value
-
-ADDED, PARTLY, FAILED = 0, 3, 1
 
 
 def add(
@@ -41,27 +41,37 @@ def add(
     ] = None,
     meta: Annotated[
         list[str] | None,
-        typer.Option("--meta", help="key=value to keep with each picture, known ones too. Repeatable."),
+        typer.Option("--meta", help="Metadata for each picture, known ones too: key=value. Repeatable."),
     ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Try files again that could not be read before and have not changed.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Bring back what `hashgrain remove` keeps out.")] = False,
-    null: Annotated[bool, typer.Option("-0", "--null", help="The list on stdin is separated by zero bytes.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Bring back files that `hashgrain remove` keeps out.")] = False,
+    parts: Annotated[bool, typer.Option("--parts/--no-parts", help="Encode the parts of new pictures, too.")] = True,
+    detail: Annotated[
+        str | None,
+        typer.Option("--detail", help="Detail of the parts of a new library: low, normal, high. (default: normal)"),
+    ] = None,
+    null: Annotated[bool, typer.Option("-0", "--null", help="The names on stdin are separated by zero bytes.")] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="The model of a new library: a bundle's folder; else the default."),
+        typer.Option(
+            "--model", help="The model of a new library: a name `hashgrain models` lists, or a bundle's folder."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Add pictures to LIBRARY, which is made if it is not there.
+    """Add pictures to LIBRARY, which is created if it does not exist.
 
-    Run it again after a stop or when files changed: what is there already is skipped, changed files are
-    encoded again, moved files are recognized. Files that cannot be opened are listed and left out (exit code 3),
-    and not tried again until they change. What was removed by hand stays out.
+    Run it again after a stop or when files changed: unchanged files are skipped, changed files are encoded again, and
+    moved files are recognized. Files that cannot be opened are listed and left out (exit code 3). They are not tried
+    again until they change. Files that were removed by hand stay out.
+
+    Parts of new pictures are encoded, too, so that `search --parts` finds a picture by a piece of it. A library that
+    was created without parts stays without: see `hashgrain parts`.
 
     Example: hashgrain add photos.hg ~/Pictures
     """
@@ -81,23 +91,25 @@ def add(
                 meta=fields,
                 retry=retry,
                 again=again,
+                parts=parts,
+                detail=detail,
                 workers=workers,
                 max_pixels=max_pixels,
                 progress=lambda so_far: advance(so_far.seen),
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"stopped; the {len(opened)} pictures in {library} are safe. Run the same command again to go on"
+                f"stopped; the {len(opened)} pictures in {library} are safe. Run the same command again to resume"
             ) from None
         total = len(opened)
     if as_json:
-        refused = told_refusals(report.refused)
+        refused = refusal_documents(report.refused)
         print_json({**dataclasses.asdict(report), "refused": refused, "library": str(library), "pictures": total})
     else:
-        _tell(report, library, total, quiet)
+        _print_report(report, library, total, quiet)
     if report.refused or report.notes_refused:
         return PARTLY if report.seen > len(report.refused) else FAILED
-    return ADDED
+    return OK
 
 
 def _listed(null: bool) -> list[str]:
@@ -119,9 +131,9 @@ def _count(sources: list[str], ignore: list[str]) -> int | None:
         return None
 
 
-def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
+def _print_report(report: Any, library: Path, total: int, quiet: bool) -> None:
     for refused in report.refused:
-        complain(f"refused: {refused.path}: {told_reason(refused.reason)}")
+        complain(f"refused: {refused.path}: {reason_text(refused.reason)}")
     for refused in report.notes_refused:
         complain(f"kept without its metadata: {refused.path}: {refused.reason}")
     if quiet:
@@ -143,7 +155,7 @@ def _tell(report: Any, library: Path, total: int, quiet: bool) -> None:
 
 
 def _left_out(report: Any) -> Iterator[str]:
-    """What was there and was not tried, and how to have it tried."""
+    """Files that were not tried, and how to try them."""
     if report.known_refused:
         yield f"{report.known_refused} known to be unreadable; --retry tries again"
     if report.kept_out:

@@ -1,10 +1,11 @@
-"""The verbs in one place, and what is the same for all of them: errors, version, configuration."""
+"""All verbs, and what they have in common: errors, version, configuration."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from hashgrain.cli import (
     migrate,
     model,
     models,
+    parts,
     protocols,
     rebuild,
     remove,
@@ -41,16 +43,16 @@ from hashgrain.cli import (
     verify,
 )
 from hashgrain.cli.config import load_config
+from hashgrain.cli.exit_codes import FAILED, STOPPED
 from hashgrain.cli.output import complain, complain_in_json, complain_of, escape
 from hashgrain.cli.remedies import as_command
 from hashgrain.errors import HashgrainError
 
-STOPPED = 130
 WRITING = "writing "
 
 
 class Verbs(TyperGroup):
-    """The group of verbs; what it says of a wrong command line is safe to print too: `*` may name hostile files."""
+    """The group of verbs. Messages about a wrong command line are escaped: `*` may expand to hostile names."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _printable_mistakes():
@@ -79,7 +81,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HASHGRAIN"},
-    epilog="Settings: flags, then HASHGRAIN_<VERB>_<OPTION> in the environment, then the configuration file.",
+    epilog="Flags override HASHGRAIN_<VERB>_<OPTION> in the environment, which overrides the configuration file.",
 )
 VERBS: dict[str, Callable[..., int]] = {
     "add": add.add,
@@ -88,6 +90,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "update": update.update,
     "remove": remove.remove,
     "meta": meta.meta,
+    "parts": parts.parts,
     "index": index.index,
     "verify": verify.verify,
     "rebuild": rebuild.rebuild,
@@ -109,7 +112,7 @@ VERBS: dict[str, Callable[..., int]] = {
 
 
 def _ending(verb: Callable[..., int]) -> Callable[..., None]:
-    """The verb, ending with an exit code; what goes wrong on purpose is one line, never a traceback."""
+    """The verb with an exit code. A known error is one line, never a traceback."""
 
     @functools.wraps(verb)
     def run(*arguments: object, **options: object) -> None:
@@ -117,12 +120,12 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
             code = verb(*arguments, **options)
         except HashgrainError as error:
             _fail(error, options)
-            code = 1
+            code = FAILED
         except BrokenPipeError:
             raise
         except OSError as error:  # a full disk, a folder that may not be written
             _fail_of_system(error, _file_of(error, options), verb.__name__, options)
-            code = 1
+            code = FAILED
         except KeyboardInterrupt as stop:
             complain(str(stop) or "stopped")
             code = STOPPED
@@ -132,7 +135,7 @@ def _ending(verb: Callable[..., int]) -> Callable[..., None]:
 
 
 def _fail(error: HashgrainError, options: Mapping[str, object]) -> None:
-    """Tell of an error as its reader asked: a line for a person, a JSON document for a program."""
+    """Report an error: one line for a person, a JSON document for a program."""
     if _wants_json(options):
         remedy = None if error.remedy is None else as_command(error.remedy)
         complain_in_json(error.code, error.message, error.path, remedy)
@@ -161,20 +164,20 @@ def _file_of(error: OSError, options: Mapping[str, object]) -> str | None:
 
 
 def _help(verb: Callable[..., int]) -> str:
-    """The docstring as it is written: Typer takes words in brackets for markup, and leaves them out."""
-    return (inspect.getdoc(verb) or "").replace("[", r"\[")
+    """The docstring, one line a paragraph, which Typer wraps to the terminal; brackets would be markup."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(verb) or "").replace("[", r"\[")
 
 
 for _name, _verb in VERBS.items():
     app.command(_name, help=_help(_verb))(_ending(_verb))
-_benches = typer.Typer(no_args_is_help=True, help="Measure how fast things are here, on your own data.")
+_benches = typer.Typer(no_args_is_help=True, help="Measure speed on this machine, with your own data.")
 _benches.command("search", help=_help(bench.search))(_ending(bench.search))
 app.add_typer(_benches, name="bench")
 _making = typer.Typer(no_args_is_help=True, help="Make a model out of any pretrained network, and show one.")
 _making.command("make", help=_help(model.make))(_ending(model.make))
 _making.command("show", help=_help(model.show))(_ending(model.show))
 app.add_typer(_making, name="model")
-_features = typer.Typer(no_args_is_help=True, help="Codes of features that another program made.")
+_features = typer.Typer(no_args_is_help=True, help="Make codes of features that another program made.")
 _features.command("train", help=_help(features.train))(_ending(features.train))
 _features.command("encode", help=_help(features.encode))(_ending(features.encode))
 app.add_typer(_features, name="features")
@@ -201,7 +204,7 @@ def _common(
 
 
 def run() -> int:
-    """Run the command line; returns only where the configuration is broken."""
+    """Run the command line. Returns only if the configuration is broken."""
     command = typer.main.get_command(app)
     try:
         settings = load_config(command)

@@ -13,15 +13,15 @@ COLUMNS = ("grain", "bits", "by", "p50 ms", "p95 ms", "p99 ms", "queries/s", "co
 
 def search(
     library: LibraryPath,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many to find.")] = 10,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="How many questions to ask, one by one.")] = 200,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many hits to find.")] = 10,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="How many queries to run, one by one.")] = 200,
     threads: Threads = None,
     as_json: Json = False,
 ) -> int:
-    """Measure searching LIBRARY with codes like its own: for each grain by index, where there is one, and by scan.
+    """Measure search in LIBRARY with codes like its own: at each grain by index, if there is one, and by scan.
 
-    Latency is of one question at a time; queries/s of 256 at once. `compared` is the part of the codes looked at,
-    `of memory` the part of the machine's read speed that a scan reaches. Recall is checked against plain numpy.
+    Latency is for one query at a time, queries/s for batches of 256. `compared` is the share of the codes that are
+    compared, `of memory` the share of the machine's read bandwidth that a scan reaches. Recall is against plain numpy.
 
     Example: hashgrain bench search photos.hg
     """

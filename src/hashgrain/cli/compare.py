@@ -17,18 +17,18 @@ def compare(
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `hashgrain evaluate` wrote, or result files.")
     ],
     figure: Annotated[
-        str | None, typer.Option("--figure", help="What to order by. (default: the protocol's own mAP)")
+        str | None, typer.Option("--figure", help="The figure to order by. (default: the protocol's own mAP)")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Write the page, in Markdown, to this file, and its facts to .json beside it."),
     ] = None,
-    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Results",
+    title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Results",
     as_json: Json = False,
 ) -> int:
-    """Lay runs side by side: means and spreads over seeds, bounds over ties, and what is within noise of the best.
+    """Show runs side by side: means and spreads over seeds, bounds over ties, and what is within noise of the best.
 
-    Only runs on the very same pictures are compared; of others it says so.
+    Only runs on exactly the same pictures are compared. A warning names the others.
 
     Example: hashgrain compare runs/evaluate/*
     """

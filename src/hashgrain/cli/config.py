@@ -31,7 +31,7 @@ def config_path() -> Path:
 def load_config(command: Any) -> dict[str, Any]:
     """What the file sets, as defaults for the verbs of the command line: `[search]` then `k = 20`.
 
-    Every entry must be an option of its verb, and of its type: one that is passed over would go unnoticed.
+    Every entry must be an option of its verb, and of its type: an ignored entry would go unnoticed.
     """
     path = config_path()
     if str(path) == os.devnull:

@@ -14,9 +14,9 @@ from hashgrain.cli.output import Json, Quiet, print_json, print_line, progress_b
 def demo(
     photos: Annotated[
         Path | None,
-        typer.Option("--photos", help="A folder of your own pictures. Without it, some are drawn."),
+        typer.Option("--photos", help="A folder of your own pictures. Without it, the demo draws some."),
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Where the demo puts what it makes.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option("--folder", help="Folder for everything that the demo makes.")] = Path("demo"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

@@ -24,23 +24,23 @@ def doctor(
     from hashgrain.apps.checkup import check_library, check_machine
 
     machine = check_machine()
-    found = {"machine": machine} if library is None else {"machine": machine, **check_library(library)}
+    report = {"machine": machine} if library is None else {"machine": machine, **check_library(library)}
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        for part, facts in _parts(found).items():
+        for part, facts in _parts(report).items():
             print_line(f"{part}:")
             print_facts({f"  {name}": value for name, value in as_labels(facts).items()})
-    sound = machine["model"] == "works" and found.get("library", {}).get("sound", True)
+    sound = machine["model"] == "works" and report.get("library", {}).get("sound", True)
     return 0 if sound else 1
 
 
-def _parts(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _parts(report: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What a person reads: each grain is a part of its own, and so is each problem a line."""
-    library = dict(found.get("library", {}))
+    library = dict(report.get("library", {}))
     problems = {each["thing"]: each["reason"] for each in library.pop("problems", [])}
-    parts = {"machine": found["machine"], **({"library": library | problems} if library else {})}
-    return parts | {grain: _health(facts) for grain, facts in found.get("grains", {}).items()}
+    parts = {"machine": report["machine"], **({"library": library | problems} if library else {})}
+    return parts | {grain: _health(facts) for grain, facts in report.get("grains", {}).items()}
 
 
 def _health(facts: dict[str, Any]) -> dict[str, object]:

@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashgrain.cli.output import Json, MaxPixels, Model, Quiet, complain, print_json, progress_bar, say
-from hashgrain.cli.remedies import told
+from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
+from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
+    Json,
+    MaxPixels,
+    Model,
+    Quiet,
+    complain,
+    print_json,
+    progress_bar,
+    say,
+)
+from hashgrain.cli.remedies import error_text
 
 if TYPE_CHECKING:
     from hashgrain.codes import Codes
@@ -25,14 +36,14 @@ def encode(
         str, typer.Option("--format", help="hex, or bits: zeros and ones, bit 0 first; an .npy is then (n, bits).")
     ] = "hex",
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Turn pictures into codes, for other programs.
 
-    A bit is 1 where the output is 0 or more: where its sigmoid is 0.5 or more. With --format bits they are written as
-    zeros and ones: as text in JSON, in .csv and in .txt (a code a line), as an array in .npy.
+    A bit is 1 where the output is 0 or more, that is, where its sigmoid is 0.5 or more. With --format bits, codes are
+    zeros and ones: text in JSON, .csv and .txt (one code a line), an array in .npy.
 
     Example: hashgrain encode photos/ --out photos.parquet
     """
@@ -45,15 +56,15 @@ def encode(
     from hashgrain.models import Encoder
 
     if form not in ("hex", "bits"):
-        raise typer.BadParameter(f"--format {form}: hex or bits")
+        raise typer.BadParameter(f"--format {form}: it is hex or bits")
     encoder = Encoder.load(model)
     paths, words, refused = [], [np.empty((0, encoder.grains.n_words), np.uint64)], []
     workers = decode_workers() if workers is None else workers
     with progress_bar("encoding", None, quiet) as advance:
         for path, code in encode_sources(encoder, sources, workers=workers, max_pixels=max_pixels):
             if not isinstance(code, Codes):
-                refused.append({"path": path, "reason": told(code)})
-                complain(f"refused: {path}: {told(code)}")
+                refused.append({"path": path, "reason": error_text(code)})
+                complain(f"refused: {path}: {error_text(code)}")
                 continue
             paths.append(path)
             if out is None and not as_json:
@@ -73,8 +84,8 @@ def encode(
     elif as_json:
         print_json({"file": str(out), "codes": len(codes), "refused": refused})
     if refused:
-        return 3 if paths else 1
-    return 0
+        return PARTLY if paths else FAILED
+    return OK
 
 
 def _document(path: str, code: Codes, form: str) -> dict[str, str]:

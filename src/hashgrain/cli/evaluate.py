@@ -22,7 +22,7 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        Path | None, typer.Option("--data", help="Labelled pictures: class/picture.jpg, parquet tables, or a list.")
+        Path | None, typer.Option("--data", help="Labeled pictures: class/picture.jpg, parquet tables, or a list.")
     ] = None,
     protocol: Annotated[
         list[str] | None,
@@ -30,36 +30,41 @@ def evaluate(
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds of the split, such as 0,1,2.")] = "0",
     manifest: Annotated[
-        Path | None, typer.Option("--manifest", help="A split that was drawn before, instead of a protocol.")
+        Path | None, typer.Option("--manifest", help="A split drawn earlier, instead of a protocol.")
     ] = None,
     bits: Annotated[
         str, typer.Option("--bits", help="Widths, such as 16,32,64. (default: the model's grains, or whole codes)")
     ] = "",
     references: Annotated[
-        str, typer.Option("--references", help="Methods to stand beside it: usual, all or none.")
+        str, typer.Option("--references", help="Reference methods to compare with: usual, all or none.")
     ] = "usual",
     asymmetric: Annotated[
         bool, typer.Option("--asymmetric", help="Also real-valued queries against binary codes, in rows of their own.")
     ] = False,
     label_noise: Annotated[
-        str, typer.Option("--label-noise", help="Also the classifier with these shares of its labels wrong: 0.2,0.4.")
+        str,
+        typer.Option(
+            "--label-noise", help="Also the reference classifier with these shares of its labels wrong: 0.2,0.4."
+        ),
     ] = "",
     allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Also ask with pictures that the model learned from.")
+        bool, typer.Option("--allow-seen", help="Allow queries that the model learned from.")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", help="Where the runs go, a folder each.")] = Path("runs/evaluate"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the runs, which get a folder each.")] = Path(
+        "runs/evaluate"
+    ),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Measure retrieval: mAP in every convention with its tie bounds, precision, recall, the health of the bits.
 
-    A model is measured on labelled pictures, beside reference methods on its own features. Each run is a folder:
-    result.json, report.html to look at, and the manifest that says which pictures were asked and searched. Queries that
-    the model learned from, by the record in its bundle, are refused.
+    A model is measured on labeled pictures, beside reference methods on its own features. Each run is a folder:
+    result.json, report.html to look at, and the manifest, which lists the queries and the database. Queries that the
+    model learned from, by the record in its bundle, are refused.
 
     Codes of another program are a folder with queries.npy and database.npy (or .parquet), in the order of --manifest,
-    or with queries_labels.npy and database_labels.npy. --bits measures their first so many bits. With --data as well,
-    their page shows example queries.
+    or with queries_labels.npy and database_labels.npy. --bits measures their first bits. With --data, their
+    page shows example queries.
 
     Example: hashgrain evaluate default --data pictures/ --bits 16,32,64
     """
@@ -76,7 +81,7 @@ def evaluate(
         widths = _numbers(bits, "--bits", int)
         folders = [_measure_codes(Path(target), manifest, data, widths, asymmetric, out, quiet)]
     elif data is None:
-        raise EvaluationError("a model is measured on labelled pictures: say where they are with --data")
+        raise EvaluationError("a model is measured on labeled pictures: say where they are with --data")
     elif manifest and protocol:
         raise EvaluationError("a --manifest is of one protocol already: give one or the other")
     else:
@@ -114,13 +119,13 @@ def _measure_codes(
     from hashgrain.evaluate.manifest import Manifest
     from hashgrain.evaluate.outside import read_outside
 
-    def tell(text: str) -> None:
+    def log(text: str) -> None:
         say(text, quiet)
 
     name = codes.resolve().name
     drawn = Manifest.read(manifest) if manifest else None
-    found = read_outside(codes)
-    return evaluate_codes(found, drawn, name, out / name, tell, widths=widths, asymmetric=asymmetric, data=data)
+    outside = read_outside(codes)
+    return evaluate_codes(outside, drawn, name, out / name, log, widths=widths, asymmetric=asymmetric, data=data)
 
 
 def _measure_model(model: str, data: Path, plan: Plan, out: Path, quiet: bool) -> list[Path]:

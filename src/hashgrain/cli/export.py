@@ -23,7 +23,7 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Write the codes of LIBRARY, and what it knows of each picture, for other programs.
+    """Write the codes of LIBRARY, and the facts of each picture, for other programs.
 
     A .csv holds everything, for spreadsheets: text that would be a formula there begins with an apostrophe. A
     .parquet holds ids, paths and codes, a .hgc paths and codes, a .npy codes only, all in the order of the ids.

@@ -23,10 +23,14 @@ def train(
             "--labels", help="A .npy: (n,) classes, (n, depth) from the root down, or (n, labels) of 0 and 1."
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Whose loss to train by: `hashgrain recipes`.")] = "",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="The recipe whose loss is used, see `hashgrain recipes`.")
+    ] = "",
     hasher: Annotated[
         str,
-        typer.Option("--hasher", help="Fit one without labels instead: LSH, PCAHash, PCARotation, ITQ, SpectralHash."),
+        typer.Option(
+            "--hasher", help="Fit a hasher without labels instead: LSH, PCAHash, PCARotation, ITQ, SpectralHash."
+        ),
     ] = "",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains of the recipe, or of the hasher.")] = "",
     grains: Annotated[str, typer.Option("--grains", help="Grains of your own instead: order:16,family:32.")] = "",
@@ -55,8 +59,8 @@ def train(
     from hashgrain.learn.training.feature_head import train_on_features
 
     chosen = chosen_recipe(recipe or DEFAULT, bits, settings or [], grains)
-    tell = lambda text: say(text, quiet)  # noqa: E731
-    facts = train_on_features(chosen, features, labels, out, run or Path("runs/features"), tell)
+    log = lambda text: say(text, quiet)  # noqa: E731
+    facts = train_on_features(chosen, features, labels, out, run or Path("runs/features"), log)
     return print_made(facts, out, as_json)
 
 
@@ -64,14 +68,16 @@ def encode(
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A .npy of (n, width) numbers.")],
     head: Annotated[Path, typer.Option("--head", help="The .npz that `features train` or a hasher wrote.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Write .hgc, .npy, .parquet or .csv.")],
-    paths: Annotated[Path | None, typer.Option("--paths", help="A file with a path a line, to keep beside.")] = None,
+    paths: Annotated[
+        Path | None, typer.Option("--paths", help="A file with a path a line, to store with the codes.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Turn features into codes by a head.
+    """Turn features into codes with a head.
 
-    `hashgrain import` makes a library of them; an .hgc or .parquet says which head made it, so that codes of two do not
-    mix.
+    `hashgrain import` makes a library of them. An .hgc or .parquet file names its head, so that codes of two heads do
+    not mix.
 
     Example: hashgrain features encode x.npy --head head.npz --paths paths.txt --out codes.hgc
     """
@@ -101,15 +107,15 @@ def _fit(name: str, features: Path, bits: str, settings: list[str], out: Path, a
 
     if name not in HASHERS:
         raise TrainingError(f"there is no hasher {name!r}; there are {', '.join(HASHERS)}")
-    told = {"bits": bits or "64"} | dict(setting.partition("=")[::2] for setting in settings)
+    values = {"bits": bits or "64"} | dict(setting.partition("=")[::2] for setting in settings)
     known = HASHERS[name].__dataclass_fields__
-    odd = [setting for setting, value in told.items() if setting not in known or not WHOLE.fullmatch(value)]
+    odd = [setting for setting, value in values.items() if setting not in known or not WHOLE.fullmatch(value)]
     if odd:
         raise TrainingError(
-            f"{name} takes whole numbers of up to nine digits for {', '.join(known)}, not {odd[0]}={told[odd[0]]:.40}"
+            f"{name} takes whole numbers of up to nine digits for {', '.join(known)}, not {odd[0]}={values[odd[0]]:.40}"
         )
     make: Any = HASHERS[name]
-    make(**{setting: int(value) for setting, value in told.items()}).fit(open_array(features)).save(out)
+    make(**{setting: int(value) for setting, value in values.items()}).fit(open_array(features)).save(out)
     made = load_head(out)
     facts = {"head": str(out), "digest": made.digest, "grains": dict(made.grains), "method": name}
     print_json(facts) if as_json else print_line(str(out))

@@ -13,34 +13,36 @@ if TYPE_CHECKING:
     from hashgrain.search import Hit
 
 Form = Literal["table", "json", "jsonl", "paths"]
-Answers = Sequence[tuple[str, Sequence["Found"]]]  # the name of each query, and what was found
+Answers = Sequence[tuple[str, Sequence["Found"]]]  # the name of each query, and its hits
 
 
 def print_answers(
     answers: Answers, form: Form, title: str, distance: str, *, folder: bool, several: bool, parts: bool
 ) -> None:
-    """Of a `folder` of queries each is named, of `several` libraries the one each hit is of; of `parts` which one."""
+    """A line names its query if a `folder` asks, its library if there are `several`, and its part with `parts`."""
     if form == "paths":
-        print_paths(found.hit.path for _, answer in answers for found in answer)
+        print_paths(match.hit.path for _, answer in answers for match in answer)
     elif form == "jsonl":
         for query, answer in answers:
-            for found in answer:
-                print_json(({"query": query} if folder else {}) | _document(found, several), indent=None)
+            for match in answer:
+                print_json(({"query": query} if folder else {}) | _document(match, several), indent=None)
     elif form == "json":
-        documents = [{"query": query, "hits": [_document(found, several) for found in all]} for query, all in answers]
+        documents = [
+            {"query": query, "hits": [_document(match, several) for match in answer]} for query, answer in answers
+        ]
         print_json(documents if folder else documents[0]["hits"])
     else:
         columns = [*["query"] * folder, "", distance, *["part"] * parts, *["library"] * several, "id", "path"]
-        rows = [_row(query, found, folder, several, parts) for query, answer in answers for found in answer]
+        rows = [_row(query, match, folder, several, parts) for query, answer in answers for match in answer]
         print_table(title, columns, rows, [file_address(row[-1]) for row in rows])
 
 
-def _document(found: Found, several: bool) -> dict[str, Any]:
-    return ({"library": str(found.library.path)} if several else {}) | found.hit.as_dict()
+def _document(match: Found, several: bool) -> dict[str, Any]:
+    return ({"library": str(match.library.path)} if several else {}) | match.hit.as_dict()
 
 
-def _row(query: str, found: Found, folder: bool, several: bool, parts: bool) -> list[Any]:
-    hit, library = found.hit, str(found.library.path)
+def _row(query: str, match: Found, folder: bool, several: bool, parts: bool) -> list[Any]:
+    hit, library = match.hit, str(match.library.path)
     first = hit.word or f"{hit.score:.3f}"  # a phrase has no words for how near, only scores
     part = [_place(hit)] if parts else []
     return [*[query] * folder, first, hit.distance, *part, *[library] * several, hit.id, hit.path]

@@ -22,36 +22,37 @@ def import_codes(
         Path | None, typer.Option("--paths", help="A file with a path a line, in the order of the codes.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="The model that made the codes: with it pictures can ask, too.")
+        str | None,
+        typer.Option("--model", help="The model that made the codes. With it, pictures can be queries, too."),
     ] = None,
     made_by: Annotated[
-        str | None, typer.Option("--made-by", help="A name for what made them, where that is no model of ours.")
+        str | None, typer.Option("--made-by", help="A name for what made the codes, if it is not a bundle.")
     ] = None,
     grains: Annotated[
         str | None, typer.Option("--grains", help="Prefixes to search by: kind:16,look:64. (default: look, all bits)")
     ] = None,
     bit_order: Annotated[
         Literal["little", "big"] | None,
-        typer.Option("--bit-order", help="Of packed bits: which one of a byte comes first. (default: little)"),
+        typer.Option("--bit-order", help="Which bit of a packed byte comes first. (default: little)"),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Give items that are there already their new code.")
+        bool, typer.Option("--replace", help="Give items that the library has already their new code.")
     ] = False,
-    no_files: Annotated[bool, typer.Option("--no-files", help="Do not look at the files that paths name.")] = False,
+    no_files: Annotated[bool, typer.Option("--no-files", help="Do not read the files that the paths name.")] = False,
     meta: Annotated[
         list[str] | None, typer.Option("--meta", help="key=value to keep with each item. Repeatable.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Bring codes that another program made into LIBRARY, which is made if it is not there.
+    """Import codes that another program made into LIBRARY, which is created if it does not exist.
 
-    All codes get in, or none. In a .npy, uint8 is packed bits, eight a byte; anything else is one value a bit:
+    All codes are imported, or none. In a .npy, uint8 is packed bits, eight a byte; anything else is one value a bit:
     booleans, 0 and 1, -1 and +1, or real numbers, where 0 and above is a one. A path may be any text that names an
-    item. Of a file that is there, size, content and what its picture says of itself are kept, too.
+    item. If it is a file, its size, its content hash and the facts in its picture are stored, too.
 
-    A library made without --model is asked with its items (--like) and with codes (--codes). Codes of two models do not
-    mix: those of a file that names another are refused.
+    Without --model, only items (--like) and codes (--codes) can be queries. Codes of two models do not mix: a file that
+    names another model is refused.
 
     Example: hashgrain import photos.hg codes.npy --paths paths.txt
     """
@@ -60,15 +61,15 @@ def import_codes(
     if model is not None and made_by is not None:
         raise typer.BadParameter("--model and --made-by both say what made the codes; give one", param_hint="--made-by")
     order = Import(
-        codes,
-        paths,
-        model,
-        made_by,
-        None if grains is None else _grains(grains),
-        bit_order,
-        replace,
-        not no_files,
-        dict(key_value(pair, "--meta") for pair in meta or []),
+        codes=codes,
+        paths=paths,
+        model=model,
+        made_by=made_by,
+        grains=None if grains is None else _grains(grains),
+        bit_order=bit_order,
+        replace=replace,
+        look=not no_files,
+        meta=dict(key_value(pair, "--meta") for pair in meta or []),
     )
     report, total = import_file(library, order)
     if as_json:

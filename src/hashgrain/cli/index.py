@@ -1,4 +1,4 @@
-"""`hashgrain index`: build what makes searching large libraries quicker."""
+"""`hashgrain index`: build indexes that make large libraries faster to search."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, say
 from hashgrain.errors import QueryError
 
@@ -15,36 +16,36 @@ if TYPE_CHECKING:
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 Memory = Annotated[
     str | None,
-    typer.Option("--memory", help="The most all indexes may take, such as 500M or 4G. (default: a quarter of RAM)"),
+    typer.Option("--memory", help="Limit for all indexes together, such as 500M or 4G. (default: a quarter of RAM)"),
 ]
 
 
 def index(
     library: LibraryPath,
     memory: Memory = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built and how large it is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be built and how large it is.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Build indexes for LIBRARY where they pay: from about a million pictures on.
 
-    An index never changes an answer, only the time it takes. `hashgrain add` builds it by itself after many new
-    pictures; the folder `indexes` in the library may be deleted at any time. Building takes up to three
-    times as much memory for a while. Exit code 3 where one did not fit into --memory.
+    An index never changes an answer, only the time it takes. `hashgrain add` builds indexes by itself after many new
+    pictures. The folder `indexes` in the library may be deleted at any time. Building takes up to three times as much
+    memory for a while. Exit code 3 means that an index did not fit into --memory.
 
-    Indexes serve programs that stay: a single `hashgrain search` is done by a scan before one could be checked.
+    Indexes help programs that keep running. A single `hashgrain search` scans faster than an index can be checked.
 
     Example: hashgrain index archive.hg --memory 2G
     """
     from hashgrain.library import Library
 
     cap = None if memory is None else parse_size(memory)
-    told: list[dict[str, object]] = []
+    plans: list[dict[str, object]] = []
 
     def tell(plan: IndexPlan, fits: bool) -> None:
         rows = plan.end - plan.first
         about = {"kind": plan.kind, "bits": plan.bits, "parts": plan.parts, "rows": rows, "bytes": plan.bytes}
-        told.append(about | {"fits": fits})
+        plans.append(about | {"fits": fits})
         of = " of parts" if plan.parts else ""
         action = "left out (see --memory)" if not fits else "would build" if dry_run else "building"
         say(f"{action}: {plan.kind} of {plan.bits} bits over {rows:,} codes{of}, {size(plan.bytes)}", quiet)
@@ -52,10 +53,10 @@ def index(
     with Library.open(library) as opened:
         left_out = opened.index(memory=cap, tell=tell, dry_run=dry_run)
         if as_json:
-            print_json({"indexes": told, "bytes": opened.indexes.bytes()})
-        elif not told:
+            print_json({"indexes": plans, "bytes": opened.indexes.bytes()})
+        elif not plans:
             say("nothing to build", quiet)
-    return 3 if left_out else 0
+    return PARTLY if left_out else OK
 
 
 def parse_size(text: str) -> int:
@@ -72,7 +73,7 @@ def parse_size(text: str) -> int:
 
 
 def size(bytes: int) -> str:
-    """Bytes as a person says them."""
+    """Bytes in a readable unit."""
     for unit in ("TB", "GB", "MB"):
         if bytes >= UNITS[unit[0]]:
             return f"{bytes / UNITS[unit[0]]:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Keys of JSON for programs: words joined by underscores, whatever a file of ours or of others calls them."""
+"""Keys of JSON for programs: words joined by underscores, whatever their source calls them."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ def meta(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Change the metadata of pictures in LIBRARY, or print it where nothing is to be changed.
+    """Change the metadata of pictures in LIBRARY, or print it if no change is given.
 
-    Of the pictures named and those that --where holds for; of all, without either.
+    Without names and without --where, that is the metadata of all pictures.
 
     Example: hashgrain meta photos.hg ~/Pictures/Rome --set place.city=Rome --unset todo
     """

@@ -14,7 +14,7 @@ def migrate(
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the format before, for an older HashGrain.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Convert LIBRARY to the newest format, in one step; whatever writes to it does so too.
+    """Convert LIBRARY to the newest format, in one step. The first command that writes to it does so, too.
 
     Example: hashgrain migrate photos.hg
     """

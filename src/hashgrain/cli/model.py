@@ -13,7 +13,7 @@ from hashgrain.cli.train import need_torch
 
 
 def make(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the model is called, and its folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model, and of its folder.")],
     source: Annotated[
         str,
         typer.Option(
@@ -23,7 +23,7 @@ def make(
         ),
     ],
     pictures: Annotated[
-        Path, typer.Option("--pictures", help="Pictures like those it will see; some thousands, no labels needed.")
+        Path, typer.Option("--pictures", help="Pictures like those the model will see: some thousands, without labels.")
     ],
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, one to three.")] = "32,64,128",
     size: Annotated[
@@ -31,7 +31,7 @@ def make(
         typer.Option("--size", min=1, max=2048, help="Edge of the picture in pixels. (default: the source's own)"),
     ] = None,
     fit: Annotated[
-        str, typer.Option("--fit", metavar="FIT", help="How a picture is brought to the size: squash, fit or crop.")
+        str, typer.Option("--fit", metavar="FIT", help="How a picture is brought to that size: squash, fit or crop.")
     ] = "squash",
     settings: Annotated[
         list[str] | None,
@@ -40,24 +40,22 @@ def make(
             help="Of onnx: and keras: mean=, std= of the colors, layout=nhwc or nchw; of keras: layer=. Repeatable.",
         ),
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch what is not on this machine yet.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Download what is not on this machine yet.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes. (default: ./NAME)")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the head.")] = 0,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Take at most so many pictures.")] = 5000,
-    run: Annotated[
-        Path | None, typer.Option("--run", help="Where features are kept meanwhile. (default: runs/NAME)")
-    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the head.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most this many pictures.")] = 5000,
+    run: Annotated[Path | None, typer.Option("--run", help="Folder that caches features. (default: runs/NAME)")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Make a model out of a pretrained network: DINOv2, SigLIP2, CLIP, any network of timm, any ONNX file.
 
     The network gives features; a head is distilled from them on your pictures, without labels, so that short codes
-    rank pictures as the features do. Of a pair for pictures and text the text half comes along: `search --text` works.
+    rank pictures as the features do. If the network has a text half, the model has it too, and `search --text` works.
     `hashgrain model show NAME` tells where a model comes from: checksums, license, preprocessing.
 
-    Weights are taken from safetensors and ONNX files only, no code of a source is run, and nothing is fetched without
-    --download. Stopped, it goes on where it was when run again. Needs the extra: pip install 'hashgrain[train]'.
+    Weights are read from safetensors and ONNX files only, no code of a source is run, and nothing is downloaded without
+    --download. Run the same command again to resume after a stop. Needs the extra: pip install 'hashgrain[train]'.
 
     Example: hashgrain model make dino --from timm:vit_small_patch14_dinov2.lvd142m --size 224 --pictures photos/
     --download
@@ -67,14 +65,23 @@ def make(
 
     out, run = out or Path(name), run or Path("runs") / name
     order = Order(
-        *(name, source, pictures, out, run, _widths(bits), size, download, seed, limit),
-        fit=fit,  # type: ignore[arg-type]  # of another word, check_order tells what there is
+        name=name,
+        source=source,
+        pictures=pictures,
+        out=out,
+        run=run,
+        bits=_widths(bits),
+        size=size,
+        download=download,
+        seed=seed,
+        limit=limit,
+        fit=fit,  # type: ignore[arg-type]  # check_order refuses another word
         settings=tuple(settings or ()),
     )
     try:
         facts = make_model(order, lambda text: say(text, quiet))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume: the features are cached") from None
     if as_json:
         print_json(snake_keys(facts))
         return 0
@@ -90,8 +97,8 @@ def show(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name `hashgrain models` lists, or a folder.")],
     as_json: Json = False,
 ) -> int:
-    """Show what a model is: its grains, what it takes and gives, its license and where it comes from; of a made one
-    its source with checksums.
+    """Show what a model is: its grains, its input and outputs, its license and origin; for a model made by
+    `model make`, also its source with checksums.
 
     Example: hashgrain model show dino
     """

@@ -9,15 +9,15 @@ from hashgrain.cli.output import Json, print_json, print_table
 def models(as_json: Json = False) -> int:
     """List the models of the package: bits, size, speed, license, and what each is for.
 
-    The first is what a new library takes. Choose another by --model NAME, or for good by HASHGRAIN_MODEL=NAME.
+    A new library uses the first. Choose another with --model NAME, or for good with HASHGRAIN_MODEL=NAME.
 
     Example: hashgrain models
     """
     from hashgrain.models.facts import shipped_facts
 
-    found = shipped_facts()
+    shipped = shipped_facts()
     if as_json:
-        print_json(snake_keys(found))
+        print_json(snake_keys(shipped))
         return 0
     columns = ["name", "bits", "takes", "MB", "ms a picture", "license", "what for"]
     rows = [
@@ -30,7 +30,7 @@ def models(as_json: Json = False) -> int:
             str(each.get("license", "")),
             str(each.get("summary", "")),
         ]
-        for each in found
+        for each in shipped
     ]
     print_table("models", columns, rows, [None] * len(rows))
     return 0

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashgrain.cli.remedies import told
+from hashgrain.cli.remedies import error_text
 from hashgrain.errors import FilterError, HashgrainError
+from hashgrain.media.cost import DEFAULT_MAX_PIXELS as DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,7 +26,7 @@ Print0 = Annotated[
     bool, typer.Option("--print0", "-0", help="Print paths only, byte for byte, with a zero byte after each.")
 ]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
 Model = Annotated[
     str, typer.Option("--model", help="The model: a name `hashgrain models` lists, or a bundle's folder.")
 ]
@@ -50,8 +51,8 @@ def escape(text: str, *, exact: bool = False) -> str:
     return (UNSHOWN_OR_BACKSLASH if exact and os.sep == "/" else UNSHOWN).sub(_escaped, text)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    character = found[0]
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
     if character in SHORT:
         return SHORT[character]
     number = ord(character)
@@ -67,7 +68,7 @@ def complain(text: str) -> None:
 
 def complain_of(error: HashgrainError) -> None:
     """An error as a line; one about a filter shows the place in lines of its own."""
-    text = told(error)
+    text = error_text(error)
     first, *more = text.split("\n") if isinstance(error, FilterError) else [text]
     for line in (f"error: {first}", *more):
         complain(line)

@@ -1,4 +1,4 @@
-"""`hashgrain protocols`: the published protocols, and the manifests they come to."""
+"""`hashgrain protocols`: list the published protocols, and draw their splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hashgrain.cli.output import Json, print_facts, print_json, print_table, pro
 
 def protocols(
     name: Annotated[str | None, typer.Argument(metavar="[PROTOCOL]", help="One protocol, with all its rules.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Labelled pictures to draw its splits from.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Labeled pictures to draw its splits from.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the manifest (and features).")] = None,
     features: Annotated[
@@ -23,9 +23,9 @@ def protocols(
 ) -> int:
     """List the protocols, show one, or draw its splits from your pictures and write the manifest.
 
-    A manifest names every picture that asks, is learnt from and is searched, by the hash of its content. With
-    --features, queries.npy, train.npy and database.npy hold the features of a model in that order, with labels
-    beside them, for other programs to make codes from.
+    A manifest lists the query, training and database pictures, by the hash of their content. With --features,
+    queries.npy, train.npy and database.npy hold the features of a model in that order, with labels beside them, so
+    that other programs can make codes from them.
 
     Example: hashgrain protocols cifar10-1 --data cifar-10/ --out cifar10-1/ --features default
     """

@@ -1,4 +1,4 @@
-"""What a person asks with: a picture, a folder of them, stdin, an item; and what to say where it is none of these."""
+"""The query of a search: a picture, a folder, stdin or an item; and the error if it is none of these."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashgrain.cli.output import complain
-from hashgrain.cli.remedies import told_reason
+from hashgrain.cli.remedies import reason_text
 from hashgrain.errors import ItemMissingError, QueryError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_NAMES = 20_000  # of a folder, among which the nearest is looked for
 
 
 def asked_with(query: str | None, item: int | None, library: Library) -> Any:
-    """The picture, path or id that is asked with, known to be there."""
+    """The picture, path or id of the query, checked to exist."""
     if query is None:
         return item
     if query == "-":
@@ -47,21 +47,23 @@ def item_of(name: str, library: Library) -> int:
 
 
 def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[tuple[str, list[Found]]]:
-    """What is found for each code of a file; queries go by their paths, or by the numbers of their rows."""
+    """The hits of each code of a file. A query is named by its path, or by the number of its row."""
     from hashgrain.library import NamedQuery, search_several
     from hashgrain.library.codes_only import bit_order_of
     from hashgrain.library.importing import read_codes
 
-    found = read_codes(file, library.grains, bit_order_of(library.bundle))
-    if found.digest is not None and found.digest != library.store.digest:
+    query_codes = read_codes(file, library.grains, bit_order_of(library.bundle))
+    if query_codes.digest is not None and query_codes.digest != library.store.digest:
         raise QueryError(
             f"{file} holds codes of another model than {library.path}, and codes of two models do not compare"
         )
-    names = [str(row) for row in range(len(found.codes))] if found.paths is None else list(found.paths)
+    names = (
+        [str(row) for row in range(len(query_codes.codes))] if query_codes.paths is None else list(query_codes.paths)
+    )
     answers: list[tuple[str, list[Found]]] = []
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
-        queries = [NamedQuery(name, found.codes[start + row]) for row, name in enumerate(part)]
+        queries = [NamedQuery(name, query_codes.codes[start + row]) for row, name in enumerate(part)]
         answers += zip(part, search_several([library], queries, **options), strict=True)
     return answers
 
@@ -69,13 +71,13 @@ def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[
 def ask_several(
     libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool, options: Mapping[str, Any]
 ) -> tuple[list[tuple[str, list[Found]]], int]:
-    """What is found for each query, a picture or each in a folder, and how many of them were refused."""
+    """The hits of each query, which is one picture or each of a folder; and the number of refused pictures."""
     from hashgrain.library import NamedQuery, refuse_mixed, search_several
 
     refuse_mixed(libraries)
     if not (isinstance(asked, Path) and asked.is_dir()):
         one = _query(libraries, asked, max_pixels, not_self)
-        return [(one.name, found) for found in search_several(libraries, [one], **options)], 0
+        return [(one.name, matches) for matches in search_several(libraries, [one], **options)], 0
     answers: list[tuple[str, list[Found]]] = []
     refused = 0
     queries = _queries_below(libraries, asked, max_pixels, not_self)
@@ -83,7 +85,7 @@ def ask_several(
         for each in batch:
             if not isinstance(each, NamedQuery):
                 refused += 1
-                complain(f"refused: {each[0]}: {told_reason(str(each[1]))}")
+                complain(f"refused: {each[0]}: {reason_text(str(each[1]))}")
         good = [each for each in batch if isinstance(each, NamedQuery)]
         names = [query.name for query in good]
         answers += zip(names, search_several(libraries, good, **options), strict=True)
@@ -93,7 +95,7 @@ def ask_several(
 
 
 def _query(libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool) -> NamedQuery:
-    """One query. An item is left out of its own answer, and with `not_self` whatever is its twin."""
+    """One query. An item is left out of its own answer, and with `not_self` every item with the same bytes."""
     from hashgrain.library import NamedQuery, items_of_query
 
     first = libraries[0]
@@ -111,7 +113,7 @@ def _query(libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: 
 def _queries_below(
     libraries: Sequence[Library], folder: Path, max_pixels: int, not_self: bool
 ) -> Iterator[NamedQuery | tuple[str, str]]:
-    """A query for each picture in a folder; what cannot be opened comes as its path and the reason."""
+    """A query for each picture in a folder; a picture that cannot be opened is yielded as its path and the reason."""
     from hashgrain.codes import Codes
     from hashgrain.library import NamedQuery, encode_sources, items_of_query
     from hashgrain.media import decode_workers
@@ -151,7 +153,7 @@ def _known(query: str, library: Library) -> bool:
 
 
 def _no_such(query: str) -> str:
-    """Why a query is none, and what to do: people try addresses, words, and names with a letter wrong."""
+    """Why this is not a query, and what to do. People try addresses, words, and names with a typo."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", query):
         return f"{query} is an address, and a query is a file: download it first"
     folder, name = os.path.split(query)

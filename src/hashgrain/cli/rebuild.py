@@ -1,4 +1,4 @@
-"""`hashgrain rebuild`: write a library's code segments anew, or encode it with another model."""
+"""`hashgrain rebuild`: rewrite the code segments of a library, or encode it with another model."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
-    from hashgrain.store import Mended
-
-PARTLY = 3
+    from hashgrain.store import MendReport
 
 
 def rebuild(
@@ -23,7 +22,7 @@ def rebuild(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Mend and compact LIBRARY from its catalogue; with --model, encode its pictures again."""
+    """Repair and compact LIBRARY from its catalogue. With --model, encode its pictures again."""
     from hashgrain.library import Library, rebuild, rebuild_with
 
     if model is None:
@@ -31,8 +30,8 @@ def rebuild(
         if as_json:
             print_json({"library": str(library), "codes": codes, "encoded": 0, **_document(mended)})
         else:
-            print_line(f"{library}: {codes} codes written anew{_told(mended)}")
-        return PARTLY if mended.lost or mended.lost_parts else 0
+            print_line(f"{library}: {codes} codes written anew{_repairs(mended)}")
+        return PARTLY if mended.lost or mended.lost_parts else OK
     with Library.open(library) as opened:
         total = len(opened)
     with progress_bar("encoding", total, quiet) as advance:
@@ -45,13 +44,13 @@ def rebuild(
     return 0
 
 
-def _document(mended: Mended) -> dict[str, int]:
+def _document(mended: MendReport) -> dict[str, int]:
     changes = {"codes_mended": mended.codes, "changes_made_again": mended.changes, "changes_lost": mended.lost}
     return {**changes, "parts_mended": mended.parts, "parts_lost": mended.lost_parts}
 
 
-def _told(mended: Mended) -> str:
-    """What was made good, and what could not be."""
+def _repairs(mended: MendReport) -> str:
+    """What was repaired, and what could not be."""
     words = ""
     if mended.changes:
         words += f"; {mended.changes} lost changes made again"

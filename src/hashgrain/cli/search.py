@@ -1,15 +1,18 @@
-"""`hashgrain search`: find the pictures nearest to one, or that show what words say."""
+"""`hashgrain search`: find the pictures nearest to a picture, or that match words."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
 from hashgrain.cli.hits import Form, print_answers
 from hashgrain.cli.output import (
+    DEFAULT_MAX_PIXELS,
     Json,
     JsonLines,
     LibraryPath,
@@ -23,11 +26,9 @@ from hashgrain.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from hashgrain.library import Library
+    from hashgrain.library import Found, Library
     from hashgrain.search import Hit
     from hashgrain.search.run import Explained
-
-PARTLY, FAILED = 3, 1
 
 
 def search(
@@ -36,22 +37,22 @@ def search(
         str | None,
         typer.Argument(metavar="QUERY", help="A picture, or a folder of them; - reads a picture from stdin."),
     ] = None,
-    item: Annotated[int | None, typer.Option("--id", help="Ask with an item of the library instead.")] = None,
+    item: Annotated[int | None, typer.Option("--id", help="Use the item of this id as the query.")] = None,
     like: Annotated[
         str | None,
-        typer.Option("--like", metavar="ITEM", help="Ask with the code of an item: its path or id."),
+        typer.Option("--like", metavar="ITEM", help="Use the code of this item as the query: its path or id."),
     ] = None,
     codes: Annotated[
-        Path | None, typer.Option("--codes", help="Ask with each code of a .npy, .hgc or .parquet file.")
+        Path | None, typer.Option("--codes", help="Use each code of a .npy, .hgc or .parquet file as a query.")
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", help='Ask with words: "a dog in the snow", alone or with a picture.'),
+        typer.Option("--text", help='Search by words: "a dog in the snow", alone or with a picture.'),
     ] = None,
     also: Annotated[
         list[Path] | None, typer.Option("--also", help="Search this library too, of the same model. Repeatable.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="How many hits to find.")] = 10,
     grain: Annotated[
         str | None,
         typer.Option(
@@ -68,35 +69,54 @@ def search(
     ] = None,
     coarse_to_fine: Annotated[
         bool,
-        typer.Option("--coarse-to-fine", help="First a shortlist at the coarsest grain, then in order of --grain."),
+        typer.Option("--coarse-to-fine", help="Take a shortlist at the coarsest grain, and order it at --grain."),
     ] = False,
     shortlist: Annotated[
-        int | None, typer.Option("--shortlist", help="How long it is, and those tied with the last. (default: 1000)")
+        int | None,
+        typer.Option("--shortlist", help="Length of the shortlist; ties with its last item are added. (default: 1000)"),
     ] = None,
     recall: Annotated[
         float | None,
-        typer.Option("--recall", help="Or long enough for this share of the nearest, tried with items: 0.99."),
+        typer.Option(
+            "--recall", help="Instead of a length, the share of the nearest to keep, measured on items: 0.99."
+        ),
     ] = None,
     stages: Annotated[
         str | None,
         typer.Option("--stages", help="Several shortlists, coarse to fine, such as kind:1000,thing:100."),
     ] = None,
     separate: Annotated[
-        bool, typer.Option("--separate", help="Grains are codes of their own: compare the bits that each adds.")
+        bool, typer.Option("--separate", help="Each grain is a code of its own: compare only the bits that it adds.")
     ] = False,
     parts: Annotated[
-        bool, typer.Option("--parts", help="Look at the parts of items, too: each is found by the nearest of them.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--parts/--whole",
+            help="Find each item by its whole or nearest part, whichever is nearer, or by its whole alone. (default: by"
+            " whichever is more probable)",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box",
+            metavar="L,T,R,B",
+            help="Use a part of the picture as the query: its edges in pixels or fractions. Repeatable.",
+        ),
+    ] = None,
+    match: Annotated[
+        Literal["any", "all"], typer.Option("--match", help="Match any of several boxes, or all of them.")
+    ] = "any",
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Write the page and open it in the browser.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say how the answer was found: by which path, how many codes, what time.")
+        bool, typer.Option("--explain", help="Explain how the answer was found: search path, codes compared, time.")
     ] = False,
     threads: Threads = None,
-    max_pixels: MaxPixels = 400_000_000,
+    max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     print0: Print0 = False,
     as_json: Json = False,
     as_jsonl: JsonLines = False,
@@ -104,19 +124,24 @@ def search(
 ) -> int:
     """Find the pictures of LIBRARY nearest to a picture, exactly.
 
-    The distance counts differing bits at the grain; hits at equal distance are ordered by the whole code. In a pipe,
-    each hit is a line: word, distance, id, path; with --also, the library before the id; of a folder of queries, the
-    query first. A path with control characters or a backslash is shown escaped there (`a\\nb.jpg`); programs that
-    need names as they are take --print0 or --json.
+    The distance counts differing bits at the grain. Hits at equal distance are ordered by the whole code. In a pipe,
+    each hit is a line: word, distance, id, path. With --also, the library comes before the id. With a folder of
+    queries, the query comes first. Paths with control characters or a backslash are escaped there (`a\\nb.jpg`);
+    --print0 and --json give names as they are.
 
-    With --parts, in a library that has parts, distance and word are those of the part that is nearest, which a column
-    after the distance names: its box in fractions of the picture (left, top, right, bottom), or its span in seconds.
+    In a library with parts, an item is found by its whole or by its nearest part, whichever is more probable. Distance
+    and word are those of what matched. With --parts, the nearer of the two counts, and a column after the distance
+    names it: its box in fractions of the picture (left, top, right, bottom), or its span in seconds. With --whole, or
+    in several libraries, parts do not count.
 
-    With --text, hits are ordered by score, which stands where the word stands otherwise; how the words were read is
-    said on stderr, and with --json under "text", beside "hits".
+    With --box, the query is a part of the picture: its left, top, right and bottom edge, in fractions of the picture if
+    none is above 1, else in pixels. With several boxes, --match all finds items that are near to every one of them.
 
-    With --coarse-to-fine or --stages, what no shortlist holds is not found. --explain says how many each kept, and how
-    far away the last of them is.
+    With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
+    stderr, and with --json under "text", beside "hits".
+
+    With --coarse-to-fine or --stages, items outside a shortlist are not found. --explain shows the length of each
+    shortlist, and the distance of its last item.
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
@@ -124,9 +149,9 @@ def search(
     from hashgrain.cli.stages import staged
     from hashgrain.library import Found, Library
 
-    _one_question(query, item, like, codes, text)
+    _check_one_query(query, item, like, codes, text)
     if (text is not None or codes is not None) and (also or not_self):
-        raise typer.BadParameter("--text and --codes ask one library, without --also and --not-self")
+        raise typer.BadParameter("--text and --codes do not go with --also or --not-self")
     form = _form(print0, as_json, as_jsonl)
     refused, explained = 0, None
     with ExitStack() as stack:
@@ -138,14 +163,16 @@ def search(
         if text is not None and folder:
             raise typer.BadParameter("--text goes with one picture, or none", param_hint="QUERY")
         if (html or show or explain) and (also or folder):
-            raise typer.BadParameter("--html, --open and --explain are of one query to one library")
+            raise typer.BadParameter("--html, --open and --explain take one query and one library")
         if explain and not_self:
-            raise typer.BadParameter("--explain is of a search as it is, without --not-self")
+            raise typer.BadParameter("--explain does not go with --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        options |= {"parts": "all"} if parts else {}
+        if box and (also or folder or not_self or text is not None):
+            raise typer.BadParameter("--box takes one picture and one library, without --text and --not-self")
+        options |= _part_options(parts, box, match, several=bool(also))
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
-            raise typer.BadParameter("--coarse-to-fine, --stages and --separate ask one library, without --also")
+            raise typer.BadParameter("--coarse-to-fine, --stages and --separate do not go with --also")
         if codes is not None:
             answers = ask_codes(opened[0], codes, options)
         elif also or folder or not_self:
@@ -154,25 +181,38 @@ def search(
             explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
             answers = [(str(asked), [Found(opened[0], hit) for hit in explained.hits])]
         if html or show:
-            page = (asked, text, [found.hit for found in answers[0][1]])
+            page = (asked, text, [each.hit for each in answers[0][1]])
             _write_page(opened[0], *page, html, show, quiet)
-    account = explained if explain else None
     if explained and explained.phrase:
-        say(explained.phrase.told(), quiet)
+        say(explained.phrase.summary(), quiet)
     if explained and as_json and (explain or text is not None):
         print_json(_document(explained, explain))
         return 0
     title = f"nearest at {grain}" if text is None else f"best at {grain}"
-    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=parts)
-    if form == "table" and not any(found for _, found in answers):
+    places = bool(parts) or (parts is None and sys.stdout.isatty() and any(map(_has_part, answers)))
+    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=places)
+    if form == "table" and not any(hits for _, hits in answers):
         say("nothing found", quiet)
-    if account:
-        for line in account.told().splitlines():
+    if explained and explain:
+        for line in explained.summary().splitlines():
             complain(line)
-    return (PARTLY if answers else FAILED) if refused else 0
+    return (PARTLY if answers else FAILED) if refused else OK
 
 
-def _one_question(query: object, item: object, like: object, codes: object, text: object) -> None:
+def _has_part(answer: tuple[str, list[Found]]) -> bool:
+    return any(each.hit.part is not None and each.hit.part.index for each in answer[1])
+
+
+def _part_options(parts: bool | None, boxes: list[str] | None, match: str, *, several: bool) -> dict[str, Any]:
+    """The arguments for parts of items and of the query. Several libraries are searched by wholes, unless asked."""
+    from hashgrain.cli.values import box_of
+
+    default = "whole" if several else "auto"
+    options: dict[str, Any] = {"parts": default if parts is None else "all" if parts else "whole"}
+    return options | ({"boxes": [box_of(box) for box in boxes], "match": match} if boxes else {})
+
+
+def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:
     given = sum(each is not None for each in (query, item, like, codes))
     if given > 1 or (not given and text is None) or (codes is not None and text is not None):
         raise typer.BadParameter(
@@ -184,7 +224,7 @@ def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:
     forms: dict[Form, bool] = {"paths": print0, "json": as_json, "jsonl": as_jsonl}
     chosen = [form for form, wanted in forms.items() if wanted]
     if len(chosen) > 1:
-        raise typer.BadParameter("--print0, --json and --jsonl are three ways to print; choose one")
+        raise typer.BadParameter("--print0, --json and --jsonl are different outputs; choose one")
     return chosen[0] if chosen else "table"
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hashgrain.cli.output import Json, Quiet, print_json, print_line, print_row, say
-from hashgrain.cli.remedies import told_reason
+from hashgrain.cli.remedies import reason_text
 from hashgrain.cli.train import need_torch
+
+ALIKE = 0.6  # share of equal bits above which bits of two models mean the same; by chance it is 0.5
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,19 +25,19 @@ def shrink(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="'default', or a bundle's folder.")],
     out: Annotated[Path, typer.Option("--out", help="Where the smaller bundle goes.")],
     pictures: Annotated[
-        Path, typer.Option("--pictures", help="Pictures like those it will see: they calibrate, and are compared on.")
+        Path, typer.Option("--pictures", help="Pictures like those the model will see, to calibrate and to compare on.")
     ],
     int8: Annotated[bool, typer.Option("--int8", help="Compute in 8-bit integers: a quarter of the size.")] = False,
     half: Annotated[
-        bool, typer.Option("--half", help="Store weights in 16 bits, compute as ever: half the size.")
+        bool, typer.Option("--half", help="Store weights in 16 bits and compute as before: half the size.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Make a model smaller without training it again, and say how many bits stay what they were.
+    """Make a model smaller without training it again, and report how many bits of its codes stay the same.
 
-    Codes of the two do not mix: a library is built with one of them. For pruning, and for imitating a larger model,
-    see `hashgrain train --set pruned=` and `--set teacher=`.
+    Codes of the two models do not mix: a library uses one of them. To prune a model, or to imitate a larger one, see
+    `hashgrain train --set pruned=` and `--set teacher=`.
 
     Example: hashgrain shrink my-model --int8 --pictures photos/ --out my-model-int8
     """
@@ -54,13 +56,13 @@ def shrink(
     say(f"comparing on {len(pixels)} pictures", quiet)
     small = (quantize if int8 else halve)(large, pixels)
     small.write(out)
-    found = dataclasses.asdict(agreement(large, small, pixels))
+    facts = dataclasses.asdict(agreement(large, small, pixels))
     sizes = {"bytes": len(small.onnx), "bytes_before": len(large.onnx)}
     if as_json:
-        print_json({"bundle": str(out), "digest": small.digest, **sizes, **found})
+        print_json({"bundle": str(out), "digest": small.digest, **sizes, **facts})
         return 0
     print_line(f"{out}: {len(small.onnx) / 1e6:.1f} MB, was {len(large.onnx) / 1e6:.1f} MB")
-    for grain, share in found["bits"].items():
+    for grain, share in facts["bits"].items():
         print_row(grain, f"{share:.2%} of the bits are the same")
     return 0
 
@@ -69,7 +71,7 @@ def join(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two bundles or more.")],
     out: Annotated[Path, typer.Option("--out", help="Where the joined bundle goes.")],
     pictures: Annotated[
-        Path | None, typer.Option("--pictures", help="Pictures to see on whether their bits mean the same.")
+        Path | None, typer.Option("--pictures", help="Pictures on which to compare the bits of the models.")
     ] = None,
     side_by_side: Annotated[
         str,
@@ -77,14 +79,14 @@ def join(
     ] = "",
     as_json: Json = False,
 ) -> int:
-    """Run several models as one: the mean of their outputs, and all their features side by side.
+    """Combine several models into one: the mean of their outputs, and all their features side by side.
 
-    The mean makes sense where a bit means the same in every model: models trained on from one, or aimed at the same
-    centers. Otherwise train a new head on the joined features: hashgrain train --set trained=head
+    The mean makes sense if a bit means the same in every model: models fine-tuned from the same one, or trained with
+    the same centers. Otherwise train a new head on the joined features: hashgrain train --set trained=head
     --set backbone=bundle:OUT
 
-    With --side-by-side, codes are not averaged but stand one after another, as coarse codes of one model and fine ones
-    of another do: hashgrain search --coarse-to-fine --separate
+    With --side-by-side, codes are not averaged but stand one after another, such as coarse codes of one model before
+    fine codes of another. Search them with: hashgrain search --coarse-to-fine --separate
 
     Example: hashgrain join one two --pictures photos/ --out both
     """
@@ -114,8 +116,8 @@ def join(
     print_line(f"{out}: {len(joined.onnx) / 1e6:.1f} MB")
     for name, bits in alike.items():
         least = min(bits.values())
-        said = "" if least > 0.6 else ": that is chance; train a new head on the joined features"
-        print_row(name, f"{least:.0%} of the bits of {models[0]}{said}")
+        warning = "" if least > ALIKE else ": that is chance; train a new head on the joined features"
+        print_row(name, f"{least:.0%} of the bits of {models[0]}{warning}")
     return 0
 
 
@@ -139,5 +141,5 @@ def _pixels(bundle: Bundle, folder: Path) -> NDArray[np.uint8]:
 
     pixels, refused = sample_pixels(bundle, folder)
     for name, reason in refused.items():
-        say(f"refused: {name}: {told_reason(reason)}")
+        say(f"refused: {name}: {reason_text(reason)}")
     return pixels

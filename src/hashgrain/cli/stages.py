@@ -1,4 +1,4 @@
-"""The flags of `hashgrain search` that ask coarse to fine."""
+"""The options of `hashgrain search` for shortlists, coarse to fine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def staged(
     stages: str | None,
     separate: bool,
 ) -> dict[str, Any]:
-    """What they ask of a search: nothing, where none is given."""
+    """The arguments for a search; none if no option is given."""
     if (shortlist is not None or recall is not None) and not coarse_to_fine:
         raise typer.BadParameter("--shortlist and --recall go with --coarse-to-fine")
     if shortlist is not None and recall is not None:
@@ -44,4 +44,6 @@ def _stage(text: str) -> tuple[str, int]:
     try:
         return name, int(number)
     except ValueError:
-        raise typer.BadParameter(f"--stages {text}: a grain and a number of items, such as kind:1000") from None
+        raise typer.BadParameter(
+            f"--stages {text}: it takes a grain and a number of items, such as kind:1000"
+        ) from None

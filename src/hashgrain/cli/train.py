@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     from hashgrain.learn.recipe import Recipe
 
 PHOTO = "photo"  # the recipe of the default model; `--data` is then the folder of all its sets
-ADAPT = "adapt"  # a head on a model there is, fitted on kept features
+ADAPT = "adapt"  # a head on an existing model, fitted on cached features
 ABOUT_PHOTO = "the default model: a head distilled from EfficientNet-Lite0, without labels"
 
 
 def train(
     data: Annotated[
         Path,
-        typer.Option("--data", help="Labelled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
+        typer.Option("--data", help="Labeled pictures: kind/thing/picture.jpg, a list, tables, shards, arrays."),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Where the bundle goes.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the bundle.")],
     protocol: Annotated[
-        str, typer.Option("--protocol", "-p", help="Learn from its training part alone: see `hashgrain protocols`.")
+        str,
+        typer.Option(
+            "--protocol", "-p", help="Train on the training part of this protocol only, see `hashgrain protocols`."
+        ),
     ] = "",
-    manifest: Annotated[
-        Path | None, typer.Option("--manifest", help="The same of a split that was drawn before.")
-    ] = None,
-    protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of that draw.")] = 0,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="The same, with a split drawn earlier.")] = None,
+    protocol_seed: Annotated[int, typer.Option("--protocol-seed", min=0, help="Seed of the protocol's split.")] = 0,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="As `hashgrain recipes` lists them, or a .json file.")
+        str, typer.Option("--recipe", help="A name `hashgrain recipes` lists, or a .json file.")
     ] = "default",
     bits: Annotated[str, typer.Option("--bits", help="Widths of the grains, such as 16,32,64.")] = "",
     grains: Annotated[
@@ -46,7 +47,8 @@ def train(
         typer.Option("--targets", help="A code of zeros and ones for each picture, .npy (n, bits), instead of labels."),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", help="What the backbone begins with: a .safetensors file, pip, hub, or random.")
+        str,
+        typer.Option("--weights", help="Initial weights of the backbone: a .safetensors file, pip, hub, or random."),
     ] = "",
     settings: Annotated[
         list[str] | None,
@@ -57,26 +59,29 @@ def train(
         typer.Option("--run", "--run-folder", help="Folder of checkpoint, log and curves. (default: runs/RECIPE)"),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Train so many times; OUT gets the best on held-out pictures.")
+        int,
+        typer.Option(
+            "--seeds", min=1, help="Train with this many seeds. OUT gets the model that is best on the validation set."
+        ),
     ] = 1,
     label_noise: Annotated[
         float | None,
         typer.Option("--label-noise", min=0, max=1, help="Make this share of the training labels wrong, as a test."),
     ] = None,
     checkpoint_minutes: Annotated[
-        float, typer.Option("--checkpoint-minutes", min=0, help="How often the state is saved.")
+        float, typer.Option("--checkpoint-minutes", min=0, help="Minutes between two checkpoints.")
     ] = 2.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Train a model by a recipe and write its bundle. Run it again after a stop: it goes on where it was.
+    """Train a model by a recipe and write its bundle. Run the same command again to resume after a stop.
 
     Needs the extra: pip install 'hashgrain[train]'. `hashgrain recipes` lists the recipes, `hashgrain recipes NAME`
-    all that can be changed of one. To measure on pictures that the model has not seen, learn from the training part of
-    a protocol, and evaluate by the same one.
+    the settings of one. To measure on pictures that the model has not seen, train on the training part of a protocol,
+    and evaluate with the same protocol.
 
-    Several GPUs, or several processes: torchrun --nproc-per-node 2 -m hashgrain train ... There, name the folder of the
-    run with --run-folder: torchrun takes --run for an option of its own.
+    For several GPUs or processes: torchrun --nproc-per-node 2 -m hashgrain train ... There, name the folder of the run
+    with --run-folder, since torchrun reads --run as an option of its own.
 
     Example: hashgrain train --data pictures/ --out my-model --recipe quick --protocol folder
     """
@@ -99,11 +104,13 @@ def train(
     made = _trained(seeded(chosen, seeds, run or run_folder(recipe), out), data, checkpoint_minutes, part, quiet)
     if not made:
         return 0
+    if chosen.aim.separate:
+        say("its grains are separate codes: search with hashgrain search --coarse-to-fine --separate", quiet)
     return print_made(best_of(made, out) if seeds > 1 else made[0], out, as_json)
 
 
 def print_made(facts: dict[str, Any], out: Path, as_json: bool) -> int:
-    """What was made, how good it is on what was held out, and where it is."""
+    """Print the figures on the validation set, and the place of what was made."""
     if as_json:
         print_json(snake_keys(facts))
         return 0
@@ -126,21 +133,21 @@ def _photo(data: Path, out: Path, run: Path, as_json: bool, quiet: bool) -> int:
     try:
         facts = make_photo(data, out, run, lambda text: say(text, quiet))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume: the features are cached") from None
     return print_made(facts, out, as_json)
 
 
 def _adapt(
     data: Path, out: Path, run: Path, settings: list[str], part: TrainingPart | None, as_json: bool, quiet: bool
 ) -> int:
-    """A new head on a model there is, which keeps what it knows."""
+    """A new head on an existing model, which keeps what the model knows."""
     from hashgrain.learn.adapt.make import adapt_bundle
     from hashgrain.learn.adapt.settings import changed
 
     try:
         facts = adapt_bundle(changed(settings), data, out, run, lambda text: say(text, quiet), part)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on: the features are kept") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume: the features are cached") from None
     return print_made(facts, out, as_json)
 
 
@@ -169,7 +176,7 @@ def _trained(
     part: TrainingPart | None,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """The facts of each run; none where this is not the first of several processes."""
+    """The facts of each run. Only rank 0 of several processes has any."""
     from hashgrain.learn.run import train_bundle
     from hashgrain.learn.training.processes import leave
     from hashgrain.report.curves import write_curves
@@ -183,17 +190,15 @@ def _trained(
                 write_curves(place)
         leave()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; run the same command again to go on from the last checkpoint") from None
+        raise KeyboardInterrupt("stopped; run the same command again to resume from the last checkpoint") from None
     return made
 
 
 def recipes(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show all that can be changed of this one.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the settings of this recipe.")] = None,
     as_json: Json = False,
 ) -> int:
-    """List the recipes of `hashgrain train`, a line each; or what one of them does, and all that --set can change.
+    """List the recipes of `hashgrain train`, or show what one of them does and the values that --set can change.
 
     Example: hashgrain recipes default
     """
@@ -208,9 +213,11 @@ def recipes(
         others = {ADAPT: ABOUT_ADAPT, PHOTO: ABOUT_PHOTO}
         rows += [[each, "48,96,256", about] for each, about in others.items()]
         if as_json:
-            told = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
+            documents = [{"name": r.name, "grains": dict(r.grains), "about": r.about} for r in RECIPES.values()]
             grains = {"kind": 48, "thing": 96, "look": 256}
-            print_json([*told, *({"name": each, "grains": grains, "about": about} for each, about in others.items())])
+            print_json(
+                [*documents, *({"name": each, "grains": grains, "about": about} for each, about in others.items())]
+            )
         else:
             print_table("recipes", ["name", "bits", "what it does"], rows, [None] * len(rows))
         return 0
@@ -221,15 +228,15 @@ def recipes(
         return _print_recipe(name, ABOUT_ADAPT, "those of the model", changeable_of_adapt(), as_json)
     recipe = chosen_recipe(name, "", [])
     if not _has_torch():
-        say("what its loss can be told is listed where torch is installed: pip install 'hashgrain[train]'")
+        say("the settings of its loss are listed where torch is installed: pip install 'hashgrain[train]'")
     values = {"epochs": sum(p.epochs for p in recipe.schedule.phases)} | changeable(recipe)
     return _print_recipe(recipe.name, recipe.about, recipe.grains, values, as_json)
 
 
 def _print_recipe(name: str, about: str, grains: Any, values: dict[str, Any], as_json: bool) -> int:
     if as_json:
-        told = grains if isinstance(grains, str) else dict(grains)
-        print_json({"name": name, "about": about, "grains": told, "values": values})
+        widths = grains if isinstance(grains, str) else dict(grains)
+        print_json({"name": name, "about": about, "grains": widths, "values": values})
         return 0
     print_line(f"{name}: {about}")
     print_row("grains", grains)
@@ -279,7 +286,7 @@ def chosen_recipe(name: str, bits: str, settings: list[str], grains: str = "") -
 
 
 def _with_grains(recipe: Recipe, grains: str) -> Recipe:
-    """First of all changes: what others say of the recipe must fit its grains."""
+    """The first of all changes, since the others must fit the grains."""
     from hashgrain.learn.data.own_grains import read_grains, with_grains
 
     return with_grains(recipe, read_grains(grains)) if grains else recipe

@@ -1,4 +1,4 @@
-"""`hashgrain update`: look again at every file of a library."""
+"""`hashgrain update`: check every file of a library again."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import Json, LibraryPath, Quiet, complain, print_json, print_line, progress_bar, say
-from hashgrain.cli.remedies import told_reason, told_refusals
+from hashgrain.cli.remedies import reason_text, refusal_documents
 
 
 def update(
     library: LibraryPath,
-    prune: Annotated[bool, typer.Option("--prune", help="Forget items whose file is gone.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove items whose file is gone.")] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Forget them also where a disk may be missing, or most are gone.")
+        bool, typer.Option("--yes", help="Remove them even where a disk may be missing, or most files are gone.")
     ] = False,
     retry: Annotated[
         bool, typer.Option("--retry", help="Try files again that could not be read before and have not changed.")
@@ -23,9 +24,9 @@ def update(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Look again at every file of LIBRARY: changed ones are encoded anew, moved ones found, missing ones named.
+    """Check every file of LIBRARY again: changed files are encoded again, moved files are found, missing files named.
 
-    With --prune, missing ones are forgotten, unless a whole folder of them is gone, as when a disk is not mounted.
+    --prune removes the items of missing files, unless a whole folder is gone, as when a disk is not mounted.
     """
     from hashgrain.library import Library
 
@@ -34,16 +35,16 @@ def update(
             prune=prune, even_most=yes, retry=retry, progress=lambda so_far: advance(so_far.seen)
         )
     if as_json:
-        facts = {**dataclasses.asdict(report), "refused": told_refusals(report.refused)}
+        facts = {**dataclasses.asdict(report), "refused": refusal_documents(report.refused)}
         print_json({**facts, "gone": [item.path for item in gone], "pruned": prune})
     else:
         for item in gone:
             say(f"gone: {item.path}", quiet)
         for refused in report.refused:
-            complain(f"refused: {refused.path}: {told_reason(refused.reason)}")
+            complain(f"refused: {refused.path}: {reason_text(refused.reason)}")
         counts = {"moved": report.moved, "known to be unreadable": report.known_refused}
         more = "".join(f", {count} {word}" for word, count in counts.items() if count)
-        kept = "removed" if prune else "kept; --prune removes them"
-        missing = f", {len(gone)} gone ({kept})" if gone else ""
+        outcome = "removed" if prune else "kept; --prune removes them"
+        missing = f", {len(gone)} gone ({outcome})" if gone else ""
         print_line(f"{report.replaced} changed, {report.unchanged + report.touched} unchanged{more}{missing}")
-    return 3 if report.refused or (gone and not prune) else 0
+    return PARTLY if report.refused or (gone and not prune) else OK

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hashgrain.models import Encoder
     from hashgrain.store.items import Problem
 
-SAID = {True: "ok", False: "WRONG", None: "told"}
+STATUS = {True: "ok", False: "WRONG", None: "info"}
 
 
 def verify(
@@ -32,10 +32,10 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Check everything in LIBRARY: catalogue, checksums, counts, model. Exit code 1 where something is wrong.
+    """Check everything in LIBRARY: catalogue, checksums, counts, model. Exit code 1 means that something is wrong.
 
-    Of a model: whether its files are whole, whether the same picture always has the same bits, whether bits and
-    codes are in use; and, told and not judged, how it stands up to changed and attacked pictures.
+    Of a model: whether its files are whole, whether the same picture always has the same bits, and whether bits and
+    codes are in use. How it stands up to changed and attacked pictures is reported (info), not judged.
 
     Example: hashgrain verify my-model --pictures photos/
     """
@@ -81,13 +81,13 @@ def _verify_model(bundle: str | Path, folder: Path | None, as_json: bool) -> int
         findings += [*check_model(encoder, pictures), _attack_finding(encoder, pictures)]
     wrong = any(finding.passed is False for finding in findings)
     if as_json:
-        found = [dataclasses.asdict(finding) for finding in findings]
-        print_json({"ok": not wrong, "model": str(bundle), "pictures": what, "findings": found})
+        documents = [dataclasses.asdict(finding) for finding in findings]
+        print_json({"ok": not wrong, "model": str(bundle), "pictures": what, "findings": documents})
     else:
         print_line(f"model {bundle}, on {what}")
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            print_line(f"{SAID[finding.passed]:<5}  {finding.name:<{width}}  {finding.reason}")
+            print_line(f"{STATUS[finding.passed]:<5}  {finding.name:<{width}}  {finding.reason}")
         print_line(f"{bundle} is {'NOT fit for use' if wrong else 'fit for use'}")
     return 1 if wrong else 0
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
 from hashgrain.engines.applying import changed_part_rows, changed_rows
-from hashgrain.engines.filters import keep
+from hashgrain.engines.filters import filter_rows
 from hashgrain.engines.grouping import PartRows
-from hashgrain.engines.part_rows import Which, check_which, count_rows, part_places
+from hashgrain.engines.part_rows import PartsMode, check_parts_mode, count_rows, locate_parts
 from hashgrain.errors import CodesError, QueryError
 from hashgrain.hamming import (
     CHUNK,
@@ -34,11 +34,11 @@ from hashgrain.store.spaces import MAX_PARTS
 
 
 class EmbeddedEngine:
-    """Answers over the segments it was given, which are those of change `sequence`, and over changes since.
+    """Searches the segments it was given, which are those of change `sequence`, with the changes since.
 
-    A library makes one over its own segments for each question; without segments it is an engine in memory.
-    `indexes` make it quicker and never change an answer. `threads` is one a core where it is left out. The rows of
-    `part_segments` are of the parts of items after the whole; the id of a row is `item << 16 | part`.
+    A library makes one over its own segments for each query. Without segments it is an engine in memory. `indexes`
+    make it faster and never change an answer. `threads` is one per core by default. The rows of `part_segments` are of
+    the parts 1, 2, ... of items; the id of a row is `item << 16 | part`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class EmbeddedEngine:
         self.library = ""
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Of several changes of an item the last one counts; all of them, or, if one cannot be applied, none."""
+        """Apply all changes, or none if one of them is invalid. The last change of an item counts."""
         codes: dict[int, Words | None] = {}
         parts: dict[int, Words | None] = {}
         sequence = self.sequence
@@ -77,7 +77,7 @@ class EmbeddedEngine:
         self.sequence = sequence
 
     def close(self) -> None:
-        """Let go of segments and indexes."""
+        """Release segments and indexes."""
         self.segments, self.indexes, self.part_segments, self.part_indexes = (), (), (), ()
 
     def nearest(
@@ -86,23 +86,27 @@ class EmbeddedEngine:
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: NDArray[np.int64] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]:
-        """For each code the k nearest items, with "all" by the nearest of their parts. `weights` says what a bit counts
-        that a grain adds to the one before."""
+        """For each code the k nearest items, with "all" by the nearest of their parts. `weights` has, for each grain,
+        the weight of the bits that it adds to the grain before."""
         self._check(codes)
-        check_which(parts)
+        check_parts_mode(parts)
         bits = compared_bits(self.grains, grain) if weights is None else self.grains.width(grain)
-        told = None if weights is None else self._weights(weights, grain)
-        kept = self._kept(where, len(codes))
-        found = nearest(codes.words, kept, k, bits=bits, weights=told, indexes=self.indexes, threads=self.threads)
+        bit_weights = None if weights is None else self._weights(weights, grain)
+        rows = self._rows(where, len(codes))
+        neighbours = nearest(
+            codes.words, rows, k, bits=bits, weights=bit_weights, indexes=self.indexes, threads=self.threads
+        )
         if parts == "all":
-            found = self._part_rows(where, len(codes)).nearest(codes.words, k, found, bits=bits, weights=told)
+            neighbours = self._part_rows(where, len(codes)).nearest(
+                codes.words, k, neighbours, bits=bits, weights=bit_weights
+            )
         if self._drop_cut():  # answers without it are the same
             return self.nearest(codes, k, grain=grain, parts=parts, where=where, weights=weights)
-        return found
+        return neighbours
 
     def within(
         self,
@@ -110,24 +114,26 @@ class EmbeddedEngine:
         radius: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: NDArray[np.int64] | None = None,
         cap: int | None = None,
     ) -> list[Neighbours]:
         """For each code all items at most `radius` away, or the `cap` nearest of them and how many there are."""
         self._check(codes)
-        check_which(parts)
+        check_parts_mode(parts)
         check_cap(cap)
         self._check_radius(radius, grain)
         bits = compared_bits(self.grains, grain)
-        kept = self._kept(where, len(codes))
-        most = cap if parts == "whole" else None  # to count items, all of them have to be known
-        found = within(codes.words, kept, radius, bits=bits, cap=most, indexes=self.indexes, threads=self.threads)
+        rows = self._rows(where, len(codes))
+        row_cap = cap if parts == "whole" else None  # all items must be known to count them
+        neighbours = within(
+            codes.words, rows, radius, bits=bits, cap=row_cap, indexes=self.indexes, threads=self.threads
+        )
         if parts == "all":
-            found = self._part_rows(where, len(codes)).within(codes.words, radius, found, bits=bits, cap=cap)
+            neighbours = self._part_rows(where, len(codes)).within(codes.words, radius, neighbours, bits=bits, cap=cap)
         if self._drop_cut():
             return self.within(codes, radius, grain=grain, parts=parts, where=where, cap=cap)
-        return found
+        return neighbours
 
     def agreeing(
         self,
@@ -135,36 +141,36 @@ class EmbeddedEngine:
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: NDArray[np.int64] | None = None,
     ) -> tuple[Reranked, Cost]:
-        """The k items whose bits up to the grain agree best with real-valued outputs (bits,), each counting as much
-        as its output is large; at equal scores by id. With "all" the best part of an item counts."""
-        check_which(parts)
+        """The k items whose bits up to the grain agree best with real-valued outputs (bits,), each bit weighted by the
+        size of its output; at equal scores by id. With "all" the best part of an item counts."""
+        check_parts_mode(parts)
         if outputs.shape != (self.grains.bits,):
             raise CodesError(f"outputs of shape {outputs.shape} cannot be asked of codes with {self.grains}")
-        counted = outputs[: self.grains.width(grain)]
-        found, cost = agreeing(counted, self._kept(where, 1), k, threads=self.threads)
-        return (found, cost) if parts == "whole" else self._part_rows(where, 1).agreeing(counted, k, found, cost)
+        compared = outputs[: self.grains.width(grain)]
+        best, cost = agreeing(compared, self._rows(where, 1), k, threads=self.threads)
+        return (best, cost) if parts == "whole" else self._part_rows(where, 1).agreeing(compared, k, best, cost)
 
     def join(self, radius: int, *, grain: str) -> Iterator[Pairs]:
-        """Every pair of items at most `radius` apart, some at a time, in no order."""
+        """Every pair of items at most `radius` apart, in chunks, in no order."""
         self._check_radius(radius, grain)
         return join(self.segments, radius, bits=compared_bits(self.grains, grain), threads=self.threads)
 
     def _drop_cut(self) -> bool:
-        """Whether an index file was cut short while it was read; it is not asked again."""
+        """Drop indexes whose file was cut short while it was read; returns whether there were any."""
         sound, sound_parts = ([index for index in all if not index.cut()] for all in (self.indexes, self.part_indexes))
-        cut = len(sound) < len(self.indexes) or len(sound_parts) < len(self.part_indexes)
-        if cut:
+        any_cut = len(sound) < len(self.indexes) or len(sound_parts) < len(self.part_indexes)
+        if any_cut:
             self.indexes, self.part_indexes = sound, sound_parts
-        return cut
+        return any_cut
 
-    def _kept(self, where: NDArray[np.int64] | None, questions: int) -> Sequence[Rows]:
-        return self.segments if where is None else keep(self.segments, where, questions)
+    def _rows(self, where: NDArray[np.int64] | None, questions: int) -> Sequence[Rows]:
+        return self.segments if where is None else filter_rows(self.segments, where, questions)
 
     def _part_rows(self, where: NDArray[np.int64] | None, questions: int) -> PartRows:
-        rows = self.part_segments if where is None else keep(self.part_segments, where, questions, part_places)
+        rows = self.part_segments if where is None else filter_rows(self.part_segments, where, questions, locate_parts)
         per_item = count_rows(self.part_segments) / max(1, count_rows(self.segments))
         return PartRows(rows, per_item, self.part_indexes, self.threads)
 
@@ -192,8 +198,8 @@ class EmbeddedEngine:
 
 
 def compared_bits(grains: Grains, grain: str) -> int:
-    """The bits to compare. Past the width of a code there are only zeros: with the finest grain whole words are
-    compared, and both distances are one; but for short codes, whose tables would have empty chunks."""
+    """The number of bits to compare. Past the width of a code there are only zeros, so at the finest grain whole words
+    are compared and both distances are equal; except for short codes, whose tables would have empty chunks."""
     width = grains.width(grain)
     short = width % CHUNK == 0 and width <= CHUNK * MAX_TABLES
     return 64 * grains.n_words if grain == grains.finest and not short else width

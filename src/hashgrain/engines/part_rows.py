@@ -1,4 +1,4 @@
-"""Rows of parts: a row's id is that of its item and its part in one, and many rows are of one item."""
+"""Rows of parts: the id of a row combines its item and its part, and an item has many rows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hashgrain.errors import QueryError
 from hashgrain.hamming import Rows
 from hashgrain.store.spaces import MAX_PARTS, PART_BITS
 
-Which = Literal["whole", "all"]  # the parts of items that are asked: part 0 alone, or every one
+PartsMode = Literal["whole", "all"]  # the parts of items to search: part 0 alone, or all
 Ids = NDArray[np.int64]
 
 
-def check_which(parts: Which) -> None:
-    if parts not in get_args(Which):
+def check_parts_mode(parts: PartsMode) -> None:
+    if parts not in get_args(PartsMode):
         raise QueryError(f"parts is {parts!r}; it is 'whole' or 'all'")
 
 
-def items_of(ids: Ids) -> Ids:
+def item_ids(ids: Ids) -> Ids:
     return ids >> PART_BITS
 
 
-def parts_of(ids: Ids) -> Ids:
+def part_numbers(ids: Ids) -> Ids:
     return ids & MAX_PARTS
 
 
@@ -34,27 +34,18 @@ def row_ids(item: int, count: int) -> Ids:
     return (item << PART_BITS) + np.arange(1, count + 1, dtype=np.int64)
 
 
-def part_places(rows: Rows, items: Ids) -> Ids:
-    """Which rows are of parts of these items, sorted, and alive."""
+def locate_parts(rows: Rows, items: Ids) -> Ids:
+    """The numbers of the rows of all parts of these sorted items, dead ones included."""
     ids = rows.ids
-    if not len(ids) or not len(items):
-        return np.empty(0, np.int64)
-    if rows.ascending:
-        some = items[
-            np.searchsorted(items, ids[0] >> PART_BITS) : np.searchsorted(items, ids[-1] >> PART_BITS, "right")
-        ]
-        low = some << PART_BITS
-        found = ranges(np.searchsorted(ids, low), np.searchsorted(ids, low | MAX_PARTS, "right"))
-    else:
-        found = np.flatnonzero(np.isin(items_of(ids), items))
-    if rows.mask is None:
-        return found
-    alive = (rows.mask[found >> 3] >> (found & 7).astype(np.uint8)) & 1
-    return np.asarray(found[alive.astype(np.bool_)])
+    if not rows.ascending:
+        return np.flatnonzero(np.isin(item_ids(ids), items))
+    first, last = ids[0] >> PART_BITS, ids[-1] >> PART_BITS
+    low = items[np.searchsorted(items, first) : np.searchsorted(items, last, "right")] << PART_BITS
+    return ranges(np.searchsorted(ids, low), np.searchsorted(ids, low | MAX_PARTS, "right"))
 
 
 def ranges(lows: Ids, highs: Ids) -> Ids:
-    """The numbers from each low to before its high, one range after the other."""
+    """The numbers from each low up to, but not including, its high, one range after the other."""
     sizes = highs - lows
     ends = np.cumsum(sizes)
     numbers = np.arange(ends[-1] if len(ends) else 0, dtype=np.int64)

@@ -1,7 +1,8 @@
-"""The contract between a library and whatever answers which codes are nearest: in this process, or elsewhere."""
+"""The contract between a library and its search engine, which runs in this process or elsewhere."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeGuard
 
@@ -9,33 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.engines.part_rows import Which
+from hashgrain.engines.part_rows import Ids, PartsMode
 from hashgrain.hamming import Cost, Neighbours, Reranked
 from hashgrain.store import Change, Filter
 
-Ids = NDArray[np.int64]
-
 
 class Engine(Protocol):
-    """Keeps the codes of one library and answers over them; `Library.open(path, engine=...)` asks it everything.
+    """Has the codes of one library and searches them; `Library.open(path, engine=...)` sends it all queries.
 
-    **Life.** An engine begins empty, or where it was when it was closed. Before it is asked, it is given the changes
-    after its `sequence`, in order, and answers as the library stands after them. It is asked by one thread at a time.
+    **Life.** An engine begins empty, or in the state in which it was closed. Before a query it gets the changes after
+    its `sequence`, in order, and answers for the library after them. One thread at a time calls it.
 
     **Order.** Neighbours come by distance over the bits of the grain, then over the whole code, then id. Every engine
-    gives the same answers, to the last tie, whatever the order in which items came; `tests/contracts/test_engines.py`
-    asks every engine the same. Codes come by the dozen or the thousand, and answers in their order, so that an engine
-    can work on many at once.
+    gives the same answers, including ties, whatever the order in which items were added;
+    `tests/contracts/test_engines.py` runs the same tests on every engine. A call has dozens or thousands of codes, and
+    returns answers in their order, so that an engine can process many at once.
 
     **Parts.** An item has a whole code, of part 0, and may have codes of parts 1 to 65,535. With `parts="whole"` only
-    whole codes are asked. With `parts="all"` every code is, and an answer still holds each item once, by its nearest
-    part: `Neighbours.parts` holds the numbers of these parts, and distances are theirs. At equal distances the item
+    whole codes are searched. With `parts="all"` all codes are, and an answer still has each item once, by its nearest
+    part: `Neighbours.parts` has the numbers of these parts, and the distances are theirs. At equal distances the item
     with the lower id comes first, and of the parts of one item the lower number counts.
 
-    **Errors.** Codes or outputs that do not fit raise CodesError; a grain, k, radius or weights that make no sense
-    raise QueryError.
+    **Errors.** Codes or outputs that do not fit raise CodesError. An invalid grain, k, radius or weights raise
+    QueryError.
 
-    An engine in ten lines, which hands questions on to the kernels; `EmbeddedEngine` is one in full:
+    A minimal engine, which passes queries on to the kernels; `EmbeddedEngine` is a complete one:
 
     ```python
     class Plain:
@@ -56,24 +55,23 @@ class Engine(Protocol):
             if parts != "whole":
                 raise QueryError("this engine has no parts")
             ids = np.array(sorted(self.codes), np.int64)
-            kept = ids if where is None else np.intersect1d(ids, where)
-            words = np.array([self.codes[i] for i in kept.tolist()], np.uint64).reshape(len(kept), -1)
-            return hamming.nearest(codes.words, [rows_of(words, kept)], k, bits=self.grains.width(grain))
+            ids = ids if where is None else np.intersect1d(ids, where)
+            words = np.array([self.codes[i] for i in ids.tolist()], np.uint64).reshape(len(ids), -1)
+            return hamming.nearest(codes.words, [rows_of(words, ids)], k, bits=self.grains.width(grain))
     ```
     """
 
     sequence: int
-    """The number of the last change that was applied; 0 of an empty engine."""
+    """The number of the last change that was applied; 0 for an empty engine."""
 
     library: str
-    """The history of changes that the numbers belong to, "" of an empty engine. Whoever gives it changes sets it; an
-    engine that outlives the process keeps it with the sequence."""
+    """The history of changes that the numbers belong to; "" for an empty engine. The caller of `apply` sets it. An
+    engine that outlives the process stores it with the sequence."""
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Take over changes, which come in the order of their numbers. One that was applied before is passed over, so
-        that after an interruption the same changes may be given again. An item that is added or changed has the code
-        and the parts of the change from then on, whether it was there or not; of one that is removed nothing is
-        left."""
+        """Apply changes, which come in the order of their numbers. Changes that were applied before are skipped, so
+        that the same changes may be given again after an interruption. An item that is added or changed gets the code
+        and the parts of the change, whether it existed or not. A removed item leaves nothing behind."""
         ...
 
     def nearest(
@@ -82,13 +80,13 @@ class Engine(Protocol):
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]:
-        """For each code the k nearest items; fewer where there are fewer. `where` holds the sorted ids to keep to.
+        """For each code the k nearest items, or all if there are fewer. `where` has the sorted ids to search.
 
-        `weights` says for each grain up to this one what a bit counts that the grain adds to the one before it.
+        `weights` has, for each grain up to this one, the weight of the bits that it adds to the grain before it.
         Neighbours then come by weighted distance, then over the whole code, then id, then part.
         """
         ...
@@ -99,7 +97,7 @@ class Engine(Protocol):
         radius: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | None = None,
         cap: int | None = None,
     ) -> list[Neighbours]:
@@ -112,23 +110,22 @@ class Engine(Protocol):
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | None = None,
     ) -> tuple[Reranked, Cost]:
-        """The k items whose bits up to the grain agree best with real-valued outputs (bits,), each bit counting as much
-        as its output is large; what agrees the same, by id. With all parts, an item counts by the one that agrees
-        best."""
+        """The k items whose bits up to the grain agree best with real-valued outputs (bits,), each bit weighted by the
+        size of its output; at equal scores by id. With all parts, the part of an item that agrees best counts."""
         ...
 
     def close(self) -> None:
-        """Let go of what is held. It is not asked again; closing twice does no harm."""
+        """Release all resources. It is not used again; closing twice does no harm."""
         ...
 
 
 class FilteringEngine(Engine, Protocol):
-    """An engine that works out filters by itself: `where` may also be a filter, as the tree that it was parsed to.
+    """An engine that evaluates filters itself: `where` may also be a filter, as its parsed tree.
 
-    It has to know the fields of items, which the changes do not tell.
+    It must know the fields of items, which are not in the changes.
     """
 
     takes_filters: Literal[True]
@@ -139,7 +136,7 @@ class FilteringEngine(Engine, Protocol):
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | Filter | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]: ...
@@ -150,7 +147,7 @@ class FilteringEngine(Engine, Protocol):
         radius: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | Filter | None = None,
         cap: int | None = None,
     ) -> list[Neighbours]: ...
@@ -161,7 +158,7 @@ class FilteringEngine(Engine, Protocol):
         k: int,
         *,
         grain: str,
-        parts: Which = "whole",
+        parts: PartsMode = "whole",
         where: Ids | Filter | None = None,
     ) -> tuple[Reranked, Cost]: ...
 
@@ -170,10 +167,15 @@ def takes_filters(engine: Engine) -> TypeGuard[FilteringEngine]:
     return getattr(engine, "takes_filters", False) is True
 
 
+def takes_parts(engine: Engine) -> bool:
+    """Whether it can be asked for parts; one that was written before items had any cannot."""
+    return "parts" in inspect.signature(engine.nearest).parameters
+
+
 METHODS = ("apply", "nearest", "within", "agreeing", "close")
 
 
 def is_engine(value: Any) -> bool:
-    """Whether it has what an engine has."""
+    """Whether it has the members of an engine."""
     named = isinstance(getattr(value, "sequence", None), int) and isinstance(getattr(value, "library", None), str)
     return named and all(callable(getattr(value, method, None)) for method in METHODS)

@@ -1,9 +1,9 @@
-"""Ensembles: outputs averaged or concatenated in one graph, or a majority vote of codes.
+"""Ensembles: outputs averaged or concatenated in one graph.
 
-Average and vote make sense only if bit j means the same in every model. That holds for checkpoints of one run, for
+An average makes sense only if bit j means the same in every model. That holds for checkpoints of one run, for
 models compressed or fine-tuned from one of them, and for runs with the same centers if no head was tuned afterwards.
-Runs with other seeds have other centers, and heads learned by contrast have their bits in arbitrary order: their votes
-are noise. `agreement` shows it: models whose bits mean the same agree on far more than half of them.
+Runs with other seeds have other centers, and heads learned by contrast have their bits in arbitrary order: their
+average is noise. `agreement` shows it: models whose bits mean the same agree on far more than half of them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Literal
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper
 
-from hashgrain.codes import Codes, Grains
+from hashgrain.codes import Grains
 from hashgrain.errors import TrainingError
 from hashgrain.models import Bundle
 from hashgrain.models.description import MAX_PROVENANCE
@@ -116,25 +114,6 @@ def _named(bundle: Bundle) -> dict[str, Any]:
         key: bundle.training[key] for key in (KEY, "backbone", "average of", "side by side") if key in bundle.training
     }
     return {"name": bundle.name, "digest": bundle.code_digest, **facts}
-
-
-def majority(codes: Sequence[Codes], outputs: Sequence[NDArray[np.float32]] | None = None) -> Codes:
-    """The majority of the models, bit by bit. In a tie the sign of their summed outputs decides; without outputs, 1."""
-    if not codes:
-        raise TrainingError("there are no codes to take the majority of; give those of one model or more")
-    grains = codes[0].grains
-    if any(part.grains != grains or len(part) != len(codes[0]) for part in codes):
-        raise TrainingError(
-            f"a majority takes codes of the same pictures and grains, not {', '.join(map(repr, codes))}"
-        )
-    shape = (len(codes[0]), grains.bits)
-    if outputs is not None and [np.shape(part) for part in outputs] != [shape] * len(codes):
-        raise TrainingError(
-            f"the outputs that decide ties must be one array {shape} for each of the {len(codes)} models"
-        )
-    lead = 2 * sum(part.bits().astype(np.int64) for part in codes) - len(codes)
-    tied = np.ones(shape, bool) if outputs is None else np.sum(outputs, axis=0) >= 0
-    return Codes.from_bits(np.where(lead == 0, tied, lead > 0), grains)
 
 
 def _alike(bundles: Sequence[Bundle]) -> Bundle:

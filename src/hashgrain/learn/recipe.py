@@ -10,8 +10,9 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
 
 from hashgrain.codes import Grains
-from hashgrain.errors import CodesError, TrainingError
+from hashgrain.errors import CodesError, Remedy, TrainingError
 from hashgrain.learn.data.choices import Augmentation, Trained
+from hashgrain.learn.remedies import set_to
 from hashgrain.types import Fit
 
 Nesting = Literal["sum", "even", "dominant"]
@@ -149,6 +150,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for wrong in _wrongs(self):
             raise TrainingError(f"recipe {self.name}: {wrong}")
+        for conflict, remedy in _conflicts(self):
+            raise TrainingError(f"recipe {self.name}: {conflict}", remedy=remedy)
         order = [grain for grain in self.grains if grain in self.labelled]
         if list(self.labelled) != order or list(self.grains)[: len(order)] != order:
             raise TrainingError(
@@ -205,54 +208,55 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
     for name, (chosen, known) in words.items():
         if chosen not in known:
             yield f"{name} is {chosen!r}, and can be {', '.join(known)}"
-    yield from _conflicts(recipe)
 
 
-def _conflicts(recipe: Recipe) -> Iterator[str]:
-    """Values that do not go together."""
+def _conflicts(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
+    """Values that do not go together, and what to change."""
     network, aim, head = recipe.network, recipe.aim, recipe.network.trained == "head"
     graph = network.backbone.partition(":")[0] in ("bundle", "onnx")
     if network.layered and (head or network.hidden or recipe.tuning or network.backbone != "compact"):
-        yield "layered is of the compact backbone trained whole, without hidden layers or a last step"
+        yield "layered is of the compact backbone trained whole, without hidden layers or a last step", None
     if network.hidden and recipe.tuning:
-        yield "the last step makes a new head of one layer, so hidden= would be thrown away; leave it out"
+        yield "the last step makes a new head of one layer, so hidden= would be thrown away", "leave it out"
     if network.layered and len(recipe.grains) > len(network.channels):
-        yield f"layered takes a stage for each of the {len(recipe.grains)} grains; there are {len(network.channels)}"
+        stages = len(network.channels)
+        yield f"layered takes a stage for each of the {len(recipe.grains)} grains; there are {stages}", None
     if graph and not head:
-        yield f"backbone {network.backbone} is a finished graph: --set trained=head"
+        yield f"backbone {network.backbone} is a finished graph", set_to("trained=head")
     if aim.teacher and head:
-        yield "a teacher looks at pictures, and trained=head at kept features; train more than the head"
+        yield "a teacher looks at pictures, and trained=head at kept features", "train more than the head"
     if aim.soft_targets and not aim.classifier_weight:
-        yield "soft_targets are of the classifier: --set classifier_weight=1"
+        yield "soft_targets are of the classifier", set_to("classifier_weight=1")
     if aim.similarity == "learnt" and not (head and recipe.labelled):
-        yield "similarity=learnt is learnt from features: --set trained=head, or name an .npy file"
+        yield "similarity=learnt is learnt from features", set_to("trained=head, or name an .npy file")
     if aim.similarity and not (aim.semantic_centers or aim.soft_targets):
-        yield "similarity is what semantic_centers=yes and soft_targets= go by; ask for one of them"
+        yield "similarity is what semantic_centers=yes and soft_targets= go by", "ask for one of them"
     if aim.separate and (recipe.tuning or aim.nesting != "sum" or aim.cascade_weight):
-        yield "separate codes are of recipes without a last step, with nesting=sum and cascade_weight=0"
+        yield "separate codes are of recipes without a last step, with nesting=sum and cascade_weight=0", None
     if aim.targets and (aim.loss != "code_regression" or len(recipe.labelled) != 1):
-        yield "targets are what one grain regresses to: --recipe label-codes, or another with one grain"
+        remedy = Remedy("take the recipe label-codes, or another with one grain", "regressing_recipe")
+        yield "targets are what one grain regresses to", remedy
     if aim.pseudo_labels and recipe.sampling != "shuffled":
-        yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only"
+        yield "pseudo_labels take sampling=shuffled: batches by class hold pictures with true labels only", None
     if recipe.pruned and (network.trained != "all" or network.backbone != "compact"):
-        yield "pruned is of the compact backbone with trained=all"
+        yield "pruned is of the compact backbone with trained=all", None
     if recipe.label_noise and not recipe.labelled:
-        yield "label_noise is of labels, and this recipe has none"
+        yield "label_noise is of labels, and this recipe has none", None
 
 
 def with_bits(recipe: Recipe, bits: Sequence[int]) -> Recipe:
     """The recipe with other widths: one a grain, or one for a recipe of one grain."""
     if len(bits) != len(recipe.grains):
         raise TrainingError(
-            f"--bits {','.join(map(str, bits))}: recipe {recipe.name} has the grains {', '.join(recipe.grains)};"
+            f"bits {','.join(map(str, bits))}: recipe {recipe.name} has the grains {', '.join(recipe.grains)};"
             f" give {len(recipe.grains)} increasing widths"
         )
     if any(wide <= narrow for narrow, wide in pairwise(bits)):
-        raise TrainingError(f"--bits {','.join(map(str, bits))}: each grain is wider than the one before it")
+        raise TrainingError(f"bits {','.join(map(str, bits))}: each grain is wider than the one before it")
     try:
         return dataclasses.replace(recipe, grains=Grains(dict(zip(recipe.grains, bits, strict=True))))
     except CodesError as error:
-        raise TrainingError(f"--bits: {error}") from None
+        raise TrainingError(f"bits {','.join(map(str, bits))}: {error}") from None
 
 
 def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -265,7 +269,7 @@ def change(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
-            raise TrainingError(f"--set {setting}: it takes NAME=VALUE")
+            raise TrainingError(f"setting {setting}: it takes NAME=VALUE")
         texts[name] = text, setting
     return _changed(recipe, texts)
 
@@ -306,7 +310,7 @@ def _changed(recipe: Recipe, texts: Mapping[str, tuple[str, str]]) -> Recipe:
             changes[where][name] = _parsed(getattr(parts[where], name), text, setting)
         else:
             there = ", ".join(sorted({"epochs", *changeable(recipe)} - set(recipe.aim.settings) | set(known)))
-            raise TrainingError(f"--set {setting}: there is no {name!r}; there are {there}")
+            raise TrainingError(f"setting {setting}: there is no {name!r}; there are {there}")
     changes["aim"]["settings"] = kept | of_loss
     phases = recipe.schedule.phases
     if "size" in texts:
@@ -328,7 +332,7 @@ def _has(part: Any, name: str) -> bool:
 def _at_size(recipe: Recipe, size: int, setting: str) -> tuple[Phase, ...]:
     """The phases at another picture size; those at smaller ones keep their share of it, in steps of 16 px."""
     if size < 16:
-        raise TrainingError(f"--set {setting}: pictures have 16 px or more")
+        raise TrainingError(f"setting {setting}: pictures have 16 px or more")
     return tuple(
         Phase(p.epochs, size if p.size == recipe.size else max(16, round(p.size * size / recipe.size / 16) * 16))
         for p in recipe.schedule.phases
@@ -372,4 +376,4 @@ def _parsed(old: Any, text: str, setting: str) -> Any:
             type(None): "a number",
             tuple: "values joined by commas",
         }
-        raise TrainingError(f"--set {setting}: {text!r} is not {wanted.get(type(old), 'a word')}") from None
+        raise TrainingError(f"setting {setting}: {text!r} is not {wanted.get(type(old), 'a word')}") from None

@@ -140,7 +140,7 @@ SYSTEMS = (
     ),
     Recipe(
         "resnet-lsh",
-        "ResNet-50 features and random projections: nothing is trained; bring its --weights",
+        "ResNet-50 features and random projections: nothing is trained; bring its weights",
         grains=Grains(look=64),
         labelled=(),
         aim=Aim(""),

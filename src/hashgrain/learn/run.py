@@ -70,7 +70,7 @@ def train_bundle(
     with process.main_process_first():  # the others read its cache
         training, validation, facts = _pictures(recipe, data, run, log, part)
     if part and process.is_main_process:
-        log(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
+        log(f"the split is written to {part.manifest.write(run / MANIFEST)}; evaluate by it too")
     facts |= begins_facts(recipe)
     if recipe.hasher:
         bundle, parity = _hashed(recipe, backbone, training, validation, run, log), "its bits are the hasher's"
@@ -98,8 +98,6 @@ def train_bundle(
     for reason in reasons:
         log(reason)
     log(f"wrote {out}: {len(bundle.onnx) / 1e6:.1f} MB, {parity}")
-    if recipe.aim.separate:
-        log("its grains are separate codes: search with hashgrain search --coarse-to-fine --separate")
     return facts | {"bundle": str(out), "digest": bundle.code_digest, "parity": parity}
 
 
@@ -252,7 +250,7 @@ def _warn_of_targets(recipe: Recipe, labelled: Labelled, data: Path, log: Log) -
         if not labels.single and recipe.grains.bits // 2 < len(labels.names) <= recipe.grains.bits:
             log(
                 f"warning: the labels of {data} are read as sets of {len(labels.names)} labels; if they are target"
-                " codes, a row of bits for each picture: --targets labels.npy"
+                " codes, a row of bits for each picture, set targets=labels.npy"
             )
 
 

@@ -1,6 +1,6 @@
-"""What people open: a collection of pictures on disk that answers questions.
+"""`Library`: a collection of pictures on disk, to search and to change.
 
-Names are imported on first use: what only adds or mends costs a search nothing.
+Names are imported on first use: what only adds or repairs costs a search nothing.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from hashgrain.lazy import lazy_names
 if TYPE_CHECKING:
     from hashgrain.library.adding import check_sources as check_sources
     from hashgrain.library.library import Library as Library
+    from hashgrain.library.multi_library import Found as Found
+    from hashgrain.library.multi_library import NamedQuery as NamedQuery
+    from hashgrain.library.multi_library import items_of_query as items_of_query
+    from hashgrain.library.multi_library import refuse_mixed as refuse_mixed
+    from hashgrain.library.multi_library import search_several as search_several
     from hashgrain.library.reading import encode_sources as encode_sources
     from hashgrain.library.rebuilding import rebuild as rebuild
     from hashgrain.library.rebuilding import rebuild_with as rebuild_with
     from hashgrain.library.rebuilding import verify_library as verify_library
     from hashgrain.library.report import AddReport as AddReport
-    from hashgrain.library.several import Found as Found
-    from hashgrain.library.several import NamedQuery as NamedQuery
-    from hashgrain.library.several import items_of_query as items_of_query
-    from hashgrain.library.several import refuse_mixed as refuse_mixed
-    from hashgrain.library.several import search_several as search_several
 
 _HOMES = {
     "AddReport": "report",
-    "Found": "several",
+    "Found": "multi_library",
     "Library": "library",
-    "NamedQuery": "several",
+    "NamedQuery": "multi_library",
     "check_sources": "adding",
     "encode_sources": "reading",
-    "items_of_query": "several",
+    "items_of_query": "multi_library",
     "rebuild": "rebuilding",
     "rebuild_with": "rebuilding",
-    "refuse_mixed": "several",
-    "search_several": "several",
+    "refuse_mixed": "multi_library",
+    "search_several": "multi_library",
     "verify_library": "rebuilding",
 }
 

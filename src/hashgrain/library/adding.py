@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from hashgrain.codes import Words
 from hashgrain.errors import ImageError, LibraryError
-from hashgrain.library.noting import check_meta, differ, merged, sound_details
+from hashgrain.library.metadata import check_meta, differ, merged, sound_details
 from hashgrain.library.reading import is_gone, read, reason_of
-from hashgrain.library.remembering import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.library.report import AddReport, Progress
+from hashgrain.library.skipped_files import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.media import DecodePool, Facts, Picture
 from hashgrain.models import Encoder
+from hashgrain.models.parts import PartEncoder
 from hashgrain.sources import Refused, Source, find
-from hashgrain.store import Item, Moved, New, Noted, Parts, Replaced, Store, Touched
+from hashgrain.store import Item, MetaReplaced, Moved, New, Parts, Replaced, Store, Touched
 from hashgrain.store.items import encode_path
 
 BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
@@ -59,13 +61,17 @@ def add_sources(
     again: bool = False,
     max_pixels: int,
     progress: Progress | None = None,
+    part_encoder: PartEncoder | None = None,
 ) -> AddReport:
-    """Bring a library in line with sources. Returns when everything is durable."""
+    """Bring a library in line with sources. Returns when everything is durable. With a `part_encoder`, new pictures
+    have parts."""
     memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, pool.workers))
-    adding = _Adding(store, encoder, memory, check_meta(meta), progress)
+    adding = _Adding(store, encoder, memory, check_meta(meta), progress, part_encoder)
+    detail = None if part_encoder is None else part_encoder.size
     started = time.monotonic()
     found = find(sources, ignore=ignore, passed=adding.report.passed)
-    with closing(pool.decode(adding.unknown(found), max_pixels=max_pixels)) as decoded:  # type: ignore[type-var]
+    unknown = adding.unknown(found)
+    with closing(pool.decode(unknown, max_pixels=max_pixels, detail=detail)) as decoded:  # type: ignore[type-var]
         for waiting, picture in decoded:
             adding.take(waiting, picture)
     adding.commit()
@@ -77,10 +83,17 @@ class _Adding:
     """The state of one run: what waits for the encoder, what waits for the commit, the report so far."""
 
     def __init__(
-        self, store: Store, encoder: Encoder, memory: Memory, meta: dict[str, Any], progress: Progress | None
+        self,
+        store: Store,
+        encoder: Encoder,
+        memory: Memory,
+        meta: dict[str, Any],
+        progress: Progress | None,
+        part_encoder: PartEncoder | None,
     ) -> None:
         self.store = store
         self.encoder = encoder
+        self.part_encoder = part_encoder
         self.memory = memory
         self.meta = meta
         self.progress = progress
@@ -89,7 +102,7 @@ class _Adding:
         self.uncommitted: dict[str, str] = {}  # path -> content, of what was recognised and waits for the commit
         self.decoded: list[tuple[_Waiting, Picture]] = []
         self.settled: list[New | Replaced | Moved | Touched] = []
-        self.noted: dict[int, Noted] = {}  # committed after the others: one change of an item a batch
+        self.noted: dict[int, MetaReplaced] = {}  # committed after the others: one change of an item a batch
         self.moved_ids: set[int] = set()
 
     def unknown(self, found: Iterator[Source | Refused]) -> Iterator[tuple[_Waiting, bytes]]:
@@ -128,12 +141,11 @@ class _Adding:
 
     def commit(self) -> None:
         """Encode what is decoded, each content once, and make the batch durable."""
-        unique = {waiting.content: picture.pixels for waiting, picture in self.decoded}
-        codes = self.encoder.codes(np.stack(list(unique.values()))).words if unique else ()
-        code_of = dict(zip(unique, codes, strict=True))
+        unique = {waiting.content: picture for waiting, picture in self.decoded}
+        codes_of = dict(zip(unique, self._codes(list(unique.values())), strict=True))
         for waiting, picture in self.decoded:
             facts = waiting.facts or picture.facts
-            self._settle(waiting.source, waiting.content, waiting.known, facts, code_of[waiting.content])
+            self._settle(waiting.source, waiting.content, waiting.known, facts, *codes_of[waiting.content])
             del self.decoding[waiting.source.path]
             self.memory.could_be_read(waiting.source.path)
         self.store.commit(self.settled)
@@ -144,6 +156,18 @@ class _Adding:
         self.decoded, self.settled, self.noted, self.uncommitted = [], [], {}, {}
         self.moved_ids.clear()
         self._tell()
+
+    def _codes(self, pictures: Sequence[Picture]) -> Iterator[tuple[Words, Parts | None]]:
+        """The code of each picture, and those of its parts."""
+        if not pictures:
+            return
+        words = self.encoder.codes(np.stack([picture.pixels for picture in pictures])).words
+        if self.part_encoder is None:
+            yield from ((code, None) for code in words)
+            return
+        larger = (picture.detail for picture in pictures if picture.detail is not None)
+        for code, parts in zip(words, self.part_encoder.words(larger), strict=True):
+            yield code, Parts(parts)
 
     def _commit_if_many(self) -> None:
         if len(self.settled) + len(self.noted) >= MAX_SETTLED:
@@ -261,7 +285,7 @@ class _Adding:
             return
         meta = self._merged(known.meta, notes, known.path)
         if differ(known.meta, meta):
-            self.noted[known.id] = Noted(known.id, meta)
+            self.noted[known.id] = MetaReplaced(known.id, meta)
             self.report.noted += 1
 
     def _merged(self, known: Mapping[str, Any], notes: Mapping[str, Any], path: str) -> dict[str, Any]:

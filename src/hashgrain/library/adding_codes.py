@@ -9,19 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from hashgrain.codefiles import codes_of
 from hashgrain.codes import Codes
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.files import read_regular
-from hashgrain.library.noting import check_meta, merged, sound_details
+from hashgrain.library.metadata import check_meta, merged, sound_details
 from hashgrain.media import DecodePool, Facts
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.store import Item, New, Replaced, Store
 from hashgrain.store.items import encode_path
 
-UNKNOWN = Facts(0, 0, "", None)  # of an item without a file, or whose file is no picture
-FEW = 100  # paths that are looked for one by one
+UNKNOWN = Facts(0, 0, "", None)  # of an item without a file, or with a file that is no picture
+FEW = 100  # up to so many paths are looked up one by one
 Change = New | Replaced
 
 
@@ -41,7 +42,7 @@ class ImportReport:
 
     added: int
     replaced: int
-    files: int  # items whose path is a file that is there: they have its size, and its picture's facts
+    files: int  # items whose path is an existing file: they have its size and the facts of its picture
 
     @property
     def codes(self) -> int:
@@ -50,7 +51,7 @@ class ImportReport:
 
 def import_codes(
     store: Store,
-    codes: Codes,
+    codes: Codes | ArrayLike,
     paths: Sequence[str],
     pool: DecodePool,
     *,
@@ -58,8 +59,10 @@ def import_codes(
     look: bool = True,
     meta: Mapping[str, Any] | None = None,
 ) -> ImportReport:
-    """Add the codes under their paths in one commit. An item that is there gets its new code with `replace` only. The
-    pool reads the headers of the files, if there is to be a `look` at them."""
+    """Add the codes under their paths in one commit. With `replace`, existing items get new codes. With `look`, the
+    pool reads the headers of the files."""
+    if not isinstance(codes, Codes):
+        codes = codes_of(np.asarray(codes), store.grains)
     if codes.grains != store.grains:
         raise LibraryError(f"{store.path} takes codes with {store.grains}, not with {codes.grains}", path=store.path)
     named = checked_paths(paths, len(codes), look)
@@ -83,7 +86,7 @@ def import_codes(
 
 
 def checked_paths(paths: Sequence[str], codes: int, look: bool) -> list[str]:
-    """The paths as they are kept: that of a file in full, as `add` keeps it, and any other text as it is."""
+    """The paths as they are stored: absolute for a file, as `add` stores it, and any other text unchanged."""
     if len(paths) != codes:
         raise LibraryError(f"{codes} codes take as many paths, not {len(paths)}")
     if not codes:
@@ -125,10 +128,10 @@ def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mappi
 
 
 def _known(store: Store, paths: Sequence[str]) -> dict[str, Item]:
-    """The items of these paths that are there; one pass over a library costs less than a look for each."""
+    """The existing items of these paths. For many, one pass over the library costs less than a lookup for each."""
     if len(paths) <= FEW:
-        found = {path: store.known(path) for path in paths}
-        return {path: item for path, item in found.items() if item is not None}
+        items = {path: store.known(path) for path in paths}
+        return {path: item for path, item in items.items() if item is not None}
     wanted = set(paths)
     with store.snapshot() as snapshot:
         return {item.path: item for item in snapshot.paths() if item.path in wanted}
@@ -150,5 +153,5 @@ def _read(path: str) -> tuple[_Seen, bytes | ImageError]:
 
 
 def _content_without_file(path: str) -> str:
-    """Of nobody else: items with equal contents are taken for copies of one another."""
+    """A hash that no other item has: items with equal hashes count as copies of one another."""
     return hashlib.sha256(b"no file of a picture\0" + encode_path(path)).hexdigest()

@@ -1,6 +1,6 @@
-"""A library without a model: codes that another program made. It is asked with its items and with codes.
+"""A library without a model: codes that another program made. It is searched with its items and with codes.
 
-What such a library knows of its codes stands in `model/codes.json`, where a copy of the model stands otherwise.
+`model/codes.json` describes the codes. It takes the place of the copy of a model.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ UNNAMED = "codes of another program"
 def codes_only(
     grains: Grains, *, made_by: str | None = None, digest: str | None = None, bit_order: BitOrder = "little"
 ) -> Bundle:
-    """What stands for the model where there is none.
+    """A bundle without a graph, for codes whose model is not here.
 
-    Codes compare where their digests are equal: `digest` is that of a model which is known and not here; codes
-    `made_by` one program under one name share theirs; nobody knows what else was made like codes without a name.
-    `bit_order` is that of the packed bits in the program's files, which queries come in, too.
+    Codes can be compared if their digests are equal. `digest` is that of a known model. Without it, codes `made_by` the
+    same name share a digest, and codes without a name get one of their own. `bit_order` is that of the packed bits in
+    the program's files; queries have it too.
     """
     if made_by is not None and not 1 <= len(made_by) <= description.MAX_NAME:
         raise LibraryError(
-            f"what made the codes is named in 1 to {description.MAX_NAME} characters, not {len(made_by)}"
+            f"the name of what made the codes has 1 to {description.MAX_NAME} characters, not {len(made_by)}"
         )
     if digest is not None and not DIGEST.fullmatch(digest):
         raise LibraryError(f"{digest[:80]!r} is no digest of a model; a SHA-256 has 64 digits, of 0 to 9 and a to f")
     name = made_by or (UNNAMED if digest is None else f"model {digest[:8]}…, which is not here")
     if digest is None:
-        told = ["codes of another program", made_by or secrets.token_hex(16), dict(grains)]
-        digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        identity = ["codes of another program", made_by or secrets.token_hex(16), dict(grains)]
+        digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     return _bundle(name, grains, digest, bit_order)
 
 
@@ -58,7 +58,7 @@ def has_model(bundle: Bundle) -> bool:
 
 
 def need_model(bundle: Bundle, library: Path) -> None:
-    """Refuse what takes a model, where there is none."""
+    """Refuse what needs a model, if there is none."""
     if not has_model(bundle):
         words = "ask with an item or with codes; or encode its pictures with a model, by rebuild_with"
         message = f"{library} has no model, only {bundle.name}: a picture cannot be encoded here"
@@ -66,11 +66,11 @@ def need_model(bundle: Bundle, library: Path) -> None:
 
 
 def write(bundle: Bundle, library: Path) -> None:
-    """Put into the library what it keeps of its model, or of its codes."""
+    """Write the library's copy of its model, or the description of its codes."""
     if has_model(bundle):
         bundle.write_inside(library)
         return
-    told = {
+    described = {
         "format": FORMAT,
         "name": bundle.name,
         "grains": dict(bundle.grains),
@@ -78,25 +78,25 @@ def write(bundle: Bundle, library: Path) -> None:
         BIT_ORDER: bit_order_of(bundle),
     }
     inside.make_folder(library, FOLDER)
-    inside.write(library, FOLDER, FILE, data=(json.dumps(told, indent=1) + "\n").encode())
+    inside.write(library, FOLDER, FILE, data=(json.dumps(described, indent=1) + "\n").encode())
     inside.sync_names(library, FOLDER)
     inside.sync_names(library)
 
 
 def read(library: Path) -> Bundle | None:
-    """What stands for the model, where the library says so."""
+    """The bundle without a graph, if the library describes its codes."""
     path = library / FOLDER / FILE
     try:
-        told = description.parse(inside.read(library, FOLDER, FILE, cap=MAX_BYTES), path)
+        described = description.parse(inside.read(library, FOLDER, FILE, cap=MAX_BYTES), path)
     except FileNotFoundError:
         return None
     except (inside.LinkError, files.NotRegularError, files.TooLargeError, OSError) as error:
         raise BundleError(f"cannot read {path} ({error.strerror or error})", path=path) from None
-    return _checked(told, path)
+    return _checked(described, path)
 
 
-def _checked(told: dict[str, Any], path: Path) -> Bundle:
-    version, name, digest, grains = (told.get(key) for key in ("format", "name", "code_digest", "grains"))
+def _checked(described: dict[str, Any], path: Path) -> Bundle:
+    version, name, digest, grains = (described.get(key) for key in ("format", "name", "code_digest", "grains"))
     if not isinstance(version, int) or version > FORMAT:
         raise BundleError(
             f"{path} has format {version!r:.40}, this HashGrain reads up to {FORMAT}: upgrade hashgrain", path=path
@@ -105,12 +105,12 @@ def _checked(told: dict[str, Any], path: Path) -> Bundle:
     if not named or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise BundleError(f"{path} does not say what made the codes", path=path)
     try:
-        return _bundle(str(name), Grains(grains), digest, "big" if told.get(BIT_ORDER) == "big" else "little")
+        return _bundle(str(name), Grains(grains), digest, "big" if described.get(BIT_ORDER) == "big" else "little")
     except (CodesError, TypeError, ValueError) as error:
         raise BundleError(f"{path} names no grains ({str(error)[:100]})", path=path) from None
 
 
 def _bundle(name: str, grains: Grains, digest: str, bit_order: BitOrder) -> Bundle:
     bundle = Bundle(name, b"", grains, (0, 0), others={BIT_ORDER: bit_order})
-    bundle.__dict__["code_digest"] = digest  # there is no graph that it could be of
+    bundle.__dict__["code_digest"] = digest  # there is no graph to compute it from
     return bundle

@@ -1,4 +1,4 @@
-"""What a library asks: the engine over its own segments, or one that was given and is kept in step with it."""
+"""The engine that a library searches with: over its own segments, or a given one that is kept in sync."""
 
 from __future__ import annotations
 
@@ -8,59 +8,59 @@ from contextlib import contextmanager
 from typing import Any
 
 from hashgrain.codes import Grains
-from hashgrain.engines import EmbeddedEngine, Engine, IndexManager, Which, behind, in_step
+from hashgrain.engines import EmbeddedEngine, Engine, lag, synced_snapshot
 from hashgrain.errors import QueryError, Remedy
+from hashgrain.library.indexing import Indexing
 from hashgrain.store import Snapshot, Store
+from hashgrain.types import PartsOption
 
 
 class LibraryEngine:
-    """The engine of one open library; `given` is None for the embedded one, which is made anew for each question."""
+    """The engine of one open library; `given` is None for the embedded one, which is created for each search."""
 
-    def __init__(
-        self,
-        store: Store,
-        grains: Grains,
-        indexes: IndexManager,
-        part_indexes: IndexManager,
-        given: Engine | None,
-    ) -> None:
+    def __init__(self, store: Store, grains: Grains, indexes: Indexing, given: Engine | None) -> None:
         self.store, self.grains, self.given = store, grains, given
-        self.indexes, self.part_indexes = indexes, part_indexes
+        self.indexes = indexes
         self._asking = threading.Lock()
-        self.behind()  # raises where the engine given cannot follow this library
+        self.behind()  # raises if the given engine cannot follow this library
 
     def behind(self) -> int:
-        """The number of changes that the engine was not told of yet. It is told before it is asked."""
+        """The number of changes that the engine has not applied yet. It applies them before each search."""
         if self.given is None:
             return 0
         with self._asking, self.store.snapshot() as snapshot:
-            return behind(self.given, snapshot, self.store.path)
+            return lag(self.given, snapshot, self.store.path)
 
     def facts(self) -> dict[str, Any]:
-        """What `info` tells of an engine that was given."""
+        """What `info` reports about a given engine."""
         if self.given is None:
             return {}
         return {"engine": type(self.given).__name__, "changes_the_engine_is_behind": self.behind()}
 
     @contextmanager
-    def asked(self, threads: int | None, parts: Which = "whole") -> Iterator[tuple[Snapshot, Engine]]:
-        """The library at one moment, and the engine at the same. `threads` is for the embedded engine; one that was
-        given is asked by one thread at a time. The codes of parts are opened where all are asked."""
+    def snapshot_and_engine(
+        self, threads: int | None, parts: PartsOption = "whole"
+    ) -> Iterator[tuple[Snapshot, Engine]]:
+        """A snapshot of the library, and the engine in the same state. `threads` is for the embedded engine; one thread
+        at a time uses a given one. The codes of parts are opened only if parts are searched, which for "auto" are those
+        that there are."""
         if self.given is None:
-            with self.store.snapshot(parts=parts == "all") as snapshot:
+            with self.store.snapshot(parts=parts != "whole") as snapshot:
+                if parts == "auto":
+                    parts = "all" if snapshot.has_parts else "whole"
                 yield snapshot, self._embedded(snapshot, threads, parts)
             return
-        with self._asking, in_step(self.given, self.store) as snapshot:
+        with self._asking, synced_snapshot(self.given, self.store) as snapshot:
             if parts == "all":
                 self._need_parts(snapshot)
             yield snapshot, self.given
 
-    def _embedded(self, snapshot: Snapshot, threads: int | None, parts: Which) -> EmbeddedEngine:
-        own = (snapshot.segments, self.grains, self.indexes.ready(snapshot), threads, snapshot.sequence)
+    def _embedded(self, snapshot: Snapshot, threads: int | None, parts: PartsOption) -> EmbeddedEngine:
+        own = (snapshot.segments, self.grains, self.indexes.whole.ready(snapshot), threads, snapshot.sequence)
         if parts == "whole":
             return EmbeddedEngine(*own)
         self._need_parts(snapshot)
-        return EmbeddedEngine(*own, snapshot.part_segments, self.part_indexes.ready(snapshot))
+        return EmbeddedEngine(*own, snapshot.part_segments, self.indexes.parts.ready(snapshot))
 
     def _need_parts(self, snapshot: Snapshot) -> None:
         if not snapshot.has_parts:

@@ -1,4 +1,4 @@
-"""A file of codes that another program made becomes a library, or part of one, once all that is said of it agrees."""
+"""Importing a file of codes that another program made, into a new library or an existing one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from hashgrain.errors import CodesError, LibraryError, OtherModelError, Remedy
 from hashgrain.files import read_regular, sync_folder
 from hashgrain.library.adding_codes import ImportReport, checked_paths
 from hashgrain.library.codes_only import bit_order_of, codes_only, has_model
-from hashgrain.library.noting import check_meta
+from hashgrain.library.metadata import check_meta
+from hashgrain.library.opening import bundle_of
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with
 from hashgrain.models.session import first_line
@@ -34,24 +35,24 @@ UNPACKED = "uint8 is packed bits, eight a byte, but every byte is 0 or 1; save o
 
 @dataclass(frozen=True)
 class Import:
-    """A file of codes, and all that is said of them. `paths` is a file with a line a code, where the codes' file has
-    none; `model` the bundle that made them, or else `made_by` the name of what did."""
+    """A file of codes, and what is known about them. `paths` is a file with a line per code, if the codes' file has no
+    paths. `model` is the bundle that made the codes; if there is none, `made_by` names what made them."""
 
     codes: Path
     paths: Path | None = None
     model: str | Path | None = None
     made_by: str | None = None
     grains: Grains | None = None
-    bit_order: BitOrder | None = None  # that of the codes before, or little
+    bit_order: BitOrder | None = None  # by default that of the library, or little
     replace: bool = False
     look: bool = True
     meta: Mapping[str, Any] | None = None
 
 
 def import_file(library: Path, order: Import) -> tuple[ImportReport, int]:
-    """Add a file of codes to a library, or make one of it. What is wrong is told before anything is written, and a new
-    library gets its name when all of it is there. Returns the report, and how many items there are now."""
-    from hashgrain.library.library import Library, bundle_of
+    """Add a file of codes to a library, or create one from it. Everything is checked before anything is written, and a
+    new library gets its name when it is complete. Returns the report, and how many items there are now."""
+    from hashgrain.library.library import Library
 
     target = Path(os.path.abspath(library.expanduser()))
     model = None if order.model is None else bundle_of(order.model)
@@ -71,7 +72,7 @@ def import_file(library: Path, order: Import) -> tuple[ImportReport, int]:
     try:
         with Library.create(aside, _bundle(order, model, file)) as fresh:
             report = fresh.import_codes(file.codes, paths, **how)
-        os.rename(aside, target)  # a whole folder in one step, which a file of files.py cannot be
+        os.rename(aside, target)  # files.py replaces files in one step; this is a folder
         sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
@@ -80,7 +81,7 @@ def import_file(library: Path, order: Import) -> tuple[ImportReport, int]:
 
 
 def read_codes(path: Path, grains: Grains | None, bit_order: BitOrder = "little") -> CodeFile:
-    """The codes of a file; a .npy may hold packed bits, or a value a bit."""
+    """The codes of a file; a .npy may hold packed bits, or one value per bit."""
     if path.suffix.lower() != ".npy":
         return load_codes(path, grains=grains)
     try:
@@ -98,7 +99,7 @@ def read_codes(path: Path, grains: Grains | None, bit_order: BitOrder = "little"
 
 
 def read_paths(file: Path) -> list[str]:
-    """A path a line, byte for byte; a line end may be missing at the end."""
+    """One path per line, byte for byte. The last line end may be missing."""
     try:
         content = read_regular(file, MAX_LIST_BYTES)
     except OSError as error:
@@ -124,7 +125,7 @@ def _same_grains(order: Import, grains: Grains, whose: str) -> Grains:
 
 
 def _bundle(order: Import, model: Bundle | None, file: CodeFile) -> Bundle:
-    """What a new library keeps: the model, where it is at hand, or what is known of it."""
+    """The model for a new library, if it is at hand; otherwise a bundle without a graph."""
     if model is None and file.digest is not None:
         model = shipped_with(file.digest)
     if model is None:
@@ -136,7 +137,7 @@ def _bundle(order: Import, model: Bundle | None, file: CodeFile) -> Bundle:
 
 
 def _refuse_other(order: Import, model: Bundle | None, file: CodeFile, library: Library) -> None:
-    """Codes of two models do not mix. Where a file does not say what made it, the one who imports it has to."""
+    """Refuse codes of another model. If the file does not name its model, the caller must."""
     own = library.bundle
     if file.digest is not None and file.digest != own.code_digest:
         raise _of_two_models(order.codes, file.digest, str(library.path), own.code_digest)
@@ -162,6 +163,6 @@ def _place_beside(target: Path) -> Path:
         try:
             target.rmdir()
         except OSError:
-            raise LibraryError(f"{target} is there and is no library; give a new name for one", path=target) from None
+            raise LibraryError(f"{target} exists and is not a library; give a new name for one", path=target) from None
     target.parent.mkdir(parents=True, exist_ok=True)
     return target.with_name(f".{target.name}.importing-{secrets.token_hex(4)}")

@@ -10,23 +10,28 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashgrain import inside
-from hashgrain.errors import BundleError, LibraryError, Remedy, reason_of
+from hashgrain.errors import BundleError, LibraryError, OtherModelError, Remedy, reason_of
 from hashgrain.library import codes_only
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with
 from hashgrain.store import Problem, Store
-from hashgrain.store.trouble import to_rebuild
+from hashgrain.store.errors import to_rebuild
 
 FOLDER, NEXT = "model", "model.next"
 
 
-def to_encode_anew(library: Path, first: str = "") -> Remedy:
-    """Another model for the library; `first` is what to try before."""
+def reencode_remedy(library: Path, first: str = "") -> Remedy:
+    """The remedy that takes another model; `first` is what to try before it."""
     words = f"{first} encode its pictures anew with another model, by rebuild_with"
     return Remedy(words.lstrip(), "encode_anew", library=library, first=f"{first} " if first else "")
 
 
-def own_bundle(store: Store) -> Bundle:
+def other_model(library: Path) -> OtherModelError:
+    """That a library does not have the model it is to have."""
+    return OtherModelError(f"{library} was built with another model", path=library, remedy=reencode_remedy(library))
+
+
+def bundle_of_library(store: Store) -> Bundle:
     """The library's copy of its model, or the same model out of the package."""
     problem = f"{store.path / FOLDER} is another model"
     for folder in (FOLDER, NEXT):
@@ -43,7 +48,7 @@ def own_bundle(store: Store) -> Bundle:
     packaged = _packaged(store.digest)
     if packaged is None:
         words = f"put the bundle {store.digest[:8]}… back at {store.path / FOLDER}, or"
-        remedy = to_encode_anew(store.path, words)
+        remedy = reencode_remedy(store.path, words)
         raise LibraryError(
             f"{store.path}: its model cannot be used ({wrong or problem})", path=store.path, remedy=remedy
         )
@@ -51,7 +56,7 @@ def own_bundle(store: Store) -> Bundle:
 
 
 def reads(bundle: Bundle) -> str:
-    """What a model makes of the words of a question."""
+    """What text a model can search by."""
     from hashgrain.models.text import KEY
 
     if bundle.text_tower is not None:
@@ -59,10 +64,10 @@ def reads(bundle: Bundle) -> str:
     return "nouns" if KEY in bundle.others else "no words"
 
 
-def settle(store: Store) -> None:
+def finish_change(store: Store) -> None:
     """Finish or undo a change of model that was cut short. `store` is open for writing."""
     if not store.folded or NEXT not in inside.names(store.path):
-        return  # where a log is lost, the model of before is needed still
+        return  # if the log was lost, the previous model is still needed
     with suppress(BundleError):
         bundle = Bundle.read_inside(store.path, NEXT)
         if bundle.code_digest == store.digest:
@@ -72,8 +77,8 @@ def settle(store: Store) -> None:
         inside.sync_names(store.path)
 
 
-def mend(store: Store) -> None:
-    """Put a sound copy of the model where there is none, if the package has it."""
+def restore_copy(store: Store) -> None:
+    """Restore the copy of the model if it is not sound and the package has the model."""
     packaged = None if _codes_only(store)[0] is not None else _packaged_for(store)
     if packaged is not None and not _copy_is_sound(store):
         packaged.write_inside(store.path, FOLDER)
@@ -95,20 +100,20 @@ def problems(store: Store) -> list[Problem]:
         reason = wrong or reason_of(error)
     if _packaged_for(store) is not None:
         return [Problem(str(store.path / FOLDER), reason, to_rebuild(store.path))]
-    return [Problem(str(store.path / FOLDER), reason, to_encode_anew(store.path, "put the bundle back, or"))]
+    return [Problem(str(store.path / FOLDER), reason, reencode_remedy(store.path, "put the bundle back, or"))]
 
 
 def _codes_only(store: Store) -> tuple[Bundle | None, str]:
-    """What stands for the model of a library that never had one; and where that cannot be used, why not."""
+    """The bundle of a library that has codes only; or why it cannot be used."""
     try:
-        found = codes_only.read(store.path)
+        bundle = codes_only.read(store.path)
     except BundleError as error:
         return None, reason_of(error)
-    if found is None:
+    if bundle is None:
         return None, ""
-    if found.code_digest != store.digest or found.grains != store.grains:
+    if bundle.code_digest != store.digest or bundle.grains != store.grains:
         return None, f"{store.path / FOLDER / codes_only.FILE} describes other codes than this library holds"
-    return found, ""
+    return bundle, ""
 
 
 def _copy_is_sound(store: Store) -> bool:
@@ -118,7 +123,7 @@ def _copy_is_sound(store: Store) -> bool:
 
 
 def _packaged_for(store: Store) -> Bundle | None:
-    """None where the library's copy has a text tower: the package brings none, and that of the copy may be saved."""
+    """The model from the package. None if the library's copy has a text tower, which the package does not have."""
     with suppress(BundleError):
         if Bundle.read_inside(store.path, whole=False).text_tower is not None:
             return None

@@ -1,15 +1,15 @@
-"""From what is asked with to codes: pictures through the workers and the model, items and codes as they are."""
+"""The codes of queries: pictures go through the workers and the model; items and codes are used as they are."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +22,23 @@ from hashgrain.models import Bundle, Encoder
 from hashgrain.store import Snapshot, Store
 
 if TYPE_CHECKING:
-    from hashgrain.types import QueryLike
+    from hashgrain.models.text_encoder import TextEncoder
+    from hashgrain.search.text_search import TextQuery
+    from hashgrain.types import Box, ImageLike, QueryLike
 
 Outputs = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class QueryCode:
-    """The code of a query; of a picture that was encoded for it, what the model gave before it was cut to bits."""
+    """The code of a query, and the outputs of the model if a picture was encoded for it."""
 
     code: Codes
     outputs: Outputs | None = None
 
 
 def check_workers(workers: int | None) -> int | None:
-    """How many processes may decode, as it was given; an error where that is no number of processes."""
+    """Check the number of processes that may decode."""
     whole = isinstance(workers, (int, np.integer)) and not isinstance(workers, bool)
     if workers is not None and not (whole and workers >= 0):
         raise LibraryError(f"workers is {workers!r}; it is the number of processes that decode, 0 or more")
@@ -50,8 +52,23 @@ def stored_code(snapshot: Snapshot, store: Store, item: int) -> Codes:
     return Codes(code[None], store.grains)
 
 
+def _picture_of(store: Store, item: int) -> ImageLike:
+    """The picture of an item, as its file has it now."""
+    from hashgrain.library.reading import reason_of  # sources are loaded when they are used
+    from hashgrain.sources import reopen
+
+    with store.snapshot() as snapshot:
+        known = snapshot.item(item)
+    if known is None:
+        raise ItemMissingError(f"no item {item} in {store.path}", path=store.path)
+    try:
+        return cast("ImageLike", reopen(known).load())
+    except OSError as error:
+        raise ImageError(f"{known.path}: cannot be read ({reason_of(error)})", path=known.path) from None
+
+
 class QueryEncoder:
-    """Gives the codes of queries. Files are decoded by the pool, and what is a Python object already right here."""
+    """Encodes queries. The pool decodes files and bytes; Python objects are converted in this process."""
 
     def __init__(self, store: Store, bundle: Bundle, workers: int | None) -> None:
         self._store, self._bundle = store, bundle
@@ -65,14 +82,21 @@ class QueryEncoder:
         return Encoder(self._bundle)
 
     @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The text tower of the model, loaded on first use."""
+        from hashgrain.models.text_encoder import TextEncoder
+
+        return TextEncoder(self._bundle)
+
+    @cached_property
     def pool(self) -> media.DecodePool:
-        """The workers for what is added and what is asked with. None is started before there is a picture."""
+        """The workers that decode pictures to add or to search with. They start with the first picture."""
         workers = media.decode_workers() if self._workers is None else self._workers
         return media.DecodePool(self._bundle.size, fit=self._bundle.fitted, workers=workers)
 
     @contextmanager
     def pool_of(self, workers: int | None) -> Iterator[media.DecodePool]:
-        """The pool; or for as long as it is used one of so many workers, where another number is asked for."""
+        """The pool; or a temporary one, if another number of workers is asked for."""
         if workers is None or workers == self.pool.workers:
             yield self.pool
         else:
@@ -83,23 +107,55 @@ class QueryEncoder:
         self._closed = True
         if "pool" in self.__dict__:
             self.pool.close()
+        if "text_encoder" in self.__dict__:
+            self.text_encoder.close()
+
+    def words(self, text: str) -> TextQuery:
+        """How a phrase is read, and its outputs."""
+        from hashgrain.search import text_search  # the dictionary is loaded when it is used
+
+        codes_only.need_model(self._bundle, self._store.path)
+        if self._bundle.text_tower is None:
+            return text_search.read_nouns(self._bundle, text)
+        return text_search.read_sentence(self.text_encoder, text)
+
+    def code(self, query: QueryLike, max_pixels: int) -> Codes:
+        """The code of one query, which may be the id of an item."""
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            with self._store.snapshot() as snapshot:
+                return stored_code(snapshot, self._store, int(query))
+        return self.codes([query], max_pixels)[0].code
 
     def codes(self, queries: Iterable[QueryLike], max_pixels: int, *, outputs: bool = False) -> list[QueryCode]:
         """The code of each query, in order; the first that cannot be used is an error. With `outputs` each must be a
         picture."""
-        found: list[QueryCode | None] = []
+        encoded: list[QueryCode | None] = []
         failed: list[HashgrainError] = []
-        pictures = self._pictures(queries, found, failed, outputs)
+        pictures = self._pictures(queries, encoded, failed, outputs)
         for place, result in self._encoded(pictures, max_pixels):
             if isinstance(result, ImageError):
                 raise result
-            found[place] = QueryCode(Codes.from_outputs(result[None], self._bundle.grains), result)
+            encoded[place] = QueryCode(Codes.from_outputs(result[None], self._bundle.grains), result)
         if failed:  # behind all pictures that were sent
             raise failed[0]
-        return [each for each in found if each is not None]
+        return [each for each in encoded if each is not None]
+
+    def codes_of_boxes(self, query: QueryLike, boxes: Sequence[Box], max_pixels: int) -> Codes:
+        """The codes of parts of a picture, which may be that of an item."""
+        if isinstance(query, Codes):
+            raise QueryError("boxes are parts of a picture: of a code it is not known what is where")
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            query = _picture_of(self._store, int(query))
+        outputs = []
+        for box in boxes:
+            for _, result in self._encoded(iter([(0, query)]), max_pixels, box):
+                if isinstance(result, ImageError):
+                    raise result
+                outputs.append(result)
+        return Codes.from_outputs(np.stack(outputs), self._bundle.grains)
 
     def _pictures(
-        self, queries: Iterable[QueryLike], found: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
+        self, queries: Iterable[QueryLike], encoded: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
     ) -> Iterator[tuple[int, QueryLike]]:
         """The queries that must be encoded, by their place; the others go into `found` at once."""
         for place, query in enumerate(queries):
@@ -108,7 +164,7 @@ class QueryEncoder:
             except HashgrainError as error:
                 failed.append(error)
                 return
-            found.append(code)
+            encoded.append(code)
             if code is None:
                 yield place, query
 
@@ -125,11 +181,11 @@ class QueryEncoder:
         known = self._store.known(os.path.abspath(query)) or self._store.known(str(query))
         if known is None:
             return None
-        with self._store.snapshot() as snapshot:  # the file is gone, or cannot be encoded here; its code is there
+        with self._store.snapshot() as snapshot:  # the file is gone, or cannot be encoded here, but its code is stored
             return QueryCode(stored_code(snapshot, self._store, known.id))
 
     def _encoded(
-        self, pictures: Iterator[tuple[int, QueryLike]], max_pixels: int
+        self, pictures: Iterator[tuple[int, QueryLike]], max_pixels: int, box: Box | None = None
     ) -> Iterator[tuple[int, Outputs | ImageError]]:
         if self._closed:
             raise LibraryError(f"{self._store.path} is closed; open it again", path=self._store.path)
@@ -138,5 +194,5 @@ class QueryEncoder:
             return
         if isinstance(first[1], (str, os.PathLike, bytes, bytearray)):
             self.pool.warm()  # a worker starts while the model is loaded
-        decoded = self.pool.open(itertools.chain([first], pictures), max_pixels=max_pixels)
+        decoded = self.pool.open(itertools.chain([first], pictures), max_pixels=max_pixels, box=box)
         yield from self.encoder.outputs_each(decoded)

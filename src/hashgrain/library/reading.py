@@ -1,4 +1,4 @@
-"""The bytes of a source, what they are known by, and why they cannot be had."""
+"""Reading a source: its bytes, their hash, and the reason if it cannot be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hashgrain.sources import Refused, Source, file_of, find
 
 
 def read(source: Source) -> tuple[str, bytes, Facts | None]:
-    """(content hash, bytes for the decoder, facts where the bytes do not tell them)."""
+    """(content hash, bytes for the decoder, facts if the bytes do not hold them)."""
     loaded = source.load()
     if isinstance(loaded, bytes):
         return hashlib.sha256(loaded).hexdigest(), loaded, None
@@ -35,7 +35,7 @@ def reason_of(error: Exception) -> str:
 
 
 def is_gone(path: str) -> bool:
-    """Whether the file of a picture is not there. One that may not be looked at is not gone."""
+    """Whether the file of a picture is missing. A file that may not be read is not missing."""
     try:
         os.lstat(file_of(path))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte, which no name has

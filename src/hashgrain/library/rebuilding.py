@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING
 
 from hashgrain.errors import LibraryError, Remedy, reason_of
 from hashgrain.library import models
-from hashgrain.library.library import Library, bundle_of
+from hashgrain.library.adding_parts import has_parts
+from hashgrain.library.library import Library
+from hashgrain.library.opening import bundle_of
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.models import Bundle, Encoder
+from hashgrain.models.detail import detail_of
 from hashgrain.sources import reopen
 from hashgrain.store import Item, Parts, Problem, Store
 
 if TYPE_CHECKING:
-    from hashgrain.store.mend import Mended
+    from hashgrain.store.mend import MendReport
 
 
-def rebuild(path: str | Path) -> tuple[int, Mended]:
+def rebuild(path: str | Path) -> tuple[int, MendReport]:
     """Write the segments anew, with what the redo log and sound segments still hold of lost changes and damaged codes,
     and the copy of the model if the package has it. Returns how many codes there are, and what was mended."""
     with Store.open(Path(path).expanduser(), "w", mend=True) as store:
         mended = store.rebuild()
-        models.mend(store)
-        models.settle(store)
+        models.restore_copy(store)
+        models.finish_change(store)
         with store.snapshot() as snapshot:
             return len(snapshot), mended
 
@@ -36,8 +39,8 @@ def rebuild_with(
 ) -> AddReport:
     """Encode a whole library again with another model, and switch to it in one step; items keep ids and metadata.
 
-    The new codes are gathered in a library beside it, so a run that was stopped goes on where it was. Every picture
-    must still be readable, or nothing is changed: an item without its file cannot be encoded.
+    The new codes are collected in a library beside it, so a stopped run resumes. Every picture must be readable, or
+    nothing is changed: an item without its file cannot be encoded.
     """
     model = bundle_of(encoder)
     target = Path(os.path.realpath(Path(path).expanduser()))
@@ -45,7 +48,10 @@ def rebuild_with(
     with Library.open(target, "w") as current:
         items = current.items()
         with _gathering(aside, model) as fresh:
-            report = fresh.add([reopen(item) for item in items], retry=True, progress=progress)
+            detail = detail_of(current.store.grid)
+            name = None if detail is None or not has_parts(model) else detail.name
+            sources = [reopen(item) for item in items]
+            report = fresh.add(sources, retry=True, parts=name is not None, detail=name, progress=progress)
             if report.refused:
                 first = report.refused[0]
                 many = f"{len(report.refused)} of its pictures cannot be read"
@@ -61,34 +67,34 @@ def rebuild_with(
                 parts=_parts(fresh, items),
                 grid=fresh.store.grid,
             )
-        models.settle(current.store)
+        models.finish_change(current.store)
     shutil.rmtree(aside)
-    if changed:  # since they were added: their entries follow
+    if changed:  # on disk since they were added; update their items
         with Library.open(target, "w") as library:
             library.add(changed)
     return report
 
 
 def _gathering(aside: Path, model: Bundle) -> Library:
-    """The library the new codes are gathered in: that of a run before, if it was of the same model."""
+    """The library that collects the new codes: that of an earlier run, if it has the same model."""
     if (aside / "catalogue.sqlite").exists():
         try:
-            found = Library.open(aside, "w")
+            gathered = Library.open(aside, "w")
         except LibraryError:
             shutil.rmtree(aside)
         else:
-            if found.bundle.code_digest == model.code_digest:
-                return found
-            found.close()
+            if gathered.bundle.code_digest == model.code_digest:
+                return gathered
+            gathered.close()
             shutil.rmtree(aside)
     return Library.create(aside, model)
 
 
 def _known(fresh: Library, item: Item) -> Item:
-    found = fresh.store.known(item.path)
-    if found is None:
+    encoded = fresh.store.known(item.path)
+    if encoded is None:
         raise LibraryError(f"{item.path} was not encoded; run this again", path=item.path)
-    return found
+    return encoded
 
 
 def _codes(fresh: Library, items: list[Item]) -> Iterator[tuple[int, bytes]]:
@@ -117,8 +123,8 @@ def verify_library(path: str | Path) -> list[Problem]:
             raise
         return [Problem(str(target), reason_of(error), error.remedy or "")]
     with store:
-        found = [*store.verify(), *models.problems(store)]
-    if not found:  # what indexes are of can only be told where all else is sound
+        problems = [*store.verify(), *models.problems(store)]
+    if not problems:  # indexes can be checked only if everything else is sound
         with Library.open(target) as library:
-            found = library.damaged_indexes()
-    return found
+            problems = library.damaged_indexes()
+    return problems

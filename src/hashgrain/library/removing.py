@@ -1,4 +1,4 @@
-"""Taking items out of a library."""
+"""Removing items from a library."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from contextlib import suppress
 from pathlib import Path
 
 from hashgrain.errors import LibraryError
-from hashgrain.library.selecting import Named, selected
+from hashgrain.library.selecting import ItemRef, named_ids
 from hashgrain.store import Snapshot, Store
 
 
-def remove_items(store: Store, items: Iterable[Named], *, forget: bool) -> int:
+def remove_items(store: Store, items: Iterable[ItemRef], *, forget: bool) -> int:
     """Remove items by id or by path: all that are named, or none. Their files are kept out unless `forget`."""
     with store.snapshot() as snapshot:
-        ids = selected(snapshot, Path(store.path), items, "nothing was removed")
+        ids = named_ids(snapshot, Path(store.path), items, "nothing was removed")
         files = _files(snapshot, ids)
     if forget:
         store.include(files)
     else:
-        store.exclude(files)  # first: a file that is in the library is not kept out of it
+        store.exclude(files)  # before the removal: an exclusion has no effect while the item exists
     return store.remove(ids)
 
 
 def _files(snapshot: Snapshot, ids: Sequence[int]) -> list[str]:
-    """The paths by which these items could come back: those of files. Pictures given as objects are given anew."""
+    """The paths by which `add` could find these items again: those of files, not those of Python objects."""
     try:
         items = snapshot.items(ids)
-    except LibraryError:  # of one that is damaged, the path is not to be believed
+    except LibraryError:  # the path of a damaged item is not trusted
         items = []
         for each in ids:
             with suppress(LibraryError):

@@ -1,4 +1,4 @@
-"""Which folders a library's files came from, as far as their paths tell: the library keeps no list of them."""
+"""Which folders a library's files came from, as far as their paths show: the library keeps no list of them."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _nearest(folder: str) -> str:
-    """The deepest part of a path that is there; a link that leads nowhere is there."""
+    """The deepest existing part of a path; a broken link counts as existing."""
     while not os.path.isdir(folder) and not os.path.islink(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
     return folder
 
 
 def _is_empty(folder: str) -> bool:
-    """Also of a link that leads nowhere."""
+    """Whether a folder is empty; so is a broken link."""
     try:
         with os.scandir(folder) as entries:
             return next(entries, None) is None

@@ -13,11 +13,11 @@ from hashgrain.errors import ItemMissingError, LibraryError, QueryError
 from hashgrain.store import Snapshot
 from hashgrain.store.items import encode_path
 
-Named = int | str | Path
+ItemRef = int | str | Path
 
 
-def selected(snapshot: Snapshot, library: Path, items: Iterable[Named], undone: str) -> list[int]:
-    """The ids of all items named, sorted. A name that stands for nothing is an error, which says what was not done."""
+def named_ids(snapshot: Snapshot, library: Path, items: Iterable[ItemRef], undone: str) -> list[int]:
+    """The ids of all items named, sorted. A name without items is an error, which says what was not done."""
     named = [items] if isinstance(items, (int, str, os.PathLike)) else list(items)
     ids = {int(each) for each in named if isinstance(each, (int, np.integer))}
     paths = [os.fspath(each) for each in named if not isinstance(each, (int, np.integer))]
@@ -25,27 +25,27 @@ def selected(snapshot: Snapshot, library: Path, items: Iterable[Named], undone: 
         raise QueryError(f"an empty path stands for no item; {undone}. For all items of a folder, name the folder")
     unknown = [f"the id {each}" for each in _missing(snapshot, ids)]
     for path in paths:
-        found = _by_path(snapshot, path)
-        ids |= found
-        unknown += [] if found else [f"the path {path}"]
+        matches = _by_path(snapshot, path)
+        ids |= matches
+        unknown += [] if matches else [f"the path {path}"]
     if unknown:
         more = f" (and {len(unknown) - 3} more)" if len(unknown) > 3 else ""
         raise ItemMissingError(f"nothing in {library} has {', or '.join(unknown[:3])}{more}; {undone}", path=library)
     return sorted(ids)
 
 
-def chosen(
+def select_ids(
     snapshot: Snapshot,
     library: Path,
-    items: Iterable[Named] | None,
+    items: Iterable[ItemRef] | None,
     where: str | Mapping[str, Any] | None,
     undone: str = "nothing was looked up",
 ) -> list[int]:
     """The ids of the items named for which a filter holds; of all, where neither is given."""
-    ids = None if items is None else selected(snapshot, library, items, undone)
+    ids = None if items is None else named_ids(snapshot, library, items, undone)
     if where is not None:
-        fitting = snapshot.select(where).tolist()
-        return fitting if ids is None else sorted(set(ids) & set(fitting))
+        matches = snapshot.select(where).tolist()
+        return matches if ids is None else sorted(set(ids) & set(matches))
     return sorted(item.id for item in snapshot.paths()) if ids is None else ids
 
 

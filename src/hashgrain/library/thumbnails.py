@@ -34,9 +34,9 @@ class Thumbnails:
         """From the cache, or from the picture, which a worker decodes. A cache that cannot be used only costs time."""
         group, name = item.content[:2], f"{item.content}-{edge}.jpg"
         with contextlib.suppress(OSError):
-            kept = inside.read(self.library, FOLDER, group, name, cap=MAX_BYTES)
-            if kept.startswith(b"\xff\xd8") and kept.endswith(b"\xff\xd9"):  # else cut short
-                return kept
+            cached = inside.read(self.library, FOLDER, group, name, cap=MAX_BYTES)
+            if cached.startswith(b"\xff\xd8") and cached.endswith(b"\xff\xd9"):  # else cut short
+                return cached
         from hashgrain.sources import reopen
 
         try:
@@ -71,11 +71,11 @@ class Thumbnails:
 
     def _files(self) -> list[tuple[float, int, str, str]]:
         """Time, size and place of each thumbnail."""
-        found = []
+        files = []
         for group in filter(GROUP.fullmatch, inside.names(self.library, FOLDER)):
             with contextlib.suppress(OSError):  # a link, or no folder
                 for name in filter(OURS.fullmatch, inside.names(self.library, FOLDER, group)):
                     if inside.is_file(self.library, FOLDER, group, name):
                         status = inside.look(self.library, FOLDER, group, name)
-                        found.append((status.st_mtime, status.st_size, group, name))
-        return found
+                        files.append((status.st_mtime, status.st_size, group, name))
+        return files

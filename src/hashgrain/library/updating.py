@@ -1,4 +1,4 @@
-"""Looking again at every file of a library: what changed, what was moved, what is gone, and what may be forgotten."""
+"""Checking every file of a library again: what changed, what was moved, what is gone, and what may be removed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,34 @@ import hashlib
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.library.adding import best_match
 from hashgrain.library.reading import is_gone
+from hashgrain.library.report import AddReport
 from hashgrain.library.roots import missing_part, roots_of
 from hashgrain.sources import Refused, Source, file_of, find, reopen
 from hashgrain.store import Item, Moved, Store
 
-FEW = 10  # so many may be forgotten without a question, whatever share of the library they are
+FEW = 10  # up to so many may be removed, whatever share of the library they are
 MOVES_A_COMMIT = 1_000
 LOOKED_AT, LOOKED_AT_AN_ITEM = 100_000, 20  # files that are looked at to find those that were moved
+
+
+def update(
+    store: Store, add: Callable[[Iterable[Source]], AddReport], *, prune: bool, even_most: bool
+) -> tuple[AddReport, list[Item]]:
+    """Add every file again that is there, and find those that were moved. Returns the report of `add`, and the items
+    whose file is gone, which are removed if `prune` is set."""
+    items = files_of(store)
+    report = add(existing_sources(items))
+    report.moved += find_moved(store, items)
+    gone = missing_items(store, items)
+    if prune:
+        remove_missing(store, gone, items, even_most=even_most)
+    return report, gone
 
 
 def files_of(store: Store) -> list[Item]:
@@ -27,8 +42,8 @@ def files_of(store: Store) -> list[Item]:
         return [item for item in snapshot.paths() if item.size is not None]
 
 
-def present(items: Iterable[Item]) -> Iterator[Source]:
-    """The files that are there. What is inside archives and tables is looked at when they are added again."""
+def existing_sources(items: Iterable[Item]) -> Iterator[Source]:
+    """The files that exist. What is inside archives and tables is checked when they are added again."""
     for item in items:
         if file_of(item.path) == item.path and not is_gone(item.path):
             source = reopen(item)
@@ -37,10 +52,10 @@ def present(items: Iterable[Item]) -> Iterator[Source]:
 
 
 def find_moved(store: Store, items: Sequence[Item]) -> int:
-    """Give pictures whose file is gone the path it has now; how many.
+    """Give pictures whose file was moved the path it has now. Returns how many.
 
-    Looked for below the folders that the library's files are in, and only where something is gone: a file of no
-    item is read only if it has the size of one that is gone.
+    Searches the folders of the library's files, and only if a file is gone. A file that belongs to no item is read only
+    if it has the size of a missing one.
     """
     gone = [item for item in items if file_of(item.path) == item.path and is_gone(item.path)]
     wanted: dict[str, list[Item]] = defaultdict(list)
@@ -48,7 +63,7 @@ def find_moved(store: Store, items: Sequence[Item]) -> int:
         wanted[item.content].append(item)
     moves: list[Moved] = []
     moved = 0
-    for source, content in _strangers(store, items, {item.size for item in gone}):
+    for source, content in _unknown_files(store, items, {item.size for item in gone}):
         if twins := wanted.get(content):
             mover = best_match(twins, source.path)
             twins.remove(mover)
@@ -59,7 +74,7 @@ def find_moved(store: Store, items: Sequence[Item]) -> int:
     return moved + len(store.commit(moves))
 
 
-def _strangers(store: Store, items: Sequence[Item], sizes: set[int | None]) -> Iterator[tuple[Source, str]]:
+def _unknown_files(store: Store, items: Sequence[Item], sizes: set[int | None]) -> Iterator[tuple[Source, str]]:
     """Files of no item below the library's folders that have one of these sizes, with their content's hash."""
     if not sizes:
         return
@@ -77,14 +92,14 @@ def _strangers(store: Store, items: Sequence[Item], sizes: set[int | None]) -> I
             continue
 
 
-def gone_of(store: Store, items: Sequence[Item]) -> list[Item]:
-    """Those whose file is gone; asked anew, since some were moved."""
+def missing_items(store: Store, items: Sequence[Item]) -> list[Item]:
+    """Those whose file is gone; read again, since some were moved."""
     with store.snapshot() as snapshot:
         return [item for item in snapshot.items([item.id for item in items]) if is_gone(item.path)]
 
 
-def forget_gone(store: Store, gone: Sequence[Item], items: Sequence[Item], *, even_most: bool) -> None:
-    """Forget pictures whose file is gone, unless it looks as if a disk were, and not the files."""
+def remove_missing(store: Store, gone: Sequence[Item], items: Sequence[Item], *, even_most: bool) -> None:
+    """Remove pictures whose file is gone, unless it seems that a disk is missing."""
     why_not = None if even_most else doubt(gone, items)
     if why_not is not None:
         words = "if they are gone for good, say so with even_most=True"
@@ -95,7 +110,7 @@ def forget_gone(store: Store, gone: Sequence[Item], items: Sequence[Item], *, ev
 
 
 def doubt(gone: Sequence[Item], items: Sequence[Item]) -> str | None:
-    """Why it is not to be believed that these files are gone; None where it is."""
+    """Why these files may not really be gone; None if there is no doubt."""
     part = missing_part((file_of(item.path) for item in gone), roots_of(items))
     if part is not None:
         state = "is empty" if os.path.isdir(part) else "is not there"

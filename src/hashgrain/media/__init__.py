@@ -1,4 +1,4 @@
-"""Opening pictures nobody vouches for.
+"""Opening pictures and sounds that nobody vouches for.
 
 Names are imported on first use: searching by id or code opens no picture.
 """

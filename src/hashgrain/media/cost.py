@@ -1,7 +1,7 @@
-"""What decoding a picture takes in memory, told from its header, and how much it may take.
+"""The memory that decoding a picture takes, estimated from its header, and its limit.
 
 A JPEG is decoded at a fraction of its size, so it costs little however large it is; unless it comes in several scans,
-as progressive ones do: then all its coefficients are held at once. Other formats are decoded whole.
+as progressive ones do: then all its coefficients are in memory at once. Other formats are decoded whole.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def decoding_bytes(image: Image.Image, header: bytes) -> int:
 
 def _coefficients(jpeg: bytes) -> int:
     """Bytes of the coefficients that a JPEG of several scans holds: two for each sample; 0 for one of a single scan."""
-    place, held, components = 2, 0, 0
+    place, coefficients, components = 2, 0, 0
     while place + 10 < len(jpeg):
         marker = jpeg[place + 1]
         if jpeg[place] != 0xFF or marker == 0xFF:
@@ -73,15 +73,15 @@ def _coefficients(jpeg: bytes) -> int:
             place += 2
             continue
         if marker == START_OF_SCAN:
-            return held if jpeg[place + 4] < components else 0
+            return coefficients if jpeg[place + 4] < components else 0
         if marker in FRAMES:
             height, width, components = struct.unpack(">HHB", jpeg[place + 5 : place + 10])
             samples = _samples(jpeg[place + 10 : place + 10 + 3 * components])
-            held = 2 * int(width) * int(height) * samples // 16
+            coefficients = 2 * int(width) * int(height) * samples // 16
             if marker not in SINGLE_FRAMES:
-                return held
+                return coefficients
         place += 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
-    return held
+    return coefficients
 
 
 def _samples(components: bytes) -> int:

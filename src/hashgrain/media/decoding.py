@@ -1,4 +1,4 @@
-"""What runs in a worker: see `workers` for what it says and hears.
+"""The code that runs in a worker process; `worker_group` describes the messages.
 
 A worker starts while somebody waits for the first answer, so it imports Pillow and little else: no numpy.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import IO
+from dataclasses import replace
+from typing import IO, Any
 
 from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import image, processes  # noqa: F401  loaded before the first picture comes
@@ -23,7 +24,9 @@ def serve() -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             _, header, data = processes.receive(stdin)
-            limits = Limits(**{**header, "size": header["size"] and tuple(header["size"])})
+            limits = Limits(
+                **{**header, **{key: header[key] and tuple(header[key]) for key in ("size", "detail", "box")}}
+            )
             processes.cap_memory(limits.memory)
             # Should the parent be gone, nobody else would end a hanging decoder.
             processes.set_alarm(limits.timeout + 5)
@@ -32,22 +35,31 @@ def serve() -> None:
 
 
 def answer(stdout: IO[bytes], data: bytes, limits: Limits) -> None:
+    medium = medium_named(limits.medium)
     try:
-        array, facts = medium_named(limits.medium).decode(data, limits)
-        told = array.__array_interface__  # an image of Pillow has one too, and needs no numpy
-        content = told["data"] if isinstance(told["data"], bytes) else array.tobytes()
+        array, facts = medium.decode(data, limits)
+        detail = None if limits.detail is None else medium.decode(data, replace(limits, size=limits.detail))[0]
+        form, content = _plain(array)
+        form_of_detail, content_of_detail = ({}, b"") if detail is None else _plain(detail)
     except ImageError as error:
         reason = error.message.removeprefix(": ")
         processes.send(stdout, b"R", {"reason": reason, "too_large": isinstance(error, ImageTooLargeError)})
     else:
-        header = {"dtype": told["typestr"], "shape": told["shape"], "facts": vars(facts)}
-        processes.send(stdout, b"P", header, content)
+        header = {**form, "facts": vars(facts), "detail": form_of_detail}
+        processes.send(stdout, b"P", header, content + content_of_detail if content_of_detail else content)
+
+
+def _plain(array: Any) -> tuple[dict[str, Any], bytes]:
+    """The type, the shape and the bytes of an array; an image of Pillow passes for one, and needs no numpy."""
+    interface = array.__array_interface__
+    content = interface["data"] if isinstance(interface["data"], bytes) else array.tobytes()
+    return {"dtype": interface["typestr"], "shape": interface["shape"]}, content
 
 
 def medium_named(name: str) -> Medium:
-    """Only this one is loaded: sounds take numpy."""
+    """The medium of this name. No other is loaded: sounds need numpy."""
     if name == PICTURES.name:
         return PICTURES
-    from hashgrain.media.known import named
+    from hashgrain.media.registry import named
 
     return named(name)

@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RAW_AND_JXL = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
-START = 32  # bytes that tell a picture
+START = 32  # bytes that identify a picture
 
 
 def looks_like_a_picture(start: bytes) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import struct
@@ -32,11 +33,12 @@ from PIL import (
 from hashgrain.errors import ImageError
 from hashgrain.files import read_regular
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
-from hashgrain.media.details import details_of
-from hashgrain.media.extras import extra_format, is_raw, open_raw
+from hashgrain.media.cropping import fractions_of, pixels_of
+from hashgrain.media.extra_formats import extra_format, is_raw, open_raw
 from hashgrain.media.fitting import padded, resized
 from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
-from hashgrain.types import Fit
+from hashgrain.media.photo_metadata import details_of
+from hashgrain.types import Box, Fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,13 +70,13 @@ Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of itself; of a picture as a person sees it."""
+    """The facts in a file; the size of a picture is that of the upright view."""
 
     width: int | None  # None for what has none, such as a recording
     height: int | None
     format: str
     taken: str | None
-    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see details.py
+    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see photo_metadata.py
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class _Opened:
     """A picture whose header is read, and not yet more."""
 
     image: Image.Image
-    data: bytes  # empty where it did not come as a file
+    data: bytes  # empty if it did not come as a file
     exif: Image.Exif
     facts: Facts
 
@@ -91,6 +93,7 @@ class _Opened:
 class Picture:
     pixels: Pixels  # (height, width, 3) RGB
     facts: Facts
+    detail: Pixels | None = None  # the same at a larger size, where one was asked for
 
 
 def open_picture(
@@ -102,12 +105,14 @@ def open_picture(
     name: str = "picture",
     edge: int | None = None,
     memory: int | None = None,
+    box: Box | None = None,
 ) -> Picture:
     """Open a path, bytes, a PIL image or an array; with `size`, brought to (width, height) as `fit` says, with `edge`,
     shrunk to at most that many pixels either way. `memory` is how many bytes decoding it may take."""
     import numpy as np  # not at the top: a worker has Pillow alone, and starts in a third of the time
 
-    image, facts = open_image(source, size=size, fit=fit, max_pixels=max_pixels, name=name, edge=edge, memory=memory)
+    more = {"edge": edge, "memory": memory, "box": box}
+    image, facts = open_image(source, size=size, fit=fit, max_pixels=max_pixels, name=name, **more)  # type: ignore[arg-type]
     return Picture(np.asarray(image), facts)
 
 
@@ -120,6 +125,7 @@ def open_image(
     name: str = "picture",
     edge: int | None = None,
     memory: int | None = None,
+    box: Box | None = None,
 ) -> tuple[Image.Image, Facts]:
     """As `open_picture`, but an image of Pillow in mode RGB."""
     path = None
@@ -131,18 +137,21 @@ def open_image(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             opened = _opened(source, max_pixels, allowed, name)
-            _draft(opened, size, edge)
+            part = None if box is None else fractions_of(box, _upright_size(opened), name)
+            _draft(opened, size, edge, part)
             check_cost(opened.image, opened.data, allowed, name)
+            if part is not None:
+                return _cropped(opened, part, size, fit), opened.facts
             return _shaped(opened, size, edge, fit), opened.facts
     except ImageError as error:
         error.path = path
         raise
     except HOSTILE as error:
-        raise ImageError(f"{name}: {_plainly(error)}", path=path) from None
+        raise ImageError(f"{name}: {_reason(error)}", path=path) from None
 
 
 def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MAX_PIXELS) -> Facts:
-    """What the header of a picture's file says; none of its pixels is decoded."""
+    """The facts in the header of a picture's file; no pixel is decoded."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -150,7 +159,7 @@ def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MA
     except ImageError:
         raise
     except HOSTILE as error:
-        raise ImageError(f"{name}: {_plainly(error)}") from None
+        raise ImageError(f"{name}: {_reason(error)}") from None
 
 
 def read_file(path: str) -> bytes:
@@ -229,7 +238,7 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
     extra = extra_format(data, max_pixels, name)
     formats = [extra] if extra else [known for known in FORMATS if known not in EXTRA_FORMATS]  # MPO comes as a JPEG
     if data[4:8] == b"ftyp":
-        from PIL import AvifImagePlugin  # noqa: F401  the dearest to load
+        from PIL import AvifImagePlugin  # noqa: F401  the slowest to load
     try:
         image = Image.open(io.BytesIO(data), formats=[*formats, "AVIF"] if extra == "HEIF" else formats)
     except UnidentifiedImageError:
@@ -241,7 +250,7 @@ def _opened(source: Any, max_pixels: int, allowed: int, name: str) -> _Opened:
 def _described(image: Image.Image, data: bytes) -> _Opened:
     try:
         exif = image.getexif()
-    except HOSTILE:  # broken notes about a picture do not make it a broken picture
+    except HOSTILE:  # broken metadata does not make a broken picture
         exif = Image.Exif()
     return _Opened(image, data, exif, _facts(image, exif))
 
@@ -273,18 +282,25 @@ def _facts(image: Image.Image, exif: Image.Exif) -> Facts:
 
 def _date(text: object) -> str | None:
     """EXIF's "2021:05:01 13:20:11" as "2021-05-01T13:20:11"; nonsense as nothing."""
-    found = re.match(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)", text) if isinstance(text, str) else None
-    if not found:
+    match = re.match(r"(\d{4}):(\d\d):(\d\d)[ T](\d\d):(\d\d):(\d\d)", text) if isinstance(text, str) else None
+    if not match:
         return None
-    year, month, day, hour, minute, second = found.groups()
+    year, month, day, hour, minute, second = match.groups()
     if not ("01" <= month <= "12" and "01" <= day <= "31" and hour <= "23" and minute <= "59" and second <= "60"):
         return None
     return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
 
 
-def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None) -> None:
+def _upright_size(opened: _Opened) -> tuple[int, int]:
+    width, height = opened.image.size
+    return (height, width) if _is_turned(opened) else (width, height)
+
+
+def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None, part: Box | None) -> None:
     """Have a JPEG decoded at a fraction of its size, at least twice what is wanted. No effect on other formats."""
     image = opened.image
+    if size and part is not None:
+        size = math.ceil(size[0] / (part[2] - part[0])), math.ceil(size[1] / (part[3] - part[1]))
     if size:
         image.draft("RGB", (2 * size[0], 2 * size[1]) if not _is_turned(opened) else (2 * size[1], 2 * size[0]))
     elif edge and 2 * edge < max(image.size):
@@ -305,6 +321,14 @@ def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None, fit
         small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
     upright = _turned(small, _orientation(opened.exif))
     return padded(upright, size) if size else upright
+
+
+def _cropped(opened: _Opened, part: Box, size: tuple[int, int] | None, fit: Fit) -> Image.Image:
+    """A part of the upright picture."""
+    opened.image.load()
+    upright = _turned(to_rgb(opened.image), _orientation(opened.exif))
+    crop = upright.crop(pixels_of(part, upright.size))
+    return padded(resized(crop, size, fit), size) if size else crop
 
 
 def _is_turned(opened: _Opened) -> bool:
@@ -331,7 +355,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _plainly(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "needs more memory than there is for one picture"
     text = str(error).strip()

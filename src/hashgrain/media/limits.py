@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hashgrain.types import Fit
+from hashgrain.types import Box, Fit
 
 
 @dataclass(frozen=True)
@@ -18,5 +18,7 @@ class Limits:
     decoding: int  # that the picture may take, as far as its header tells
     medium: str = "picture"
     fit: Fit = "squash"
-    edge: int | None = None  # shrunk to at most that many pixels either way, where no size is asked for
-    header: bool = False  # only what the file says of itself is wanted: one pixel stands for all
+    detail: tuple[int, int] | None = None  # a second size that is wanted, larger than the first
+    box: Box | None = None  # the part of the picture that is wanted, instead of the whole
+    edge: int | None = None  # shrunk to at most that many pixels either way, if no size is wanted
+    header: bool = False  # only the facts of the file are wanted: one pixel stands for all

@@ -1,6 +1,6 @@
 """What a medium is: a kind of file that items are made of. Pictures are one, sounds another.
 
-To add a medium: a module with a class like those of `pictures` and `sound`, a line in `known`, and its test.
+To add a medium: a module with a class like those of `pictures` and `sound`, a line in `registry`, and its test.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from hashgrain.media.image import Facts
     from hashgrain.media.limits import Limits
 
-START = 32  # bytes that tell a medium
-MAX_ARRAY_BYTES = 1 << 30  # of what a decoder gives for one item; a picture is cut down to the model's size
+START = 32  # bytes that identify a medium
+MAX_ARRAY_BYTES = 1 << 30  # of the result of a decoder; pictures are reduced to the model's size
 
 
 class Medium(Protocol):
-    """A kind of file. Its names and first bytes are told without loading what decodes it.
+    """A kind of file. Its names and first bytes are known without loading its decoder.
 
-    `decode` runs in a worker with limits on time and memory. What it gives is checked by `refusal_of`: an array of
-    `dtype` with as many axes as `axes`, which is not empty, and of finite numbers. It raises an ImageError, or one of
+    `decode` runs in a worker with limits on time and memory. `refusal_of` checks its result: an array of `dtype` with
+    `axes` axes, not empty, and of finite numbers. It raises an ImageError, or one of
     its subclasses, for bytes that it refuses; any other exception costs the worker.
     """
 
@@ -36,12 +36,12 @@ class Medium(Protocol):
         ...
 
     def decode(self, data: bytes, limits: Limits) -> tuple[Any, Facts]:
-        """The bytes of a file as an array, or what gives one by `__array_interface__`, and what the file says of
-        itself. An empty name begins the message of its errors: ": the file is empty"."""
+        """The bytes of a file as an array, or as an object with `__array_interface__`, and the facts in the file. The
+        messages of its errors begin with an empty name: ": the file is empty"."""
         ...
 
     def opened(self, array: Any, facts: Mapping[str, Any]) -> Any:
-        """Both in one value, as this process passes it on."""
+        """The array and the facts in one value."""
         ...
 
     def error(self, reason: str) -> ImageError:
@@ -54,7 +54,7 @@ class Medium(Protocol):
 
 
 def refusal_of(medium: Medium, dtype: str, shape: Any, size: int) -> str | None:
-    """Why an array of this type and shape, and so many bytes, is none of the medium; None where it may be one."""
+    """Why an array of this type, shape and number of bytes does not fit the medium; None if it does."""
     if dtype != medium.dtype:
         return f"numbers of type {dtype!r:.20}, not {medium.dtype!r}"
     if not isinstance(shape, (list, tuple)) or not all(type(edge) is int for edge in shape):

@@ -28,11 +28,11 @@ class Pictures:
 
         from hashgrain.media.image import facts_of, open_image
 
-        most, memory = limits.max_pixels, limits.decoding
+        fit, most, memory = limits.fit, limits.max_pixels, limits.decoding
         if limits.header:
             return Image.new("RGB", (1, 1)), facts_of(data, max_pixels=most, name="")
-        size, edge = limits.size, limits.edge
-        return open_image(data, size=size, fit=limits.fit, max_pixels=most, memory=memory, edge=edge, name="")
+        wanted: Any = {"size": limits.size, "edge": limits.edge, "box": limits.box}
+        return open_image(data, fit=fit, max_pixels=most, memory=memory, name="", **wanted)
 
     def opened(self, array: Any, facts: Mapping[str, Any]) -> Picture:
         from hashgrain.media.image import Facts, Picture

@@ -1,4 +1,4 @@
-"""Processes of our own that run what strangers' files go through: started safely, and gone when their parent is."""
+"""Processes that read the files of strangers: started safely, and ended with their parent."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """A Python process that runs `serve(*arguments)` of a module of ours, with pipes to speak to it.
 
-    It ends with the thread that started it, however that ends; or, if it is `lasting`, when its pipe does, which it
-    must look at. `serve` begins by calling `ready`, if its starter waits for that.
+    It ends with the thread that started it, however that ends; or, if it is `lasting`, when its pipe ends, which it
+    must check. `serve` begins by calling `ready`, if its starter waits for that.
     """
     import subprocess  # a worker, which has this module too, starts none
 
@@ -118,7 +118,7 @@ def send(stream: IO[bytes], kind: bytes, header: dict[str, Any], content: Any = 
 
 
 def receive(stream: IO[bytes]) -> tuple[bytes, dict[str, Any], bytes]:
-    """The next message; an EOFError where its sender ended, or speaks of more than any sender has."""
+    """The next message. Raises EOFError if the sender ended, or announces more bytes than any sender has."""
     kind = exactly(stream, 1)
     header = json.loads(exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0]))
     return kind, header, exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0])

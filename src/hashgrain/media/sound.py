@@ -45,7 +45,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Format:
+class WavFormat:
     kind: int  # PCM or FLOAT
     channels: int
     rate: int
@@ -94,13 +94,13 @@ class Sounds:
         return file.getvalue()
 
 
-def read_wav(data: bytes) -> tuple[Format, memoryview]:
+def read_wav(data: bytes) -> tuple[WavFormat, memoryview]:
     """The format, and the bytes of the samples, of whole frames."""
     if not data:
         raise SoundError(": the file is empty")
     if not SOUNDS.begins(data[:32]):
         raise SoundError(": not a recording of a format we open (WAV)")
-    form: Format | None = None
+    form: WavFormat | None = None
     for name, place, size in _chunks(data):
         if name == b"fmt ":
             form = _format(data[place : place + min(size, 40)])
@@ -127,7 +127,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         place += size + size % 2
 
 
-def _format(chunk: bytes) -> Format:
+def _format(chunk: bytes) -> WavFormat:
     if len(chunk) < 16:
         raise SoundError(": the file is damaged (its format is cut short)")
     kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
@@ -137,10 +137,10 @@ def _format(chunk: bytes) -> Format:
         raise SoundError(f": WAV with samples of kind {kind} and {bits} bits is not opened; PCM and floats are")
     if not 1 <= channels <= MAX_CHANNELS or not RATES[0] <= rate <= RATES[1]:
         raise SoundError(f": the file is damaged ({channels} channels at {rate} Hz)")
-    return Format(kind, channels, rate, bits)
+    return WavFormat(kind, channels, rate, bits)
 
 
-def _whole_frames(samples: memoryview, form: Format) -> memoryview:
+def _whole_frames(samples: memoryview, form: WavFormat) -> memoryview:
     frames = len(samples) // form.frame_bytes
     if not frames:
         raise SoundError(": the recording has no samples")
@@ -149,7 +149,7 @@ def _whole_frames(samples: memoryview, form: Format) -> memoryview:
     return samples[: frames * form.frame_bytes]
 
 
-def mono(samples: memoryview, form: Format) -> NDArray[np.float32]:
+def mono(samples: memoryview, form: WavFormat) -> NDArray[np.float32]:
     """The mean of all channels, -1 to 1. What is no number is silence."""
     if form.kind == FLOAT:
         values = np.frombuffer(samples, f"<f{form.bits // 8}")
@@ -166,7 +166,7 @@ def mono(samples: memoryview, form: Format) -> NDArray[np.float32]:
     return np.asarray(values.reshape(-1, form.channels).mean(1, dtype=np.float32))
 
 
-def decoding_bytes(samples: memoryview, form: Format) -> int:
+def decoding_bytes(samples: memoryview, form: WavFormat) -> int:
     """What decoding takes in memory, about: every sample twice in double precision, and the spectrogram."""
     values = 8 * len(samples) // form.bits
     seconds = len(samples) / form.frame_bytes / form.rate

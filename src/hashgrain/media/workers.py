@@ -3,7 +3,7 @@
 A decoder is C code fed by strangers: it may crash, hang or eat all memory. Each worker is a process with a cap
 on its memory, and a deadline per picture; when it dies its picture is refused, a new worker takes its place and
 the run goes on. `multiprocessing` would import the user's main module again in every worker, which a script
-without a guard does not survive, so workers are plain subprocesses that speak over their pipes (see `crew`).
+without a guard does not survive, so workers are plain subprocesses that speak over their pipes (see `worker_group`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import numpy as np
 
 from hashgrain.errors import ImageError
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
-from hashgrain.media.crew import Crew, Worker, opened_as
 from hashgrain.media.decoding import medium_named
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.media.image import Facts, Picture, open_picture, read_file
@@ -30,9 +29,11 @@ from hashgrain.media.limits import Limits
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
 from hashgrain.media.thumbnails import jpeg_of
-from hashgrain.types import Fit
+from hashgrain.media.worker_group import Worker, WorkerGroup, opened_as, with_detail
+from hashgrain.types import Box, Fit
 
 T = TypeVar("T")
+Size = tuple[int, int]
 LOOK_AHEAD = 96  # pictures that may be on their way: a batch in the network, one waiting, one being decoded
 LOOK_AHEAD_BYTES = 128 << 20
 BASE_MEMORY = 512 << 20  # address space of an idle worker, generously
@@ -53,7 +54,7 @@ class DecodePool:
 
     def __init__(
         self,
-        size: tuple[int, int] | None,
+        size: Size | None,
         *,
         fit: Fit = "squash",
         workers: int = 1,
@@ -67,13 +68,13 @@ class DecodePool:
         self._fit = fit
         self._memory = memory
         self.limits = self._limits(size, timeout, max_pixels)
-        self._crew = Crew(workers)
-        # Who forgets to close a pool leaves no process behind: threads of the crew know nothing of the pool.
-        self._end = weakref.finalize(self, self._crew.stop)
+        self._group = WorkerGroup(workers)
+        # Who forgets to close a pool leaves no process behind: threads of the group know nothing of the pool.
+        self._end = weakref.finalize(self, self._group.stop)
 
     @property
     def _workers(self) -> list[Worker]:
-        return self._crew.workers
+        return self._group.workers
 
     def __enter__(self) -> DecodePool:
         return self
@@ -86,21 +87,26 @@ class DecodePool:
     def close(self) -> None:
         """End the workers, whatever they are doing."""
         self._end()
-        self._crew.join()
+        self._group.join()
 
     def warm(self) -> None:
         """Start a worker, without waiting for it, if none has been started yet."""
         if self.workers:
-            self._crew.begin()
+            self._group.begin()
 
     def open(
-        self, items: Iterable[tuple[T, Any]], *, max_pixels: int | None = None
+        self,
+        items: Iterable[tuple[T, Any]],
+        *,
+        max_pixels: int | None = None,
+        detail: Size | None = None,
+        box: Box | None = None,
     ) -> Iterator[tuple[T, Picture | ImageError]]:
         """Like `decode`, of pictures given as for `open_picture`, whose errors name them.
 
         Files and bytes are decoded by the workers; PIL images and arrays, which the caller opened, right here.
         """
-        return self._opened(items, self._limits_for(max_pixels))
+        return self._opened(items, self._limits_for(max_pixels, detail, box))
 
     def thumbnail(self, source: Any, *, edge: int = 256) -> bytes:
         """A JPEG of at most `edge` pixels either way of a picture given as for `open_picture`."""
@@ -128,14 +134,20 @@ class DecodePool:
                 yield token, result
 
     def decode(
-        self, items: Iterable[tuple[T, bytes | Picture | ImageError]], *, max_pixels: int | None = None
+        self,
+        items: Iterable[tuple[T, bytes | Picture | ImageError]],
+        *,
+        max_pixels: int | None = None,
+        detail: Size | None = None,
+        box: Box | None = None,
     ) -> Iterator[tuple[T, Picture | ImageError]]:
         """(token, bytes) in, (token, picture or refusal) out, in the same order, decoded ahead of the reader.
 
         What is a picture or a refusal already is passed on. `max_pixels` is for these pictures, where it differs from
-        that of the pool.
+        that of the pool. With `detail`, a larger (width, height), each picture comes at that size too; with
+        `box`, a part of each, instead of the whole.
         """
-        return self._decoded(items, self._limits_for(max_pixels))
+        return self._decoded(items, self._limits_for(max_pixels, detail, box))
 
     def _decoded(
         self, items: Iterable[tuple[T, bytes | Picture | ImageError]], limits: Limits
@@ -147,7 +159,7 @@ class DecodePool:
         items = iter(items)
         begin = list(islice(items, 2))
         if len(begin) == 1 and isinstance(begin[0][1], bytes):
-            alone = self._crew.decode_here(begin[0][1], limits)
+            alone = self._group.decode_here(begin[0][1], limits)
             if alone is not None:
                 yield begin[0][0], alone
                 return
@@ -170,17 +182,18 @@ class DecodePool:
 
     def _sent(self, content: bytes | Picture | ImageError, limits: Limits) -> Future[Picture | ImageError]:
         if isinstance(content, bytes):
-            return self._crew.submit(content, limits)
+            return self._group.submit(content, limits)
         done: Future[Picture | ImageError] = Future()
         done.set_result(content)
         return done
 
-    def _limits_for(self, max_pixels: int | None) -> Limits:
-        if max_pixels is None or max_pixels == self.limits.max_pixels:
-            return self.limits
-        return self._limits(self.limits.size, self.limits.timeout, max_pixels)
+    def _limits_for(self, max_pixels: int | None, detail: Size | None, box: Box | None) -> Limits:
+        limits = self.limits
+        if max_pixels is not None and max_pixels != limits.max_pixels:
+            limits = self._limits(limits.size, limits.timeout, max_pixels)
+        return limits if detail is None and box is None else replace(limits, detail=detail, box=box)
 
-    def _limits(self, size: tuple[int, int] | None, timeout: float, max_pixels: int) -> Limits:
+    def _limits(self, size: Size | None, timeout: float, max_pixels: int) -> Limits:
         decoding = budget(max_pixels, self.workers)
         memory = BASE_MEMORY + MAX_BYTES + decoding if self._memory is None else self._memory
         return Limits(size, max_pixels, timeout, memory, decoding, self._medium.name, self._fit)
@@ -193,8 +206,11 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
             return read_file(path)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return bytes(source)
-        size, edge = limits.size, limits.edge
-        return open_picture(source, size=size, fit=limits.fit, max_pixels=limits.max_pixels, edge=edge)
+        options: Any = {"fit": limits.fit, "max_pixels": limits.max_pixels, "box": limits.box, "edge": limits.edge}
+        picture = open_picture(source, size=limits.size, **options)
+        if limits.detail is None:
+            return picture
+        return replace(picture, detail=open_picture(source, size=limits.detail, **options).pixels)
     except ImageError as error:
         return error
 
@@ -202,11 +218,16 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
 def _size(content: bytes | Picture | ImageError) -> int:
     if isinstance(content, bytes):
         return len(content)
-    return content.pixels.nbytes if isinstance(content, Picture) else 0
+    if isinstance(content, ImageError):
+        return 0
+    return content.pixels.nbytes + (0 if content.detail is None else content.detail.nbytes)
 
 
 def _decode(data: bytes, limits: Limits) -> Picture | ImageError:
     """In this process."""
+    if limits.detail is not None:
+        larger = replace(limits, size=limits.detail, detail=None)
+        return with_detail(_decode(data, replace(limits, detail=None)), _decode(data, larger))
     medium = medium_named(limits.medium)
     try:
         decoded, facts = medium.decode(data, limits)

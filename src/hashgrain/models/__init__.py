@@ -1,4 +1,4 @@
-"""Models: the bundle and the session that runs it, those that ship, and what turns words into codes.
+"""Models: bundles and the sessions that run them, those that ship, and what turns words into codes.
 
 Names are imported on first use: reading a phrase loads no bundle.
 """

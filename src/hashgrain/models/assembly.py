@@ -2,7 +2,7 @@
 
 A folder in the package holds `graph.part`, the ONNX graph with the weights of the backbone cut out, and `graph.json`,
 which says where they go and what they are computed from. The result is the same on every machine; its checksum is in
-`model.json`. It is assembled once a machine and kept in the user's cache folder, or each time where there is none.
+`model.json`. It is assembled once per machine and cached in the user's cache folder; without one, each time.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ def is_assembled(folder: Path) -> bool:
 
 def assembled(folder: Path, sha256: str) -> bytes:
     """The graph of the model in a folder of the package, from the cache or from its parts."""
-    kept = _cache_file(sha256)
-    if kept is not None:
+    cached = _cache_file(sha256)
+    if cached is not None:
         with contextlib.suppress(OSError):
-            graph = files.read_regular(kept, MAX_GRAPH)
+            graph = files.read_regular(cached, MAX_GRAPH)
             if hashlib.sha256(graph).hexdigest() == sha256:
                 return graph
     graph = assemble((folder / PART).read_bytes(), json.loads((folder / HOLES).read_text(encoding="utf-8")))
     if hashlib.sha256(graph).hexdigest() != sha256:
         raise BundleError(f"{folder} was altered or damaged: its graph is not the one it names", path=folder)
-    if kept is not None:
+    if cached is not None:
         # Processes that race write the same bytes, each in one step: the last one wins, and nothing is lost.
         with contextlib.suppress(OSError):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            files.write_atomically(kept, graph)
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomically(cached, graph)
     return graph
 
 
-def assemble(part: bytes, told: dict[str, Any]) -> bytes:
+def assemble(part: bytes, layout: dict[str, Any]) -> bytes:
     """Our part of the graph with the weights in their places."""
-    weights = read_weights(WeightsFile(**told["weights"]))
+    weights = read_weights(WeightsFile(**layout["weights"]))
     pieces, done = [], 0
-    for place, kind, dtype, records in told["holes"]:
+    for place, kind, dtype, records in layout["holes"]:
         pieces += [part[done:place], computed(weights, kind, records).astype(dtype).tobytes()]
         done = place
     return b"".join([*pieces, part[done:]])
@@ -60,5 +60,5 @@ def _cache_file(sha256: str) -> Path | None:
 
     try:
         return user_cache_path("hashgrain") / "models" / f"{sha256[:32]}.onnx"
-    except (OSError, RuntimeError):  # no home folder, and none told otherwise
+    except (OSError, RuntimeError):  # no home folder
         return None

@@ -27,12 +27,12 @@ from hashgrain.models.bundle_files import (
     GRAPH,
     TEXT,
     TOKENIZER,
-    Read,
-    altered,
+    ReadFile,
+    altered_error,
     cap_of,
     check_caps,
     digests_of,
-    meant,
+    read_described,
     read_file,
     write_files,
 )
@@ -43,7 +43,7 @@ from hashgrain.models.tower import TextTower
 from hashgrain.types import Fit, PathLike
 
 SHIPPED = Path(__file__).parent.parent / "models"
-DEFAULT = "photo"  # what "default" stands for, unless the environment names another model of the package
+DEFAULT = "photo"  # the model that "default" names, unless the environment names another
 CHOICE = "HASHGRAIN_MODEL"
 FOLDER = "model"  # of a library, where its copy stands
 ATTEMPTS = 10  # to read a bundle that others are being written over
@@ -61,7 +61,7 @@ class Bundle:
     fit: Fit | None = None  # how a picture is fitted to the input; None: squashed, as before there was a choice
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of model.json that this version has no use for
     calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain
-    text_tower: TextTower | None = None  # reads phrases, where the model has more than a table of classes
+    text_tower: TextTower | None = None  # reads phrases, if the model has more than a table of classes
     parts: PartGrid | None = None  # of every picture, besides the whole
     part_calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by grain, of parts
     license: str = ""  # under which the model may be used, best as an SPDX expression
@@ -88,7 +88,7 @@ class Bundle:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """What its graph gives, of what is used of a graph: `outputs`, `features`, `map`."""
+        """The outputs of its graph that are known here: `outputs`, `features`, `map`."""
         there = outputs_of(self.onnx) if self.onnx else []
         return tuple(name for name in (*NEEDED, MAP) if name in there)
 
@@ -126,8 +126,8 @@ class Bundle:
         return {grain: {"whole": each.described(), **parts.get(grain, {})} for grain, each in self.calibration.items()}
 
     def write(self, folder: str | Path) -> Path:
-        """Write its files, on the disk when it returns. After a crash the folder holds this bundle or the one it
-        held before, whole."""
+        """Write its files; they are on the disk when it returns. After a crash the folder holds either this bundle or
+        the previous one, complete."""
         contents = _contents(self)
         target = Path(folder)
         made = not target.exists()
@@ -171,7 +171,7 @@ class Bundle:
     def read_inside(cls, library: str | Path, folder: str = FOLDER, *, whole: bool = True) -> Bundle:
         """The copy in a folder of a library, which may come from a stranger: no link is followed. Unless `whole`, a
         text tower is read, and checked, when it is asked for."""
-        read: Read = lambda name, cap: inside.read(library, folder, name, cap=cap)  # noqa: E731
+        read: ReadFile = lambda name, cap: inside.read(library, folder, name, cap=cap)  # noqa: E731
         return _read(Path(library) / folder, read, whole)
 
 
@@ -182,7 +182,7 @@ def shipped_names() -> list[str]:
 
 
 def shipped_folder(name: PathLike) -> Path | None:
-    """Where a model of the package stands; None for what is no name of one."""
+    """The folder of a model of the package; None if this is not the name of one."""
     if name == "default":
         name = os.environ.get(CHOICE) or DEFAULT
         if name not in shipped_names():
@@ -233,9 +233,9 @@ def _read_shipped(folder: Path) -> Bundle:
     return _read(folder, read)
 
 
-def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
-    """Read again where the description changed meanwhile: somebody may just be writing another bundle here. Once more
-    where it did not: the graph may have got its name between two looks for it."""
+def _read(folder: Path, read: ReadFile, whole: bool = True) -> Bundle:
+    """Read again if the description changed meanwhile: another bundle may be being written. Read once more if it did
+    not: the graph may have got its name between two reads."""
     text, same = read_file(folder, DESCRIPTION, cap_of(DESCRIPTION), read), 0
     for _ in range(ATTEMPTS):
         try:
@@ -249,13 +249,13 @@ def _read(folder: Path, read: Read, whole: bool = True) -> Bundle:
     return _parsed(folder, text, read, whole)
 
 
-def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
+def _parsed(folder: Path, text: bytes, read: ReadFile, whole: bool) -> Bundle:
     described = description.parse(text, folder / DESCRIPTION)
     facts = description.checked(described, folder / DESCRIPTION)
     digests = digests_of(described)
     bundle = Bundle(
         name=facts.name,
-        onnx=meant(folder, read, GRAPH, digests[GRAPH]),
+        onnx=read_described(folder, read, GRAPH, digests[GRAPH]),
         grains=facts.grains,
         size=facts.size,
         words=facts.words,
@@ -276,7 +276,7 @@ def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
     if not old or "bundle_digest" in described:
         expected["bundle_digest"] = description.bundle_digest(described)
     if any(described.get(key) != digest for key, digest in expected.items()):
-        raise altered(folder)
+        raise altered_error(folder)
     # Whoever reads a bundle may hand its graph to other programs than the encoder, such as those that make it smaller.
     check_bundle(bundle, text=whole)
     if "outputs" in described and not is_shipped(bundle):
@@ -285,16 +285,18 @@ def _parsed(folder: Path, text: bytes, read: Read, whole: bool) -> Bundle:
 
 
 def _check_outputs(bundle: Bundle, named: Sequence[str]) -> None:
-    """The graph gives what the description names. What it gives besides is not taken."""
+    """Check that the graph gives what the description names. Nothing else is used."""
     if absent := sorted(set(named) - outputs_of(bundle.onnx)):
         raise BundleError(f"the graph of model {bundle.name!r} gives no {absent[0]!r}, which {DESCRIPTION} names")
 
 
-def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> TextTower:
+def _tower(folder: Path, read: ReadFile, tower: description.TowerDescription, whole: bool) -> TextTower:
     def load(name: str) -> bytes:
-        content = meant(folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(told, f"{name}_sha256"))
-        if len(content) != getattr(told, f"{name}_bytes"):
-            raise altered(folder)
+        content = read_described(
+            folder, read, {"onnx": TEXT, "tokenizer": TOKENIZER}[name], getattr(tower, f"{name}_sha256")
+        )
+        if len(content) != getattr(tower, f"{name}_bytes"):
+            raise altered_error(folder)
         return content
 
     def load_later(name: str) -> bytes:
@@ -304,8 +306,8 @@ def _tower(folder: Path, read: Read, told: description.Tower, whole: bool) -> Te
             raise BundleError(f"{error}; if the model of the library was just changed, open it again") from None
 
     if whole:
-        return TextTower(load("onnx"), load("tokenizer"), told.length, told.pad, told.lower)
-    return TextTower.stored(asdict(told), load_later)
+        return TextTower(load("onnx"), load("tokenizer"), tower.length, tower.pad, tower.lower)
+    return TextTower.stored(asdict(tower), load_later)
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:

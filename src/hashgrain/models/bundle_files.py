@@ -1,4 +1,4 @@
-"""The files of a bundle: their names and caps, the one that a description means, and writing them as a whole."""
+"""The files of a bundle: their names and size limits, finding those that a description names, and writing them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ MAX_TEXT_BYTES = 3 << 29
 MAX_TOKENIZER_BYTES = 64 << 20
 GRAPH, DESCRIPTION = "model.onnx", "model.json"
 TEXT, TOKENIZER = "text.onnx", "tokenizer.json"
-# The files that a description means by their digests, and how each is called that is not yet, or was just, made the
-# bundle's by it.
+# The files that a description names by digest, and the name that each has until that description is in place.
 NEXT = {GRAPH: "model.next.onnx", TEXT: "text.next.onnx", TOKENIZER: "tokenizer.next.json"}
-Read = Callable[[str, int], bytes]
+ReadFile = Callable[[str, int], bytes]
 
 
-def meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
-    """The file that the description means: a crash may have left it under the name it is written by."""
-    problem = altered(folder)
+def read_described(folder: Path, read: ReadFile, name: str, digest: str) -> bytes:
+    """The file that the description names. After a crash it may still have its temporary name."""
+    problem = altered_error(folder)
     try:
         content = read_file(folder, name, cap_of(name), read)
         if hashlib.sha256(content).hexdigest() == digest:
@@ -41,7 +40,7 @@ def meant(folder: Path, read: Read, name: str, digest: str) -> bytes:
     raise problem
 
 
-def altered(folder: Path) -> BundleError:
+def altered_error(folder: Path) -> BundleError:
     return BundleError(
         f"{folder} was altered or damaged: its files do not match the digest it names. Get the bundle again",
         path=folder,
@@ -49,15 +48,15 @@ def altered(folder: Path) -> BundleError:
 
 
 def digests_of(described: Mapping[str, Any]) -> dict[str, str]:
-    """The files that a description means, which may hold any nonsense."""
-    tower = described.get(TOWER)
-    told = tower if isinstance(tower, dict) else {}
-    found = {
+    """The digests of the files that a description names; the description may hold any nonsense."""
+    entry = described.get(TOWER)
+    tower = entry if isinstance(entry, dict) else {}
+    digests = {
         GRAPH: described.get("onnx_sha256"),
-        TEXT: told.get("onnx_sha256"),
-        TOKENIZER: told.get("tokenizer_sha256"),
+        TEXT: tower.get("onnx_sha256"),
+        TOKENIZER: tower.get("tokenizer_sha256"),
     }
-    return {name: str(digest) for name, digest in found.items() if name == GRAPH or digest is not None}
+    return {name: str(digest) for name, digest in digests.items() if name == GRAPH or digest is not None}
 
 
 def cap_of(name: str) -> int:
@@ -65,7 +64,7 @@ def cap_of(name: str) -> int:
     return caps[name]
 
 
-def read_file(folder: Path, name: str, cap: int, read: Read) -> bytes:
+def read_file(folder: Path, name: str, cap: int, read: ReadFile) -> bytes:
     try:
         return read(name, cap)
     except files.TooLargeError:
@@ -89,7 +88,7 @@ def check_caps(model: str, size: tuple[int, int], lengths: Mapping[str, int]) ->
 
 
 def write_files(folder: Path, below: tuple[str, ...], contents: Mapping[str, bytes]) -> None:
-    """New files stand beside the old ones until the description, replaced in one step, means them."""
+    """New files stand beside the old ones until the description, which is replaced in one step, names them."""
     try:
         _settle(folder, below)
         for name, content in contents.items():
@@ -101,19 +100,19 @@ def write_files(folder: Path, below: tuple[str, ...], contents: Mapping[str, byt
     for name in filter(contents.__contains__, NEXT):
         inside.rename(folder, below, NEXT[name], name)
     for name in {TEXT, TOKENIZER}.difference(contents).intersection(inside.names(folder, *below)):
-        with suppress(OSError):  # of a bundle that stood here; nobody takes it for one of this
+        with suppress(OSError):  # of a previous bundle; no description names it
             inside.remove(folder, *below, name)
     inside.sync_names(folder, *below)
 
 
 def _settle(folder: Path, below: tuple[str, ...]) -> None:
-    """What a write that did not end left: a file takes its place if the description means it, or is removed."""
+    """Finish or undo an interrupted write: a file takes its place if the description names it, or is removed."""
     for name, aside in NEXT.items():
         try:
             left = inside.read(folder, *below, aside, cap=cap_of(name))
         except FileNotFoundError:
             continue
-        except (inside.LinkError, files.NotRegularError):  # no work of ours; writing replaces it or says why not
+        except (inside.LinkError, files.NotRegularError):  # not ours; writing replaces it or fails with a reason
             continue
         if hashlib.sha256(left).hexdigest() == digests_of(_described(folder, below)).get(name):
             inside.rename(folder, below, aside, name)

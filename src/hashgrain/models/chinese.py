@@ -84,8 +84,8 @@ def _noun(meaning: str) -> str | None:
 @functools.cache
 def chinese() -> Chinese:
     """The dictionary of the package that is installed."""
-    found = importlib.util.find_spec(PACKAGE)
-    places = found.submodule_search_locations if found else None
+    spec = importlib.util.find_spec(PACKAGE)
+    places = spec.submodule_search_locations if spec else None
     if not places:
         raise QueryError("the phrase is Chinese, which takes a dictionary: pip install 'hashgrain[languages]'")
     path = Path(places[0]) / FILE

@@ -36,7 +36,7 @@ MAX_SIZE = 1 << 40  # of a file; what is read has its own caps
 MAX_DEPTH = 32  # of nesting, in what a bundle says of its training
 WORDS = ("same", "near", "related")  # closest first; whatever none of them holds for is "far"
 MAX_OUTPUTS = 64
-MAX_WINDOWS = 65_535  # of a part grid: what the index of a part can hold, less the whole
+MAX_WINDOWS = 65_535  # of a part grid: the largest index of a part
 MAX_LICENSE = 200
 MAX_PROVENANCE = 2_000
 KIND = "picture"  # of input; sound is for a later version
@@ -63,19 +63,19 @@ class Threshold:
 class Calibration:
     """What a distance between whole pictures means at one grain, measured on pairs that the model never saw.
 
-    `words` holds each plain word up to a distance, closest first. `chances` has an entry a distance: how often two
-    pictures so far apart belonged together, where one pair in two did.
+    `words` holds each plain word up to a distance, closest first. `probabilities` has an entry for each distance: the
+    share of the pairs at that distance that belong together, where one pair in two does.
     """
 
     words: Mapping[str, int]
-    chances: tuple[float, ...]
+    probabilities: tuple[float, ...]
 
     def word(self, distance: int) -> str:
-        """Nothing where there are no words: "far" is one, too."""
+        """Empty if there are no words: "far" is one, too."""
         return next((word for word, most in self.words.items() if distance <= most), "far" if self.words else "")
 
     def described(self) -> dict[str, Any]:
-        return {"words": dict(self.words), "chances": list(self.chances)}
+        return {"words": dict(self.words), "chances": list(self.probabilities)}
 
 
 Window = tuple[float, float, float, float]
@@ -94,8 +94,8 @@ class PartGrid:
 
 
 @dataclass(frozen=True)
-class Tower:
-    """What is said of a text tower, whose files stand beside."""
+class TowerDescription:
+    """The entry of a text tower, whose files stand beside `model.json`."""
 
     onnx_sha256: str
     onnx_bytes: int
@@ -119,14 +119,14 @@ class Description:
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)  # keys of a later version; they decide no codes
-    tower: Tower | None = None
+    tower: TowerDescription | None = None
     part_calibration: Mapping[str, Calibration] = field(default_factory=dict)
     license: str = ""
     provenance: str = ""
 
 
 def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: str | None) -> str:
-    """Over what decides codes. What a bundle does not name does not enter, so older digests stay what they are."""
+    """The digest of what decides codes. What a bundle does not name is left out, so older digests do not change."""
     decides: dict[str, Any] = {"onnx": onnx_sha256, "grains": dict(grains), "size": list(size)}
     if fit is not None:
         decides["fit"] = fit
@@ -134,13 +134,13 @@ def code_digest(onnx_sha256: str, grains: Grains, size: tuple[int, int], fit: st
 
 
 def named(fit: Fit) -> Fit | None:
-    """What a new bundle says of its fit. One that squashes says nothing, as before there was a choice: so equal codes
+    """The fit as a new bundle names it: None for squash, as in bundles from before there was a choice. So equal codes
     have equal digests."""
     return None if fit == "squash" else fit
 
 
 def bundle_digest(described: Mapping[str, Any]) -> str:
-    """Over all of a description but this digest itself; through `onnx_sha256` over the graph too."""
+    """The digest of a whole description without this digest; through `onnx_sha256` it covers the graph too."""
     rest = {key: value for key, value in described.items() if key != "bundle_digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -167,7 +167,7 @@ def parse(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def checked(described: Mapping[str, Any], path: Path) -> Description:
-    """What `model.json` says, of the right types and within its bounds."""
+    """The contents of `model.json`, with every type and bound checked."""
     version = described.get("format")
     if not isinstance(version, int) or not _is_count(version, 1, 1 << 62):
         raise BundleError(f"{path} does not say its format; it is not a HashGrain bundle", path=path)
@@ -205,7 +205,7 @@ def checked(described: Mapping[str, Any], path: Path) -> Description:
 
 
 def _words(words: Mapping[str, Any], grains: Grains) -> dict[str, Threshold]:
-    found = {}
+    thresholds = {}
     for word, meaning in words.items():
         if word not in WORDS:
             raise ValueError(f"the word {_cut(word)!r}, of {', '.join(WORDS)}")
@@ -215,40 +215,43 @@ def _words(words: Mapping[str, Any], grains: Grains) -> dict[str, Threshold]:
             raise ValueError(f"{word} is of the grain {_cut(grain)!r}, of {', '.join(grains)}")
         if not isinstance(distance, int) or not _is_count(distance, 0, grains[grain]):
             raise ValueError(f"{word} is at a distance of {_cut(distance)}, of {grains[grain]} bits")
-        found[word] = Threshold(grain, distance)
-    return {word: found[word] for word in WORDS if word in found}
+        thresholds[word] = Threshold(grain, distance)
+    return {word: thresholds[word] for word in WORDS if word in thresholds}
 
 
-def _calibration(told: Mapping[str, Any], grains: Grains, kind: str) -> dict[str, Calibration]:
-    """Of whole pictures, which every grain that is named has; or of parts."""
-    found = {}
-    for grain, kinds in told.items():
+def _calibration(calibration: Mapping[str, Any], grains: Grains, kind: str) -> dict[str, Calibration]:
+    """The calibration of whole pictures, which every named grain must have; or that of parts."""
+    calibrations = {}
+    for grain, kinds in calibration.items():
         if grain not in grains:
             raise ValueError(f"calibration of the grain {_cut(grain)!r}, of {', '.join(grains)}")
         if kind == "part" and "part" not in _object(kinds, grain):
             continue
         one = _object(_object(kinds, grain).get(kind), f"calibration of {grain}")
-        words, chances = _object(one.get("words"), "its words"), one.get("chances")
+        words, probabilities = _object(one.get("words"), "its words"), one.get("chances")
         known = [word for word in WORDS if word in words]
         distances = [words[word] for word in known]
         if len(known) < len(words) or not all(_is_count(each, 0, grains[grain]) for each in distances):
             raise ValueError(f"the words of {grain}: {_cut(words)}")
         if distances != sorted(distances):
             raise ValueError(f"the words of {grain} are not in order: {_cut(words)}")
-        if not isinstance(chances, list) or len(chances) != grains[grain] + 1 or not all(map(_is_chance, chances)):
-            raise ValueError(f"the chances of {grain} are not {grains[grain] + 1} numbers of 0 to 1")
-        if any(nearer < farther for nearer, farther in pairwise(chances)):
+        length = grains[grain] + 1
+        if not (
+            isinstance(probabilities, list) and len(probabilities) == length and all(map(_is_fraction, probabilities))
+        ):
+            raise ValueError(f"the chances of {grain} are not {length} numbers of 0 to 1")
+        if any(nearer < farther for nearer, farther in pairwise(probabilities)):
             raise ValueError(f"the chances of {grain} grow with the distance")
-        found[grain] = Calibration(dict(zip(known, distances, strict=True)), tuple(map(float, chances)))
-    return found
+        calibrations[grain] = Calibration(dict(zip(known, distances, strict=True)), tuple(map(float, probabilities)))
+    return calibrations
 
 
-def _is_chance(value: Any) -> bool:
+def _is_fraction(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _labels(labels: Mapping[str, Any], grains: Grains) -> dict[str, dict[str, str]]:
-    found = {}
+    by_grain = {}
     for grain, codes in labels.items():
         if grain not in grains:
             raise ValueError(f"labels of the grain {_cut(grain)!r}, of {', '.join(grains)}")
@@ -257,27 +260,27 @@ def _labels(labels: Mapping[str, Any], grains: Grains) -> dict[str, dict[str, st
             _text(label, MAX_LABEL, "a label")
             if not isinstance(prototype, str) or not code.fullmatch(prototype):
                 raise ValueError(f"the code of label {_cut(label)!r}: {_cut(prototype)!r}")
-        found[grain] = dict(codes)
-    return found
+        by_grain[grain] = dict(codes)
+    return by_grain
 
 
-def _tower(told: Mapping[str, Any]) -> Tower:
-    names = [each.name for each in fields(Tower)]
-    if missing := [name for name in names if name not in told]:
+def _tower(tower: Mapping[str, Any]) -> TowerDescription:
+    names = [each.name for each in fields(TowerDescription)]
+    if missing := [name for name in names if name not in tower]:
         raise ValueError(f"{TOWER} has no {missing[0]}")
-    if len(told) > len(names):  # a tower that is read in a way unknown here would find other pictures
+    if len(tower) > len(names):  # a tower that is read in a way unknown here would find other pictures
         raise ValueError(f"{TOWER} says more than is known here: upgrade hashgrain")
     for name in ("onnx_sha256", "tokenizer_sha256"):
-        if not isinstance(told[name], str) or not re.fullmatch("[0-9a-f]{64}", told[name]):
-            raise ValueError(f"{name} of {TOWER} is {_cut(told[name])}")
+        if not isinstance(tower[name], str) or not re.fullmatch("[0-9a-f]{64}", tower[name]):
+            raise ValueError(f"{name} of {TOWER} is {_cut(tower[name])}")
     size = (1, MAX_SIZE)
     bounds = {"onnx_bytes": size, "tokenizer_bytes": size, "length": (1, MAX_TOKENS), "pad": (0, MAX_ID)}
     for name, (least, most) in bounds.items():
-        if not _is_count(told[name], least, most):
-            raise ValueError(f"{name} of {TOWER} is {_cut(told[name])}; it is a number from {least} to {most:,}")
-    if not isinstance(told["lower"], bool):
-        raise ValueError(f"lower of {TOWER} is {_cut(told['lower'])}")
-    return Tower(**told)
+        if not _is_count(tower[name], least, most):
+            raise ValueError(f"{name} of {TOWER} is {_cut(tower[name])}; it is a number from {least} to {most:,}")
+    if not isinstance(tower["lower"], bool):
+        raise ValueError(f"lower of {TOWER} is {_cut(tower['lower'])}")
+    return TowerDescription(**tower)
 
 
 def _fit(value: Any) -> Fit:
@@ -300,7 +303,7 @@ def _parts(described: Mapping[str, Any]) -> PartGrid | None:
 
 
 def _window(value: Any) -> Window:
-    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_chance, value)):
+    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_fraction, value)):
         raise ValueError(f"a window of parts is {_cut(value)}; it is left, top, right, bottom, from 0 to 1")
     left, top, right, bottom = map(float, value)
     if left >= right or top >= bottom:
@@ -309,7 +312,7 @@ def _window(value: Any) -> Window:
 
 
 def _outputs(value: Any) -> tuple[str, ...]:
-    """Names beyond those known here are of a later version; nothing takes them."""
+    """Names that are not known here are of a later version; nothing uses them."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_OUTPUTS:
         raise ValueError(f"outputs are {_cut(value)}; they are a list of 1 to {MAX_OUTPUTS} names")
     names = [_text(name, MAX_NAME, "an output") for name in value]
@@ -372,12 +375,12 @@ def _float(text: str) -> float:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"{_cut(twice)!r} stands twice in one object")
-    return found
+    return unique
 
 
 def _cut(value: Any) -> str:

@@ -22,16 +22,16 @@ from hashgrain.errors import BundleError
 
 TABLES = Path(__file__).parent / "words" / "nouns.npz"
 CLASSES = 1000
-LEVELS = 255  # of a share, and of how sure a meaning is
+LEVELS = 255  # of shares and of the confidence in a meaning
 MAX_BYTES = 8 << 20
-LATER_SENSE = 0.6  # what each sense counts, of the one before
-A_CLASS = 0.5  # the least a sense counts that is a class, where the first is only guessed
-TRUST = 4  # the power of how sure a meaning is, by which it counts among others
+LATER_SENSE = 0.6  # weight of each sense, relative to the one before
+A_CLASS = 0.5  # least weight of a sense that is a class, if the first sense is only guessed
+TRUST = 4  # a meaning is weighted by its confidence to this power
 # Ends of plurals with what the singular has instead, as WordNet's own morphology.
 PLURALS = (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("ses", "s"), ("zes", "z"), ("men", "man"))
-SHOWN = 3  # classes that tell what a noun was read as
+SHOWN = 3  # classes that show how a noun was read
 
-Arrays = Mapping[str, NDArray[np.generic]]
+NounTables = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Noun:
     weights: NDArray[np.float32]
     sure: float
     guessed: bool
-    rarely: bool  # a noun: more often it is a verb or an adjective
+    rarely: bool  # more often a verb or an adjective than a noun
     classes: tuple[str, ...]  # those that count most
 
 
 class Dictionary:
-    """Nouns by name. Names of several words have blanks between them."""
+    """Nouns by name. Names of several words have spaces between them."""
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: NounTables) -> None:
         self._numbers = dict(zip(_texts(arrays["nouns"]), itertools.count()))
         self._irregular: dict[str, str] = dict(zip(*[iter(_texts(arrays["plurals"]))] * 2, strict=True))
         self._others = frozenset(_texts(arrays["others"]))
@@ -67,7 +67,7 @@ class Dictionary:
         return list(self._classes)
 
     def base(self, word: str) -> str | None:
-        """The noun that a word, or several with blanks between, is a form of."""
+        """The noun of which a word, or several with spaces between, is a form."""
         if word in self._numbers:
             return word
         if self._irregular.get(word) in self._numbers:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from hashgrain import media
 from hashgrain.codes import Codes, Grains
-from hashgrain.errors import ImageError
+from hashgrain.errors import BundleError, ImageError
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models.bundle import Bundle, check_bundle, is_shipped
+from hashgrain.models.description import MAP
 from hashgrain.models.session import batch_of, open_session, run, run_within_limits
 from hashgrain.types import ImageLike, PathLike
 
@@ -49,9 +50,9 @@ class Encoder:
             self._run_batch = run_within_limits
         # Every core, though decoders run beside it: threads do not spin while they wait, and the network is
         # most of the work.
-        self._threads = threads or os.cpu_count() or 1
-        self._session = self._open(self._threads)
-        self._streams = min(self._threads, MOST_STREAMS)
+        self.threads = threads or os.cpu_count() or 1
+        self._session = self._open(self.threads)
+        self._streams = min(self.threads, MOST_STREAMS)
         self._stream_session: onnxruntime.InferenceSession | None = None
         self._opening = threading.Lock()
 
@@ -85,6 +86,15 @@ class Encoder:
         """Return the outputs, and the features (n, width) under the hash head."""
         outputs, features = self._run(pixels, ["outputs", "features"])
         return outputs, features
+
+    def maps(self, pictures: Iterable[NDArray[np.uint8]], size: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
+        """Yield the map (width, rows, columns) that the features are the mean of, of each picture of this size."""
+        if MAP not in self.bundle.outputs:
+            raise BundleError(f"the model {self.bundle.name!r} gives no map of a picture, so that parts have no codes")
+        stream, batch = iter(pictures), batch_of(size)
+        batches = (np.stack(some) for some in iter(lambda: list(itertools.islice(stream, batch)), []))
+        for (maps,) in self._run_each(batches, [MAP]):
+            yield from maps
 
     def codes(self, pixels: NDArray[np.uint8]) -> Codes:
         """Return the codes of pictures that are decoded and have the model's input size."""
@@ -185,7 +195,7 @@ class Encoder:
         two batches twice.
         """
         first = list(itertools.islice(batches, self._streams))
-        if self._streams == 1 or len(first) < self._streams or len(first[-1]) < self._batch:
+        if self._streams == 1 or len(first) < self._streams or len(first[-1]) < len(first[0]):
             for batch in itertools.chain(first, batches):
                 yield self._run_batch(self._session, self.bundle.name, names, batch)
             return
@@ -206,7 +216,7 @@ class Encoder:
     def _session_of_streams(self) -> onnxruntime.InferenceSession:
         with self._opening:
             if self._stream_session is None:
-                self._stream_session = self._open(self._threads // self._streams)
+                self._stream_session = self._open(self.threads // self._streams)
             return self._stream_session
 
     def _open(self, threads: int) -> onnxruntime.InferenceSession:

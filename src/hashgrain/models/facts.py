@@ -1,4 +1,4 @@
-"""What a bundle says of itself, as `model show` and `models` have it."""
+"""The facts of a bundle, as `model show` and `models` print them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SOURCE = "source"  # of model.json: where the network of a made model comes from
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:
-    """Of one bundle. A key of its source is not taken for what is known here: a stranger may have written it."""
+    """The facts of one bundle. Keys of its `source` do not replace them: a stranger may have written those."""
     facts: dict[str, Any] = {
         "name": bundle.name,
         "digest": bundle.code_digest,
@@ -24,13 +24,13 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "calibration": {grain: dict(each.words) for grain, each in bundle.calibration.items()} or _thresholds(bundle),
         "bytes": len(bundle.onnx),
     }
-    facts |= {key: told for key in ("license", "provenance") if (told := getattr(bundle, key))}
+    facts |= {key: value for key in ("license", "provenance") if (value := getattr(bundle, key))}
     source = bundle.others.get(SOURCE)
     return {**source, **facts} if isinstance(source, dict) else facts
 
 
 def shipped_facts() -> list[dict[str, Any]]:
-    """Of each model of the package, the default one first: what it takes and gives, and what it is for."""
+    """For each model of the package, the default one first: what it takes and gives, and what it is for."""
     return [_of_shipped(name) for name in shipped_names()]
 
 
@@ -50,8 +50,8 @@ def _of_shipped(name: str) -> dict[str, Any]:
 
 
 def _thresholds(bundle: Bundle) -> dict[str, dict[str, int]]:
-    """Of bundles that have a word at one grain only."""
-    found: dict[str, dict[str, int]] = {}
+    """The words by grain, for bundles in which each word has one grain."""
+    words: dict[str, dict[str, int]] = {}
     for word, threshold in bundle.words.items():
-        found.setdefault(threshold.grain, {})[word] = threshold.distance
-    return found
+        words.setdefault(threshold.grain, {})[word] = threshold.distance
+    return words

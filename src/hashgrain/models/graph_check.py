@@ -1,4 +1,4 @@
-"""What a graph may hold, found out from its bytes before anything else reads them.
+"""Checking what a graph holds, from its bytes, before anything else reads them.
 
 A graph of a stranger is data for a large C++ program. Three things in it would do more than compute on inputs, and
 none of them is in what we write, so they are refused: data outside the file (`external_data`, read from wherever it
@@ -117,7 +117,7 @@ class _Check:
         self.reader = Reader()
         self.tensors = 0
         self.made: set[str] = set()  # names of values that exist so far
-        self.of_inputs: set[str] = set()  # those whose numbers hang on pixels, or ids
+        self.of_inputs: set[str] = set()  # those whose values depend on pixels, or ids
 
     def model(self, bits: int | None) -> None:
         model = self.reader.read(self.data, MODEL)
@@ -167,7 +167,7 @@ class _Check:
         for place in SHAPED_BY.get(operator, ()):
             if place < len(takes) and takes[place] in self.of_inputs:
                 raise _RefusedError(
-                    f"{where} has a result whose size hangs on the {self.takes} ({_shown(takes[place])})"
+                    f"{where} has a result whose size depends on the {self.takes} ({_shown(takes[place])})"
                 )
         for name in filter(None, gives):
             if name in self.made:

@@ -7,8 +7,8 @@ on the pixels themselves, they get those of the window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,28 +16,18 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
 from hashgrain.errors import BundleError
+from hashgrain.models.bundle import is_shipped
 from hashgrain.models.description import Window
+from hashgrain.models.detail import Detail
+from hashgrain.models.encoder import Encoder
 from hashgrain.models.head_graph import FEATURES, behind_features
+from hashgrain.models.part_correction import corrected, read_correction
 from hashgrain.models.session import open_any_session
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Floats = NDArray[np.float32]
-OVERLAP = 0.4  # of neighboring windows: 30 such windows hold 97 % of objects of a quarter of the picture
-LEVELS = (2, 3, 4)
-
-
-@cache
-def windows(levels: Sequence[int] = LEVELS, overlap: float = OVERLAP) -> tuple[Window, ...]:
-    """The parts of a picture, without the whole: for each level n a grid of n x n windows that overlap."""
-    boxes = []
-    for n in levels:
-        size = 1 / (1 + (n - 1) * (1 - overlap))
-        step = (1 - size) / (n - 1) if n > 1 else 0.0
-        starts = [i * step for i in range(n)]
-        boxes += [(x, y, min(1.0, x + size), min(1.0, y + size)) for y in starts for x in starts]
-    return tuple(boxes)
 
 
 def coverage(boxes: Sequence[Window], rows: int, columns: int) -> Floats:
@@ -54,6 +44,49 @@ def _overlaps(starts: NDArray[np.float64], ends: NDArray[np.float64], cells: int
     edges = np.arange(cells + 1) / cells
     lengths = np.minimum(ends[:, None], edges[None, 1:]) - np.maximum(starts[:, None], edges[None, :-1])
     return np.asarray(np.maximum(lengths, 0.0), np.float64)
+
+
+class PartEncoder:
+    """Gives the codes of the parts of pictures, by a model that gives a map of each.
+
+    Only the graph of a model that came with the package is run at other sizes than its own, unless it is `trusted`.
+    """
+
+    def __init__(self, encoder: Encoder, detail: Detail, *, trusted: bool = False) -> None:
+        self.detail = detail
+        self._encoder = encoder
+        bundle = encoder.bundle
+        if self.size != bundle.size and not trusted and not is_shipped(bundle):
+            width, height = bundle.size
+            raise BundleError(
+                f"the model {bundle.name!r} was tried on pictures of {width} x {height} pixels, and detail"
+                f" {detail.name} takes {detail.edge}"
+            )
+        if bundle.fitted != "squash":
+            raise BundleError(f"the model {bundle.name!r} takes pictures with fit {bundle.fitted}, so it has no parts")
+        self._head: PartHead | None = None  # its width is that of the first map
+        self._correction: dict[int, tuple[Floats, Floats]] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the pictures that it takes: width, height."""
+        return self.detail.edge, self.detail.edge
+
+    def words(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Words]:
+        """Yield the codes (parts, words) of pictures (height, width, 3) of that size, in order."""
+        windows = self.detail.windows
+        pictures, again = itertools.tee(pictures)
+        for pixels, map_ in zip(again, self._encoder.maps(pictures, self.size), strict=True):
+            head = self._head or self._open_head(map_.shape[0])
+            features = corrected(pool(map_[None], windows), self.detail.levels, self._correction)
+            outputs = head.outputs_of_parts(features, pixels[None], windows)
+            yield head.codes(outputs)[0]
+
+    def _open_head(self, width: int) -> PartHead:
+        bundle = self._encoder.bundle
+        self._correction = read_correction(bundle.others, self.detail.edge, width, bundle.name)
+        self._head = PartHead(bundle.onnx, bundle.name, width, bundle.grains, self._encoder.threads)
+        return self._head
 
 
 class PartHead:

@@ -17,8 +17,8 @@ from hashgrain.models.dictionary import CLASSES, Noun, dictionary
 
 MAX_CHARACTERS = 1000
 LONGEST = 4  # words of one noun
-OTHERS = 0.5  # what a noun counts that does not lead
-TRUST = 2  # the power of how sure a noun is, by which it counts among others
+OTHERS = 0.5  # weight of a noun that does not lead
+TRUST = 2  # a noun is weighted by its confidence to this power
 _WORD = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:['-][^\W_{HAN}]+)*|[^\w\s]")
 _TELLING = """
     of in on with for at from by near behind beside under over above against to through
@@ -41,7 +41,7 @@ _FUNCTION = """
 """
 _LITTLE = frozenset(_FUNCTION.split())
 _NO_THING = _LITTLE | (_COLORS - _THINGS_TOO)
-# Of what is shown they say how it is shown, or how much of it; they are nouns only where they stand alone.
+# These say how something is shown, or how much of it; they count as nouns only if no other noun is there.
 _FRAMING = """
     picture pictures image images photo photos photograph photographs snapshot view top side back front part piece
     pieces pair pairs bunch pile row stack set kind type sort group bit slice lots drawing painting close closeup
@@ -52,13 +52,13 @@ _MARKS = frozenset(["sign", "symbol", "mark", "face"])  # what Unicode calls mar
 
 
 @dataclass(frozen=True)
-class Found:
+class PhraseNoun:
     """A noun of the phrase: as it was typed, as it was read, and the classes it stands for most."""
 
     typed: str
     noun: str
     classes: tuple[str, ...]
-    guessed: bool  # no class is it, or above or below it: those most alike are taken
+    guessed: bool  # no class is it, above it or below it: the most similar ones are taken
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class Phrase:
 
     text: str
     weights: NDArray[np.float32] | None
-    found: tuple[Found, ...] = ()
+    nouns: tuple[PhraseNoun, ...] = ()
     ignored: tuple[str, ...] = ()  # words that say nothing here: "the", colors, adjectives, verbs
     unknown: tuple[str, ...] = ()  # not in the dictionary
-    not_seen: tuple[str, ...] = ()  # nouns that are no thing a picture shows
+    not_seen: tuple[str, ...] = ()  # nouns of things that no picture shows
 
-    def told(self) -> str:
-        """The account in one line."""
-        parts = [", ".join(map(_told, self.found)) or "nothing that can be searched for"]
+    def summary(self) -> str:
+        """How it was read, in one line."""
+        parts = [", ".join(map(_noun_summary, self.nouns)) or "nothing that can be searched for"]
         for what, words in (("ignored", self.ignored), ("unknown", self.unknown)):
             parts += [f"{what}: {', '.join(words)}"] if words else []
         parts += [f"not a thing that can be seen: {', '.join(self.not_seen)}"] if self.not_seen else []
@@ -85,7 +85,7 @@ class Phrase:
             "text": self.text,
             "found": [
                 {"typed": one.typed, "noun": one.noun, "classes": list(one.classes), "guessed": one.guessed}
-                for one in self.found
+                for one in self.nouns
             ],
             "ignored": list(self.ignored),
             "unknown": list(self.unknown),
@@ -129,8 +129,8 @@ def _read(text: str, words: Sequence[str]) -> Phrase:
         if rest:
             ignored += [word for at, word, noun in nouns if says_little(at, word, noun)]
             nouns = rest
-    found = tuple(Found(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
-    return Phrase(text, _mixed(words, nouns), found, *map(_once, (ignored, unknown, not_seen)))
+    phrase_nouns = tuple(PhraseNoun(word, noun.name, noun.classes, noun.guessed) for _, word, noun in nouns)
+    return Phrase(text, _mixed(words, nouns), phrase_nouns, *map(_once, (ignored, unknown, not_seen)))
 
 
 def _is_frame(at: int, word: str, noun: Noun) -> bool:
@@ -143,7 +143,7 @@ def _is_hardly_noun(at: int, word: str, noun: Noun) -> bool:
 
 
 def _longest(words: Sequence[str], at: int) -> tuple[str, str | None, int]:
-    """What begins here: the longest noun that is seen, else one word; its base, and of how many words it is.
+    """What begins here: the longest noun that is seen, else one word; its base, and its number of words.
 
     A color makes no name of what would be guessed: a yellow flag is a flag, though it is an iris to botanists.
     """
@@ -183,7 +183,7 @@ def _emoji(mark: str) -> str | None:
 
 
 def _mixed(words: Sequence[str], nouns: Sequence[tuple[int, str, Noun]]) -> NDArray[np.float32] | None:
-    """The nouns together: those that lead count as a whole, the others less."""
+    """The nouns together: those that lead have weight one, the others less."""
     if not nouns:
         return None
     heads = _heads(words, [at for at, _, _ in nouns])
@@ -194,7 +194,7 @@ def _mixed(words: Sequence[str], nouns: Sequence[tuple[int, str, Noun]]) -> NDAr
 
 
 def _heads(words: Sequence[str], places: Sequence[int]) -> set[int]:
-    """Where the leading nouns stand: before what tells of them, the last of each that "and" joins."""
+    """The positions of the leading nouns: before prepositions and "-ing", the last of each run that "and" joins."""
     end = next(
         (at for at in range(places[0] + 1, len(words)) if words[at] in _AFTER_HEAD or words[at].endswith("ing")),
         len(words),
@@ -236,7 +236,7 @@ def _is_control(letter: str) -> bool:
     return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
-def _told(one: Found) -> str:
+def _noun_summary(one: PhraseNoun) -> str:
     read = "" if one.noun == one.typed.replace("-", " ") else f" (read as {one.noun})"
     return f"{one.typed}{read}" + (f" (guessed: like {', '.join(one.classes)})" if one.guessed else "")
 

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 # v: one number, f: one 32-bit float, b: bytes, text or a message; in capitals: any number of them, D of 64-bit floats.
-Kind = Literal["v", "f", "b", "V", "F", "D", "B"]
-Schema = Mapping[int, Kind]
+FieldKind = Literal["v", "f", "b", "V", "F", "D", "B"]
+Schema = Mapping[int, FieldKind]
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 WIRE = {"v": VARINT, "V": VARINT, "f": FIXED32, "F": FIXED32, "D": FIXED64, "b": BYTES, "B": BYTES}
 MAX_FIELDS = 1_000_000  # a second of reading; a graph of a thousand layers has some ten thousand
@@ -53,20 +53,20 @@ class Message:
 
     def numbers(self, number: int, most: int) -> list[int]:
         """The values of a repeated number, packed or not; at most so many."""
-        found: list[int] = []
+        values: list[int] = []
         for value in self._fields.get(number, ()):
             if isinstance(value, int):
-                found.append(value)
+                values.append(value)
             else:
                 at = 0
-                while at < len(value) and len(found) <= most:
+                while at < len(value) and len(values) <= most:
                     item, at = _varint(value, at)
-                    found.append(_signed(item))
-        if len(found) > most:
+                    values.append(_signed(item))
+        if len(values) > most:
             raise WireError(f"has more than {most} values in field {number}")
-        return found
+        return values
 
-    def count(self, number: int, kind: Kind) -> int:
+    def count(self, number: int, kind: FieldKind) -> int:
         """How many values a repeated field of numbers has, packed or not."""
         total = 0
         for value in self._fields.get(number, ()):

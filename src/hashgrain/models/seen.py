@@ -1,7 +1,7 @@
-"""Which pictures a model learnt from, as a Bloom filter: 2.4 bytes a picture, and no list of them.
+"""Which pictures a model learned from, as a Bloom filter: 2.4 bytes per picture, and no list of them.
 
-It answers "was the picture with this SHA-256 among them?" with no false no, and one false yes in ten thousand. What is
-asked for is the digest of the file's bytes, so a picture that was saved anew is another one.
+It answers "was the picture with this SHA-256 among them?" with no false no, and one false yes in ten thousand. Pictures
+are known by the digest of the file's bytes, so a picture that was saved again is another one.
 
     Burton H. Bloom: Space/time trade-offs in hash coding with allowable errors. CACM 13(7), 1970.
 """
@@ -22,10 +22,10 @@ from hashgrain.errors import BundleError
 
 FALSE_YES = 1e-4
 MAX_BYTES = 6 << 20  # 2.6 million pictures; of more, the share of false answers grows
-MIN_BYTES = 1024  # in a small one the places of a picture fall on each other
+MIN_BYTES = 1024  # in a smaller one the bits of a picture collide
 MOST_HASHES = 13  # what FALSE_YES asks for
-MAX_HASHES = 64  # that are believed of a file
-MAX_FILTERS = 64  # of the models that a model was made of
+MAX_HASHES = 64  # that are accepted from a file
+MAX_FILTERS = 64  # of the models from which a model was made
 KEY = "seen"
 
 
@@ -49,11 +49,11 @@ class Seen:
         return cls(len(different), hashes, np.packbits(table, bitorder="little"))
 
     def holds(self, contents: Sequence[str]) -> NDArray[np.bool_]:
-        """For each digest, whether its picture was learnt from."""
-        found = np.ones(len(contents), np.bool_)
+        """For each digest, whether the model learned from its picture."""
+        seen = np.ones(len(contents), np.bool_)
         for places in _places(contents, self.hashes, 8 * len(self.bits)):
-            found &= (self.bits[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(np.bool_)
-        return found
+            seen &= (self.bits[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(np.bool_)
+        return seen
 
     @property
     def false_yes(self) -> float:
@@ -62,7 +62,7 @@ class Seen:
         return float(full**self.hashes)
 
     def described(self) -> dict[str, Any]:
-        """As `training.seen` of model.json has it."""
+        """The value of `training.seen` in model.json."""
         text = base64.b64encode(self.bits.tobytes()).decode()
         return {"pictures": self.pictures, "hashes": self.hashes, "bloom": text}
 

@@ -1,4 +1,4 @@
-"""What a text tower made of a phrase: it reads whole sentences, so no word is found or ignored by itself."""
+"""How a text tower read a phrase: it reads whole sentences, so no single word is found or ignored."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Sentence:
     read: str  # as far as it was read, without controls
     cut: bool  # whether there was more
     unknown: tuple[str, ...] = ()  # parts that the tokenizer has no token for
-    # What a phrase has that is read noun by noun; here always empty.
-    found: tuple[()] = ()
+    # Fields of a phrase that is read noun by noun; always empty here.
+    nouns: tuple[()] = ()
     ignored: tuple[()] = ()
     not_seen: tuple[()] = ()
 
-    def told(self) -> str:
-        """The account in one line."""
+    def summary(self) -> str:
+        """How it was read, in one line."""
         parts = [f"read as a sentence: {_start(self.read)}"]
         parts += [f"too long, read up to: {_end(self.read)}"] if self.cut else []
         parts += [f"unknown: {', '.join(map(_start, self.unknown))}"] if self.unknown else []

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import BundleError
+from hashgrain.models.description import MAP
 
 if TYPE_CHECKING:
     import onnxruntime
 
 BATCH = 32  # small enough to stay in cache, large enough to hide the cost of a call: measured flat from 16 to 64
-# A graph of a stranger is run on batches of these lengths only, each of which was tried: shorter ones are filled up.
+# A graph of a stranger is run on batches of these lengths only, each of which was tried: shorter ones are padded.
 TRIED = (1, 2, 4, 8, 16, BATCH)
 PIXELS_A_BATCH = 1 << 19  # eight pictures of 224 px: a batch of 32 takes 300 MB more and is no faster
 RUN_SECONDS = 300.0  # for one batch; what took seconds in its trial may be slower on a busy machine
 Arrays = list[NDArray[np.float32]]
-Ids = NDArray[np.int64]
+TokenIds = NDArray[np.int64]
 
 
 def batch_of(size: tuple[int, int]) -> int:
@@ -73,10 +74,10 @@ def run(session: onnxruntime.InferenceSession, name: str, wanted: list[str], pix
     """One batch, through a graph we know."""
     whose = f"the graph of model {name!r}"
     try:
-        found: Arrays = session.run(wanted, {"pixels": pixels})
+        arrays: Arrays = session.run(wanted, {"pixels": pixels})
     except Exception as error:  # onnxruntime raises a dozen unrelated classes
         raise BundleError(f"{whose} fails while it runs: {first_line(error)}") from None
-    return _checked(found, whose, wanted, len(pixels))
+    return _checked(arrays, whose, wanted, len(pixels))
 
 
 def run_within_limits(
@@ -87,11 +88,11 @@ def run_within_limits(
     length = next(tried for tried in TRIED if tried >= n)
     filled = np.concatenate([pixels, np.zeros((length - n, *pixels.shape[1:]), np.uint8)]) if length > n else pixels
     whose = f"the graph of model {name!r}"
-    found = _run_ended(session, whose, wanted, {"pixels": filled})
-    return [array[:n] for array in _checked(found, whose, wanted, length)]
+    arrays = _run_ended(session, whose, wanted, {"pixels": filled})
+    return [array[:n] for array in _checked(arrays, whose, wanted, length)]
 
 
-def run_text(session: onnxruntime.InferenceSession, name: str, ids: Ids, mask: Ids) -> NDArray[np.float32]:
+def run_text(session: onnxruntime.InferenceSession, name: str, ids: TokenIds, mask: TokenIds) -> NDArray[np.float32]:
     """The outputs (bits,) of one phrase, ended when it takes too long."""
     whose = text_graph_of(name)
     takes = {node.name for node in session.get_inputs()}
@@ -120,23 +121,24 @@ def _run_ended(session: onnxruntime.InferenceSession, whose: str, wanted: list[s
     timer.daemon = True
     timer.start()
     try:
-        found: Arrays = session.run(wanted, feeds, options)
+        arrays: Arrays = session.run(wanted, feeds, options)
     except Exception as error:  # as above
         took = f" (ended after {RUN_SECONDS:g} s)" if options.terminate else ""
         raise BundleError(f"{whose} fails while it runs{took}: {first_line(error)}") from None
     finally:
         timer.cancel()
-    return found
+    return arrays
 
 
-def _checked(found: Arrays, whose: str, wanted: list[str], rows: int) -> Arrays:
-    for output, array in zip(wanted, found, strict=True):
-        if array.dtype != np.float32 or array.ndim != 2 or len(array) != rows:
+def _checked(arrays: Arrays, whose: str, wanted: list[str], rows: int) -> Arrays:
+    for output, array in zip(wanted, arrays, strict=True):
+        axes, each = (4, "maps (width, rows, columns)") if output == MAP else (2, "rows")
+        if array.dtype != np.float32 or array.ndim != axes or len(array) != rows:
             raise BundleError(
                 f"{whose} gives {output} {array.dtype} {array.shape} for {rows} of its inputs;"
-                " they must be rows of float32, one for each"
+                f" they must be {each} of float32, one for each"
             )
-    return found
+    return arrays
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""A code for sounds without a network: which tones a moment has, how they change, and how its level runs.
+"""A code for sounds without a network: the tones of a stretch, how they change, and the course of its level.
 
 The log-mel spectrogram of a stretch is described by 320 numbers, which are compared with random directions: bit = 1
 where the product is >= 0, so that the angle between two descriptions is the share of bits that differ. The directions
@@ -24,7 +24,7 @@ FRAMES_A_SECOND = 100  # of a spectrogram of `media.sound`
 PART_FRAMES, STEP_FRAMES = 50, 12
 MOST_PARTS = 65_535
 FLOOR = -80.0
-SLICES = 16  # of a stretch, in which the course of its level is told
+SLICES = 16  # of a stretch, for the course of its level
 COARSE = 8  # bands of that
 Levels = NDArray[np.float32]
 

@@ -1,7 +1,7 @@
-"""Words a model understands: what its bundle says of ImageNet's classes, and a phrase as a real-valued code.
+"""Text queries by classes: the table of ImageNet's classes in a bundle, and the real-valued code of a phrase.
 
 The key `text` of model.json: {"classes": "imagenet-1k", "scale": s, "table": base64 of int8 (1000, bits)}. Row c times
-s says, from -1 to 1, how the bits of a picture tell of class c.
+s says, from -1 to 1, how each bit of a picture relates to class c.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hashgrain.models.dictionary import CLASSES
 KEY = "text"
 NAME = "imagenet-1k"
 LARGEST = 127
-MOST = 1.01  # of a number of a row, with room for rounding
+MOST = 1.01  # largest value in a row, with room for rounding
 
 
 def read_table(others: Mapping[str, Any], bits: int, model: str) -> NDArray[np.float32] | None:

@@ -22,7 +22,7 @@ JOINER = "\u200d"  # what joins emoji, and letters of some scripts
 
 @dataclass(frozen=True)
 class Reading:
-    """What a text tower made of a phrase."""
+    """How a text tower read a phrase."""
 
     outputs: NDArray[np.float32]  # (bits,)
     read: str  # as far as it was read
@@ -34,8 +34,8 @@ class Reading:
 class TextEncoder:
     """The text tower of a bundle, ready to read phrases. Open it once; it is safe to use from several threads.
 
-    Its graph is checked, and tried in a process of its own (once a machine), before it runs here; its tokenizer runs
-    in a process of its own always.
+    Its graph is checked, and tried in a process of its own (once per machine), before it runs here. Its tokenizer
+    always runs in a process of its own.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """Tokens of phrases, cut by a tokenizer that a stranger may have made.
 
 It is data for a large Rust program, with patterns and replacements in it that may take any time and memory for the
-right phrase. So it is loaded and run in a process of its own, within limits, which ends with whoever opened it.
+right phrase. So it is loaded and run in a process of its own, within limits, which ends with its parent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TOKENIZER, PHRASE, READ, REFUSED = b"T", b"P", b"R", b"E"
 
 @dataclass(frozen=True)
 class Tokens:
-    """A phrase as a text graph takes it, and what became of its words."""
+    """A phrase as a text graph takes it, and how much of it was read."""
 
     ids: NDArray[np.int64]  # (length,)
     mask: NDArray[np.int64]  # 1 where there is a token, 0 where it is padded
@@ -62,13 +62,13 @@ class Tokenizer:
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._start()
-            found = self._asked(PHRASE, {"text": text}, b"", SECONDS, "reads this phrase")
-        if len(found["ids"]) > self.tower.length:
+            answer = self._asked(PHRASE, {"text": text}, b"", SECONDS, "reads this phrase")
+        if len(answer["ids"]) > self.tower.length:
             raise BundleError(f"{self.whose} gives more tokens than its network takes; get the bundle again")
-        left = self.tower.length - len(found["ids"])
-        ids = np.array(found["ids"] + [self.tower.pad] * left, np.int64)
-        mask = np.array([1] * len(found["ids"]) + [0] * left, np.int64)
-        return Tokens(ids, mask, found["end"], found["cut"], found["known"], tuple(found["unknown"]))
+        left = self.tower.length - len(answer["ids"])
+        ids = np.array(answer["ids"] + [self.tower.pad] * left, np.int64)
+        mask = np.array([1] * len(answer["ids"]) + [0] * left, np.int64)
+        return Tokens(ids, mask, answer["end"], answer["cut"], answer["known"], tuple(answer["unknown"]))
 
     def close(self) -> None:
         with self._lock:
@@ -96,7 +96,7 @@ class Tokenizer:
         timer.start()
         try:
             processes.send(process.stdin, kind, header, content)
-            answer, found, _ = processes.receive(process.stdout)
+            answer_kind, answer, _ = processes.receive(process.stdout)
         except (OSError, EOFError):
             self._end()
             late = time.monotonic() - started >= seconds
@@ -109,10 +109,10 @@ class Tokenizer:
             raise
         finally:
             timer.cancel()
-        if answer == REFUSED:
+        if answer_kind == REFUSED:
             self._end()
-            raise BundleError(f"{self.whose} cannot be used: {found['reason']}")
-        return found
+            raise BundleError(f"{self.whose} cannot be used: {answer['reason']}")
+        return answer
 
     def _end(self) -> None:
         if self._process is not None:

@@ -1,4 +1,4 @@
-"""A text tower: a network that reads phrases, and the tokenizer before it, so that words and pictures meet as codes."""
+"""A text tower: a network that reads phrases, with its tokenizer, so that phrases and pictures meet as codes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class TextTower:
     lower: bool = False  # whether a phrase is put in small letters first
 
     @classmethod
-    def stored(cls, told: Mapping[str, Any], load: Callable[[str], bytes]) -> TextTower:
-        """One whose files `load` reads, by their field, when they are asked for: who searches by pictures reads none.
-        `told` is what `described` gives."""
+    def stored(cls, described: Mapping[str, Any], load: Callable[[str], bytes]) -> TextTower:
+        """A tower whose files `load` reads by field name, on first use: a search by pictures reads none. `described`
+        is the result of the method of this name."""
         tower = object.__new__(cls)
-        tower.__dict__.update(told, _load=load)
+        tower.__dict__.update(described, _load=load)
         return tower
 
     if not TYPE_CHECKING:
@@ -55,6 +55,6 @@ class TextTower:
         return len(self.tokenizer)
 
     def described(self) -> dict[str, Any]:
-        """What model.json says of it."""
+        """Its entry in model.json."""
         files = {f"{name}_{what}": getattr(self, f"{name}_{what}") for name in FILES for what in ("sha256", "bytes")}
         return {**files, "length": self.length, "pad": self.pad, "lower": self.lower}

@@ -2,10 +2,10 @@
 
 The trial makes the session, which folds constants and plans memory, and runs every length of batch that is ever run
 afterwards. The process may take so much memory and time and no more, and ends with its parent. Since no size and no
-step of a graph hangs on what the pictures show (graph_check.py sees to that), a batch that went well will go well.
+step of a graph depends on what the pictures show (graph_check.py makes sure), a batch that worked once always works.
 
-That a graph passed is kept in the user's cache folder, under a key of the graph, the runtime and these limits: a model
-costs its trial once a machine. A refusal is not kept: a busy machine may have been the reason.
+A passed trial is recorded in the user's cache folder, under a key of the graph, the runtime and these limits, so a
+model is tried once per machine. A refusal is not recorded: a busy machine may have been the reason.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hashgrain.models.bundle import Bundle
     from hashgrain.models.tower import TextTower
 
-VERSION = 1  # of what a trial asks; a new one makes every verdict before it void
+VERSION = 1  # of the trial; a new version voids all earlier verdicts
 SECONDS = 300.0  # for all of it; the runs of a large network, 63 pictures in all, take some tens
 CPU_SECONDS = 1200
 BASE_MEMORY = 4 << 30  # address space, of which libraries and the stacks of threads reserve more than they use
@@ -62,7 +62,7 @@ BOOTSTRAP = (
 
 
 @dataclass(frozen=True)
-class Limits:
+class TrialLimits:
     name: str
     bits: int
     size: tuple[int, int]
@@ -83,7 +83,7 @@ class Limits:
         return text_graph_of(self.name) if self.length else f"the graph of model {self.name!r}"
 
 
-def check_by_trial(bundle: Bundle, limits: Limits | None = None) -> None:
+def check_by_trial(bundle: Bundle, limits: TrialLimits | None = None) -> None:
     """Refuse, by a BundleError, a graph that fails or does not keep within its limits."""
     facts = [bundle.onnx_sha256, list(bundle.size), bundle.grains.bits, TRIED]
     _check(bundle.onnx, facts, limits or limits_of(bundle))
@@ -92,7 +92,7 @@ def check_by_trial(bundle: Bundle, limits: Limits | None = None) -> None:
 def check_text_by_trial(bundle: Bundle, tower: TextTower) -> None:
     """The same of the graph that reads phrases. What an id says decides no size and no step, so one phrase will do."""
     need = BASE_MEMORY + PER_GRAPH_BYTE * len(tower.onnx) + tower.length**2 * PER_TOKEN_PAIR
-    limits = Limits(
+    limits = TrialLimits(
         bundle.name, bundle.grains.bits, bundle.size, len(tower.onnx), min(need, MAX_MEMORY), length=tower.length
     )
     _check(tower.onnx, ["text", tower.onnx_sha256, tower.length, bundle.grains.bits], limits)
@@ -108,13 +108,13 @@ def try_graph(
     """Run any graph, of which check_graph knows, on so many rows each; the type and shape of what it gives last."""
     room = BATCH * max((math.prod(shape) for _, shape in takes.values()), default=0) * PER_PIXEL
     need = memory or min(BASE_MEMORY + PER_GRAPH_BYTE * len(onnx) + room, MAX_MEMORY)
-    answer = _try(onnx, Limits(whose, 0, (0, 0), len(onnx), need, takes=takes, rows=rows))
+    answer = _try(onnx, TrialLimits(whose, 0, (0, 0), len(onnx), need, takes=takes, rows=rows))
     if "refused" in answer:
         raise BundleError(answer["refused"])
     return {str(name): (str(kind), tuple(map(int, shape))) for name, (kind, shape) in answer["gives"].items()}
 
 
-def _check(onnx: bytes, facts: list[Any], limits: Limits) -> None:
+def _check(onnx: bytes, facts: list[Any], limits: TrialLimits) -> None:
     verdict = _verdict_file(facts)
     if verdict and _passed(verdict):
         return
@@ -127,13 +127,13 @@ def _check(onnx: bytes, facts: list[Any], limits: Limits) -> None:
             files.write_atomically(verdict, json.dumps({"passed": True, "model": limits.name, **answer}).encode())
 
 
-def limits_of(bundle: Bundle) -> Limits:
+def limits_of(bundle: Bundle) -> TrialLimits:
     width, height = bundle.size
     need = BASE_MEMORY + PER_GRAPH_BYTE * len(bundle.onnx) + BATCH * width * height * PER_PIXEL
-    return Limits(bundle.name, bundle.grains.bits, bundle.size, len(bundle.onnx), min(need, MAX_MEMORY))
+    return TrialLimits(bundle.name, bundle.grains.bits, bundle.size, len(bundle.onnx), min(need, MAX_MEMORY))
 
 
-def _try(onnx: bytes, limits: Limits) -> dict[str, Any]:
+def _try(onnx: bytes, limits: TrialLimits) -> dict[str, Any]:
     """What the process answers, or why there is no answer."""
     whose = limits.whose
     here = str(Path(__file__).parent.parent.parent)
@@ -181,7 +181,7 @@ def _try(onnx: bytes, limits: Limits) -> dict[str, Any]:
 def serve(described: str) -> None:
     """The whole life of the process: take a graph, run it, answer."""
     values = json.loads(described)
-    limits = Limits(**{**values, "size": tuple(values["size"])})
+    limits = TrialLimits(**{**values, "size": tuple(values["size"])})
     _limit_process(limits)
     onnx = sys.stdin.buffer.read(limits.graph)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -196,7 +196,7 @@ def serve(described: str) -> None:
     os._exit(0)
 
 
-def _run(onnx: bytes, limits: Limits) -> dict[str, Any]:
+def _run(onnx: bytes, limits: TrialLimits) -> dict[str, Any]:
     started = time.monotonic()
     if limits.takes is not None:
         return {"gives": _run_any(onnx, limits, limits.takes)}
@@ -213,18 +213,18 @@ def _run(onnx: bytes, limits: Limits) -> dict[str, Any]:
     return {"seconds": round(time.monotonic() - started, 3), "peak": _peak()}
 
 
-def _run_any(onnx: bytes, limits: Limits, takes: Mapping[str, tuple[str, Sequence[int]]]) -> dict[str, Any]:
+def _run_any(onnx: bytes, limits: TrialLimits, takes: Mapping[str, tuple[str, Sequence[int]]]) -> dict[str, Any]:
     session = open_any_session(onnx, limits.name, limits.threads)
     names = [node.name for node in session.get_outputs()]
     gives: dict[str, Any] = {}
     for rows in limits.rows:
         given = {name: np.zeros((rows, *shape), kind) for name, (kind, shape) in takes.items()}
-        found = session.run(names, given)
-        gives = {name: (str(array.dtype), array.shape) for name, array in zip(names, found, strict=True)}
+        arrays = session.run(names, given)
+        gives = {name: (str(array.dtype), array.shape) for name, array in zip(names, arrays, strict=True)}
     return gives
 
 
-def _limit_process(limits: Limits) -> None:
+def _limit_process(limits: TrialLimits) -> None:
     try:
         import resource
     except ImportError:  # Windows has no such limits; the deadline still holds
@@ -246,11 +246,11 @@ def _end_with_parent() -> None:
 
 
 def _peak() -> int | None:
-    """The most memory this process held, in bytes; None where the system does not tell."""
-    with contextlib.suppress(OSError):  # Linux; what getrusage tells there counts the parent's memory too
+    """The peak memory of this process in bytes; None if the system does not report it."""
+    with contextlib.suppress(OSError):  # Linux, where getrusage counts the parent's memory too
         status = Path("/proc/self/status").read_text()
-        found = [int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")]
-        return found[0] if found else None
+        peaks = [int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")]
+        return peaks[0] if peaks else None
     try:
         import resource
     except ImportError:
@@ -260,7 +260,7 @@ def _peak() -> int | None:
 
 
 def _verdict_file(facts: list[Any]) -> Path | None:
-    """Where the verdict on a graph stands, on this runtime and under these limits; None without a cache folder."""
+    """The file of the verdict on a graph, for this runtime and these limits; None without a cache folder."""
     import onnxruntime
     from platformdirs import user_cache_path
 
@@ -274,7 +274,7 @@ def _verdict_file(facts: list[Any]) -> Path | None:
 
 def _passed(verdict: Path) -> bool:
     try:
-        found = json.loads(files.read_regular(verdict, MAX_ANSWER))
+        answer = json.loads(files.read_regular(verdict, MAX_ANSWER))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get("passed") is True
+    return isinstance(answer, dict) and answer.get("passed") is True

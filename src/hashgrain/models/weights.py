@@ -1,7 +1,7 @@
 """Pretrained weights that a pip package brings, read as plain numbers.
 
-The file is in PyTorch's old format, a pickle followed by raw numbers. It is never unpickled: a checksum says that it is
-the very file we know, and where each tensor lies in it was recorded when our graph was made. The package is never
+The file is in PyTorch's old format, a pickle followed by raw numbers. It is never unpickled: a checksum proves that it
+is the very file we know, and the place of each tensor in it was recorded when our graph was made. The package is never
 imported either.
 """
 
@@ -69,7 +69,7 @@ def _folder_of(module: str) -> Path | None:
 
 
 def computed(content: bytes, kind: str, records: Mapping[str, Record]) -> NDArray[np.float64]:
-    """What a place of the graph holds: a tensor as it is, or a convolution with its batch normalization folded in.
+    """The weights for one place of the graph: a tensor as it is, or a convolution with folded batch normalization.
 
     In double precision and element by element, so that it comes out the same, to the last bit, on every machine.
     """
@@ -86,5 +86,5 @@ def computed(content: bytes, kind: str, records: Mapping[str, Record]) -> NDArra
 def _tensor(content: bytes, record: Record) -> NDArray[np.float32]:
     offset, shape, strides = record
     steps = [4 * stride for stride in strides]
-    found: NDArray[np.float32] = np.ndarray(tuple(shape), "<f4", buffer=content, offset=offset, strides=tuple(steps))
-    return found
+    tensor: NDArray[np.float32] = np.ndarray(tuple(shape), "<f4", buffer=content, offset=offset, strides=tuple(steps))
+    return tensor

@@ -1,4 +1,4 @@
-"""A hit is a neighbour told in full: which picture, how far at each grain, and a plain word for it."""
+"""A hit is a neighbor with its item, its distance at each grain and a plain word for it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from hashgrain.codes import Codes, Words
 from hashgrain.errors import QueryError
 from hashgrain.models import Bundle, Threshold
+from hashgrain.search.calibration import score_of, word_of
 from hashgrain.store import Item
 from hashgrain.types import JsonLike, Meta, Part
 
@@ -33,7 +34,7 @@ class Hit:
     taken: str | None
     meta: Meta
     details: Meta  # what the file says about itself: camera, place, keywords
-    part: Part | None = None  # where parts were asked, too: the one that is nearest, of which all distances are
+    part: Part | None = None  # the nearest part, if parts are searched; all distances are those of this part
 
     def as_dict(self) -> dict[str, JsonLike]:
         """Return the hit as a dictionary for JSON. The keys are stable."""
@@ -63,13 +64,13 @@ def plain_word(distances: Mapping[str, int], thresholds: Mapping[str, Threshold]
 def never_closer(words: Sequence[str]) -> list[str]:
     """The words of hits in the order shown: none is closer than the one before it."""
     ranks = {"same": 0, "near": 1, "related": 2, "far": 3, "": 3}
-    told: list[str] = []
+    shown: list[str] = []
     for word in words:
-        told.append(told[-1] if told and ranks[word] < ranks[told[-1]] else word)
-    return told
+        shown.append(shown[-1] if shown and ranks[word] < ranks[shown[-1]] else word)
+    return shown
 
 
-def answers(
+def make_hits(
     query: Codes,
     items: Sequence[Item],
     codes: Words,
@@ -77,19 +78,23 @@ def answers(
     bundle: Bundle,
     parts: Sequence[Part] | None = None,
 ) -> list[Hit]:
-    """Hits for items in the order given; `codes` holds the code of each, or of the one of its `parts` that matched;
+    """Hits for items, in the order given. `codes` holds the code of each item, or that of its part in `parts`.
     `bundle` says what distances mean."""
     differing = Codes(codes ^ query.words[0], query.grains)
     columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}
-    every = [{name: int(column[i]) for name, column in columns.items()} for i in range(len(items))]
-    known = bundle.calibration.get(grain)
-    if known is None:
-        words = never_closer([plain_word(distances, bundle.words) for distances in every])
+    all_distances = [{name: int(column[i]) for name, column in columns.items()} for i in range(len(items))]
+    calibration, of_parts = bundle.calibration.get(grain), bundle.part_calibration.get(grain)
+    numbers = [0] * len(items) if parts is None else [part.index for part in parts]
+    if calibration is None:
+        words = never_closer([plain_word(distances, bundle.words) for distances in all_distances])
     else:
-        words = [known.word(distances[grain]) for distances in every]
+        pairs = zip(all_distances, numbers, strict=True)
+        words = [word_of(distances[grain], number, calibration, of_parts) for distances, number in pairs]
+        words = words if parts is None else never_closer(words)
     hits = []
-    for place, (item, distances, word) in enumerate(zip(items, every, words, strict=True)):
+    for place, (item, distances, word) in enumerate(zip(items, all_distances, words, strict=True)):
         apart = distances[grain]
+        score = score_of(apart, query.grains[grain], numbers[place], calibration, of_parts)
         hits.append(
             Hit(
                 id=item.id,
@@ -98,7 +103,7 @@ def answers(
                 grain=grain,
                 distances=distances,
                 word=word,
-                score=round(1 - apart / query.grains[grain] if known is None else known.chances[apart], 4),
+                score=round(score, 4),
                 width=item.width,
                 height=item.height,
                 format=item.format,

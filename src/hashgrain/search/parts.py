@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryDamagedError
 from hashgrain.store import Parts, Snapshot
-from hashgrain.store.trouble import to_rebuild
+from hashgrain.store.errors import to_rebuild
 from hashgrain.types import Part
 
 

@@ -1,4 +1,4 @@
-"""A whole question to a library in one value: to keep, to send, to ask again."""
+"""A whole query in one value: to store, to send, to repeat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
-from hashgrain.types import QueryLike, WhereLike
+from hashgrain.types import Box, PartsOption, QueryLike, WhereLike
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,13 @@ class Query:
     separate: bool = False
     weights: Mapping[str, float] | None = None
     rerank: int | None = None
-    parts: Literal["whole", "all"] = "whole"  # whether the parts of items are asked, too
+    parts: PartsOption = "auto"  # whether the parts of items are searched, too
+
+    boxes: Sequence[Box] = ()  # parts of the picture to ask with, instead of the whole
+    match: Literal["any", "all"] = "any"  # of the boxes
 
     @property
     def item(self) -> int | None:
-        """The id of the item that is asked with; None where it is something else."""
+        """The id of the item that is the query; None if the query is something else."""
         named = isinstance(self.of, (int, np.integer)) and not isinstance(self.of, bool)
         return int(self.of) if named else None  # type: ignore[arg-type]

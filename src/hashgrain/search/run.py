@@ -1,4 +1,4 @@
-"""One question to a snapshot: neighbours from the engine, hits from the catalogue, and the account of both."""
+"""One question to a snapshot: neighbors from the engine, hits from the catalogue, and a summary of both."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.engines import Engine, Which, check_which, takes_filters
+from hashgrain.engines import Engine, PartsMode, check_parts_mode, takes_filters
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours, rerank
 from hashgrain.models import Bundle
 from hashgrain.search import Hit
-from hashgrain.search.hits import answers
+from hashgrain.search.hits import make_hits
 from hashgrain.store import Filter, Snapshot
 
 if TYPE_CHECKING:
     from hashgrain.models.phrases import Phrase
     from hashgrain.models.sentences import Sentence
     from hashgrain.search.stages import Shortlist, Stage
-    from hashgrain.types import Part
+    from hashgrain.types import Part, PartsOption
 
 
 @dataclass(frozen=True)
 class Question:
-    """What to search for, but for the picture itself."""
+    """What to search for, except the query itself."""
 
     k: int
     grain: str
     where: Filter | None
     within: int | None
     threads: int | None
-    stages: tuple[Stage, ...] = ()  # shortlists before it, coarse to fine
+    stages: tuple[Stage, ...] = ()  # shortlists that are taken first, coarse to fine
     separate: bool = False  # whether each grain is compared by the bits that it adds
-    weights: Mapping[str, float] | None = None  # what a bit counts that a grain adds to the one before it
-    rerank: int | None = None  # so many of the nearest are ordered by agreement with real-valued outputs
-    parts: Which = "whole"
+    weights: Mapping[str, float] | None = None  # by grain, of the bits that it adds to the one before
+    rerank: int | None = None  # number of nearest items to order by agreement with the outputs
+    parts: PartsOption = "whole"
 
     def __post_init__(self) -> None:
-        check_which(self.parts)
+        if self.parts != "auto":
+            check_parts_mode(self.parts)
         if self.parts == "all" and (self.stages or self.separate):
             raise QueryError("stages and separate codes are of whole items: ask without parts")
         self._check_weights()
@@ -76,10 +77,10 @@ class Explained:
     hits: list[Hit]
     cost: Cost
     items: int  # in the library
-    total: int  # how many are within the distance asked for, or were found
+    total: int  # how many are within the distance, or were found
     seconds: Mapping[str, float]  # encode, open, filter, search, fetch
-    phrase: Phrase | Sentence | None = None  # how the words of the question were read
-    shortlists: tuple[Shortlist, ...] = ()  # one a stage
+    phrase: Phrase | Sentence | None = None  # how the text of the query was read
+    shortlists: tuple[Shortlist, ...] = ()  # one per stage
 
     def as_dict(self) -> dict[str, Any]:
         stages = {"stages": [shortlist.as_dict() for shortlist in self.shortlists]} if self.shortlists else {}
@@ -93,14 +94,14 @@ class Explained:
             "milliseconds": {stage: round(1000 * seconds, 3) for stage, seconds in self.seconds.items()},
         }
 
-    def told(self) -> str:
-        """The account: a line for each shortlist, then one for the whole."""
+    def summary(self) -> str:
+        """One line for each shortlist, then one for the whole search."""
         times = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in self.seconds.items())
         part = f"compared {self.cost.rows:,} of {self.items:,} codes ({self.cost.bytes / 1e6:.1f} MB)"
-        found = f"found by {self.cost.path}: {part}{self._parts_told()}; {times}"
-        return "\n".join([*(shortlist.told() for shortlist in self.shortlists), found])
+        whole = f"found by {self.cost.path}: {part}{self._parts_summary()}; {times}"
+        return "\n".join([*(shortlist.summary() for shortlist in self.shortlists), whole])
 
-    def _parts_told(self) -> str:
+    def _parts_summary(self) -> str:
         if (cost := self.cost.parts) is None:
             return ""
         widened = "1 widening" if cost.widenings == 1 else f"{cost.widenings} widenings"
@@ -128,15 +129,15 @@ def ask(
     clock: Clock,
     more: int = 0,
 ) -> list[Neighbours]:
-    """The neighbours of each code; `more` of them than the question asks for."""
-    kept = kept_by(snapshot, engine, question)
+    """The neighbors of each code, `more` than the question asks for."""
+    allowed = allowed_by(snapshot, engine, question)
     clock.stop("filter")
-    return ask_among(snapshot, engine, codes, question, kept, clock, more)
+    return ask_among(snapshot, engine, codes, question, allowed, clock, more)
 
 
-def kept_by(snapshot: Snapshot, engine: Engine, question: Question) -> NDArray[np.int64] | None:
-    """What the engine is to keep to: the ids of the items for which the filter holds, or for an engine that takes
-    filters the filter."""
+def allowed_by(snapshot: Snapshot, engine: Engine, question: Question) -> NDArray[np.int64] | None:
+    """The items that the engine may return: the sorted ids of those that match the filter, or the filter itself for an
+    engine that takes filters. None for all."""
     if question.where is None:
         return None
     if takes_filters(engine):
@@ -150,69 +151,91 @@ def ask_among(
     engine: Engine,
     codes: Codes,
     question: Question,
-    kept: NDArray[np.int64] | None,
+    allowed: NDArray[np.int64] | None,
     clock: Clock,
     more: int = 0,
 ) -> list[Neighbours]:
-    """The same among the items whose ids, sorted, are `kept`; None for all."""
+    """As `ask`, among the items that `allowed_by` gives."""
     wanted = max(question.rerank or 1, question.k) + more
-    asked: dict[str, Any] = {"grain": question.grain, "where": kept, **of_parts(question)}
+    asked: dict[str, Any] = {"grain": question.grain, "where": allowed, **parts_option(question)}
     if question.within is None:
         weights = _own_bits_only(codes, question) if question.weights is None else question.weights
-        found = engine.nearest(codes, wanted, weights=weights, **asked)
+        neighbors = engine.nearest(codes, wanted, weights=weights, **asked)
     else:
-        found = engine.within(codes, question.within, cap=wanted, **asked)
+        neighbors = engine.within(codes, question.within, cap=wanted, **asked)
     snapshot.check_segments()
     clock.stop("search")
-    return found
+    return neighbors
 
 
-def of_parts(question: Question) -> dict[str, Which]:
-    """What an engine is asked of parts: nothing for whole items, so that one that has no parts can answer."""
-    return {} if question.parts == "whole" else {"parts": question.parts}
+def parts_option(question: Question) -> dict[str, PartsMode]:
+    """The option `parts` of an engine: left out for whole items, so that an engine without parts can answer."""
+    return {"parts": "all"} if question.parts == "all" else {}
 
 
 def reranked(
-    snapshot: Snapshot, found: Neighbours, outputs: NDArray[np.float32], question: Question, grains: Grains
+    snapshot: Snapshot, neighbors: Neighbours, outputs: NDArray[np.float32], question: Question, grains: Grains
 ) -> Neighbours:
-    """The same neighbours, those to rerank by falling agreement of their bits up to the grain with the outputs of the
-    query, then id; the others behind them as they are. Of each the part counts that was found."""
-    head = found.ids[: question.rerank]
+    """The neighbors with the first of them, as many as `question.rerank`, in a new order: by how well their bits up to
+    the grain agree with the outputs of the query, then by id. For an item found by a part, the part's bits count."""
+    head = neighbors.ids[: question.rerank]
     if not len(head):
-        return found
-    words, _ = codes_of(snapshot, head.tolist(), None if found.parts is None else found.parts[: len(head)].tolist())
+        return neighbors
+    numbers = None if neighbors.parts is None else neighbors.parts[: len(head)].tolist()
+    words, _ = codes_of(snapshot, head.tolist(), numbers)
     best = rerank(outputs[: grains.width(question.grain)], head, words)
     by_id = np.argsort(head)
-    order = np.arange(len(found))
+    order = np.arange(len(neighbors))
     order[: len(head)] = by_id[np.searchsorted(head[by_id], best.ids)]
-    parts = None if found.parts is None else found.parts[order]
-    return replace(found, ids=found.ids[order], distances=found.distances[order], full=found.full[order], parts=parts)
+    parts = None if neighbors.parts is None else neighbors.parts[order]
+    distances, full = neighbors.distances[order], neighbors.full[order]
+    return replace(neighbors, ids=neighbors.ids[order], distances=distances, full=full, parts=parts)
 
 
 def _own_bits_only(codes: Codes, question: Question) -> Mapping[str, float] | None:
-    """Of separate codes the grain's own bits count, and those before it do not."""
+    """With separate codes, only the bits that the grain adds count."""
     if not question.separate:
         return None
     return {name: float(name == question.grain) for name in codes.grains.up_to(question.grain)}
 
 
-def hits(
+def hits_of(
     snapshot: Snapshot,
     code: Codes,
-    found: Neighbours,
+    neighbors: Neighbours,
     question: Question,
     bundle: Bundle,
     itself: int | None = None,
 ) -> list[Hit]:
-    """The neighbours told in full, without the item that is the query `itself`."""
-    places = np.flatnonzero(found.ids != itself)[: question.k] if itself is not None else slice(question.k)
-    ids = found.ids[places].tolist()
-    words, parts = codes_of(snapshot, ids, None if found.parts is None else found.parts[places].tolist())
-    return answers(code, snapshot.items(ids), words, question.grain, bundle, parts)
+    """The hits for these neighbors, without the item `itself`, which is the query."""
+    places = np.flatnonzero(neighbors.ids != itself)[: question.k] if itself is not None else slice(question.k)
+    ids = neighbors.ids[places].tolist()
+    words, parts = codes_of(snapshot, ids, None if neighbors.parts is None else neighbors.parts[places].tolist())
+    return make_hits(code, snapshot.items(ids), words, question.grain, bundle, parts)
+
+
+def hits_of_boxes(
+    snapshot: Snapshot,
+    codes: Codes,
+    neighbors: Neighbours,
+    box: NDArray[np.int64],
+    question: Question,
+    bundle: Bundle,
+    itself: int | None = None,
+) -> list[Hit]:
+    """The same where each neighbor is of one of several codes, that of its `box`."""
+    ranked: dict[int, Hit] = {}
+    for number in np.unique(box).tolist():
+        rows = np.flatnonzero(box == number)
+        parts = None if neighbors.parts is None else neighbors.parts[rows]
+        columns = {name: getattr(neighbors, name)[rows] for name in ("ids", "distances", "full")}
+        of_box = replace(neighbors, **columns, parts=parts)
+        ranked |= {hit.id: hit for hit in hits_of(snapshot, codes[number], of_box, question, bundle, itself)}
+    return [ranked[item] for item in neighbors.ids.tolist() if item in ranked][: question.k]
 
 
 def codes_of(snapshot: Snapshot, ids: Sequence[int], numbers: Sequence[int] | None) -> tuple[Words, list[Part] | None]:
-    """The codes of items, or of the parts of these numbers, which come with them."""
+    """The codes of items; or, given `numbers`, of these parts of them, and the parts."""
     if numbers is None:
         return snapshot.codes(ids), None
     from hashgrain.search.parts import matched

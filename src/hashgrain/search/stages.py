@@ -1,8 +1,8 @@
 """Coarse to fine: shortlists at coarse grains, taken one after the other before the answer is ordered at a fine one.
 
-A shortlist of n at a grain holds every item that is as near as the n-th nearest there: items tied with the last one
-are kept, so that no id decides who is looked at again. Where codes are *separate*, a grain after the first compares
-only the bits that it adds to the one before it; otherwise the whole prefix.
+A shortlist of n at a grain holds every item that is as near as the n-th nearest there. Items tied with the last one
+are included, so that ids decide nothing. With *separate* codes, a grain after the first compares only the bits that
+it adds to the one before it; otherwise it compares the whole prefix.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from hashgrain.codes import Grains, Words, prefix_mask
 from hashgrain.errors import QueryError
 
-SAMPLE = 200  # items that are asked with, where a recall says how long a shortlist is to be
-MOST_RECALLED = 1_000  # of the nearest that a recall is a share of
+SAMPLE = 200  # items on which the length for a recall is measured
+MOST_RECALLED = 1_000  # the largest k that a recall can be a share of
 Distances = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A shortlist at a grain: so many items and those tied with the last; or as many as hold a share, the `recall`, of
-    the nearest at the grain that is asked for."""
+    """A shortlist at a grain: `n` items and those tied with the last; or as many as hold the share `recall` of the
+    nearest at the grain of the answer."""
 
     grain: str
     n: int = 0
     recall: float | None = None
-    sampled: int = 0  # items that a recall was measured on
+    sampled: int = 0  # items on which the recall was measured
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Shortlist:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In one line."""
         why = f"{self.asked:,} asked for"
         if self.recall is not None:
@@ -62,18 +62,18 @@ def check_stages(stages: Sequence[Sequence[Any]], grain: str, grains: Grains, se
     recall."""
     if isinstance(stages, str) or not all(_is_pair(stage) for stage in stages):
         raise QueryError(f"stages are {stages!r}; they are pairs of a grain and a number: [('kind', 1000)]")
-    found = [_stage(grains.named(name), n) for name, n in stages]
-    widths = [grains.width(stage.grain) for stage in found]
+    checked = [_stage(grains.named(name), n) for name, n in stages]
+    widths = [grains.width(stage.grain) for stage in checked]
     if widths != sorted(set(widths)) or (widths and widths[-1] > grains.width(grain)):
         order = ", ".join(grains.up_to(grain))
         raise QueryError(f"stages go from coarse grains to fine ones, none finer than {grain}: {order}")
-    if sum(stage.recall is not None for stage in found) > 1:
+    if sum(stage.recall is not None for stage in checked) > 1:
         raise QueryError("a recall says how long one shortlist is; give the others a number of items")
-    if separate and found and found[0].grain != grains.coarsest:
+    if separate and checked and checked[0].grain != grains.coarsest:
         raise QueryError(
             f"separate codes are searched from the first of them on: begin with the grain {grains.coarsest}"
         )
-    return tuple(found)
+    return tuple(checked)
 
 
 def _is_pair(stage: Any) -> bool:
@@ -91,11 +91,11 @@ def _stage(grain: str, n: Any) -> Stage:
 def mask_of(grains: Grains, grain: str, separate: bool) -> Words:
     """The bits that are compared at a grain: its prefix, or where codes are separate what it adds."""
     mask = prefix_mask(grains.width(grain), grains.n_words)
-    before = before_of(grains, grain)
+    before = coarser_grain(grains, grain)
     return mask & ~prefix_mask(grains[before], grains.n_words) if separate and before else mask
 
 
-def before_of(grains: Grains, grain: str) -> str | None:
+def coarser_grain(grains: Grains, grain: str) -> str | None:
     """The grain that is one coarser."""
     names = list(grains.up_to(grain))
     return names[-2] if len(names) > 1 else None
@@ -114,7 +114,6 @@ def nearest_with_ties(distances: Distances, n: int) -> NDArray[np.bool_]:
 
 
 def length_for(recall: float, ranks: NDArray[np.int64]) -> int:
-    """The shortest shortlist that holds that share. `ranks` says for each item that is to be found how long a shortlist
-    has to be to hold it."""
+    """The length of the shortest shortlist that holds that share. `ranks` has the length that each item needs."""
     wanted = math.ceil(recall * len(ranks) - 1e-9)
     return int(np.sort(ranks)[wanted - 1]) if wanted else 1

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from hashgrain.errors import ImageError
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
-from hashgrain.sources.notes import MAX_APART, NOTES, Apart, Notes, suffix_of
-from hashgrain.sources.passed import count_passed
+from hashgrain.sources.notes import MAX_APART, NOTES, Notes, SeparateNotes, suffix_of
 from hashgrain.sources.source import MAX_BYTES, Refused, Source
+from hashgrain.sources.suffix_counts import count_suffix
 from hashgrain.sources.tar import DAMAGED, Member, Tar, open_tar
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -27,7 +27,9 @@ class _Group:
     """What stands together under one key, waiting for the rest of it."""
 
     key: str = ""
-    pictures: list[tuple[str, bytes | str]] = field(default_factory=list)  # name, and content or why not
+    pictures: list[tuple[str, bytes | str]] = field(
+        default_factory=list
+    )  # name, and content or the reason for refusing it
     notes: Notes = field(default_factory=Notes)
     room: int = field(
         default_factory=lambda: MAX_BYTES
@@ -35,7 +37,7 @@ class _Group:
 
     def take(self, tar: Tar, member: Member) -> None:
         content = _content(tar, member, self.room)
-        self.room -= len(content)  # of a refusal too, which is also kept
+        self.room -= len(content)  # a refusal takes room too
         self.pictures.append((member.name, content))
 
 
@@ -43,10 +45,10 @@ def archive_sources(
     path: str, passed: MutableMapping[str, int] | None = None, medium: Medium = PICTURES
 ) -> Iterator[Source | Refused]:
     """The pictures of an archive, each with the metadata of its key; `passed` counts the other files by suffix."""
-    changed, apart, group = 0, Apart(), _Group()
+    changed, apart, group = 0, SeparateNotes(), _Group()
     try:
         changed = os.stat(path).st_mtime_ns
-        _find_apart(path, apart, medium)
+        _collect_separate(path, apart, medium)
         with open_tar(path) as tar:
             for member in tar.members():
                 if (key := _key(member)) != group.key:
@@ -59,10 +61,10 @@ def archive_sources(
                 elif suffix_of(member.name) in medium.suffixes:
                     group.take(tar, member)
                 else:
-                    count_passed(passed, member.name)
+                    count_suffix(passed, member.name)
     except DAMAGED as error:
         yield from _sources(path, group, changed, apart)
-        yield Refused(path, f"the archive is damaged or cut short ({plainly(error)})")
+        yield Refused(path, f"the archive is damaged or cut short ({reason_for(error)})")
         return
     yield from _sources(path, group, changed, apart)
     if apart.full:
@@ -79,20 +81,22 @@ def read_member(path: str, name: str) -> bytes:
                     content = _content(tar, member)
     except DAMAGED as error:
         if content is None:
-            raise ImageError(f"{path}!{name}: cannot be read from its archive ({plainly(error)})", path=path) from None
+            raise ImageError(
+                f"{path}!{name}: cannot be read from its archive ({reason_for(error)})", path=path
+            ) from None
     if not isinstance(content, bytes):
         raise ImageError(f"{path}!{name}: {content or 'is not in its archive any more'}", path=path)
     return content
 
 
-def plainly(error: BaseException) -> str:
+def reason_for(error: BaseException) -> str:
     if isinstance(error, EOFError):
         return "unexpected end of data"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def _find_apart(path: str, apart: Apart, medium: Medium) -> None:
-    """Collect the notes that do not stand beside a picture of their key. Damage is told of when pictures are read."""
+def _collect_separate(path: str, apart: SeparateNotes, medium: Medium) -> None:
+    """Collect the notes that do not stand beside a picture of their key. Damage is reported with the pictures."""
     key, notes, pictures = "", Notes(), False
     with suppress(*DAMAGED), open_tar(path) as tar:
         for member in tar.members():
@@ -107,7 +111,7 @@ def _find_apart(path: str, apart: Apart, medium: Medium) -> None:
         apart.keep(key, notes)
 
 
-def _sources(path: str, group: _Group, changed: int, apart: Apart) -> Iterator[Source | Refused]:
+def _sources(path: str, group: _Group, changed: int, apart: SeparateNotes) -> Iterator[Source | Refused]:
     if not group.pictures:
         return
     notes = apart.with_others(group.key, group.notes)
@@ -131,7 +135,7 @@ def _is_file(member: Member) -> bool:
 
 
 def _content(tar: Tar, member: Member, room: int | None = None) -> bytes | str:
-    """The bytes, or why not."""
+    """The bytes, or why they are refused."""
     if member.sparse:
         return "is stored as a sparse file"
     if "\0" in member.name:

@@ -1,4 +1,4 @@
-"""From what a person names to the pictures it stands for, in an order that is always the same."""
+"""The pictures that sources stand for, always in the same order."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hashgrain.sources.archives import ARCHIVES, archive_sources
 from hashgrain.sources.arrays import SUFFIX as ARRAY
 from hashgrain.sources.arrays import array_sources
 from hashgrain.sources.ignoring import IGNORE_FILE, is_ignored, read_patterns
-from hashgrain.sources.passed import count_passed
 from hashgrain.sources.source import Refused as Refused
 from hashgrain.sources.source import Source as Source
 from hashgrain.sources.source import file_source
+from hashgrain.sources.suffix_counts import count_suffix
 from hashgrain.sources.tables import need_pyarrow, table_sources
 
-Passed = MutableMapping[str, int]
+SuffixCounts = MutableMapping[str, int]
 CATALOGUE = "catalogue.sqlite"  # a folder with this file is a library of ours, not a folder of pictures
 
 
 def find(
-    sources: Any, *, ignore: Sequence[str] = (), passed: Passed | None = None, medium: Medium = PICTURES
+    sources: Any, *, ignore: Sequence[str] = (), passed: SuffixCounts | None = None, medium: Medium = PICTURES
 ) -> Iterator[Source | Refused]:
     """The pictures of one source or of many.
 
@@ -49,7 +49,7 @@ def find(
 
 
 def _each(
-    listed: Iterable[Any], ignore: Sequence[str], passed: Passed | None, medium: Medium
+    listed: Iterable[Any], ignore: Sequence[str], passed: SuffixCounts | None, medium: Medium
 ) -> Iterator[Source | Refused]:
     for position, source in enumerate(listed):
         for path in _paths(source):
@@ -89,7 +89,7 @@ def _paths(source: Any) -> list[Any]:
 
 
 def _from_object(value: Any, position: int) -> Source | Refused:
-    """Give pictures names to add them again without encoding them again; nameless ones go by position."""
+    """A picture with a name can be added again without encoding it again; one without a name is known by position."""
     if isinstance(value, Source):
         return value
     name, picture, meta = f"array:{position:06}", value, {}
@@ -100,7 +100,9 @@ def _from_object(value: Any, position: int) -> Source | Refused:
     return Source(name, lambda: bytes(picture) if isinstance(picture, bytearray) else picture, meta=dict(meta))
 
 
-def _from_path(path: str, ignore: Sequence[str], passed: Passed | None, medium: Medium) -> Iterator[Source | Refused]:
+def _from_path(
+    path: str, ignore: Sequence[str], passed: SuffixCounts | None, medium: Medium
+) -> Iterator[Source | Refused]:
     try:
         status = os.stat(path)
     except OSError as error:
@@ -120,7 +122,7 @@ def _from_path(path: str, ignore: Sequence[str], passed: Passed | None, medium: 
         yield file_source(path, status)
 
 
-def _walk(top: str, ignore: Sequence[str], passed: Passed | None, medium: Medium) -> Iterator[Source | Refused]:
+def _walk(top: str, ignore: Sequence[str], passed: SuffixCounts | None, medium: Medium) -> Iterator[Source | Refused]:
     """All pictures below a folder, sorted; each real folder once, so that links cannot lead in circles."""
     seen: set[tuple[int, int]] = set()
     waiting: list[tuple[str, tuple[str, ...]]] = [(top, tuple(ignore))]
@@ -149,15 +151,15 @@ def _walk(top: str, ignore: Sequence[str], passed: Passed | None, medium: Medium
         for entry in entries:
             if entry.name.startswith(".") or is_ignored(entry.name, patterns):
                 continue
-            found = _entry(entry, passed, medium)
-            if found is None:
+            entry_sources = _entry(entry, passed, medium)
+            if entry_sources is None:
                 inner.append((entry.path, patterns))
             else:
-                yield from found
+                yield from entry_sources
         waiting.extend(reversed(inner))
 
 
-def _entry(entry: os.DirEntry[str], passed: Passed | None, medium: Medium) -> list[Source | Refused] | None:
+def _entry(entry: os.DirEntry[str], passed: SuffixCounts | None, medium: Medium) -> list[Source | Refused] | None:
     """What a folder's entry gives; None for a folder."""
     suffix = os.path.splitext(entry.name)[1].lower()
     try:
@@ -169,7 +171,7 @@ def _entry(entry: os.DirEntry[str], passed: Passed | None, medium: Medium) -> li
                 return [file_source(entry.path, status)]
     except OSError as error:
         return [Refused(entry.path, error.strerror or str(error))]
-    count_passed(passed, entry.name)
+    count_suffix(passed, entry.name)
     return []
 
 

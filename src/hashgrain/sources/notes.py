@@ -1,4 +1,4 @@
-"""What the files beside a picture in an archive say of it: `key.json`, `key.txt` and `key.cls`, webdataset style."""
+"""Notes about a picture in the files beside it in an archive: `key.json`, `key.txt`, `key.cls`, webdataset style."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NOTES = (".json", ".txt", ".cls")
 MAX_NOTES = 1 << 20  # bytes of all notes of one key
 MAX_VALUES = 20_000  # in the notes of one key: a bracket is a byte in the file and a hundred in memory
 MAX_APART = 64 << 20  # of notes that stand apart from their picture, all of them together
-MAX_REFUSED = 3  # notes of one key that are told of
+MAX_REFUSED = 3  # refused notes of one key that are reported
 TOO_LARGE = f"the notes of its key are larger than {MAX_NOTES >> 20} MB together"
 ENTRY = 400  # what keeping a note costs beside its bytes
 
 
 @dataclass
 class Notes:
-    """The notes of one key, unread but capped, and what is wrong with those left out."""
+    """The notes of one key, unparsed but capped, and why some are left out."""
 
     files: list[tuple[str, bytes]] = field(default_factory=list)  # name of a member and its content
     refused: list[tuple[str, str]] = field(default_factory=list)  # name of a member and why
@@ -73,7 +73,7 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-class Apart:
+class SeparateNotes:
     """Notes of keys whose picture stands elsewhere in the archive, which a first pass collects."""
 
     def __init__(self) -> None:

@@ -13,8 +13,8 @@ from hashgrain.sources.source import Source, file_source, read_capped
 from hashgrain.sources.tables import read_row
 
 
-class Known(Protocol):
-    """What a library remembers of a source."""
+class StoredSource(Protocol):
+    """What a library stores about a source."""
 
     @property
     def path(self) -> str: ...
@@ -26,7 +26,7 @@ class Known(Protocol):
     def meta(self) -> dict[str, Any]: ...
 
 
-def reopen(item: Known) -> Source:
+def reopen(item: StoredSource) -> Source:
     """The source an item came from, with its metadata. Reading it fails where the file is gone."""
     stamp = None if item.size is None or item.mtime_ns is None else (item.size, item.mtime_ns)
     if stamp is not None and os.path.isfile(item.path):

@@ -2,7 +2,7 @@
 
     to the parent  + when it is ready, then for each row, and at the end: kind, JSON header, bytes of the picture
 
-Kinds: P a picture and its metadata, R a row that is refused, T a table that cannot be read (on), E the end.
+Kinds: P a picture and its metadata, R a row that is refused, T a table that cannot be read any further, E the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCH_BYTES = 64 << 20  # read at a time, going by what a row takes on average
 LONGEST_LIST = 64
 
 
-class Message(NamedTuple):
+class RowMessage(NamedTuple):
     kind: bytes
     header: dict[str, Any]
     content: Any = b""
@@ -49,7 +49,7 @@ def serve(path: str, first: str, memory: str) -> None:
         processes.send(sys.stdout.buffer, b"T", {"reason": (reason or type(error).__name__)[:300]})
 
 
-def _messages(path: str, first: int) -> Iterator[Message]:
+def _messages(path: str, first: int) -> Iterator[RowMessage]:
     import pyarrow.parquet as parquet
 
     with (
@@ -97,23 +97,23 @@ def _columns(schema: Any) -> tuple[str, list[str]]:
     raise SourceError(f"no column of pictures; one is looked for under the names {', '.join(COLUMNS)}")
 
 
-def _row(batch: Any, row: int, picture: str, plain: list[str], number: int) -> Message:
+def _row(batch: Any, row: int, picture: str, plain: list[str], number: int) -> RowMessage:
     content = _content(batch.column(picture)[row])
     if isinstance(content, str):
-        return Message(b"R", {"row": number, "reason": content})
+        return RowMessage(b"R", {"row": number, "reason": content})
     meta: dict[str, Any] = {}
     room = MAX_NOTES
     for name in plain:
         try:
             value, size = _value(batch.column(name)[row])
         except Exception as error:  # a date past the year 9999, text that is no UTF-8, an unknown time zone …
-            return Message(b"R", {"row": number, "reason": f"its column {name!r} cannot be read ({error})"[:300]})
+            return RowMessage(b"R", {"row": number, "reason": f"its column {name!r} cannot be read ({error})"[:300]})
         room -= size + len(name)
         if room < 0:
-            return Message(b"R", {"row": number, "reason": f"its metadata is larger than {MAX_NOTES >> 20} MB"})
+            return RowMessage(b"R", {"row": number, "reason": f"its metadata is larger than {MAX_NOTES >> 20} MB"})
         if value is not None:
             meta[name] = value
-    return Message(b"P", {"row": number, "meta": meta}, content)
+    return RowMessage(b"P", {"row": number, "meta": meta}, content)
 
 
 def _content(value: Any) -> Any:

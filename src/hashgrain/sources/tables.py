@@ -46,7 +46,7 @@ def read_row(path: str, number: int) -> bytes:
 
 
 def _rows(path: str, first: int = 0) -> Generator[tuple[bytes, dict[str, Any], bytes], None, None]:
-    """What the process that reads the table says of its rows."""
+    """The messages about rows from the process that reads the table."""
     need_pyarrow(path)
     memory = min(MEMORY, max(1 << 30, physical_memory() // 2))
     # Arrow's own allocators reserve address space by the gigabyte, which the cap would count.
@@ -71,8 +71,8 @@ def _rows(path: str, first: int = 0) -> Generator[tuple[bytes, dict[str, Any], b
 
 def need_pyarrow(path: str) -> None:
     try:
-        found = importlib.util.find_spec("pyarrow") is not None
+        installed = importlib.util.find_spec("pyarrow") is not None
     except ValueError:  # there is something by its name that was never imported
-        found = False
-    if not found:
+        installed = False
+    if not installed:
         raise SourceError(f"{path}: parquet needs an extra: pip install 'hashgrain[parquet]'", path=path)

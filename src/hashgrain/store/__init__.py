@@ -1,7 +1,7 @@
-"""What is on disk: a catalogue (SQLite, the truth) and code segments (mapped, rebuildable).
+"""Libraries on disk: a catalogue (SQLite, the source of truth) and code segments (mapped files, rebuilt from it).
 
-Read `store.py` first; `catalogue.py` and `segments.py` are the two formats, `snapshot.py` what readers see,
-`where.py` the filter language.
+Read `store.py` first. `catalogue.py` and `segments.py` are the two formats, `snapshot.py` is what readers see,
+`filter_parser.py` is the filter language.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from hashgrain.store.blocks import Block
 from hashgrain.store.catalogue import NAME as CATALOGUE
 from hashgrain.store.change_log import Change
-from hashgrain.store.items import Item, Moved, New, Noted, Parted, Parts, Problem, Replaced, Touched
-from hashgrain.store.migrating import Migration, migrate, undo
+from hashgrain.store.filter_parser import Filter, parse_filter
+from hashgrain.store.items import Item, MetaReplaced, Moved, New, Parts, PartsReplaced, Problem, Replaced, Touched
+from hashgrain.store.migration import Migration, migrate, undo
 from hashgrain.store.schema import FORMAT
 from hashgrain.store.segments import Segment
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.store import Store
-from hashgrain.store.where import Filter, parse_filter
 
 if TYPE_CHECKING:
-    from hashgrain.store.mend import Mended as Mended
+    from hashgrain.store.mend import MendReport as MendReport
 
 __all__ = [
     "CATALOGUE",
@@ -29,12 +29,12 @@ __all__ = [
     "Change",
     "Filter",
     "Item",
+    "MetaReplaced",
     "Migration",
     "Moved",
     "New",
-    "Noted",
-    "Parted",
     "Parts",
+    "PartsReplaced",
     "Problem",
     "Replaced",
     "Segment",

@@ -1,9 +1,9 @@
-"""Reading the catalogue's bytes beside SQLite, without taking its locks away.
+"""Reading the catalogue's bytes beside SQLite, without losing its locks.
 
-On POSIX systems a process loses all its locks on a file when it closes any descriptor of it. SQLite, without its lock,
-would not be noticed by a writer of another process that closes and takes the write-ahead log away: a reader would go on
-in what is gone, and answer what was so. So while connections of this process are open, there is one descriptor of the
-file, which is closed after the last of them.
+On POSIX systems a process loses all its locks on a file when it closes any descriptor of it. A writer in another
+process would not see that SQLite still reads here, and could remove the write-ahead log when it closes. Readers here
+would then answer from deleted data. So while this process has connections, it has one descriptor of the file, which is
+closed after the last of them.
 """
 
 from __future__ import annotations
@@ -22,68 +22,68 @@ Identity = tuple[int, int]  # device and inode
 
 
 @dataclass
-class _Held:
+class _SharedDescriptor:
     descriptor: int
     users: int = 0
-    others: list[int] = field(default_factory=list)  # opened by a race, and closed with it
+    others: list[int] = field(default_factory=list)  # opened in a race, and closed together with it
 
 
-_held: dict[Identity, _Held] = {}
+_shared: dict[Identity, _SharedDescriptor] = {}
 _lock = threading.RLock()
 
 
 def identity(library: Path) -> Identity:
-    """Which file the catalogue is; another one after the library was replaced, none after it was deleted."""
+    """Device and inode of the catalogue. They change when the library is replaced, and are 0 when it is deleted."""
     try:
-        found = os.stat(library / NAME)
+        status = os.stat(library / NAME)
     except FileNotFoundError:
         return (0, 0)
-    return (found.st_dev, found.st_ino)
+    return (status.st_dev, status.st_ino)
 
 
-def hold(library: Path) -> Identity:
-    """Before a connection is opened: keep a descriptor until `release`. Returns which file it is of."""
+def acquire(library: Path) -> Identity:
+    """Keep a descriptor open until `release`. Call it before a connection is opened. Returns the file's identity."""
     with _lock:
         key = identity(library)
-        if key not in _held:
+        if key not in _shared:
             descriptor = inside.open_file(library, NAME)
-            found = os.fstat(descriptor)
-            key = (found.st_dev, found.st_ino)  # another one, if it was replaced just now
-            if key in _held:
-                _held[key].others.append(descriptor)
+            status = os.fstat(descriptor)
+            key = (status.st_dev, status.st_ino)  # differs if the file was replaced just now
+            if key in _shared:
+                _shared[key].others.append(descriptor)
             else:
-                _held[key] = _Held(descriptor)
-        _held[key].users += 1
+                _shared[key] = _SharedDescriptor(descriptor)
+        _shared[key].users += 1
         return key
 
 
 def release(key: Identity) -> None:
-    """After the connection was closed."""
+    """Undo one `acquire`. Call it after the connection is closed."""
     with _lock:
-        held = _held[key]
-        held.users -= 1
-        if not held.users:
-            for descriptor in (held.descriptor, *held.others):
+        shared = _shared[key]
+        shared.users -= 1
+        if not shared.users:
+            for descriptor in (shared.descriptor, *shared.others):
                 os.close(descriptor)
-            del _held[key]
+            del _shared[key]
 
 
 @contextmanager
-def opened(library: Path) -> Iterator[int]:
-    """A descriptor to read the catalogue with; by `read_at` alone, since others may use it too."""
+def shared_descriptor(library: Path) -> Iterator[int]:
+    """A descriptor for reading the catalogue. Use `read_at` only, since other threads share it."""
     with _lock:
-        key = hold(library)
-        descriptor = _held[key].descriptor
+        key = acquire(library)
+        descriptor = _shared[key].descriptor
     try:
         yield descriptor
     finally:
         release(key)
 
 
-def read_at(descriptor: int, size: int, place: int) -> bytes:
-    """Up to `size` bytes from `place` on; fewer at the end of the file."""
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Up to `size` bytes from `offset`; fewer at the end of the file."""
     if hasattr(os, "pread"):
-        return os.pread(descriptor, size, place)
+        return os.pread(descriptor, size, offset)
     with _lock:
-        os.lseek(descriptor, place, os.SEEK_SET)
+        os.lseek(descriptor, offset, os.SEEK_SET)
         return os.read(descriptor, size)

@@ -1,4 +1,4 @@
-"""What a filter means: its tree, and the tree as an SQL condition whose values are all bound parameters."""
+"""The tree of a filter, and its translation to an SQL condition in which every value is a bound parameter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     field: Column | Key
     operator: str
     value: Value | Column
@@ -39,27 +39,27 @@ class IsNull:
 
 @dataclass(frozen=True)
 class Not:
-    term: Test
+    term: Condition
 
 
 @dataclass(frozen=True)
-class Joined:
-    word: Literal["AND", "OR"]
-    terms: tuple[Test, ...]
+class BoolOp:
+    operator: Literal["AND", "OR"]
+    terms: tuple[Condition, ...]
 
 
-Test = OneOf | Compared | Like | IsNull | Not | Joined
+Condition = OneOf | Comparison | Like | IsNull | Not | BoolOp
 
 
 # ---- from the tree to SQL
 
 
-def as_sql(test: Test, bind: Bind) -> str:
-    match test:
+def as_sql(condition: Condition, bind: Bind) -> str:
+    match condition:
         case Not(term):
             return f"(NOT {as_sql(term, bind)})"
-        case Joined(word, terms):
-            return _balanced(word, [as_sql(term, bind) for term in terms])
+        case BoolOp(operator, terms):
+            return _balanced(operator, [as_sql(term, bind) for term in terms])
         case IsNull(Column(sql=sql)):
             return f"({sql} IS NULL)"
         case IsNull(Key() as key):
@@ -72,16 +72,16 @@ def as_sql(test: Test, bind: Bind) -> str:
             return f"({column.sql} IN ({', '.join(bind(_bound(column, value)) for value in values)}))"
         case OneOf(Key() as key, values):
             return _one_of_key(key, values, bind)
-        case Compared(Column() as column, operator, Column() as other):
+        case Comparison(Column() as column, operator, Column() as other):
             return f"({column.sql} {operator} {other.sql})"
-        case Compared(Column(holds="date") as column, operator, value):
+        case Comparison(Column(holds="date") as column, operator, value):
             return _dated(column, operator, bind(value))
-        case Compared(Column() as column, operator, (str() | int() | float()) as value):
+        case Comparison(Column() as column, operator, (str() | int() | float()) as value):
             return f"({column.sql} {operator} {bind(_bound(column, value))})"
-        case Compared(Key() as key, operator, value):
+        case Comparison(Key() as key, operator, value):
             types = ["text"] if isinstance(value, str) else ["integer", "real"]
             bound = bind(value)
-            return _by_type(key, bind, lambda found: dict.fromkeys(types, f"{found} {operator} {bound}"))
+            return _by_type(key, bind, lambda sql_value: dict.fromkeys(types, f"{sql_value} {operator} {bound}"))
         case Like(Column(holds="path") as column, pattern):
             return f"(CAST({column.sql} AS TEXT) LIKE CAST({bind(os.fsencode(pattern))} AS TEXT))"
         case Like(Column(holds="list") as column, pattern):
@@ -89,25 +89,25 @@ def as_sql(test: Test, bind: Bind) -> str:
         case Like(Column() as column, pattern):
             return f"({column.sql} LIKE {bind(pattern)})"
         case Like(Key() as key, pattern):
-            return _by_type(key, bind, lambda found: {"text": f"{found} LIKE {bind(pattern)}"})
-    raise AssertionError(test)
+            return _by_type(key, bind, lambda sql_value: {"text": f"{sql_value} LIKE {bind(pattern)}"})
+    raise AssertionError(condition)
 
 
-def _balanced(word: str, parts: Sequence[str]) -> str:
-    """Joined as a tree of halves: SQLite refuses chains of a thousand, but not their halves' halves."""
+def _balanced(operator: str, parts: Sequence[str]) -> str:
+    """Join conditions as a balanced tree: SQLite refuses a chain of a thousand, since it limits the depth."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2
-    return f"({_balanced(word, parts[:middle])} {word} {_balanced(word, parts[middle:])})"
+    return f"({_balanced(operator, parts[:middle])} {operator} {_balanced(operator, parts[middle:])})"
 
 
 def _dated(column: Column, operator: str, bound: str) -> str:
-    """Compares as far as the date is written: every moment of May equals 2021-05, and none is after it."""
+    """Compare as many characters as the given date has: every date in May 2021 equals 2021-05, and none is after it."""
     return f"(substr({column.sql}, 1, length({bound})) {operator} {bound})"
 
 
 def _any_in(column: Column, condition: str) -> str:
-    """Whether it holds of any entry of a list; unknown where there is no list."""
+    """Whether the condition holds for any entry of a list; unknown if there is no list."""
     entries = f"SELECT 1 FROM json_each({column.sql}) WHERE json_each.{condition}"
     return f"(CASE WHEN {column.sql} IS NULL THEN NULL ELSE EXISTS ({entries}) END)"
 
@@ -117,9 +117,9 @@ def _one_of_key(key: Key, values: Sequence[Value], bind: Bind) -> str:
     numbers = [value for value in values if not isinstance(value, (str, bool))]
     flags = [value for value in values if isinstance(value, bool)]
 
-    def cases(found: str) -> dict[str, str]:
-        number = f"{found} IN ({', '.join(bind(value) for value in numbers)})"
-        text = f"{found} IN ({', '.join(bind(value) for value in texts)})"
+    def cases(sql_value: str) -> dict[str, str]:
+        number = f"{sql_value} IN ({', '.join(bind(value) for value in numbers)})"
+        text = f"{sql_value} IN ({', '.join(bind(value) for value in texts)})"
         flag = {str(value).lower(): str(int(value in flags)) for value in (True, False)}
         return {"integer": number, "real": number, "text": text, **flag}
 
@@ -127,7 +127,7 @@ def _one_of_key(key: Key, values: Sequence[Value], bind: Bind) -> str:
 
 
 def _by_type(key: Key, bind: Bind, cases: Callable[[str], Mapping[str, str]]) -> str:
-    """A condition on metadata that looks at its type first: null stays unknown, other types give false."""
+    """A condition on metadata that checks its type first: null stays unknown, other types give false."""
     path = bind(key.path)
     tests = cases(f"json_extract(meta, {path})")
     branches = " ".join(f"WHEN '{kind}' THEN {sql}" for kind, sql in tests.items())
@@ -141,9 +141,9 @@ def _bound(column: Column, value: Value) -> Value | bytes:
 # ---- from a mapping to the tree
 
 
-def from_mapping(where: Mapping[str, Any]) -> Test:
+def from_mapping(where: Mapping[str, Any]) -> Condition:
     """{"label": 3, "format": "jpeg"}: all must be equal; None asks for missing, a list for one of several."""
-    terms: list[Test] = []
+    terms: list[Condition] = []
     for name, wanted in where.items():
         if not isinstance(name, str):
             raise FilterError(f"where: a field is named by text, not {name!r}. {HELP}")
@@ -152,24 +152,24 @@ def from_mapping(where: Mapping[str, Any]) -> Test:
             if wanted is None:
                 terms.append(IsNull(field))
             else:
-                several = wanted if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
-                terms.append(OneOf(field, tuple(fit(field, plain(value)) for value in several)))
+                values = wanted if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
+                terms.append(OneOf(field, tuple(fit(field, plain(value)) for value in values)))
         except ValueError as error:
             raise FilterError(f"where: {name}: {error}. {HELP}") from None
-    return Joined("AND", tuple(terms)) if terms else Not(IsNull(BUILT_IN["id"]))
+    return BoolOp("AND", tuple(terms)) if terms else Not(IsNull(BUILT_IN["id"]))
 
 
 # ---- the fields a tree names
 
 
-def fields_of(test: Test) -> Iterator[Column | Key]:
-    match test:
+def fields_of(condition: Condition) -> Iterator[Column | Key]:
+    match condition:
         case Not(term):
             yield from fields_of(term)
-        case Joined(_, terms):
+        case BoolOp(_, terms):
             for term in terms:
                 yield from fields_of(term)
-        case Compared(field, _, Column() as other):
+        case Comparison(field, _, Column() as other):
             yield from (field, other)
-        case OneOf(field) | Compared(field) | Like(field) | IsNull(field):
+        case OneOf(field) | Comparison(field) | Like(field) | IsNull(field):
             yield field

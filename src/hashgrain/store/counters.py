@@ -1,4 +1,4 @@
-"""How far a catalogue reaches: its generation, the rows of each space, and the numbers given out last."""
+"""The counters of a catalogue: its generation, the rows of each space, and the last numbers that were assigned."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hashgrain.errors import LibraryDamagedError
-from hashgrain.store.catalogue import read_facts
+from hashgrain.store.catalogue import raw_facts
+from hashgrain.store.errors import FROM_BACKUP
 from hashgrain.store.spaces import SPACES, WHOLE, Space
-from hashgrain.store.trouble import FROM_BACKUP
 
 
 class Extent(NamedTuple):
-    """How far one row space reaches. Rows and dead entries only grow within an era."""
+    """The size of one row space. Rows and dead entries only grow within a generation."""
 
     rows: int = 0
     dead: int = 0  # entries, each of which is one row of whole codes, or a run of parts
-    segment: int = 0  # the last segment number given out; numbers are never used twice
+    segment: int = 0  # the last segment number that was assigned; numbers are never used twice
 
 
 NOTHING = Extent()
@@ -26,46 +26,46 @@ NOTHING = Extent()
 
 @dataclass(frozen=True)
 class Counters:
-    """Where the catalogue stands; `rebuild` begins a new era."""
+    """The state of the catalogue; `rebuild` begins a new generation."""
 
-    era: int
+    generation: int
     whole: Extent = NOTHING
     parts: Extent = NOTHING
     commit: int = 0  # how many changes were committed; `redo` keeps the same number outside the catalogue
     sequence: int = 0  # the number of the last entry of the log of changes
 
-    def of(self, space: Space) -> Extent:
+    def extent_of(self, space: Space) -> Extent:
         return self.whole if space is WHOLE else self.parts
 
-    def grown(self, space: Space, extent: Extent) -> Counters:
-        """The same with another extent of one space."""
+    def with_extent(self, space: Space, extent: Extent) -> Counters:
+        """A copy with another extent of one space."""
         return replace(self, whole=extent) if space is WHOLE else replace(self, parts=extent)
 
-    def facts(self) -> dict[str, int]:
-        """As the catalogue keeps them."""
-        values = {"era": self.era, "commit": self.commit, "sequence": self.sequence}
+    def as_facts(self) -> dict[str, int]:
+        """The counters by the keys of the table of facts."""
+        values = {"era": self.generation, "commit": self.commit, "sequence": self.sequence}
         for space in SPACES:
-            values |= {space.counter + key: value for key, value in self.of(space)._asdict().items()}
+            values |= {space.counter + key: value for key, value in self.extent_of(space)._asdict().items()}
         return values
 
 
 def read_counters(connection: sqlite3.Connection, library: Path) -> Counters:
-    found = read_facts(connection)
-    found.setdefault("commit", 0)  # format 2 has none
-    if "sequence" not in found:  # before format 4
-        (found["sequence"],) = connection.execute("SELECT coalesce(max(row) + 1, 0) FROM rows").fetchone()
-        found |= {"part_rows": 0, "part_dead": 0, "part_segment": 0}
-    values = [found.get(key) for key in Counters(0).facts()]
+    facts = raw_facts(connection)
+    facts.setdefault("commit", 0)  # format 2 has none
+    if "sequence" not in facts:  # before format 4
+        (facts["sequence"],) = connection.execute("SELECT coalesce(max(row) + 1, 0) FROM rows").fetchone()
+        facts |= {"part_rows": 0, "part_dead": 0, "part_segment": 0}
+    values = [facts.get(key) for key in Counters(0).as_facts()]
     if any(not isinstance(value, int) or value < 0 for value in values):
         raise LibraryDamagedError(
             f"{library}: the catalogue is damaged (counters: {values})", remedy=FROM_BACKUP, path=library
         )
-    whole, parts = (Extent(*(found[space.counter + key] for key in Extent._fields)) for space in SPACES)
-    return Counters(found["era"], whole, parts, found["commit"], found["sequence"])
+    whole, parts = (Extent(*(facts[space.counter + key] for key in Extent._fields)) for space in SPACES)
+    return Counters(facts["era"], whole, parts, facts["commit"], facts["sequence"])
 
 
 def write_counters(connection: sqlite3.Connection, new: Counters, old: Counters) -> None:
-    """Those that changed."""
-    before = old.facts()
-    values = [(value, key) for key, value in new.facts().items() if value != before[key]]
+    """Write the counters that changed."""
+    before = old.as_facts()
+    values = [(value, key) for key, value in new.as_facts().items() if value != before[key]]
     connection.executemany("UPDATE facts SET value = ? WHERE key = ?", values)

@@ -1,4 +1,4 @@
-"""The few calls by which the store writes files: made durable here, and made to fail here in tests."""
+"""The few calls that write files of the store durably. Tests make them fail here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashgrain.files import sync_folder as sync_folder
 
 
 def write_at(file: int, data: bytes, offset: int) -> None:
-    """All of `data` at `offset`, however many calls the system takes for it."""
+    """Write all of `data` at `offset`, in as many calls as the system needs."""
     os.lseek(file, offset, os.SEEK_SET)
     view = memoryview(data)
     while view:

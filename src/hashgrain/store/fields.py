@@ -1,4 +1,4 @@
-"""The fields of a filter: what each holds, how SQL says it, and which values one can be compared with."""
+"""The fields of a filter: what each holds, its SQL expression, and the values it can be compared with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True)
 class Column:
-    """A built-in field: its name, what it holds, and how SQL says it. Paths are bytes, see the catalogue."""
+    """A built-in field: its name, what it holds, and its SQL expression. Paths are bytes, see the catalogue."""
 
     name: str
     holds: Literal["number", "text", "path", "date", "list"]
@@ -25,13 +25,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Key:
-    """A metadata key: the names that lead to it."""
+    """A metadata key: the names on the path to it."""
 
     parts: tuple[str, ...]
 
     @property
     def path(self) -> str:
-        """As SQLite's JSON functions take it."""
+        """The key in the syntax of SQLite's JSON functions."""
         return "$" + "".join(f'."{part}"' for part in self.parts)
 
 
@@ -70,10 +70,10 @@ BUILT_IN = {
         Column("keywords", "list", KEYWORDS_SQL),
     )
 }
-# Names that libraries made before these fields were there may have given metadata.
+# Fields added later: older libraries may have metadata keys with these names.
 NEWER = frozenset(BUILT_IN) - {"id", "path", "name", "width", "height", "format", "taken", "added", "size", "content"}
 HELP = f"Fields: {', '.join(BUILT_IN)}; any other name is a metadata key (label, camera.model, `odd key`, meta.width)."
-# A moment as far as it is written. Days are not checked against months: cameras write the 31st of June.
+# A date with any number of its parts. Days are not checked against months: cameras write the 31st of June.
 DATE = re.compile(
     r"\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01])(?:[T ](?:[01]\d|2[0-3])(?::[0-5]\d(?::[0-6]\d)?)?)?)?)?Z?"
 )
@@ -107,7 +107,7 @@ def plain(value: object) -> Value:
 
 
 def fit(field: Column | Key, value: Value) -> Value:
-    """The value as this field compares it, if such a field can ever hold one like it."""
+    """The value in the form in which this field is compared; ValueError if the field cannot hold such a value."""
     holds = field.holds if isinstance(field, Column) else "anything"
     if isinstance(value, str):
         try:

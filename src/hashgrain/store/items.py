@@ -1,4 +1,4 @@
-"""What a library keeps, the changes it takes, and how an item is written as a row of the catalogue."""
+"""Items, the changes that a library takes, and an item as a row of the catalogue."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ import numpy as np
 
 from hashgrain.codes import Words
 from hashgrain.errors import LibraryDamagedError, LibraryError
+from hashgrain.store.errors import to_remove
 from hashgrain.store.parts import Parts as Parts
-from hashgrain.store.trouble import to_remove
 
 MAX_META_CHARS = 1_000_000
 MAX_META_DEPTH = 64  # SQLite's JSON functions stop at 1000, and one item too deep would fail every filter
 COLUMNS = "id, path, name, content, size, mtime_ns, width, height, format, taken, added, meta, details"
 TEXT, NUMBER, BYTES, NOTHING = str, int, bytes, type(None)
-# What SQLite may hold in each column; it would hold anything in any of them.
-KINDS: tuple[tuple[type, ...], ...] = (
+# The types of each column, which are checked here: SQLite takes any type in any column.
+COLUMN_TYPES: tuple[tuple[type, ...], ...] = (
     *((NUMBER,), (BYTES,), (BYTES,), (BYTES,)),  # id, path, name, content
     *((NUMBER, NOTHING), (NUMBER, NOTHING), (NUMBER,), (NUMBER,)),  # size, mtime_ns, width, height
     *((TEXT,), (TEXT, NOTHING), (TEXT,), (TEXT,), (TEXT, NOTHING)),  # format, taken, added, meta, details
 )
-Row = tuple[Any, ...]
+ItemRow = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of the library. `content` is the SHA-256 of its bytes, in hexadecimal. What has no width and height,
-    a recording, has None for them."""
+    """One item of the library, such as a picture. `content` is the SHA-256 of its bytes, in hexadecimal. A recording
+    has no width and height: they are None."""
 
     id: int
     path: str
@@ -47,12 +47,12 @@ class Item:
     taken: str | None
     added: str
     meta: dict[str, Any]
-    details: dict[str, Any] = field(default_factory=dict)  # what the file says of itself: camera, place, keywords
+    details: dict[str, Any] = field(default_factory=dict)  # read from the file: camera, place, keywords
 
 
 @dataclass(frozen=True, eq=False)
 class New:
-    """A picture the library does not have yet. `stamp`, of a file, is (size in bytes, mtime in ns)."""
+    """An item the library does not have yet. `stamp`, of a file, is (size in bytes, mtime in ns)."""
 
     path: str
     content: str
@@ -87,7 +87,7 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Moved:
-    """The same content under a new name, the old name gone."""
+    """The same content at a new path; the old path is gone."""
 
     id: int
     path: str
@@ -103,16 +103,16 @@ class Touched:
 
 
 @dataclass(frozen=True, eq=False)
-class Noted:
-    """Other metadata for an item, in the place of what it has."""
+class MetaReplaced:
+    """New metadata for an item, in place of the old."""
 
     id: int
     meta: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Parted:
-    """Other parts for an item, in the place of those that it has; None for none."""
+class PartsReplaced:
+    """New parts for an item, in place of the old; None removes them."""
 
     id: int
     parts: Parts | None
@@ -120,7 +120,7 @@ class Parted:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something `verify` found. A harmless one costs space, never an answer."""
+    """A finding of `verify`. A harmless one costs space and never changes an answer."""
 
     thing: str
     reason: str
@@ -133,7 +133,7 @@ def now() -> str:
 
 
 def encode_path(path: str) -> bytes:
-    """The bytes of the name on disk, so that names that are not UTF-8 survive."""
+    """The bytes of a path on disk, so that paths that are not UTF-8 survive."""
     try:
         encoded = os.fsencode(path)
     except UnicodeEncodeError as error:
@@ -144,74 +144,74 @@ def encode_path(path: str) -> bytes:
 
 
 def name_of(path: bytes) -> bytes:
-    """The last component. Inside archives `/` separates on every system."""
+    """The last component of a path. Inside archives the separator is `/` on every system."""
     if os.sep == "\\":
         path = path.replace(b"\\", b"/")
     return path.rstrip(b"/").rpartition(b"/")[2]
 
 
-def row_of(change: New | Replaced, item: int, added: str) -> Row:
+def row_of(change: New | Replaced, item: int, added: str) -> ItemRow:
     """The catalogue's row of a new or changed item, checksum last."""
     if not re.fullmatch("[0-9a-f]{64}", change.content):
         raise LibraryError(f"{change.path}: {change.content!r} is not a SHA-256 in hexadecimal", path=change.path)
     path = encode_path(change.path)
     identity = (item, path, name_of(path), bytes.fromhex(change.content), *stamp_of(change.stamp))
     taken = None if change.taken is None else str(change.taken)
-    shown = (int(change.width or 0), int(change.height or 0), str(change.format), taken)  # 0: it has none
+    properties = (int(change.width or 0), int(change.height or 0), str(change.format), taken)  # 0: none
     details = json_text(change.details, change.path, "its details") if change.details else None
-    return sealed((*identity, *shown, added, json_text(change.meta, change.path, "its metadata"), details))
+    return with_checksum((*identity, *properties, added, json_text(change.meta, change.path, "its metadata"), details))
 
 
 def stamp_of(stamp: tuple[int, int] | None) -> tuple[int | None, int | None]:
     return (None, None) if stamp is None else (int(stamp[0]), int(stamp[1]))
 
 
-def moved_row(row: Row, path: str, stamp: tuple[int, int] | None) -> Row:
+def row_at_path(row: ItemRow, path: str, stamp: tuple[int, int] | None) -> ItemRow:
     """The row, checksum last, of the same item at another path."""
     encoded = encode_path(path)
-    return sealed((row[0], encoded, name_of(encoded), row[3], *stamp_of(stamp), *row[6:13]))
+    return with_checksum((row[0], encoded, name_of(encoded), row[3], *stamp_of(stamp), *row[6:13]))
 
 
-def noted_row(row: Row, meta: Mapping[str, Any]) -> Row:
+def row_with_meta(row: ItemRow, meta: Mapping[str, Any]) -> ItemRow:
     """The row, checksum last, of the same item with other metadata."""
-    return sealed((*row[:11], json_text(meta, os.fsdecode(row[1]), "its metadata"), row[12]))
+    return with_checksum((*row[:11], json_text(meta, os.fsdecode(row[1]), "its metadata"), row[12]))
 
 
-def sealed(fields: Row) -> Row:
-    """Fields with their checksum behind: SQLite keeps none, and a flipped bit should not become an answer.
+def with_checksum(fields: ItemRow) -> ItemRow:
+    """The fields followed by their checksum: SQLite has none, and a flipped bit must not change an answer.
 
-    `ascii` writes the same text for the same values in every version of Python. Rows without details have the
-    checksum of format 2, which had none.
+    `ascii` gives the same text for the same values in every version of Python. Rows without details have the checksum
+    of format 2, which had no details.
     """
-    counted = fields if fields[12] is not None else fields[:12]
-    return (*fields, zlib.crc32(ascii(counted).encode()))
+    covered = fields if fields[12] is not None else fields[:12]
+    return (*fields, zlib.crc32(ascii(covered).encode()))
 
 
-def opened(row: Row, library: os.PathLike[str]) -> Row:
-    """The row if it is sound, otherwise an error that says how to mend it."""
+def checked(row: ItemRow, library: os.PathLike[str]) -> ItemRow:
+    """The row if it is sound; otherwise raise an error that says how to mend it."""
     if not is_sound(row):
         raise damaged(row, library)
     return row
 
 
-def damaged(row: Row, library: os.PathLike[str]) -> LibraryError:
+def damaged(row: ItemRow, library: os.PathLike[str]) -> LibraryError:
     message = f"{library}: item {row[0]} is damaged in the catalogue"
     return LibraryDamagedError(message, path=library, remedy=to_remove(row[0]))
 
 
-def is_sound(row: Row) -> bool:
-    """Whether the checksum fits, and each value is what its column holds: a checksum says that a row is whole, not
-    who made it."""
-    if sealed(row[:-1]) != tuple(row):
+def is_sound(row: ItemRow) -> bool:
+    """Whether the checksum matches and each value has the type of its column. Types are checked too, since anybody can
+    write a row with a matching checksum."""
+    if with_checksum(row[:-1]) != tuple(row):
         return False
-    if not all(type(value) in kinds for value, kinds in zip(row, KINDS, strict=False)):
+    if not all(type(value) in types for value, types in zip(row, COLUMN_TYPES, strict=False)):
         return False
     return len(row[3]) == 32 and b"\0" not in row[1]
 
 
-def item_of(row: Row, library: os.PathLike[str]) -> Item:
+def item_of(row: ItemRow, library: os.PathLike[str]) -> Item:
     """The item of a row of COLUMNS and checksum."""
-    fields = opened(row, library)[:-1]
+    fields = checked(row, library)[:-1]
     number, path, _, content, size, mtime_ns, width, height, kind, taken, added, meta, details = fields
     try:
         notes, facts = json.loads(meta), json.loads(details) if details else {}
@@ -236,7 +236,7 @@ def item_of(row: Row, library: os.PathLike[str]) -> Item:
 
 
 def json_text(meta: Mapping[str, Any], path: str, what: str) -> str:
-    """Metadata as JSON. Only half characters are escaped: older SQLite compares keys as they are written."""
+    """Metadata as JSON. Only lone surrogates are escaped: older SQLite compares keys as they are written."""
     try:
         if _depth(meta) > MAX_META_DEPTH:
             raise ValueError(f"nested deeper than {MAX_META_DEPTH} levels")
@@ -253,10 +253,10 @@ def json_text(meta: Mapping[str, Any], path: str, what: str) -> str:
 def _depth(value: Any, level: int = 1) -> int:
     if level > MAX_META_DEPTH:
         return level
-    inside = value.values() if isinstance(value, Mapping) else value
-    if not isinstance(inside, (list, tuple)) and inside is value:
+    members = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(members, (list, tuple)) and members is value:
         return level
-    return max((_depth(each, level + 1) for each in inside), default=level)
+    return max((_depth(each, level + 1) for each in members), default=level)
 
 
 def _plain(value: object) -> object:

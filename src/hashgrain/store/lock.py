@@ -1,4 +1,4 @@
-"""One writer a library: a lock on LIBRARY/writer.lock that ends with its holder, however that ends."""
+"""One writer per library: a lock on LIBRARY/writer.lock, which the system releases when its process ends."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NAME = "writer.lock"
 
 
 class WriterLock:
-    """Held from construction until `release` or the death of the process."""
+    """A lock from construction until `release` or the end of the process."""
 
     def __init__(self, library: Path) -> None:
         descriptor = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
         self._file = FileIO(descriptor, "r+")
-        if not _locked(self._file):
+        if not _try_lock(self._file):
             holder = self._file.read(32).decode("ascii", "replace").strip()
             self._file.close()
-            raise _refusal(library, holder)
+            raise _locked_error(library, holder)
         self._file.truncate(0)
         self._file.write(str(os.getpid()).encode())
-        _held.add(self)
+        _open_locks.add(self)
 
     def release(self) -> None:
         if not self._file.closed:
@@ -34,11 +34,11 @@ class WriterLock:
             self.forget()
 
     def forget(self) -> None:
-        """Close our end only: what a forked child does, so that its parent's death frees the lock."""
+        """Close the file only. A forked child calls it, so that the lock ends with its parent."""
         self._file.close()
 
 
-def _refusal(library: Path, holder: str) -> LibraryLockedError:
+def _locked_error(library: Path, holder: str) -> LibraryLockedError:
     if holder == str(os.getpid()):
         message, remedy = f"{library} is already open for writing in this program", "close that one first"
     else:
@@ -51,7 +51,7 @@ def _refusal(library: Path, holder: str) -> LibraryLockedError:
 if sys.platform == "win32":
     import msvcrt
 
-    def _locked(file: FileIO) -> bool:
+    def _try_lock(file: FileIO) -> bool:
         # A locked byte cannot be read by others here, so lock one far behind the process id.
         file.seek(1 << 20)
         try:
@@ -65,7 +65,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _locked(file: FileIO) -> bool:
+    def _try_lock(file: FileIO) -> bool:
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -73,13 +73,13 @@ else:
         return True
 
 
-# A forked worker inherits the locked file and would hold it after its parent was killed: the only state
-# kept at module level, because fork is the process's affair and not a Store's.
-_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+# A forked worker inherits the locked file, and would keep the lock after its parent was killed. The list is at module
+# level because a fork concerns the process, not one store.
+_open_locks: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    for lock in list(_held):
+    for lock in list(_open_locks):
         lock.forget()
 
 

@@ -1,4 +1,4 @@
-"""Connections that read: kept from one question to the next, and never to another library than the one opened."""
+"""A pool of connections for reading, which are reused, and only for the library that was opened."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hashgrain.errors import LibraryError
 from hashgrain.store import catalogue, catalogue_file, redo
-from hashgrain.store.catalogue import Connection, Facts
+from hashgrain.store.catalogue import Connection, LibraryFacts
 from hashgrain.store.counters import read_counters
+from hashgrain.store.errors import MendableError
 from hashgrain.store.schema import FORMAT
-from hashgrain.store.trouble import MendableError
 
 
 class Readers:
@@ -26,7 +26,7 @@ class Readers:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._closed = False
-        self._facts: Facts | None = None
+        self._facts: LibraryFacts | None = None
 
     def close(self) -> None:
         with self._lock:
@@ -40,16 +40,16 @@ class Readers:
         return self._closed
 
     @property
-    def facts(self) -> Facts:
-        """What the library was made with."""
+    def facts(self) -> LibraryFacts:
+        """The settings of the library."""
         assert self._facts is not None, "it is opened first"
         return self._facts
 
     def open(self, *, mend: bool = False) -> None:
-        """Read what the library was made with. To `mend` it, a catalogue that lost changes is opened too."""
+        """Read the settings of the library. With `mend`, a catalogue that lost changes is opened too."""
         connection = catalogue.connect(self.library)
         try:
-            facts = catalogue.facts(connection, self.library)
+            facts = catalogue.library_facts(connection, self.library)
             if not mend:
                 check_commits(self.library, facts, connection)
             self._facts = facts
@@ -65,7 +65,7 @@ class Readers:
             self._give_back(connection)
 
     def borrow(self) -> Connection:
-        """A connection to the library that was opened, or an error where that is gone or another stands there."""
+        """A connection to the library that was opened; raise if it is gone or was replaced by another."""
         check_process(self.library, self._process)
         with self._lock:
             if self._closed:
@@ -78,7 +78,7 @@ class Readers:
                 connection.close()
         connection = catalogue.connect(self.library)
         try:
-            facts = catalogue.facts(connection, self.library)
+            facts = catalogue.library_facts(connection, self.library)
             if self._facts is None or (facts.digest, facts.created) != (self._facts.digest, self._facts.created):
                 raise LibraryError(
                     f"{self.library} was replaced by another library meanwhile; open it again", path=self.library
@@ -102,7 +102,7 @@ class Readers:
 
 
 def _upgraded(connection: Connection) -> bool:
-    """Whether a writer brought the catalogue up to date since a connection took it for one of an older format."""
+    """Whether a writer upgraded the catalogue after this connection to its older format was opened."""
     if connection.version == FORMAT:
         return False
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -115,15 +115,15 @@ def check_process(library: Path, opened_in: int) -> None:
         raise LibraryError(f"{library} was opened before this process was forked; open it again here", path=library)
 
 
-def check_commits(library: Path, facts: Facts, connection: Connection) -> None:
-    """Raise where the catalogue stands behind the commits that were acknowledged."""
+def check_commits(library: Path, facts: LibraryFacts, connection: Connection) -> None:
+    """Raise if acknowledged commits are missing from the catalogue."""
     lost = lost_commits(library, facts, connection)
     if lost:
         raise LostCommitsError(library, lost)
 
 
-def lost_commits(library: Path, facts: Facts, connection: Connection) -> int:
-    """How many acknowledged commits the catalogue does not have. Asked in this order, a commit meanwhile is none."""
+def lost_commits(library: Path, facts: LibraryFacts, connection: Connection) -> int:
+    """How many acknowledged commits the catalogue lacks. Read in this order, a commit made meanwhile does not count."""
     acknowledged = redo.acknowledged(library, facts.owner)
     connection.execute("BEGIN")
     commit = read_counters(connection, library).commit

@@ -1,13 +1,13 @@
-"""The redo log: what was committed since SQLite's own log was last folded into the catalogue, and how many commits.
+"""The redo log: the commits since SQLite's own log was last folded into the catalogue, and their count.
 
-SQLite ends its write-ahead log, without a word, at the first frame that does not match its checksum: one flipped bit
-takes back every commit behind it. So LIBRARY/redo.log counts the commits outside the catalogue and keeps their content.
-A catalogue that stands behind the count has lost commits; `restore` makes them again from here.
+SQLite ends its write-ahead log silently at the first frame that does not match its checksum: one flipped bit reverts
+every later commit. So LIBRARY/redo.log counts the commits outside the catalogue and keeps their content. A catalogue
+with a lower count has lost commits, and `restore` repeats them from here.
 
-A header of two slots, written in turn, so that a torn write spoils one at most. Each holds the number of the last
-acknowledged commit. Then the records, one a commit: number, length, CRC-32, and statements as JSON. A record is written
-before its commit and counts once the slot names its number, which is after the commit: what is acknowledged is in the
-catalogue and here, and what is only here was never acknowledged.
+The header has two slots, which are written in turn, so that a torn write spoils at most one. Each holds the number of
+the last acknowledged commit. The records follow, one per commit: number, length, CRC-32, and statements as JSON. A
+record is written before its commit. It counts once a slot has its number, which is after the commit. So an acknowledged
+commit is in the catalogue and here, and one that is only here was never acknowledged.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from hashgrain.store.items import COLUMNS
 
 NAME = "redo.log"
 MAGIC = b"HGredo1\n"
-SLOT = struct.Struct("<QII")  # number, whose log it is, CRC-32
+SLOT = struct.Struct("<QII")  # number, owner, CRC-32
 SLOTS = (16, 40)
 HEADER = 64
 RECORD = struct.Struct("<QII")  # number, length, CRC-32 of number, owner and content
 MAX_BYTES = 64 << 20  # of one record; a commit is some kilobytes
 Step = tuple[str, list[Any]]
-# The only statements there are: a log from a stranger can change rows of a library, and nothing else.
+# All statements there are: a log from a stranger can change rows of a library, and nothing else.
 MARKS = ", ".join("?" * 14)
 STATEMENTS = {
     "drop item": "DELETE FROM items WHERE id = ?",
@@ -68,7 +68,7 @@ class RedoLog:
         self._file = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
         slots = _slots(_read(library), owner)
         self._slot = max(slots, key=lambda slot: slots[slot], default=0)
-        self.end = HEADER  # of the records; what lies behind was taken back
+        self.end = HEADER  # of the records; later bytes were rolled back
         if not slots:
             disk.write_at(self._file, MAGIC.ljust(HEADER, b"\0"), 0)
             os.ftruncate(self._file, HEADER)
@@ -79,8 +79,8 @@ class RedoLog:
         os.close(self._file)
 
     def write(self, number: int, steps: list[Step]) -> bool:
-        """Before the commit; whether there was room for it. It is on the disk when `acknowledge` returns."""
-        content = _content(steps)
+        """Write a record before its commit; returns whether it fits. `acknowledge` flushes it."""
+        content = _encode(steps)
         if len(content) > MAX_BYTES:
             return False
         head = RECORD.pack(number, len(content), _checksum(number, self.owner, content))
@@ -89,27 +89,27 @@ class RedoLog:
         return True
 
     def acknowledge(self, number: int) -> None:
-        """After the commit, and before anybody is told of it."""
+        """Record, after the commit and before it is reported, that it is made."""
         slot = struct.pack("<QI", number, self.owner)
         self._slot = 1 - self._slot
         disk.write_at(self._file, slot + struct.pack("<I", zlib.crc32(slot)), SLOTS[self._slot])
         disk.sync(self._file)
 
     def forget(self) -> None:
-        """Count no commits any more: what a library has whose catalogue does not count them."""
+        """Clear the count of commits, for a format whose catalogue has none."""
         disk.write_at(self._file, bytes(HEADER - SLOTS[0]), SLOTS[0])
         os.ftruncate(self._file, HEADER)
         disk.sync(self._file)
         self.end = HEADER
 
     def empty(self) -> None:
-        """All records are in the catalogue itself now."""
+        """Drop the records, once all of them are in the catalogue itself."""
         os.ftruncate(self._file, HEADER)
         self.end = HEADER
 
 
 def acknowledged(library: Path, owner: int) -> int | None:
-    """The number of the last commit that was acknowledged; None where there is no log of this library."""
+    """The number of the last acknowledged commit; None if there is no log of this library."""
     return max(_slots(_read(library, HEADER), owner).values(), default=None)
 
 
@@ -117,37 +117,37 @@ def _slots(head: bytes, owner: int) -> dict[int, int]:
     """The number in each sound slot."""
     if not head.startswith(MAGIC) or len(head) < HEADER:
         return {}
-    found = {}
-    for slot, place in enumerate(SLOTS):
-        number, whose, checksum = SLOT.unpack_from(head, place)
-        if checksum == zlib.crc32(head[place : place + 12]) and whose == owner:
-            found[slot] = number
-    return found
+    numbers = {}
+    for slot, offset in enumerate(SLOTS):
+        number, slot_owner, checksum = SLOT.unpack_from(head, offset)
+        if checksum == zlib.crc32(head[offset : offset + 12]) and slot_owner == owner:
+            numbers[slot] = number
+    return numbers
 
 
 def records(library: Path, owner: int) -> Iterator[Record]:
-    """The sound records, in order; the first that is not ends them."""
+    """The records in order, up to the first damaged one."""
     content = _read(library)
-    place, last = HEADER, None
-    while place + RECORD.size <= len(content):
-        number, length, checksum = RECORD.unpack_from(content, place)
-        place += RECORD.size
-        body = content[place : place + length]
+    offset, last = HEADER, None
+    while offset + RECORD.size <= len(content):
+        number, length, checksum = RECORD.unpack_from(content, offset)
+        offset += RECORD.size
+        body = content[offset : offset + length]
         follows = last is None or number == last + 1
         if length > MAX_BYTES or len(body) < length or not follows or _checksum(number, owner, body) != checksum:
             return
-        steps = _steps(body)
+        steps = _decode(body)
         if steps is None:
             return
-        place, last = place + length, number
-        yield Record(number, steps, place)
+        offset, last = offset + length, number
+        yield Record(number, steps, offset)
 
 
 def restore(connection: sqlite3.Connection, library: Path, owner: int, commit: int) -> int:
-    """Make commits again that the catalogue, which stands at number `commit`, may have lost; the number reached.
+    """Repeat the commits that a catalogue at number `commit` may have lost; returns the number reached.
 
-    Within the caller's transaction, and all that are here: each can be made twice, and a catalogue that lost a part
-    of SQLite's log may have lost a part of any of them.
+    All records are repeated, within the caller's transaction: each is idempotent, and a catalogue that lost a part of
+    SQLite's log may have lost a part of any of them.
     """
     for record in records(library, owner):
         if record.number > commit + 1:
@@ -170,15 +170,15 @@ def _checksum(number: int, owner: int, content: bytes) -> int:
     return zlib.crc32(content, zlib.crc32(struct.pack("<QI", number, owner)))
 
 
-def _content(steps: Sequence[Step]) -> bytes:
+def _encode(steps: Sequence[Step]) -> bytes:
     return json.dumps(steps, separators=(",", ":"), default=lambda value: {"hex": value.hex()}).encode()
 
 
-def _steps(content: bytes) -> list[Step] | None:
-    """The statements of a record; None where they are not such."""
+def _decode(content: bytes) -> list[Step] | None:
+    """The statements of a record; None if it has anything else."""
     try:
-        found = json.loads(content, object_hook=lambda value: bytes.fromhex(value["hex"]))
-        steps = [(name, [tuple(row) for row in rows]) for name, rows in found]
+        statements = json.loads(content, object_hook=lambda value: bytes.fromhex(value["hex"]))
+        steps = [(name, [tuple(row) for row in rows]) for name, rows in statements]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return steps if all(name in STATEMENTS for name, _ in steps) else None

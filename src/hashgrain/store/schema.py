@@ -1,7 +1,7 @@
-"""The tables of the catalogue: as format 2 made them, what each later format adds, and whether these are they.
+"""The tables of the catalogue: those of format 2, the changes of each later format, and a check of the schema.
 
-A catalogue may come from a stranger, and SQL can be written into it: a view in the place of a table that never ends,
-a trigger on every insert. So before a catalogue is asked anything its schema must be, word for word, one we make.
+A catalogue may come from a stranger and can contain SQL: an endless view in place of a table, a trigger on every
+insert. So before any query, its schema must be, word for word, one that we make.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CREATE TABLE refusals (
 CREATE TABLE exclusions (path BLOB PRIMARY KEY) WITHOUT ROWID;
 INSERT INTO facts VALUES ('commit', 0);
 """,
-    # The log begins with all items that are there; `MISSING` numbers them the same. A new catalogue has no facts yet.
+    # The log begins with all present items; `MISSING` numbers them the same. A new catalogue has no facts yet.
     4: """
 -- The parts of an item beside the whole: codes of all of them in one blob, which are rows in segments of their own.
 CREATE TABLE parts (
@@ -69,7 +69,7 @@ INSERT INTO facts SELECT 'history',
     WHERE made.key = 'created' AND at.key = 'commit' AND era.key = 'era' AND reached.key = 'rows' AND gone.key = 'dead';
 """,
 }
-# Back to the format before, where nothing is lost by that: see `MORE`.
+# Back to the previous format, if nothing is lost by it: see `MORE`.
 DOWNGRADES = {
     4: """
 DROP TABLE changes;
@@ -85,7 +85,7 @@ DROP TABLE exclusions;
 DELETE FROM facts WHERE key = 'commit';
 """,
 }
-# What a format has that the one before cannot hold: how many there are, and what to call them.
+# What a format has that the previous one cannot hold: a query that counts it, and what to call it.
 MORE = {
     4: (
         ("SELECT count(*) FROM parts", "items with parts"),
@@ -96,7 +96,7 @@ MORE = {
         ("SELECT count(*) FROM exclusions", "files that were taken out by hand"),
     ),
 }
-# What a reader is given in the place of what the next format adds to this one.
+# Stand-ins, for readers of a format, for what the next format adds.
 MISSING = {
     2: """
 CREATE TEMP VIEW items AS SELECT *, NULL AS details FROM main.items;
@@ -124,20 +124,20 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:
-    """From an older format to the newest, within the caller's transaction."""
+    """Upgrade an older format to the newest, within the caller's transaction."""
     for each in range(version + 1, FORMAT + 1):
         _run(connection, UPGRADES[each])
     connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 def downgrade(connection: sqlite3.Connection, version: int) -> None:
-    """From a format to the one before, within the caller's transaction."""
+    """Convert a format to the previous one, within the caller's transaction."""
     _run(connection, DOWNGRADES[version])
     connection.execute(f"PRAGMA user_version = {version - 1}")
 
 
 def stand_in(connection: sqlite3.Connection, version: int) -> None:
-    """Make a connection to an older format answer like one to the newest."""
+    """Make a connection to an older format answer as if it were the newest."""
     for each in range(version, FORMAT):
         _run(connection, MISSING[each])
 
@@ -147,7 +147,7 @@ def is_ours(connection: sqlite3.Connection, version: int) -> bool:
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
-    """Statement by statement: `executescript` would commit first."""
+    """Run a script one statement at a time, since `executescript` would commit first."""
     lines = [line for line in script.splitlines() if not line.startswith("--")]
     for statement in "\n".join(lines).split(";\n"):
         if statement.strip():

@@ -1,4 +1,4 @@
-"""What a reader sees: segments, items and filters, all of one moment."""
+"""A snapshot: the segments and items of one moment, and filters over them."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from hashgrain.codes import Words
 from hashgrain.errors import ItemMissingError, LibraryDamagedError, LibraryError, Remedy
 from hashgrain.store import catalogue, change_log
 from hashgrain.store.blocks import Block, read_blocks
-from hashgrain.store.catalogue import Connection, Facts
+from hashgrain.store.catalogue import Connection, LibraryFacts
 from hashgrain.store.change_log import Change
+from hashgrain.store.errors import FROM_BACKUP, MendableError, index_damaged, translate_errors
+from hashgrain.store.field_names import check_field_names
+from hashgrain.store.filter_parser import Filter, compile_filter
 from hashgrain.store.items import COLUMNS, Item, item_of
-from hashgrain.store.moments import Moment
-from hashgrain.store.names import refuse_unclear
-from hashgrain.store.parts import Grid, Parts, parts_of
-from hashgrain.store.segments import FOLDER, Segment, sealed
+from hashgrain.store.parts import Grid, Parts, parts_from_row
+from hashgrain.store.segments import FOLDER, Segment, complete_blocks
 from hashgrain.store.spaces import PARTS, WHOLE
-from hashgrain.store.trouble import FROM_BACKUP, MendableError, index_damaged, told
+from hashgrain.store.view_cache import ReadTransaction
 from hashgrain.store.views import View
-from hashgrain.store.where import Filter, compile_where
 
 BY_PATH = f"SELECT {COLUMNS}, seal FROM items WHERE path"
-AT_ONCE = 500  # ids asked for in one statement; SQLite takes at least 999
+AT_ONCE = 500  # ids in one statement; SQLite takes at least 999
 
 
 class Snapshot:
-    """One consistent view of a library. Its arrays stay good after it ends; its questions do not.
+    """One consistent view of a library, for use from several threads.
 
-    May be used from several threads.
+    Its arrays stay valid after it ends; its methods then raise.
     """
 
     def __init__(
         self,
         library: Path,
-        facts: Facts,
-        moment: Moment,
-        view_parts: Callable[[Moment], View],
+        facts: LibraryFacts,
+        transaction: ReadTransaction,
+        view_parts: Callable[[ReadTransaction], View],
         check_pages: Callable[[], None] = lambda: None,
     ) -> None:
-        self._connection: Connection | None = moment.connection
+        self._connection: Connection | None = transaction.connection
         self.path = self._library = library
         self._n_words = facts.grains.n_words
-        self._moment = moment
-        self._counters = moment.counters
-        self._live = moment.counters.whole.rows - moment.counters.whole.dead
+        self._transaction = transaction
+        self._counters = transaction.counters
+        self._live = transaction.counters.whole.rows - transaction.counters.whole.dead
         self._lock = threading.Lock()
         self._view_parts = view_parts
-        self._parts = moment.views.get(PARTS)
-        self._check_pages = check_pages  # before what only the pages of the catalogue can answer
-        self.segments: Sequence[Segment] = moment.views[WHOLE].segments
-        self.era = moment.counters.era
-        self.sequence = moment.counters.sequence  # the number of the last entry of the log of changes
-        self.grid: Grid | None = facts.grid  # boxes or spans of the parts of an item without positions of its own
+        self._parts = transaction.views.get(PARTS)
+        self._check_pages = check_pages  # before queries whose answers have no checksums of their own
+        self.segments: Sequence[Segment] = transaction.views[WHOLE].segments
+        self.generation = transaction.counters.generation
+        self.sequence = transaction.counters.sequence  # the number of the last entry of the log of changes
+        self.grid: Grid | None = facts.grid  # boxes or spans of the parts of items without positions of their own
 
     def end(self) -> None:
         with self._lock:
@@ -68,18 +68,18 @@ class Snapshot:
         return self._live
 
     def check_segments(self) -> None:
-        """Raise where a segment was cut short while it was searched; to be asked before an answer is given."""
+        """Raise if a segment was cut short while it was searched. Call it before an answer is returned."""
         mapped = [*self.segments, *(() if self._parts is None else self._parts.segments)]
         if any(segment.cut() for segment in mapped):
             raise MendableError(self._library, self._library / FOLDER, "a file was cut short while it was read")
 
     @property
     def part_segments(self) -> Sequence[Segment]:
-        """The codes of the parts 1, 2, ... of all items. The id of a row is that of its item, times 2**16, plus the
-        number of the part. They are mapped when they are first asked for, since few questions need them."""
+        """The codes of the parts 1, 2, ... of all items. The id of a row is the id of its item times 2**16 plus the
+        number of the part. They are mapped on first use, since few queries need them."""
         if self._parts is None:
-            with self._asked():
-                self._parts = self._view_parts(self._moment)
+            with self._connected():
+                self._parts = self._view_parts(self._transaction)
         return self._parts.segments
 
     @property
@@ -87,55 +87,55 @@ class Snapshot:
         """Whether any item has parts, or had some since the last rebuild."""
         return self._counters.parts.rows > 0
 
-    def sealed(self, *, parts: bool = False) -> list[Block]:
+    def complete_blocks(self, *, parts: bool = False) -> list[Block]:
         """The blocks that cannot grow any more, in the order of their rows.
 
-        With `era` they tell what is made from these rows (an index) whether it still belongs to them: rows of a
-        sealed block stay as they are until a rebuild, which begins a new era. Only whether they live may change.
+        They and `generation` show whether an index still belongs to these rows: the rows of a complete block do not
+        change until a rebuild, which begins a new generation. Rows may only die.
         """
-        with self._asked() as connection:
-            return sealed(read_blocks(connection, self._library, PARTS if parts else WHOLE, self._n_words))
+        with self._connected() as connection:
+            return complete_blocks(read_blocks(connection, self._library, PARTS if parts else WHOLE, self._n_words))
 
     def history(self) -> str:
         """The name of the history that `sequence` and the numbers of changes belong to."""
-        with self._asked() as connection:
+        with self._connected() as connection:
             return change_log.history(connection)
 
     def changes(self, since: int) -> Iterator[Change]:
-        """What happened to codes after the change of that number, in order; all that is there after 0."""
-        return change_log.changes_since(self._ask, self._library, self._n_words, since, parts=self.has_parts)
+        """The changes of codes after the change of that number, in order; all changes after 0."""
+        return change_log.changes_since(self._query, self._library, self._n_words, since, parts=self.has_parts)
 
     def items(self, ids: Iterable[int]) -> list[Item]:
-        """The items of these ids, in the order asked. An id that is not there is an error."""
-        return [item_of(row, self._library) for row in self._each(f"{COLUMNS}, seal FROM items", "id", ids)]
+        """The items of these ids, in this order. A missing id is an error."""
+        return [item_of(row, self._library) for row in self._rows_in_order(f"{COLUMNS}, seal FROM items", "id", ids)]
 
     def item(self, id: int) -> Item | None:
-        rows = self._found(f"{COLUMNS}, seal FROM items", "id", [int(id)])
+        rows = self._rows_of(f"{COLUMNS}, seal FROM items", "id", [int(id)])
         return item_of(rows[0], self._library) if rows else None
 
     def codes(self, ids: Iterable[int]) -> Words:
-        """(n, n_words): the codes of these ids, in the order asked. An id that is not there is an error."""
-        rows = self._each("item, code, seal FROM rows", "item", ids)
-        whole = b"".join(self._sound(*row) for row in rows)
-        return np.frombuffer(whole, "<u8").astype(np.uint64).reshape(-1, self._n_words)
+        """(n, n_words): the codes of these ids, in this order. A missing id is an error."""
+        rows = self._rows_in_order("item, code, seal FROM rows", "item", ids)
+        code_bytes = b"".join(self._sound_code(*row) for row in rows)
+        return np.frombuffer(code_bytes, "<u8").astype(np.uint64).reshape(-1, self._n_words)
 
     def code(self, id: int) -> Words | None:
         """The code of an item: one row of words."""
-        rows = self._found("item, code, seal FROM rows", "item", [int(id)])
-        return np.frombuffer(self._sound(*rows[0]), "<u8").astype(np.uint64) if rows else None
+        rows = self._rows_of("item, code, seal FROM rows", "item", [int(id)])
+        return np.frombuffer(self._sound_code(*rows[0]), "<u8").astype(np.uint64) if rows else None
 
     def parts_of(self, ids: Iterable[int]) -> list[Parts | None]:
-        """The parts of these items, in the order asked; None for an item that has none."""
-        wanted = [int(each) for each in ids]
+        """The parts of these items, in this order; None for an item that has none."""
+        item_ids = [int(each) for each in ids]
         if not self.has_parts:
-            return [None] * len(wanted)
-        rows = self._found("item, rows, code, positions, seal FROM parts", "item", sorted(set(wanted)))
-        found = {row[0]: parts_of(self._library, self._n_words, *row) for row in rows}
-        return [found.get(each) for each in wanted]
+            return [None] * len(item_ids)
+        rows = self._rows_of("item, rows, code, positions, seal FROM parts", "item", sorted(set(item_ids)))
+        parts_by_item = {row[0]: parts_from_row(self._library, self._n_words, *row) for row in rows}
+        return [parts_by_item.get(each) for each in item_ids]
 
     def with_parts(self) -> NDArray[np.int64]:
         """The sorted ids of the items that have parts."""
-        rows = self._ask("SELECT item FROM parts ORDER BY item", ()) if self.has_parts else []
+        rows = self._query("SELECT item FROM parts ORDER BY item", ()) if self.has_parts else []
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def paths(self) -> Iterator[Item]:
@@ -144,7 +144,7 @@ class Snapshot:
         after, count = b"", 0
         while True:
             query = f"SELECT {COLUMNS}, seal FROM items WHERE path > ? ORDER BY path LIMIT {AT_ONCE}"
-            rows = self._ask(query, (after,))
+            rows = self._query(query, (after,))
             for row in rows:
                 yield item_of(row, self._library)
             count += len(rows)
@@ -158,69 +158,68 @@ class Snapshot:
             )
 
     def at_path(self, path: bytes) -> list[int]:
-        """The id of the item at this path, by the index on paths."""
+        """The id of the item at this path, or nothing, by the index on paths."""
         self._check_pages()
-        return self._ids(self._ask(f"{BY_PATH} = ?", (path,)), path, path + b"\0")
+        return self._ids(self._query(f"{BY_PATH} = ?", (path,)), path, path + b"\0")
 
     def below(self, folder: bytes) -> Iterator[int]:
-        """The ids of all items whose path begins with that of a folder, its separator included."""
+        """The ids of all items below a folder, whose path ends with a separator."""
         self._check_pages()
-        end = folder[:-1] + bytes([folder[-1] + 1])  # the least path that does not begin so
+        end = folder[:-1] + bytes([folder[-1] + 1])  # the least path after all of them
         query = f"{BY_PATH} {{}} ? AND path < ? ORDER BY path LIMIT {AT_ONCE}"
-        rows = self._ask(query.format(">="), (folder, end))
+        rows = self._query(query.format(">="), (folder, end))
         while rows:
             yield from self._ids(rows, folder, end)
-            rows = self._ask(query.format(">"), (rows[-1][1], end)) if len(rows) == AT_ONCE else []
+            rows = self._query(query.format(">"), (rows[-1][1], end)) if len(rows) == AT_ONCE else []
 
     def _ids(self, rows: list[tuple[Any, ...]], least: bytes, end: bytes) -> list[int]:
-        """The ids of rows that the index on paths led to, from one path to before another."""
+        """The ids of rows that the index on paths gave for `least <= path < end`; raise if one is outside."""
         if not all(least <= row[1] < end for row in rows):
             raise index_damaged(self._library)
         return [item_of(row, self._library).id for row in rows]
 
     def select(self, where: str | Mapping[str, Any] | Filter) -> NDArray[np.int64]:
-        """The sorted ids of the items for which the filter holds. See `where` for its language."""
+        """The sorted ids of the items for which the filter holds. `filter_parser` describes its language."""
         self._check_pages()
-        condition, values = compile_where(where, self._ask)
-        rows = self._ask(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
+        condition, values = compile_filter(where, self._query)
+        rows = self._query(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def check_names(self, where: Filter) -> None:
-        """FilterError where the filter has a name that no item has, or that means two things; `select` sees to it by
-        itself."""
+        """FilterError if the filter has a name that no item has, or that means two things. `select` checks it too."""
         self._check_pages()
-        refuse_unclear(where.test, self._ask)
+        check_field_names(where.condition, self._query)
 
-    def _sound(self, item: int, code: bytes, seal: int) -> bytes:
-        return catalogue.sound_code(self._library, self._n_words, item, code, seal)
+    def _sound_code(self, item: int, code: bytes, checksum: int) -> bytes:
+        return catalogue.sound_code(self._library, self._n_words, item, code, checksum)
 
-    def _each(self, columns: str, key: str, ids: Iterable[int]) -> list[tuple[Any, ...]]:
-        """The rows of these ids in the order asked; all must be there."""
-        wanted = [int(each) for each in ids]
-        found = {row[0]: row for row in self._found(columns, key, wanted)}
-        for each in wanted:
-            if each not in found:
+    def _rows_in_order(self, columns: str, key: str, ids: Iterable[int]) -> list[tuple[Any, ...]]:
+        """The rows of these ids, in this order; raise if one is missing."""
+        item_ids = [int(each) for each in ids]
+        rows = {row[0]: row for row in self._rows_of(columns, key, item_ids)}
+        for each in item_ids:
+            if each not in rows:
                 remedy = Remedy("its hits and items have their ids", "show_ids")
                 raise ItemMissingError(f"{self._library} has no item {each}", path=self._library, remedy=remedy)
-        return [found[each] for each in wanted]
+        return [rows[each] for each in item_ids]
 
-    def _found(self, columns: str, key: str, ids: Sequence[int]) -> list[tuple[Any, ...]]:
-        """The rows of those ids that are there. The key is their first column."""
-        possible = [each for each in ids if 0 < each < 2**63]
+    def _rows_of(self, columns: str, key: str, ids: Sequence[int]) -> list[tuple[Any, ...]]:
+        """The rows of the ids that exist. The key is their first column."""
+        valid_ids = [each for each in ids if 0 < each < 2**63]
         rows: list[tuple[Any, ...]] = []
-        for start in range(0, len(possible), AT_ONCE):
-            some = possible[start : start + AT_ONCE]
-            rows += self._ask(f"SELECT {columns} WHERE {key} IN ({','.join('?' * len(some))})", some)
+        for start in range(0, len(valid_ids), AT_ONCE):
+            batch = valid_ids[start : start + AT_ONCE]
+            rows += self._query(f"SELECT {columns} WHERE {key} IN ({','.join('?' * len(batch))})", batch)
         return rows
 
-    def _ask(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        with self._asked() as connection:
+    def _query(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._connected() as connection:
             return connection.all(query, values)
 
     @contextmanager
-    def _asked(self) -> Iterator[Connection]:
-        """The connection, for one question at a time."""
-        with self._lock, told(self._library):
+    def _connected(self) -> Iterator[Connection]:
+        """The connection, for one query at a time."""
+        with self._lock, translate_errors(self._library):
             if self._connection is None:
                 raise LibraryError(f"{self._library}: this snapshot has ended; take another", path=self._library)
             yield self._connection

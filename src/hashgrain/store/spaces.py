@@ -1,7 +1,7 @@
-"""The two row spaces of a library: whole codes, a row an item, and parts, a run of rows an item.
+"""The two row spaces of a library: whole codes, one row per item, and parts, a run of rows per item.
 
-Both have the same files, blocks, counters and lists of dead rows, under names of their own. What works on one works on
-the other, so functions of this room take the space that they are to work on.
+Both have the same files, blocks, counters and lists of dead rows, under different names. So functions of this room take
+the space that they work on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PART_BITS = 16  # of a row's id in the segments of parts; the item's id is above them
+PART_BITS = 16  # low bits of a row's id in the segments of parts; the bits above are the item's id
 MAX_PARTS = (1 << PART_BITS) - 1  # of an item; they are counted from 1, since part 0 is the whole
 MAX_ITEM = (1 << (63 - PART_BITS)) - 1  # the largest id of an item that can have parts
 
@@ -21,7 +21,7 @@ class Space:
     """Names of one row space: its tables, its files, its counters."""
 
     name: str
-    codes: str  # the table of live codes, an entry an item
+    codes: str  # the table of live codes, one entry per item
     blocks: str  # the table of blocks
     dead: str  # the table of entries that died
     length: str  # how many rows an entry has, as SQL
@@ -40,11 +40,11 @@ def ids_of(space: Space, item: int, length: int) -> range:
     return range(first, first + length)
 
 
-def expanded(
+def expand_entries(
     space: Space, rows: NDArray[np.int64], items: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every row of these entries, and the id that it has in the segments."""
+    """The numbers of all rows of these entries, and their ids in the segments."""
     if space is WHOLE:
         return rows, items
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return np.repeat(rows, lengths) + within, np.repeat((items << PART_BITS) + 1, lengths) + within
+    offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.repeat(rows, lengths) + offsets, np.repeat((items << PART_BITS) + 1, lengths) + offsets

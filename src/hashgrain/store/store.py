@@ -1,6 +1,6 @@
-"""`Store`: a library on disk. One writer and many readers; what it says is done stays done.
+"""`Store`: a library on disk, with one writer and many readers. What it reports as done is durable.
 
-What only changes, mends or checks a library is imported where it is used, so that a search does not wait for it.
+Modules that change, mend or check a library are imported on first use, so that a search does not wait for them.
 """
 
 from __future__ import annotations
@@ -14,45 +14,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hashgrain import inside
 from hashgrain.codes import Grains
-from hashgrain.errors import LibraryError, LibraryExistsError, Remedy, reason_of
-from hashgrain.store import catalogue, change_log, disk, remembered, segments, sums
+from hashgrain.errors import LibraryError, reason_of
+from hashgrain.store import catalogue, change_log, segments, skipped_files
 from hashgrain.store.blocks import read_blocks
-from hashgrain.store.catalogue import Facts
+from hashgrain.store.catalogue import LibraryFacts
 from hashgrain.store.counters import read_counters
+from hashgrain.store.errors import FROM_BACKUP, index_damaged, translate_errors
 from hashgrain.store.items import COLUMNS, Item, Problem, encode_path, item_of
-from hashgrain.store.lock import NAME as LOCK
 from hashgrain.store.lock import WriterLock
-from hashgrain.store.moments import Moments
+from hashgrain.store.page_checksums import PageCheck
 from hashgrain.store.parts import Grid, grid_of, grid_text
 from hashgrain.store.readers import LostCommitsError, Readers
-from hashgrain.store.redo import NAME as REDO
-from hashgrain.store.remembered import Refusal
 from hashgrain.store.segments import SEGMENT_ROWS
+from hashgrain.store.skipped_files import Refusal
 from hashgrain.store.snapshot import Snapshot
 from hashgrain.store.spaces import SPACES, WHOLE
-from hashgrain.store.sums import PageCheck
-from hashgrain.store.trouble import FROM_BACKUP, index_damaged, told
+from hashgrain.store.view_cache import ViewCache
 
 if TYPE_CHECKING:
     from hashgrain.store.changes import Edit
     from hashgrain.store.counters import Counters
-    from hashgrain.store.mend import Mended
+    from hashgrain.store.mend import MendReport
     from hashgrain.store.parts import Parts
     from hashgrain.store.redo import Step
     from hashgrain.store.writer import Transaction, Writer
 
-# What may stand in a folder that becomes a library: what systems leave everywhere, and what a killed `create` made.
-NOT_CONTENT = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", LOCK, segments.FOLDER, REDO, "model"}
-NOT_CONTENT |= {sums.NAME, sums.MAKING}
-
 
 class Store:
-    """A library opened for reading ("r") or writing ("w"). May be used from several threads.
+    """A library opened for reading ("r") or writing ("w"), for use from several threads.
 
-    The catalogue is the truth. A commit appends to the segment files, flushes them, and then commits the
-    SQLite transaction that says how much of them counts: a crash leaves at most bytes that do not count.
+    The catalogue is the source of truth. A commit appends to the segment files, flushes them, and then commits the
+    SQLite transaction that says how much of them counts. A crash leaves at most bytes that do not count.
     """
 
     def __init__(self, path: Path, mode: Literal["r", "w"], lock: WriterLock | None, *, mend: bool = False) -> None:
@@ -64,22 +57,22 @@ class Store:
         self._writing = threading.RLock()
         self._writer: Writer | None = None
         self._readers = Readers(path)
-        self._moments = Moments(path, self._readers)
+        self._views = ViewCache(path, self._readers)
         self._pages = PageCheck(path)
-        self.folded = False  # of a writer: whether all that is committed is in the catalogue itself, and not in logs
+        self.folded = False  # of a writer: whether all commits are in the catalogue itself, and none in logs
         try:
             if mend:
                 from hashgrain.store.mend import drop_damaged_log
 
-                drop_damaged_log(path)  # before anything of it is open
-            if mode == "w":  # before any reader, since it brings an older format up to date
+                drop_damaged_log(path)  # before any connection
+            if mode == "w":  # before any reader, since it upgrades an older format
                 from hashgrain.store.writer import Writer
 
                 self._writer = Writer(path, mend=mend)
             self._readers.open(mend=mend)
             if self._writer and not self._writer.lost:
                 self.folded = self._writer.fold()
-                self._tidy()
+                self._remove_leftovers()
         except BaseException:
             self.close()
             raise
@@ -94,28 +87,18 @@ class Store:
         grid: Sequence[Sequence[float]] | None = None,
         prepare: Callable[[Path], object] = lambda folder: None,
     ) -> Store:
-        """A new library in a new or empty folder, opened for writing.
+        """Create a library in a new or empty folder, and open it for writing.
 
-        It becomes one when its catalogue gets its name, in one step; killed before, there is none, and
-        creating it again takes the place. `prepare` puts what belongs in the folder there before that.
+        The folder becomes a library in one step, when its catalogue is renamed. If the process is killed before, there
+        is none, and it can be created again. `prepare` adds other files of the library before that step.
         """
+        from hashgrain.store.creation import create_library
+
         folder = Path(os.path.abspath(path))
         text = None if grid is None else grid_text(grid)
-        with told(folder):
-            if folder.exists() and not folder.is_dir():
-                message = f"{folder} is a file; a library is a folder"
-                raise LibraryExistsError(message, path=folder, remedy="give another name")
-            folder.mkdir(parents=True, exist_ok=True)
-            _refuse_content(folder)
-            lock = WriterLock(folder)
+        with translate_errors(folder):
+            lock = create_library(folder, grains, digest, text, prepare)
             try:
-                _refuse_content(folder)  # nobody else can make it from here on
-                prepare(folder)
-                catalogue.make(folder, grains, digest, text)
-                inside.make_folder(folder, segments.FOLDER)
-                inside.rename(folder, (), catalogue.MAKING, catalogue.NAME)
-                disk.sync_folder(folder)
-                disk.sync_folder(folder.parent)
                 return cls(folder, "w", lock)
             except BaseException:
                 lock.release()
@@ -123,20 +106,20 @@ class Store:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], mode: Literal["r", "w"] = "r", *, mend: bool = False) -> Store:
-        """An existing library. Only one program at a time may have it open for writing.
+        """Open an existing library. Only one program at a time may have it open for writing.
 
-        With `mend` a catalogue that lost changes is opened too, for `rebuild` and nothing else.
+        With `mend`, a catalogue that lost changes is opened too, only for `rebuild`.
         """
         folder = Path(os.path.abspath(path))
         if mode not in ("r", "w"):
             raise LibraryError(f"a library is opened with mode 'r' or 'w', not {mode!r}")
-        with told(folder):
+        with translate_errors(folder):
             if not os.path.lexists(folder / catalogue.NAME):
-                raise catalogue.missing(folder)
+                raise catalogue.missing_error(folder)
             return cls(folder, mode, WriterLock(folder) if mode == "w" else None, mend=mend)
 
     @property
-    def _facts(self) -> Facts:
+    def _facts(self) -> LibraryFacts:
         return self._readers.facts
 
     @property
@@ -149,7 +132,7 @@ class Store:
 
     @property
     def grid(self) -> Grid | None:
-        """Boxes or spans of the parts 1, 2, ... of every item that has no positions of its own."""
+        """Boxes or spans of the parts 1, 2, ... of items without positions of their own."""
         return self._facts.grid
 
     @property
@@ -157,10 +140,10 @@ class Store:
         return self._facts.created
 
     def close(self) -> None:
-        """Let go of files and lock. Arrays of snapshots stay good."""
+        """Close files and release the lock. Arrays of snapshots stay valid."""
         with self._writing:
             self._readers.close()
-            self._moments.forget()
+            self._views.forget()
             writer, self._writer = self._writer, None
             lock, self._lock = self._lock, None
             try:
@@ -176,13 +159,13 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- questions
+    # ---- queries
 
     def known(self, path: str) -> Item | None:
         """The item of this path."""
         encoded = encode_path(path)
-        found = self._items("path", encoded)
-        return found[0] if found else None
+        items = self._items("path", encoded)
+        return items[0] if items else None
 
     def by_content(self, content: str) -> list[Item]:
         """All items with this SHA-256, by id."""
@@ -193,14 +176,14 @@ class Store:
         return self._items("content", value)
 
     def refusals(self) -> list[Refusal]:
-        return remembered.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
+        return skipped_files.refusals(self._ask("SELECT * FROM refusals ORDER BY path", ()), self.path)
 
     def excluded(self, path: str) -> bool:
-        """Whether the file was taken out by hand, and is to stay out."""
+        """Whether the file was removed by hand and must not be added again."""
         return bool(self._ask("SELECT 1 FROM exclusions WHERE path = ?", (encode_path(path),)))
 
     def exclusions(self) -> list[str]:
-        return remembered.exclusions(self._ask("SELECT path FROM exclusions ORDER BY path", ()), self.path)
+        return skipped_files.exclusions(self._ask("SELECT path FROM exclusions ORDER BY path", ()), self.path)
 
     def _items(self, column: Literal["path", "content"], value: bytes) -> list[Item]:
         self._pages.check()
@@ -211,18 +194,20 @@ class Store:
 
     @contextmanager
     def snapshot(self, *, parts: bool = False) -> Iterator[Snapshot]:
-        """The library at one moment, whatever a writer does meanwhile. Who is going to ask for the codes of `parts`
-        says so: else a rebuild may take their files away before they are mapped."""
-        moment = self._moments.look(parts=parts)
-        snapshot = Snapshot(self.path, self._facts, moment, self._moments.parts_at, self._pages.check)
+        """The library at one moment, whatever a writer does meanwhile.
+
+        Set `parts` if their codes will be used. Otherwise a rebuild may delete their files before they are mapped.
+        """
+        transaction = self._views.begin(parts=parts)
+        snapshot = Snapshot(self.path, self._facts, transaction, self._views.parts_view, self._pages.check)
         try:
             yield snapshot
         finally:
             snapshot.end()
-            self._readers.give_back(moment.connection)
+            self._readers.give_back(transaction.connection)
 
     def verify(self) -> list[Problem]:
-        """Every check there is; an empty list, or one of harmless problems only, is a sound library."""
+        """Run all checks. A library is sound if the list is empty or has only harmless problems."""
         from hashgrain.store import verify
 
         try:
@@ -237,88 +222,90 @@ class Store:
             self._readers.give_back(connection)
 
     def info(self) -> dict[str, Any]:
-        """What there is, counted."""
-        from hashgrain.store.counting import info
+        """Counts and facts of the library."""
+        from hashgrain.store.info import info
 
-        with told(self.path), self._readers.borrowed() as connection:
+        with translate_errors(self.path), self._readers.borrowed() as connection:
             self._pages.check()
             return info(connection, self.path, self._facts)
 
     # ---- changes
 
     def commit(self, batch: Sequence[Edit]) -> list[int]:
-        """Make the changes durable, all or none; the ids of their items, in order."""
+        """Make all changes durable, or none; returns the ids of their items, in order."""
         if not batch:
             return []
-        from hashgrain.store import rewriting
+        from hashgrain.store import segment_writer
         from hashgrain.store.changes import Batch
 
-        with self._changing() as change:
+        with self._transaction() as change:
             connection, before, n_words = change.connection, change.before, self.grains.n_words
             outcome = Batch(connection, self.path, n_words, self._facts.grid, before).apply(batch)
             change.after = replace(before, sequence=change_log.record(connection, before.sequence, outcome.logged))
             for space, tail in outcome.tails.items():
-                extent = before.of(space)
+                extent = before.extent_of(space)
                 if space is WHOLE or tail.ids:
-                    grown = rewriting.append(connection, self.path, n_words, space, extent, tail, self.segment_rows)
-                    change.after = change.after.grown(space, grown)
+                    grown = segment_writer.append(
+                        connection, self.path, n_words, space, extent, tail, self.segment_rows
+                    )
+                    change.after = change.after.with_extent(space, grown)
                 else:
-                    change.after = change.after.grown(space, tail.extent)
+                    change.after = change.after.with_extent(space, tail.extent)
             change.steps = outcome.steps()
         return outcome.ids
 
     def remove(self, ids: Iterable[int]) -> int:
-        """Take items out; how many of them were there."""
+        """Remove items; returns how many of them existed."""
         from hashgrain.store import changes
 
-        with self._changing() as change:
-            possible = [int(each) for each in ids if 0 < int(each) < 2**63]
-            gone, after = changes.remove(change.connection, self.path, self.grains.n_words, possible, change.before)
-            sequence = change_log.record_removed(change.connection, change.before.sequence, gone)
+        with self._transaction() as change:
+            valid_ids = [int(each) for each in ids if 0 < int(each) < 2**63]
+            removed, after = changes.remove(change.connection, self.path, self.grains.n_words, valid_ids, change.before)
+            sequence = change_log.record_removed(change.connection, change.before.sequence, removed)
             change.after = replace(after, sequence=sequence)
-            written = ("code", "parts", "item") if change.before.parts.rows else ("code", "item")
-            change.steps = [(f"drop {what}", [(each,) for each in possible]) for what in written]
-        return len(gone)
+            kinds = ("code", "parts", "item") if change.before.parts.rows else ("code", "item")
+            change.steps = [(f"drop {what}", [(each,) for each in valid_ids]) for what in kinds]
+        return len(removed)
 
     def set_grid(self, grid: Sequence[Sequence[float]] | None) -> None:
-        """Where the parts 1, 2, ... of every item lie that has no positions of its own: boxes, or spans."""
+        """Set the boxes or spans of the parts 1, 2, ... of items without positions of their own."""
         text = None if grid is None else grid_text(grid)
-        with self._changing() as change:
+        with self._transaction() as change:
             change.steps = catalogue.set_grid(change.connection, self.path, self._facts, text)
-        with told(self.path):
+        with translate_errors(self.path):
             self._readers.open()
 
     def refuse(self, entries: Iterable[Refusal]) -> None:
-        """Remember files that could not be read, by size and time."""
-        self._remember(remembered.refuse(entries))
+        """Record files that could not be read, with size and time."""
+        self._run_steps(skipped_files.refuse(entries))
 
     def forget_refusals(self, paths: Iterable[str]) -> None:
-        self._remember(remembered.forget_refusals(paths))
+        self._run_steps(skipped_files.forget_refusals(paths))
 
     def exclude(self, paths: Iterable[str]) -> None:
-        """Keep files out that were taken out by hand, until they are included again."""
-        self._remember(remembered.exclude(paths))
+        """Record files that were removed by hand, so that `add` skips them until they are included again."""
+        self._run_steps(skipped_files.exclude(paths))
 
     def include(self, paths: Iterable[str]) -> None:
-        self._remember(remembered.include(paths))
+        self._run_steps(skipped_files.include(paths))
 
-    def _remember(self, steps: list[Step]) -> None:
+    def _run_steps(self, steps: list[Step]) -> None:
         if any(rows for _, rows in steps):
-            with self._changing() as change:
-                remembered.apply(change.connection, steps)
+            with self._transaction() as change:
+                skipped_files.apply(change.connection, steps)
                 change.steps = steps
 
-    def rebuild(self) -> Mended:
-        """Write the segments anew from the catalogue, by id, without dead rows; switch to them at once.
+    def rebuild(self) -> MendReport:
+        """Rewrite the segments from the catalogue, by id, without dead rows, and switch to them in one step.
 
-        What the catalogue lost is made again first, where the redo log and the segments have it.
+        Lost commits and damaged codes are restored first, as far as the redo log and the segments have them.
         """
         from hashgrain.store.mend import restore
 
-        with self._changing(mending=True) as change:
+        with self._transaction(mending=True) as change:
             mended = restore(change, self.path, self._facts)
             last = change.before.sequence
-            last = change_log.tidy(
+            last = change_log.compact(
                 change.connection, last, lost=bool(mended.changes or mended.lost or mended.lost_parts)
             )
             change.before = replace(change.before, sequence=last)
@@ -335,57 +322,57 @@ class Store:
         parts: Iterable[tuple[int, Parts]] = (),
         grid: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        """Give every item the code of another model, and the library its grains, digest and grid, in one step. Parts
-        are those that are given here."""
+        """Replace the codes of all items by those of another model, with its grains, digest and grid, in one step.
+        Items have only the parts that are given here."""
         from hashgrain.store import changes
 
         text = None if grid is None else grid_text(grid)
-        with self._changing() as change:
+        with self._transaction() as change:
             changes.recode(change.connection, codes, parts, grains.n_words, None if text is None else grid_of(text))
             catalogue.set_facts(change.connection, self._facts, grains, digest, text)
-            change.before = replace(change.before, sequence=change_log.begin_anew(change.connection))
+            change.before = replace(change.before, sequence=change_log.start_history(change.connection))
             change.after = self._rewrite(change, grains.n_words)
-        with told(self.path):
+        with translate_errors(self.path):
             self._readers.open()
-            self._moments.forget()
+            self._views.forget()
         self._after_rewrite()
 
     def _rewrite(self, change: Transaction, n_words: int) -> Counters:
-        from hashgrain.store import rewriting
+        from hashgrain.store import segment_writer
 
-        return rewriting.rewrite(change.connection, self.path, n_words, change.before, self.segment_rows)
+        return segment_writer.rewrite(change.connection, self.path, n_words, change.before, self.segment_rows)
 
     def _after_rewrite(self) -> None:
-        """Nothing of it is in the redo log: fold it in, with all sums anew, and give old files back."""
-        with self._writing, told(self.path):
+        """Fold the rewrite in, since the redo log does not have it; renew all checksums, and delete old files."""
+        with self._writing, translate_errors(self.path):
             writer = self._need_writer()
-            writer.lost, writer.renew_sums = 0, True
+            writer.lost, writer.renew_checksums = 0, True
             self.folded = writer.fold()
-            self._tidy()
+            self._remove_leftovers()
 
     @contextmanager
-    def _changing(self, *, mending: bool = False) -> Iterator[Transaction]:
-        """A transaction; what is raised inside leaves the library as it was, files included."""
-        with self._writing, told(self.path):
+    def _transaction(self, *, mending: bool = False) -> Iterator[Transaction]:
+        """A transaction. If an error is raised inside, the library stays as it was, files included."""
+        with self._writing, translate_errors(self.path):
             writer = self._need_writer()
             if writer.lost and not mending:
                 raise LostCommitsError(self.path, writer.lost)
-            with writer.transaction(self._tidy) as change:
+            with writer.transaction(self._remove_leftovers) as change:
                 yield change
 
-    def _tidy(self) -> None:
-        """Give back the space of what is not committed, unless the list of what is may be damaged."""
+    def _remove_leftovers(self) -> None:
+        """Free the space of uncommitted bytes, unless the list of committed ones may be damaged."""
         with suppress(sqlite3.Error, LibraryError, OSError):
             connection = self._need_writer().connection
             counters, committed = read_counters(connection, self.path), []
             for space in SPACES:
-                extent, n_words = counters.of(space), self.grains.n_words
+                extent, n_words = counters.extent_of(space), self.grains.n_words
                 blocks = read_blocks(connection, self.path, space, n_words) if space is WHOLE or extent.segment else []
-                found = [place for place, _ in segments.places(blocks, space, n_words)]
-                if sum(place.rows for place in found) != extent.rows:
+                infos = [info for info, _ in segments.group_blocks(blocks, space, n_words)]
+                if sum(info.rows for info in infos) != extent.rows:
                     return
-                committed += found
-            segments.tidy(self.path, committed)
+                committed += infos
+            segments.remove_leftovers(self.path, committed)
 
     def _need_writer(self) -> Writer:
         if self._readers.closed:
@@ -395,15 +382,5 @@ class Store:
         return self._writer
 
     def _ask(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with told(self.path), self._readers.borrowed() as connection:
+        with translate_errors(self.path), self._readers.borrowed() as connection:
             return connection.all(query, values)
-
-
-def _refuse_content(folder: Path) -> None:
-    if (folder / catalogue.NAME).exists():
-        remedy = Remedy("open it to add to it", "add_to", library=folder)
-        raise LibraryExistsError(f"{folder} is a library already", path=folder, remedy=remedy)
-    names = [name for name in inside.names(folder) if not name.startswith(catalogue.MAKING)]
-    if not NOT_CONTENT.issuperset(names):
-        message = f"{folder} is a folder with other things in it"
-        raise LibraryExistsError(message, path=folder, remedy="give a new name for the library")

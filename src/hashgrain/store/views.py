@@ -1,4 +1,4 @@
-"""The segments of one row space as they are at one moment, kept from one snapshot to the next."""
+"""The mapped segments of one row space at one moment, which the next snapshot reuses."""
 
 from __future__ import annotations
 
@@ -13,110 +13,115 @@ from hashgrain.store import catalogue
 from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection
 from hashgrain.store.counters import Counters, Extent
-from hashgrain.store.segments import Place, Segment, bad_blocks, map_segment, places
-from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS, PARTS, Space, expanded
-from hashgrain.store.trouble import MendableError
+from hashgrain.store.errors import MendableError
+from hashgrain.store.segments import Segment, SegmentInfo, bad_blocks, group_blocks, map_segment
+from hashgrain.store.spaces import MAX_ITEM, MAX_PARTS, PARTS, Space, expand_entries
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The segments of one moment, grown by what is new."""
+    """The mapped segments of one moment."""
 
-    era: int
+    generation: int
     extent: Extent
-    places: tuple[Place, ...] = ()
+    infos: tuple[SegmentInfo, ...] = ()
     segments: tuple[Segment, ...] = ()
-    identity: tuple[int, int] = (0, 0)  # of the catalogue's file: a library put in its place shares nothing with it
+    identity: tuple[int, int] = (0, 0)  # of the catalogue's file: a library that replaced it shares nothing with it
 
     @property
-    def moment(self) -> tuple[int, Extent]:
-        return self.era, self.extent
+    def version(self) -> tuple[int, Extent]:
+        return self.generation, self.extent
 
 
 def view_of(
     connection: Connection, library: Path, n_words: int, space: Space, counters: Counters, old: View | None
 ) -> View:
-    """The view at the moment of the read transaction; what `old` has checked is not checked again."""
-    era, extent = counters.era, counters.of(space)
+    """The view in a read transaction. Rows that `old` has checked are not checked again."""
+    generation, extent = counters.generation, counters.extent_of(space)
     if old is not None and (old.identity != connection.identity or any(segment.cut() for segment in old.segments)):
-        old = None  # to be mapped again; of a file that was cut short this says what is wrong
-    if old is not None and old.moment == (era, extent):
+        old = None  # map everything again, which raises with the reason if a file was cut short
+    if old is not None and old.version == (generation, extent):
         return old
-    if old is None or old.era != era or old.extent.rows > extent.rows or old.extent.dead > extent.dead:
-        old = View(era, Extent())
-    since = old.places[-1].number if old.places else 0
-    committed = dict(zip(old.places[:-1], old.segments[:-1], strict=True))
-    for place, blocks in places(read_blocks(connection, library, space, n_words, since), space, n_words):
-        known = old.segments[-1] if old.places and place.number == since else None
-        committed[place] = _grown(library, place, blocks, known)
+    if old is None or old.generation != generation or old.extent.rows > extent.rows or old.extent.dead > extent.dead:
+        old = View(generation, Extent())
+    since = old.infos[-1].number if old.infos else 0
+    committed = dict(zip(old.infos[:-1], old.segments[:-1], strict=True))
+    for info, blocks in group_blocks(read_blocks(connection, library, space, n_words, since), space, n_words):
+        old_segment = old.segments[-1] if old.infos and info.number == since else None
+        committed[info] = _grown(library, info, blocks, old_segment)
     _check_rows(library, list(committed), extent)
-    alive = _bury(connection, library, space, committed, old.extent, extent)
-    return View(era, extent, tuple(committed), tuple(alive), connection.identity)
+    alive = _mark_deleted(connection, library, space, committed, old.extent, extent)
+    return View(generation, extent, tuple(committed), tuple(alive), connection.identity)
 
 
-def _grown(library: Path, place: Place, blocks: Sequence[Block], known: Segment | None) -> Segment:
-    checked = 0 if known is None else len(known.ids)
-    if known is not None and checked == place.rows:
-        return known
-    mapped = map_segment(library, place)
-    for damage in bad_blocks(library, mapped, [b for b in blocks if b.end > place.first_row + checked]):
+def _grown(library: Path, info: SegmentInfo, blocks: Sequence[Block], old_segment: Segment | None) -> Segment:
+    checked = 0 if old_segment is None else len(old_segment.ids)
+    if old_segment is not None and checked == info.rows:
+        return old_segment
+    mapped = map_segment(library, info)
+    for damage in bad_blocks(library, mapped, [b for b in blocks if b.end > info.first_row + checked]):
         raise damage
     ids, planes = mapped.arrays()
-    alive = np.ones(place.rows, np.bool_)
-    if known is not None:
-        alive[:checked] = known.alive
+    alive = np.ones(info.rows, np.bool_)
+    if old_segment is not None:
+        alive[:checked] = old_segment.alive
     alive.flags.writeable = False
-    return Segment(place.first_row, ids, planes, alive, mapped.files)
+    return Segment(info.first_row, ids, planes, alive, mapped.files)
 
 
-def _check_rows(library: Path, committed: Sequence[Place], extent: Extent) -> None:
-    """The blocks must tile all rows: one that SQLite lost without noticing must not shorten the answers."""
+def _check_rows(library: Path, infos: Sequence[SegmentInfo], extent: Extent) -> None:
+    """The blocks must tile all rows: a block that SQLite lost silently must not shorten answers."""
     expected = 0
-    for place in committed:
-        if place.first_row != expected:
+    for info in infos:
+        if info.first_row != expected:
             break
-        expected += place.rows
+        expected += info.rows
     if expected != extent.rows:
         reason = f"the list of blocks is damaged ({expected} of {extent.rows} rows)"
         raise MendableError(library, library / catalogue.NAME, reason)
 
 
-def _bury(
-    connection: Connection, library: Path, space: Space, committed: Mapping[Place, Segment], seen: Extent, now: Extent
+def _mark_deleted(
+    connection: Connection,
+    library: Path,
+    space: Space,
+    committed: Mapping[SegmentInfo, Segment],
+    old: Extent,
+    new: Extent,
 ) -> Iterator[Segment]:
-    """The segments with the rows that died since out of `alive`; arrays handed out stay as they are."""
+    """The segments, with rows that died since `old` no longer `alive`. Arrays of earlier snapshots do not change."""
     query = f"SELECT row, item, {space.length} FROM {space.dead} WHERE number > ? ORDER BY row"
-    found = connection.all(query, (seen.dead,))
+    entries_read = connection.all(query, (old.dead,))
     damage = MendableError(library, library / catalogue.NAME, "the list of removed rows is damaged")
-    if any(not isinstance(number, int) or not 0 <= number < 2**63 for entry in found for number in entry):
+    if any(not isinstance(number, int) or not 0 <= number < 2**63 for entry in entries_read for number in entry):
         raise damage
-    entries = np.array(found, np.int64).reshape(-1, 3)
+    entries = np.array(entries_read, np.int64).reshape(-1, 3)
     if ((entries[:, 2] != 1) & ((entries[:, 2] > MAX_PARTS) | (entries[:, 1] > MAX_ITEM))).any():
         raise damage
-    if entries[:, 2].sum() > now.rows or len(found) != now.dead - seen.dead:
+    if entries[:, 2].sum() > new.rows or len(entries_read) != new.dead - old.dead:
         raise damage
-    rows, ids = expanded(space, *entries.T)
+    rows, ids = expand_entries(space, *entries.T)
     if (np.diff(rows) <= 0).any():  # entries overlap
         raise damage
-    buried = 0
-    for place, segment in committed.items():
-        first, end = np.searchsorted(rows, [place.first_row, place.first_row + place.rows])
+    deleted = 0
+    for info, segment in committed.items():
+        first, end = np.searchsorted(rows, [info.first_row, info.first_row + info.rows])
         if first == end:
             yield segment
             continue
-        at = rows[first:end] - place.first_row
-        if not np.array_equal(segment.ids[at], ids[first:end]):
+        rows_in_segment = rows[first:end] - info.first_row
+        if not np.array_equal(segment.ids[rows_in_segment], ids[first:end]):
             break
-        if space is PARTS and _cut_runs(segment, at):
+        if space is PARTS and _cut_runs(segment, rows_in_segment):
             break
-        buried += int(end - first)
-        yield segment.without(at)
-    if buried != len(rows):
+        deleted += int(end - first)
+        yield segment.without(rows_in_segment)
+    if deleted != len(rows):
         raise damage
 
 
 def _cut_runs(segment: Segment, dead: NDArray[np.int64]) -> bool:
-    """Whether a run goes on behind rows of it that died: its parts all live, or none."""
+    """Whether only some parts of an item died, which is damage: its parts are all alive, or none is."""
     after = dead + 1
     after = after[(after < len(segment.ids)) & (np.append(dead[1:], -1) != after)]
     return bool((segment.ids[after] & MAX_PARTS != 1).any())

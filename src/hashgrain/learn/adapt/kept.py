@@ -22,7 +22,7 @@ import PIL
 from numpy.typing import NDArray
 
 from hashgrain import files
-from hashgrain.errors import ImageError, TrainingError
+from hashgrain.errors import ImageError, Remedy, TrainingError
 from hashgrain.hashers import Features
 from hashgrain.media import Picture, decode_workers
 from hashgrain.models import Encoder
@@ -105,7 +105,9 @@ class KeptRows:
             files.write_atomically(self.folder / f"rows-{name}.npz", file.getvalue())
         except OSError as error:
             raise TrainingError(
-                f"cannot keep features in {self.folder} ({error.strerror}); make room, or name another folder by --run"
+                f"cannot keep features in {self.folder} ({error.strerror})",
+                path=self.folder,
+                remedy=Remedy("make room, or choose another folder for the run", "make_room_for_run"),
             ) from None
         self._rows.update(fresh)
         fresh.clear()

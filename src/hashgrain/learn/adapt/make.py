@@ -60,7 +60,7 @@ def adapt_bundle(
     log(f"reading the pictures of {data}")
     listed = list_pictures(data, base.grains, part)
     if part:
-        log(f"the split is written to {part.manifest.write(run / MANIFEST)}, for hashgrain evaluate --manifest")
+        log(f"the split is written to {part.manifest.write(run / MANIFEST)}; evaluate by it too")
     check_enough(choose(listed, np.ones(len(listed), np.bool_), 0), data)  # before an hour of decoding
     cache = KeptRows(base, run / "features", log)
     refused = _compute(cache, listed, log)

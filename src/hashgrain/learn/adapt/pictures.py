@@ -95,7 +95,7 @@ def warnings_of(chosen: Chosen, listed: Listed) -> Iterator[str]:
     if few := [labels.names[i] for i in np.flatnonzero(counts < FEW)]:
         yield f"classes of fewer than {FEW} pictures ({_some(few)}): bring more of each"
     if unused := unused_levels(listed.depth, list(chosen.levels)):
-        yield f"{unused}: an adapted model keeps its grains; other recipes take `--grains`, one for each level"
+        yield f"{unused}: an adapted model keeps its grains; other recipes take grains of your own, one for each level"
     if unlabelled := int((~labels.known).sum()):
         yield f"{unlabelled:,} pictures without a label: they teach only what the model knows already"
     if not list(listed.levels.values())[-1].single:

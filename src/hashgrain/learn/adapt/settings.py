@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 
 NAME = "adapt"
 ABOUT = "your own classes on the features of a model you have (photo), in seconds, keeping what it knows"
@@ -36,8 +36,11 @@ class Adaptation:
             raise TrainingError(f"recipe {NAME}: learning_rate is {self.learning_rate}, and must be above 0")
         if not self.backbone.startswith(BUNDLE) or self.backbone == BUNDLE:
             raise TrainingError(
-                f"recipe {NAME}: backbone is {self.backbone!r}; name a model as bundle:NAME or bundle:FOLDER. Networks"
-                " of timm and torchvision are trained by other recipes: hashgrain recipes"
+                f"recipe {NAME}: backbone is {self.backbone!r}",
+                remedy=Remedy(
+                    "name a model, as bundle:NAME or bundle:FOLDER; other recipes train networks of a package",
+                    "adapt_bundle",
+                ),
             )
 
     @property
@@ -56,9 +59,9 @@ def changed(settings: Sequence[str]) -> Adaptation:
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
-            raise TrainingError(f"--set {setting}: it takes NAME=VALUE")
+            raise TrainingError(f"setting {setting}: it takes NAME=VALUE")
         if name not in changeable():
-            raise TrainingError(f"--set {setting}: there is no {name!r}; there are {', '.join(sorted(changeable()))}")
+            raise TrainingError(f"setting {setting}: there is no {name!r}; there are {', '.join(sorted(changeable()))}")
         values[name] = _parsed(changeable()[name], text, setting)
     return Adaptation(**values)
 
@@ -70,5 +73,5 @@ def _parsed(old: Any, text: str, setting: str) -> Any:
         value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
         wanted = "a whole number" if isinstance(old, int) else "a number"
-        raise TrainingError(f"--set {setting}: {text!r} is not {wanted}")
+        raise TrainingError(f"setting {setting}: {text!r} is not {wanted}")
     return value

@@ -71,11 +71,6 @@ class OnnxBackbone(Backbone):
         self.width = features.shape[1]
         self._graph = _same_in_torch(self, content, tried, features)
 
-    @property
-    def in_torch(self) -> bool:
-        """Whether gradients reach the pixels."""
-        return self._graph is not None
-
     def as_bundle(self, name: str, grains: Grains, size: int) -> Bundle:
         """The graph as a bundle without a head: pictures in bytes in, features out."""
         if self._takes.one_by_one:

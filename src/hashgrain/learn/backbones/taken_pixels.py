@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashgrain.errors import TrainingError
+from hashgrain.learn.remedies import set_to
 
 LAYOUTS = {"nchw": "(n, 3, s, s)", "nhwc": "(n, s, s, 3)"}
 COLORS_AT = {"nchw": 0, "nhwc": 2}  # among the axes after the first
@@ -83,7 +84,8 @@ def _chosen(by_layout: dict[str, PixelInput], where: str, runs: Callable[[PixelI
         if len(works) > 1:
             raise TrainingError(
                 f"{where} does not say whether its pictures are {LAYOUTS['nchw']} or {LAYOUTS['nhwc']}, and runs on"
-                " both: say which, --set layout=nchw or layout=nhwc"
+                " both",
+                remedy=set_to("layout=nchw or layout=nhwc"),
             )
         by_layout = {layout: by_layout[layout] for layout in works or by_layout}
     return next(iter(by_layout))

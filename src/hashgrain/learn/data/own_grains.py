@@ -14,7 +14,7 @@ def read_grains(text: str) -> Grains:
     try:
         return grains_of(text)
     except CodesError as error:
-        raise TrainingError(f"--grains {text}: {error}") from None
+        raise TrainingError(f"grains {text}: {error}") from None
 
 
 def with_grains(recipe: Recipe, grains: Grains) -> Recipe:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hashgrain.errors import EvaluationError, TrainingError
+from hashgrain.errors import EvaluationError, Remedy, TrainingError
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.protocols import expanded, protocol
 from hashgrain.evaluate.splitting import classes_of, openable_pool, split
@@ -92,8 +92,8 @@ class Choice:
         named = [f"{self.part.wanted[key]} ({self._why(key)})" for key in missing[:NAMED]]
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise TrainingError(
-            f"{len(missing)} training pictures are not those of the manifest: {', '.join(named)}{more}. Get the data"
-            " again, or draw a new split with `hashgrain protocols NAME --data DATA --out FOLDER`"
+            f"{len(missing)} training pictures are not those of the manifest: {', '.join(named)}{more}",
+            remedy=Remedy("get the data again, or draw a new split", "draw_split"),
         )
 
     def _why(self, key: Key) -> str:
@@ -106,18 +106,18 @@ class Choice:
 
 
 def training_part(data: Path, name: str, manifest: Path | None, seed: int, log: Log) -> TrainingPart | None:
-    """The part that `--protocol` or `--manifest` names; None where neither is given."""
+    """The part that a protocol or a manifest names; None where neither is given."""
     if not name and manifest is None:
         return None
     if name and manifest is not None:
-        raise TrainingError("a --manifest is of one protocol already: give --protocol or --manifest, not both")
+        raise TrainingError("a manifest is of one protocol already: give a protocol or a manifest, not both")
     read = Manifest.read(manifest) if manifest is not None else _drawn(data, name, seed, log)
     part = TrainingPart(read, drawn=manifest is None)
     where = manifest if manifest is not None else f"protocol {name}"
     if not len(part.manifest.train):
         raise TrainingError(
-            f"{where} has no training part: it only says what is asked and searched; name one that has, such as"
-            " --protocol folder"
+            f"{where} has no training part: it only says what is asked and searched",
+            remedy=Remedy("name a protocol that has one, such as folder", "trained_protocol"),
         )
     if not part.counts:
         raise TrainingError(f"{where}: every training picture has the contents of a query, so none may be learned from")
@@ -138,8 +138,8 @@ def check_labels(part: TrainingPart | None, uses_labels: bool, recipe: str) -> N
         return
     if known.unlabelled:
         raise TrainingError(
-            f"protocol {known.name} is for methods that learn from no label, and recipe {recipe} learns from labels:"
-            " take a recipe without labels, or another protocol (hashgrain protocols)"
+            f"protocol {known.name} is for methods that learn from no label, and recipe {recipe} learns from labels",
+            remedy=Remedy("take a recipe without labels, or another protocol", "other_protocol"),
         )
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.labelled.arrays import open_array
 
 Bits = NDArray[np.uint8]
@@ -26,7 +26,8 @@ def read_targets(file: str | Path, bits: int) -> Bits:
         )
     if table.shape[1] != bits:
         raise TrainingError(
-            f"{place} has target codes of {table.shape[1]} bits, the recipe codes of {bits}: --bits {table.shape[1]}"
+            f"{place} has target codes of {table.shape[1]} bits, the recipe codes of {bits}",
+            remedy=Remedy(f"give the recipe {table.shape[1]} bits", "give_bits", bits=table.shape[1]),
         )
     wrong = np.flatnonzero(~np.isin(table, (0, 1)).all(axis=1))
     if len(wrong):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.learn.backbones.weights import refuse_pickle
 from hashgrain.models.session import first_line
 
@@ -60,7 +60,8 @@ def check_built(make: Callable[[], nn.Module], weights: Path, where: str) -> Non
         raise
     except Exception as error:  # of a description that does not fit the library
         raise TrainingError(
-            f"{where} cannot be built: {first_line(error)}; another --size, or version, may do"
+            f"{where} cannot be built: {first_line(error)}",
+            remedy=Remedy("another size, or version, may do", "other_size_or_version"),
         ) from None
     finally:
         for watch in watches:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain.codes import Codes, Grains
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.hashers import ITQ, Features, PCAHash, Projection, most_directions
 from hashgrain.learn.data.kept_features import KeptFeatures
@@ -69,6 +69,11 @@ def least_pictures(bits: int) -> int:
     return bits + bits // 2
 
 
+def more_pictures(bits: int) -> Remedy:
+    least = least_pictures(bits)
+    return Remedy(f"give at least {least}, or fewer bits", "more_pictures", least=least)
+
+
 def features_of(shots: Shots, cache: KeptFeatures, bits: int) -> Sets:
     """Compute or read the features of every picture, and of edited views of some."""
     rows = cache.of(f"pictures {shots.digest()[:16]}", lambda: (shot.read() for shot in shots.pictures))
@@ -78,8 +83,7 @@ def features_of(shots: Shots, cache: KeptFeatures, bits: int) -> Sets:
     if len(good) < least_pictures(bits):
         unopened = f" ({len(refused)} cannot be opened, such as {refused[0]})" if refused else ""
         raise TrainingError(
-            f"{len(good):,} different pictures are too few for {bits} bits{unopened}: give at least"
-            f" {least_pictures(bits)}, or fewer bits (--bits)"
+            f"{len(good):,} different pictures are too few for {bits} bits{unopened}", remedy=more_pictures(bits)
         )
     features = rows[opened]
     check_spread(features)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.files import write_atomically
 from hashgrain.learn.encoders.files import SourceFiles, only_pickles
 from hashgrain.learn.encoders.layouts import ONNX, TEXT, VISION, layout_of, wanted
@@ -19,6 +19,9 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 CONFIG = "config.json"
 SWITCH = "HF_HUB_OFFLINE"
+FETCH = Remedy(
+    "fetch it with download=True, or bring the repository as a folder and take folder:PATH", "fetch_repository"
+)
 
 
 @contextmanager
@@ -60,8 +63,7 @@ def repository_files(name: str, revision: str, download: bool, log: Log) -> tupl
     folder = _cache(name) / "snapshots" / commit
     if not folder.is_dir():
         raise TrainingError(
-            f"{name} at {commit[:12]} is not in the Hugging Face cache of this machine ({_cache(name)}): add"
-            " --download, or bring the repository as a folder and take folder:PATH"
+            f"{name} at {commit[:12]} is not in the Hugging Face cache of this machine ({_cache(name)})", remedy=FETCH
         )
     if not download:
         refuse_half(SourceFiles(folder), name)
@@ -71,10 +73,15 @@ def repository_files(name: str, revision: str, download: bool, log: Log) -> tupl
 def refuse_half(files: SourceFiles, name: str) -> None:
     """Refuse a pair whose text half is missing, as after an interrupted download."""
     half = layout_of(files.names()) == ONNX and files.has(VISION[0]) and not files.has(TEXT)
+    pictures = files.folder / VISION[0]
     if half and files.has(CONFIG) and "text_config" in files.json(CONFIG):
         raise TrainingError(
-            f"{name} is a pair, and its text half ({TEXT}) is not in the Hugging Face cache of this machine: add"
-            f" --download; for pictures alone, take onnx:{files.folder / VISION[0]}"
+            f"{name} is a pair, and its text half ({TEXT}) is not in the Hugging Face cache of this machine",
+            remedy=Remedy(
+                f"fetch it with download=True; for pictures alone, take onnx:{pictures}",
+                "fetch_text",
+                pictures=pictures,
+            ),
         )
 
 
@@ -93,10 +100,7 @@ def _known(name: str, revision: str) -> str:
     except OSError:
         commit = ""
     if not COMMIT.fullmatch(commit):
-        raise TrainingError(
-            f"{name} is not in the Hugging Face cache of this machine ({_cache(name)}): add --download, or bring the"
-            " repository as a folder and take folder:PATH"
-        )
+        raise TrainingError(f"{name} is not in the Hugging Face cache of this machine ({_cache(name)})", remedy=FETCH)
     return commit
 
 

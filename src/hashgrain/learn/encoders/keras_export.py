@@ -31,7 +31,7 @@ def main(file: str, out: str, size: int, layer: str) -> dict[str, Any]:
     if len(model.inputs) != 1:
         raise RefusedError(f"it takes {len(model.inputs)} inputs, and a backbone takes only pictures")
     if len(model.outputs) != 1 and not layer:
-        raise RefusedError(f"it gives {len(model.outputs)} outputs: say whose features are wanted, --set layer=NAME")
+        raise RefusedError(f"it gives {len(model.outputs)} outputs: say whose features are wanted, layer=NAME")
     output, named = _features(model, layer)
     shape = _shape(model, size)
     whole = keras.Model(model.inputs[0], output)

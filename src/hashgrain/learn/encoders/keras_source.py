@@ -22,7 +22,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.files import read_regular
 from hashgrain.learn.encoders.files import SourceFiles
 from hashgrain.learn.encoders.network import Network
@@ -73,8 +73,8 @@ def from_keras(file: Path, size: int | None, wishes: Wishes) -> Network:
         wishes = replace(wishes, mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))
     if not (wishes.mean and wishes.std):
         raise TrainingError(
-            f"{file} does not say which colors it takes, and does not scale them itself: say --set mean= and std=, such"
-            f" as {USUAL}"
+            f"{file} does not say which colors it takes, and does not scale them itself",
+            remedy=Remedy(f"set mean= and std=, such as {USUAL}", "set_colors", usual=USUAL),
         )
     network = vision(graph, str(file), None, size or int(answer["size"]), wishes)
     lock = {

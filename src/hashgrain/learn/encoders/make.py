@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from hashgrain import __version__
 from hashgrain.codes import Grains
-from hashgrain.errors import CodesError, TrainingError
+from hashgrain.errors import CodesError, Remedy, TrainingError
 from hashgrain.graphs.heads import append_head
 from hashgrain.learn.card import named_source
 from hashgrain.learn.data.choices import FITTED
 from hashgrain.learn.data.kept_features import KeptFeatures
 from hashgrain.learn.encoders.files import NOT_STATED
-from hashgrain.learn.encoders.fitting import Head, Sets, calibrated, features_of, fit, least_pictures
+from hashgrain.learn.encoders.fitting import Head, Sets, calibrated, features_of, fit, least_pictures, more_pictures
 from hashgrain.learn.encoders.network import Network
 from hashgrain.learn.encoders.pictures import Shots, shots_of
 from hashgrain.learn.encoders.preprocessing import Wishes
@@ -68,8 +68,8 @@ def make_model(order: Order, log: Log) -> dict[str, Any]:
     shots = shots_of(order.pictures, order.limit)
     if len(shots.pictures) < least_pictures(grains.bits):
         raise TrainingError(
-            f"{len(shots.pictures):,} different pictures in {order.pictures} are too few for {grains.bits} bits:"
-            f" give at least {least_pictures(grains.bits)}, or fewer bits (--bits)"
+            f"{len(shots.pictures):,} different pictures in {order.pictures} are too few for {grains.bits} bits",
+            remedy=more_pictures(grains.bits),
         )
     log(f"reading {order.source}")
     network = network_of(order.source, order.size, order.download, log, wishes)
@@ -108,13 +108,11 @@ def check_network(name: str, network: Network) -> None:
 
 def grains_of(bits: tuple[int, ...]) -> Grains:
     if len(bits) not in NAMES or list(bits) != sorted(set(bits)):
-        raise TrainingError(
-            f"--bits {','.join(map(str, bits))}: give one to three increasing widths, such as 32,64,128"
-        )
+        raise TrainingError(f"bits {','.join(map(str, bits))}: give one to three increasing widths, such as 32,64,128")
     try:
         return Grains(dict(zip(NAMES[len(bits)], bits, strict=True)))
     except CodesError as error:
-        raise TrainingError(f"--bits: {error}") from None
+        raise TrainingError(f"bits {','.join(map(str, bits))}: {error}") from None
 
 
 def check_order(order: Order) -> None:
@@ -124,13 +122,17 @@ def check_order(order: Order) -> None:
     if order.name in (*shipped_names(), "default"):
         raise TrainingError(f"{order.name!r} is a model of the package; give yours another name")
     if order.out.exists() and not (order.out.is_dir() and _is_bundle_or_empty(order.out)):
-        raise TrainingError(f"{order.out} is there and is no model; name another place with --out")
+        raise TrainingError(
+            f"{order.out} is there and is no model",
+            path=order.out,
+            remedy=Remedy("choose another place for the model", "other_place"),
+        )
     if order.size is not None and not 1 <= order.size <= MAX_INPUT_EDGE:
-        raise TrainingError(f"--size {order.size}: it takes 1 to {MAX_INPUT_EDGE:,} pixels")
+        raise TrainingError(f"size {order.size}: it takes 1 to {MAX_INPUT_EDGE:,} pixels")
     if order.fit not in get_args(Fit):
         raise TrainingError(f"fit is {order.fit!r}; it can be {', '.join(get_args(Fit))}")
     if order.limit < 1:
-        raise TrainingError(f"--limit {order.limit}: it takes 1 picture or more")
+        raise TrainingError(f"limit {order.limit}: it takes 1 picture or more")
 
 
 def _is_bundle_or_empty(folder: Path) -> bool:

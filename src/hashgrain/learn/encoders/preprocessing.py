@@ -43,8 +43,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Wishes:
-    """The user's settings for a network that does not state its own: `--set mean=0.5 --set std=1/255 --set
-    layout=nhwc`."""
+    """The user's settings for a network that does not state its own: mean=0.5, std=1/255, layout=nhwc."""
 
     mean: Colors | None = None
     std: Colors | None = None
@@ -57,7 +56,7 @@ class Wishes:
         for setting in settings:
             name, equals, text = setting.partition("=")
             if not equals or name not in ("mean", "std", "layout", "layer"):
-                raise TrainingError(f"--set {setting}: it takes mean=, std= or layout=, and layer= of keras:FILE")
+                raise TrainingError(f"setting {setting}: it takes mean=, std= or layout=, and layer= of keras:FILE")
             value: Any = typed_colors(text, name) if name in ("mean", "std") else text
             if name == "layout":
                 check_layout(text)

@@ -1,4 +1,4 @@
-"""Reads the network that SOURCE names on the command line."""
+"""Reads the network that a source such as `timm:ARCH.TAG` names."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def network_of(source: str, size: int | None, download: bool, log: Log, wishes: 
         "keras": partial(_keras, wishes=wishes),
     }
     if kind not in readers or not wanted:
-        raise TrainingError(f"--from {source}: it takes {KINDS}")
+        raise TrainingError(f"source {source}: it takes {KINDS}")
     if size is not None and not 1 <= size <= MAX_INPUT_EDGE:
-        raise TrainingError(f"--size {size}: it takes 1 to {MAX_INPUT_EDGE}")
+        raise TrainingError(f"size {size}: it takes 1 to {MAX_INPUT_EDGE}")
     if wishes != NO_WISHES and kind not in WISHED:
         raise TrainingError(
-            f"--set mean=, std= and layout= are for onnx:FILE and keras:FILE; {source} states its own preprocessing"
+            f"mean=, std= and layout= are for onnx:FILE and keras:FILE; {source} states its own preprocessing"
         )
     if wishes.layer and kind != "keras":
-        raise TrainingError(f"--set layer={wishes.layer} is for keras:FILE; in {source} name the output 'features'")
+        raise TrainingError(f"layer={wishes.layer} is for keras:FILE; in {source} name the output 'features'")
     try:
         with network_allowed(download and kind not in HERE):
             network = readers[kind](wanted, size, download, log)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.graphs.heads import FEATURES, MAP
 from hashgrain.learn.backbones.zoo import timm_network
 from hashgrain.learn.encoders import preprocessing
@@ -21,6 +21,7 @@ from hashgrain.learn.export import graph_of
 from hashgrain.models.session import first_line
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+OTHER_SIZE = Remedy("try another size", "other_size")
 # Arguments that a configuration must not set: they name other places to load from.
 ELSEWHERE = ("pretrained", "checkpoint", "cache", "path", "file", "url")
 POOLED = {
@@ -96,7 +97,7 @@ def exported(model: nn.Module, size: int, where: str) -> bytes:
         network = Pictured(model.eval(), size)
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         raise TrainingError(
-            f"{where} cannot take pictures of {size} px: {first_line(error)}; try another --size"
+            f"{where} cannot take pictures of {size} px: {first_line(error)}", remedy=OTHER_SIZE
         ) from None
     gives = [FEATURES, MAP] if network.gives_map else [FEATURES]
     if _takes_other_sizes(network, size):
@@ -155,5 +156,5 @@ def _built(architecture: str, size: int, files: SourceFiles, arguments: Mapping[
     try:
         model, _, _ = timm_network(architecture, size, weights, arguments)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise TrainingError(f"{where} cannot be built for {size} px: {first_line(error)}; try another --size") from None
+        raise TrainingError(f"{where} cannot be built for {size} px: {first_line(error)}", remedy=OTHER_SIZE) from None
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hashgrain.learn.losses.relaxed import mean_over, pairs, relaxed_hamming, signs
@@ -15,11 +14,6 @@ def code_distance(outputs: Tensor, others: Tensor) -> Tensor:
     Row i of both is the same picture: two views of it, or its codes by two models.
     """
     return ((1 - torch.tanh(outputs) * torch.tanh(others)) / 2).sum(dim=1).mean()
-
-
-def cosine_code_distance(outputs: Tensor, others: Tensor) -> Tensor:
-    """Mean over pictures of bits / 2 * (1 - cos(output, other)): independent of the norms of the outputs."""
-    return outputs.shape[1] / 2 * (1 - F.cosine_similarity(outputs, others, dim=1)).mean()
 
 
 def distance_distillation(student: Tensor, teacher: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from hashgrain.learn.training.centers import class_centers
 class CodeRegressionLoss(Loss):
     """Mean of (sigmoid(u) - code)^2, the code of a class in zeros and ones. A bit is 1 if sigmoid(u) >= 0.5.
 
-    `codes` (classes, bits) are the classes' codes, e.g. `class_numbers`; by default they are the
-    distant centers of other losses, made from `seed`. The target of a picture with several labels is the mean of their
+    `codes` (classes, bits) are the codes of the classes; by default they are the distant centers of other losses, made
+    from `seed`. The target of a picture with several labels is the mean of their
     codes: bits on which they disagree are drawn to the middle. Pictures without labels are ignored.
     """
 
@@ -37,11 +37,3 @@ class CodeRegressionLoss(Loss):
         target = truth @ self.codes.to(truth.dtype) / labels.clamp(min=1)
         error = (torch.sigmoid(outputs) - target).square() * (labels > 0)
         return error.sum() / ((labels > 0).sum().clamp(min=1) * self.bits)
-
-
-def class_numbers(classes: int, bits: int) -> Tensor:
-    """(classes, bits) the number of each class in binary, the highest bit first."""
-    if classes > 2**bits:
-        raise TrainingError(f"{classes} classes cannot be numbered in {bits} bits; give the code more bits")
-    places = torch.arange(bits - 1, -1, -1)
-    return (torch.arange(classes)[:, None] >> places & 1).float()

@@ -17,7 +17,8 @@ from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.fit import GRAINS, Head, classifier_of, fitted, steady_of
 from hashgrain.learn.photo.graph import cut, photo_model
 from hashgrain.learn.photo.head import reflected
-from hashgrain.learn.photo.pictures import cifar, photographs, stamps, tiny_imagenet
+from hashgrain.learn.photo.parts import with_parts
+from hashgrain.learn.photo.pictures import Shot, cifar, photographs, stamps, tiny_imagenet
 from hashgrain.learn.photo.sets import FittingSets, fitting_sets, sharp_pictures
 from hashgrain.learn.words.rows import class_rows
 from hashgrain.models import Bundle, Calibration
@@ -47,6 +48,7 @@ PROVENANCE = (
 )
 REFLECTIONS = 4  # synthetic copies of each picture in other classes, on which the rows of classes are fitted
 COOLED = 1.5  # the temperature of the probabilities that these rows estimate
+STRANGERS = 1000  # pictures of Tiny ImageNet, among which no piece of a photograph is to be found
 LABELS = {"kind": "superclass", "thing": "label"}  # of Tiny ImageNet, what each grain is calibrated on
 
 
@@ -72,6 +74,8 @@ def make_photo(data: Path, out: Path, run: Path, log: Log, seed: int = 0) -> dic
         provenance=PROVENANCE,
         others={"about": ABOUT, "text": class_text(head, sets.pictures)},
     )
+    log("fitting and calibrating parts")
+    bundle = with_parts(bundle, data, strangers(data))
     bundle.write(out)
     write_atomically(out / PART, part)
     write_atomically(out / HOLES, holes.encode())
@@ -130,6 +134,11 @@ def held_out(data: Path) -> list[Any]:
     rest = tiny_imagenet(data, "rest")
     order = np.random.default_rng(1).permutation(len(rest))
     return [rest[i] for i in order[-5000:]]
+
+
+def strangers(data: Path) -> list[Shot]:
+    """Pictures that no photograph is a piece of: stamps of the choosing half, and some that are held out."""
+    return [*(shot for shot in stamps(data) if not shot.reported), *held_out(data)[:STRANGERS]]
 
 
 def training_facts(sets: FittingSets, seed: int) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def lin_similarity(tree: Tree) -> NDArray[np.float64]:
 
 def read_wordnet(folder: Path, classes: list[str]) -> dict[str, Any]:
     """The content of `tree.json`, from WordNet's own files."""
+    # Nothing calls it: it documents how the shipped table was made, and makes the same table again.
     parents: dict[str, list[str]] = {}
     for line in (folder / "data.noun").read_text(encoding="utf-8").splitlines():
         if line.startswith(" "):

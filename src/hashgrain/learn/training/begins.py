@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.learn.data.choices import HUB, PIP, RANDOM
 from hashgrain.learn.recipe import Recipe
 
@@ -17,14 +17,18 @@ def weights_for(recipe: Recipe) -> str:
 
 
 def check_begins(recipe: Recipe) -> None:
-    """Refuse a frozen backbone of random weights, whose features are noise, unless --weights random asks for it."""
+    """Refuse a frozen backbone of random weights, whose features are noise, unless weights=random asks for it."""
     network = recipe.network
     frozen = bool(recipe.hasher) or network.trained == "head"
     if frozen and not network.weights and _is_drawn(recipe):
         raise TrainingError(
             f"recipe {recipe.name} trains nothing of its backbone {network.backbone}, whose weights would be random and"
-            " its features noise: bring weights, --weights FILE.safetensors, pip or hub, or take a model you have,"
-            " --set trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant"
+            " its features noise",
+            remedy=Remedy(
+                "bring weights, weights=FILE.safetensors, pip or hub, or take a model you have, trained=head,"
+                " backbone=bundle:photo, size=224; weights=random says that noise is meant",
+                "bring_weights",
+            ),
         )
 
 

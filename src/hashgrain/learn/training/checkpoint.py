@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.files import write_atomically, writing_atomically
 from hashgrain.learn.recipe import Recipe
 
@@ -53,7 +53,11 @@ def load(run: Path, wanted: Mapping[str, Any] | None = None, name: str = FILE) -
         ("precision", "a machine of another precision"),
     ):
         if wanted is not None and saved.get(what) != wanted[what]:
-            raise TrainingError(f"{run} holds a run of {why}; choose another folder with --run, or remove this one")
+            raise TrainingError(
+                f"{run} holds a run of {why}",
+                path=run,
+                remedy=Remedy("choose another folder for the run, or remove this one", "other_run"),
+            )
     return state
 
 

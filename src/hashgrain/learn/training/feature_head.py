@@ -8,7 +8,7 @@ from typing import Any
 
 from hashgrain import __version__
 from hashgrain.codes import Grains
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.hashers import FeatureHead
 from hashgrain.learn.data.labelled import Labelled, load_features
 from hashgrain.learn.data.splits import hold_out
@@ -25,7 +25,10 @@ def train_on_features(
     """Train a head and write it to `out`. Returns its facts and its figures on held-out rows."""
     recipe = on_features(recipe)
     if recipe.labelled and labels is None:
-        raise TrainingError(f"recipe {recipe.name} learns from labels: give them (--labels), one row per feature row")
+        raise TrainingError(
+            f"recipe {recipe.name} learns from labels",
+            remedy=Remedy("give them, one row per feature row", "give_labels"),
+        )
     if not recipe.labelled and labels is not None:
         raise TrainingError(f"recipe {recipe.name} learns from no labels: leave them out, or take another recipe")
     if not out.absolute().parent.is_dir():
@@ -53,15 +56,20 @@ def on_features(recipe: Recipe) -> Recipe:
     """The recipe with features in place of its network; an error where it needs pictures."""
     why = None
     if recipe.hasher:
-        why = f"fits {recipe.hasher}, without labels: --hasher {recipe.hasher}"
-    elif recipe.tuning or recipe.network.layered:
+        raise TrainingError(
+            f"recipe {recipe.name} fits {recipe.hasher}, without labels",
+            remedy=Remedy(f"fit {recipe.hasher} of hashgrain.hashers", "fit_hasher", hasher=recipe.hasher),
+        )
+    if recipe.tuning or recipe.network.layered:
         why = "trains a network on pictures"
     elif recipe.views > 1 or recipe.aim.instance_weight:
         why = "compares two views of each picture, and features have only one"
     elif recipe.aim.teacher or recipe.aim.soft_targets:
         why = "is taught by another network, which looks at pictures"
     if why is not None:
-        raise TrainingError(f"recipe {recipe.name} {why}; on features, take a method by itself, such as csq or dpsh")
+        raise TrainingError(
+            f"recipe {recipe.name} {why}", remedy="on features, take a method by itself, such as csq or dpsh"
+        )
     how = recipe.network
     network = Network("features", trained="head", hidden=how.hidden, normalize=how.normalize, dropout=how.dropout)
     return dataclasses.replace(recipe, network=network, cached_views=1, pruned=0.0)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from hashgrain.errors import TrainingError
+from hashgrain.errors import Remedy, TrainingError
 from hashgrain.learn.data.features import digest_of
 from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.data.inputs import FeatureInputs, Inputs
@@ -232,8 +232,8 @@ class Training:
         rate = self.recipe.schedule.learning_rate / 3
         return TrainingError(
             f"{what} step {self.step}; the SHA-256 of that batch's pictures are in {named} and the last good state,"
-            f" if there was one, in {self.run / checkpoint.FILE}."
-            f" Try a lower rate in another folder: --set learning_rate={rate:.1g} --run ..."
+            f" if there was one, in {self.run / checkpoint.FILE}",
+            remedy=Remedy(f"try learning_rate={rate:.1g} in another folder", "lower_rate", rate=f"{rate:.1g}"),
         )
 
     def _validate(self) -> dict[str, float] | None:
@@ -393,6 +393,6 @@ def _alarm(figures: Mapping[str, float] | None) -> str:
     if figures and has_collapsed(figures):
         return (
             f"the codes are collapsing: a bit has {figures['entropy']:.2f} of its entropy,"
-            f" {figures['dead bits']:.0f} bits are dead. Try a lower learning_rate, or --set balance_weight=1"
+            f" {figures['dead bits']:.0f} bits are dead. Try a lower learning_rate, or balance_weight=1"
         )
     return ""

@@ -17,6 +17,7 @@ from hashgrain.learn.losses.classification import label_cross_entropy
 from hashgrain.learn.losses.code_distance import code_distance
 from hashgrain.learn.losses.quantization import QUANTIZATIONS
 from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.remedies import set_to
 from hashgrain.learn.training.knowledge import similarities_of_classes, soft_targets
 from hashgrain.learn.training.nesting import long_to_short, nested_loss, prefix_losses
 from hashgrain.learn.training.teaching import begin_of, centers_of
@@ -163,9 +164,9 @@ def check_aim(recipe: Recipe) -> None:
         raise TrainingError(f"loss {aim.loss} has no centers to place by likeness; these have: {centered}")
     apart = kind.views == 2 or aim.instance_weight > 0
     if apart and recipe.views != 2:
-        raise TrainingError(f"recipe {recipe.name} compares two views of each picture: --set views=2")
+        raise TrainingError(f"recipe {recipe.name} compares two views of each picture", remedy=set_to("views=2"))
     if kind.views == 1 and recipe.views != 1:
-        raise TrainingError(f"loss {aim.loss} compares different pictures of a batch: --set views=1")
+        raise TrainingError(f"loss {aim.loss} compares different pictures of a batch", remedy=set_to("views=1"))
 
 
 def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:

@@ -43,16 +43,6 @@ class Selection:
     channels: Mapping[str, Sequence[int]]
 
 
-def by_scale(network: HashNetwork) -> Importance:
-    """The size of the normalization's scale behind each channel (Liu et al., 2017, network slimming)."""
-    return _importance(network, "1.weight")
-
-
-def by_weight(network: HashNetwork) -> Importance:
-    """The sum of the absolute weights of each channel's filter (Li et al., 2017)."""
-    return _importance(network, "0.weight")
-
-
 def by_taylor(network: HashNetwork, pixels: NDArray[np.uint8], *, seed: int = 0) -> Importance:
     """The squared change of the outputs when the channel is zero, to first order. It needs no labels.
 
@@ -87,7 +77,7 @@ def by_taylor(network: HashNetwork, pixels: NDArray[np.uint8], *, seed: int = 0)
 def choose(importance: Importance, share: float, *, drop_blocks: int = 0) -> Selection:
     """Drop the least important blocks, and keep that share of every other block's channels, the most important.
 
-    The share is the same everywhere: scales and weights of different layers cannot be compared. It is rounded up to
+    The share is the same everywhere: importances in different layers cannot be compared. It is rounded up to
     a multiple of 8 channels, where there are so many.
     """
     if not 0 < share <= 1:
@@ -149,16 +139,6 @@ def _forward_seen(network: HashNetwork, pixels: Tensor) -> tuple[dict[str, Tenso
     for hook in hooks:
         hook.remove()
     return inner, branch, outputs
-
-
-def _importance(network: nn.Module, weight: str) -> Importance:
-    """The absolute sum of each channel's numbers in `weight`; for a block, the mean over its second convolution."""
-    channels, blocks = {}, {}
-    for name, block in _blocks(network):
-        first, second = (part.state_dict()[weight] for part in (block.first, block.second))
-        channels[name] = _numpy(first.abs().reshape(len(first), -1).sum(dim=1))
-        blocks[name] = float(second.abs().reshape(len(second), -1).sum(dim=1).mean())
-    return Importance(channels, blocks)
 
 
 def _inner(block: Residual) -> int:

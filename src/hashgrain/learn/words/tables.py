@@ -14,7 +14,7 @@ from hashgrain.files import write_atomically
 from hashgrain.learn.words.byhand import NOUNS, SCENES
 from hashgrain.learn.words.meanings import Meaning, Meanings, spoken
 from hashgrain.learn.words.wordnet import WordNet
-from hashgrain.models.dictionary import CLASSES, LEVELS, Arrays
+from hashgrain.models.dictionary import CLASSES, LEVELS, NounTables
 
 MOST_SENSES = 8
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of the archive's members: the bytes must not depend on the time
@@ -28,7 +28,7 @@ def imagenet_classes() -> list[str]:
     return [info.index_to_label_name(c).removeprefix("n") for c in range(CLASSES)]
 
 
-def build_arrays(wordnet: WordNet, classes: Sequence[str]) -> Arrays:
+def build_arrays(wordnet: WordNet, classes: Sequence[str]) -> NounTables:
     """Every noun with its visible senses, and every meaning of these senses."""
     meanings = Meanings(wordnet, classes)
     senses = _seen(wordnet, meanings)
@@ -67,7 +67,7 @@ def _meaning(meanings: Meanings, sense: str) -> Meaning:
     return meanings.of_things(SCENES[sense]) if sense in SCENES else meanings.of(sense)
 
 
-def _meaning_arrays(meanings: Sequence[Meaning]) -> Arrays:
+def _meaning_arrays(meanings: Sequence[Meaning]) -> NounTables:
     levels = [np.rint(one.weights / one.weights.max() * LEVELS).astype(np.uint8) for one in meanings]
     places = [np.flatnonzero(level) for level in levels]
     return {
@@ -79,7 +79,7 @@ def _meaning_arrays(meanings: Sequence[Meaning]) -> Arrays:
     }
 
 
-def write_tables(arrays: Arrays, path: Path) -> None:
+def write_tables(arrays: NounTables, path: Path) -> None:
     """Like `numpy.savez_compressed`, but with a fixed date and compression level."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as members:

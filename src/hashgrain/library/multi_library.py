@@ -1,20 +1,21 @@
-"""Several libraries asked as one, with many queries: exact as each of them is."""
+"""Searching several libraries as one, with many queries: as exact as each of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from hashgrain.codes import Codes
-from hashgrain.errors import OtherModelError, Remedy
+from hashgrain.errors import OtherModelError, QueryError, Remedy
 from hashgrain.library.library import Library
 from hashgrain.search import MAX_K, Hit, check_k
+from hashgrain.types import PartsOption
 
 
 @dataclass(frozen=True)
 class NamedQuery:
-    """A query under its name, and the items that are the query itself: their ids, by the place of their library."""
+    """A query with a name, and the items that are the query itself: their ids, by the position of their library."""
 
     name: str
     code: Codes
@@ -28,7 +29,7 @@ class Found:
 
 
 def refuse_mixed(libraries: Sequence[Library]) -> None:
-    """Distances between codes of two models mean nothing."""
+    """Refuse libraries of different models: distances between their codes mean nothing."""
     first, *others = libraries
     for other in others:
         if other.store.digest != first.store.digest:
@@ -48,20 +49,23 @@ def search_several(
     threads: int | None = None,
     stages: Sequence[tuple[str, int | float]] | None = None,
     separate: bool = False,
-    parts: Literal["whole", "all"] = "whole",
+    parts: PartsOption = "whole",
 ) -> list[list[Found]]:
     """For each query the nearest of all libraries, without what is the query itself.
 
     In one order: by distance at the grain, then over the whole code, then the order of the libraries, then id.
-    `stages` are shortlists in each library by itself, in which the query's own items take a place.
+    `stages` are shortlists in each library by itself, in which the query's own items take a place. With parts "auto"
+    the order is that of the only library.
     """
     refuse_mixed(libraries)
+    if parts == "auto" and len(libraries) > 1:
+        raise QueryError("what is more probable decides in one library: say of several whether parts count")
     wanted = check_k(k)
     answers: list[list[tuple[tuple[int, ...], Found]]] = [[] for _ in queries]
     for place, library in enumerate(libraries):
         left_out = [query.itself.get(place, frozenset()) for query in queries]
         more = max(map(len, left_out), default=0)
-        found = library.search_many(
+        hits_by_query = library.search_many(
             [query.code for query in queries],
             k=min(MAX_K, wanted + more),
             grain=grain,
@@ -72,11 +76,13 @@ def search_several(
             separate=separate,
             parts=parts,
         )
-        for answer, hits, without in zip(answers, found, left_out, strict=True):
-            kept = [hit for hit in hits if hit.id not in without][:wanted]
+        for answer, hits, without in zip(answers, hits_by_query, left_out, strict=True):
+            others = [hit for hit in hits if hit.id not in without][:wanted]
             whole = library.grains.finest
-            answer += [((hit.distance, hit.distances[whole], place, hit.id), Found(library, hit)) for hit in kept]
-    return [[found for _, found in sorted(answer, key=lambda one: one[0])[:wanted]] for answer in answers]
+            for rank, hit in enumerate(others):
+                key = (rank,) if len(libraries) == 1 else (hit.distance, hit.distances[whole], place, hit.id)
+                answer.append((key, Found(library, hit)))
+    return [[hit for _, hit in sorted(answer, key=lambda pair: pair[0])[:wanted]] for answer in answers]
 
 
 def items_of_query(libraries: Sequence[Library], path: str | None, content: str | None) -> dict[int, frozenset[int]]:

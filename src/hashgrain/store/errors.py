@@ -1,4 +1,4 @@
-"""What SQLite and the system complain of, in words that say what to do."""
+"""Errors of SQLite and of the system, translated to library errors that say what to do."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def to_remove(item: int) -> Remedy:
 
 
 def index_damaged(library: Path) -> LibraryDamagedError:
-    """Of the catalogue: it led to a row that it does not belong to."""
+    """The error for an index of the catalogue that leads to a row with another key."""
     message = f"{library}: an index of the catalogue is damaged"
     return LibraryDamagedError(message, path=library, remedy=FROM_BACKUP)
 
 
 class MendableError(LibraryDamagedError):
-    """Damage to what can be written anew from the catalogue: segment files, and the lists of what is in them."""
+    """Damage to data that can be rebuilt from the catalogue: segment files, and the lists of their contents."""
 
     def __init__(self, library: Path, thing: object, reason: str) -> None:
         super().__init__(f"{thing}: {reason}", path=thing, remedy=to_rebuild(library))
@@ -49,8 +49,8 @@ class MendableError(LibraryDamagedError):
 
 
 @contextmanager
-def told(library: Path) -> Iterator[None]:
-    """Whatever SQLite or the system raises inside becomes a LibraryError that names the library."""
+def translate_errors(library: Path) -> Iterator[None]:
+    """Errors of SQLite or the system raised inside become a LibraryError that names the library."""
     try:
         yield
     except sqlite3.Error as error:
@@ -80,7 +80,7 @@ def _from_sqlite(library: Path, error: sqlite3.Error) -> LibraryError:
         remedy = "check the permissions of the folder, or open the library once where it can be written to"
         message = f"{library}: the catalogue cannot be opened ({text})"
         return LibraryForbiddenError(message, path=library, remedy=remedy)
-    if "no such table" in text:  # each connection sees that all are there, so they were taken away since
+    if "no such table" in text:  # each connection checks for all tables, so they were removed since
         message = f"{library} was converted to another format meanwhile"
         return LibraryError(message, path=library, remedy="open it again")
     return _damaged(library, text)

@@ -1,4 +1,4 @@
-"""What a library holds, counted."""
+"""Counts and facts of a library."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from hashgrain import inside
 from hashgrain.errors import LibraryDamagedError
 from hashgrain.store import catalogue, segments
-from hashgrain.store.catalogue import Connection, Facts
+from hashgrain.store.catalogue import Connection, LibraryFacts
 from hashgrain.store.counters import read_counters
-from hashgrain.store.trouble import FROM_BACKUP
+from hashgrain.store.errors import FROM_BACKUP
 
 
-def info(connection: Connection, library: Path, facts: Facts) -> dict[str, Any]:
-    """Items, rows, bytes, and what the library was made with."""
+def info(connection: Connection, library: Path, facts: LibraryFacts) -> dict[str, Any]:
+    """Items, rows, bytes, and the settings of the library."""
     counters = read_counters(connection, library)
     (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
     (count,) = connection.execute("SELECT count(DISTINCT segment) FROM blocks").fetchone()
@@ -40,7 +40,7 @@ def info(connection: Connection, library: Path, facts: Facts) -> dict[str, Any]:
 
 
 def _parts(connection: Connection) -> dict[str, int]:
-    """Parts that are there, items that have some, and rows of parts that are dead."""
+    """Live parts, items that have parts, and dead rows of parts."""
     items, parts = connection.execute("SELECT count(*), coalesce(sum(rows), 0) FROM parts").fetchone()
     (dead,) = connection.execute("SELECT coalesce(sum(rows), 0) FROM part_dead").fetchone()
     return {"parts": parts, "items_with_parts": items, "dead_part_rows": dead}

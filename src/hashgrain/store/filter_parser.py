@@ -2,16 +2,15 @@
 
     size > 1MB and (format = 'jpeg' or name like 'IMG_%') and label not in (3, 7) and taken between 2021-05 and 2021-08
 
-A field is one of the built-in names or else a metadata key; dots go into nested metadata, `meta.width` is the
-metadata key where a built-in has the same name, and `odd key` in backticks is a key with spaces.
+A field is one of the built-in names or else a metadata key. Dots go into nested metadata, `meta.width` is the
+metadata key if a built-in has the same name, and `odd key` in backticks is a key with spaces.
 
-What is missing, or null, is unknown: a comparison with it does not hold, and its `not` does not hold either;
-only `is null` asks for it. Metadata of another type than the value is simply not equal to it (so `!=` holds)
-and is neither less nor greater. true and false are values of their own, not 1 and 0. `like` takes % for any
-run and _ for any one character, and does not tell capital ASCII letters from small ones. Texts sort by code
-point. Columns hold one kind: width is a number, and comparing it with text is an error. Dates compare as far as
-they are written. A comparison with a list (keywords) holds where it holds of any entry. A name that no item of
-the library has is an error.
+A missing or null value is unknown: a comparison with it does not hold, and its `not` does not hold either. Only
+`is null` matches it. Metadata of another type than the value is not equal to it (so `!=` holds) and is neither less nor
+greater. true and false are values of their own, not 1 and 0. In `like`, % matches any run and _ any one character, and
+the case of ASCII letters is ignored. Texts sort by code point. Columns have one type: width is a number, and comparing
+it with text is an error. Dates compare as far as they are written. A comparison with a list (keywords) holds if it
+holds for any entry. A name that no item of the library has is an error.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from decimal import Decimal
 from typing import Any
 
 from hashgrain.errors import FilterError
-from hashgrain.store.conditions import Compared, IsNull, Joined, Like, Not, OneOf, Test, as_sql, from_mapping
+from hashgrain.store.conditions import BoolOp, Comparison, Condition, IsNull, Like, Not, OneOf, as_sql, from_mapping
+from hashgrain.store.field_names import Query, check_field_names
 from hashgrain.store.fields import HELP, Column, Key, Value, field_of, fit, plain
-from hashgrain.store.names import Ask, refuse_unclear
 
 MAX_CHARS = 10_000
 MAX_DEPTH = 50
@@ -50,32 +49,32 @@ EQUAL, UNEQUAL, ORDER = {"=", "=="}, {"!=", "<>"}, {"<", "<=", ">", ">="}
 @dataclass(frozen=True)
 class Token:
     kind: str
-    text: str  # keywords in small letters
+    text: str  # keywords in lower case
     start: int
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter that was parsed: the tree that says what it means, for whoever works it out."""
+    """A parsed filter: the tree of its condition, which the store and engines evaluate."""
 
-    test: Test
+    condition: Condition
 
 
 def parse_filter(where: str | Mapping[str, Any] | Filter) -> Filter:
-    """The tree of a filter; one that is parsed already, as it is. FilterError says where it does not parse."""
+    """Parse a filter; a parsed one is returned as it is. FilterError says where it does not parse."""
     if isinstance(where, Filter):
         return where
     return Filter(from_mapping(where) if isinstance(where, Mapping) else _Parser(where).parse())
 
 
-def compile_where(where: str | Mapping[str, Any] | Filter, ask: Ask | None = None) -> tuple[str, dict[str, Any]]:
+def compile_filter(where: str | Mapping[str, Any] | Filter, query: Query | None = None) -> tuple[str, dict[str, Any]]:
     """An SQL condition on the items table, and its parameters. FilterError says where it does not parse.
 
-    With `ask`, which puts a question to the catalogue, names that no item has or that mean two things are refused.
+    With `query`, which runs a query on the catalogue, names that no item has or that mean two things are refused.
     """
-    test = parse_filter(where).test
-    if ask is not None:
-        refuse_unclear(test, ask)
+    condition = parse_filter(where).condition
+    if query is not None:
+        check_field_names(condition, query)
     values: dict[str, Any] = {}
 
     def bind(value: Any) -> str:
@@ -83,14 +82,14 @@ def compile_where(where: str | Mapping[str, Any] | Filter, ask: Ask | None = Non
         values[name] = value
         return f":{name}"
 
-    condition = as_sql(test, bind)
+    sql = as_sql(condition, bind)
     if len(values) > MAX_VALUES:
         raise FilterError(f"where: the filter names {len(values)} values, at most {MAX_VALUES} are taken")
-    return condition, values
+    return sql, values
 
 
 class _Parser:
-    """Recursive descent; one method a rule of the grammar."""
+    """A recursive-descent parser, with one method per rule of the grammar."""
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -99,30 +98,30 @@ class _Parser:
         if len(text) > MAX_CHARS:
             raise FilterError(f"where: the filter has {len(text)} characters, at most {MAX_CHARS} are taken")
         self.tokens = self._tokens()
-        self.at = 0
+        self.index = 0
         self.depth = 0
 
     def _tokens(self) -> list[Token]:
         tokens: list[Token] = []
         position = 0
         while not tokens or tokens[-1].kind != "end":
-            found = TOKEN.match(self.text, position)
-            if found is None:
+            match = TOKEN.match(self.text, position)
+            if match is None:
                 start = position + len(self.text[position:]) - len(self.text[position:].lstrip())
                 character = self.text[start]
                 open_quote = character in "'\"`"
                 reason = "this quote is not closed" if open_quote else f"{character!r} means nothing here"
                 raise self.error(reason, start)
-            kind = str(found.lastgroup)
-            text, start = found[kind], found.start(kind)
+            kind = str(match.lastgroup)
+            text, start = match[kind], match.start(kind)
             if kind == "word" and text.lower() in KEYWORDS:
                 kind, text = "keyword", text.lower()
             tokens.append(Token(kind, text, start))
-            position = found.end()
+            position = match.end()
         return tokens
 
     def error(self, reason: str, position: int) -> FilterError:
-        """The reason, the place with a caret under it, and the fields there are."""
+        """The reason, the place with a caret under it, and the list of fields."""
         left = max(0, position - 60)
         shown = re.sub(r"[\s\x00-\x1f]", " ", self.text[left : position + 40])
         caret = " " * (position - left) + "^"
@@ -130,12 +129,12 @@ class _Parser:
 
     @property
     def token(self) -> Token:
-        return self.tokens[self.at]
+        return self.tokens[self.index]
 
     def take(self, *texts: str) -> bool:
-        """Step over the next token if it is one of these signs or keywords."""
+        """Skip the next token if it is one of these signs or keywords; returns whether it is."""
         if self.token.kind in ("sign", "keyword") and self.token.text in texts:
-            self.at += 1
+            self.index += 1
             return True
         return False
 
@@ -144,42 +143,42 @@ class _Parser:
             raise self.expected(repr(text))
 
     def expected(self, what: str) -> FilterError:
-        found = "the filter ends" if self.token.kind == "end" else f"there is {self.token.text[:40]!r}"
-        return self.error(f"expected {what}, but {found}", self.token.start)
+        actual = "the filter ends" if self.token.kind == "end" else f"there is {self.token.text[:40]!r}"
+        return self.error(f"expected {what}, but {actual}", self.token.start)
 
-    def parse(self) -> Test:
-        test = self.any_of()
+    def parse(self) -> Condition:
+        condition = self.any_of()
         if self.token.kind != "end":
             raise self.expected("'and', 'or' or the end")
-        return test
+        return condition
 
-    def any_of(self) -> Test:
+    def any_of(self) -> Condition:
         terms = [self.all_of()]
         while self.take("or"):
             terms.append(self.all_of())
-        return Joined("OR", tuple(terms)) if len(terms) > 1 else terms[0]
+        return BoolOp("OR", tuple(terms)) if len(terms) > 1 else terms[0]
 
-    def all_of(self) -> Test:
+    def all_of(self) -> Condition:
         terms = [self.term()]
         while self.take("and"):
             terms.append(self.term())
-        return Joined("AND", tuple(terms)) if len(terms) > 1 else terms[0]
+        return BoolOp("AND", tuple(terms)) if len(terms) > 1 else terms[0]
 
-    def term(self) -> Test:
+    def term(self) -> Condition:
         start = self.token.start
         if not self.take("not", "("):
             return self.comparison()
-        opened = self.tokens[self.at - 1].text
+        opener = self.tokens[self.index - 1].text
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.error(f"nested deeper than {MAX_DEPTH} levels", start)
-        test = Not(self.term()) if opened == "not" else self.any_of()
-        if opened == "(":
+        condition = Not(self.term()) if opener == "not" else self.any_of()
+        if opener == "(":
             self.need(")")
         self.depth -= 1
-        return test
+        return condition
 
-    def comparison(self) -> Test:
+    def comparison(self) -> Condition:
         field = self.field()
         operator = self.token.text
         if self.take(*EQUAL, *UNEQUAL, *ORDER):
@@ -191,27 +190,27 @@ class _Parser:
         negated = self.take("not")
         rules = {"in": self.one_of, "like": self.like, "between": self.between}
         if self.take(*rules):
-            test = rules[self.tokens[self.at - 1].text](field)
-            return Not(test) if negated else test
+            condition = rules[self.tokens[self.index - 1].text](field)
+            return Not(condition) if negated else condition
         raise self.expected("'in', 'like' or 'between'" if negated else "a comparison (= < in like between is ...)")
 
-    def compared(self, field: Column | Key, operator: str) -> Test:
+    def compared(self, field: Column | Key, operator: str) -> Condition:
         start = self.token.start
         if self.token.kind in ("word", "quoted"):
             other = self.field()
             if not (isinstance(field, Column) and isinstance(other, Column) and field.holds == other.holds != "list"):
                 reason = "only built-in fields of one kind compare with each other; text goes in quotes"
                 raise self.error(reason, start)
-            return Compared(field, operator, other)
+            return Comparison(field, operator, other)
         if operator in EQUAL | UNEQUAL:
             value = self.value(field)
             return Not(OneOf(field, (value,))) if operator in UNEQUAL else OneOf(field, (value,))
-        return Compared(field, operator, self.ordered(field))
+        return Comparison(field, operator, self.ordered(field))
 
-    def between(self, field: Column | Key) -> Test:
+    def between(self, field: Column | Key) -> Condition:
         low = self.ordered(field)
         self.need("and")
-        return Joined("AND", (Compared(field, ">=", low), Compared(field, "<=", self.ordered(field))))
+        return BoolOp("AND", (Comparison(field, ">=", low), Comparison(field, "<=", self.ordered(field))))
 
     def ordered(self, field: Column | Key) -> Value:
         """A value that has an order."""
@@ -223,7 +222,7 @@ class _Parser:
             raise self.error("true and false have no order; use = or !=", start)
         return value
 
-    def one_of(self, field: Column | Key) -> Test:
+    def one_of(self, field: Column | Key) -> Condition:
         self.need("(")
         values = [self.value(field)]
         while self.take(","):
@@ -231,7 +230,7 @@ class _Parser:
         self.need(")")
         return OneOf(field, tuple(values))
 
-    def like(self, field: Column | Key) -> Test:
+    def like(self, field: Column | Key) -> Condition:
         start = self.token.start
         if self.token.kind != "text":
             raise self.expected("a pattern in quotes")
@@ -252,8 +251,8 @@ class _Parser:
     def part(self) -> str:
         if self.token.kind not in ("word", "quoted"):
             raise self.expected("a field")
-        self.at += 1
-        token = self.tokens[self.at - 1]
+        self.index += 1
+        token = self.tokens[self.index - 1]
         return token.text.strip("`") if token.kind == "quoted" else token.text
 
     def value(self, field: Column | Key) -> Value:
@@ -262,7 +261,7 @@ class _Parser:
             raise self.error("nothing equals null; write `is null` or `is not null`", token.start)
         if token.kind not in ("text", "number", "date") and token.text not in ("true", "false"):
             raise self.expected("a value: text in quotes, a number, a date, true or false")
-        self.at += 1
+        self.index += 1
         try:
             return fit(field, _literal(token))
         except ValueError as error:
@@ -285,7 +284,7 @@ def _literal(token: Token) -> Value:
 
 
 def _bytes(text: str) -> Value:
-    """`1.5 MB`, `4KiB`: thousands, or with an i powers of 1024."""
+    """A size such as `1.5 MB` (powers of 1000) or `4KiB` (powers of 1024)."""
     number, unit = re.fullmatch(r"(.*?)\s*([kmgt]i?)b", text.lower()).groups()  # type: ignore[union-attr]
     if math.isinf(float(number)):
         return float(number)

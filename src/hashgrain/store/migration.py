@@ -1,6 +1,6 @@
-"""From an older format to the newest, and back to the format before where that can hold what there is.
+"""Migration from an older format to the newest, and back to the previous format if it can hold the library.
 
-Each is one transaction of SQLite: killed at any point, the library is of the one format or of the other.
+Each migration is one SQLite transaction: killed at any point, the library has either the old or the new format.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from hashgrain import inside
 from hashgrain.errors import LibraryError, LibraryFormatError
-from hashgrain.store import catalogue, redo, schema, sums
+from hashgrain.store import catalogue, page_checksums, redo, schema
+from hashgrain.store.errors import translate_errors
 from hashgrain.store.lock import WriterLock
 from hashgrain.store.readers import roll_back
 from hashgrain.store.store import Store
-from hashgrain.store.trouble import told
 
 if TYPE_CHECKING:
     from hashgrain.store.writer import Writer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Migration:
-    """From which format to which a library was converted; the same twice where there was nothing to do."""
+    """A finished migration: the formats before and after, which are equal if there was nothing to do."""
 
     old: int
     new: int
@@ -33,20 +33,20 @@ class Migration:
 
 
 def migrate(path: str | os.PathLike[str]) -> Migration:
-    """Bring a library to the newest format, as its next writer would do."""
+    """Upgrade a library to the newest format, as its next writer would do."""
     folder = Path(os.path.abspath(path))
-    old, items = _standing(folder)
+    old, items = _format_and_items(folder)
     with Store.open(folder, "w") as store:
         return Migration(old, store.info()["format"], items)
 
 
 def undo(path: str | os.PathLike[str]) -> Migration:
-    """Take a library back to the format before; refused where that cannot hold what there is."""
-    from hashgrain.store.writer import Writer  # what changes a library is loaded when it is used
+    """Take a library back to the previous format; refused if that format cannot hold the library."""
+    from hashgrain.store.writer import Writer  # loaded on first use, like all that changes a library
 
     folder = Path(os.path.abspath(path))
-    old, items = _standing(folder)
-    with told(folder):
+    old, items = _format_and_items(folder)
+    with translate_errors(folder):
         if old <= schema.OLDEST:
             message = f"{folder} has format {old}, the oldest that is read"
             raise LibraryFormatError(message, path=folder, remedy="there is no format to go back to")
@@ -54,10 +54,10 @@ def undo(path: str | os.PathLike[str]) -> Migration:
         try:
             writer = Writer(folder, upgrading=False)
             try:
-                _take_back(writer, folder, old)
+                _downgrade(writer, folder, old)
             finally:
                 writer.close()
-            if old == sums.SINCE:  # format 2 has no use for it either
+            if old == page_checksums.SINCE:  # format 2 does not use it
                 with suppress(FileNotFoundError):
                     inside.remove(folder, redo.NAME)
         finally:
@@ -65,26 +65,26 @@ def undo(path: str | os.PathLike[str]) -> Migration:
     return Migration(old, old - 1, items)
 
 
-def _standing(folder: Path) -> tuple[int, int]:
-    """The format of a library as it is, and how many items it has."""
+def _format_and_items(folder: Path) -> tuple[int, int]:
+    """The present format of a library, and how many items it has."""
     with Store.open(folder) as store:
         facts = store.info()
     return facts["format"], facts["items"]
 
 
-def _take_back(writer: Writer, folder: Path, version: int) -> None:
+def _downgrade(writer: Writer, folder: Path, version: int) -> None:
     connection = writer.connection
     if connection.version != version:
         raise LibraryError(f"{folder} was converted by another program meanwhile", path=folder, remedy="try again")
     if not writer.fold():
         message = f"{folder} is being read by another program"
         raise LibraryError(message, path=folder, remedy="try again when the other program has ended")
-    if version == sums.SINCE:  # before the step, since format 2 would let both grow stale:
-        writer.redo.forget()  # without the count of commits in the catalogue it would seem that all were lost
-        sums.forget(folder)
+    if version == page_checksums.SINCE:  # before the transaction, since format 2 updates neither and both become stale
+        writer.redo.forget()  # without the count of commits in the catalogue, all of them would seem lost
+        page_checksums.forget(folder)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _refuse_loss(writer, folder, version)
+        _check_nothing_lost(writer, folder, version)
         schema.downgrade(connection, version)
         if not schema.is_ours(connection, version - 1):
             raise LibraryError(f"{folder} cannot be taken back by SQLite here; use a newer one", path=folder)
@@ -96,8 +96,8 @@ def _take_back(writer: Writer, folder: Path, version: int) -> None:
     writer.fold()
 
 
-def _refuse_loss(writer: Writer, folder: Path, version: int) -> None:
-    """Raise where the format before cannot hold what is there."""
+def _check_nothing_lost(writer: Writer, folder: Path, version: int) -> None:
+    """Raise if the previous format cannot hold the library."""
     for query, what in schema.MORE[version]:
         (count,) = writer.connection.execute(query).fetchone()
         if count:
@@ -105,6 +105,6 @@ def _refuse_loss(writer: Writer, folder: Path, version: int) -> None:
                 f"{folder} stays in format {version}: it has {count} {what}, which format {version - 1} cannot hold"
             )
             raise LibraryFormatError(message, path=folder, remedy="remove them first")
-    facts = catalogue.facts(writer.connection, folder)
+    facts = catalogue.library_facts(writer.connection, folder)
     if facts.grid is not None:
         catalogue.set_grid(writer.connection, folder, facts, None)

@@ -3,11 +3,13 @@
 They speak over their pipes:
 
     to the worker    kind (D decode), length of a JSON header with the limits, header, length of the picture, its bytes
-    from the worker  kind (P picture, R refused), length of a JSON header, header, length of pixels, pixels
+    from the worker  kind (P picture, R refused), length of a JSON header, header, length of pixels, pixels (and behind
+                     them those at the second size that was asked for)
 """
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import subprocess
@@ -16,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
@@ -37,13 +40,25 @@ def _read_answer(stdout: IO[bytes], medium: Medium) -> Picture | ImageError:
     kind, header, content = processes.receive(stdout)
     if kind == b"R":
         return ImageTooLargeError(header["reason"]) if header["too_large"] else medium.error(header["reason"])
-    return opened_as(medium, header["dtype"], header["shape"], content, header["facts"])
+    detail = header["detail"]
+    if not detail:
+        return opened_as(medium, header["dtype"], header["shape"], content, header["facts"])
+    size = math.prod(header["shape"])
+    picture = opened_as(medium, header["dtype"], header["shape"], content[:size], header["facts"])
+    return with_detail(picture, opened_as(medium, detail["dtype"], detail["shape"], content[size:], header["facts"]))
+
+
+def with_detail(picture: Picture | ImageError, larger: Picture | ImageError) -> Picture | ImageError:
+    """A picture with what was decoded at the larger size."""
+    if isinstance(picture, ImageError) or isinstance(larger, ImageError):
+        return picture if isinstance(picture, ImageError) else larger
+    return replace(picture, detail=larger.pixels)
 
 
 def opened_as(
     medium: Medium, dtype: str, shape: Sequence[int], content: bytes, facts: Mapping[str, Any]
 ) -> Picture | ImageError:
-    """What a decoder gave, or why it is none of its medium."""
+    """The result of a decoder; a refusal if it does not fit the medium."""
     wrong = refusal_of(medium, dtype, shape, len(content))
     if wrong is None:
         array = np.frombuffer(content, dtype).reshape(shape)
@@ -55,7 +70,7 @@ def opened_as(
 
 
 def _outcome(worker: Worker, data: bytes, limits: Limits) -> Picture | ImageError | BaseException:
-    """What becomes of a picture; an error that is not of the picture too, since somebody waits for it."""
+    """The result of decoding a picture, or the error, whatever it is: somebody waits for it."""
     try:
         return worker.decode(data, limits)
     except BaseException as error:
@@ -72,7 +87,7 @@ class Worker:
         self._busy = busy  # set when there is a deadline to watch
 
     def decode(self, data: bytes, limits: Limits) -> Picture | ImageError:
-        """The picture or its refusal; a WorkerError where no process can be had, which is no picture's fault."""
+        """The picture or its refusal. Raises WorkerError if no process can be started, which is no picture's fault."""
         process = self.process
         if process is None or not self.is_running():
             process = self.start()
@@ -110,7 +125,7 @@ class Worker:
         self._busy.set()
 
     def kill_if_late(self) -> bool:
-        """Whether there is a deadline; what is past it is killed."""
+        """Whether there is a deadline; a process that is past it is killed."""
         deadline = self.deadline
         if deadline is not None and time.monotonic() > deadline:
             self.late = True
@@ -123,8 +138,8 @@ class Worker:
             self.process.wait()
 
 
-class Crew:
-    """The workers of a pool, and as many threads that hand them pictures and wait for what becomes of them."""
+class WorkerGroup:
+    """The workers of a pool, and as many threads that hand them pictures and wait for the results."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -152,13 +167,13 @@ class Crew:
                 self._start_anew()
             self._open_tasks += 1
             if self._open_tasks > len(self.workers) < self.most:
-                self._hire()
+                self._add_worker()
             self._tasks.put((data, limits, future))
         return future
 
     def decode_here(self, data: bytes, limits: Limits) -> Picture | ImageError | None:
-        """By a worker that waits for work, spoken to by this thread: a change of threads takes as long as a small
-        picture. None where there is no such worker."""
+        """Decode by an idle worker from this thread, since a change of threads takes as long as a small picture. None
+        if no worker is idle."""
         with self._lock:
             if self._closing.is_set() or self._process != os.getpid():
                 return None
@@ -166,12 +181,12 @@ class Crew:
                 worker = self._free.get_nowait()
             except queue.Empty:
                 return None
-            if not worker.is_running():  # who starts it must live as long as it does
+            if not worker.is_running():  # the thread that starts it must live as long as it does
                 self._free.put(worker)
                 return None
             self._open_tasks += 1
         outcome = _outcome(worker, data, limits)
-        self._give_back(worker)
+        self._release(worker)
         if isinstance(outcome, BaseException) and not isinstance(outcome, ImageError):  # no picture's fault
             raise outcome
         return outcome
@@ -180,7 +195,7 @@ class Crew:
         """Start a first worker now, so that it is ready when a picture comes."""
         with self._lock:
             if not self._closing.is_set() and self._process == os.getpid() and not self.workers:
-                self._hire(early=True)
+                self._add_worker(early=True)
 
     def stop(self) -> None:
         """End the workers without waiting for the threads, one of which may be here (garbage is found anywhere)."""
@@ -189,7 +204,7 @@ class Crew:
         with self._lock:
             self._closing.set()
             self._busy.set()
-            self._tasks.put(None)  # behind every task
+            self._tasks.put(None)  # after every task
         for worker in self.workers:
             worker.kill()
 
@@ -198,20 +213,20 @@ class Crew:
             for thread in self._threads:
                 thread.join()
 
-    def _hire(self, *, early: bool = False) -> None:
+    def _add_worker(self, *, early: bool = False) -> None:
         worker = Worker(self._busy)
         self.workers.append(worker)
         if not early:
             self._free.put(worker)
-        self._threads.append(threading.Thread(target=self._tend, args=(worker if early else None,), daemon=True))
+        self._threads.append(threading.Thread(target=self._serve_tasks, args=(worker if early else None,), daemon=True))
         self._threads[-1].start()
         if len(self.workers) == 1:
             self._threads.append(threading.Thread(target=self._watch, daemon=True))
             self._threads[-1].start()
 
-    def _tend(self, early: Worker | None) -> None:
+    def _serve_tasks(self, early: Worker | None) -> None:
         if early is not None:
-            with suppress(Exception):  # the first picture says what is wrong
+            with suppress(Exception):  # the first picture reports what is wrong
                 early.start()
             self._free.put(early)
         while (task := self._tasks.get()) is not None:
@@ -220,7 +235,7 @@ class Crew:
             outcome: Picture | ImageError | BaseException = ImageError(STOPPED)
             if future.set_running_or_notify_cancel() and not self._closing.is_set():
                 outcome = _outcome(worker, data, limits)
-            self._give_back(worker)  # before the result is seen: who then sends the next picture finds it free
+            self._release(worker)  # before the result is visible, so that the next picture finds it free
             if future.cancelled():
                 continue
             if isinstance(outcome, BaseException) and not isinstance(outcome, ImageError):  # no picture's fault
@@ -231,7 +246,7 @@ class Crew:
         for worker in self.workers:
             worker.kill()
 
-    def _give_back(self, worker: Worker) -> None:
+    def _release(self, worker: Worker) -> None:
         with self._lock:
             self._open_tasks -= 1
             self._free.put(worker)

@@ -1,4 +1,4 @@
-"""What a library remembers of files that are not in it: refused before, or removed by hand."""
+"""The files that a library skips: those refused before, and those removed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITED = ("max_pixels", "--max-pixels")  # of a limit that can be raised; older
 
 
 class Memory:
-    """Refusals and exclusions, asked for every file of a run; what the run adds is written with its commits."""
+    """Refusals and exclusions, looked up for every file of a run. New ones are written with the run's commits."""
 
     def __init__(self, store: Store, *, retry: bool, again: bool, limits: Sequence[str]) -> None:
         self.store = store
@@ -32,7 +32,7 @@ class Memory:
         self._back: set[str] = set()
 
     def keeps_out(self, path: str) -> bool:
-        """Whether a file was removed by hand and is not to come back."""
+        """Whether a file was removed by hand and stays out."""
         if path not in self.excluded:
             return False
         if self.again:
@@ -40,14 +40,14 @@ class Memory:
         return not self.again
 
     def knows_refused(self, path: str, stamp: Stamp | None) -> bool:
-        """Whether a file was refused before and there is no reason to think better of it."""
+        """Whether a file was refused before and would be refused again."""
         before = None if self.retry or stamp is None else self.refused.get(path)
         if before is None or before[0] != stamp:
             return False
         return not any(word in before[1] for word in LIMITED) or any(limit in before[1] for limit in self.limits)
 
     def refuse(self, path: str, stamp: Stamp | None, error: Exception | str) -> None:
-        """Remember a refusal, unless trying again may end otherwise though the file stays as it is."""
+        """Remember a refusal, unless the same file may be accepted at the next try."""
         reason = str(error)
         if stamp is None or isinstance(error, OSError) or any(word in reason for word in PASSING):
             return
@@ -62,7 +62,7 @@ class Memory:
             self._readable.add(path)
 
     def write(self) -> None:
-        """Make durable what the run added since."""
+        """Write what is new since the last commit."""
         if self._new:
             self.store.refuse((path, stamp, reason) for path, (stamp, reason) in self._new.items())
         if self._readable:
@@ -74,20 +74,20 @@ class Memory:
 
 
 def limits_told(max_pixels: int, workers: int) -> tuple[str, str]:
-    """The limits of a run in the words of its refusals: one that was refused for another limit is tried again."""
+    """The limits of a run in the words of its refusals: a file refused for another limit is tried again."""
     return f"the {max_pixels / 1e6:g} million allowed", f"the {budget(max_pixels, workers) >> 20:,} MB that one"
 
 
 def stamp_inside(path: str) -> Stamp | None:
     """Size and time of the archive or table that a refused path lies in or is; None for other files.
 
-    A plain file is refused by what finds it only where the system does not let it be read.
+    `find` refuses a plain file only if the system does not let it be read.
     """
     file = file_of(path)
     if file == path and not path.lower().endswith((".tar", ".gz", ".tgz", ".parquet", ".npy")):
         return None
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except (OSError, ValueError):
         return None
-    return (found.st_size, found.st_mtime_ns)
+    return (status.st_size, status.st_mtime_ns)

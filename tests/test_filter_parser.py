@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hashgrain.codes import Grains
 from hashgrain.errors import FilterError
 from hashgrain.store import Item, New, Snapshot, Store
-from hashgrain.store.where import compile_where
+from hashgrain.store.filter_parser import compile_filter
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 
 TEXTS = ["cat", "Cat", "dog", "", "café", "it's", 'a "b"', "x%y", "100", "ZÜRICH", "line\nbreak", "𝔘", "true"]
@@ -106,10 +106,10 @@ def value_of(item: Item, field: str) -> Any:
         return None if item.taken is None else int(item.taken.split("T")[0].split("-")["ymd".index(field[0])])
     if field in ("id", "path", "width", "height", "format", "taken", "size"):
         return getattr(item, field)
-    found: Any = item.meta
+    value: Any = item.meta
     for key in {"meta.width": ["width"], "camera.`odd key`": ["camera", "odd key"]}.get(field, field.split(".")):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def kind(value: Any) -> str:
@@ -197,8 +197,8 @@ def comparisons(draw: st.DrawFn) -> Term:
         negated = draw(st.booleans())
 
         def inside(item: Item) -> bool | None:
-            found = value_of(item, field)
-            both = unknown_and([compare(">=", found, low), compare("<=", found, high)])
+            item_value = value_of(item, field)
+            both = unknown_and([compare(">=", item_value, low), compare("<=", item_value, high)])
             return unknown_not(both) if negated else both
 
         return Term(f"{field} {'not ' * negated}Between {written(low)} and {written(high)}", inside)
@@ -225,8 +225,8 @@ def comparisons(draw: st.DrawFn) -> Term:
         text = f"{field} {'NOT ' * negated}In ({', '.join(map(written, some))})"
 
         def within(item: Item) -> bool | None:
-            found = value_of(item, field)
-            hit = None if found is None else any(same(found, one) for one in some)
+            item_value = value_of(item, field)
+            hit = None if item_value is None else any(same(item_value, one) for one in some)
             return unknown_not(hit) if negated else hit
 
         return Term(text, within)
@@ -357,8 +357,8 @@ def test_sql_never_passes_through(snapshot: Snapshot, text: str) -> None:
 def test_what_is_in_quotes_is_never_part_of_the_sql(text: str, field: str) -> None:
     """The statement is the same whatever the text; only the parameter differs."""
     quoted = text.replace("'", "''")
-    sql, values = compile_where(f"{field} = '{quoted}'")
-    assert sql == compile_where(f"{field} = 'x'")[0]
+    sql, values = compile_filter(f"{field} = '{quoted}'")
+    assert sql == compile_filter(f"{field} = 'x'")[0]
     assert (text in values.values()) or (os.fsencode(text) in values.values())
 
 
@@ -416,7 +416,7 @@ BROKEN = {
 @pytest.mark.parametrize(("text", "reason"), BROKEN.items(), ids=[text[:20] for text in BROKEN])
 def test_a_broken_filter_says_what_is_wrong(text: str, reason: str) -> None:
     with pytest.raises(FilterError, match=re.escape(reason)):
-        compile_where(text)
+        compile_filter(text)
 
 
 def test_the_caret_stands_under_the_fault() -> None:
@@ -426,7 +426,7 @@ def test_the_caret_stands_under_the_fault() -> None:
         ("a = 1\n and b ? 2", "?"),
     ]:
         with pytest.raises(FilterError) as caught:
-            compile_where(text)
+            compile_filter(text)
         _, shown, caret, fields = str(caught.value).splitlines()
         assert shown[caret.index("^")] == fault
         assert fields.startswith("Fields: id, path, name, width, height, format, taken, added, size, content")
@@ -438,17 +438,17 @@ def test_the_caret_stands_under_the_fault() -> None:
 )
 def test_a_broken_mapping_says_which_field(wanted: dict[Any, Any]) -> None:
     with pytest.raises(FilterError, match=re.escape(str(next(iter(wanted))) or "empty")):
-        compile_where(wanted)
+        compile_filter(wanted)
 
 
 def test_a_mapping_with_too_many_values_is_refused() -> None:
     with pytest.raises(FilterError, match="at most 10000"):
-        compile_where({"label": list(range(10_001))})
+        compile_filter({"label": list(range(10_001))})
 
 
 def test_neither_text_nor_mapping_is_refused() -> None:
     with pytest.raises(FilterError, match="not int"):
-        compile_where(3)  # type: ignore[arg-type]
+        compile_filter(3)  # type: ignore[arg-type]
 
 
 def test_the_largest_filters_allowed_are_answered(snapshot: Snapshot) -> None:
@@ -474,10 +474,10 @@ def test_a_pattern_full_of_wildcards_is_answered_at_once(snapshot: Snapshot, tmp
 
 def test_paths_that_are_not_utf8_are_found(snapshot: Snapshot) -> None:
     odd = os.fsdecode(b"\xff\xfe.jpg")
-    found = snapshot.select(f"name = '{odd}'")
-    assert len(found)
-    assert found.tolist() == snapshot.select({"name": odd}).tolist()
-    assert {item.path.rpartition("/")[2] for item in snapshot.items(found)} == {odd}
+    ids = snapshot.select(f"name = '{odd}'")
+    assert len(ids)
+    assert ids.tolist() == snapshot.select({"name": odd}).tolist()
+    assert {item.path.rpartition("/")[2] for item in snapshot.items(ids)} == {odd}
 
 
 # ---- names that nobody has
@@ -578,7 +578,7 @@ def detailed(text: str | dict[str, Any]) -> list[int]:
     connection.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, details TEXT, meta TEXT, taken TEXT)")
     rows = [(i, None if one is None else json.dumps(one)) for i, one in enumerate(DETAILS)]
     connection.executemany("INSERT INTO items VALUES (?, ?, '{}', NULL)", rows)
-    condition, values = compile_where(text)
+    condition, values = compile_filter(text)
     return [row[0] for row in connection.execute(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)]
 
 

@@ -1,6 +1,6 @@
-"""What a photograph says of itself: camera, lens, exposure, place, rating, keywords. From EXIF, XMP and IPTC.
+"""The metadata of a photograph: camera, lens, exposure, place, rating and keywords, from EXIF, XMP and IPTC.
 
-All of it was written by somebody else: values out of range, damaged or endless ones give nothing.
+None of it is trusted: values that are out of range, damaged or endless are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ XMP_RATING = "{http://ns.adobe.com/xap/1.0/}Rating"
 
 
 def details_of(image: Image.Image, exif: Image.Exif, hostile: tuple[type[BaseException], ...]) -> dict[str, Any]:
-    """The details there are. `hostile` is what Pillow raises for damaged ones."""
+    """The details that the picture has. `hostile` is what Pillow raises for damaged ones."""
 
     def tried(read: Callable[[], T | None]) -> T | None:
         try:
@@ -41,7 +41,7 @@ def details_of(image: Image.Image, exif: Image.Exif, hostile: tuple[type[BaseExc
     rating, keywords = tried(lambda: _xmp(image, exif)) or (None, [])
     keywords += tried(lambda: list(_iptc_keywords(image))) or []
     latitude, longitude = tried(lambda: _degrees(place, 1, b"S", 90)), tried(lambda: _degrees(place, 3, b"W", 180))
-    found = {
+    details = {
         "camera": tried(lambda: _joined(exif.get(MAKE), exif.get(MODEL))),
         "lens": tried(lambda: _joined(inner.get(LENS_MAKE), inner.get(LENS_MODEL)) if LENS_MODEL in inner else None),
         "iso": tried(lambda: _whole(inner.get(ISO), 1, 100_000_000)),
@@ -51,7 +51,7 @@ def details_of(image: Image.Image, exif: Image.Exif, hostile: tuple[type[BaseExc
         "rating": rating if rating is not None else tried(lambda: _whole(exif.get(RATING), 0, 5)),
         "keywords": list(dict.fromkeys(keywords))[:MAX_KEYWORDS] or None,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in details.items() if value is not None}
 
 
 def _text(value: Any) -> str | None:

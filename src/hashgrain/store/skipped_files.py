@@ -1,4 +1,4 @@
-"""What is remembered of files that are not items: those that could not be read, and those taken out by hand."""
+"""Files that `add` skips: those that could not be read (refusals), and those removed by hand (exclusions)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hashgrain.errors import LibraryDamagedError, LibraryError
+from hashgrain.store.errors import FROM_BACKUP
 from hashgrain.store.items import encode_path
 from hashgrain.store.redo import STATEMENTS, Step
-from hashgrain.store.trouble import FROM_BACKUP
 
 Stamp = tuple[int, int]
 Refusal = tuple[str, Stamp, str]  # path, (size, mtime in ns), reason
@@ -19,12 +19,12 @@ MAX_REASON = 1000
 
 
 def refusals(rows: Iterable[tuple[Any, ...]], library: Path) -> list[Refusal]:
-    found = []
+    entries = []
     for path, size, mtime_ns, reason in rows:
         if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(reason, str)):
             raise _damaged(library, "refusals")
-        found.append((_path(path, library, "refusals"), (size, mtime_ns), reason))
-    return found
+        entries.append((_path(path, library, "refusals"), (size, mtime_ns), reason))
+    return entries
 
 
 def exclusions(rows: Iterable[tuple[Any, ...]], library: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Metadata: what can be kept, how what is new goes over what is there, and how a person changes it."""
+"""Metadata of items: checking it, merging new values into it, and changing it on request."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hashgrain.errors import LibraryError, QueryError
-from hashgrain.store import Item, Noted, Store
+from hashgrain.store import Item, MetaReplaced, Store
 from hashgrain.store.items import json_text
 
 Meta = Mapping[str, Any]
-Key = tuple[str, ...]
+KeyPath = tuple[str, ...]
 AT_ONCE = 1_000  # items changed in one commit
 PART = re.compile(r"`([^`]+)`|([^.`]+)")
 
 
 def check_meta(meta: Meta | None) -> dict[str, Any]:
-    """Metadata that a person gave for all pictures, or an error before anything is read."""
+    """Metadata that is given for all pictures, checked before anything is read."""
     fields = dict(meta or {})
     for key, value in fields.items():
         json_text({key: value}, f"metadata {key}", "its value")
@@ -26,10 +26,10 @@ def check_meta(meta: Meta | None) -> dict[str, Any]:
 
 
 def merged(known: Meta, notes: Meta, given: Meta, path: str) -> tuple[dict[str, Any], str | None]:
-    """The metadata of a picture, and why a part of it had to be left out.
+    """The metadata of a picture, and why a part of it is left out.
 
-    `notes` are of the picture's source, which nobody vouches for; `given` was asked for, and is left out only
-    where it does not fit beside what the library keeps already.
+    `notes` come from the picture's source and are not trusted. `given` comes from the caller, and is left out only if
+    it does not fit beside what the library already holds.
     """
     reason = None
     for parts in ((known, notes, given), (known, given)):
@@ -46,12 +46,12 @@ def merged(known: Meta, notes: Meta, given: Meta, path: str) -> tuple[dict[str, 
 
 
 def differ(old: Meta, new: Meta) -> bool:
-    """Whether they would be written differently: 1, 1.0 and true are equal in Python and not here."""
+    """Whether they differ as JSON: 1, 1.0 and true are equal in Python, but not here."""
     return json_text(old, "", "") != json_text(new, "", "")
 
 
 def sound_details(details: Meta, path: str) -> dict[str, Any]:
-    """What a file says of itself, or nothing where that cannot be kept."""
+    """The details of a file, or none if they cannot be stored."""
     try:
         json_text(details, path, "its details")
     except LibraryError:
@@ -60,7 +60,7 @@ def sound_details(details: Meta, path: str) -> dict[str, Any]:
 
 
 def change_meta(store: Store, ids: Sequence[int], put: Meta, drop: Iterable[str]) -> int:
-    """Set and unset keys of these items' metadata; how many it changed. What cannot be done changes nothing."""
+    """Set and unset keys of these items' metadata. Returns how many items changed; an error changes nothing."""
     setting = {key_of(name): value for name, value in put.items()}
     dropping = [key_of(name) for name in drop]
     for name, value in put.items():
@@ -73,14 +73,14 @@ def change_meta(store: Store, ids: Sequence[int], put: Meta, drop: Iterable[str]
     return changed
 
 
-def key_of(name: str) -> Key:
+def key_of(name: str) -> KeyPath:
     """`place.city` is the key `city` within `place`; `` `a.b` `` is one key with a dot in it, as in filters."""
     parts: list[str] = []
     at = 0
-    while found := PART.match(name, at):
-        parts.append(found[1] or found[2])
-        at = found.end() + 1
-        if not name.startswith(".", found.end()):
+    while match := PART.match(name, at):
+        parts.append(match[1] or match[2])
+        at = match.end() + 1
+        if not name.startswith(".", match.end()):
             break
     if not parts or at != len(name) + 1:
         raise QueryError(
@@ -89,15 +89,17 @@ def key_of(name: str) -> Key:
     return tuple(parts)
 
 
-def _changes(store: Store, ids: Sequence[int], put: Mapping[Key, Any], drop: Sequence[Key]) -> Iterator[list[Noted]]:
+def _changes(
+    store: Store, ids: Sequence[int], put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]
+) -> Iterator[list[MetaReplaced]]:
     for start in range(0, len(ids), AT_ONCE):
         with store.snapshot() as snapshot:
             items = snapshot.items(ids[start : start + AT_ONCE])
         changed = [(item, _changed(item, put, drop)) for item in items]
-        yield [Noted(item.id, meta) for item, meta in changed if differ(item.meta, meta)]
+        yield [MetaReplaced(item.id, meta) for item, meta in changed if differ(item.meta, meta)]
 
 
-def _changed(item: Item, put: Mapping[Key, Any], drop: Sequence[Key]) -> dict[str, Any]:
+def _changed(item: Item, put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]) -> dict[str, Any]:
     meta = dict(item.meta)
     for key in drop:
         inside = _inside(meta, key, make=False)
@@ -116,8 +118,8 @@ def _changed(item: Item, put: Mapping[Key, Any], drop: Sequence[Key]) -> dict[st
     return meta
 
 
-def _inside(meta: dict[str, Any], key: Key, *, make: bool) -> dict[str, Any] | None:
-    """The mapping a key is in, each on the way a copy of its own; None where something else is in its place."""
+def _inside(meta: dict[str, Any], key: KeyPath, *, make: bool) -> dict[str, Any] | None:
+    """The mapping that holds a key, with each mapping on the way copied; None if another value is in its place."""
     for part in key[:-1]:
         if part not in meta and not make:
             return None

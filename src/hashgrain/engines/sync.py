@@ -1,4 +1,4 @@
-"""Engines by name, and keeping one that has codes of its own in step with a library."""
+"""Engines by name, and the synchronization of an engine that has its own codes with a library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hashgrain.engines.protocol import Engine, is_engine
 from hashgrain.errors import EngineError
 from hashgrain.store import Snapshot, Store
 
-EMBEDDED = "embedded"  # over the segments of the library itself, which it never lags behind
+EMBEDDED = "embedded"  # searches the segments of the library itself, so it never lags behind
 ENGINES = (EMBEDDED,)
 
 
 def engine_of(engine: Engine | str | None) -> Engine | None:
-    """The engine that was given, or None for the embedded one."""
+    """The given engine, or None for the embedded one."""
     if engine is None or engine == EMBEDDED:
         return None
     if isinstance(engine, str):
@@ -25,8 +25,8 @@ def engine_of(engine: Engine | str | None) -> Engine | None:
     return engine
 
 
-def behind(engine: Engine, snapshot: Snapshot, library: Path) -> int:
-    """The number of changes that the engine was not told of yet, or an error where it cannot follow the library."""
+def lag(engine: Engine, snapshot: Snapshot, library: Path) -> int:
+    """The number of changes that the engine has not applied yet; raise if it cannot follow the library."""
     fed = bool(engine.library or engine.sequence)
     if fed and engine.library != snapshot.history():
         raise EngineError(
@@ -42,13 +42,13 @@ def behind(engine: Engine, snapshot: Snapshot, library: Path) -> int:
 
 
 def catch_up(engine: Engine, snapshot: Snapshot, library: Path) -> None:
-    """Tell the engine of all changes up to the moment of the snapshot."""
-    if behind(engine, snapshot, library) == 0:
+    """Apply all changes up to the snapshot to the engine."""
+    if lag(engine, snapshot, library) == 0:
         return
     if not engine.library:
         engine.library = snapshot.history()
     engine.apply(snapshot.changes(engine.sequence))
-    left = behind(engine, snapshot, library)
+    left = lag(engine, snapshot, library)
     if left:
         raise EngineError(
             f"the engine is behind {library}: it did not apply the last {left} of {snapshot.sequence} changes that it"
@@ -57,13 +57,13 @@ def catch_up(engine: Engine, snapshot: Snapshot, library: Path) -> None:
 
 
 @contextmanager
-def in_step(engine: Engine, store: Store) -> Iterator[Snapshot]:
-    """A moment of the library that the engine stands at, too."""
+def synced_snapshot(engine: Engine, store: Store) -> Iterator[Snapshot]:
+    """A snapshot of the library, with the engine synchronized to it."""
     with store.snapshot() as snapshot:
         if engine.sequence <= snapshot.sequence:
             catch_up(engine, snapshot, store.path)
             yield snapshot
             return
-    with store.snapshot() as snapshot:  # another process may have told it of a commit since that moment
+    with store.snapshot() as snapshot:  # another process may have applied a later commit to it meanwhile
         catch_up(engine, snapshot, store.path)
         yield snapshot

@@ -17,8 +17,8 @@ from hashgrain.models.phrases import Phrase, read_phrase
 from hashgrain.models.sentences import Sentence
 from hashgrain.models.text import read_table, text_code
 from hashgrain.search import Hit
-from hashgrain.search.hits import answers
-from hashgrain.search.run import Clock, Explained, Question, ask, codes_of, kept_by, of_parts
+from hashgrain.search.hits import make_hits
+from hashgrain.search.run import Clock, Explained, Question, allowed_by, ask, codes_of, parts_option
 from hashgrain.store import Snapshot
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Ids = NDArray[np.int64]
 
 
-def worded(bundle: Bundle, text: str) -> Worded:
+def read_nouns(bundle: Bundle, text: str) -> TextQuery:
     """Read a phrase with the words of a model that has a table of classes."""
     table = read_table(bundle.others, bundle.grains.bits, bundle.name)
     if table is None:
@@ -38,26 +38,26 @@ def worded(bundle: Bundle, text: str) -> Worded:
         raise QueryError(message, remedy=remedy)
     phrase = read_phrase(text)
     if phrase.weights is None:
-        raise QueryError(f"the phrase has {phrase.told()}; name a thing that pictures show")
-    return _telling(phrase, text_code(table, phrase.weights), bundle)
+        raise QueryError(f"the phrase has {phrase.summary()}; name a thing that pictures show")
+    return _text_query(phrase, text_code(table, phrase.weights), bundle)
 
 
-def sentence(encoder: TextEncoder, text: str) -> Worded:
+def read_sentence(encoder: TextEncoder, text: str) -> TextQuery:
     """Read a phrase as a whole, by the text tower of a model."""
-    found = encoder.read(text)
-    read = Sentence(text, found.read, found.cut, found.unknown)
-    return _telling(read, found.outputs, encoder.bundle)
+    reading = encoder.read(text)
+    read = Sentence(text, reading.read, reading.cut, reading.unknown)
+    return _text_query(read, reading.outputs, encoder.bundle)
 
 
-def _telling(phrase: Phrase | Sentence, outputs: NDArray[np.float32], bundle: Bundle) -> Worded:
+def _text_query(phrase: Phrase | Sentence, outputs: NDArray[np.float32], bundle: Bundle) -> TextQuery:
     if not outputs.any():
-        raise QueryError(f"the model {bundle.name!r} tells nothing about {phrase.told()}")
-    return Worded(phrase, outputs, bundle)
+        raise QueryError(f"the model {bundle.name!r} tells nothing about {phrase.summary()}")
+    return TextQuery(phrase, outputs, bundle)
 
 
 @dataclass(frozen=True)
-class Worded:
-    """A phrase, how it was read, and what it asks with: a real number a bit."""
+class TextQuery:
+    """A phrase, how it was read, and its outputs: a real number per bit."""
 
     phrase: Phrase | Sentence
     outputs: NDArray[np.float32]
@@ -65,11 +65,11 @@ class Worded:
 
     @property
     def code(self) -> Codes:
-        """The signs alone: a code like any other, from which pictures are at a distance."""
+        """The signs of the outputs: a code like any other, with distances to pictures."""
         return Codes.from_outputs(self.outputs, self.bundle.grains)
 
-    def beside(self, picture: Codes) -> Worded:
-        """The phrase and a picture together, each counting as much."""
+    def with_picture(self, picture: Codes) -> TextQuery:
+        """The phrase and a picture together, with equal weight."""
         bits = picture.bits()[0] * np.float32(2) - 1
         both = bits / np.linalg.norm(bits) + self.outputs / np.linalg.norm(self.outputs)
         return replace(self, outputs=both)
@@ -77,11 +77,11 @@ class Worded:
     def ask(
         self, snapshot: Snapshot, engine: Engine, question: Question, clock: Clock, itself: int | None = None
     ) -> Explained:
-        """The pictures that agree best with it at the grain, without the item that is the picture `itself`; of those
-        within a distance the nearest."""
+        """The pictures that agree best with it at the grain, without the item `itself`, which is the picture. Given a
+        distance, the nearest of those within it."""
         if not self.outputs[: self.bundle.grains.width(question.grain)].any():
             raise QueryError(
-                f"the model {self.bundle.name!r} tells nothing about {self.phrase.told()} at {question.grain};"
+                f"the model {self.bundle.name!r} tells nothing about {self.phrase.summary()} at {question.grain};"
                 " ask at another grain"
             )
         more = int(itself is not None)
@@ -98,10 +98,10 @@ class Worded:
         return Explained(hits, cost, len(snapshot), max(total, len(hits)), clock.seconds, self.phrase)
 
     def _hits(self, snapshot: Snapshot, ids: list[int], numbers: list[int] | None, grain: str) -> list[Hit]:
-        """Without words and chances: those were calibrated on pairs of pictures. The score is the share of what the
-        phrase says, bit by bit up to the grain, that the code of the picture, or of its part, agrees with."""
+        """Hits without words and probabilities, which are calibrated on pairs of pictures. The score is the share of
+        the outputs up to the grain, by absolute value, with which the code of the picture or part agrees."""
         words, parts = codes_of(snapshot, ids, numbers)
-        hits = answers(self.code, snapshot.items(ids), words, grain, self.bundle, parts)
+        hits = make_hits(self.code, snapshot.items(ids), words, grain, self.bundle, parts)
         grains = self.bundle.grains
         sure = np.abs(self.outputs[: grains[grain]]).astype(np.float64)
         differing = Codes(words ^ self.code.words[0], grains).at(grain).bits()
@@ -111,9 +111,9 @@ class Worded:
     def _best(
         self, snapshot: Snapshot, engine: Engine, question: Question, k: int, clock: Clock
     ) -> tuple[Ids, Ids | None, Cost, int]:
-        kept = kept_by(snapshot, engine, question)
+        allowed = allowed_by(snapshot, engine, question)
         clock.stop("filter")
-        best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=kept, **of_parts(question))
+        best, cost = engine.agreeing(self.outputs, k, grain=question.grain, where=allowed, **parts_option(question))
         snapshot.check_segments()
         clock.stop("search")
         return best.ids, best.parts, cost, len(best.ids)

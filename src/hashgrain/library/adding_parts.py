@@ -1,0 +1,165 @@
+"""Giving the items of a library parts, and taking them away. A library holds parts of one detail, known by its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hashgrain.errors import ImageError, LibraryError, Remedy
+from hashgrain.library.reading import read, reason_of
+from hashgrain.media import DecodePool, Picture
+from hashgrain.models import Bundle, Encoder
+from hashgrain.models.description import MAP
+from hashgrain.models.detail import DEFAULT, Detail, detail_named, detail_of
+from hashgrain.models.parts import PartEncoder
+from hashgrain.sources import Refused, reopen
+from hashgrain.store import Item, Parts, PartsReplaced, Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BATCH = 64  # items a commit
+
+
+@dataclass
+class PartsReport:
+    """The result of adding or dropping parts: how many items have other parts, and the files that could not be used."""
+
+    changed: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def seen(self) -> int:
+        return self.changed + len(self.refused)
+
+
+@dataclass(frozen=True)
+class PartsInfo:
+    """Which parts a library has."""
+
+    items: int  # how many items have any
+    detail: str | None  # at which their pictures were looked at; None for none, or for parts of another program
+    parts: int | None  # how many an item has that was looked at so
+
+
+Progress = Callable[[PartsReport], None]
+
+
+def has_parts(bundle: Bundle) -> bool:
+    """Whether a model can give codes of parts."""
+    return MAP in bundle.outputs and bundle.fitted == "squash" and bool(bundle.onnx)
+
+
+def detail_for(store: Store, bundle: Bundle, detail: str | None) -> Detail | None:
+    """How new pictures are looked at for their parts: as the library has it; where it is empty, as asked for. None
+    for no parts: where the model gives none, or the pictures there have none and no detail is asked for."""
+    wanted = None if detail is None else detail_named(detail)
+    if not has_parts(bundle):
+        if wanted is None:
+            return None
+        raise LibraryError(f"{store.path}: its model {bundle.name!r} gives no codes of parts", path=store.path)
+    if store.grid is None:
+        with store.snapshot() as snapshot:
+            empty = not len(snapshot)
+        return wanted or (detail_named(DEFAULT) if empty else None)
+    own = detail_of(store.grid)
+    if wanted not in (None, own):
+        has = "parts of another program" if own is None else f"parts of detail {own.name}"
+        remedy = Remedy("drop its parts first", "drop_parts", library=store.path)
+        raise LibraryError(f"{store.path} has {has}, not {detail}", path=store.path, remedy=remedy)
+    return own
+
+
+def part_encoder_for(store: Store, encoder: Encoder, detail: str | None) -> PartEncoder | None:
+    """What encodes the parts of new pictures; the library is told where they lie."""
+    chosen = detail_for(store, encoder.bundle, detail)
+    if chosen is None:
+        return None
+    if store.grid is None:
+        store.set_grid(chosen.windows)
+    return PartEncoder(encoder, chosen)
+
+
+def add_parts(
+    store: Store,
+    encoder: Encoder,
+    pool: DecodePool,
+    detail: str | None,
+    *,
+    max_pixels: int,
+    progress: Progress | None = None,
+) -> PartsReport:
+    """Give parts to every item that has none and whose file is there, unchanged. Each batch is durable."""
+    part_encoder = part_encoder_for(store, encoder, detail or (DEFAULT if store.grid is None else None))
+    if part_encoder is None:
+        raise LibraryError(f"{store.path}: its parts come from another program", path=store.path)
+    report = PartsReport()
+    decoded: list[tuple[int, NDArray[np.uint8]]] = []
+
+    def commit() -> None:
+        codes = part_encoder.words(pixels for _, pixels in decoded)
+        store.commit([PartsReplaced(item, Parts(words)) for (item, _), words in zip(decoded, codes, strict=True)])
+        report.changed += len(decoded)
+        decoded.clear()
+        if progress:
+            progress(report)
+
+    files = _files(store, report.refused)
+    with closing(pool.decode(files, max_pixels=max_pixels, detail=part_encoder.size)) as pictures:  # type: ignore[type-var]
+        for item, picture in pictures:
+            if isinstance(picture, ImageError):
+                report.refused.append(Refused(item.path, reason_of(picture)))
+            else:
+                decoded.append((item.id, _detail_of(picture)))
+                if len(decoded) == BATCH:
+                    commit()
+    commit()
+    return report
+
+
+def drop_parts(store: Store, progress: Progress | None = None) -> PartsReport:
+    """Take the parts of every item away, and the grid they lie on."""
+    report = PartsReport()
+    with store.snapshot() as snapshot:
+        ids = snapshot.with_parts().tolist()
+    for start in range(0, len(ids), BATCH * BATCH):
+        some = ids[start : start + BATCH * BATCH]
+        store.commit([PartsReplaced(item, None) for item in some])
+        report.changed += len(some)
+        if progress:
+            progress(report)
+    if store.grid is not None:
+        store.set_grid(None)
+    return report
+
+
+def parts_info(store: Store) -> PartsInfo:
+    with store.snapshot() as snapshot:
+        items = len(snapshot.with_parts())
+    detail = detail_of(store.grid)
+    return PartsInfo(items, None if detail is None else detail.name, None if store.grid is None else len(store.grid))
+
+
+def _files(store: Store, refused: list[Refused]) -> Iterator[tuple[Item, bytes]]:
+    """The items without parts, and the bytes of their files."""
+    with store.snapshot() as snapshot:
+        parted = set(snapshot.with_parts().tolist())
+        items = [item for item in snapshot.paths() if item.id not in parted]
+    for item in items:
+        try:
+            content, data, _ = read(reopen(item))
+        except (ImageError, OSError) as error:
+            refused.append(Refused(item.path, reason_of(error)))
+            continue
+        if content != item.content:
+            refused.append(Refused(item.path, "its file has changed since it was added; add it again"))
+        else:
+            yield item, data
+
+
+def _detail_of(picture: Picture) -> NDArray[np.uint8]:
+    assert picture.detail is not None  # the pool was asked for it
+    return picture.detail

@@ -1,0 +1,125 @@
+"""From a query to its answer: the code of the query, the neighbors by the engine, the hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hashgrain.codes import Codes
+from hashgrain.errors import QueryError
+from hashgrain.library.engine import LibraryEngine
+from hashgrain.library.query_codes import QueryEncoder, stored_code
+from hashgrain.models import Bundle
+from hashgrain.search import Hit, check_k
+from hashgrain.search.auto import ask_weighed
+from hashgrain.search.calibration import odds_of
+from hashgrain.search.query import Query
+from hashgrain.search.run import Clock, Explained, Question, hits_of, reranked
+from hashgrain.store import parse_filter
+
+if TYPE_CHECKING:
+    from hashgrain.search.stages import Stage
+    from hashgrain.types import QueryLike
+
+
+def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine) -> Explained:
+    """The answer to one query, and how it was found."""
+    if query.of is None and query.text is None:
+        raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
+    question = question_of(query, bundle)
+    if query.boxes:
+        return _answer_boxes(query, question, bundle, encoder, library)
+    itself = query.item
+    clock = Clock()
+    phrase = None if query.text is None else encoder.words(query.text)
+    _check_together(question, text=query.text is not None, item=itself is not None)
+    code, outputs = None, None
+    if query.of is not None and itself is None:
+        (encoded,) = encoder.codes([query.of], query.max_pixels, outputs=bool(question.rerank))
+        code, outputs = encoded.code, encoded.outputs if question.rerank else None
+    clock.stop("encode")
+    with library.snapshot_and_engine(query.threads, question.parts) as (snapshot, engine):
+        clock.stop("open")
+        if itself is not None:
+            code = stored_code(snapshot, library.store, itself)
+        if phrase is not None:
+            text_query = phrase if code is None else phrase.with_picture(code)
+            return text_query.ask(snapshot, engine, question, clock, itself)
+        assert code is not None
+        if question.stages or question.separate:
+            from hashgrain.search.staged_search import ask_in_stages
+
+            return ask_in_stages(snapshot, engine, code, question, bundle, clock, itself)
+        (neighbors,) = ask_weighed(snapshot, engine, code, question, bundle, clock, int(itself is not None))
+        if outputs is not None:
+            neighbors = reranked(snapshot, neighbors, outputs, question, bundle.grains)
+        answered = hits_of(snapshot, code, neighbors, question, bundle, itself)
+        clock.stop("fetch")
+        total = neighbors.total - int(itself is not None and itself in neighbors.ids)
+        return Explained(answered, neighbors.cost, len(snapshot), max(total, len(answered)), clock.seconds)
+
+
+def _answer_boxes(
+    query: Query, question: Question, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine
+) -> Explained:
+    """The answer to parts of a picture."""
+    from hashgrain.search.boxes import ask_boxes, check_boxes
+
+    boxes, clock, itself = check_boxes(query.boxes, query.match), Clock(), query.item
+    if query.of is None or query.text is not None or question.rerank or question.stages or question.separate:
+        raise QueryError("boxes are of a picture alone: ask without text, rerank, stages and separate codes")
+    codes = encoder.codes_of_boxes(query.of, boxes, query.max_pixels)
+    clock.stop("encode")
+    with library.snapshot_and_engine(query.threads, question.parts) as (snapshot, engine):
+        clock.stop("open")
+        return ask_boxes(snapshot, engine, codes, question, query.match, bundle, clock, itself)
+
+
+def answer_many(
+    queries: Iterable[QueryLike], shared: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine
+) -> list[list[Hit]]:
+    """The hits of many queries, in order; `shared` holds what is asked of all of them."""
+    question = question_of(shared, bundle)
+    encoded = encoder.codes(queries, shared.max_pixels, outputs=bool(question.rerank))
+    if not encoded:
+        return []
+    codes = [query.code for query in encoded]
+    with library.snapshot_and_engine(shared.threads, question.parts) as (snapshot, engine):
+        if question.stages or question.separate:
+            from hashgrain.search.staged_search import ask_in_stages
+
+            return [ask_in_stages(snapshot, engine, code, question, bundle, Clock()).hits for code in codes]
+        neighbors = ask_weighed(snapshot, engine, Codes.concatenate(codes), question, bundle, Clock())
+        answers = []
+        for query, near in zip(encoded, neighbors, strict=True):
+            if question.rerank and query.outputs is not None:
+                near = reranked(snapshot, near, query.outputs, question, bundle.grains)
+            answers.append(hits_of(snapshot, query.code, near, question, bundle))
+        return answers
+
+
+def question_of(query: Query, bundle: Bundle) -> Question:
+    """What is asked, checked, but for the picture itself."""
+    grains = bundle.grains
+    grain = query.grain or grains.finest
+    grains.width(grain)
+    k = check_k(query.k)
+    where = None if query.where is None else parse_filter(query.where)
+    stages: tuple[Stage, ...] = ()
+    if query.stages:
+        from hashgrain.search.stages import check_stages
+
+        stages = check_stages(query.stages, grain, grains, query.separate)
+    plain = query.text is None and not (stages or query.separate or query.weights is not None or query.rerank)
+    weighed = plain and odds_of(bundle, grain) is not None
+    parts = query.parts if weighed or query.parts != "auto" else "whole"
+    more = (query.weights, query.rerank, parts)
+    return Question(k, grain, where, query.within, query.threads, stages, query.separate, *more)
+
+
+def _check_together(question: Question, *, text: bool, item: bool) -> None:
+    """Raise where an option does not go with a text, or with the id of an item."""
+    if question.rerank and (text or item):
+        raise QueryError("rerank takes a picture: a text is ordered by agreement as it is, an item is a code")
+    if text and (question.stages or question.separate or question.weights is not None):
+        raise QueryError("a text is asked of all pictures at once, without stages, weights and separate codes")
