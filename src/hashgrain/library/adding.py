@@ -165,8 +165,7 @@ class _Adding:
         if self.part_encoder is None:
             yield from ((code, None) for code in words)
             return
-        larger = (picture.detail for picture in pictures if picture.detail is not None)
-        for code, parts in zip(words, self.part_encoder.words(larger), strict=True):
+        for code, parts in zip(words, self.part_encoder.words(pictures), strict=True):
             yield code, Parts(parts)
 
     def _commit_if_many(self) -> None:

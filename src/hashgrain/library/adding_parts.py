@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.library.reading import read, reason_of
@@ -16,10 +15,6 @@ from hashgrain.models.detail import DEFAULT, Detail, detail_named, detail_of
 from hashgrain.models.parts import PartEncoder
 from hashgrain.sources import Refused, reopen
 from hashgrain.store import Item, Parts, PartsReplaced, Store
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 BATCH = 64  # items a commit
 
@@ -97,10 +92,10 @@ def add_parts(
     if part_encoder is None:
         raise LibraryError(f"{store.path}: its parts come from another program", path=store.path)
     report = PartsReport()
-    decoded: list[tuple[int, NDArray[np.uint8]]] = []
+    decoded: list[tuple[int, Picture]] = []
 
     def commit() -> None:
-        codes = part_encoder.words(pixels for _, pixels in decoded)
+        codes = part_encoder.words(picture for _, picture in decoded)
         store.commit([PartsReplaced(item, Parts(words)) for (item, _), words in zip(decoded, codes, strict=True)])
         report.changed += len(decoded)
         decoded.clear()
@@ -113,7 +108,7 @@ def add_parts(
             if isinstance(picture, ImageError):
                 report.refused.append(Refused(item.path, reason_of(picture)))
             else:
-                decoded.append((item.id, _detail_of(picture)))
+                decoded.append((item.id, picture))
                 if len(decoded) == BATCH:
                     commit()
     commit()
@@ -158,8 +153,3 @@ def _files(store: Store, refused: list[Refused]) -> Iterator[tuple[Item, bytes]]
             refused.append(Refused(item.path, "its file has changed since it was added; add it again"))
         else:
             yield item, data
-
-
-def _detail_of(picture: Picture) -> NDArray[np.uint8]:
-    assert picture.detail is not None  # the pool was asked for it
-    return picture.detail

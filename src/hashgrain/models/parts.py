@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.errors import BundleError
+from hashgrain.errors import BundleError, ImageError
+from hashgrain.media import Picture, open_picture
 from hashgrain.models.bundle import is_shipped
 from hashgrain.models.description import Window
 from hashgrain.models.detail import Detail
@@ -23,11 +25,13 @@ from hashgrain.models.encoder import Encoder
 from hashgrain.models.head_graph import FEATURES, behind_features
 from hashgrain.models.part_correction import corrected, read_correction
 from hashgrain.models.session import open_any_session
+from hashgrain.types import ImageLike
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Floats = NDArray[np.float32]
+TOGETHER = 8  # pictures whose parts run through the head at once
 
 
 def coverage(boxes: Sequence[Window], rows: int, columns: int) -> Floats:
@@ -72,21 +76,37 @@ class PartEncoder:
         """Of the pictures that it takes: width, height."""
         return self.detail.edge, self.detail.edge
 
-    def words(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Words]:
-        """Yield the codes (parts, words) of pictures (height, width, 3) of that size, in order."""
-        windows = self.detail.windows
+    def open(self, image: ImageLike, *, name: str = "picture") -> Picture:
+        """Open a picture at both sizes: the model's own, and that of the detail."""
+        picture = self._encoder.open(image, name=name)
+        return replace(picture, detail=open_picture(image, size=self.size, name=name).pixels)
+
+    def words(self, pictures: Iterable[Picture]) -> Iterator[Words]:
+        """Yield the codes (parts, words) of pictures that are open at both sizes, in order.
+
+        The map is of the larger one. Where outputs depend on pixels as well, those of the smaller one do: what is read
+        off them is coarse.
+        """
+        windows, levels = self.detail.windows, self.detail.levels
         pictures, again = itertools.tee(pictures)
-        for pixels, map_ in zip(again, self._encoder.maps(pictures, self.size), strict=True):
-            head = self._head or self._open_head(map_.shape[0])
-            features = corrected(pool(map_[None], windows), self.detail.levels, self._correction)
-            outputs = head.outputs_of_parts(features, pixels[None], windows)
-            yield head.codes(outputs)[0]
+        maps = self._encoder.maps((_detail_of(picture) for picture in pictures), self.size)
+        while some := list(itertools.islice(zip(again, maps, strict=True), TOGETHER)):
+            head = self._head or self._open_head(some[0][1].shape[0])
+            features = corrected(pool(np.stack([map_ for _, map_ in some]), windows), levels, self._correction)
+            pixels = np.stack([picture.pixels for picture, _ in some])
+            yield from head.codes(head.outputs_of_parts(features, pixels, windows))
 
     def _open_head(self, width: int) -> PartHead:
         bundle = self._encoder.bundle
         self._correction = read_correction(bundle.others, self.detail.edge, width, bundle.name)
         self._head = PartHead(bundle.onnx, bundle.name, width, bundle.grains, self._encoder.threads)
         return self._head
+
+
+def _detail_of(picture: Picture) -> NDArray[np.uint8]:
+    if picture.detail is None:
+        raise ImageError("a picture whose parts are to be encoded has to be open at both sizes")
+    return picture.detail
 
 
 class PartHead:
@@ -128,7 +148,7 @@ def pool(maps: Floats, boxes: Sequence[Window]) -> Floats:
         raise BundleError(f"the map of this model has shape {maps.shape}; parts take (n, width, rows, columns)")
     shares = coverage(boxes, *maps.shape[2:])
     flat = maps.reshape(*maps.shape[:2], -1)
-    return np.ascontiguousarray(np.matmul(shares, flat.transpose(0, 2, 1)))
+    return np.ascontiguousarray(np.matmul(flat, shares.T).transpose(0, 2, 1))
 
 
 def _by_shape(boxes: Sequence[Window], width: int, height: int) -> dict[tuple[int, int], list[int]]:

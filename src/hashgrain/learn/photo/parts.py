@@ -116,7 +116,7 @@ def part_calibration(encoder: Encoder, shots: Sequence[Shot], others: Sequence[S
     """What the distance of the nearest part says of whether a query shows a piece of a picture: at every grain, from
     crops of photographs, each changed a little. `others` are more pictures that no crop is of."""
     part_encoder = PartEncoder(encoder, detail_named(DEFAULT), trusted=True)
-    parts = np.stack(list(part_encoder.words(_large([*shots, *others], part_encoder.size))))
+    parts = np.stack(list(part_encoder.words(part_encoder.open(shot.content) for shot in [*shots, *others])))
     queries, owners = [], []
     for owner, image in enumerate(_crops(shots)):
         queries.append(encoder.codes(_sized(image, encoder.bundle.size)[None]).words[0])
@@ -128,11 +128,6 @@ def part_calibration(encoder: Encoder, shots: Sequence[Shot], others: Sequence[S
         pairs = Pairs(nearest[own], nearest[~own])
         calibrations[grain] = calibration(grain, bits, pairs.apart, pairs)
     return calibrations
-
-
-def _large(shots: Sequence[Shot], size: tuple[int, int]) -> Iterator[Pixels]:
-    for shot in shots:
-        yield open_picture(shot.content, size=size).pixels
 
 
 def _crops(shots: Sequence[Shot]) -> Iterator[Image.Image]:
