@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -175,16 +176,28 @@ def encoded(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def library_of(folder: Path, detail: str | None, pictures: Sequence[Path]) -> tuple[Path, float]:
-    """A library of these folders, and how many milliseconds a picture took to add, where it was made now."""
-    made, report = folder / f"{detail or 'whole'}.hg", folder / f"{detail or 'whole'}.json"
+def library_of_others(shared: Path, detail: str | None) -> tuple[Path, float]:
+    """The library of the other pictures, and how many milliseconds each took to add, everything included."""
+    made, report = shared.with_name(f"{shared.name}-{detail or 'whole'}.hg"), shared / f"{detail or 'whole'}.json"
     if not report.exists():
         started = time.perf_counter()
         with Library.open_or_create(made, "photo") as library:
-            added = library.add([str(each) for each in pictures], parts=detail is not None, detail=detail)
-        seconds = time.perf_counter() - started
-        report.write_text(json.dumps({"ms": 1000 * seconds / max(1, added.encoded), "refused": len(added.refused)}))
+            added = library.add(str(shared / "*.jpg"), parts=detail is not None, detail=detail)
+        ms = 1000 * (time.perf_counter() - started) / max(1, added.encoded)
+        report.write_text(json.dumps({"ms": ms, "resumed": added.unchanged > 0}))
     return made, float(json.loads(report.read_text())["ms"])
+
+
+def library_of(seed_folder: Path, pictures: Path, others: Path, detail: str | None) -> Path:
+    """The same with the pictures of a seed."""
+    made = seed_folder / f"{others.stem}.hg"
+    if not (seed_folder / f"{others.stem}.done").exists():
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.copytree(others, made)
+        with Library.open(made, "w") as library:
+            library.add(str(pictures / "*.jpg"), parts=detail is not None)
+        (seed_folder / f"{others.stem}.done").touch()
+    return made
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -228,8 +241,8 @@ def rows_of(seed: int, details: Sequence[str], shared: Path, reported: list[Imag
     own = filled(folder / "pictures", ((name, encoded(image)) for name, image in files.items()))
     rows: dict[str, Any] = {}
     for detail in (None, *details):
-        path, ms = library_of(folder, detail, [own, shared])
-        with Library.open(path) as library:
+        base, ms = library_of_others(shared, detail)
+        with Library.open(library_of(folder, own, base, detail)) as library:
             for parts in ("whole",) if detail is None else ("all", "auto"):
 
                 def ask(question: Question, library: Library = library, parts: Any = parts) -> list[Hit]:

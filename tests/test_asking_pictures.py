@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 from conftest import fill, make_picture
-from hashgrain import Encoder, Library
+from hashgrain import Codes, Encoder, Library
+from hashgrain.apps.answer_page import write_answer_page
 from hashgrain.errors import HashgrainError, ImageError, ImageTooLargeError, LibraryError, QueryError
-from hashgrain.media import DecodePool, Picture, open_picture, processes
+from hashgrain.media import DecodePool, Picture, image, open_picture, processes, thumbnail
 from test_images import as_bytes, children
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits as Linux has them")
@@ -166,6 +167,64 @@ def test_a_picture_that_kills_its_decoder_costs_its_own_question(library: Librar
     assert library.search(files(library.path)[1], k=1)[0].id == 2
 
 
+@pytest.fixture
+def few(tmp_path: Path) -> Iterator[Library]:
+    """A library of three pictures that may be changed, open for writing, with one worker that is ready."""
+    with Library.create(tmp_path / "few.hg", workers=1) as library:
+        library.add(fill(tmp_path / "pictures", 3))
+        yield library
+
+
+def test_thumbnails_and_headers_of_imported_files_are_not_decoded_in_this_process(
+    few: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("open_image", "facts_of", "_opened"):
+        monkeypatch.delattr(image, name)
+    small = few.thumbnail(1, edge=33)
+    assert few.import_codes(few.code(1), [files(few.path)[1]], replace=True).files == 1
+    assert (few.item(2).width, few.item(2).format) == (few.item(1).width, "jpeg")
+    monkeypatch.undo()
+    assert small == thumbnail(files(few.path)[0], edge=33)  # and are as they would be here
+
+
+@linux_only
+def test_a_picture_that_hangs_its_decoder_costs_its_own_thumbnail_and_its_own_header(few: Library) -> None:
+    pool = few._query_encoder.pool
+    pool.limits = replace(pool.limits, timeout=1.0)
+    os.kill(worker(few).pid, signal.SIGSTOP)  # as good as an endless loop
+    with pytest.raises(ImageError, match=r"took longer than 1 s"):
+        few.thumbnail(1, edge=33)
+    pool.limits = replace(pool.limits, timeout=60.0)
+    assert few.thumbnail(1, edge=33)
+    pool.limits = replace(pool.limits, timeout=1.0)
+    os.kill(worker(few).pid, signal.SIGSTOP)
+    codes = Codes.concatenate([few.code(1), few.code(2)])
+    pool.limits = replace(pool.limits, timeout=1.0)
+    assert few.import_codes(codes, files(few.path)[:2], replace=True).files == 2
+    assert [few.item(item).format for item in (1, 2)] == ["", "jpeg"]
+
+
+@linux_only
+def test_a_picture_that_takes_too_much_memory_costs_its_own_thumbnail(few: Library) -> None:
+    pool = few._query_encoder.pool
+    pool.limits = replace(pool.limits, memory=300 << 20)
+    files(few.path)[0].write_bytes(as_bytes(Image.new("RGB", (9_000, 9_000)), "png"))
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(ImageError):
+        few.thumbnail(1, edge=33)
+    assert few.thumbnail(2, edge=33)
+    assert psutil.Process().memory_info().rss - before < 50 << 20
+
+
+def test_the_picture_on_a_page_of_hits_is_decoded_by_a_worker(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hits = library.search(files(library.path)[0], k=2)
+    monkeypatch.delattr(image, "open_image")
+    page = write_answer_page(library, files(library.path)[0], hits, tmp_path / "page.html").read_text()
+    assert page.count("data:image/jpeg") == 3
+
+
 def test_several_threads_ask_at_once(library: Library) -> None:
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(lambda file: library.search(file, k=1)[0].id, files(library.path) * 3))
@@ -228,7 +287,7 @@ def test_what_a_worker_says_that_is_no_answer_is_a_refusal(monkeypatch: pytest.M
     content = as_bytes(make_picture(1), "jpeg")
     with DecodePool((16, 16), workers=1) as pool:
         list(pool.decode([(0, content)]))
-        good = {"dtype": "|u1", "shape": [16, 16, 3], "facts": {"x": 1}}
+        good = {"dtype": "|u1", "shape": [16, 16, 3], "facts": {"x": 1}, "detail": None}
         for header, reason in (
             ({}, "died"),
             (good, "died"),  # no such fact

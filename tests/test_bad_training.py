@@ -174,7 +174,7 @@ def test_labels_cannot_be_made_wrong_where_pictures_have_several(drawn: Path, he
     [
         ("csq", [], "2", ["6 classes", "4 centers", "at least 3 bits"]),
         ("csq", [], "many", ["--bits many", "whole numbers"]),
-        ("csq", [], "16,32", ["--bits 16,32", "thing", "give 1"]),
+        ("csq", [], "16,32", ["bits 16,32", "thing", "give 1"]),
         ("resnet-lsh", ["backbone=compact", "weights=random", "hasher=ITQ"], "256", ["PCA", "256", "take from 1 to"]),
         (
             "resnet-lsh",

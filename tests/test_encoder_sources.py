@@ -130,7 +130,7 @@ def test_a_repository_of_the_hugging_face_cache_is_found_by_its_commit(
     beside = taken(f"folder:{tmp_path / 'pair'}")
     assert (network.graph, network.text) == (beside.graph, beside.text)
     assert network.source == {**beside.source, "source": f"hf:someone/pair@{COMMIT}"}
-    refuses("someone/pair at 9{12} is not in the .* cache .* --download, or bring", f"hf:someone/pair@{'9' * 40}")
+    refuses("someone/pair at 9{12} is not in the .* cache .* download=True, or bring", f"hf:someone/pair@{'9' * 40}")
 
 
 def test_a_name_of_timm_is_looked_for_in_the_cache_and_its_commit_is_noted(
@@ -492,9 +492,9 @@ def test_colors_are_three_numbers() -> None:
 
 def test_sizes_and_places_out_of_bounds_are_refused_in_a_line(tmp_path: Path) -> None:
     timm_folder(tmp_path / "it", "test_convnext", {})
-    refuses("pictures of 8 px: .*; try another --size", f"folder:{tmp_path / 'it'}", size=8)
+    refuses("pictures of 8 px: .*; try another size", f"folder:{tmp_path / 'it'}", size=8)
     for size in (0, 2049, 10**9):
-        refuses("--size .*: it takes 1 to 2048", f"folder:{tmp_path / 'it'}", size=size)
+        refuses("size .*: it takes 1 to 2048", f"folder:{tmp_path / 'it'}", size=size)
     for source in ("folder:~nouser-here/x", "onnx:~nouser-here/x.onnx"):
         refuses("no such user, or one without a home", source)
     edited(tmp_path / "it" / "config.json", pretrained_cfg={"input_size": [3, 100_000, 100_000]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import sys
@@ -10,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from hashgrain.errors import LibraryError, LibraryFormatError
-from hashgrain.store import FORMAT, Migration, PartsReplaced, Store, migrate, page_checksums, redo, undo
+from hashgrain.errors import DiskFullError, LibraryError, LibraryFormatError
+from hashgrain.store import FORMAT, Migration, PartsReplaced, Store, disk, migrate, page_checksums, redo, undo
+from hashgrain.store.writer import Writer
+from made_parts import GRID, parts_of
 from test_store import child, make, new
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import ask
-from test_store_parts import GRID, parts_of
 from test_store_trust import unpacked
 
 KILLS = 200 if os.environ.get("HASHGRAIN_DRILL") == "long" else 12
@@ -53,6 +56,74 @@ def test_a_migration_can_be_undone_and_made_again(tmp_path: Path) -> None:
     with Store.open(path, "w") as store:
         store.commit([new(99)])
         assert store.verify() == []
+
+
+def test_a_library_that_was_taken_back_and_changed_begins_another_history(tmp_path: Path) -> None:
+    """What an engine was told of one must not be gone on with in the other, and what it was told of neither may be."""
+    path = unpacked("closed", tmp_path, 2)
+    with Store.open(path) as store, store.snapshot() as snapshot:
+        told = [(snapshot.history(), snapshot.sequence)]
+    for _ in range(2):
+        migrate(path)
+        with Store.open(path, "w") as store:
+            with store.snapshot() as snapshot:
+                told.append((snapshot.history(), snapshot.sequence))
+            store.remove([1 + len(told)])
+        for _ in range(2):
+            undo(path)
+    assert told[0] == told[1]  # migrated as it was: the same numbers mean the same changes
+    assert told[1][0] != told[2][0]
+
+
+def test_a_disk_that_fills_up_while_checksums_are_first_made_costs_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = ask(unpacked("closed", tmp_path, 2))
+    write_at = disk.write_at
+    left = [0]  # how many writes there is room for
+
+    def full(file: int, data: bytes, offset: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_at(file, data, offset)
+
+    for room in itertools.count():
+        path, left[0] = unpacked("closed", tmp_path / str(room), 2), room
+        monkeypatch.setattr(disk, "write_at", full)
+        try:
+            migrate(path)
+            done = True
+        except DiskFullError:
+            done = False
+        monkeypatch.undo()
+        assert ask(path) == right
+        assert migrate(path).new == FORMAT
+        if done:
+            break
+    assert room > 2
+
+
+def test_an_undo_to_a_format_without_checksums_leaves_none_whenever_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of that format changes pages and leaves their sums: later on they would seem damaged."""
+    path = unpacked("closed", tmp_path, 2)
+    migrate(path)
+    undo(path)
+    assert (path / page_checksums.NAME).exists()
+
+    def end(writer: Writer) -> None:
+        with Store.open(path) as store:
+            seen.append((store.info()["format"], (path / page_checksums.NAME).exists()))
+        close(writer)
+        seen.append((2, (path / page_checksums.NAME).exists()))
+
+    seen: list[tuple[int, bool]] = []
+    close = Writer.close
+    monkeypatch.setattr(Writer, "close", end)
+    undo(path)
+    assert seen == [(2, False), (2, False)]
 
 
 def test_an_undo_is_refused_where_the_older_format_cannot_hold_what_there_is(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def refuses(reason: str, source: str | Path, pictures: Path, at: Path, **asked: 
 
 def test_too_few_pictures_are_refused_with_how_many_it_takes(shown: Path, tmp_path: Path) -> None:
     source = f"onnx:{vision_onnx(tmp_path / 'net.onnx')}"
-    refuses("60 different pictures .* too few for 64 bits: give at least 96", source, shown, tmp_path, bits=(64,))
+    refuses("60 different pictures .* too few for 64 bits; give at least 96", source, shown, tmp_path, bits=(64,))
     mixed = tmp_path / "mixed"
     mixed.mkdir()
     for path in sorted(shown.iterdir())[:30]:
@@ -243,7 +243,7 @@ def test_what_no_bundle_could_hold_is_refused_before_features_are_computed(
     from hashgrain.models import description
 
     source = f"onnx:{vision_onnx(tmp_path / 'net.onnx')}"
-    refuses("--size 2049: it takes 1 to 2,048 pixels", "onnx:/nowhere", shown, tmp_path, size=2049)
+    refuses("size 2049: it takes 1 to 2,048 pixels", "onnx:/nowhere", shown, tmp_path, size=2049)
     for thing, name, value, reason in (
         (description, "MAX_INPUT_EDGE", SIDE - 1, "takes pictures of 32x32 px"),
         (bundles, "MAX_ONNX_BYTES", 1000, "^model.onnx of model 'mine' is larger"),

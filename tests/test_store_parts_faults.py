@@ -18,11 +18,11 @@ import pytest
 from hashgrain.errors import LibraryError
 from hashgrain.store import PartsReplaced, Store, catalogue, page_checksums, parts
 from hashgrain.store.segments import HEADER
+from made_parts import GRID, live_parts, parts_of, plain
 from test_store import child, code_of, make, new, replaced
 from test_store import no_waiting_for_the_disk as no_waiting_for_the_disk
 from test_store_faults import Failing, break_disk, change, copy, damages
 from test_store_faults import ask as ask_of_items
-from test_store_parts import GRID, live_parts, parts_of, plain
 
 Answers = tuple[Any, dict[int, Any], dict[int, list[list[int]]]]
 
@@ -56,7 +56,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 KILLED_WRITER = """
 import random
 from hashgrain.store import PartsReplaced
-from test_store_parts import parts_of
+from made_parts import parts_of
 draw = random.Random(int(sys.argv[2]))
 with Store.open(sys.argv[1], "w") as store:
     store.segment_rows = 50
@@ -264,7 +264,7 @@ def test_parts_of_commits_that_the_catalogue_lost_are_made_again(tmp_path: Path)
     path = tmp_path / "a.hg"
     script = """
     from hashgrain.store import PartsReplaced
-    from test_store_parts import GRID, parts_of
+    from made_parts import GRID, parts_of
     store = make(Path(sys.argv[1]), 5)
     edits = [PartsReplaced(1, parts_of(1, 4)), PartsReplaced(2, parts_of(2, 4, "box"))]
     store.commit([*edits, new(9, parts=parts_of(9, 30, "span"))])

@@ -137,7 +137,7 @@ BAD = {
     "a row has another number": (lambda codes: np.where(np.arange(72)[:, None] == 5, 2, codes), "row 5"),
     "real numbers": (lambda codes: codes * 0.5, "zeros and ones"),
     "not numbers": (lambda codes: codes * np.nan, "row 0"),
-    "another width": (lambda codes: codes[:, :12], "codes of 12 bits, the recipe codes of 16: --bits 12"),
+    "another width": (lambda codes: codes[:, :12], "codes of 12 bits, the recipe codes of 16; --bits 12"),
     "all alike": (lambda codes: np.ones_like(codes), "all target codes are the same"),
     "too few": (lambda codes: codes[:70], "70 targets for the 72 pictures"),
     "one column": (lambda codes: codes[:, 0], "a row a picture"),

@@ -190,7 +190,7 @@ def test_pictures_of_the_manifest_that_changed_or_are_gone_are_named(tmp_path: P
     names = [str(each.relative_to(folder)) for each in (changed, gone, moved)]
     for name, why in zip(names, ("changed", "missing", "of another class now"), strict=True):
         refused(rf"{name} \({why}", folder, manifest)
-    refused("hashgrain protocols NAME --data DATA", folder, manifest)
+    refused("get the data again, or draw a new split", folder, manifest)
 
 
 def test_what_cannot_be_learned_from_is_said_before_anything_is_decoded(

@@ -45,7 +45,7 @@ class Zygote:
         environment = {
             **os.environ,
             "LD_PRELOAD": str(shim),
-            "PYTHONPATH": os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(HERE)]),
+            "PYTHONPATH": os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(HERE), str(HERE.parent)]),
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "HASHGRAIN_CONFIG": str(scratch / "no-config.toml"),

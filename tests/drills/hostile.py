@@ -233,13 +233,15 @@ def odd_values(draw: random.Random, file: Path) -> str:
 
 
 def _renew_row_checksums(connection: sqlite3.Connection) -> None:
-    from hashgrain.store import catalogue
+    from hashgrain.store import catalogue, parts
     from hashgrain.store.items import COLUMNS, with_checksum
 
     for row in connection.execute(f"SELECT {COLUMNS} FROM items").fetchall():
         connection.execute("UPDATE items SET seal = ? WHERE id = ?", (with_checksum(row)[-1], row[0]))
     for item, code in connection.execute("SELECT item, code FROM rows").fetchall():
         connection.execute("UPDATE rows SET seal = ? WHERE item = ?", (catalogue.code_checksum(item, code), item))
+    for item, *entry in connection.execute("SELECT item, rows, code, positions FROM parts").fetchall():
+        connection.execute("UPDATE parts SET seal = ? WHERE item = ?", (parts.parts_checksum(item, *entry), item))
 
 
 def too_much(draw: random.Random, file: Path) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from made_parts import Plain, plain
+
+if TYPE_CHECKING:
+    from hashgrain.store import Store
 
 FILTERS = (
     "format = 'jpeg'",
@@ -37,7 +42,10 @@ def asked(path: str, query: str, wanted: dict[str, Any] | None = None) -> dict[s
             answers[name] = {"refused": str(error)}
 
     def hits(found: Any) -> list[Any]:
-        return [[hit.id, hit.path, hit.distance, dict(hit.distances), hit.word, hit.meta] for hit in found]
+        return [
+            [hit.id, hit.path, hit.distance, dict(hit.distances), hit.word, hit.meta, hit.part and hit.part.as_dict()]
+            for hit in found
+        ]
 
     try:
         library = Library.open(path)
@@ -54,6 +62,11 @@ def asked(path: str, query: str, wanted: dict[str, Any] | None = None) -> dict[s
         for item in items[::9]:
             ask(f"known {item[0]}", lambda item=item: getattr(store.known(item[1]), "id", None))
             ask(f"content {item[0]}", lambda item=item: [each.id for each in store.by_content(item[2])])
+        ask("parts", lambda: held_parts(store))
+        if any((wanted or answers)["parts"].values()):
+            for grain in ("kind", "look"):
+                ask(f"parts by id, {grain}", lambda grain=grain: hits(library.search(2, k=9, grain=grain, parts="all")))
+            ask("parts by picture", lambda: hits(library.search(pixels, k=None, parts="all")))
         for grain in ("kind", "thing", "look"):
             ask(f"by picture, {grain}", lambda grain=grain: hits(library.search(pixels, k=8, grain=grain)))
             ask(f"by id, {grain}", lambda grain=grain: hits(library.search(3, k=None, grain=grain)))
@@ -64,6 +77,13 @@ def asked(path: str, query: str, wanted: dict[str, Any] | None = None) -> dict[s
         ask("words", lambda: {word: [t.grain, t.distance] for word, t in library.bundle.words.items()})
         ask("labels", lambda: {grain: dict(codes) for grain, codes in library.bundle.labels.items()})
     return answers
+
+
+def held_parts(store: Store) -> dict[str, Plain | None]:
+    """id -> the parts of each item."""
+    with store.snapshot() as snapshot:
+        ids = sorted(item.id for item in snapshot.paths())
+        return {str(item): plain(parts) for item, parts in zip(ids, snapshot.parts_of(ids), strict=True)}
 
 
 def compared(path: str, query: str, right: str) -> dict[str, Any]:

@@ -15,10 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from made_parts import parts_of, plain
+from questions import held_parts
+
 Answer = Any  # plain data, or {"refused": why}
 EVENTS = (
     "add",
     "remove",
+    "parts",
     "rebuild",
     "rebuild with another model",
     "replaced",
@@ -88,7 +92,8 @@ def asked(library: Any, pixels: bytes) -> Answer:
         codes, items = library.codes()
         found = [library.search(pixels, k=5), library.search(items[0].id, k=None, grain="kind")] if items else []
         hits = [[[hit.id, hit.path, dict(hit.distances)] for hit in each] for each in found]
-        return [[[item.id, item.path, item.meta] for item in items], codes.to_bytes().tobytes().hex(), hits]
+        held = [[item.id, item.path, item.meta] for item in items]
+        return [held, codes.to_bytes().tobytes().hex(), hits, held_parts(library.store)]
 
     return refusing(answers)
 
@@ -108,7 +113,8 @@ def held(snapshot: Any) -> Answer:
     def answers() -> Any:
         items = list(snapshot.paths())
         codes = snapshot.codes([item.id for item in items])
-        return [[[item.id, item.path] for item in items], codes.tobytes().hex()]
+        parts = [plain(some) for some in snapshot.parts_of([item.id for item in items])]
+        return [[[item.id, item.path] for item in items], codes.tobytes().hex(), parts]
 
     return refusing(answers)
 
@@ -116,6 +122,7 @@ def held(snapshot: Any) -> Answer:
 def event(kind: str, path: str, places: dict[str, str], seed: str) -> None:
     """Something happens to the library."""
     from hashgrain.library import Library, rebuild_with
+    from hashgrain.store import PartsReplaced
 
     draw = random.Random(seed)
     more = sorted(Path(places["more"]).iterdir())
@@ -141,9 +148,14 @@ def event(kind: str, path: str, places: dict[str, str], seed: str) -> None:
         for file in files:
             os.truncate(file, draw.choice((0, 64, 70)))
 
+    def part(library: Any) -> None:
+        item, parts = draw.choice(library.items()).id, parts_of(draw.randrange(99), draw.randrange(1, 9), "box")
+        library.store.commit([PartsReplaced(item, draw.choice((None, parts, parts)))])
+
     happenings: dict[str, Callable[[], object]] = {
         "add": write(lambda library: library.add(more[: draw.randrange(1, 4)], workers=0)),
         "remove": write(lambda library: library.remove([draw.choice(library.items()).id])),
+        "parts": write(part),
         "rebuild": write(lambda library: library.rebuild()),
         "rebuild with another model": lambda: rebuild_with(path, places["other"]),
         "replaced": replaced,

@@ -16,7 +16,7 @@ from drill_fixtures import demand_none, draws, how_many, note
 from drill_fixtures import scratch as scratch
 from drill_fixtures import world as world
 from drill_fixtures import zygote as zygote
-from world import CLOSED, KILLED, READ, World, fill
+from world import CLOSED, KILLED, PARTED_KILLED, READ, World, fill
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -124,10 +124,10 @@ def test_the_right_answers_are_right(world: World) -> None:
     assert [(hit[2], hit[0]) for hit in right["by id, look"]] == sorted((d, i) for i, d in distances.items())
 
 
-@pytest.mark.parametrize("state", [CLOSED, KILLED, READ])
+@pytest.mark.parametrize("state", [CLOSED, KILLED, READ, PARTED_KILLED])
 def test_a_flipped_bit_in_any_file_is_never_a_wrong_answer_in_silence(world: World, state: str) -> None:
     draw, started = draws(f"flips {state}"), time.monotonic()
-    flips, tried = Flips(world, state), how_many(12, 400)
+    flips, tried = Flips(world, state), how_many(9, 300)
     for _ in range(tried):
         flips.flip(draw)
     note("flips", started, state, trials=tried, broken=len(flips.broken), **flips.tally)

@@ -16,7 +16,7 @@ from drill_fixtures import scratch as scratch
 from drill_fixtures import world as world
 from drill_fixtures import zygote as zygote
 from trials import manners
-from world import CLOSED, World
+from world import CLOSED, PARTED, World
 from zygote import SAID
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -31,6 +31,7 @@ def questions(world: World) -> dict[str, list[Any]]:
         "info": ["info", world.library],
         "verify": ["verify", world.library, "--json"],
         "search": ["search", world.library, "--id", 3, "--json"],
+        "parts": ["search", world.library, "--id", 2, "--parts", "--json"],
         "filter": ["search", world.library, world.pictures / "002.png", "--where", "format = 'png'", "--jsonl"],
         "export": ["export", world.library],
         "add": ["add", world.library, world.more, "--workers", 0],
@@ -40,7 +41,7 @@ def questions(world: World) -> dict[str, list[Any]]:
     }
 
 
-READS, CHANGES = ("info", "verify", "search", "filter", "export"), ("add", "remove", "update", "rebuild")
+READS, CHANGES = ("info", "verify", "search", "parts", "filter", "export"), ("add", "remove", "update", "rebuild")
 
 
 def half_told(world: World, what: str, asked: dict[str, list[Any]]) -> list[str]:
@@ -58,7 +59,7 @@ def half_told(world: World, what: str, asked: dict[str, list[Any]]) -> list[str]
 
 
 def attacked(world: World, draw: random.Random, tally: Counter[str]) -> tuple[list[str], int]:
-    world.begin(CLOSED)
+    world.begin(draw.choice((CLOSED, PARTED)))
     what = hostile.attack(draw, world.library)
     asked = questions(world)
     broken, peak = half_told(world, what, asked), 0

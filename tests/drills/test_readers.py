@@ -10,7 +10,7 @@ from drill_fixtures import SEED, demand_none, draws, how_many, note
 from drill_fixtures import scratch as scratch
 from drill_fixtures import world as world
 from drill_fixtures import zygote as zygote
-from world import CLOSED, KILLED, READ, World
+from world import CLOSED, KILLED, PARTED, PARTED_KILLED, READ, World
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -44,7 +44,7 @@ def test_a_long_lived_reader_says_what_is_so_or_that_it_cannot(world: World) -> 
     draw, started = draws("readers"), time.monotonic()
     tried, broken = how_many(12, 400), []
     for number in range(tried):
-        world.begin(draw.choice((CLOSED, KILLED, READ)))
+        world.begin(draw.choice((CLOSED, KILLED, READ, PARTED, PARTED_KILLED)))
         broken += broken_by(world, "live", world.library, places(world), f"{SEED} {number}")
     note("readers", started, 0, trials=tried, broken=len(broken))
     demand_none(broken, tried)

@@ -9,7 +9,7 @@ from typing import Any
 
 import shim
 from client import Outcome
-from oracle import lost_or_wrong, same
+from oracle import lost_or_wrong, mixed, same
 from shim import Arm
 from world import Verb, World
 
@@ -92,7 +92,7 @@ def meet(world: World, verb: Verb, fault: Fault) -> tuple[Outcome, list[str]]:
     if outcome.code == verb.code and verb.reads is not None and outcome.signal is None:
         broken += _wrong_answer(world, verb, outcome)
     seen = world.look()
-    wrong = lost_or_wrong(seen["state"], verb.before, verb.after)
+    wrong = (mixed if verb.one_step else lost_or_wrong)(seen["state"], verb.before, verb.after)
     if wrong and seen["error"]:
         wrong += f" ({seen['error']})"
     if wrong:

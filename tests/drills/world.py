@@ -17,9 +17,18 @@ from PIL import Image
 import tiny_model
 from client import Outcome, Zygote
 from oracle import State
+from test_store_trust import unpacked
 
 PICTURES = 12
 NO_LIBRARY, CLOSED, KILLED, READ, STALE = "none", "closed", "killed", "read", "stale"
+PARTED, PARTED_KILLED = "closed with parts", "killed with parts"
+# Libraries that older versions made, without a model: the fixture, the format to which it is brought, and its end then.
+OLD: dict[str, tuple[str, int, int | None, str]] = {
+    **{f"format {version}, {end}": (end, version, None, end) for version in (2, 3) for end in (CLOSED, KILLED)},
+    "format 3 in 4": (CLOSED, 3, 4, CLOSED),
+    "format 3 in 4, killed": (KILLED, 3, 4, KILLED),
+    "format 2 in 3": (CLOSED, 2, 3, CLOSED),
+}
 
 
 def draw_picture(seed: int) -> Image.Image:
@@ -48,10 +57,12 @@ class World:
         self.root = scratch / "trial"
         self.library = self.root / "lib.hg"
         self.out = self.root / "out"
+        self.bare = False  # whether the library of the trial is an old one without a model
         self._templates: dict[str, Path] = {}
 
     def begin(self, template: str) -> None:
         """An empty place with a fresh copy of a library in that state."""
+        self.bare = template in OLD
         shutil.rmtree(self.root, ignore_errors=True)
         self.out.mkdir(parents=True)
         if template != NO_LIBRARY:
@@ -59,9 +70,13 @@ class World:
 
     def template(self, name: str) -> Path:
         """A library that was closed, or whose writer was killed, or that a reader still had open, or whose pictures
-        changed since."""
+        changed since, or one of an older format."""
         if name not in self._templates:
             kept = self.scratch / f"template-{name}.hg"
+            if name in OLD:
+                self._unpack(kept, *OLD[name])
+                self._templates[name] = kept
+                return kept
             pictures = self.changing if name == STALE else self.pictures
             self.make(kept, pictures, name)
             if name == STALE:
@@ -73,7 +88,13 @@ class World:
         """A library with some history; `end` is how its writer ends."""
         shutil.rmtree(library, ignore_errors=True)
         made = self.zygote.call("writers:make_library", library, self.model, pictures, end)
-        assert made.signal == 9 if end in (KILLED, READ) else made.code == 0, made.err
+        assert made.signal == 9 if end.startswith((KILLED, READ)) else made.code == 0, made.err
+
+    def _unpack(self, kept: Path, name: str, version: int, brought_to: int | None, end: str) -> None:
+        unpacked(name, self.scratch, version).rename(kept)
+        if brought_to is not None:
+            done = self.zygote.call("writers:bring_to", kept, brought_to, end)
+            assert done.signal == 9 if end == KILLED else done.code == 0, done.err
 
     @cached_property
     def changing(self) -> Path:
@@ -87,7 +108,7 @@ class World:
         names[4].rename(self.changing / "moved.jpg")
 
     def look(self) -> dict[str, Any]:
-        seen = self.zygote.call("oracle:look", self.library)
+        seen = self.zygote.call("oracle:look", self.library, self.bare)
         assert not seen.traceback, seen.err
         assert seen.code == 0, (seen.code, seen.signal, seen.err)
         found: dict[str, Any] = seen.result
@@ -103,6 +124,7 @@ class Verb:
     argv: Callable[[World], list[Any]]
     reads: Callable[[Outcome, World], Any] | None = None  # the answer, for verbs that give one
     again: tuple[int, ...] = ()  # exit codes a second run may have, beside that of the first
+    one_step: bool = False  # whether a library is as before or as after, and never between
     before: State | None = field(default=None, compare=False)
     after: State | None = field(default=None, compare=False)
     answer: Any = field(default=None, compare=False)
@@ -175,7 +197,7 @@ def every_verb() -> list[Verb]:
         ),
         Verb("add, more", CLOSED, lambda w: ["add", w.library, w.pictures, w.more, *IN_PROCESS]),
         Verb("add, notes", CLOSED, lambda w: ["add", w.library, w.pictures, "--meta", "mood=green", *IN_PROCESS]),
-        Verb("opening after a kill", KILLED, lambda w: ["writers:open_and_close", w.library]),
+        Verb("opening after a kill", PARTED_KILLED, lambda w: ["writers:open_and_close", w.library]),
         Verb("opening after a reader", READ, lambda w: ["writers:open_and_close", w.library]),
         Verb("add after a kill", KILLED, lambda w: ["add", w.library, w.more, *IN_PROCESS]),
         Verb("add, changed", STALE, lambda w: ["add", w.library, w.changing, *IN_PROCESS]),
@@ -184,9 +206,13 @@ def every_verb() -> list[Verb]:
         Verb("remove", CLOSED, lambda w: ["remove", w.library, w.pictures / "004.jpg", "--id", 7], again=(1,)),
         Verb("rebuild", CLOSED, lambda w: ["rebuild", w.library]),
         Verb("rebuild after a kill", KILLED, lambda w: ["rebuild", w.library]),
-        Verb("rebuild --model", CLOSED, lambda w: ["rebuild", w.library, "--model", w.other]),
-        Verb("index", CLOSED, lambda w: ["index", w.library]),
+        Verb("rebuild --model", PARTED, lambda w: ["rebuild", w.library, "--model", w.other]),
+        Verb("change parts", PARTED, lambda w: ["writers:change_parts", w.library], one_step=True),
+        Verb("remove parts", PARTED, lambda w: ["remove", w.library, "--id", 3, "--id", 1], again=(1,)),
+        Verb("rebuild with parts", PARTED_KILLED, lambda w: ["rebuild", w.library], one_step=True),
+        Verb("index", PARTED, lambda w: ["index", w.library]),
         Verb("search", CLOSED, lambda w: ["search", w.library, w.pictures / "005.png", "--json"], _hits),
+        Verb("search parts", PARTED, lambda w: ["search", w.library, "--id", 2, "--parts", "--json"], _hits),
         Verb(
             "search after a kill",
             KILLED,
@@ -209,6 +235,15 @@ def every_verb() -> list[Verb]:
             NO_LIBRARY,
             lambda w: ["encode", w.pictures, "--out", w.out / "e.hgc", "--model", w.model, *IN_PROCESS],
             _written("e.hgc"),
+        ),
+        *(
+            Verb(f"migrate, {name}", name, lambda w: ["migrate", w.library], one_step=True)
+            for name, (_, _, brought_to, _) in OLD.items()
+            if brought_to is None
+        ),
+        *(
+            Verb(f"undo, {name}", name, lambda w, to=to: ["writers:undo_to", w.library, to], one_step=True)
+            for name, to in (("format 3 in 4", 3), ("format 3 in 4, killed", 3), ("format 2 in 3", 2))
         ),
     ]
     if has_verb("meta"):

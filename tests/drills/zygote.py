@@ -42,7 +42,7 @@ WARM = (
     "hashgrain.store",
 )
 EXTRA = ("pyarrow.parquet", "rich.console")
-OURS = ("oracle", "disk_model", "hostile", "fuzzers", "readers", "writers")
+OURS = ("made_parts", "oracle", "questions", "disk_model", "hostile", "fuzzers", "readers", "writers")
 
 
 class Shim:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hashgrain.errors import ImageError
 from hashgrain.library import Library
-from hashgrain.media import thumbnail
+from hashgrain.media import DecodePool, decode_workers
 from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
 from hashgrain.search import Hit
 
@@ -47,7 +47,8 @@ def _picture_asked_with(library: Library, asked: Any) -> PageQuery:
             picture = None  # the file is gone; its code still asks
     else:
         name = str(asked) if isinstance(asked, (str, os.PathLike)) else "the picture from stdin"
-        picture = thumbnail(asked)
+        with DecodePool(None, workers=decode_workers()) as pool:
+            picture = pool.thumbnail(asked)
     return PageQuery(name=Path(name).name, thumbnail=picture)
 
 

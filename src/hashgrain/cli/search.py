@@ -92,8 +92,8 @@ def search(
         bool | None,
         typer.Option(
             "--parts/--whole",
-            help="Find each item by what is nearest of its whole and its parts, or by its whole. (default: what is more"
-            " probable)",
+            help="Find each item by its whole or nearest part, whichever is nearer, or by its whole alone. (default: by"
+            " whichever is more probable)",
         ),
     ] = None,
     box: Annotated[
@@ -101,11 +101,11 @@ def search(
         typer.Option(
             "--box",
             metavar="L,T,R,B",
-            help="Ask with a part of the picture: its edges, as pixels or fractions.",
+            help="Use a part of the picture as the query: its edges in pixels or fractions. Repeatable.",
         ),
     ] = None,
     match: Annotated[
-        Literal["any", "all"], typer.Option("--match", help="Whether hits match any of several boxes, or all.")
+        Literal["any", "all"], typer.Option("--match", help="Match any of several boxes, or all of them.")
     ] = "any",
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
@@ -129,13 +129,13 @@ def search(
     queries, the query comes first. Paths with control characters or a backslash are escaped there (`a\\nb.jpg`);
     --print0 and --json give names as they are.
 
-    In a library with parts, an item is found by its whole or by the nearest of its parts, whichever is more probable;
-    distance and word are of that. With --parts the nearer of both counts, and a column after the distance names it: its
-    box in fractions of the picture (left, top, right, bottom), or its span in seconds. With --whole, or several
-    libraries, parts do not count.
+    In a library with parts, an item is found by its whole or by its nearest part, whichever is more probable. Distance
+    and word are those of what matched. With --parts, the nearer of the two counts, and a column after the distance
+    names it: its box in fractions of the picture (left, top, right, bottom), or its span in seconds. With --whole, or
+    in several libraries, parts do not count.
 
-    With --box, the query is a part of the picture: left, top, right and bottom edge, in fractions of the picture where
-    none is above 1, else in pixels. Of several boxes, --match all asks for items that are near to every one of them.
+    With --box, the query is a part of the picture: its left, top, right and bottom edge, in fractions of the picture if
+    none is above 1, else in pixels. With several boxes, --match all finds items that are near to every one of them.
 
     With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
     stderr, and with --json under "text", beside "hits".
@@ -147,7 +147,6 @@ def search(
     """
     from hashgrain.cli.queries import ask_codes, ask_several, asked_with, item_of
     from hashgrain.cli.stages import staged
-    from hashgrain.cli.values import box_of
     from hashgrain.library import Found, Library
 
     _check_one_query(query, item, like, codes, text)
@@ -168,13 +167,9 @@ def search(
         if explain and not_self:
             raise typer.BadParameter("--explain does not go with --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        options |= {"parts": "auto" if parts is None else "all" if parts else "whole"}
-        if also and parts is None:
-            options["parts"] = "whole"
-        if box:
-            if also or folder or not_self or text is not None:
-                raise typer.BadParameter("--box asks one library with one picture, without --text and --not-self")
-            options |= {"boxes": [box_of(each) for each in box], "match": match}
+        if box and (also or folder or not_self or text is not None):
+            raise typer.BadParameter("--box takes one picture and one library, without --text and --not-self")
+        options |= _part_options(parts, box, match, several=bool(also))
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
             raise typer.BadParameter("--coarse-to-fine, --stages and --separate do not go with --also")
@@ -186,9 +181,8 @@ def search(
             explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
             answers = [(str(asked), [Found(opened[0], hit) for hit in explained.hits])]
         if html or show:
-            page = (asked, text, [match.hit for match in answers[0][1]])
+            page = (asked, text, [each.hit for each in answers[0][1]])
             _write_page(opened[0], *page, html, show, quiet)
-    account = explained if explain else None
     if explained and explained.phrase:
         say(explained.phrase.summary(), quiet)
     if explained and as_json and (explain or text is not None):
@@ -197,16 +191,25 @@ def search(
     title = f"nearest at {grain}" if text is None else f"best at {grain}"
     places = bool(parts) or (parts is None and sys.stdout.isatty() and any(map(_has_part, answers)))
     print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=places)
-    if form == "table" and not any(match for _, match in answers):
+    if form == "table" and not any(hits for _, hits in answers):
         say("nothing found", quiet)
-    if account:
-        for line in account.summary().splitlines():
+    if explained and explain:
+        for line in explained.summary().splitlines():
             complain(line)
     return (PARTLY if answers else FAILED) if refused else OK
 
 
 def _has_part(answer: tuple[str, list[Found]]) -> bool:
-    return any(match.hit.part is not None and match.hit.part.index for match in answer[1])
+    return any(each.hit.part is not None and each.hit.part.index for each in answer[1])
+
+
+def _part_options(parts: bool | None, boxes: list[str] | None, match: str, *, several: bool) -> dict[str, Any]:
+    """The arguments for parts of items and of the query. Several libraries are searched by wholes, unless asked."""
+    from hashgrain.cli.values import box_of
+
+    default = "whole" if several else "auto"
+    options: dict[str, Any] = {"parts": default if parts is None else "all" if parts else "whole"}
+    return options | ({"boxes": [box_of(box) for box in boxes], "match": match} if boxes else {})
 
 
 def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:

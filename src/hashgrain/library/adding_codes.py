@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from hashgrain.codes import Codes
 from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.files import read_regular
 from hashgrain.library.metadata import check_meta, merged, sound_details
-from hashgrain.media import Facts, facts_of
+from hashgrain.media import DecodePool, Facts
 from hashgrain.media.formats import MAX_BYTES
 from hashgrain.store import Item, New, Replaced, Store
 from hashgrain.store.items import encode_path
@@ -24,6 +24,16 @@ from hashgrain.store.items import encode_path
 UNKNOWN = Facts(0, 0, "", None)  # of an item without a file, or with a file that is no picture
 FEW = 100  # up to so many paths are looked up one by one
 Change = New | Replaced
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a path leads to: content, size and time of a file that can be read, and what it says of itself, where it is
+    a picture."""
+
+    content: str | None = None
+    stamp: tuple[int, int] | None = None
+    facts: Facts = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,14 @@ def import_codes(
     store: Store,
     codes: Codes | ArrayLike,
     paths: Sequence[str],
+    pool: DecodePool,
     *,
     replace: bool = False,
     look: bool = True,
     meta: Mapping[str, Any] | None = None,
 ) -> ImportReport:
-    """Add the codes under their paths in one commit. With `replace`, existing items get new codes."""
+    """Add the codes under their paths in one commit. With `replace`, existing items get new codes. With `look`, the
+    pool reads the headers of the files."""
     if not isinstance(codes, Codes):
         codes = codes_of(np.asarray(codes), store.grains)
     if codes.grains != store.grains:
@@ -60,8 +72,10 @@ def import_codes(
         remedy = Remedy("with replace=True, what is there gets its new code", "replace")
         message = f"{min(known)} is in {store.path} already; nothing was imported"
         raise LibraryError(message, path=store.path, remedy=remedy)
+    seen = _look(named, pool) if look else (_Seen() for _ in named)
     batch = [
-        _change(known.get(path), path, word, notes, look=look) for path, word in zip(named, codes.words, strict=True)
+        _change(known.get(path), path, word, notes, each)
+        for path, word, each in zip(named, codes.words, seen, strict=True)
     ]
     store.commit(batch)
     back = set(named).intersection(store.exclusions())
@@ -92,12 +106,12 @@ def checked_paths(paths: Sequence[str], codes: int, look: bool) -> list[str]:
     return list(named)
 
 
-def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], *, look: bool) -> Change:
-    content, stamp, facts = _file_facts(path) if look else (None, None, UNKNOWN)
+def _change(known: Item | None, path: str, code: NDArray[np.uint64], meta: Mapping[str, Any], seen: _Seen) -> Change:
+    facts = seen.facts
     fields: dict[str, Any] = {
         "path": path,
-        "content": content or _content_without_file(path),
-        "stamp": stamp,
+        "content": seen.content or _content_without_file(path),
+        "stamp": seen.stamp,
         "width": facts.width,
         "height": facts.height,
         "format": facts.format,
@@ -123,18 +137,19 @@ def _known(store: Store, paths: Sequence[str]) -> dict[str, Item]:
         return {item.path: item for item in snapshot.paths() if item.path in wanted}
 
 
-def _file_facts(path: str) -> tuple[str | None, tuple[int, int] | None, Facts]:
-    """The content hash, the size and time, and the facts of a picture, if the path is a readable file."""
+def _look(paths: Sequence[str], pool: DecodePool) -> Iterator[_Seen]:
+    """What each path leads to, in order."""
+    for seen, facts in pool.facts(map(_read, paths)):
+        yield seen if isinstance(facts, ImageError) else replace(seen, facts=facts)
+
+
+def _read(path: str) -> tuple[_Seen, bytes | ImageError]:
     try:
         status = os.stat(path)
         data = read_regular(path, MAX_BYTES)
-    except (OSError, ValueError):
-        return None, None, UNKNOWN
-    try:
-        facts = facts_of(data, name=path)
-    except ImageError:
-        facts = UNKNOWN
-    return hashlib.sha256(data).hexdigest(), (status.st_size, status.st_mtime_ns), facts
+    except (OSError, ValueError) as error:
+        return _Seen(), ImageError(str(error), path=path)
+    return _Seen(hashlib.sha256(data).hexdigest(), (status.st_size, status.st_mtime_ns)), data
 
 
 def _content_without_file(path: str) -> str:

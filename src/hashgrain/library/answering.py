@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hashgrain.codes import Codes, Grains
-from hashgrain.engines import Engine, takes_parts
+from hashgrain.codes import Codes
 from hashgrain.errors import QueryError
-from hashgrain.hamming import Neighbours
 from hashgrain.library.engine import LibraryEngine
 from hashgrain.library.query_codes import QueryEncoder, stored_code
 from hashgrain.models import Bundle
 from hashgrain.search import Hit, check_k
+from hashgrain.search.auto import ask_weighed
 from hashgrain.search.calibration import odds_of
 from hashgrain.search.query import Query
-from hashgrain.search.run import Clock, Explained, Question, ask, hits_of, hits_of_boxes, reranked
+from hashgrain.search.run import Clock, Explained, Question, hits_of, reranked
 from hashgrain.store import parse_filter
 
 if TYPE_CHECKING:
     from hashgrain.search.stages import Stage
-    from hashgrain.store import Snapshot
-    from hashgrain.types import PartsOption, QueryLike
+    from hashgrain.types import QueryLike
 
 
 def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine) -> Explained:
     """The answer to one query, and how it was found."""
     if query.of is None and query.text is None:
         raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
-    question = question_of(query, bundle.grains)
+    question = question_of(query, bundle)
     if query.boxes:
         return _answer_boxes(query, question, bundle, encoder, library)
     itself = query.item
@@ -53,7 +50,7 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
             from hashgrain.search.staged_search import ask_in_stages
 
             return ask_in_stages(snapshot, engine, code, question, bundle, clock, itself)
-        (neighbors,) = _neighbors(snapshot, engine, code, question, bundle, clock, int(itself is not None))
+        (neighbors,) = ask_weighed(snapshot, engine, code, question, bundle, clock, int(itself is not None))
         if outputs is not None:
             neighbors = reranked(snapshot, neighbors, outputs, question, bundle.grains)
         answered = hits_of(snapshot, code, neighbors, question, bundle, itself)
@@ -62,31 +59,11 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
         return Explained(answered, neighbors.cost, len(snapshot), max(total, len(answered)), clock.seconds)
 
 
-def _neighbors(
-    snapshot: Snapshot,
-    engine: Engine,
-    codes: Codes,
-    question: Question,
-    bundle: Bundle,
-    clock: Clock,
-    more: int = 0,
-) -> list[Neighbours]:
-    """By wholes, by parts, or by what is more probable where the library has parts and the model says how probable."""
-    if question.parts == "auto":
-        odds = odds_of(bundle, question.grain) if snapshot.has_parts and takes_parts(engine) else None
-        if odds is not None:
-            from hashgrain.search.auto import ask_auto
-
-            return ask_auto(snapshot, engine, codes, question, odds, clock, more)
-        question = replace(question, parts="whole")
-    return ask(snapshot, engine, codes, question, clock, more)
-
-
 def _answer_boxes(
     query: Query, question: Question, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine
 ) -> Explained:
     """The answer to parts of a picture."""
-    from hashgrain.search.boxes import check_boxes, nearest_to_all, nearest_to_any
+    from hashgrain.search.boxes import ask_boxes, check_boxes
 
     boxes, clock, itself = check_boxes(query.boxes, query.match), Clock(), query.item
     if query.of is None or query.text is not None or question.rerank or question.stages or question.separate:
@@ -95,29 +72,14 @@ def _answer_boxes(
     clock.stop("encode")
     with library.snapshot_and_engine(query.threads, question.parts) as (snapshot, engine):
         clock.stop("open")
-        k = question.k + int(itself is not None)
-
-        def ask_for(n: int) -> list[Neighbours]:
-            return ask(snapshot, engine, codes, replace(question, k=n, parts=parts), clock)
-
-        parts: PartsOption = question.parts
-        if parts == "auto":
-            parts = "all" if snapshot.has_parts and takes_parts(engine) else "whole"
-
-        if query.match == "any":
-            neighbors, box = nearest_to_any(ask_for(k), k)
-        else:
-            neighbors, box = nearest_to_all(ask_for, k, len(snapshot))
-        answered = hits_of_boxes(snapshot, codes, neighbors, box, question, bundle, itself)
-        clock.stop("fetch")
-        return Explained(answered, neighbors.cost, len(snapshot), max(neighbors.total, len(answered)), clock.seconds)
+        return ask_boxes(snapshot, engine, codes, question, query.match, bundle, clock, itself)
 
 
 def answer_many(
     queries: Iterable[QueryLike], shared: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine
 ) -> list[list[Hit]]:
     """The hits of many queries, in order; `shared` holds what is asked of all of them."""
-    question = question_of(shared, bundle.grains)
+    question = question_of(shared, bundle)
     encoded = encoder.codes(queries, shared.max_pixels, outputs=bool(question.rerank))
     if not encoded:
         return []
@@ -127,7 +89,7 @@ def answer_many(
             from hashgrain.search.staged_search import ask_in_stages
 
             return [ask_in_stages(snapshot, engine, code, question, bundle, Clock()).hits for code in codes]
-        neighbors = _neighbors(snapshot, engine, Codes.concatenate(codes), question, bundle, Clock())
+        neighbors = ask_weighed(snapshot, engine, Codes.concatenate(codes), question, bundle, Clock())
         answers = []
         for query, near in zip(encoded, neighbors, strict=True):
             if question.rerank and query.outputs is not None:
@@ -136,8 +98,9 @@ def answer_many(
         return answers
 
 
-def question_of(query: Query, grains: Grains) -> Question:
+def question_of(query: Query, bundle: Bundle) -> Question:
     """What is asked, checked, but for the picture itself."""
+    grains = bundle.grains
     grain = query.grain or grains.finest
     grains.width(grain)
     k = check_k(query.k)
@@ -148,7 +111,8 @@ def question_of(query: Query, grains: Grains) -> Question:
 
         stages = check_stages(query.stages, grain, grains, query.separate)
     plain = query.text is None and not (stages or query.separate or query.weights is not None or query.rerank)
-    parts = query.parts if plain or query.parts != "auto" else "whole"
+    weighed = plain and odds_of(bundle, grain) is not None
+    parts = query.parts if weighed or query.parts != "auto" else "whole"
     more = (query.weights, query.rerank, parts)
     return Question(k, grain, where, query.within, query.threads, stages, query.separate, *more)
 

@@ -243,9 +243,8 @@ class Library:
         """
         from hashgrain.library.adding_codes import import_codes
 
-        report = import_codes(
-            self.store, codes, [os.fspath(path) for path in paths], replace=replace, look=look, meta=meta
-        )
+        named, pool = [os.fspath(path) for path in paths], self._query_encoder.pool
+        report = import_codes(self.store, codes, named, pool, replace=replace, look=look, meta=meta)
         self._indexing.make_soon()
         return report
 
@@ -415,7 +414,7 @@ class Library:
 
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
         """Return a small JPEG of an item, made on first use and cached. Raises ImageError if the picture is gone."""
-        return self._thumbnails.get(self.item(item), edge)
+        return self._thumbnails.get(self.item(item), edge, lambda: self._query_encoder.pool)
 
     def verify(self) -> list[Problem]:
         """Run every check. An empty list means that all is well. Damage is reported and never raised."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hashgrain import inside, media
+from hashgrain import inside
 from hashgrain.errors import ImageError
 from hashgrain.store import Item
+
+if TYPE_CHECKING:
+    from hashgrain.media import DecodePool
 
 FOLDER = "thumbs"
 CACHE_BYTES = 256 << 20
@@ -25,8 +30,8 @@ class Thumbnails:
         self.cap = cap
         self.made = 0
 
-    def get(self, item: Item, edge: int) -> bytes:
-        """From the cache, or from the picture. A cache that cannot be used only costs time."""
+    def get(self, item: Item, edge: int, pool: Callable[[], DecodePool]) -> bytes:
+        """From the cache, or from the picture, which a worker decodes. A cache that cannot be used only costs time."""
         group, name = item.content[:2], f"{item.content}-{edge}.jpg"
         with contextlib.suppress(OSError):
             cached = inside.read(self.library, FOLDER, group, name, cap=MAX_BYTES)
@@ -38,7 +43,7 @@ class Thumbnails:
             source = reopen(item).load()
         except OSError as error:
             raise ImageError(f"{item.path} cannot be shown ({error.strerror or error})", path=item.path) from None
-        small = media.thumbnail(source, edge=edge)
+        small = pool().thumbnail(source, edge=edge)
         with contextlib.suppress(OSError):
             self._keep(group, name, small)
         return small

@@ -20,3 +20,5 @@ class Limits:
     fit: Fit = "squash"
     detail: tuple[int, int] | None = None  # a second size that is wanted, larger than the first
     box: Box | None = None  # the part of the picture that is wanted, instead of the whole
+    edge: int | None = None  # shrunk to at most that many pixels either way, if no size is wanted
+    header: bool = False  # only the facts of the file are wanted: one pixel stands for all

@@ -24,10 +24,15 @@ class Pictures:
 
     def decode(self, data: bytes, limits: Limits) -> tuple[Any, Facts]:
         """An image of Pillow, (height, width, 3): a worker has no numpy."""
-        from hashgrain.media.image import open_image
+        from PIL import Image
 
-        size, fit, most = limits.size, limits.fit, limits.max_pixels
-        return open_image(data, size=size, fit=fit, max_pixels=most, memory=limits.decoding, name="", box=limits.box)
+        from hashgrain.media.image import facts_of, open_image
+
+        fit, most, memory = limits.fit, limits.max_pixels, limits.decoding
+        if limits.header:
+            return Image.new("RGB", (1, 1)), facts_of(data, max_pixels=most, name="")
+        wanted: Any = {"size": limits.size, "edge": limits.edge, "box": limits.box}
+        return open_image(data, fit=fit, max_pixels=most, memory=memory, name="", **wanted)
 
     def opened(self, array: Any, facts: Mapping[str, Any]) -> Picture:
         from hashgrain.media.image import Facts, Picture

@@ -24,10 +24,11 @@ from hashgrain.errors import ImageError
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
 from hashgrain.media.decoding import medium_named
 from hashgrain.media.formats import MAX_BYTES
-from hashgrain.media.image import Picture, open_picture, read_file
+from hashgrain.media.image import Facts, Picture, open_picture, read_file
 from hashgrain.media.limits import Limits
 from hashgrain.media.medium import Medium
 from hashgrain.media.pictures import PICTURES
+from hashgrain.media.thumbnails import jpeg_of
 from hashgrain.media.worker_group import Worker, WorkerGroup, opened_as, with_detail
 from hashgrain.types import Box, Fit
 
@@ -105,15 +106,28 @@ class DecodePool:
 
         Files and bytes are decoded by the workers; PIL images and arrays, which the caller opened, right here.
         """
-        limits = self._limits_for(max_pixels, detail, box)
+        return self._opened(items, self._limits_for(max_pixels, detail, box))
 
+    def thumbnail(self, source: Any, *, edge: int = 256) -> bytes:
+        """A JPEG of at most `edge` pixels either way of a picture given as for `open_picture`."""
+        ((_, picture),) = self._opened([(None, source)], replace(self.limits, size=None, edge=edge))
+        if isinstance(picture, ImageError):
+            raise picture
+        return jpeg_of(picture.pixels)
+
+    def facts(self, items: Iterable[tuple[T, bytes | ImageError]]) -> Iterator[tuple[T, Facts | ImageError]]:
+        """Like `decode`, but only what the files say of themselves: no more than their headers is decoded."""
+        for token, result in self._decoded(items, replace(self.limits, header=True)):
+            yield token, (result if isinstance(result, ImageError) else result.facts)
+
+    def _opened(self, items: Iterable[tuple[T, Any]], limits: Limits) -> Iterator[tuple[T, Picture | ImageError]]:
         def contents() -> Iterator[tuple[tuple[T, str | None, bool], bytes | Picture | ImageError]]:
             for token, source in items:
                 path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
                 content = _content(source, path, limits)
                 yield (token, path, isinstance(content, bytes)), content
 
-        for (token, path, nameless), result in self.decode(contents(), max_pixels=max_pixels, detail=detail, box=box):
+        for (token, path, nameless), result in self._decoded(contents(), limits):
             if nameless and isinstance(result, ImageError):
                 yield token, type(result)(f"{path or 'picture'}: {result.message}", path=path)
             else:
@@ -133,7 +147,11 @@ class DecodePool:
         that of the pool. With `detail`, a larger (width, height), each picture comes at that size too; with
         `box`, a part of each, instead of the whole.
         """
-        limits = self._limits_for(max_pixels, detail, box)
+        return self._decoded(items, self._limits_for(max_pixels, detail, box))
+
+    def _decoded(
+        self, items: Iterable[tuple[T, bytes | Picture | ImageError]], limits: Limits
+    ) -> Iterator[tuple[T, Picture | ImageError]]:
         if not self.workers:
             for token, content in items:
                 yield token, (_decode(content, limits) if isinstance(content, bytes) else content)
@@ -188,7 +206,7 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
             return read_file(path)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return bytes(source)
-        options: Any = {"fit": limits.fit, "max_pixels": limits.max_pixels, "box": limits.box}
+        options: Any = {"fit": limits.fit, "max_pixels": limits.max_pixels, "box": limits.box, "edge": limits.edge}
         picture = open_picture(source, size=limits.size, **options)
         if limits.detail is None:
             return picture

@@ -30,9 +30,9 @@ class Detail:
 
 
 DETAILS = (
-    Detail("low", 224, (2, 3, 4)),
-    Detail("normal", 448, (2, 3, 4, 6)),
-    Detail("high", 640, (2, 3, 4, 6, 8)),
+    Detail("low", 320, (2, 3, 4)),
+    Detail("normal", 640, (2, 3, 4, 6)),
+    Detail("high", 896, (2, 3, 4, 6, 8)),
 )
 DEFAULT = "normal"
 

@@ -1,7 +1,7 @@
 """What brings the mean of a window of a map nearer to the features of that window as a picture of its own.
 
-A cell of a map has seen what is around it, and a smaller picture at another scale. So for each size of the picture and
-each level of windows a gain and a shift are fitted for each feature, between the roots of both:
+A cell of a map has seen what is around its window, at another scale than that of a picture of its own. So for each size
+of the picture and each level of windows a gain and a shift are fitted for each feature, between the roots of both:
 
     sqrt(feature of the part) = max(0, gain * sqrt(mean over the window) + shift)
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
-from hashgrain.engines import Engine
+from hashgrain.engines import Engine, takes_parts
 from hashgrain.hamming import Cost, Neighbours
-from hashgrain.search.calibration import Odds
-from hashgrain.search.run import Clock, Question, allowed_by, ask_among
+from hashgrain.models import Bundle
+from hashgrain.search.calibration import Odds, odds_of
+from hashgrain.search.run import Clock, Question, allowed_by, ask, ask_among
 from hashgrain.store import Snapshot
 
 Ints = NDArray[np.int64]
@@ -29,6 +30,25 @@ class _Near:
     distances: Ints
     full: Ints
     parts: Ints
+
+
+def ask_weighed(
+    snapshot: Snapshot,
+    engine: Engine,
+    codes: Codes,
+    question: Question,
+    bundle: Bundle,
+    clock: Clock,
+    more: int = 0,
+) -> list[Neighbours]:
+    """By wholes, by parts, or by what is more probable, as the question says. Where the library has no parts, or the
+    engine cannot be asked for them, wholes alone are probable."""
+    if question.parts != "auto":
+        return ask(snapshot, engine, codes, question, clock, more)
+    odds = odds_of(bundle, question.grain)
+    if odds is None or not snapshot.has_parts or not takes_parts(engine):
+        return ask(snapshot, engine, codes, replace(question, parts="whole"), clock, more)
+    return ask_auto(snapshot, engine, codes, question, odds, clock, more)
 
 
 def ask_auto(

@@ -9,9 +9,14 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from hashgrain.codes import Codes
+from hashgrain.engines import Engine, PartsMode, takes_parts
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours
 from hashgrain.media.cropping import told, wrong_box
+from hashgrain.models import Bundle
+from hashgrain.search.run import Clock, Explained, Question, ask, hits_of_boxes
+from hashgrain.store import Snapshot
 from hashgrain.types import Box
 
 Match = Literal["any", "all"]
@@ -32,6 +37,34 @@ def check_boxes(boxes: Sequence[Box], match: str) -> tuple[Box, ...]:
             edges = told(box) if "four numbers" not in reason else repr(box)
             raise QueryError(f"the box {edges} cannot be used: {reason}")
     return tuple((float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes)
+
+
+def ask_boxes(
+    snapshot: Snapshot,
+    engine: Engine,
+    codes: Codes,
+    question: Question,
+    match: Match,
+    bundle: Bundle,
+    clock: Clock,
+    itself: int | None,
+) -> Explained:
+    """The hits for the codes of several boxes, without the item `itself`, which is the query."""
+    if question.parts == "auto":
+        parts: PartsMode = "all" if snapshot.has_parts and takes_parts(engine) else "whole"
+        question = replace(question, parts=parts)
+    k = question.k + int(itself is not None)
+
+    def ask_for(n: int) -> list[Neighbours]:
+        return ask(snapshot, engine, codes, replace(question, k=n), clock)
+
+    if match == "any":
+        neighbors, box = nearest_to_any(ask_for(k), k)
+    else:
+        neighbors, box = nearest_to_all(ask_for, k, len(snapshot))
+    hits = hits_of_boxes(snapshot, codes, neighbors, box, question, bundle, itself)
+    clock.stop("fetch")
+    return Explained(hits, neighbors.cost, len(snapshot), max(neighbors.total, len(hits)), clock.seconds)
 
 
 def nearest_to_any(answers: Sequence[Neighbours], k: int) -> tuple[Neighbours, NDArray[np.int64]]:

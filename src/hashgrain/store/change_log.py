@@ -26,6 +26,7 @@ from hashgrain.store.parts import parts_from_row
 
 ChangeKind = Literal["added", "changed", "removed"]
 CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
+NAMING = ("created", "commit", "era", "rows", "dead")  # facts that name the history of a library before format 4
 AT_ONCE = 5_000  # entries in memory
 AT_ONCE_WITH_PARTS = 500
 NEXT = (
@@ -54,10 +55,9 @@ class Change(NamedTuple):
 
 def history(connection: sqlite3.Connection) -> str:
     """The name of the history; before format 4 the name that an upgrade would give it."""
-    names = "('history', 'created', 'commit')"
-    query = f"SELECT key, value FROM facts WHERE key IN {names} AND length(value) <= 100"
+    query = f"SELECT key, value FROM facts WHERE key IN {('history', *NAMING)} AND length(value) <= 100"
     facts = dict(connection.execute(query).fetchall())
-    return str(facts.get("history", f"{facts.get('created')}/{facts.get('commit', 0)}"))
+    return str(facts.get("history", "/".join(str(facts.get(key, 0)) for key in NAMING)))
 
 
 def record(connection: sqlite3.Connection, last: int, entries: Sequence[tuple[ChangeKind, int]]) -> int:

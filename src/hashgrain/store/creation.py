@@ -14,7 +14,7 @@ from hashgrain.store.lock import WriterLock
 # What may be in a folder that becomes a library: files that systems leave everywhere, and those of a killed `create`.
 NOT_CONTENT = {
     *(".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"),
-    *(lock.NAME, segments.FOLDER, redo.NAME, page_checksums.NAME, "model"),
+    *(lock.NAME, segments.FOLDER, redo.NAME, page_checksums.NAME, page_checksums.TEMPORARY_NAME, "model"),
 }
 
 

@@ -57,10 +57,9 @@ def undo(path: str | os.PathLike[str]) -> Migration:
                 _downgrade(writer, folder, old)
             finally:
                 writer.close()
-            if old == 3:  # format 2 updates neither, so they would become stale
-                for name in (redo.NAME, page_checksums.NAME):
-                    with suppress(FileNotFoundError):
-                        inside.remove(folder, name)
+            if old == page_checksums.SINCE:  # format 2 does not use it
+                with suppress(FileNotFoundError):
+                    inside.remove(folder, redo.NAME)
         finally:
             lock.release()
     return Migration(old, old - 1, items)
@@ -80,8 +79,9 @@ def _downgrade(writer: Writer, folder: Path, version: int) -> None:
     if not writer.fold():
         message = f"{folder} is being read by another program"
         raise LibraryError(message, path=folder, remedy="try again when the other program has ended")
-    if version == 3:  # before the count of commits is removed, after which all of them would seem lost
-        writer.redo.forget()
+    if version == page_checksums.SINCE:  # before the transaction, since format 2 updates neither and both become stale
+        writer.redo.forget()  # without the count of commits in the catalogue, all of them would seem lost
+        page_checksums.forget(folder)
     connection.execute("BEGIN IMMEDIATE")
     try:
         _check_nothing_lost(writer, folder, version)

@@ -30,6 +30,8 @@ from hashgrain.store.catalogue_file import NAME as CATALOGUE
 from hashgrain.store.errors import MendableError, translate_errors
 
 NAME = "catalogue.sums"
+TEMPORARY_NAME = NAME + ".making"  # until all checksums are in it
+SINCE = 3  # the format: a program of format 2 changes pages without their checksums
 WAL = CATALOGUE + "-wal"
 MAGIC = b"HGsums1\n"
 HEADER = 64
@@ -49,20 +51,37 @@ def update(library: Path, *, renew: bool = False) -> None:
     """
     pages = _pages(library)
     old = np.empty(0, np.uint32) if renew else read(library)
+    if not len(old):
+        _create(library, pages)
+        return
     changed = pages_in_wal(library) | set(range(len(old), pages))
-    is_new = not inside.is_file(library, NAME)
-    descriptor = inside.open_file(library, NAME, flags=os.O_RDWR | os.O_CREAT)
+    descriptor = inside.open_file(library, NAME, flags=os.O_RDWR)
     try:
-        if not len(old):
-            disk.write_at(descriptor, MAGIC.ljust(HEADER, b"\0"), 0)
-        for start, checksums in checksums_of(library, sorted(page for page in changed if page < pages)):
-            disk.write_at(descriptor, checksums.astype("<u4").tobytes(), HEADER + 4 * start)
+        _write(library, descriptor, sorted(page for page in changed if page < pages))
         os.ftruncate(descriptor, HEADER + 4 * pages)
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
-    if is_new:
-        disk.sync_folder(library)
+
+
+def _create(library: Path, pages: int) -> None:
+    """Write all checksums to a new file. It gets its name last: pages without a checksum would seem damaged."""
+    with suppress(FileNotFoundError):
+        inside.remove(library, TEMPORARY_NAME)
+    descriptor = inside.open_file(library, TEMPORARY_NAME, flags=os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        disk.write_at(descriptor, MAGIC.ljust(HEADER, b"\0"), 0)
+        _write(library, descriptor, list(range(pages)))
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    inside.rename(library, (), TEMPORARY_NAME, NAME)
+    disk.sync_folder(library)
+
+
+def _write(library: Path, descriptor: int, pages: list[int]) -> None:
+    for start, checksums in checksums_of(library, pages):
+        disk.write_at(descriptor, checksums.astype("<u4").tobytes(), HEADER + 4 * start)
 
 
 def forget(library: Path) -> None:

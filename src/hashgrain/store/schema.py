@@ -62,8 +62,11 @@ INSERT INTO facts SELECT 'part_' || key, 0 FROM facts WHERE key IN ('rows', 'dea
 CREATE TABLE changes (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, item INTEGER NOT NULL);
 INSERT INTO changes SELECT row + 1, 'added', item FROM rows;
 INSERT INTO facts SELECT 'sequence', coalesce((SELECT max(number) FROM changes), 0) FROM facts WHERE key = 'rows';
-INSERT INTO facts SELECT 'history', made.value || '/' || at.value
-    FROM facts AS made, facts AS at WHERE made.key = 'created' AND at.key = 'commit';
+-- Format 2 counts no commits: where codes stand tells apart what it may have become since it was last of this format.
+INSERT INTO facts SELECT 'history',
+    made.value || '/' || at.value || '/' || era.value || '/' || reached.value || '/' || gone.value
+    FROM facts AS made, facts AS at, facts AS era, facts AS reached, facts AS gone
+    WHERE made.key = 'created' AND at.key = 'commit' AND era.key = 'era' AND reached.key = 'rows' AND gone.key = 'dead';
 """,
 }
 # Back to the previous format, if nothing is lost by it: see `MORE`.

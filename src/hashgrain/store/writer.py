@@ -123,9 +123,10 @@ class Writer:
         self._unfolded = inside.size(self.library, page_checksums.WAL)
         if busy or frames < 0 or frames != folded:  # -1 if SQLite did not even read it
             return False
-        self._checksums_stale = True
-        page_checksums.update(self.library, renew=self.renew_checksums)
-        self._checksums_stale = self.renew_checksums = False
+        if self.connection.version >= page_checksums.SINCE:
+            self._checksums_stale = True
+            page_checksums.update(self.library, renew=self.renew_checksums)
+            self._checksums_stale = self.renew_checksums = False
         self.connection.execute("PRAGMA busy_timeout = 0")
         busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * catalogue.BUSY_TIMEOUT_S)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,16 @@ from hashgrain.evaluate.near_copies import MILD
 from hashgrain.learn.photo.calibrate import Pairs, calibration
 from hashgrain.learn.photo.pictures import Shot, photographs
 from hashgrain.media import open_picture
+from hashgrain.media.cropping import pixels_of
 from hashgrain.models import Bundle, Calibration, Encoder
-from hashgrain.models.detail import DEFAULT, DETAILS, Detail, detail_named
+from hashgrain.models.description import Window
+from hashgrain.models.detail import DEFAULT, DETAILS, detail_named, windows
 from hashgrain.models.part_correction import KEY, describe_correction
 from hashgrain.models.parts import PartEncoder, pool
 
 HALFWAY = 0.5  # of the way from no gain to the fitted one: nearer on photographs left out than either end
+PAGES, PASTED = 2, 4  # pages of each photograph at each level, and crops pasted in one
+LARGEST = 1400  # pixels of a page, either way
 SHARES = (0.5, 0.3, 0.15, 0.05)  # of the area of a photograph, that crops of it show
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -36,28 +40,67 @@ def with_parts(bundle: Bundle, data: Path, others: Sequence[Shot]) -> Bundle:
 
 
 def fitted_correction(encoder: Encoder, shots: Sequence[Shot]) -> dict[int, dict[int, tuple[Floats, Floats]]]:
-    """The gain and the shift of each feature, by size and level; see `models/part_correction`."""
-    levels = sorted({level for detail in DETAILS for level in detail.levels})
-    roots: dict[int, list[Floats]] = {level: [] for level in levels}
-    pooled: dict[tuple[int, int], list[Floats]] = {(d.edge, level): [] for d in DETAILS for level in d.levels}
-    for shot in shots:
-        for level in levels:
-            crops = np.stack([_opened(shot.content, encoder, box) for box in Detail("", 0, (level,)).windows])
-            roots[level].append(np.sqrt(encoder.outputs_and_features(crops)[1]))
+    """The gain and the shift of each feature, by size and level; see `models/part_correction`. Fitted on crops of
+    photographs, pasted at windows of others: what lies around a thing is seldom what a picture of it alone shows."""
+    images = [shot.open() for shot in shots]
+    numbers: dict[int, dict[int, tuple[Floats, Floats]]] = {detail.edge: {} for detail in DETAILS}
+    for level in sorted({level for detail in DETAILS for level in detail.levels}):
+        pages = list(_pages(images, level))
+        crops = [_sized(crop, encoder.bundle.size) for page in pages for crop in page.crops]
+        roots = np.sqrt(encoder.outputs_and_features(np.stack(crops))[1])
         for detail in DETAILS:
-            size = (detail.edge, detail.edge)
-            pixels = open_picture(shot.content, size=size).pixels
-            (map_,) = encoder.maps([pixels], size)
-            for level in detail.levels:
-                means = pool(map_[None], Detail("", 0, (level,)).windows)[0]
-                pooled[detail.edge, level].append(np.sqrt(means))
-    return {
-        detail.edge: {
-            level: _line(np.concatenate(pooled[detail.edge, level]), np.concatenate(roots[level]))
-            for level in detail.levels
-        }
-        for detail in DETAILS
-    }
+            if level in detail.levels:
+                size = (detail.edge, detail.edge)
+                maps = encoder.maps((_sized(page.image, size) for page in pages), size)
+                pooled = [pool(map_[None], page.windows)[0] for map_, page in zip(maps, pages, strict=True)]
+                numbers[detail.edge][level] = _line(np.sqrt(np.concatenate(pooled)), roots)
+    return numbers
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A photograph with crops of others pasted at some of its windows."""
+
+    image: Image.Image
+    windows: tuple[Window, ...]
+    crops: tuple[Image.Image, ...]
+
+
+def _pages(images: Sequence[Image.Image], level: int) -> Iterator[_Page]:
+    """For each photograph some pages, each with crops at windows that do not overlap."""
+    random = np.random.default_rng(level)
+    every = windows((level,))
+    for number in range(PAGES * len(images)):
+        page = images[number % len(images)].copy()
+        page.thumbnail((LARGEST, LARGEST))
+        chosen: list[Window] = []
+        for at in random.permutation(len(every)).tolist():
+            if not any(_overlap(every[at], other) for other in chosen) and len(chosen) < PASTED:
+                chosen.append(every[at])
+        crops = []
+        for window in chosen:
+            other = int(random.integers(1, len(images)))
+            crop = _random_crop(images[(number + other) % len(images)], float(random.uniform(0.15, 0.8)), random)
+            left, top, right, bottom = pixels_of(window, page.size)
+            page.paste(crop.resize((right - left, bottom - top), Image.Resampling.LANCZOS), (left, top))
+            crops.append(crop)
+        yield _Page(page, tuple(chosen), tuple(crops))
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    return max(one[0], other[0]) < min(one[2], other[2]) and max(one[1], other[1]) < min(one[3], other[3])
+
+
+def _sized(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    return open_picture(image, size=size).pixels
+
+
+def _random_crop(image: Image.Image, share: float, random: np.random.Generator) -> Image.Image:
+    """A part of a picture with its proportions and this share of its area."""
+    width, height = (max(8, round(edge * share**0.5)) for edge in image.size)
+    left = int(random.integers(0, image.width - width + 1))
+    top = int(random.integers(0, image.height - height + 1))
+    return image.crop((left, top, left + width, top + height))
 
 
 def _line(given: Floats, wanted: Floats) -> tuple[Floats, Floats]:
@@ -69,10 +112,6 @@ def _line(given: Floats, wanted: Floats) -> tuple[Floats, Floats]:
     return gain, targets - gain * means
 
 
-def _opened(content: bytes, encoder: Encoder, box: tuple[float, float, float, float]) -> Pixels:
-    return open_picture(content, size=encoder.bundle.size, box=box).pixels
-
-
 def part_calibration(encoder: Encoder, shots: Sequence[Shot], others: Sequence[Shot]) -> Mapping[str, Calibration]:
     """What the distance of the nearest part says of whether a query shows a piece of a picture: at every grain, from
     crops of photographs, each changed a little. `others` are more pictures that no crop is of."""
@@ -80,7 +119,7 @@ def part_calibration(encoder: Encoder, shots: Sequence[Shot], others: Sequence[S
     parts = np.stack(list(part_encoder.words(_large([*shots, *others], part_encoder.size))))
     queries, owners = [], []
     for owner, image in enumerate(_crops(shots)):
-        queries.append(encoder.codes(np.asarray(image.resize(encoder.bundle.size, _BILINEAR))[None]).words[0])
+        queries.append(encoder.codes(_sized(image, encoder.bundle.size)[None]).words[0])
         owners.append(owner % len(shots))
     calibrations = {}
     for grain, bits in encoder.grains.items():
@@ -89,9 +128,6 @@ def part_calibration(encoder: Encoder, shots: Sequence[Shot], others: Sequence[S
         pairs = Pairs(nearest[own], nearest[~own])
         calibrations[grain] = calibration(grain, bits, pairs.apart, pairs)
     return calibrations
-
-
-_BILINEAR = Image.Resampling.BILINEAR
 
 
 def _large(shots: Sequence[Shot], size: tuple[int, int]) -> Iterator[Pixels]:
@@ -105,11 +141,7 @@ def _crops(shots: Sequence[Shot]) -> Iterator[Image.Image]:
     for share in SHARES:
         for change in MILD.values():
             for shot in shots:
-                image = shot.open()
-                width, height = (max(8, round(edge * share**0.5)) for edge in image.size)
-                left = int(random.integers(0, image.width - width + 1))
-                top = int(random.integers(0, image.height - height + 1))
-                yield change(image.crop((left, top, left + width, top + height)))
+                yield change(_random_crop(shot.open(), share, random))
 
 
 def _nearest_parts(queries: Words, parts: Words, encoder: Encoder, grain: str) -> NDArray[np.int64]:
