@@ -77,7 +77,7 @@ class PartRows:
         pending = np.arange(len(answers) if size else 0)
         while len(pending) and n_rows <= MAX_ROWS_ASKED:
             unsettled = []
-            for numbers in _shares(pending, n_rows):
+            for numbers in _query_groups(pending, n_rows):
                 for query, rows_found in zip(numbers.tolist(), fetch(numbers, self.segments, n_rows), strict=True):
                     answers[query] = group_by_item([answers[query], rows_found], k)
                     if len(rows_found) == n_rows < size and not _is_final(answers[query], rows_found, k):
@@ -100,7 +100,7 @@ class PartRows:
             asked = queries[numbers]
             return within(asked, self.segments, radius, bits=bits, cap=most, indexes=self.indexes, threads=self.threads)
 
-        for numbers in _shares(np.arange(len(answers) if size else 0), n_rows):
+        for numbers in _query_groups(np.arange(len(answers) if size else 0), n_rows):
             for query, rows_found in zip(numbers, fetch(numbers, n_rows), strict=True):
                 answers[query] = group_by_item([answers[query], rows_found])
                 if rows_found.total <= len(rows_found):
@@ -112,7 +112,7 @@ class PartRows:
                 for rows in self._runs():
                     more = within(queries[query : query + 1], rows, radius, bits=bits, threads=self.threads)
                     answers[query] = group_by_item([answers[query], *more])
-        return [_cut(answer, cap) for answer in answers]
+        return [_truncate(answer, cap) for answer in answers]
 
     def _first(self, k: int) -> int:
         """How many rows to fetch at first: a few per item, which mostly suffice and are cheaper for an index."""
@@ -177,7 +177,7 @@ def _bound(answers: Sequence[Neighbours], k: int, bits: int) -> int:
     return min(bits, -(-farthest // BOUND_STEP) * BOUND_STEP)
 
 
-def _cut(answer: Neighbours, cap: int | None) -> Neighbours:
+def _truncate(answer: Neighbours, cap: int | None) -> Neighbours:
     """The first `cap` items, with the same total."""
     if cap is None or len(answer) <= cap:
         return answer
@@ -186,7 +186,7 @@ def _cut(answer: Neighbours, cap: int | None) -> Neighbours:
     return replace(answer, **first)  # type: ignore[arg-type]
 
 
-def _shares(queries: QueryNumbers, n_rows: int) -> Iterator[QueryNumbers]:
+def _query_groups(queries: QueryNumbers, n_rows: int) -> Iterator[QueryNumbers]:
     """Groups of as many queries as fit into memory with so many rows each."""
     step = max(1, MAX_ROWS_IN_MEMORY // n_rows)
     return (queries[start : start + step] for start in range(0, len(queries), step))

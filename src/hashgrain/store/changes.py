@@ -25,7 +25,7 @@ from hashgrain.store.items import (
     PartsReplaced,
     Replaced,
     Touched,
-    checked,
+    check_row,
     now,
     row_at_path,
     row_of,
@@ -101,7 +101,7 @@ class Batch:
     def apply(self, edits: Sequence[Edit]) -> Outcome:
         """Write the items and live codes of all edits."""
         ids = {edit.id for edit in edits if not isinstance(edit, New)}
-        rows = {item: _row(self.connection, self.library, item) for item in ids}
+        rows = {item: _read_row(self.connection, self.library, item) for item in ids}
         # Items may swap paths within a batch, in any order, so all of them give up theirs first.
         movers = [edit.id for edit in edits if isinstance(edit, (Moved, Replaced))]
         leaving = [(b"\0" + str(item).encode(), item) for item in movers]
@@ -113,7 +113,7 @@ class Batch:
             else:
                 item = edit.id
                 if not isinstance(edit, PartsReplaced):
-                    self.outcome.rows[item] = rows[item] = _changed(rows[item], edit)
+                    self.outcome.rows[item] = rows[item] = _edited_row(rows[item], edit)
                     _update(self.connection, self.library, rows[item])
             self._set_codes(edit, item)
             self.outcome.ids.append(item)
@@ -223,16 +223,16 @@ def renumber(connection: sqlite3.Connection, space: Space) -> None:
     connection.execute("DROP TABLE temp.renumbered")
 
 
-def _row(connection: sqlite3.Connection, library: Path, item: int) -> ItemRow:
+def _read_row(connection: sqlite3.Connection, library: Path, item: int) -> ItemRow:
     row = catalogue.item_row(connection, item)
     if row is None:
         raise LibraryError(
             f"{library} has no item {item} to change; it was removed meanwhile. Run the add again", path=library
         )
-    return checked(row, library)
+    return check_row(row, library)
 
 
-def _changed(row: ItemRow, change: Replaced | Moved | Touched | MetaReplaced) -> ItemRow:
+def _edited_row(row: ItemRow, change: Replaced | Moved | Touched | MetaReplaced) -> ItemRow:
     if isinstance(change, Replaced):
         return row_of(change, change.id, row[10])
     if isinstance(change, MetaReplaced):

@@ -67,7 +67,7 @@ def as_sql(condition: Condition, bind: Bind) -> str:
         case OneOf(Column(holds="list") as column, values):
             return _any_in(column, f"value IN ({', '.join(map(bind, values))})")
         case OneOf(Column(holds="date") as column, values) if values:
-            return _balanced("OR", [_dated(column, "=", bind(value)) for value in values])
+            return _balanced("OR", [_compare_dates(column, "=", bind(value)) for value in values])
         case OneOf(Column() as column, values):
             return f"({column.sql} IN ({', '.join(bind(_bound(column, value)) for value in values)}))"
         case OneOf(Key() as key, values):
@@ -75,7 +75,7 @@ def as_sql(condition: Condition, bind: Bind) -> str:
         case Comparison(Column() as column, operator, Column() as other):
             return f"({column.sql} {operator} {other.sql})"
         case Comparison(Column(holds="date") as column, operator, value):
-            return _dated(column, operator, bind(value))
+            return _compare_dates(column, operator, bind(value))
         case Comparison(Column() as column, operator, (str() | int() | float()) as value):
             return f"({column.sql} {operator} {bind(_bound(column, value))})"
         case Comparison(Key() as key, operator, value):
@@ -101,7 +101,7 @@ def _balanced(operator: str, parts: Sequence[str]) -> str:
     return f"({_balanced(operator, parts[:middle])} {operator} {_balanced(operator, parts[middle:])})"
 
 
-def _dated(column: Column, operator: str, bound: str) -> str:
+def _compare_dates(column: Column, operator: str, bound: str) -> str:
     """Compare as many characters as the given date has: every date in May 2021 equals 2021-05, and none is after it."""
     return f"(substr({column.sql}, 1, length({bound})) {operator} {bound})"
 

@@ -56,7 +56,7 @@ def translate_errors(library: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _from_sqlite(library, error) from error
     except UnicodeDecodeError as error:  # sqlite3 quoting damaged bytes in its own message
-        raise _damaged(library, "bytes that are no text") from error
+        raise _damaged_error(library, "bytes that are no text") from error
     except OSError as error:
         raise _from_system(library, error) from error
 
@@ -64,9 +64,9 @@ def translate_errors(library: Path) -> Iterator[None]:
 def _from_sqlite(library: Path, error: sqlite3.Error) -> LibraryError:
     text = str(error)
     if "disk is full" in text:
-        return _full(library, text)
+        return _full_error(library, text)
     if "interrupted" in text:
-        return _damaged(library, "reading it does not come to an end")
+        return _damaged_error(library, "reading it does not come to an end")
     if "disk I/O error" in text:
         message = f"{library}: the catalogue could not be read or written ({text}); {AS_IT_WAS}"
         return LibraryError(message, path=library, remedy=CHECK_DISK)
@@ -83,24 +83,24 @@ def _from_sqlite(library: Path, error: sqlite3.Error) -> LibraryError:
     if "no such table" in text:  # each connection checks for all tables, so they were removed since
         message = f"{library} was converted to another format meanwhile"
         return LibraryError(message, path=library, remedy="open it again")
-    return _damaged(library, text)
+    return _damaged_error(library, text)
 
 
 def _from_system(library: Path, error: OSError) -> LibraryError:
     reason = error.strerror or str(error)
     what = f"{error.filename}: {reason}" if error.filename else reason
     if error.errno in FULL:
-        return _full(library, what)
+        return _full_error(library, what)
     if error.errno in FORBIDDEN:
         remedy = "check the permissions of its files"
         return LibraryForbiddenError(f"{library} cannot be used as asked ({what})", path=library, remedy=remedy)
     return LibraryError(f"{library}: the system refused ({what}); {AS_IT_WAS}", path=library, remedy=VERIFY)
 
 
-def _full(library: Path, reason: str) -> DiskFullError:
+def _full_error(library: Path, reason: str) -> DiskFullError:
     message = f"{library}: the disk is full ({reason}); {AS_IT_WAS}"
     return DiskFullError(message, path=library, remedy=MAKE_ROOM)
 
 
-def _damaged(library: Path, reason: str) -> LibraryDamagedError:
+def _damaged_error(library: Path, reason: str) -> LibraryDamagedError:
     return LibraryDamagedError(f"{library}: the catalogue is damaged ({reason})", path=library, remedy=FROM_BACKUP)

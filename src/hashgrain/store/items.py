@@ -187,14 +187,14 @@ def with_checksum(fields: ItemRow) -> ItemRow:
     return (*fields, zlib.crc32(ascii(covered).encode()))
 
 
-def checked(row: ItemRow, library: os.PathLike[str]) -> ItemRow:
+def check_row(row: ItemRow, library: os.PathLike[str]) -> ItemRow:
     """The row if it is sound; otherwise raise an error that says how to mend it."""
     if not is_sound(row):
-        raise damaged(row, library)
+        raise damaged_error(row, library)
     return row
 
 
-def damaged(row: ItemRow, library: os.PathLike[str]) -> LibraryError:
+def damaged_error(row: ItemRow, library: os.PathLike[str]) -> LibraryError:
     message = f"{library}: item {row[0]} is damaged in the catalogue"
     return LibraryDamagedError(message, path=library, remedy=to_remove(row[0]))
 
@@ -211,14 +211,14 @@ def is_sound(row: ItemRow) -> bool:
 
 def item_of(row: ItemRow, library: os.PathLike[str]) -> Item:
     """The item of a row of COLUMNS and checksum."""
-    fields = checked(row, library)[:-1]
+    fields = check_row(row, library)[:-1]
     number, path, _, content, size, mtime_ns, width, height, kind, taken, added, meta, details = fields
     try:
         notes, facts = json.loads(meta), json.loads(details) if details else {}
     except (ValueError, RecursionError):
-        raise damaged(row, library) from None
+        raise damaged_error(row, library) from None
     if not isinstance(notes, dict) or not isinstance(facts, dict):
-        raise damaged(row, library)
+        raise damaged_error(row, library)
     return Item(
         id=number,
         path=os.fsdecode(path),

@@ -111,13 +111,13 @@ def sound_positions(item: int, rows: int, positions: object) -> bool:
 def parts_from_row(library: os.PathLike[str], n_words: int, item: int, *values: Any) -> Parts:
     """The parts of a row (item, rows, code, positions, checksum); a damaged row raises and says how to mend it."""
     if not is_sound(n_words, item, *values):
-        raise damaged(library, item)
+        raise damaged_error(library, item)
     _, code, positions, _ = values
     codes = np.frombuffer(code, "<u8").astype(np.uint64).reshape(-1, n_words)
     return Parts(codes, None if positions is None else _positions_array(positions))
 
 
-def damaged(library: os.PathLike[str], item: int) -> LibraryDamagedError:
+def damaged_error(library: os.PathLike[str], item: int) -> LibraryDamagedError:
     message = f"{library}: the parts of item {item} are damaged in the catalogue"
     words = f"rebuild the library to mend them, or {to_remove(item)}"
     return LibraryDamagedError(message, path=library, remedy=Remedy(words, "mend_code", item=item))

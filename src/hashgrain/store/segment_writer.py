@@ -13,7 +13,7 @@ from hashgrain.store.catalogue import Connection
 from hashgrain.store.changes import Tail
 from hashgrain.store.counters import Counters, Extent
 from hashgrain.store.errors import MendableError
-from hashgrain.store.parts import damaged, is_sound
+from hashgrain.store.parts import damaged_error, is_sound
 from hashgrain.store.segments import SegmentInfo
 from hashgrain.store.spaces import SPACES, WHOLE, Space, ids_of
 
@@ -84,7 +84,7 @@ def _entries(
                 elif is_sound(n_words, item, rest[0], code, rest[1], checksum):
                     ids += ids_of(space, item, rest[0])
                 else:
-                    raise damaged(library, item)
+                    raise damaged_error(library, item)
                 codes.append(code)
                 if len(ids) >= at_once:
                     yield ids, b"".join(codes)

@@ -22,7 +22,7 @@ def refusals(rows: Iterable[tuple[Any, ...]], library: Path) -> list[Refusal]:
     entries = []
     for path, size, mtime_ns, reason in rows:
         if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(reason, str)):
-            raise _damaged(library, "refusals")
+            raise _damaged_error(library, "refusals")
         entries.append((_path(path, library, "refusals"), (size, mtime_ns), reason))
     return entries
 
@@ -33,11 +33,11 @@ def exclusions(rows: Iterable[tuple[Any, ...]], library: Path) -> list[str]:
 
 def _path(path: object, library: Path, table: str) -> str:
     if not isinstance(path, bytes) or b"\0" in path:
-        raise _damaged(library, table)
+        raise _damaged_error(library, table)
     return os.fsdecode(path)
 
 
-def _damaged(library: Path, table: str) -> LibraryError:
+def _damaged_error(library: Path, table: str) -> LibraryError:
     return LibraryDamagedError(
         f"{library}: the catalogue is damaged (its {table} do not read)", remedy=FROM_BACKUP, path=library
     )

@@ -48,13 +48,13 @@ def view_of(
     committed = dict(zip(old.infos[:-1], old.segments[:-1], strict=True))
     for info, blocks in group_blocks(read_blocks(connection, library, space, n_words, since), space, n_words):
         old_segment = old.segments[-1] if old.infos and info.number == since else None
-        committed[info] = _grown(library, info, blocks, old_segment)
+        committed[info] = _extend_segment(library, info, blocks, old_segment)
     _check_rows(library, list(committed), extent)
     alive = _mark_deleted(connection, library, space, committed, old.extent, extent)
     return View(generation, extent, tuple(committed), tuple(alive), connection.identity)
 
 
-def _grown(library: Path, info: SegmentInfo, blocks: Sequence[Block], old_segment: Segment | None) -> Segment:
+def _extend_segment(library: Path, info: SegmentInfo, blocks: Sequence[Block], old_segment: Segment | None) -> Segment:
     checked = 0 if old_segment is None else len(old_segment.ids)
     if old_segment is not None and checked == info.rows:
         return old_segment
@@ -112,7 +112,7 @@ def _mark_deleted(
         rows_in_segment = rows[first:end] - info.first_row
         if not np.array_equal(segment.ids[rows_in_segment], ids[first:end]):
             break
-        if space is PARTS and _cut_runs(segment, rows_in_segment):
+        if space is PARTS and _has_partial_runs(segment, rows_in_segment):
             break
         deleted += int(end - first)
         yield segment.without(rows_in_segment)
@@ -120,7 +120,7 @@ def _mark_deleted(
         raise damage
 
 
-def _cut_runs(segment: Segment, dead: NDArray[np.int64]) -> bool:
+def _has_partial_runs(segment: Segment, dead: NDArray[np.int64]) -> bool:
     """Whether only some parts of an item died, which is damage: its parts are all alive, or none is."""
     after = dead + 1
     after = after[(after < len(segment.ids)) & (np.append(dead[1:], -1) != after)]
