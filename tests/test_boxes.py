@@ -181,6 +181,29 @@ def test_any_and_all_of_boxes_equal_a_brute_force(data: st.DataObject) -> None:
         ]
 
 
+def test_a_turned_or_mirrored_picture_is_found_as_if_it_were_upright(library: Library) -> None:
+    picture = make_picture(12, (120, 120))
+    upright = library.search(picture, k=None)
+    turns = [Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.TRANSPOSE]
+    for turn in (Image.Transpose.FLIP_LEFT_RIGHT, *turns):
+        turned = library.search(picture.transpose(turn), k=1, turned=True)[0]
+        assert turned.path == upright[0].path
+        assert turned.distance <= upright[0].distance
+    each = [library.code(picture.transpose(turn)) for turn in Image.Transpose]
+    each.append(library.code(picture))
+    wholes, _ = library.codes()
+    least = min(np.bitwise_count(code.words ^ wholes.words).sum(axis=1).min() for code in each)
+    assert library.search(picture, k=1, turned=True)[0].distance == least
+
+
+def test_turned_goes_with_boxes_but_not_with_all_of_them(library: Library) -> None:
+    page = collage(4, 17).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    hit = library.search(page, k=1, boxes=[(0, 0, 0.5, 1)], turned=True)[0]
+    assert Path(hit.path).stem == "00017"
+    with pytest.raises(QueryError, match="all of the boxes"):
+        library.search(page, boxes=[BOX], match="all", turned=True)
+
+
 def test_no_boxes_are_no_question_of_boxes() -> None:
     assert check_boxes([], "any") == ()
 

@@ -107,6 +107,9 @@ def search(
     match: Annotated[
         Literal["any", "all"], typer.Option("--match", help="Match any of several boxes, or all of them.")
     ] = "any",
+    turned: Annotated[
+        bool, typer.Option("--turned", help="Ask in all 8 orientations, turned and mirrored: the nearest counts.")
+    ] = False,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,

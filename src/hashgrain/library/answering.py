@@ -27,8 +27,8 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
     if query.of is None and query.text is None:
         raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
     question = question_of(query, bundle)
-    if query.boxes:
-        return _answer_boxes(query, question, bundle, encoder, library)
+    if query.boxes or query.turned:
+        return _answer_views(query, question, bundle, encoder, library)
     itself = query.item
     clock = Clock()
     phrase = None if query.text is None else encoder.words(query.text)
@@ -59,16 +59,18 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
         return Explained(answered, neighbors.cost, len(snapshot), max(total, len(answered)), clock.seconds)
 
 
-def _answer_boxes(
+def _answer_views(
     query: Query, question: Question, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine
 ) -> Explained:
-    """The answer to parts of a picture."""
+    """The answer to parts of a picture, or to a picture in all orientations."""
     from hashgrain.search.boxes import ask_boxes, check_boxes
 
     boxes, clock, itself = check_boxes(query.boxes, query.match), Clock(), query.item
     if query.of is None or query.text is not None or question.rerank or question.stages or question.separate:
-        raise QueryError("boxes are of a picture alone: ask without text, rerank, stages and separate codes")
-    codes = encoder.codes_of_boxes(query.of, boxes, query.max_pixels)
+        raise QueryError("boxes and turned are of a picture alone: ask without text, rerank, stages and separate codes")
+    if query.turned and query.match == "all":
+        raise QueryError("turned asks for any of the orientations, so it does not go with all of the boxes")
+    codes = encoder.codes_of_views(query.of, boxes, query.max_pixels, turned=query.turned)
     clock.stop("encode")
     with library.snapshot_and_engine(query.threads, question.parts) as (snapshot, engine):
         clock.stop("open")

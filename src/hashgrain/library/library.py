@@ -308,6 +308,7 @@ class Library:
         parts: PartsOption = "auto",
         boxes: Sequence[Box] = (),
         match: Literal["any", "all"] = "any",
+        turned: bool = False,
     ) -> list[Hit]:
         """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
@@ -327,8 +328,9 @@ class Library:
         `boxes` asks with parts of the query, each (left, top, right, bottom): fractions of the upright picture, or
         pixels where one is above 1. `match` is whether an item has to be near to "any" of them or to "all": then the
         distances are those to the box that is farthest from it.
+        `turned` asks with the picture in all 8 orientations, turned and mirrored; the nearest counts.
         """
-        more = (weights, rerank, parts, boxes, match)
+        more = (weights, rerank, parts, boxes, match, turned)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options)).hits
 
@@ -350,9 +352,10 @@ class Library:
         parts: PartsOption = "auto",
         boxes: Sequence[Box] = (),
         match: Literal["any", "all"] = "any",
+        turned: bool = False,
     ) -> Explained:
         """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
-        more = (weights, rerank, parts, boxes, match)
+        more = (weights, rerank, parts, boxes, match, turned)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options))
 

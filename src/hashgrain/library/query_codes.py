@@ -67,6 +67,14 @@ def _picture_of(store: Store, item: int) -> ImageLike:
         raise ImageError(f"{known.path}: cannot be read ({reason_of(error)})", path=known.path) from None
 
 
+def orientations(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """A picture of a model's input size in its 8 orientations: turned, and mirrored and turned."""
+    if pixels.shape[0] != pixels.shape[1]:
+        raise QueryError("turned takes a model of square pictures")
+    mirrored = pixels[:, ::-1]
+    return [np.rot90(each, quarter) for each in (pixels, mirrored) for quarter in range(4)]
+
+
 class QueryEncoder:
     """Encodes queries. The pool decodes files and bytes; Python objects are converted in this process."""
 
@@ -140,19 +148,22 @@ class QueryEncoder:
             raise failed[0]
         return [each for each in encoded if each is not None]
 
-    def codes_of_boxes(self, query: QueryLike, boxes: Sequence[Box], max_pixels: int) -> Codes:
-        """The codes of parts of a picture, which may be that of an item."""
+    def codes_of_views(self, query: QueryLike, boxes: Sequence[Box], max_pixels: int, *, turned: bool) -> Codes:
+        """The codes of parts of a picture, or of the whole without boxes; with `turned`, of each in 8 orientations. The
+        picture may be that of an item."""
         if isinstance(query, Codes):
-            raise QueryError("boxes are parts of a picture: of a code it is not known what is where")
+            raise QueryError("boxes and turned are of a picture: of a code it is not known what is where")
         if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
             query = _picture_of(self._store, int(query))
-        outputs = []
-        for box in boxes:
-            for _, result in self._encoded(iter([(0, query)]), max_pixels, box):
-                if isinstance(result, ImageError):
-                    raise result
-                outputs.append(result)
-        return Codes.from_outputs(np.stack(outputs), self._bundle.grains)
+        if self._closed:
+            raise LibraryError(f"{self._store.path} is closed; open it again", path=self._store.path)
+        views: list[NDArray[np.uint8]] = []
+        for box in boxes or (None,):
+            for _, picture in self.pool.open([(0, query)], max_pixels=max_pixels, box=box):
+                if isinstance(picture, ImageError):
+                    raise picture
+                views += orientations(picture.pixels) if turned else [picture.pixels]
+        return self.encoder.codes(np.stack(views))
 
     def _pictures(
         self, queries: Iterable[QueryLike], encoded: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
@@ -185,7 +196,7 @@ class QueryEncoder:
             return QueryCode(stored_code(snapshot, self._store, known.id))
 
     def _encoded(
-        self, pictures: Iterator[tuple[int, QueryLike]], max_pixels: int, box: Box | None = None
+        self, pictures: Iterator[tuple[int, QueryLike]], max_pixels: int
     ) -> Iterator[tuple[int, Outputs | ImageError]]:
         if self._closed:
             raise LibraryError(f"{self._store.path} is closed; open it again", path=self._store.path)
@@ -194,5 +205,5 @@ class QueryEncoder:
             return
         if isinstance(first[1], (str, os.PathLike, bytes, bytearray)):
             self.pool.warm()  # a worker starts while the model is loaded
-        decoded = self.pool.open(itertools.chain([first], pictures), max_pixels=max_pixels, box=box)
+        decoded = self.pool.open(itertools.chain([first], pictures), max_pixels=max_pixels)
         yield from self.encoder.outputs_each(decoded)

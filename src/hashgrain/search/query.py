@@ -33,6 +33,8 @@ class Query:
     boxes: Sequence[Box] = ()  # parts of the picture to ask with, instead of the whole
     match: Literal["any", "all"] = "any"  # of the boxes
 
+    turned: bool = False  # ask in all 8 orientations, mirrored ones too
+
     @property
     def item(self) -> int | None:
         """The id of the item that is the query; None if the query is something else."""
