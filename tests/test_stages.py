@@ -276,7 +276,7 @@ def test_the_command_goes_level_by_level_with_a_folder_of_queries_too(hashgrain:
         (["--coarse-to-fine", "-g", "kind"], "nothing coarser than kind"),
         (["--stages", "kind"], "kind:1000"),
         (["--stages", "kind:many"], "kind:1000"),
-        (["--stages", "kind:5", "--also", "a.hg"], "one library"),
+        (["--stages", "kind:5", "--also", "a.hg"], "--also"),
         (["--coarse-to-fine", "--recall", "1.5"], "between 0 and 1"),
     ],
 )

@@ -170,9 +170,9 @@ def search(
         if explain and not_self:
             raise typer.BadParameter("--explain does not go with --not-self")
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        if box and (also or folder or not_self or text is not None):
-            raise typer.BadParameter("--box takes one picture and one library, without --text and --not-self")
-        options |= _part_options(parts, box, match, several=bool(also))
+        if (box or turned) and (also or folder or not_self or text is not None):
+            raise typer.BadParameter("--box and --turned take one picture, one library, and no --text or --not-self")
+        options |= _part_options(parts, box, match, turned, several=bool(also))
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
             raise typer.BadParameter("--coarse-to-fine, --stages and --separate do not go with --also")
@@ -206,13 +206,17 @@ def _has_part(answer: tuple[str, list[Found]]) -> bool:
     return any(each.hit.part is not None and each.hit.part.index for each in answer[1])
 
 
-def _part_options(parts: bool | None, boxes: list[str] | None, match: str, *, several: bool) -> dict[str, Any]:
+def _part_options(
+    parts: bool | None, boxes: list[str] | None, match: str, turned: bool, *, several: bool
+) -> dict[str, Any]:
     """The arguments for parts of items and of the query. Several libraries are searched by wholes, unless asked."""
     from hashgrain.cli.values import box_of
 
     default = "whole" if several else "auto"
     options: dict[str, Any] = {"parts": default if parts is None else "all" if parts else "whole"}
-    return options | ({"boxes": [box_of(box) for box in boxes], "match": match} if boxes else {})
+    if not (boxes or turned):
+        return options
+    return options | {"boxes": [box_of(box) for box in boxes or ()], "match": match, "turned": turned}
 
 
 def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:

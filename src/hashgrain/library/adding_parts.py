@@ -10,6 +10,7 @@ from hashgrain.errors import ImageError, LibraryError, Remedy
 from hashgrain.library.reading import read, reason_of
 from hashgrain.media import DecodePool, Picture
 from hashgrain.models import Bundle, Encoder
+from hashgrain.models.bundle import is_shipped
 from hashgrain.models.description import MAP
 from hashgrain.models.detail import DEFAULT, Detail, detail_named, detail_of
 from hashgrain.models.parts import PartEncoder
@@ -45,7 +46,7 @@ Progress = Callable[[PartsReport], None]
 
 def has_parts(bundle: Bundle) -> bool:
     """Whether a model can give codes of parts."""
-    return MAP in bundle.outputs and bundle.fitted == "squash" and bool(bundle.onnx)
+    return bool(bundle.onnx) and MAP in bundle.outputs and bundle.fitted == "squash"
 
 
 def detail_for(store: Store, bundle: Bundle, detail: str | None) -> Detail | None:
@@ -58,8 +59,8 @@ def detail_for(store: Store, bundle: Bundle, detail: str | None) -> Detail | Non
         raise LibraryError(f"{store.path}: its model {bundle.name!r} gives no codes of parts", path=store.path)
     if store.grid is None:
         with store.snapshot() as snapshot:
-            empty = not len(snapshot)
-        return wanted or (detail_named(DEFAULT) if empty else None)
+            fits = not len(snapshot) and is_shipped(bundle)  # other graphs are not run at sizes of their own
+        return wanted or (detail_named(DEFAULT) if fits else None)
     own = detail_of(store.grid)
     if wanted not in (None, own):
         has = "parts of another program" if own is None else f"parts of detail {own.name}"

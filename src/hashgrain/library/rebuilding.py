@@ -15,6 +15,7 @@ from hashgrain.library.library import Library
 from hashgrain.library.opening import bundle_of
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.models import Bundle, Encoder
+from hashgrain.models.bundle import is_shipped
 from hashgrain.models.detail import detail_of
 from hashgrain.sources import reopen
 from hashgrain.store import Item, Parts, Problem, Store
@@ -49,7 +50,7 @@ def rebuild_with(
         items = current.items()
         with _gathering(aside, model) as fresh:
             detail = detail_of(current.store.grid)
-            name = None if detail is None or not has_parts(model) else detail.name
+            name = detail.name if detail is not None and has_parts(model) and is_shipped(model) else None
             sources = [reopen(item) for item in items]
             report = fresh.add(sources, retry=True, parts=name is not None, detail=name, progress=progress)
             if report.refused:
