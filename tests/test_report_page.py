@@ -285,6 +285,30 @@ def test_numbers_of_a_column_stand_under_one_another(browser: Any) -> None:
     assert max(ends) - min(ends) < 0.6
 
 
+def test_the_part_that_matched_is_drawn_where_it_lies_on_the_picture(browser: Any) -> None:
+    box = (0.5, 0.25, 1.0, 0.75)
+    hits = [
+        PageHit("a.jpg", "/tmp/a.jpg", jpeg(make_picture(1, size)), "near", {"kind": 1}, box=box)
+        for size in ((90, 400), (400, 90), (200, 150))
+    ]
+    hits.append(PageHit("gone.jpg", "/tmp/gone.jpg", None, "far", {"kind": 9}, box=box))
+    tab = browser.new_page(viewport={"width": 900, "height": 700})
+    tab.set_content(result_page(None, [PageGroup("found", hits)], title="found"))
+    assert tab.locator(".shot rect").count() == 3
+    for place, (width, height) in enumerate(((90, 400), (400, 90), (200, 150))):
+        shot = tab.locator(".shot").nth(place).bounding_box()
+        scale = min(shot["width"] / width, shot["height"] / height)  # the whole picture is shown, in the middle
+        left = shot["x"] + (shot["width"] - scale * width) / 2
+        top = shot["y"] + (shot["height"] - scale * height) / 2
+        drawn = tab.locator(".shot rect").nth(place).bounding_box()
+        assert drawn["x"] == pytest.approx(left + 0.5 * scale * width, abs=2)
+        assert drawn["y"] == pytest.approx(top + 0.25 * scale * height, abs=2)
+        assert drawn["width"] == pytest.approx(0.5 * scale * width, abs=4)
+        assert drawn["height"] == pytest.approx(0.5 * scale * height, abs=4)
+    assert "with the part that matched" in tab.locator("img").first.get_attribute("alt")
+    tab.close()
+
+
 def test_the_focus_ring_of_a_card_is_seen_whole_and_pictures_keep_to_their_place(browser: Any) -> None:
     tall, wide = (jpeg(make_picture(1, size)) for size in ((90, 400), (400, 90)))
     hits = [PageHit("a.jpg", "/tmp/a.jpg", small, "near", {"kind": 1}) for small in (tall, wide)]

@@ -34,7 +34,7 @@ ROOMS = {
     "search": "codes engines hamming media models store types",
     "library": "codefiles codes engines files inside media models search sources store types lazy",
     "evaluate": "codefiles codes files hamming hashers labelled media models",
-    "report": "codes evaluate labelled media",
+    "report": "codes evaluate labelled media types",
     "learn": "codes evaluate files graphs hashers labelled media models types",  # the only room with torch
     "apps": "codes engines evaluate hamming labelled library media models report search sources store types",
     "server": "apps library",

@@ -65,4 +65,5 @@ def page_hit(library: Library, hit: Hit, *, note: str | None = None, right: bool
         distances=hit.distances,
         note=note,
         right=right,
+        box=None if hit.part is None else hit.part.box,
     )

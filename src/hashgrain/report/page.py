@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote_from_bytes
 
+from hashgrain.types import Box
+
 # Lone surrogates, which occur in names with undecodable bytes, and control characters: UTF-8 and XML forbid them.
 NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -35,7 +37,10 @@ h2 small, .soft { color: var(--soft); font-weight: 400; }
 :focus-visible { outline: 3px solid var(--near); outline-offset: 2px; }
 .shot { display: grid; grid-template: minmax(0, 1fr) / minmax(0, 1fr); place-items: center; height: 8.5rem;
   background: var(--paper); border-radius: .55rem .55rem 0 0; overflow: hidden; }
-.shot img { width: 100%; height: 100%; object-fit: cover; }
+.shot > * { grid-area: 1 / 1; width: 100%; height: 100%; }
+.shot img { object-fit: cover; } .shot.part img { object-fit: contain; }
+.shot rect { fill: none; stroke: var(--near); stroke-width: 3; vector-effect: non-scaling-stroke; }
+.shot .soft { display: grid; place-items: center; }
 .caption { display: block; padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
 .word { font-weight: 700; } .same { color: var(--same); } .near { color: var(--near); }
 .related { color: var(--related); } .far { color: var(--far); }
@@ -63,6 +68,7 @@ class PageHit:
     distances: Mapping[str, int]
     note: str | None = None
     right: bool | None = None  # if the truth is known
+    box: Box | None = None  # the part that matched, drawn on the picture
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,11 @@ def _card(rank: int, hit: PageHit) -> str:
         hit.right
     ]
     note = f'<span class="name">{text(hit.note)}</span>' if hit.note else ""
-    picture = _picture(hit.thumbnail, f"Hit {rank}: {hit.name}")
+    part = hit.box if hit.thumbnail is not None else None
+    alt = f"Hit {rank}: {hit.name}" + ("" if part is None else ", with the part that matched")
+    picture = _picture(hit.thumbnail, alt) + ("" if part is None else _outline(part, hit.thumbnail or b""))
     inside = (
-        f'<span class="shot">{picture}</span><span class="caption">'
+        f'<span class="shot{"" if part is None else " part"}">{picture}</span><span class="caption">'
         f'<span class="soft">{rank}.</span> <span class="word {text(hit.word)}">{text(hit.word)}</span> {mark}'
         f'<span class="name">{text(hit.name)}</span>{note}<span class="soft">{distances}</span></span>'
     )
@@ -136,6 +144,15 @@ def _picture(jpeg: bytes | None, alt: str) -> str:
     width, height = _size(jpeg)
     source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return f'<img src="{source}" alt="{text(alt)}" width="{width}" height="{height}">'
+
+
+def _outline(box: Box, jpeg: bytes) -> str:
+    """A box over a picture that is shown whole."""
+    width, height = _size(jpeg)
+    left, top = box[0] * width, box[1] * height
+    size = f'width="{(box[2] - box[0]) * width:.1f}" height="{(box[3] - box[1]) * height:.1f}"'
+    rect = f'<rect x="{left:.1f}" y="{top:.1f}" {size}/>'
+    return f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{rect}</svg>'
 
 
 def _size(jpeg: bytes) -> tuple[int, int]:
