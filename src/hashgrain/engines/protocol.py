@@ -31,8 +31,8 @@ class Engine(Protocol):
     part: `Neighbours.parts` has the numbers of these parts, and the distances are theirs. At equal distances the item
     with the lower id comes first, and of the parts of one item the lower number counts.
 
-    **Errors.** Codes or outputs that do not fit raise CodesError. An invalid grain, k, radius or weights raise
-    QueryError.
+    **Errors.** Codes or outputs that do not fit, and a grain that they do not have, raise CodesError. An invalid k,
+    radius or weights raise QueryError.
 
     A minimal engine, which passes queries on to the kernels; `EmbeddedEngine` is a complete one:
 
