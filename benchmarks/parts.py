@@ -16,6 +16,7 @@ import io
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -279,7 +280,8 @@ def main() -> None:
     shared = filled(RUNS / f"others-{given.pictures}", other_pictures(others, given.pictures))
     seeds = [int(seed) for seed in given.seeds.split(",")]
     by_seed = [rows_of(seed, given.details.split(","), shared, reported) for seed in seeds]
-    write_section("9b-parts", "Pictures found by a piece", "python benchmarks/parts.py", about(given, by_seed))
+    command = " ".join(["python benchmarks/parts.py", *sys.argv[1:]])
+    write_section("9b-parts", "Pictures found by a piece", command, about(given, by_seed))
 
 
 def about(given: argparse.Namespace, by_seed: list[dict[str, Any]]) -> str:
