@@ -1,12 +1,12 @@
-"""What brings the mean of a window of a map nearer to the features of that window as a picture of its own.
+"""Corrects the mean of a window of a map, so that it is closer to the features of the window as a picture of its own.
 
-A cell of a map has seen what is around its window, at another scale than that of a picture of its own. So for each size
-of the picture and each level of windows a gain and a shift are fitted for each feature, between the roots of both:
+A cell of a map also depends on what is around the window, and on the scale of the picture. So for each size of the
+picture and each level of windows, a gain and a shift are fitted for each feature, between the square roots of both:
 
     sqrt(feature of the part) = max(0, gain * sqrt(mean over the window) + shift)
 
-The key `part_correction` of model.json: {"448": {"2": {"gain": base64 of float16, "shift": the same}, ...}, ...}. What
-is not there is not corrected.
+The key `part_correction` of model.json: {"640": {"2": {"gain": base64 of float16, "shift": the same}, ...}, ...}.
+Levels without numbers are not corrected.
 """
 
 from __future__ import annotations
