@@ -1,6 +1,7 @@
 """Parts of pictures in a library: encoded as pictures are added, or later; found by a piece of the picture."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 from PIL import Image
 
 from conftest import Run, fill, make_picture
-from hashgrain import Library
+from hashgrain import Codes, Library
 from hashgrain.errors import BundleError, LibraryError, QueryError
 from hashgrain.library.adding_parts import PartsReport
+from hashgrain.library.rebuilding import rebuild_with
 from hashgrain.models import Bundle, Encoder
 from hashgrain.models.detail import DETAILS, detail_named, detail_of
-from hashgrain.models.parts import PartEncoder
+from hashgrain.models.part_correction import KEY, read_correction
+from hashgrain.models.parts import PartEncoder, PartHead
 
 LOW = len(detail_named("low").windows)
 
@@ -199,3 +202,80 @@ def test_the_command_line_adds_parts_drops_them_and_says_which_there_are(hashgra
     assert b"refused:" in partly.stderr
     assert hashgrain("parts", "l.hg", "--add", "--drop").returncode == 2
     assert hashgrain("parts", "l.hg", "--detail", "low").returncode == 2
+
+
+def test_a_part_is_the_corrected_mean_of_its_window_through_the_head(encoder: Encoder, data: Path) -> None:
+    detail = detail_named("low")
+    part_encoder = PartEncoder(encoder, detail)
+    picture = part_encoder.open(min((data / "photos").glob("*.jpg")))
+    assert picture.detail is not None
+    (map_,) = encoder.maps([picture.detail], part_encoder.size)
+    width, rows, columns = map_.shape
+    head = PartHead(encoder.bundle.onnx, "photo", width, encoder.grains, 1)
+    correction = read_correction(encoder.bundle.others, detail.edge, width, "photo")
+    (codes,) = part_encoder.words([picture])
+    level_of = [level for level in detail.levels for _ in range(level * level)]
+    for part in (0, 3, 8, 20, 28):
+        left, top, right, bottom = detail.windows[part]
+        total, mean = 0.0, np.zeros(width)
+        for row in range(rows):
+            for column in range(columns):
+                wide = max(0.0, min(right, (column + 1) / columns) - max(left, column / columns))
+                high = max(0.0, min(bottom, (row + 1) / rows) - max(top, row / rows))
+                mean += wide * high * map_[:, row, column]
+                total += wide * high
+        gain, shift = correction[level_of[part]]
+        feature = np.maximum(gain * np.sqrt(mean / total) + shift, 0) ** 2
+        edge = picture.pixels.shape[0]
+        size = round((right - left) * edge)
+        x, y = min(round(left * edge), edge - size), min(round(top * edge), edge - size)
+        outputs = head.outputs(feature[None].astype(np.float32), picture.pixels[None, y : y + size, x : x + size])
+        np.testing.assert_array_equal(Codes.from_outputs(outputs, encoder.grains).words[0], codes[part])
+
+
+def test_a_model_that_is_not_of_the_package_gives_no_parts_and_asking_for_them_leaves_the_library_usable(
+    tmp_path: Path,
+) -> None:
+    photo = Bundle.read("photo")
+    other = replace(photo, onnx=photo.onnx + b"\x32\x01x")  # a note in the graph: equal codes, another digest
+    with Library.create(tmp_path / "l.hg", other) as library:
+        with pytest.raises(BundleError, match="was tried on pictures of 224 x 224 pixels, and detail low takes 320"):
+            library.add(fill(tmp_path / "some", 2), detail="low")
+        library.add(tmp_path / "some")
+        assert len(library) == 2
+        assert library.parts_info().items == 0
+
+
+def test_a_library_made_before_the_model_had_parts_gets_the_same_parts_as_a_new_one(tmp_path: Path) -> None:
+    photo = Bundle.read("photo")
+    others = {key: value for key, value in photo.others.items() if key != KEY}
+    folder = fill(tmp_path / "some", 4)
+    with Library.create(tmp_path / "old.hg", replace(photo, others=others, part_calibration={})) as library:
+        library.add(folder, parts=False)
+        before = codes_of(library)
+    with Library.open(tmp_path / "old.hg") as library:
+        assert not library.bundle.part_calibration  # who only reads changes nothing
+    with Library.open(tmp_path / "old.hg", "w") as library:
+        library.add_parts(detail="low")
+    with Library.open(tmp_path / "old.hg") as old, Library.create(tmp_path / "new.hg", photo) as new:
+        new.add(folder, detail="low")
+        np.testing.assert_array_equal(codes_of(old), before)
+        for one, two in zip(parts_of(old), parts_of(new), strict=True):
+            np.testing.assert_array_equal(one, two)
+        page = Image.new("RGB", (240, 180))
+        page.paste(make_picture(2), (120, 90))
+        assert old.search(page) == new.search(page)
+        assert old.verify() == []
+
+
+def test_encoding_a_library_anew_keeps_the_detail_of_its_parts(encoder: Encoder, tmp_path: Path) -> None:
+    for detail in ("low", None):
+        path = tmp_path / f"{detail}.hg"
+        with Library.create(path, encoder) as library:
+            library.add(fill(tmp_path / "some", 3), parts=detail is not None, detail=detail)
+            parts = parts_of(library)
+        rebuild_with(path, "photo")
+        with Library.open(path) as library:
+            assert library.parts_info().detail == detail
+            for one, two in zip(parts_of(library), parts, strict=True):
+                np.testing.assert_array_equal(one, two)

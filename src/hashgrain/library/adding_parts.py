@@ -41,7 +41,7 @@ class PartsInfo:
     parts: int | None  # how many an item has that was looked at so
 
 
-Progress = Callable[[PartsReport], None]
+PartsProgress = Callable[[PartsReport], None]
 
 
 def has_parts(bundle: Bundle) -> bool:
@@ -50,8 +50,9 @@ def has_parts(bundle: Bundle) -> bool:
 
 
 def detail_for(store: Store, bundle: Bundle, detail: str | None) -> Detail | None:
-    """How new pictures are looked at for their parts: as the library has it; where it is empty, as asked for. None
-    for no parts: where the model gives none, or the pictures there have none and no detail is asked for."""
+    """The detail of the parts of new pictures: that of the library's parts; for an empty library the given one or the
+    default. None for no parts: if the model gives none, or if the library has items without parts and no detail is
+    given."""
     wanted = None if detail is None else detail_named(detail)
     if not has_parts(bundle):
         if wanted is None:
@@ -70,13 +71,14 @@ def detail_for(store: Store, bundle: Bundle, detail: str | None) -> Detail | Non
 
 
 def part_encoder_for(store: Store, encoder: Encoder, detail: str | None) -> PartEncoder | None:
-    """What encodes the parts of new pictures; the library is told where they lie."""
+    """The encoder for the parts of new pictures. It sets the grid of a library that has none."""
     chosen = detail_for(store, encoder.bundle, detail)
     if chosen is None:
         return None
+    part_encoder = PartEncoder(encoder, chosen)  # raises if the graph is not run at this size
     if store.grid is None:
         store.set_grid(chosen.windows)
-    return PartEncoder(encoder, chosen)
+    return part_encoder
 
 
 def add_parts(
@@ -86,7 +88,7 @@ def add_parts(
     detail: str | None,
     *,
     max_pixels: int,
-    progress: Progress | None = None,
+    progress: PartsProgress | None = None,
 ) -> PartsReport:
     """Give parts to every item that has none and whose file is there, unchanged. Each batch is durable."""
     part_encoder = part_encoder_for(store, encoder, detail or (DEFAULT if store.grid is None else None))
@@ -116,7 +118,7 @@ def add_parts(
     return report
 
 
-def drop_parts(store: Store, progress: Progress | None = None) -> PartsReport:
+def drop_parts(store: Store, progress: PartsProgress | None = None) -> PartsReport:
     """Take the parts of every item away, and the grid they lie on."""
     report = PartsReport()
     with store.snapshot() as snapshot:

@@ -89,10 +89,11 @@ class Library:
             raise LibraryError(f"a library is opened for reading, 'r', or writing, 'w', not {mode!r}")
         given, workers = engine_of(engine), check_workers(workers)
         with opened(path, "w" if mode == "w" else "r") as store:
-            library = cls(store, models.bundle_of_library(store), given, workers=workers)
+            bundle = models.bundle_of_library(store)
             if mode == "w":
                 models.finish_change(store)
-        return library
+                bundle = models.renew(store, bundle)
+            return cls(store, bundle, given, workers=workers)
 
     @classmethod
     def open_or_create(cls, path: PathLike, encoder: Encoder | Bundle | str | Path | None = None) -> Library:

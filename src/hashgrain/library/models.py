@@ -14,6 +14,7 @@ from hashgrain.errors import BundleError, LibraryError, OtherModelError, Remedy,
 from hashgrain.library import codes_only
 from hashgrain.models import Bundle
 from hashgrain.models.bundle import shipped_with
+from hashgrain.models.description import MAP
 from hashgrain.store import Problem, Store
 from hashgrain.store.errors import to_rebuild
 
@@ -120,6 +121,20 @@ def _copy_is_sound(store: Store) -> bool:
     with suppress(BundleError):
         return Bundle.read_inside(store.path).code_digest == store.digest
     return False
+
+
+def renew(store: Store, bundle: Bundle) -> Bundle:
+    """The library's model, replaced by the packaged one if that has the same codes and only it is calibrated for parts:
+    the library's copy then is older than parts."""
+    if MAP not in bundle.outputs or bundle.part_calibration:
+        return bundle
+    packaged = _packaged_for(store)
+    if packaged is None or not packaged.part_calibration:
+        return bundle
+    with suppress(OSError):  # a full disk: the copy stays as it was, and the library can still be changed
+        packaged.write_inside(store.path, FOLDER)
+        return packaged
+    return bundle
 
 
 def _packaged_for(store: Store) -> Bundle | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Floats = NDArray[np.float32]
-TOGETHER = 8  # pictures whose parts run through the head at once
+HEAD_BATCH = 8  # pictures whose parts run through the head at once
 
 
 def coverage(boxes: Sequence[Window], rows: int, columns: int) -> Floats:
@@ -84,13 +84,13 @@ class PartEncoder:
     def words(self, pictures: Iterable[Picture]) -> Iterator[Words]:
         """Yield the codes (parts, words) of pictures that are open at both sizes, in order.
 
-        The map is of the larger one. Where outputs depend on pixels as well, those of the smaller one do: what is read
-        off them is coarse.
+        The map is that of the larger one. If outputs also depend on pixels, they get those of the smaller one: they use
+        only low frequencies.
         """
         windows, levels = self.detail.windows, self.detail.levels
         pictures, again = itertools.tee(pictures)
         maps = self._encoder.maps((_detail_of(picture) for picture in pictures), self.size)
-        while some := list(itertools.islice(zip(again, maps, strict=True), TOGETHER)):
+        while some := list(itertools.islice(zip(again, maps, strict=True), HEAD_BATCH)):
             head = self._head or self._open_head(some[0][1].shape[0])
             features = corrected(pool(np.stack([map_ for _, map_ in some]), windows), levels, self._correction)
             pixels = np.stack([picture.pixels for picture, _ in some])
