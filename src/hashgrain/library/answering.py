@@ -11,10 +11,9 @@ from hashgrain.library.engine import LibraryEngine
 from hashgrain.library.query_codes import QueryEncoder, stored_code
 from hashgrain.models import Bundle
 from hashgrain.search import Hit, check_k
-from hashgrain.search.auto import ask_weighed
-from hashgrain.search.calibration import odds_of
+from hashgrain.search.calibration import calibrations_of
 from hashgrain.search.query import Query
-from hashgrain.search.run import Clock, Explained, Question, hits_of, reranked
+from hashgrain.search.run import Clock, Explained, Question, ask, hits_of, reranked
 from hashgrain.store import parse_filter
 
 if TYPE_CHECKING:
@@ -50,7 +49,13 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
             from hashgrain.search.staged_search import ask_in_stages
 
             return ask_in_stages(snapshot, engine, code, question, bundle, clock, itself)
-        (neighbors,) = ask_weighed(snapshot, engine, code, question, bundle, clock, int(itself is not None))
+        more = int(itself is not None)
+        if question.parts == "auto":
+            from hashgrain.search.auto import ask_auto  # only for models that are calibrated for parts
+
+            (neighbors,) = ask_auto(snapshot, engine, code, question, bundle, clock, more)
+        else:
+            (neighbors,) = ask(snapshot, engine, code, question, clock, more)
         if outputs is not None:
             neighbors = reranked(snapshot, neighbors, outputs, question, bundle.grains)
         answered = hits_of(snapshot, code, neighbors, question, bundle, itself)
@@ -91,7 +96,13 @@ def answer_many(
             from hashgrain.search.staged_search import ask_in_stages
 
             return [ask_in_stages(snapshot, engine, code, question, bundle, Clock()).hits for code in codes]
-        neighbors = ask_weighed(snapshot, engine, Codes.concatenate(codes), question, bundle, Clock())
+        together = Codes.concatenate(codes)
+        if question.parts == "auto":
+            from hashgrain.search.auto import ask_auto
+
+            neighbors = ask_auto(snapshot, engine, together, question, bundle, Clock())
+        else:
+            neighbors = ask(snapshot, engine, together, question, Clock())
         answers = []
         for query, near in zip(encoded, neighbors, strict=True):
             if question.rerank and query.outputs is not None:
@@ -113,7 +124,7 @@ def question_of(query: Query, bundle: Bundle) -> Question:
 
         stages = check_stages(query.stages, grain, grains, query.separate)
     plain = query.text is None and not (stages or query.separate or query.weights is not None or query.rerank)
-    weighed = plain and odds_of(bundle, grain) is not None
+    weighed = plain and calibrations_of(bundle, grain)[1] is not None
     parts = query.parts if weighed or query.parts != "auto" else "whole"
     more = (query.weights, query.rerank, parts)
     return Question(k, grain, where, query.within, query.threads, stages, query.separate, *more)

@@ -18,6 +18,7 @@ from hashgrain import media
 from hashgrain.codes import Codes
 from hashgrain.errors import HashgrainError, ImageError, ItemMissingError, LibraryError, QueryError
 from hashgrain.library import codes_only
+from hashgrain.library.contents import item_of
 from hashgrain.models import Bundle, Encoder
 from hashgrain.store import Snapshot, Store
 
@@ -57,10 +58,7 @@ def _picture_of(store: Store, item: int) -> ImageLike:
     from hashgrain.library.reading import reason_of  # sources are loaded when they are used
     from hashgrain.sources import reopen
 
-    with store.snapshot() as snapshot:
-        known = snapshot.item(item)
-    if known is None:
-        raise ItemMissingError(f"no item {item} in {store.path}", path=store.path)
+    known = item_of(store, item)
     try:
         return cast("ImageLike", reopen(known).load())
     except OSError as error:

@@ -13,7 +13,7 @@ from hashgrain.codes import Codes
 from hashgrain.engines import Engine, PartsMode, takes_parts
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours
-from hashgrain.media.cropping import told, wrong_box
+from hashgrain.media.cropping import wrong_box
 from hashgrain.models import Bundle
 from hashgrain.search.run import Clock, Explained, Question, ask, hits_of_boxes
 from hashgrain.store import Snapshot
@@ -21,7 +21,7 @@ from hashgrain.types import Box
 
 Match = Literal["any", "all"]
 MAX_BOXES = 16
-WIDER = 8  # times as many neighbors, where those of each box do not yet have enough items in common
+WIDENING = 8  # times as many neighbors, if those of the boxes do not have enough items in common
 
 
 def check_boxes(boxes: Sequence[Box], match: str) -> tuple[Box, ...]:
@@ -34,8 +34,7 @@ def check_boxes(boxes: Sequence[Box], match: str) -> tuple[Box, ...]:
         raise QueryError(f"{len(boxes)} boxes are given; at most {MAX_BOXES} can be asked with at once")
     for box in boxes:
         if (reason := wrong_box(box)) is not None:
-            edges = told(box) if "four numbers" not in reason else repr(box)
-            raise QueryError(f"the box {edges} cannot be used: {reason}")
+            raise QueryError(f"the box {box!r} cannot be used: {reason}")
     return tuple((float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes)
 
 
@@ -96,7 +95,7 @@ def nearest_to_all(
         ranked = farthest[np.lexsort((joined.ids[farthest], joined.full[farthest], joined.distances[farthest]))][:k]
         if n >= items or all(len(each) < n for each in answers) or _is_settled(joined, ranked, answers, n, k):
             return _taken(joined, ranked, len(farthest)), box[ranked]
-        n = min(items, n * WIDER)
+        n = min(items, n * WIDENING)
 
 
 def _is_settled(joined: Neighbours, ranked: NDArray[np.int64], answers: Sequence[Neighbours], n: int, k: int) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from hashgrain.codes import Codes, Words
 from hashgrain.errors import QueryError
 from hashgrain.models import Bundle, Threshold
-from hashgrain.search.calibration import score_of, word_of
+from hashgrain.search.calibration import calibrations_of
 from hashgrain.store import Item
 from hashgrain.types import JsonLike, Meta, Part
 
@@ -83,18 +83,19 @@ def make_hits(
     differing = Codes(codes ^ query.words[0], query.grains)
     columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}
     all_distances = [{name: int(column[i]) for name, column in columns.items()} for i in range(len(items))]
-    calibration, of_parts = bundle.calibration.get(grain), bundle.part_calibration.get(grain)
+    of_whole, of_part = calibrations_of(bundle, grain)
     numbers = [0] * len(items) if parts is None else [part.index for part in parts]
-    if calibration is None:
-        words = never_closer([plain_word(distances, bundle.words) for distances in all_distances])
-    else:
-        pairs = zip(all_distances, numbers, strict=True)
-        words = [word_of(distances[grain], number, calibration, of_parts) for distances, number in pairs]
-        words = words if parts is None else never_closer(words)
+    calibrations = [of_part if number and of_part is not None else of_whole for number in numbers]
+    words = [
+        plain_word(distances, bundle.words) if calibration is None else calibration.word(distances[grain])
+        for distances, calibration in zip(all_distances, calibrations, strict=True)
+    ]
+    if of_whole is None or parts is not None:
+        words = never_closer(words)
     hits = []
     for place, (item, distances, word) in enumerate(zip(items, all_distances, words, strict=True)):
-        apart = distances[grain]
-        score = score_of(apart, query.grains[grain], numbers[place], calibration, of_parts)
+        apart, calibration = distances[grain], calibrations[place]
+        score = 1 - apart / query.grains[grain] if calibration is None else calibration.probabilities[apart]
         hits.append(
             Hit(
                 id=item.id,
