@@ -163,11 +163,12 @@ class DecodePool:
             if alone is not None:
                 yield begin[0][0], alone
                 return
+        expected = sum(3 * width * height for width, height in filter(None, (limits.size, limits.detail)))
         under_way: deque[tuple[T, int, Future[Picture | ImageError]]] = deque()
         ahead_bytes = 0
         try:
             for token, content in chain(begin, items):
-                under_way.append((token, _size(content), self._sent(content, limits)))
+                under_way.append((token, _size(content) + expected, self._sent(content, limits)))
                 ahead_bytes += under_way[-1][1]
                 while under_way and (len(under_way) >= LOOK_AHEAD or ahead_bytes > LOOK_AHEAD_BYTES):
                     first, size, done = under_way.popleft()
