@@ -181,6 +181,20 @@ def test_any_and_all_of_boxes_equal_a_brute_force(data: st.DataObject) -> None:
         ]
 
 
+def test_all_of_boxes_looks_further_while_an_item_not_found_for_every_box_can_be_nearer() -> None:
+    first = [0] * 7 + [0, 1] + [9] * 6  # item 8 is the ninth: only item 7 is among the 8 nearest to both
+    second = [9] * 7 + [5, 0] + [1] * 6
+    asked = []
+
+    def ask(n: int) -> list[Neighbours]:
+        asked.append(n)
+        return answers([first, second], n)
+
+    neighbors, box = nearest_to_all(ask, 1, len(first))
+    assert (neighbors.ids.tolist(), neighbors.distances.tolist(), box.tolist()) == ([8], [1], [0])
+    assert asked == [1, 8, 15]
+
+
 def test_a_turned_or_mirrored_picture_is_found_as_if_it_were_upright(library: Library) -> None:
     picture = make_picture(12, (120, 120))
     upright = library.search(picture, k=None)

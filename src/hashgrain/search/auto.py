@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.codes import Codes, Words
+from hashgrain.codes import Codes
 from hashgrain.engines import Engine, takes_parts
 from hashgrain.hamming import Cost, Neighbours
 from hashgrain.models import Bundle, Calibration
@@ -71,9 +71,8 @@ def _merged(
     k: int,
 ) -> Neighbours:
     ids = np.union1d(whole.ids, every.ids)
-    mask = mask_of(code.grains, question.grain, separate=False)
-    by_whole = _by_whole(snapshot, code, ids, mask)
-    by_part = _by_part(snapshot, code, ids, mask, every)
+    by_whole = _by_whole(snapshot, code, ids, question.grain)
+    by_part = _by_part(every, ids)
     if question.within is not None:
         by_whole, by_part = (_cut(near, question.within) for near in (by_whole, by_part))
     of_whole, of_part = calibrations
@@ -94,14 +93,21 @@ def _merged(
     return Neighbours(ids[order], *columns, total, cost, parts[order])
 
 
-def _by_whole(snapshot: Snapshot, code: Codes, ids: Ints, mask: Words) -> _Near:
+def _by_whole(snapshot: Snapshot, code: Codes, ids: Ints, grain: str) -> _Near:
     words = snapshot.codes(ids.tolist())
-    return _Near(*_distances(words, code, mask), np.zeros(len(ids), np.int64))
+    distances, full = (
+        distances_at(words, code.words[0], mask_of(code.grains, name, separate=False))
+        for name in (grain, code.grains.finest)
+    )
+    return _Near(distances, full, np.zeros(len(ids), np.int64))
 
 
-def _by_part(snapshot: Snapshot, code: Codes, ids: Ints, mask: Words, every: Neighbours) -> _Near:
-    """The nearest part of each item, other than the whole. If the engine found an item by its whole, no part is nearer,
-    so none is needed; if it did not find an item, its parts are read."""
+def _by_part(every: Neighbours, ids: Ints) -> _Near:
+    """The nearest part of each item, for items that the engine found by a part.
+
+    If it found an item by its whole, no part is nearer. If it did not find an item, k others are nearer by their whole
+    or a part, so they are at least as probable as this item by any of its parts: only its whole can put it among the k.
+    """
     assert every.parts is not None
     nearest = _Near(np.full(len(ids), NO_PART), np.full(len(ids), NO_PART), np.zeros(len(ids), np.int64))
     rows = np.searchsorted(ids, every.ids)
@@ -109,19 +115,7 @@ def _by_part(snapshot: Snapshot, code: Codes, ids: Ints, mask: Words, every: Nei
     nearest.distances[rows[by_part]] = every.distances[by_part]
     nearest.full[rows[by_part]] = every.full[by_part]
     nearest.parts[rows[by_part]] = every.parts[by_part]
-    unknown = np.setdiff1d(np.arange(len(ids)), rows)
-    for row, parts in zip(unknown, snapshot.parts_of(ids[unknown].tolist()), strict=True):
-        if parts is not None:
-            distances, full = _distances(parts.codes, code, mask)
-            first = np.lexsort((full, distances))[0]
-            nearest.distances[row], nearest.full[row], nearest.parts[row] = distances[first], full[first], first + 1
     return nearest
-
-
-def _distances(words: Words, code: Codes, mask: Words) -> tuple[Ints, Ints]:
-    """At the grain of the mask, and over the whole code."""
-    everything = mask_of(code.grains, code.grains.finest, separate=False)
-    return distances_at(words, code.words[0], mask), distances_at(words, code.words[0], everything)
 
 
 def _cut(near: _Near, within: int) -> _Near:
