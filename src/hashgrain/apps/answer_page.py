@@ -27,7 +27,11 @@ def write_answer_page(
     if query is not None:
         asked_with.append(query.name)
     title = "Pictures of " if text is not None else "Pictures like "
-    page = result_page(query, [group], title=title + " and ".join(asked_with))
+    return save_page(result_page(query, [group], title=title + " and ".join(asked_with)), file)
+
+
+def save_page(page: str, file: Path | None) -> Path:
+    """Write a page to `file`, or to a new temporary one, and return its path."""
     if file is None:
         handle, named = tempfile.mkstemp(prefix="hashgrain-", suffix=".html")
         os.close(handle)

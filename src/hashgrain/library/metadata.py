@@ -12,6 +12,7 @@ from hashgrain.store.items import json_text
 
 Meta = Mapping[str, Any]
 KeyPath = tuple[str, ...]
+MetaChange = tuple[Mapping[KeyPath, Any], Sequence[KeyPath]]  # what is set, and what is unset
 AT_ONCE = 1_000  # items changed in one commit
 PART = re.compile(r"`([^`]+)`|([^.`]+)")
 
@@ -65,10 +66,15 @@ def change_meta(store: Store, ids: Sequence[int], put: Meta, drop: Iterable[str]
     dropping = [key_of(name) for name in drop]
     for name, value in put.items():
         json_text({name: value}, f"metadata {name}", "its value")
-    for _ in _changes(store, ids, setting, dropping):
+    return change_each(store, dict.fromkeys(ids, (setting, dropping)))
+
+
+def change_each(store: Store, changes: Mapping[int, MetaChange]) -> int:
+    """Set and unset keys of each item's metadata, by id. Returns how many items changed; an error changes nothing."""
+    for _ in _changes(store, changes):
         pass  # every change is tried before the first is made
     changed = 0
-    for batch in _changes(store, ids, setting, dropping):
+    for batch in _changes(store, changes):
         changed += len(store.commit(batch))
     return changed
 
@@ -89,13 +95,12 @@ def key_of(name: str) -> KeyPath:
     return tuple(parts)
 
 
-def _changes(
-    store: Store, ids: Sequence[int], put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]
-) -> Iterator[list[MetaReplaced]]:
+def _changes(store: Store, changes: Mapping[int, MetaChange]) -> Iterator[list[MetaReplaced]]:
+    ids = list(changes)
     for start in range(0, len(ids), AT_ONCE):
         with store.snapshot() as snapshot:
             items = snapshot.items(ids[start : start + AT_ONCE])
-        changed = [(item, _changed(item, put, drop)) for item in items]
+        changed = [(item, _changed(item, *changes[item.id])) for item in items]
         yield [MetaReplaced(item.id, meta) for item, meta in changed if differ(item.meta, meta)]
 
 

@@ -1,0 +1,186 @@
+"""Labels for items that have none, from their nearest labelled neighbors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from hashgrain.apps.labels import FILE_KEYWORDS, LabelledItems, check_labelled, read_labels, usual_grain
+from hashgrain.apps.votes import Ballot, LeaveOneOut, Vote, leave_one_out, voters_of
+from hashgrain.errors import QueryError
+from hashgrain.library import Library
+from hashgrain.library.metadata import change_each, key_of
+from hashgrain.media.sidecar import write_keywords
+from hashgrain.sources import Refused
+from hashgrain.sources.reopen import file_of
+from hashgrain.store import Item
+from hashgrain.types import WhereLike
+
+BY_MACHINE = "machine"  # the key above those that a machine writes
+CONFIDENCE = "_confidence"  # the end of the key that holds how sure each label is
+MIN_CONFIDENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The labels proposed for one item, the most confident first."""
+
+    item: Item
+    votes: tuple[Vote, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        return [vote.label for vote in self.votes]
+
+    def as_dict(self) -> dict[str, Any]:
+        votes = [{"label": vote.label, "confidence": round(vote.confidence, 4)} for vote in self.votes]
+        return {"id": self.item.id, "path": self.item.path, "labels": votes}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How good the labels are, on the labelled items, each asked of the others."""
+
+    asked: int
+    accuracy: float  # how often the most confident label is right
+    calibration_error: float  # of the confidence of that label
+    proposed: int  # labels that reach the least confidence
+    precision: float | None  # the share of those that are right
+    recall: float  # the share of the labels of the items that are among them
+
+    def summary(self) -> str:
+        precision = "none" if self.precision is None else f"{self.precision:.0%}"
+        return (
+            f"measured on {self.asked:,} labeled items, each asked of the others: the first label is right for"
+            f" {self.accuracy:.0%}, calibration error {self.calibration_error:.3f}; of labels as confident as asked for"
+            f" {precision} are right, and {self.recall:.0%} of all labels are found"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Tagging:
+    """Proposals for the items that have no labels, and how good they are."""
+
+    key: str
+    grain: str
+    k: int
+    min_confidence: float
+    labelled: int
+    names: Sequence[str]
+    proposals: Sequence[Proposal]
+    without: Sequence[Item]  # items for which no label is confident enough
+    measured: Measured
+
+
+def tag(
+    library: Library,
+    key: str,
+    *,
+    k: int | None = None,
+    grain: str | None = None,
+    min_confidence: float = MIN_CONFIDENCE,
+    where: WhereLike | None = None,
+) -> Tagging:
+    """Propose labels for the items without any under `key`, from their `k` nearest neighbors that have some.
+
+    `key` is a key of the metadata that holds a text or a list of texts, or `file.keywords`. Nothing is written. `where`
+    selects the items that get labels; all labelled items vote.
+    """
+    if not 0 <= min_confidence <= 1:
+        raise QueryError(f"the least confidence is {min_confidence!r}; it is a number from 0 to 1")
+    grain = usual_grain(library, grain)
+    labelled = read_labels(library, key, where=where)
+    check_labelled(library, labelled)
+    voters = voters_of(labelled, library.bundle, grain, k)
+    proposals, without = [], []
+    for item, ballot in zip(labelled.others, voters.ask(labelled.other_codes), strict=True):
+        votes = _confident(ballot, min_confidence)
+        if votes:
+            proposals.append(Proposal(item, votes))
+        else:
+            without.append(item)
+    measured = _measured(labelled, leave_one_out(voters), min_confidence)
+    names = labelled.names()
+    return Tagging(key, grain, voters.k, min_confidence, len(labelled), names, proposals, without, measured)
+
+
+def usual_target(key: str) -> str:
+    """The key for a machine's labels, where those of people are under `key`: `machine.label` for `label`."""
+    return f"{BY_MACHINE}.{'keywords' if key == FILE_KEYWORDS else key}"
+
+
+def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int:
+    """Write the proposals into the metadata, under a key of their own: a list of labels, and beside it, in a key that
+    ends in `_confidence`, how sure each is. Returns how many items changed.
+
+    Labels that a machine gave before to the same items are replaced, or removed if none is confident enough any more.
+    An error changes nothing.
+    """
+    target = key_of(usual_target(tagging.key) if to is None else to)
+    if tagging.key != FILE_KEYWORDS and target == key_of(tagging.key):
+        raise QueryError(f"{tagging.key} holds the labels of people; write those of a machine under another key")
+    sure = (*target[:-1], target[-1] + CONFIDENCE)
+    changes: dict[int, Any] = {item.id: ({}, [target, sure]) for item in tagging.without}
+    for each in tagging.proposals:
+        confidences = {vote.label: round(vote.confidence, 4) for vote in each.votes}
+        changes[each.item.id] = ({target: each.labels, sure: confidences}, [])
+    return change_each(library.store, changes)
+
+
+def write_sidecars(tagging: Tagging, progress: Callable[[int], None] | None = None) -> tuple[int, list[Refused]]:
+    """Write the proposals into XMP sidecars beside the files, as keywords. Returns how many sidecars changed, and the
+    items that have no file of their own, or whose sidecar cannot be used."""
+    changed, refused = 0, []
+    emptied = (Proposal(item, ()) for item in tagging.without)
+    for done, proposal in enumerate(chain(tagging.proposals, emptied), 1):
+        try:
+            changed += _write_sidecar(proposal)
+        except (ValueError, OSError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            refused.append(Refused(proposal.item.path, f"its sidecar {reason}"))
+        if progress:
+            progress(done)
+    return changed, refused
+
+
+def _write_sidecar(proposal: Proposal) -> bool:
+    import os
+
+    path = proposal.item.path
+    if file_of(path) != path or not os.path.isabs(path):
+        if not proposal.votes:
+            return False
+        raise ValueError("has no place: the item is not a file of its own")
+    if proposal.votes and not os.path.isfile(path):
+        raise ValueError("is not written: the file of the item is gone")
+    return write_keywords(path, proposal.labels)
+
+
+def _confident(ballot: Ballot, least: float) -> tuple[Vote, ...]:
+    """The labels that reach the least confidence, and got any vote."""
+    return tuple(vote for vote in ballot if vote.confidence >= least and vote.confidence > 0)
+
+
+def _measured(labelled: LabelledItems, asked: LeaveOneOut, least: float) -> Measured:
+    pairs = [
+        (ballot, set(labelled.labels[row])) for row, ballot in zip(asked.rows.tolist(), asked.ballots, strict=True)
+    ]
+    right = list(_rights(pairs, least))
+    there = sum(len(labels) for _, labels in pairs)
+    return Measured(
+        asked=len(pairs),
+        accuracy=asked.accuracy,
+        calibration_error=asked.calibration_error,
+        proposed=len(right),
+        precision=sum(right) / len(right) if right else None,
+        recall=sum(right) / there,
+    )
+
+
+def _rights(pairs: Sequence[tuple[Ballot, set[str]]], least: float) -> Iterator[bool]:
+    """Of each label that would be proposed, whether the item has it."""
+    for ballot, labels in pairs:
+        for vote in _confident(ballot, least):
+            yield vote.label in labels
