@@ -170,6 +170,24 @@ def test_parts_are_printed_as_documented(here: Path) -> None:
     check("search", printed("search", "a.hg", "--id", 4, "-k", 5))
 
 
+def test_labels_are_printed_as_documented(here: Path) -> None:
+    printed("add", "a.hg", "pics")
+    check("tag", printed("tag", "a.hg", "--from", "label", "--ask", 2))
+    for number, label in ((1, "cat"), (2, "cat"), (3, "dog"), (4, "dog")):
+        printed("meta", "a.hg", "--id", number, "--set", f"label={label}")
+    check(
+        "tag",
+        printed("tag", "a.hg", "--from", "label"),
+        printed("tag", "a.hg", "--from", "label", "--min-confidence", 1),
+        printed("tag", "a.hg", "--from", "label", "--min-confidence", 0, "--yes"),
+    )
+    (here / "pics/a/00005.jpg.xmp").write_text("no XML")
+    check("tag", printed("tag", "a.hg", "--from", "label", "--min-confidence", 0, "--write", "xmp", "--yes", code=3))
+    (here / "pics/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    check("classify", printed("classify", "a.hg", "pics", "--from", "label", code=3))
+    check("classify", printed("classify", "a.hg", "--from", "label", "-k", 3))
+
+
 def test_verbs_of_models_print_what_is_documented(here: Path) -> None:
     check("models", printed("models"))
     check("model show", printed("model", "show", "photo"))

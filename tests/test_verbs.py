@@ -61,6 +61,7 @@ JSON = {
     "doctor": [],
     "recipes": [],
     "protocols": [],
+    "tag": ["test.hg", "--from", "label", "--ask", "2"],
     "bench search": ["test.hg", "--queries", "2"],
     "model show": ["small"],
 }

@@ -66,7 +66,9 @@ class ClassifyReport:
     confusions: Sequence[Confusion]  # the most frequent first
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {
+        """Return the report as a dictionary for JSON. The keys are stable."""
+        facts = {"labeled" if name == "labelled" else name: value for name, value in asdict(self).items()}
+        return facts | {
             "accuracy": round(self.accuracy, 4),
             "most_frequent": round(self.most_frequent, 4),
             "calibration_error": round(self.calibration_error, 4),

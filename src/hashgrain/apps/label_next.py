@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashgrain.apps.labels import LabelledItems, read_labels, usual_grain
-from hashgrain.apps.votes import voters_of, weights_at
+from hashgrain.apps.labels import read_labels, usual_grain
+from hashgrain.apps.votes import Voters, voters_of, weights_at
 from hashgrain.codes import Codes
 from hashgrain.errors import QueryError
 from hashgrain.hamming import nearest, rows_of
@@ -62,9 +62,12 @@ def next_to_label(
     if not len(rows):
         return []
     weights, codes = weights_at(library.bundle, grain), labelled.other_codes[rows]
-    ids, distances = _nearest(codes, codes, grain, TAUGHT)
-    doubts = _doubts(library, labelled, codes, grain, k)
-    known = _known(labelled, codes, grain, weights)
+    ids, distances = nearest_of(codes, codes, grain, TAUGHT)
+    doubts, known = np.ones(len(codes)), np.zeros(len(codes))
+    if len(labelled):
+        known = known_of(labelled.codes, codes, grain, weights)
+    if len(labelled) > 1:
+        doubts = doubts_of(voters_of(labelled, library.bundle, grain, k), codes)
     picks = pick(ids, weights[distances], doubts, known, count)
     return [ToLabel(labelled.others[rows[place]], teaches) for place, teaches in picks]
 
@@ -92,22 +95,17 @@ def pick(
     return picks
 
 
-def _doubts(library: Library, labelled: LabelledItems, codes: Codes, grain: str, k: int | None) -> NDArray[np.float64]:
+def doubts_of(voters: Voters, codes: Codes) -> NDArray[np.float64]:
     """How far the vote on each code is from certain."""
-    if len(labelled) < 2:
-        return np.ones(len(codes))
-    voters = voters_of(labelled, library.bundle, grain, k)
     return np.array([1 - ballot[0].confidence for ballot in voters.ask(codes)])
 
 
-def _known(labelled: LabelledItems, codes: Codes, grain: str, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The probability that each code belongs with its nearest labelled item."""
-    if not len(labelled):
-        return np.zeros(len(codes))
-    return weights[_nearest(codes, labelled.codes, grain, 1)[1][:, 0]]
+def known_of(labelled: Codes, codes: Codes, grain: str, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability that each code belongs with its nearest labelled one."""
+    return weights[nearest_of(codes, labelled, grain, 1)[1][:, 0]]
 
 
-def _nearest(codes: Codes, others: Codes, grain: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def nearest_of(codes: Codes, others: Codes, grain: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of each code the rows and the distances of the k nearest of the others, or of all if there are fewer."""
     rows, bits = [rows_of(others.words)], codes.grains.width(grain)
     ids: list[Sequence[int]] = []

@@ -7,8 +7,10 @@ the votes for it. A vote of one in all is the least: where the nearest items are
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,14 +83,16 @@ class Voters:
 
 def voters_of(labelled: LabelledItems, bundle: Bundle, grain: str, k: int | None) -> Voters:
     """The labelled items as voters; each must have k others to be asked of itself."""
-    return Voters(labelled.codes, labelled.labels, grain, check_votes(k, len(labelled)), weights_at(bundle, grain))
+    return Voters(labelled.codes, labelled.labels, grain, check_votes(k, labelled.labels), weights_at(bundle, grain))
 
 
-def check_votes(k: int | None, labelled: int) -> int:
-    """How many neighbors vote: without a number, ten, or as many as there are."""
-    most = labelled - 1
+def check_votes(k: int | None, labels: Sequence[Labels]) -> int:
+    """How many neighbors vote: without a number, ten, but no more than the median number of items with a label. Most of
+    a larger number would have other labels whatever the picture is."""
+    labelled, most = len(labels), len(labels) - 1
     if k is None:
-        return min(USUAL_K, most)
+        counts = Counter(label for own in labels for label in own)
+        return max(1, min(USUAL_K, most, int(median(counts.values()))))
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise QueryError(f"k is {k!r}; it is how many neighbors vote, 1 or more")
     if k > most:

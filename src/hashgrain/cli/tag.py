@@ -35,7 +35,9 @@ LabelGrain = Annotated[
     str | None,
     typer.Option("--grain", "-g", help="How alike neighbors are, by a grain of the model. (default: thing)"),
 ]
-Voters = Annotated[int | None, typer.Option("-k", help="How many labeled neighbors vote. (default: 10)")]
+Voters = Annotated[
+    int | None, typer.Option("-k", help="How many labeled neighbors vote. (default: 10, fewer for rare labels)")
+]
 Page = Annotated[Path | None, typer.Option("--html", help="Write a page with thumbnails to this file.")]
 
 
