@@ -156,12 +156,15 @@ def labelled(library: Library, sizes: Sequence[int] = (12, 12, 12), known: int =
     """Three groups, of which the first few of each have labels: a text, a list of one, a list of two."""
     codes, group = clusters(library.grains, sizes)
     forms: list[Any] = ["cat", ["dog"], ["car", "red"]]
-    own = [forms[number] if place < known else None for size in sizes for place in range(size) for number in [0]]
-    own, place = [], 0
-    for number, size in enumerate(sizes):
-        own += [{"label": forms[number]} if each < known else {} for each in range(size)]
-        place += size
-    put(library, codes, own)
+    put(
+        library,
+        codes,
+        [
+            {"label": form} if each < known else {}
+            for form, size in zip(forms, sizes, strict=True)
+            for each in range(size)
+        ],
+    )
     return group
 
 
@@ -307,13 +310,16 @@ def test_sidecars_hold_the_labels_as_keywords(library: Library, tmp_path: Path) 
     assert (folder / "3.jpg.xmp").read_bytes() == b"<!DOCTYPE x><x/>"
     assert write_sidecars(tag(library, "label", k=2))[0] == 0
     (folder / "3.jpg.xmp").unlink()
+    (folder / "4.jpg.xmp").write_text("no XML, of a picture with a label of its own")
     Path(names[3]).unlink()
     assert any("is gone" in each.reason for each in write_sidecars(tag(library, "label", k=2))[1])
     unsure = tag(library, "label", k=3, min_confidence=0.9)
     assert len(unsure.without) == 4
     write_sidecars(unsure)
     assert keywords_of((folder / "2.jpg.xmp").read_bytes()).words == ()
-    assert sorted(path.name for path in folder.glob("*.xmp")) == ["2.jpg.xmp"]
+    assert sorted(path.name for path in folder.glob("*.xmp")) == ["2.jpg.xmp", "4.jpg.xmp"]
+    (folder / "2.jpg.xmp").write_text("no XML, and nothing in it to take back")
+    assert "2.jpg" not in str(write_sidecars(unsure)[1])
 
 
 # ---- which to label next
@@ -504,7 +510,10 @@ def test_the_command_shows_first_and_writes_with_yes(hashgrain: Run, tmp_path: P
     assert "did you mean label?" in run("tag", "p.hg", "--from", "labels", code=1)
     assert "--set tags=LABEL" in run("tag", "p.hg", "--from", "tags", code=1)
     assert "does not go with" in run("tag", "p.hg", "--from", "label", "--ask", 2, "--yes", code=2)
-    assert "there is no" in run("classify", "p.hg", "gone.jpg", "--from", "label", code=1) or True
+    assert "gone.jpg: No such file" in run("classify", "p.hg", "gone.jpg", "--from", "label", code=1)
+    assert (
+        json.loads(run("classify", "p.hg", "gone.jpg", "--from", "label", "--json", code=1))["error"]["code"] == "image"
+    )
 
 
 # ---- sidecars

@@ -10,7 +10,7 @@ from typing import Any
 from hashgrain.apps.labels import Labels, check_labelled, read_labels, usual_grain
 from hashgrain.apps.votes import Ballot, leave_one_out, voters_of
 from hashgrain.codes import Codes
-from hashgrain.errors import QueryError
+from hashgrain.errors import ImageError, QueryError
 from hashgrain.library import Library, encode_sources
 from hashgrain.media import decode_workers
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
@@ -86,7 +86,7 @@ def classify(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Classified], list[Refused]]:
     """Classify pictures by their `k` nearest items that have a label under `key`: files, folders, or all that `add`
-    takes. Returns the classes of each, and the pictures that could not be opened."""
+    takes. Returns the classes of each, and the pictures that could not be opened. If none could, that is an error."""
     grain = usual_grain(library, grain)
     labelled = read_labels(library, key)
     check_labelled(library, labelled)
@@ -104,7 +104,10 @@ def classify(
             progress(len(paths) + len(refused))
     if not paths and not refused:
         raise QueryError("there are no pictures to classify")
-    ballots = voters.ask(Codes.concatenate(codes)) if codes else iter(())
+    if not paths:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise ImageError(f"{refused[0].path}: {refused[0].reason}{more}", path=refused[0].path)
+    ballots = voters.ask(Codes.concatenate(codes))
     return [Classified(path, ballot) for path, ballot in zip(paths, ballots, strict=True)], refused
 
 

@@ -77,7 +77,7 @@ def check_labelled(library: Library, labelled: LabelledItems) -> None:
     if not labelled.items:
         there = sorted(_keys(library.items()))
         close = get_close_matches(labelled.key, there, 3)
-        remedy = Remedy("label some first, with `Library.meta`", "label_some", library=library.path, key=labelled.key)
+        remedy = Remedy("label some first, with `Library.meta`", "label_some", library=library.path, name=labelled.key)
         message = f"no item of {library.path} has a label under {labelled.key}"
         hint = f"did you mean {' or '.join(close)}?" if close else remedy
         raise QueryError(message, path=library.path, remedy=hint)

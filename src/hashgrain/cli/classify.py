@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
+from hashgrain.cli.exit_codes import OK, PARTLY
 from hashgrain.cli.output import (
     DEFAULT_MAX_PIXELS,
     Json,
@@ -104,7 +104,7 @@ def _classify(
         rows = [(each.votes[0].label, f"{each.votes[0].confidence:.2f}", each.path) for each in classified]
         links = [file_address(str(Path(row[-1]).absolute())) for row in rows]
         print_table("", ("label", "confidence", "path"), rows, links)
-    return (PARTLY if classified else FAILED) if refused else OK
+    return PARTLY if refused else OK
 
 
 def _print_report(report: ClassifyReport) -> None:

@@ -33,7 +33,7 @@ COMMANDS = {
     "give_widths": "give --bits of 1 to {bits}",
     "index": "hashgrain index {library}",
     "index_anew": "it is made anew by `hashgrain index`",
-    "label_some": "label some first: hashgrain meta {library} PATH... --set {key}=LABEL",
+    "label_some": "label some first: hashgrain meta {library} PATH... --set {name}=LABEL",
     "lower_rate": "try a lower rate in another folder: --set learning_rate={rate} --run ...",
     "make_again": "make it again: hashgrain add {path} FOLDER",
     "make_library": "make one: hashgrain add {path} FOLDER",

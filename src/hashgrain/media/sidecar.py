@@ -77,6 +77,8 @@ def write_keywords(picture: str, by_machine: Sequence[str]) -> bool:
         if not by_machine:
             return False
         content = EMPTY
+    if not by_machine and OURS.encode() not in content:
+        return False  # nothing to take back, whatever else it is
     changed = with_keywords(content, by_machine)
     if changed == content:
         return False
