@@ -181,6 +181,7 @@ def test_labels_are_printed_as_documented(here: Path) -> None:
         printed("tag", "a.hg", "--from", "label", "--min-confidence", 1),
         printed("tag", "a.hg", "--from", "label", "--min-confidence", 0, "--yes"),
     )
+    check("tag", printed("tag", "a.hg", "--from", "label", "--undo"))
     (here / "pics/a/00005.jpg.xmp").write_text("no XML")
     check("tag", printed("tag", "a.hg", "--from", "label", "--min-confidence", 0, "--write", "xmp", "--yes", code=3))
     (here / "pics/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")

@@ -18,7 +18,7 @@ from hashgrain import Codes, Library
 from hashgrain.apps.classify import ClassFigures, Confusion, classify, measure_classes
 from hashgrain.apps.label_next import next_to_label, pick
 from hashgrain.apps.label_pages import write_ask_page, write_classified_page, write_report_page, write_tag_page
-from hashgrain.apps.tag import tag, write_meta, write_sidecars
+from hashgrain.apps.tag import tag, undo_meta, undo_sidecars, write_meta, write_sidecars
 from hashgrain.apps.votes import Voters, expected_calibration_error, leave_one_out, weights_at
 from hashgrain.codes import Grains
 from hashgrain.errors import FilterError, HashgrainError, QueryError
@@ -266,7 +266,8 @@ def test_labels_of_a_machine_go_beside_those_of_people_and_can_be_taken_back(lib
     assert [item.id for item in library.items(where="machine.label = 'red'")] == [*range(31, 37)]
     assert len(library.items(where="machine.label_confidence.dog >= 0.5")) == 6
     assert write_meta(library, tag(library, "label", k=4)) == 0  # and they do not vote
-    library.meta(unset=["machine"])
+    assert undo_meta(library, "label", where="id <= 12") == 6
+    assert undo_meta(library, "label") == 12
     assert metas(library) == before
 
 
@@ -309,6 +310,10 @@ def test_sidecars_hold_the_labels_as_keywords(library: Library, tmp_path: Path) 
     assert "not a file of its own" in reasons["an object"]
     assert (folder / "3.jpg.xmp").read_bytes() == b"<!DOCTYPE x><x/>"
     assert write_sidecars(tag(library, "label", k=2))[0] == 0
+    assert undo_sidecars(library, where="id = 1")[0] == 0
+    assert undo_sidecars(library)[0] == 1
+    assert keywords_of((folder / "2.jpg.xmp").read_bytes()).words == ()
+    assert write_sidecars(tag(library, "label", k=2))[0] == 1
     (folder / "3.jpg.xmp").unlink()
     (folder / "4.jpg.xmp").write_text("no XML, of a picture with a label of its own")
     Path(names[3]).unlink()
@@ -499,6 +504,8 @@ def test_the_command_shows_first_and_writes_with_yes(hashgrain: Run, tmp_path: P
         None,
         None,
     ]
+    assert "took back the labels of 1" in run("tag", "p.hg", "--from", "label", "--undo")
+    assert "machine" not in run("meta", "p.hg", "--json")
     run("tag", "p.hg", "--from", "label", "-k", 1, "--write", "xmp", "--yes")
     assert keywords_of((pics / "00004.jpg.xmp").read_bytes()).words == ("dog",)
     (pics / "00004.jpg.xmp").write_text("no XML")

@@ -60,7 +60,7 @@ def read_labels(library: Library, key: str, *, where: WhereLike | None = None) -
 
 def labels_of(item: Item, key: str, path: tuple[str, ...]) -> Labels:
     """The labels of one item, each once. A blank text and an empty list are none; what is no text is an error."""
-    value = item.details.get("keywords") if key == FILE_KEYWORDS else _value_at(item.meta, path)
+    value = item.details.get("keywords") if key == FILE_KEYWORDS else value_at(item.meta, path)
     labels = value if isinstance(value, list) else [] if value is None else [value]
     for label in labels:
         if not isinstance(label, str):
@@ -97,7 +97,8 @@ def usual_grain(library: Library, grain: str | None) -> str:
     return USUAL_GRAIN if USUAL_GRAIN in library.grains else library.grains.finest
 
 
-def _value_at(meta: dict[str, Any], path: Iterable[str]) -> Any:
+def value_at(meta: dict[str, Any], path: Iterable[str]) -> Any:
+    """What metadata holds under a key, which may lie within others; None for nothing."""
     value: Any = meta
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
-from hashgrain.apps.labels import FILE_KEYWORDS, LabelledItems, check_labelled, read_labels, usual_grain
+from hashgrain.apps.labels import FILE_KEYWORDS, LabelledItems, check_labelled, read_labels, usual_grain, value_at
 from hashgrain.apps.votes import Ballot, LeaveOneOut, Vote, leave_one_out, voters_of
 from hashgrain.errors import QueryError
 from hashgrain.library import Library
-from hashgrain.library.metadata import change_each, key_of
+from hashgrain.library.metadata import KeyPath, change_each, key_of
 from hashgrain.media.sidecar import write_keywords
 from hashgrain.sources import Refused
 from hashgrain.sources.reopen import file_of
@@ -118,23 +118,54 @@ def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int
     Labels that a machine gave before to the same items are replaced, or removed if none is confident enough any more.
     An error changes nothing.
     """
-    target = key_of(usual_target(tagging.key) if to is None else to)
-    if tagging.key != FILE_KEYWORDS and target == key_of(tagging.key):
-        raise QueryError(f"{tagging.key} holds the labels of people; write those of a machine under another key")
-    sure = (*target[:-1], target[-1] + CONFIDENCE)
-    changes: dict[int, Any] = {item.id: ({}, [target, sure]) for item in tagging.without}
+    target, sure = _targets(tagging.key, to)
+    changes: dict[int, Any] = {item.id: ({}, _to_drop(item, target, sure)) for item in tagging.without}
     for each in tagging.proposals:
         confidences = {vote.label: round(vote.confidence, 4) for vote in each.votes}
         changes[each.item.id] = ({target: each.labels, sure: confidences}, [])
     return change_each(library.store, changes)
 
 
+def undo_meta(library: Library, key: str, to: str | None = None, *, where: WhereLike | None = None) -> int:
+    """Remove the labels that `write_meta` wrote. Returns how many items changed."""
+    target, sure = _targets(key, to)
+    changes = {item.id: ({}, _to_drop(item, target, sure)) for item in library.items(where=where)}
+    return change_each(library.store, changes)
+
+
+def undo_sidecars(
+    library: Library, *, where: WhereLike | None = None, progress: Callable[[int], None] | None = None
+) -> tuple[int, list[Refused]]:
+    """Remove the keywords that `write_sidecars` wrote. Returns how many sidecars changed, and those that cannot be."""
+    return _write_each([Proposal(item, ()) for item in library.items(where=where)], progress)
+
+
+def _targets(key: str, to: str | None) -> tuple[KeyPath, KeyPath]:
+    """The keys for labels of a machine, and for how sure they are; never that of people's labels."""
+    target = key_of(usual_target(key) if to is None else to)
+    sure = (*target[:-1], target[-1] + CONFIDENCE)
+    if key != FILE_KEYWORDS and key_of(key) in (target, sure):
+        raise QueryError(f"{key} holds the labels of people; those of a machine go under another key")
+    return target, sure
+
+
+def _to_drop(item: Item, target: KeyPath, sure: KeyPath) -> list[KeyPath]:
+    """The keys to unset; with the one above them, if it holds nothing else."""
+    above = value_at(item.meta, target[:-1])
+    if len(target) > 1 and isinstance(above, dict) and above.keys() <= {target[-1], sure[-1]}:
+        return [target[:-1]]
+    return [target, sure]
+
+
 def write_sidecars(tagging: Tagging, progress: Callable[[int], None] | None = None) -> tuple[int, list[Refused]]:
     """Write the proposals into XMP sidecars beside the files, as keywords. Returns how many sidecars changed, and the
     items that have no file of their own, or whose sidecar cannot be used."""
+    return _write_each([*tagging.proposals, *(Proposal(item, ()) for item in tagging.without)], progress)
+
+
+def _write_each(proposals: Sequence[Proposal], progress: Callable[[int], None] | None) -> tuple[int, list[Refused]]:
     changed, refused = 0, []
-    emptied = (Proposal(item, ()) for item in tagging.without)
-    for done, proposal in enumerate(chain(tagging.proposals, emptied), 1):
+    for done, proposal in enumerate(proposals, 1):
         try:
             changed += _write_sidecar(proposal)
         except (ValueError, OSError) as error:
@@ -146,8 +177,6 @@ def write_sidecars(tagging: Tagging, progress: Callable[[int], None] | None = No
 
 
 def _write_sidecar(proposal: Proposal) -> bool:
-    import os
-
     path = proposal.item.path
     if file_of(path) != path or not os.path.isabs(path):
         if not proposal.votes:

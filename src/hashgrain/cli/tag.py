@@ -14,6 +14,7 @@ from hashgrain.cli.output import (
     Quiet,
     complain,
     print_json,
+    print_line,
     print_table,
     progress_bar,
     say,
@@ -66,6 +67,9 @@ def tag(
         typer.Option("--write", help="Write to the library's metadata, or to XMP sidecars: picture.jpg.xmp."),
     ] = "meta",
     yes: Annotated[bool, typer.Option("--yes", help="Write the labels. Without it, they are only shown.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back the labels that --yes wrote there, and give none.")
+    ] = False,
     html: Page = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -77,8 +81,8 @@ def tag(
     right is measured on the labeled pictures, each asked of the others.
 
     Nothing is written without --yes. The metadata key `machine.label` then holds the labels that a machine gave beside
-    your own `label`, and `machine.label_confidence` how sure each is; `hashgrain meta LIBRARY --unset machine` takes
-    all of them back. In a sidecar, the labels become keywords, and everything else in it stays.
+    your own `label`, and `machine.label_confidence` how sure each is. In a sidecar, the labels become keywords, and
+    everything else in it stays. --undo takes the labels of the machine out again.
 
     Example: hashgrain tag photos.hg --from label --min-confidence 0.8 --yes
     """
@@ -89,9 +93,14 @@ def tag(
     if to is not None and write == "xmp":
         raise typer.BadParameter("--to names a key of metadata; it does not go with --write xmp")
     if ask is not None:
-        if yes or to is not None:
-            raise typer.BadParameter("--ask lists pictures to label by hand; it does not go with --yes and --to")
+        if yes or undo or to is not None:
+            raise typer.BadParameter(
+                "--ask lists pictures to label by hand; it does not go with --yes, --undo and --to"
+            )
         return _ask(library, key, ask, {"k": k, "grain": grain, "where": where}, html, as_json, quiet)
+    target = (to or usual_target(key)) if write == "meta" else None
+    if undo:
+        return _undo(library, key, target, where, as_json, quiet)
     written, refused = None, []
     with Library.open(library, "w" if yes and write == "meta" else "r") as opened:
         grain = None if grain is None else opened.grains.named(grain)
@@ -102,7 +111,6 @@ def tag(
             say(f"wrote {write_tag_page(opened, tagging, html)}", quiet)
         if yes:
             written, refused = _write(opened, tagging, write, to, quiet)
-    target = (to or usual_target(key)) if write == "meta" else None
     if as_json:
         print_json(_document(library, tagging, target, written, refused))
     else:
@@ -190,3 +198,25 @@ def _ask(
     if not rows:
         say("every picture has a label", quiet)
     return OK
+
+
+def _undo(library: Path, key: str, target: str | None, where: str | None, as_json: bool, quiet: bool) -> int:
+    """Take back the labels of the machine: from the metadata under `target`, or from sidecars."""
+    from hashgrain.apps.tag import undo_meta, undo_sidecars
+    from hashgrain.library import Library
+
+    refused: list[Refused] = []
+    with Library.open(library, "r" if target is None else "w") as opened:
+        if target is not None:
+            changed = undo_meta(opened, key, target, where=where)
+        else:
+            with progress_bar("changing sidecars", None, quiet) as advance:
+                changed, refused = undo_sidecars(opened, where=where, progress=advance)
+    if as_json:
+        facts = {"library": str(library), "from": key, "to": target, "undone": changed}
+        print_json(facts | {"refused": refusal_documents(refused)})
+    else:
+        for each in refused:
+            complain(f"refused: {each.path}: {each.reason}")
+        print_line(f"took back the labels of {changed:,}" + ("" if target else " sidecars"))
+    return PARTLY if refused else OK
