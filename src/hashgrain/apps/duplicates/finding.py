@@ -52,7 +52,7 @@ def find_duplicates(
 
     Copies are at most as far apart at `grain` (the finest, unless given) as the model calls `word`, or `within` bits;
     with "exact" they have the same bytes. Files of the same bytes are always copies. `keep` says which copy is the
-    best: the one with the most pixels or bytes, the oldest, or the newest. Every copy is near the best one of its group.
+    best: the one with the most pixels or bytes, the oldest, or the newest. Every copy is near the best of its group.
 
     `parts` also looks for pictures that another one shows in a part of itself, in a library that has parts: by the
     distance that the model calls `word` for parts. `progress` hears how many were looked for.
