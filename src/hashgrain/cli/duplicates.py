@@ -200,7 +200,7 @@ def _undo(library: Path, file: Path, as_json: bool, quiet: bool) -> int:
     with Library.open(library, "w") as opened, progress_bar("putting back", None, quiet) as advance:
         report = undo(opened, file, progress=advance)
     if as_json:
-        document = {"restored": list(report.restored), "in_place": report.in_place}
+        document = {"undone": str(file), "restored": list(report.restored), "in_place": report.in_place}
         print_json({"library": str(library), **document, "refused": refusal_documents(report.refused)})
     else:
         for each in report.refused:
