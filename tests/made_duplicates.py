@@ -45,6 +45,7 @@ def bits_from(start: int, count: int) -> tuple[int, ...]:
 
 def make_library(home: Path, files: Mapping[str, Made]) -> Path:
     """home/lib.hg over the files of home, written here, with codes of 128 bits."""
+    home.mkdir(parents=True, exist_ok=True)
     with Library.create(home / "lib.hg", "small") as library:
         for name, made in files.items():
             path, content = home / name, made.content()

@@ -199,7 +199,7 @@ def test_of_equal_copies_the_one_added_first_is_kept_and_odd_dates_are_no_dates(
     twin = replace(LARGE, id=9)
     assert why_kept(LARGE, [twin], "newest") == "added first: item 1"
     assert why_not_kept(twin, LARGE, "pixels") == "added later: item 9, not item 1"
-    odd = replace(LARGE, id=5, taken="around noon", mtime_ns=2**62 * 3)
+    odd = replace(LARGE, id=5, taken="around noon", mtime_ns=10**30)
     assert [item.id for item in best_first([odd, SMALL], "oldest")] == [2, 5]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +88,8 @@ def act_on(
     if not dry_run and library.store.mode != "w":
         raise LibraryError(f"{library.path} is open for reading; open it with 'w' to act on copies", path=library.path)
     pairs = [(copy, group.kept) for group in duplicates.groups for copy in group.copies]
-    wholes = {part.item.id for part in duplicates.parts}
-    part_pairs = [(part, part.whole) for part in duplicates.parts if parts]
-    acting = _Acting(library, action, place, dry_run, [*pairs, *part_pairs], wholes)
+    part_pairs = [(part, part.whole) for part in _nearest(duplicates.parts)] if parts else []
+    acting = _Acting(library, action, place, dry_run, [*pairs, *part_pairs])
     outcomes: list[Outcome] = []
     try:
         for outcome in acting.outcomes():
@@ -105,6 +104,16 @@ def act_on(
     finally:
         acting.finish()
     return ActionReport(action, dry_run, tuple(outcomes), acting.undo.made)
+
+
+def _nearest(parts: Iterable[PartOf]) -> list[PartOf]:
+    """Each picture once, as a part of the one in which it is nearest."""
+    nearest: dict[int, PartOf] = {}
+    for part in parts:
+        known = nearest.setdefault(part.item.id, part)
+        if part.distance < known.distance:
+            nearest[part.item.id] = part
+    return list(nearest.values())
 
 
 def _so_far(undo: UndoWriter) -> str:
@@ -138,11 +147,12 @@ class _Acting:
         folder: str,
         dry_run: bool,
         pairs: list[tuple[Copy | PartOf, Item]],
-        part_ids: set[int],
     ) -> None:
         self.library, self.action, self.folder, self.dry_run = library, action, folder, dry_run
-        self.pairs, self.part_ids = pairs, part_ids
-        kept = {item.id: item for _, item in pairs}
+        self.pairs = pairs
+        self.part_ids = {copy.item.id for copy, _ in pairs if isinstance(copy, PartOf)}
+        of_part = self.part_ids  # a whole that is itself a part of another picture keeps nothing
+        kept = {item.id: item for copy, item in pairs if isinstance(copy, Copy) or item.id not in of_part}
         self.kept_ids, self.kept_files = set(kept), checks.ids_of(kept.values())
         self.sound: dict[int, tuple[str | None, Look | None]] = {}  # of kept pictures: why not, and how the file looked
         self.names: set[str] = set()  # that a dry run has given away
