@@ -113,11 +113,11 @@ def duplicates(
         with progress_bar("making thumbnails", None, quiet or html is None) as advance:
             thumbnails = {} if html is None else thumbnails_of(opened, found, progress=advance)
         report = None if action is None else _act(opened, found, action, move, act_on_parts, yes, quiet)
+    _print(library, found, report, as_json, quiet)  # first: it names the undo file
     if csv is not None:
         write_csv(csv, found, report)
     if html is not None:
         write_page(html, found, thumbnails, report)
-    _print(library, found, report, as_json, quiet)
     return PARTLY if report is not None and report.skipped and yes else OK
 
 

@@ -47,6 +47,7 @@ def write_page(
     if count > MAX_GROUPS:
         lead += f"; the first {MAX_GROUPS} are shown"
     page = result_page(None, groups, title="Duplicates", lead=lead)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, page.encode("utf-8"))
 
 

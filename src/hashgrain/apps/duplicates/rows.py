@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from hashgrain.apps.duplicates.acting import ActionReport, Outcome
@@ -81,6 +82,7 @@ def rows_of(duplicates: Duplicates, report: ActionReport | None = None) -> Itera
 
 def write_csv(file: PathLike, duplicates: Duplicates, report: ActionReport | None = None) -> None:
     """A line a picture, for spreadsheets."""
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, spreadsheet(NAMES, map(_cells, rows_of(duplicates, report))))
 
 
