@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conftest import make_picture
 from hashgrain import Library
@@ -32,7 +33,7 @@ class Made:
         return file.getvalue()
 
 
-def code_of(bits: tuple[int, ...]) -> np.ndarray:
+def code_of(bits: tuple[int, ...]) -> NDArray[np.uint64]:
     code = np.zeros(2, np.uint64)
     for bit in bits:
         code[bit // 64] |= np.uint64(1) << np.uint64(bit % 64)

@@ -100,6 +100,8 @@ def _entry(values: Any) -> Entry:
     texts, numbers = (entry.path, entry.target, entry.content), (entry.mode, entry.mtime_ns)
     if not all(isinstance(each, str) for each in texts) or not all(isinstance(each, int) for each in numbers):
         raise ValueError("a value is of another type")
+    if any("\0" in each for each in texts):
+        raise ValueError("a path holds a zero byte")
     if not isinstance(entry.meta, dict) or not os.path.isabs(entry.path) or not os.path.isabs(entry.target):
         raise ValueError("a path is not absolute")
     return entry

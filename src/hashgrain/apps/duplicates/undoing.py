@@ -102,7 +102,11 @@ def _moved_back(entry: Entry) -> bool:
     os.makedirs(os.path.dirname(entry.path), exist_ok=True)
     with suppress(FileExistsError):  # an empty file of an undo that was stopped
         moving.hold(entry.path)
-    moving.move(entry.target, entry.path, look_of(os.lstat(entry.target)))
+    try:
+        moving.move(entry.target, entry.path, look_of(os.lstat(entry.target)))
+    finally:
+        if _is_empty(entry.path):
+            os.unlink(entry.path)
     return True
 
 
