@@ -293,7 +293,7 @@ def test_bad_requests_are_errors_before_anything_is_done(library: Path, tmp_path
         with pytest.raises(QueryError, match="a folder is for moving"):
             act_on(opened, found, "move", dry_run=False)
         with pytest.raises(QueryError, match="is no action"):
-            act_on(opened, found, "burn", dry_run=False)  # type: ignore[arg-type]
+            act_on(opened, found, "burn", dry_run=False)
         opened.remove([tmp_path / "pics/twin.jpg"], forget=True)
         stale = act_on(opened, found, "delete", dry_run=True)
         assert reasons(stale)["twin.jpg"] == "is no longer in the library as it was found"
@@ -401,7 +401,7 @@ def stop_at(step: int, do: Callable[[], object]) -> bool:
     try:
         for name in ("hold", "move", "link", "unlink_from_others", "sync_folder", "sync"):
             setattr(moving, name, counted(getattr(moving, name)))
-        undo_file.sync = counted(undo_file.sync)  # type: ignore[attr-defined]
+        undo_file.sync = counted(undo_file.sync)
         for name in ("replace", "link", "unlink"):
             setattr(os, name, counted(getattr(os, name)))
         Library.remove = counted(Library.remove)  # type: ignore[method-assign]

@@ -80,7 +80,7 @@ def test_a_library_is_grouped_as_all_its_pairs_say(tmp_path: Path) -> None:
         words = {item.id: sum(word << 64 * place for place, word in enumerate(row)) for item, row in rows}
         for grain, within in (("look", 0), ("look", 6), ("look", 16), ("thing", 5)):
             for keep in ("pixels", "newest"):
-                found = find_duplicates(library, within=within, grain=grain, keep=keep)  # type: ignore[arg-type]
+                found = find_duplicates(library, within=within, grain=grain, keep=keep)
                 order = best_first(library.items(), keep)
                 mask = (1 << library.grains.width(grain)) - 1
                 wanted = brute([words[item.id] & mask for item in order], within)
@@ -132,11 +132,11 @@ def test_words_are_the_distances_that_the_model_calls_so(tmp_path: Path) -> None
         with pytest.raises(QueryError, match="no distance for 'near' at look"):
             find_duplicates(library, word="near")
         with pytest.raises(QueryError, match="it is exact, same or near"):
-            find_duplicates(library, word="alike")  # type: ignore[arg-type]
+            find_duplicates(library, word="alike")
         with pytest.raises(QueryError, match="from 0 to 128"):
             find_duplicates(library, within=129)
         with pytest.raises(QueryError, match="not by 'size'"):
-            find_duplicates(library, keep="size")  # type: ignore[arg-type]
+            find_duplicates(library, keep="size")
         with pytest.raises(QueryError, match="has no parts"):
             find_duplicates(library, within=3, parts=True)
     from hashgrain.apps.duplicates.thresholds import distance_of, part_distance_of
