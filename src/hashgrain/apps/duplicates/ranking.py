@@ -56,7 +56,7 @@ def _moment(item: Item) -> datetime | None:
 
 def _age(item: Item) -> float:
     moment = _moment(item)
-    return math.inf if moment is None else moment.timestamp()
+    return math.inf if moment is None else math.floor(moment.timestamp())  # as it is shown
 
 
 def _youth(item: Item) -> float:
