@@ -122,6 +122,7 @@ def _furnish(home: Path) -> None:
     for name in ("x", "new", "train", "photos"):
         np.save(home / f"{name}.npy", dice.normal(size=(72, 96)).astype(np.float32))
     (home / "paths.txt").write_text("".join(f"shelf/{i}.jpg\n" for i in range(72)))
+    shutil.copy(home / "Pictures/cat.jpg", home / "Pictures/cat-copy.jpg")
     for name in ("photos.hg", "archive.hg"):
         run_block(Block("furnish", 0, "console", "", f"$ hashgrain add {name} Pictures\n"), home)
 

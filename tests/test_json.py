@@ -170,6 +170,23 @@ def test_parts_are_printed_as_documented(here: Path) -> None:
     check("search", printed("search", "a.hg", "--id", 4, "-k", 5))
 
 
+def test_duplicates_are_printed_as_documented(here: Path) -> None:
+    (here / "pics/a/copy.jpg").write_bytes((here / "pics/a/00000.jpg").read_bytes())
+    printed("add", "a.hg", "pics/a")
+    with Library.open(here / "a.hg", "w") as library:
+        library.store.set_grid([(0, 0, 0.5, 1)])
+        library.store.commit([PartsReplaced(2, Parts(library.codes()[0].words[4:5]))])
+    check("duplicates", printed("duplicates", "a.hg"))
+    found = printed("duplicates", "a.hg", "--within", 3, "--parts", "--delete")
+    check("duplicates", found)
+    assert [part["part"]["box"] for part in found["parts"]] == [[0, 0, 0.5, 1]]
+    done = printed("duplicates", "a.hg", "--delete", "--yes")
+    check("duplicates", done)
+    (here / "pics/a/copy.jpg").write_bytes(b"another file")
+    (here / "pics/a/00000.jpg").write_bytes(b"another file")
+    check("duplicates", printed("duplicates", "a.hg", "--undo", done["undo_file"], code=3))
+
+
 def test_labels_are_printed_as_documented(here: Path) -> None:
     printed("add", "a.hg", "pics")
     check("tag", printed("tag", "a.hg", "--from", "label", "--ask", 2))

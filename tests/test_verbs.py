@@ -54,6 +54,7 @@ JSON = {
     "verify": ["test.hg"],
     "rebuild": ["test.hg"],
     "rebuild --model": ["default"],
+    "duplicates": ["test.hg"],
     "export": ["test.hg"],
     "export to a file": ["test.hg", "codes.csv"],
     "encode": ["pictures"],

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -264,7 +264,7 @@ def _read_parquet(content: bytes, grains: Grains | None) -> CodeFile:
 
 
 def _csv_bytes(file: CodeFile, codes: Sequence[str] | None = None) -> bytes:
-    """A table for spreadsheets: a header, then one row per code, in UTF-8."""
+    """A table for spreadsheets: a header, then one row per code."""
     columns: dict[str, Sequence[Any]] = {}
     if file.ids is not None:
         columns["id"] = file.ids
@@ -273,10 +273,15 @@ def _csv_bytes(file: CodeFile, codes: Sequence[str] | None = None) -> bytes:
     columns["code"] = codes or [row.tobytes().hex() for row in file.codes.to_bytes()]
     for name in dict.fromkeys(name for row in file.facts or () for name in row):
         columns[name] = [row.get(name) for row in file.facts or ()]
+    return spreadsheet(list(columns), zip(*columns.values(), strict=True))
+
+
+def spreadsheet(names: Sequence[str], rows: Iterable[Iterable[object]]) -> bytes:
+    """A table for spreadsheets as .csv: a header, then the rows, in UTF-8. No cell is run as a formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows(map(_cell, row) for row in zip(*columns.values(), strict=True))
+    writer.writerow(names)
+    writer.writerows(map(_cell, row) for row in rows)
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 

@@ -12,6 +12,7 @@ from hashgrain.errors import RAISE_MAX_PIXELS, HashgrainError, Remedy
 COMMANDS = {
     "adapt_bundle": "name a model, as bundle:NAME or bundle:FOLDER; other recipes train networks of a package:"
     " hashgrain recipes",
+    "add_parts": "give it parts: hashgrain parts {library} --add",
     "add_to": "add to it: hashgrain add {library} FOLDER",
     "bring_back": "bring them back and run this again, or drop them: hashgrain update --prune {library}",
     "bring_weights": "bring weights, --weights FILE.safetensors, pip or hub, or take a model you have,"
