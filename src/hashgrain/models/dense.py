@@ -57,7 +57,8 @@ class DenseMap:
     def _outputs(self, boxes: Sequence[Window]) -> Floats:
         levels = [nearest_level(box, self.levels) for box in boxes]
         features = corrected_each(pool(self.cells[None], boxes)[0], levels, self.correction)
-        return self.head.outputs_of_parts(features[None], self.pixels[None], boxes)[0]
+        (outputs,) = self.head.outputs_of_parts(features[None], self.pixels[None], boxes)
+        return np.asarray(outputs, np.float32)
 
     def agreement(self, code: Codes, grain: str, side: float) -> Floats:
         """For each cell (rows, columns) the share of the bits up to a grain in which the window around it agrees with

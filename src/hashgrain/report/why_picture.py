@@ -25,6 +25,7 @@ PAPER, INK, SOFT, LINE = (255, 255, 255), (29, 28, 26), (95, 92, 87), (226, 222,
 BAR, BOX = (31, 90, 166), (255, 106, 0)
 # From low to high, even in lightness, and told apart by the color blind as well: stops of viridis.
 RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float32)
+OUTLINE = 7  # pixels
 OPACITY = 0.25, 0.65  # of the lowest heat, and of the highest
 
 Floats = NDArray[np.float32]
@@ -120,11 +121,18 @@ def _sized(panel: Panel, width: int) -> Image.Image:
     if panel.heat is not None:
         image = heated(image, panel.heat)
     if panel.outlined is not None:
-        left, top, right, bottom = _pixels_of(panel.outlined, image)
-        draw = ImageDraw.Draw(image)
-        draw.rectangle((left, top, right - 1, bottom - 1), outline=PAPER, width=7)
-        draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline=BOX, width=5)
+        _outline(ImageDraw.Draw(image), _pixels_of(panel.outlined, image))
     return image
+
+
+def _outline(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:
+    """A line of its own color between two of paper, to be seen on any picture."""
+    left, top, right, bottom = box
+    for inset in range(OUTLINE):
+        color = BOX if 0 < inset < OUTLINE - 1 else PAPER
+        edges = left + inset, top + inset, right - 1 - inset, bottom - 1 - inset
+        if edges[0] <= edges[2] and edges[1] <= edges[3]:
+            draw.rectangle(edges, outline=color)
 
 
 def _under(page: Image.Image, panel: Panel, at: tuple[int, int], width: int) -> None:
