@@ -155,6 +155,13 @@ def test_a_text_is_printed_as_documented(here: Path) -> None:
     check("search", printed("search", "p.hg", "--text", "a red dog zyxgrbl", "-k", 2, "--explain"))
 
 
+def test_the_account_of_a_hit_is_printed_as_documented(here: Path) -> None:
+    printed("add", "a.hg", "pics/a")
+    printed("add", "p.hg", "pics/a", "--model", "photo", "--detail", "low")
+    check("why", printed("why", "p.hg", "pics/b/00006.jpg", 2, "--out", "why.png"))
+    check("why", printed("why", "p.hg", 1, 2, "--grain", "kind"), printed("why", "a.hg", 1, 2, "--grain", "kind"))
+
+
 def test_parts_are_printed_as_documented(here: Path) -> None:
     printed("add", "a.hg", "pics/a")
     with Library.open(here / "a.hg", "w") as library:

@@ -44,6 +44,7 @@ from hashgrain.cli import (
     train,
     update,
     verify,
+    why,
 )
 from hashgrain.cli.config import load_config
 from hashgrain.cli.exit_codes import FAILED, STOPPED
@@ -89,6 +90,7 @@ app = typer.Typer(
 VERBS: dict[str, Callable[..., int]] = {
     "add": add.add,
     "search": search.search,
+    "why": why.why,
     "info": info.info,
     "update": update.update,
     "remove": remove.remove,

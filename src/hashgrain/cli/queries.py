@@ -35,13 +35,13 @@ def asked_with(query: str | None, item: int | None, library: Library) -> Any:
     return Path(query)
 
 
-def item_of(name: str, library: Library) -> int:
+def item_of(name: str, library: Library, option: str = "--like") -> int:
     """The id of the item of this path or id."""
     known = library.store.known(os.path.abspath(name)) or library.store.known(name)
     if known is not None:
         return known.id
     if not name.isdecimal():
-        remedy = "--like takes the path or the id of an item"
+        remedy = f"{option} takes the path or the id of an item"
         raise ItemMissingError(f"nothing in {library.path} has the path {name}", path=name, remedy=remedy)
     return library.item(int(name)).id
 

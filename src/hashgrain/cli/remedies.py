@@ -70,6 +70,7 @@ COMMANDS = {
     "take_protocol": "take --protocol {protocol}, or name the folder (or list) of one part with --data",
     "trained_protocol": "name one that has, such as --protocol folder",
     "without_parts": "search it without --parts",
+    "update": "`hashgrain update {library}` encodes it anew",
     "verify": "run again, then `hashgrain verify`",
 }
 

@@ -50,12 +50,17 @@ def detail_of(grid: Sequence[Sequence[float]] | None) -> Detail | None:
     return next((detail for detail in DETAILS if detail.windows == boxes), None)
 
 
+def side_of(level: int, overlap: float = OVERLAP) -> float:
+    """Of the windows of a level, as a share of the picture's."""
+    return 1 / (1 + (level - 1) * (1 - overlap))
+
+
 @cache
 def windows(levels: tuple[int, ...], overlap: float = OVERLAP) -> tuple[Window, ...]:
     """The parts of a picture, without the whole: for each level n a grid of n x n windows that overlap."""
     boxes = []
     for n in levels:
-        size = 1 / (1 + (n - 1) * (1 - overlap))
+        size = side_of(n, overlap)
         step = (1 - size) / (n - 1) if n > 1 else 0.0
         starts = [i * step for i in range(n)]
         boxes += [(x, y, min(1.0, x + size), min(1.0, y + size)) for y in starts for x in starts]

@@ -33,11 +33,23 @@ def corrected(pooled: Floats, levels: Sequence[int], numbers: Mapping[int, tuple
     for level in levels:
         of_level = slice(start, start + level * level)
         if level in numbers:
-            gain, shift = numbers[level]
-            roots = np.sqrt(np.maximum(pooled[:, of_level], 0.0))
-            features[:, of_level] = np.maximum(roots * gain + shift, 0.0) ** 2
+            features[:, of_level] = _corrected(pooled[:, of_level], *numbers[level])
         start += level * level
     return features
+
+
+def corrected_each(pooled: Floats, levels: Sequence[int], numbers: Mapping[int, tuple[Floats, Floats]]) -> Floats:
+    """Features (parts, width), each corrected as those of its level in `levels` (parts,)."""
+    features: Floats = pooled.copy()
+    of_part = np.array(levels)
+    for level in set(levels) & set(numbers):
+        features[of_part == level] = _corrected(pooled[of_part == level], *numbers[level])
+    return features
+
+
+def _corrected(pooled: Floats, gain: Floats, shift: Floats) -> Floats:
+    roots = np.sqrt(np.maximum(pooled, 0.0))
+    return np.asarray(np.maximum(roots * gain + shift, 0.0) ** 2, np.float32)
 
 
 def read_correction(others: Mapping[str, Any], edge: int, width: int, model: str) -> dict[int, tuple[Floats, Floats]]:

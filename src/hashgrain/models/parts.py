@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Floats = NDArray[np.float32]
+Correction = dict[int, tuple[Floats, Floats]]  # by level: gain and shift
 HEAD_BATCH = 8  # pictures whose parts run through the head at once
 
 
@@ -69,7 +70,7 @@ class PartEncoder:
         if bundle.fitted != "squash":
             raise BundleError(f"the model {bundle.name!r} takes pictures with fit {bundle.fitted}, so it has no parts")
         self._head: PartHead | None = None  # its width is that of the first map
-        self._correction: dict[int, tuple[Floats, Floats]] = {}
+        self._correction: Correction = {}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,16 +92,23 @@ class PartEncoder:
         pictures, again = itertools.tee(pictures)
         maps = self._encoder.maps((_detail_of(picture) for picture in pictures), self.size)
         while some := list(itertools.islice(zip(again, maps, strict=True), HEAD_BATCH)):
-            head = self._head or self._open_head(some[0][1].shape[0])
-            features = corrected(pool(np.stack([map_ for _, map_ in some]), windows), levels, self._correction)
+            head, correction = self.head(some[0][1].shape[0])
+            features = corrected(pool(np.stack([map_ for _, map_ in some]), windows), levels, correction)
             pixels = np.stack([picture.pixels for picture, _ in some])
             yield from head.codes(head.outputs_of_parts(features, pixels, windows))
 
-    def _open_head(self, width: int) -> PartHead:
-        bundle = self._encoder.bundle
-        self._correction = read_correction(bundle.others, self.detail.edge, width, bundle.name)
-        self._head = PartHead(bundle.onnx, bundle.name, width, bundle.grains, self._encoder.threads)
-        return self._head
+    def map(self, picture: Picture) -> Floats:
+        """The map (width, rows, columns) of one picture that is open at both sizes."""
+        (map_,) = self._encoder.maps([_detail_of(picture)], self.size)
+        return map_
+
+    def head(self, width: int) -> tuple[PartHead, Correction]:
+        """What is behind features of this width, and what corrects those of windows."""
+        if self._head is None:
+            bundle = self._encoder.bundle
+            self._correction = read_correction(bundle.others, self.detail.edge, width, bundle.name)
+            self._head = PartHead(bundle.onnx, bundle.name, width, bundle.grains, self._encoder.threads)
+        return self._head, self._correction
 
 
 def _detail_of(picture: Picture) -> NDArray[np.uint8]:
