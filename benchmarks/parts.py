@@ -36,6 +36,7 @@ EDGE = 1000  # pixels of a photograph in the library, at most
 PLANTED = (0.5, 0.25, 0.12, 0.06, 0.03)
 CROPS = (0.3, 0.15, 0.05)
 SHARP = 5_000
+TURNED = "turned 90, --turned"
 Box = tuple[float, float, float, float]
 
 
@@ -128,7 +129,8 @@ def asked_pictures(seed: int, reported: list[Image.Image]) -> tuple[dict[str, Im
             wide, high = reported[n].size
             box = (x / wide, y / high, (x + width) / wide, (y + height) / high)
             asked.append((f"crop {share:.0%}", crop, f"plain-{n}.jpg", box, n))
-    asked += [("turned 90", reported[n].rotate(90, expand=True), f"plain-{n}.jpg", None, n) for n in there]
+    for kind in ("turned 90", TURNED):
+        asked += [(kind, reported[n].rotate(90, expand=True), f"plain-{n}.jpg", None, n) for n in there]
     asked += [("absent", middle(reported[n]), "", None, -1) for n in absent]
     shows[-1] = set()
     return files, [
@@ -263,7 +265,7 @@ def rows_of(seed: int, details: Sequence[str], shared: Path, reported: list[Imag
             for parts in ("whole",) if detail is None else ("all", "auto"):
 
                 def ask(question: Question, library: Library = library, parts: Any = parts) -> list[Hit]:
-                    return library.search(question.picture, k=30, parts=parts)
+                    return library.search(question.picture, k=30, parts=parts, turned=question.kind == TURNED)
 
                 rows[f"{detail or 'no parts'}, {parts}"] = figures(ask, questions)
                 print(seed, detail, parts, json.dumps(rows[f"{detail or 'no parts'}, {parts}"]), flush=True)

@@ -13,6 +13,7 @@ from hashgrain import Codes, Library
 from hashgrain.errors import BundleError, LibraryError, QueryError
 from hashgrain.library.adding_parts import PartsReport
 from hashgrain.library.rebuilding import rebuild_with
+from hashgrain.media import open_picture
 from hashgrain.models import Bundle, Encoder
 from hashgrain.models.detail import DETAILS, detail_named, detail_of
 from hashgrain.models.part_correction import KEY, read_correction
@@ -204,33 +205,40 @@ def test_the_command_line_adds_parts_drops_them_and_says_which_there_are(hashgra
     assert hashgrain("parts", "l.hg", "--detail", "low").returncode == 2
 
 
-def test_a_part_is_the_corrected_mean_of_its_window_through_the_head(encoder: Encoder, data: Path) -> None:
-    detail = detail_named("low")
+@pytest.mark.parametrize("name", ["low", "normal"])
+def test_a_part_is_the_corrected_mean_of_its_window_through_the_head(name: str, encoder: Encoder, data: Path) -> None:
+    detail = detail_named(name)
     part_encoder = PartEncoder(encoder, detail)
     picture = part_encoder.open(min((data / "photos").glob("*.jpg")))
     assert picture.detail is not None
-    (map_,) = encoder.maps([picture.detail], part_encoder.size)
-    width, rows, columns = map_.shape
-    head = PartHead(encoder.bundle.onnx, "photo", width, encoder.grains, 1)
-    correction = read_correction(encoder.bundle.others, detail.edge, width, "photo")
     (codes,) = part_encoder.words([picture])
-    level_of = [level for level in detail.levels for _ in range(level * level)]
-    for part in (0, 3, 8, 20, 28):
-        left, top, right, bottom = detail.windows[part]
-        total, mean = 0.0, np.zeros(width)
-        for row in range(rows):
-            for column in range(columns):
-                wide = max(0.0, min(right, (column + 1) / columns) - max(left, column / columns))
-                high = max(0.0, min(bottom, (row + 1) / rows) - max(top, row / rows))
-                mean += wide * high * map_[:, row, column]
-                total += wide * high
-        gain, shift = correction[level_of[part]]
-        feature = np.maximum(gain * np.sqrt(mean / total) + shift, 0) ** 2
-        edge = picture.pixels.shape[0]
-        size = round((right - left) * edge)
-        x, y = min(round(left * edge), edge - size), min(round(top * edge), edge - size)
-        outputs = head.outputs(feature[None].astype(np.float32), picture.pixels[None, y : y + size, x : x + size])
-        np.testing.assert_array_equal(Codes.from_outputs(outputs, encoder.grains).words[0], codes[part])
+    first = 0
+    for look in detail.looks:
+        size = (look.edge, look.edge)
+        (map_,) = encoder.maps([open_picture(picture.detail, size=size).pixels], size)
+        width, rows, columns = map_.shape
+        head = PartHead(encoder.bundle.onnx, "photo", width, encoder.grains, 1)
+        correction = read_correction(encoder.bundle.others, look.edge, width, "photo")
+        level_of = [level for level in look.levels for _ in range(level * level)]
+        for part in (0, len(level_of) // 2, len(level_of) - 1):
+            left, top, right, bottom = look.windows[part]
+            total, mean = 0.0, np.zeros(width)
+            for row in range(rows):
+                for column in range(columns):
+                    wide = max(0.0, min(right, (column + 1) / columns) - max(left, column / columns))
+                    high = max(0.0, min(bottom, (row + 1) / rows) - max(top, row / rows))
+                    mean += wide * high * map_[:, row, column]
+                    total += wide * high
+            gain, shift = correction[level_of[part]]
+            feature = np.maximum(gain * np.sqrt(mean / total) + shift, 0) ** 2
+            edge = picture.pixels.shape[0]
+            side = round((right - left) * edge)
+            x, y = min(round(left * edge), edge - side), min(round(top * edge), edge - side)
+            outputs = head.outputs(feature[None].astype(np.float32), picture.pixels[None, y : y + side, x : x + side])
+            expected = Codes.from_outputs(outputs, encoder.grains).words[0]
+            np.testing.assert_array_equal(codes[first + part], expected)
+        first += len(level_of)
+    assert first == len(codes) == len(detail.windows)
 
 
 def test_a_model_that_is_not_of_the_package_gives_no_parts_and_asking_for_them_leaves_the_library_usable(

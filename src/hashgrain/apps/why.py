@@ -27,7 +27,7 @@ from hashgrain.models import Encoder
 from hashgrain.models.bundle import is_shipped
 from hashgrain.models.dense import DenseMap
 from hashgrain.models.description import MAP
-from hashgrain.models.detail import DEFAULT, Detail, detail_named, detail_of, side_of
+from hashgrain.models.detail import DEFAULT, Detail, Look, detail_named, detail_of, side_of
 from hashgrain.models.nearest_labels import nearest_labels
 from hashgrain.models.parts import PartEncoder
 from hashgrain.report.why_picture import GrainBits, Heat, Panel, draw_why
@@ -123,7 +123,7 @@ def explain_hit(
     heats: tuple[Floats | None, Floats | None] = (None, None)
     if looking is not None:
         try:
-            maps = DenseMap.of(looking, asked.picture), DenseMap.of(looking, hit.picture)
+            maps = [DenseMap.of(looking, each.picture, window) for each in (asked, hit)]
             heats = maps[0].agreement(matching, grain, window), maps[1].agreement(code, grain, window)
         except BundleError as error:  # its codes are not made of the features of a map
             notes = (*notes, f"{error.message}, {ONLY}")
@@ -245,7 +245,7 @@ def _part_encoder(library: Library) -> tuple[PartEncoder | None, tuple[str, ...]
         width, height = bundle.size
         if width != height:
             return None, (f"the model {bundle.name!r} takes no square pictures, {ONLY}",)
-        detail = Detail(OWN, width, (2, 3))
+        detail = Detail(OWN, (Look(width, (2, 3)),))
     assert detail is not None
     return PartEncoder(library.encoder, detail), notes
 

@@ -35,10 +35,13 @@ class DenseMap:
     correction: Correction
 
     @classmethod
-    def of(cls, encoder: PartEncoder, picture: Picture) -> DenseMap:
-        """The map of a picture that is open at both sizes of `encoder`."""
-        cells = encoder.map(picture)
-        return cls(cells, picture.pixels, encoder.detail.levels, *encoder.head(len(cells)))
+    def of(cls, encoder: PartEncoder, picture: Picture, side: float) -> DenseMap:
+        """The map of a picture that is open at both sizes of `encoder`: of its looks, the one for windows that have
+        this share of the picture's width and height."""
+        look = encoder.detail.look_for(side)
+        cells = encoder.map(picture, look)
+        width = len(cells)
+        return cls(cells, picture.pixels, look.levels, encoder.head(width), encoder.correction(look, width))
 
     @property
     def grains(self) -> Grains:

@@ -1,11 +1,13 @@
-"""How closely a picture is looked at for its parts: at how many pixels, and through which windows.
+"""The detail of the parts of a picture: at how many pixels the network sees it, and which windows it is divided into.
 
-The windows of a level n are a grid of n x n that overlap. How large the picture is matters more than how many windows
-there are; how both were chosen, and what they cost, stands in docs/decisions/0023-parts-of-a-picture.md.
+The windows of a level n are a grid of n x n that overlap. The network sees a picture at one or two sizes: a large
+window is described better from fewer pixels, a small one from more. How both were chosen, and what they cost, is in
+docs/decisions/0023-parts-of-a-picture.md.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +19,9 @@ OVERLAP = 0.4  # of neighboring windows
 
 
 @dataclass(frozen=True)
-class Detail:
-    """A way of looking at pictures. Its name stands in the command line; a library knows it by its windows."""
+class Look:
+    """The picture at one size, and the levels of windows that are read off it."""
 
-    name: str
     edge: int  # pixels of the picture, either way
     levels: tuple[int, ...]
 
@@ -29,10 +30,31 @@ class Detail:
         return windows(self.levels)
 
 
+@dataclass(frozen=True)
+class Detail:
+    """A detail by its name; a library knows it by its windows, which are those of its looks in order."""
+
+    name: str
+    looks: tuple[Look, ...]
+
+    @property
+    def edge(self) -> int:
+        """Pixels of the picture at the largest size, either way."""
+        return max(look.edge for look in self.looks)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        return tuple(window for look in self.looks for window in look.windows)
+
+    def look_for(self, side: float) -> Look:
+        """The look with the windows nearest in size to one that has this share of the picture's width and height."""
+        return min(self.looks, key=lambda look: min(abs(math.log(side / side_of(level))) for level in look.levels))
+
+
 DETAILS = (
-    Detail("low", 320, (2, 3, 4)),
-    Detail("normal", 640, (2, 3, 4, 6)),
-    Detail("high", 896, (2, 3, 4, 6, 8)),
+    Detail("low", (Look(320, (2, 3, 4)),)),
+    Detail("normal", (Look(320, (2,)), Look(640, (3, 4, 6)))),
+    Detail("high", (Look(448, (2, 3)), Look(896, (4, 6, 8)))),
 )
 DEFAULT = "normal"
 

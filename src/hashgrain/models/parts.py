@@ -1,7 +1,7 @@
-"""Codes of parts of a picture from one run of the network: windows averaged out of its last map, and one head for all.
+"""Codes of parts of a picture from one or two runs of the network: means of windows of its last map, through one head.
 
-The network runs once for a picture, on as many pixels as are asked for. Each window of the grid then takes the mean of
-the cells of the map that it covers, and the operations behind the features make its outputs. Where these also depend
+The network runs once for each size of the picture that the detail names. Each window of that size then takes the mean
+of the cells of the map that it covers, and the operations behind the features make its outputs. Where these also depend
 on the pixels themselves, they get those of the window.
 """
 
@@ -20,7 +20,7 @@ from hashgrain.errors import BundleError, ImageError
 from hashgrain.media import Picture, open_picture
 from hashgrain.models.bundle import is_shipped
 from hashgrain.models.description import Window
-from hashgrain.models.detail import Detail
+from hashgrain.models.detail import Detail, Look
 from hashgrain.models.encoder import Encoder
 from hashgrain.models.head_graph import FEATURES, behind_features
 from hashgrain.models.part_correction import corrected, read_correction
@@ -70,7 +70,7 @@ class PartEncoder:
         if bundle.fitted != "squash":
             raise BundleError(f"the model {bundle.name!r} takes pictures with fit {bundle.fitted}, so it has no parts")
         self._head: PartHead | None = None  # its width is that of the first map
-        self._correction: Correction = {}
+        self._corrections: dict[Look, Correction] = {}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,27 +88,47 @@ class PartEncoder:
         The map is that of the larger one. If outputs also depend on pixels, they get those of the smaller one: they use
         only low frequencies.
         """
-        windows, levels = self.detail.windows, self.detail.levels
-        pictures, again = itertools.tee(pictures)
-        maps = self._encoder.maps((_detail_of(picture) for picture in pictures), self.size)
-        while some := list(itertools.islice(zip(again, maps, strict=True), HEAD_BATCH)):
-            head, correction = self.head(some[0][1].shape[0])
-            features = corrected(pool(np.stack([map_ for _, map_ in some]), windows), levels, correction)
+        again, *seen = itertools.tee(pictures, 1 + len(self.detail.looks))
+        looks = [self._maps(look, some) for look, some in zip(self.detail.looks, seen, strict=True)]
+        together = zip(again, zip(*looks, strict=True), strict=True)
+        while some := list(itertools.islice(together, HEAD_BATCH)):
+            width = some[0][1][0].shape[0]
+            features = [
+                corrected(pool(np.stack(maps), look.windows), look.levels, self.correction(look, width))
+                for look, maps in zip(self.detail.looks, zip(*(maps for _, maps in some), strict=True), strict=True)
+            ]
+            head = self.head(width)
             pixels = np.stack([picture.pixels for picture, _ in some])
-            yield from head.codes(head.outputs_of_parts(features, pixels, windows))
+            yield from head.codes(head.outputs_of_parts(np.concatenate(features, axis=1), pixels, self.detail.windows))
 
-    def map(self, picture: Picture) -> Floats:
+    def _maps(self, look: Look, pictures: Iterable[Picture]) -> Iterator[Floats]:
+        size = look.edge, look.edge
+        return self._encoder.maps((_at_size(_detail_of(picture), size) for picture in pictures), size)
+
+    def map(self, picture: Picture, look: Look) -> Floats:
         """The map (width, rows, columns) of one picture that is open at both sizes."""
-        (map_,) = self._encoder.maps([_detail_of(picture)], self.size)
+        (map_,) = self._maps(look, [picture])
         return map_
 
-    def head(self, width: int) -> tuple[PartHead, Correction]:
-        """What is behind features of this width, and what corrects those of windows."""
+    def head(self, width: int) -> PartHead:
+        """What is behind features of this width."""
         if self._head is None:
             bundle = self._encoder.bundle
-            self._correction = read_correction(bundle.others, self.detail.edge, width, bundle.name)
             self._head = PartHead(bundle.onnx, bundle.name, width, bundle.grains, self._encoder.threads)
-        return self._head, self._correction
+        return self._head
+
+    def correction(self, look: Look, width: int) -> Correction:
+        """What corrects the means of the windows of a look."""
+        if look not in self._corrections:
+            bundle = self._encoder.bundle
+            self._corrections[look] = read_correction(bundle.others, look.edge, width, bundle.name)
+        return self._corrections[look]
+
+
+def _at_size(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return open_picture(pixels, size=size).pixels
 
 
 def _detail_of(picture: Picture) -> NDArray[np.uint8]:

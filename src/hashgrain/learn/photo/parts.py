@@ -43,17 +43,16 @@ def fitted_correction(encoder: Encoder, shots: Sequence[Shot]) -> dict[int, dict
     """The gain and the shift of each feature, by size and level; see `models/part_correction`. Fitted on crops of
     photographs, pasted at windows of others: what lies around a thing is seldom what a picture of it alone shows."""
     images = [shot.open() for shot in shots]
-    numbers: dict[int, dict[int, tuple[Floats, Floats]]] = {detail.edge: {} for detail in DETAILS}
-    for level in sorted({level for detail in DETAILS for level in detail.levels}):
+    looks = {(look.edge, level) for detail in DETAILS for look in detail.looks for level in look.levels}
+    numbers: dict[int, dict[int, tuple[Floats, Floats]]] = {edge: {} for edge, _ in sorted(looks)}
+    for level in sorted({level for _, level in looks}):
         pages = list(_pages(images, level))
         crops = [_sized(crop, encoder.bundle.size) for page in pages for crop in page.crops]
         roots = np.sqrt(encoder.outputs_and_features(np.stack(crops))[1])
-        for detail in DETAILS:
-            if level in detail.levels:
-                size = (detail.edge, detail.edge)
-                maps = encoder.maps((_sized(page.image, size) for page in pages), size)
-                pooled = [pool(map_[None], page.windows)[0] for map_, page in zip(maps, pages, strict=True)]
-                numbers[detail.edge][level] = _line(np.sqrt(np.concatenate(pooled)), roots)
+        for edge in sorted(edge for edge, other in looks if other == level):
+            maps = encoder.maps((_sized(page.image, (edge, edge)) for page in pages), (edge, edge))
+            pooled = [pool(map_[None], page.windows)[0] for map_, page in zip(maps, pages, strict=True)]
+            numbers[edge][level] = _line(np.sqrt(np.concatenate(pooled)), roots)
     return numbers
 
 
