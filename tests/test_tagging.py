@@ -266,6 +266,11 @@ def test_labels_of_a_machine_go_beside_those_of_people_and_can_be_taken_back(lib
     assert [item.id for item in library.items(where="machine.label = 'red'")] == [*range(31, 37)]
     assert len(library.items(where="machine.label_confidence.dog >= 0.5")) == 6
     assert write_meta(library, tag(library, "label", k=4)) == 0  # and they do not vote
+    library.meta([7], set={"label": "cat"})  # a person says so, too
+    assert write_meta(library, tag(library, "label", k=4)) == 1
+    assert metas(library)[6] == {"label": "cat"}
+    library.meta([7], unset=["label"])
+    assert write_meta(library, tag(library, "label", k=4)) == 1
     assert undo_meta(library, "label", where="id <= 12") == 6
     assert undo_meta(library, "label") == 12
     assert metas(library) == before
@@ -302,7 +307,7 @@ def test_sidecars_hold_the_labels_as_keywords(library: Library, tmp_path: Path) 
     (folder / "3.jpg.xmp").write_bytes(b"<!DOCTYPE x><x/>")
     done: list[int] = []
     changed, refused = write_sidecars(tag(library, "label", k=2), done.append)
-    assert (changed, done) == (1, [1, 2, 3, 4])
+    assert (changed, done) == (1, [*range(1, 9)])
     assert keywords_of((folder / "2.jpg.xmp").read_bytes()).by_machine == ("cat",)
     reasons = {Path(each.path).name: each.reason for each in refused}
     assert "document type" in reasons["3.jpg"]

@@ -71,6 +71,7 @@ class Tagging:
     names: Sequence[str]
     proposals: Sequence[Proposal]
     without: Sequence[Item]  # items for which no label is confident enough
+    by_people: Sequence[Item]  # those that have labels
     measured: Measured
 
 
@@ -102,8 +103,18 @@ def tag(
         else:
             without.append(item)
     measured = _measured(labelled, leave_one_out(voters), min_confidence)
-    names = labelled.names()
-    return Tagging(key, grain, voters.k, min_confidence, len(labelled), names, proposals, without, measured)
+    return Tagging(
+        key=key,
+        grain=grain,
+        k=voters.k,
+        min_confidence=min_confidence,
+        labelled=len(labelled),
+        names=labelled.names(),
+        proposals=proposals,
+        without=without,
+        by_people=labelled.items,
+        measured=measured,
+    )
 
 
 def usual_target(key: str) -> str:
@@ -115,11 +126,12 @@ def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int
     """Write the proposals into the metadata, under a key of their own: a list of labels, and beside it, in a key that
     ends in `_confidence`, how sure each is. Returns how many items changed.
 
-    Labels that a machine gave before to the same items are replaced, or removed if none is confident enough any more.
-    An error changes nothing.
+    Labels that a machine gave before to the same items are replaced, or removed if none is confident enough any more,
+    or if the item has labels of people now. An error changes nothing.
     """
     target, sure = _targets(tagging.key, to)
-    changes: dict[int, Any] = {item.id: ({}, _to_drop(item, target, sure)) for item in tagging.without}
+    emptied = [*tagging.without, *tagging.by_people]
+    changes: dict[int, Any] = {item.id: ({}, _to_drop(item, target, sure)) for item in emptied}
     for each in tagging.proposals:
         confidences = {vote.label: round(vote.confidence, 4) for vote in each.votes}
         changes[each.item.id] = ({target: each.labels, sure: confidences}, [])
@@ -160,7 +172,8 @@ def _to_drop(item: Item, target: KeyPath, sure: KeyPath) -> list[KeyPath]:
 def write_sidecars(tagging: Tagging, progress: Callable[[int], None] | None = None) -> tuple[int, list[Refused]]:
     """Write the proposals into XMP sidecars beside the files, as keywords. Returns how many sidecars changed, and the
     items that have no file of their own, or whose sidecar cannot be used."""
-    return _write_each([*tagging.proposals, *(Proposal(item, ()) for item in tagging.without)], progress)
+    emptied = [Proposal(item, ()) for item in (*tagging.without, *tagging.by_people)]
+    return _write_each([*tagging.proposals, *emptied], progress)
 
 
 def _write_each(proposals: Sequence[Proposal], progress: Callable[[int], None] | None) -> tuple[int, list[Refused]]:

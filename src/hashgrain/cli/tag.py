@@ -127,7 +127,8 @@ def _write(library: Library, tagging: Tagging, write: str, to: str | None, quiet
 
     if write == "meta":
         return write_meta(library, tagging, to), []
-    with progress_bar("writing sidecars", len(tagging.proposals) + len(tagging.without), quiet) as advance:
+    total = len(tagging.proposals) + len(tagging.without) + tagging.labelled
+    with progress_bar("writing sidecars", total, quiet) as advance:
         return write_sidecars(tagging, advance)
 
 
