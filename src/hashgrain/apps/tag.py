@@ -123,8 +123,8 @@ def usual_target(key: str) -> str:
 
 
 def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int:
-    """Write the proposals into the metadata, under a key of their own: a list of labels, and beside it, in a key that
-    ends in `_confidence`, how sure each is. Returns how many items changed.
+    """Write the proposals into the metadata, under a key of their own: a label, or a list of several, and beside it, in
+    a key that ends in `_confidence`, how sure each is. Returns how many items changed.
 
     Labels that a machine gave before to the same items are replaced, or removed if none is confident enough any more,
     or if the item has labels of people now. An error changes nothing.
@@ -134,7 +134,8 @@ def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int
     changes: dict[int, Any] = {item.id: ({}, _to_drop(item, target, sure)) for item in emptied}
     for each in tagging.proposals:
         confidences = {vote.label: round(vote.confidence, 4) for vote in each.votes}
-        changes[each.item.id] = ({target: each.labels, sure: confidences}, [])
+        labels = each.labels if len(each.labels) > 1 else each.labels[0]  # a filter compares texts, not lists of one
+        changes[each.item.id] = ({target: labels, sure: confidences}, [])
     return change_each(library.store, changes)
 
 
