@@ -11,7 +11,7 @@ from hashgrain.apps.labels import FILE_KEYWORDS, LabelledItems, check_labelled, 
 from hashgrain.apps.votes import Ballot, LeaveOneOut, Vote, leave_one_out, voters_of
 from hashgrain.errors import QueryError
 from hashgrain.library import Library
-from hashgrain.library.metadata import KeyPath, change_each, key_of
+from hashgrain.library.metadata import KeyPath, MetaChange, change_each, key_of
 from hashgrain.media.sidecar import write_keywords
 from hashgrain.sources import Refused
 from hashgrain.sources.reopen import file_of
@@ -131,7 +131,7 @@ def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int
     """
     target, sure = _targets(tagging.key, to)
     emptied = [*tagging.without, *tagging.by_people]
-    changes: dict[int, Any] = {item.id: ({}, _to_drop(item, target, sure)) for item in emptied}
+    changes: dict[int, MetaChange] = {item.id: ({}, _to_drop(item, target, sure)) for item in emptied}
     for each in tagging.proposals:
         confidences = {vote.label: round(vote.confidence, 4) for vote in each.votes}
         labels = each.labels if len(each.labels) > 1 else each.labels[0]  # a filter compares texts, not lists of one
@@ -142,7 +142,9 @@ def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int
 def undo_meta(library: Library, key: str, to: str | None = None, *, where: WhereLike | None = None) -> int:
     """Remove the labels that `write_meta` wrote. Returns how many items changed."""
     target, sure = _targets(key, to)
-    changes = {item.id: ({}, _to_drop(item, target, sure)) for item in library.items(where=where)}
+    changes: dict[int, MetaChange] = {
+        item.id: ({}, _to_drop(item, target, sure)) for item in library.items(where=where)
+    }
     return change_each(library.store, changes)
 
 
