@@ -13,7 +13,7 @@ from hashgrain.apps.votes import Ballot
 from hashgrain.errors import ImageError
 from hashgrain.library import Library
 from hashgrain.media import DecodePool, decode_workers
-from hashgrain.report.label_pages import classes_page, labels_page
+from hashgrain.report.label_pages import Cell, classes_page, labels_page
 from hashgrain.report.page import PageGroup, PageHit
 
 MOST_OF_LABEL = 24  # pictures shown of each label
@@ -71,14 +71,16 @@ def write_classified_page(classified: Sequence[Classified], key: str, file: Path
 
 def write_report_page(report: ClassifyReport, file: Path | None) -> Path:
     """Write the page of how often the classes are right."""
-    classes = [[each.label, each.items, each.given, each.precision, each.recall] for each in report.classes]
-    pairs = [[each.label, each.given, each.items] for each in report.confusions[:MOST_CONFUSIONS]]
+    classes: list[list[Cell]] = [
+        [each.label, each.items, each.given, each.precision, each.recall] for each in report.classes
+    ]
+    pairs: list[list[Cell]] = [[each.label, each.given, each.items] for each in report.confusions[:MOST_CONFUSIONS]]
     right = (
         f"{report.accuracy:.1%} of {report.asked:,} labeled items get a right label from their {report.k} nearest"
         f" others at {report.grain}. Always saying the most frequent label is right for {report.most_frequent:.1%}."
     )
     lead = [right, f"The calibration error of the confidence is {report.calibration_error:.3f}."]
-    tables: dict[str, tuple[Sequence[str], Sequence[Sequence[str | int | float | None]]]] = {
+    tables: dict[str, tuple[Sequence[str], Sequence[Sequence[Cell]]]] = {
         "Classes": (["label", "items", "given to", "precision", "recall"], classes),
         "Confusions, the most frequent first": (["label", "given", "items"], pairs),
     }

@@ -11,7 +11,7 @@ from hashgrain.apps.labels import FILE_KEYWORDS, LabelledItems, check_labelled, 
 from hashgrain.apps.votes import Ballot, LeaveOneOut, Vote, leave_one_out, voters_of
 from hashgrain.errors import QueryError
 from hashgrain.library import Library
-from hashgrain.library.metadata import KeyPath, change_each, key_of
+from hashgrain.library.metadata import KeyPath, MetaChange, change_each, key_of
 from hashgrain.media.sidecar import write_keywords
 from hashgrain.sources import Refused
 from hashgrain.sources.reopen import file_of
@@ -71,6 +71,7 @@ class Tagging:
     names: Sequence[str]
     proposals: Sequence[Proposal]
     without: Sequence[Item]  # items for which no label is confident enough
+    by_people: Sequence[Item]  # those that have labels
     measured: Measured
 
 
@@ -102,8 +103,18 @@ def tag(
         else:
             without.append(item)
     measured = _measured(labelled, leave_one_out(voters), min_confidence)
-    names = labelled.names()
-    return Tagging(key, grain, voters.k, min_confidence, len(labelled), names, proposals, without, measured)
+    return Tagging(
+        key=key,
+        grain=grain,
+        k=voters.k,
+        min_confidence=min_confidence,
+        labelled=len(labelled),
+        names=labelled.names(),
+        proposals=proposals,
+        without=without,
+        by_people=labelled.items,
+        measured=measured,
+    )
 
 
 def usual_target(key: str) -> str:
@@ -112,24 +123,28 @@ def usual_target(key: str) -> str:
 
 
 def write_meta(library: Library, tagging: Tagging, to: str | None = None) -> int:
-    """Write the proposals into the metadata, under a key of their own: a list of labels, and beside it, in a key that
-    ends in `_confidence`, how sure each is. Returns how many items changed.
+    """Write the proposals into the metadata, under a key of their own: a label, or a list of several, and beside it, in
+    a key that ends in `_confidence`, how sure each is. Returns how many items changed.
 
-    Labels that a machine gave before to the same items are replaced, or removed if none is confident enough any more.
-    An error changes nothing.
+    Labels that a machine gave before to the same items are replaced, or removed if none is confident enough any more,
+    or if the item has labels of people now. An error changes nothing.
     """
     target, sure = _targets(tagging.key, to)
-    changes: dict[int, Any] = {item.id: ({}, _to_drop(item, target, sure)) for item in tagging.without}
+    emptied = [*tagging.without, *tagging.by_people]
+    changes: dict[int, MetaChange] = {item.id: ({}, _to_drop(item, target, sure)) for item in emptied}
     for each in tagging.proposals:
         confidences = {vote.label: round(vote.confidence, 4) for vote in each.votes}
-        changes[each.item.id] = ({target: each.labels, sure: confidences}, [])
+        labels = each.labels if len(each.labels) > 1 else each.labels[0]  # a filter compares texts, not lists of one
+        changes[each.item.id] = ({target: labels, sure: confidences}, [])
     return change_each(library.store, changes)
 
 
 def undo_meta(library: Library, key: str, to: str | None = None, *, where: WhereLike | None = None) -> int:
     """Remove the labels that `write_meta` wrote. Returns how many items changed."""
     target, sure = _targets(key, to)
-    changes = {item.id: ({}, _to_drop(item, target, sure)) for item in library.items(where=where)}
+    changes: dict[int, MetaChange] = {
+        item.id: ({}, _to_drop(item, target, sure)) for item in library.items(where=where)
+    }
     return change_each(library.store, changes)
 
 
@@ -160,7 +175,8 @@ def _to_drop(item: Item, target: KeyPath, sure: KeyPath) -> list[KeyPath]:
 def write_sidecars(tagging: Tagging, progress: Callable[[int], None] | None = None) -> tuple[int, list[Refused]]:
     """Write the proposals into XMP sidecars beside the files, as keywords. Returns how many sidecars changed, and the
     items that have no file of their own, or whose sidecar cannot be used."""
-    return _write_each([*tagging.proposals, *(Proposal(item, ()) for item in tagging.without)], progress)
+    emptied = [Proposal(item, ()) for item in (*tagging.without, *tagging.by_people)]
+    return _write_each([*tagging.proposals, *emptied], progress)
 
 
 def _write_each(proposals: Sequence[Proposal], progress: Callable[[int], None] | None) -> tuple[int, list[Refused]]:

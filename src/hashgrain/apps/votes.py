@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import fsum
 from statistics import median
 
 import numpy as np
@@ -71,14 +72,14 @@ class Voters:
 
     def _count(self, rows: NDArray[np.int64], distances: NDArray[np.int64]) -> Ballot:
         weights = self.weights[distances].tolist()
-        votes: dict[str, float] = {}
+        votes: dict[str, list[float]] = {}
         for row, weight in zip(rows.tolist(), weights, strict=True):
             for label in self.labels[row]:
-                votes[label] = votes.get(label, 0.0) + weight
-        whole = max(1.0, sum(weights))
-        # Labels with equal votes stay in the order of their nearest voters: sorting is stable.
-        ranked = sorted(votes.items(), key=lambda item: -item[1])
-        return tuple(Vote(label, min(1.0, weight / whole)) for label, weight in ranked)
+                votes.setdefault(label, []).append(weight)
+        # fsum gives equal votes in any order equal sums. Their labels stay in the order of their nearest voters.
+        whole = max(1.0, fsum(weights))
+        sums = sorted(((label, fsum(heard)) for label, heard in votes.items()), key=lambda item: -item[1])
+        return tuple(Vote(label, heard / whole) for label, heard in sums)
 
 
 def voters_of(labelled: LabelledItems, bundle: Bundle, grain: str, k: int | None) -> Voters:

@@ -101,7 +101,8 @@ def tag(
     target = (to or usual_target(key)) if write == "meta" else None
     if undo:
         return _undo(library, key, target, where, as_json, quiet)
-    written, refused = None, []
+    written: int | None = None
+    refused: list[Refused] = []
     with Library.open(library, "w" if yes and write == "meta" else "r") as opened:
         grain = None if grain is None else opened.grains.named(grain)
         tagging = propose(opened, key, k=k, grain=grain, min_confidence=min_confidence, where=where)
@@ -126,7 +127,8 @@ def _write(library: Library, tagging: Tagging, write: str, to: str | None, quiet
 
     if write == "meta":
         return write_meta(library, tagging, to), []
-    with progress_bar("writing sidecars", len(tagging.proposals) + len(tagging.without), quiet) as advance:
+    total = len(tagging.proposals) + len(tagging.without) + tagging.labelled
+    with progress_bar("writing sidecars", total, quiet) as advance:
         return write_sidecars(tagging, advance)
 
 
