@@ -21,7 +21,7 @@ from hashgrain.codes import Codes, Grains
 from hashgrain.errors import BundleError, CodesError, ImageError, ItemMissingError, QueryError
 from hashgrain.models import Bundle, Encoder
 from hashgrain.models.dense import DenseMap, equal_bits, nearest_level, windows_around
-from hashgrain.models.detail import DETAILS, detail_named
+from hashgrain.models.detail import DETAILS, Detail, detail_named
 from hashgrain.models.dictionary import dictionary
 from hashgrain.models.nearest_labels import nearest_labels
 from hashgrain.models.parts import PartEncoder
@@ -90,15 +90,19 @@ def test_windows_of_the_grid_have_the_codes_that_parts_have(name: str, encoder: 
     parts = PartEncoder(encoder, detail_named(name))
     picture = parts.open(folder / "pictures/scene.jpg")
     (words,) = parts.words([picture])
-    outputs = DenseMap.of(parts, picture).outputs(parts.detail.windows)
-    np.testing.assert_array_equal(Codes.from_outputs(outputs, encoder.grains).words, words)
+    found = []
+    for look in parts.detail.looks:
+        side = look.windows[0][2] - look.windows[0][0]
+        found.append(DenseMap.of(parts, picture, side).outputs(look.windows))
+    np.testing.assert_array_equal(Codes.from_outputs(np.concatenate(found), encoder.grains).words, words)
 
 
 @pytest.mark.parametrize("detail", DETAILS, ids=lambda detail: detail.name)
-def test_a_window_of_a_level_is_nearest_to_that_level(detail: object) -> None:
-    for each in DETAILS:
-        levels = [level for level in each.levels for _ in range(level * level)]
-        assert [nearest_level(window, each.levels) for window in each.windows] == levels
+def test_a_window_of_a_level_belongs_to_the_look_and_the_level_it_is_of(detail: Detail) -> None:
+    for look in detail.looks:
+        levels = [level for level in look.levels for _ in range(level * level)]
+        assert [nearest_level(window, look.levels) for window in look.windows] == levels
+        assert all(detail.look_for(window[2] - window[0]) == look for window in look.windows)
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.floats(0.01, 1))

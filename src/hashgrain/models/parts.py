@@ -85,7 +85,7 @@ class PartEncoder:
     def words(self, pictures: Iterable[Picture]) -> Iterator[Words]:
         """Yield the codes (parts, words) of pictures that are open at both sizes, in order.
 
-        The map is that of the larger one. If outputs also depend on pixels, they get those of the smaller one: they use
+        Maps are made from the larger one. If outputs also depend on pixels, they get those of the smaller one: they use
         only low frequencies.
         """
         again, *seen = itertools.tee(pictures, 1 + len(self.detail.looks))
