@@ -36,7 +36,7 @@ ROOMS = {
     "evaluate": "codefiles codes files hamming hashers labelled media models",
     "report": "codes evaluate labelled media types",
     "learn": "codes evaluate files graphs hashers labelled media models types",  # the only room with torch
-    "apps": "codes engines evaluate hamming labelled library media models report search sources store types",
+    "apps": "codes engines evaluate files hamming labelled library media models report search sources store types",
     "server": "apps library",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
     " search sources store",

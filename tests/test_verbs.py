@@ -54,6 +54,8 @@ JSON = {
     "verify": ["test.hg"],
     "rebuild": ["test.hg"],
     "rebuild --model": ["default"],
+    "search --group": ["test.hg", "--id", "1"],
+    "scenes": ["test.hg"],
     "export": ["test.hg"],
     "export to a file": ["test.hg", "codes.csv"],
     "encode": ["pictures"],
