@@ -18,6 +18,7 @@ from hashgrain.report.tree_page import PICTURES, PageBranch, tree_page
 from hashgrain.search import Hit
 from hashgrain.search.groups import Group
 from hashgrain.store import Item
+from hashgrain.types import PathLike
 
 EDGE = 160  # of a thumbnail, on the page of a library
 INSIDE = 12  # there, groups that are shown of a group
@@ -27,7 +28,7 @@ T = TypeVar("T", Hit, Item)
 
 
 def write_grouped_answer(
-    library: Library, asked: Any, groups: Sequence[Group[Hit]], file: Path | None, text: str | None = None
+    library: Library, asked: Any, groups: Sequence[Group[Hit]], file: PathLike | None, text: str | None = None
 ) -> Path:
     """Write the page of a whole answer to `file`, or to a new temporary one, and return its path."""
     branches = _Branches[Hit](
@@ -44,7 +45,7 @@ def write_grouped_answer(
 def write_scenes_page(
     library: Library,
     found: Scenes,
-    file: Path | None,
+    file: PathLike | None,
     *,
     pictures: int = PICTURES,
     progress: Callable[[int], None] = lambda drawn: None,
