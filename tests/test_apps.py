@@ -14,7 +14,7 @@ import pytest
 from conftest import make_picture
 from hashgrain.apps.demo import PHRASES, run_demo
 from hashgrain.apps.drawings import KINDS
-from hashgrain.apps.scenes import scenes, write_scenes
+from hashgrain.apps.drawn_scenes import scenes, write_scenes
 from hashgrain.cli.demo import next_commands
 from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page
 

@@ -12,7 +12,7 @@ pytest.importorskip("onnx", reason="needs the train extra")
 from pathlib import Path  # noqa: E402
 
 from hashgrain import Codes, Encoder, Grains  # noqa: E402
-from hashgrain.apps.scenes import scenes  # noqa: E402
+from hashgrain.apps.drawn_scenes import scenes  # noqa: E402
 from hashgrain.errors import CodesError, TrainingError  # noqa: E402
 from hashgrain.evaluate import average_precision, pixels_for, tally  # noqa: E402
 from hashgrain.learn.attack import (  # noqa: E402

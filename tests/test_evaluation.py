@@ -16,7 +16,7 @@ from PIL import Image
 
 from conftest import ROOT, Run
 from hashgrain import Codes, Grains
-from hashgrain.apps.scenes import write_scenes
+from hashgrain.apps.drawn_scenes import write_scenes
 from hashgrain.cli.keys import snake_keys
 from hashgrain.codefiles import save_codes
 from hashgrain.evaluate import Figure, as_labels, average_precision, precision, tally

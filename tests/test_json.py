@@ -20,6 +20,7 @@ from in_process import hashgrain
 
 PAGE = Path(__file__).parent.parent / "docs/reference/json.md"
 SNAKE = re.compile("[a-z][a-z0-9]*(_[a-z0-9]+)*")
+DEEPEST = 10  # keys on a path
 Path_ = tuple[str, ...]
 
 
@@ -44,7 +45,9 @@ def documented(title: str, prefix: Path_ = ()) -> dict[Path_, str]:
     for path, said in sections()[title].items():
         keys = (*prefix, *steps(path))
         keys_of[keys] = said
-        for pointed in re.findall(r"\[\w+\]\(#(hit|info)\)", said):
+        for pointed in re.findall(r"\[\w+\]\(#(hit|info|group|scene)\)", said):
+            if len(keys) > DEEPEST:  # groups hold groups
+                continue
             inner = documented(pointed, (*prefix, *steps(path)))
             keys_of |= {at: said if said.startswith("where") else what for at, what in inner.items()}
     return keys_of
@@ -128,6 +131,10 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
     check("search", printed("search", "a.hg", "--id", 1, "-k", 2, "--explain", "--stages", "kind:3"))
     printed("add", "b.hg", "pics/b")
     check("search", printed("search", "a.hg", picture, "-k", 2, "--also", "b.hg"))
+    wide = "kind:32,thing:64,look:128"  # all is one group
+    check("search", printed("search", "a.hg", picture, "--group"))
+    check("search", printed("search", "a.hg", picture, "--group", "--radius", wide, "--explain"))
+    check("scenes", printed("scenes", "a.hg", "--radius", wide), printed("scenes", "b.hg"))
     line = json.loads(hashgrain("search", "a.hg", picture, "-k", 1, "--jsonl").stdout)
     check("search", [line])
     check("info", printed("info", "a.hg"))

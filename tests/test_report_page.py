@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from conftest import make_picture
-from hashgrain.apps.scenes import scenes
+from hashgrain.apps.drawn_scenes import scenes
 from hashgrain.report.bit_maps import bit_strip, heat_map, heat_scale
 from hashgrain.report.charts import LOOKS, Series, histogram_chart, line_chart
 from hashgrain.report.page import PageGroup, PageHit, PageQuery, result_page

@@ -17,7 +17,7 @@ from PIL import Image
 
 from conftest import Run, fill, make_picture
 from hashgrain import Codes, Encoder, Grains
-from hashgrain.apps.scenes import scenes
+from hashgrain.apps.drawn_scenes import scenes
 from hashgrain.errors import CodesError, ImageError, TrainingError
 from hashgrain.evaluate import Finding, check_model, flip_labels, near_copy_recall
 from hashgrain.evaluate.near_copies import CHANGES, recall_at_1

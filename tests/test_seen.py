@@ -13,8 +13,8 @@ import pytest
 
 from conftest import Run
 from hashgrain import Encoder
+from hashgrain.apps.drawn_scenes import write_scenes
 from hashgrain.apps.evaluation import Plan, evaluate_model
-from hashgrain.apps.scenes import write_scenes
 from hashgrain.errors import BundleError, EvaluationError
 from hashgrain.evaluate.manifest import Manifest
 from hashgrain.evaluate.overlap import Overlap

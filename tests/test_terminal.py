@@ -60,6 +60,15 @@ def safe(output: bytes) -> list[str]:
     return lines[:-1]
 
 
+def test_names_cannot_forge_a_line_or_a_column_of_groups(hashgrain: Run, library: Path, hostile: Path) -> None:
+    rows = [line.split("\t") for line in safe(hashgrain("search", library, "--id", 1, "--group").stdout)]
+    assert {len(row) for row in rows} == {6}
+    assert {row[5] for row in rows} < {f"{hostile}/{shown}" for shown in HOSTILE.values()}
+    wide = ("--radius", "kind:32,thing:64,look:0")
+    rows = [line.split("\t") for line in safe(hashgrain("scenes", library, *wide).stdout)]
+    assert [(len(row), row[:2]) for row in rows] == [(5, ["kind", "9"]), (5, ["thing", "9"])]
+
+
 def test_names_cannot_forge_a_line_or_a_column_of_results(hashgrain: Run, library: Path, hostile: Path) -> None:
     lines = safe(hashgrain("search", library, "--id", 1, "-k", 20).stdout)
     assert len(lines) == len(HOSTILE) - 1

@@ -55,6 +55,8 @@ JSON = {
     "rebuild": ["test.hg"],
     "rebuild --model": ["default"],
     "duplicates": ["test.hg"],
+    "search --group": ["test.hg", "--id", "1"],
+    "scenes": ["test.hg"],
     "export": ["test.hg"],
     "export to a file": ["test.hg", "codes.csv"],
     "encode": ["pictures"],

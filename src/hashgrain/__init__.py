@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hashgrain.library import Library as Library
     from hashgrain.models import Encoder as Encoder
     from hashgrain.search import Hit as Hit
+    from hashgrain.search.groups import Group as Group
     from hashgrain.search.query import Query as Query
     from hashgrain.types import Part as Part
 
@@ -34,6 +35,7 @@ _HOMES = {
     "Codes": "codes",
     "Encoder": "models",
     "Grains": "codes",
+    "Group": "search.groups",
     "HashgrainError": "errors",
     "Hit": "search",
     "Library": "library",
@@ -45,6 +47,7 @@ __all__ = [
     "Codes",
     "Encoder",
     "Grains",
+    "Group",
     "HashgrainError",
     "Hit",
     "Library",

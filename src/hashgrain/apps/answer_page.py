@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hashgrain.apps.page_files import write_page
 from hashgrain.errors import ImageError
 from hashgrain.library import Library
 from hashgrain.media import DecodePool, decode_workers
@@ -20,28 +20,23 @@ def write_answer_page(
 ) -> Path:
     """Write the page to `file`, or to a new temporary one, and return its path. With `text`, the query is words, alone
     or with a picture."""
-    query = None if asked is None else _picture_asked_with(library, asked)
+    query = None if asked is None else picture_asked_with(library, asked)
     grain = hits[0].grain if hits else library.grains.finest
     group = PageGroup(title=f"Nearest at {grain}", hits=[page_hit(library, hit) for hit in hits])
+    return write_page(result_page(query, [group], title=title_of(query, text)), file)
+
+
+def title_of(query: PageQuery | None, text: str | None) -> str:
+    """The title of a page for a query: a picture, words, or both."""
     asked_with = [] if text is None else [f"“{text}”"]
     if query is not None:
         asked_with.append(query.name)
     title = "Pictures of " if text is not None else "Pictures like "
-    return save_page(result_page(query, [group], title=title + " and ".join(asked_with)), file)
+    return title + " and ".join(asked_with)
 
 
-def save_page(page: str, file: Path | None) -> Path:
-    """Write a page to `file`, or to a new temporary one, and return its path."""
-    if file is None:
-        handle, named = tempfile.mkstemp(prefix="hashgrain-", suffix=".html")
-        os.close(handle)
-        file = Path(named)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page, encoding="utf-8")
-    return file
-
-
-def _picture_asked_with(library: Library, asked: Any) -> PageQuery:
+def picture_asked_with(library: Library, asked: Any) -> PageQuery:
+    """The query picture: a file, bytes, or the id of an item."""
     picture: bytes | None
     if isinstance(asked, int):
         name = library.item(asked).path

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hashgrain.apps.answer_page import page_hit
-from hashgrain.apps.scenes import write_scenes
+from hashgrain.apps.drawn_scenes import write_scenes
 from hashgrain.errors import LibraryError, QueryError
 from hashgrain.library import Library
 from hashgrain.library.report import Progress

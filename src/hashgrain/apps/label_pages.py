@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashgrain.apps.answer_page import save_page
+from hashgrain.apps.page_files import write_page
 from hashgrain.apps.classify import Classified, ClassifyReport
 from hashgrain.apps.label_next import ToLabel
 from hashgrain.apps.tag import Tagging
@@ -39,7 +39,7 @@ def write_tag_page(library: Library, tagging: Tagging, file: Path | None) -> Pat
     )
     measured = tagging.measured.summary()
     lead = [counts, f"{measured[0].upper()}{measured[1:]}."]
-    return save_page(labels_page(groups, title=f"Labels for {library.path.name}", lead=lead), file)
+    return write_page(labels_page(groups, title=f"Labels for {library.path.name}", lead=lead), file)
 
 
 def write_ask_page(library: Library, asked: Sequence[ToLabel], key: str, file: Path | None) -> Path:
@@ -51,7 +51,7 @@ def write_ask_page(library: Library, asked: Sequence[ToLabel], key: str, file: P
     ]
     lead = ["Each teaches most after those before it. The number on a card is how many pictures it would teach."]
     group = PageGroup(_title(f"To label under {key}", len(asked), len(shown)), hits)
-    return save_page(labels_page([group], title=f"Label these next in {library.path.name}", lead=lead), file)
+    return write_page(labels_page([group], title=f"Label these next in {library.path.name}", lead=lead), file)
 
 
 def write_classified_page(classified: Sequence[Classified], key: str, file: Path | None) -> Path:
@@ -66,7 +66,7 @@ def write_classified_page(classified: Sequence[Classified], key: str, file: Path
             hits = [_outside_card(pool, each, name) for each in shown]
             groups.append(PageGroup(_title(name, len(given), len(shown)), hits))
     lead = [f"{len(classified):,} pictures by their nearest neighbors with a label under {key}."]
-    return save_page(labels_page(groups, title="Classified pictures", lead=lead), file)
+    return write_page(labels_page(groups, title="Classified pictures", lead=lead), file)
 
 
 def write_report_page(report: ClassifyReport, file: Path | None) -> Path:
@@ -84,7 +84,7 @@ def write_report_page(report: ClassifyReport, file: Path | None) -> Path:
         "Classes": (["label", "items", "given to", "precision", "recall"], classes),
         "Confusions, the most frequent first": (["label", "given", "items"], pairs),
     }
-    return save_page(classes_page(title=f"Classes by {report.key}", lead=lead, tables=tables), file)
+    return write_page(classes_page(title=f"Classes by {report.key}", lead=lead, tables=tables), file)
 
 
 def _confidence(votes: Ballot, name: str) -> float:

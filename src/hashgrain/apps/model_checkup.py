@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hashgrain.apps.scenes import scenes
+from hashgrain.apps.drawn_scenes import scenes
 from hashgrain.errors import BundleError, ImageError, SourceError
 from hashgrain.evaluate import Finding
 from hashgrain.media import open_picture

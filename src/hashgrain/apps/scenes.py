@@ -1,103 +1,77 @@
-"""Pictures for the demo, drawn in code: kinds of things, each thing in many looks, each look with near copies.
-
-Nothing here is loaded from anywhere, and every picture is the same for the same seed, so the demo knows which
-answers are right.
-"""
+"""A library as a tree to browse: kinds that contain things that contain looks."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from hashgrain.apps.group_names import Names, names_of
+from hashgrain.codes import Codes
+from hashgrain.library import Library
+from hashgrain.library.selecting import select_ids
+from hashgrain.search.groups import Group, Level, levels_of, tree
+from hashgrain.store import Item
 
-from hashgrain.apps.drawings import KINDS, SIZE, Canvas, Dice
+if TYPE_CHECKING:
+    from hashgrain.types import JsonLike, WhereLike
 
 
 @dataclass(frozen=True)
-class Scene:
-    name: str
-    kind: str
-    thing: str
-    look: str
-    image: Image.Image
+class Scenes:
+    """The groups of a library, largest first, and what they are called where the model has words for it."""
+
+    items: int
+    levels: tuple[Level, ...]  # coarse to fine
+    groups: tuple[Group[Item], ...]
+    names: Names
+
+    def name(self, group: Group[Item]) -> str | None:
+        """Return what a group shows; None where the model has no word for it, or the group is a single item."""
+        return self.names.get((group.grain, group.representative.id))
+
+    def as_dict(self) -> dict[str, JsonLike]:
+        """Return the tree as a dictionary for JSON. The keys are stable."""
+        return {
+            "items": self.items,
+            "levels": [level.as_dict() for level in self.levels],
+            "groups": [self._described(group) for group in self.groups],
+        }
+
+    def _described(self, group: Group[Item]) -> dict[str, JsonLike]:
+        return {
+            "grain": group.grain,
+            "name": self.name(group),
+            "count": group.count,
+            "representative": _reference(group.representative),
+            "groups": [self._described(finer) for finer in group.groups],
+            "others": [_reference(item) for item in group.others],
+        }
 
 
-def scenes(*, looks_per_thing: int = 6, copies: int = 2, seed: int = 0) -> Iterator[Scene]:
-    """Every look of every thing, each followed by its near copies."""
-    for kind, things in KINDS.items():
-        for thing, draw in things.items():
-            for number in range(looks_per_thing):
-                look = f"{thing}-{number + 1:02}"
-                dice = np.random.default_rng((seed, zlib.crc32(look.encode())))
-                picture = _photographed(draw, dice)
-                yield Scene(f"{look}.jpg", kind, thing, look, picture)
-                for copy, change in enumerate(dice.permutation(len(CHANGES))[:copies]):
-                    yield Scene(f"{look}-copy{copy + 1}.jpg", kind, thing, look, CHANGES[change](picture, dice))
+def scenes(
+    library: Library,
+    *,
+    where: WhereLike | None = None,
+    grain: str | None = None,
+    radii: Mapping[str, int] | None = None,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Scenes:
+    """Group the items of a library, or those that match a filter, down to `grain`: the finest, unless named.
+
+    Near copies of one picture are a group of the finest grain. At each grain, an item that is near to many others
+    represents a group, and the others join the nearest representative within a radius, see `Library.group`. The same
+    items give the same groups, in whatever order they were added. Every item is compared with every other.
+    """
+    levels = levels_of(library.bundle, radii, grain)
+    with library.store.snapshot() as snapshot:
+        ids = select_ids(snapshot, library.path, None, where)
+        items, words = snapshot.items(ids), snapshot.codes(ids)
+    groups = tree(items, words, library.grains, levels, order="densest", threads=threads, progress=progress)
+    names = names_of(library.bundle, levels, groups, items, Codes(words, library.grains))
+    return Scenes(len(items), levels, groups, names)
 
 
-def write_scenes(folder: Path, *, looks_per_thing: int = 6, copies: int = 2, seed: int = 0) -> Path:
-    """Write the pictures as folder/kind/thing/name and their labels as folder/labels.csv."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        labels = csv.writer(file)
-        labels.writerow(["name", "kind", "thing", "look"])
-        for scene in scenes(looks_per_thing=looks_per_thing, copies=copies, seed=seed):
-            place = folder / scene.kind / scene.thing
-            place.mkdir(parents=True, exist_ok=True)
-            scene.image.save(place / scene.name, quality=88)
-            labels.writerow([scene.name, scene.kind, scene.thing, scene.look])
-    return folder
-
-
-def _photographed(draw: Callable[[Canvas], None], dice: Dice) -> Image.Image:
-    """Painted large, scaled down, then given the grain, light and softness of a photograph."""
-    canvas = Canvas(dice)
-    draw(canvas)
-    image = canvas.image.resize(SIZE, Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(dice.uniform(0.2, 0.7)))
-    pixels = np.asarray(image, np.float32)
-    coarse = Image.fromarray(dice.normal(128, 30, (12, 16)).clip(0, 255).astype(np.uint8))
-    texture = np.asarray(coarse.resize(SIZE, Image.Resampling.BICUBIC), np.float32)[:, :, None] - 128
-    grain = dice.normal(0, dice.uniform(3, 8), (SIZE[1], SIZE[0], 1))
-    down, across = np.mgrid[-1 : 1 : SIZE[1] * 1j, -1 : 1 : SIZE[0] * 1j]
-    vignette = 1 - dice.uniform(0.05, 0.25) * (down**2 + across**2)[:, :, None] / 2
-    lit = (pixels + 0.25 * texture + grain) * vignette * dice.uniform(0.85, 1.12)
-    return Image.fromarray(lit.clip(0, 255).astype(np.uint8))
-
-
-def _crop(image: Image.Image, dice: Dice) -> Image.Image:
-    share = math.sqrt(dice.uniform(0.75, 0.85))
-    width, height = round(image.width * share), round(image.height * share)
-    left, top = dice.integers(0, image.width - width + 1), dice.integers(0, image.height - height + 1)
-    return image.crop((int(left), int(top), int(left) + width, int(top) + height))
-
-
-def _compress(image: Image.Image, dice: Dice) -> Image.Image:
-    file = io.BytesIO()
-    image.save(file, "jpeg", quality=int(dice.integers(15, 30)))
-    return Image.open(file).convert("RGB")
-
-
-def _caption(image: Image.Image, dice: Dice) -> Image.Image:
-    changed = image.copy()
-    top = round(image.height * dice.uniform(0.84, 0.9))
-    ImageDraw.Draw(changed).rectangle((0, top, image.width, image.height), fill="white")
-    ImageDraw.Draw(changed).text((8, top + 5), "seen on holiday", fill="black")
-    return changed
-
-
-CHANGES: tuple[Callable[[Image.Image, Dice], Image.Image], ...] = (
-    _crop,
-    _compress,
-    _caption,
-    lambda image, dice: image.resize((image.width // 3, image.height // 3)),
-    lambda image, dice: ImageOps.mirror(image),
-    lambda image, dice: image.rotate(dice.uniform(3, 7), Image.Resampling.BICUBIC),
-    lambda image, dice: ImageEnhance.Color(ImageEnhance.Brightness(image).enhance(1.15)).enhance(0.7),
-)
+def _reference(item: Item) -> dict[str, JsonLike]:
+    return {"id": item.id, "path": item.path}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hashgrain.cli.exit_codes import FAILED, OK, PARTLY
+from hashgrain.cli.groups import GROUPED, Grouped, grouped, print_groups, radii_of
 from hashgrain.cli.hits import Form, print_answers
 from hashgrain.cli.output import (
     DEFAULT_MAX_PIXELS,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from hashgrain.library import Found, Library
     from hashgrain.search import Hit
     from hashgrain.search.run import Explained
+
+DEFAULT_K = 10
 
 
 def search(
@@ -52,7 +55,7 @@ def search(
     also: Annotated[
         list[Path] | None, typer.Option("--also", help="Search this library too, of the same model. Repeatable.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many hits to find.")] = 10,
+    k: Annotated[int | None, typer.Option("-k", help="How many hits to find. (default: 10, with --group 100)")] = None,
     grain: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +113,13 @@ def search(
     turned: Annotated[
         bool, typer.Option("--turned", help="Ask in all 8 orientations, turned and mirrored: the nearest counts.")
     ] = False,
+    group: Annotated[
+        bool, typer.Option("--group", help="Group the hits: kinds, their things, and looks with their near copies.")
+    ] = False,
+    radius: Annotated[
+        str | None,
+        typer.Option("--radius", help="With --group, how many bits a group spans at a grain: kind:8,thing:20."),
+    ] = None,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -143,6 +153,9 @@ def search(
     With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
     stderr, and with --json under "text", beside "hits".
 
+    With --group, a hit joins the nearest group whose first hit is within the radius at a grain, or opens one. Each line
+    is a group, or a near copy: its grain, how many pictures it has, and the columns of its first hit.
+
     With --coarse-to-fine or --stages, items outside a shortlist are not found. --explain shows the length of each
     shortlist, and the distance of its last item.
 
@@ -155,7 +168,9 @@ def search(
     _check_one_query(query, item, like, codes, text)
     if (text is not None or codes is not None) and (also or not_self):
         raise typer.BadParameter("--text and --codes do not go with --also or --not-self")
-    form = _form(print0, as_json, as_jsonl)
+    form, radii = _form(print0, as_json, as_jsonl), radii_of(radius)
+    if radii and not group:
+        raise typer.BadParameter("--radius goes with --group")
     refused, explained = 0, None
     with ExitStack() as stack:
         opened = [stack.enter_context(Library.open(path)) for path in (library, *(also or []))]
@@ -169,6 +184,9 @@ def search(
             raise typer.BadParameter("--html, --open and --explain take one query and one library")
         if explain and not_self:
             raise typer.BadParameter("--explain does not go with --not-self")
+        if group and (also or folder or not_self):
+            raise typer.BadParameter("--group takes one query and one library, and no --not-self")
+        k = (GROUPED if group else DEFAULT_K) if k is None else k
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
         if (box or turned) and (also or folder or not_self or text is not None):
             raise typer.BadParameter("--box and --turned take one picture, one library, and no --text or --not-self")
@@ -183,17 +201,21 @@ def search(
         else:
             explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
             answers = [(str(asked), [Found(opened[0], hit) for hit in explained.hits])]
+        groups = grouped(opened[0], explained.hits, radii) if group and explained else None
         if html or show:
-            page = (asked, text, [each.hit for each in answers[0][1]])
-            _write_page(opened[0], *page, html, show, quiet)
+            _write_page(opened[0], asked, text, groups or [each.hit for each in answers[0][1]], html, show, quiet)
     if explained and explained.phrase:
         say(explained.phrase.summary(), quiet)
-    if explained and as_json and (explain or text is not None):
-        print_json(_document(explained, explain))
+    if explained and as_json and (explain or text is not None or groups):
+        print_json(_document(explained, explain, groups))
         return 0
     title = f"nearest at {grain}" if text is None else f"best at {grain}"
     places = bool(parts) or (parts is None and sys.stdout.isatty() and any(map(_has_part, answers)))
-    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=places)
+    distance = f"bits of {grains[grain]}"
+    if groups:
+        print_groups(groups, form, f"{title}, grouped", distance)
+    else:
+        print_answers(answers, form, title, distance, folder=folder, several=bool(also), parts=places)
     if form == "table" and not any(hits for _, hits in answers):
         say("nothing found", quiet)
     if explained and explain:
@@ -235,18 +257,29 @@ def _form(print0: bool, as_json: bool, as_jsonl: bool) -> Form:
     return chosen[0] if chosen else "table"
 
 
-def _document(explained: Explained, explain: bool) -> dict[str, Any]:
+def _document(explained: Explained, explain: bool, groups: Grouped | None) -> dict[str, Any]:
     read = {} if explained.phrase is None else {"text": explained.phrase.as_dict()}
     account = {"explain": explained.as_dict()} if explain else {}
-    return {**read, "hits": [hit.as_dict() for hit in explained.hits], **account}
+    hits = {"hits": [hit.as_dict() for hit in explained.hits]} if groups is None else groups.as_dict()
+    return {**read, **hits, **account}
 
 
 def _write_page(
-    library: Library, asked: Any, text: str | None, hits: list[Hit], html: Path | None, show: bool, quiet: bool
+    library: Library,
+    asked: Any,
+    text: str | None,
+    hits: list[Hit] | Grouped,
+    html: Path | None,
+    show: bool,
+    quiet: bool,
 ) -> None:
     from hashgrain.apps.answer_page import write_answer_page
+    from hashgrain.apps.group_page import write_grouped_answer
 
-    page = write_answer_page(library, asked, hits, html, text=text)
+    if isinstance(hits, Grouped):
+        page = write_grouped_answer(library, asked, hits.groups, html, text=text)
+    else:
+        page = write_answer_page(library, asked, hits, html, text=text)
     say(f"wrote {page}", quiet)
     if show:
         typer.launch(page.absolute().as_uri())

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hashgrain.library.selecting import ItemRef
     from hashgrain.library.thumbnails import Thumbnails
     from hashgrain.models.text_encoder import TextEncoder
+    from hashgrain.search.groups import Group
     from hashgrain.search.text_search import TextQuery
     from hashgrain.sources import Refused
     from hashgrain.types import Box, JsonLike, Meta, PartsOption, PathLike, QueryLike, SourcesLike, WhereLike
@@ -388,6 +389,19 @@ class Library:
         return answering.answer_many(
             queries, Query(None, None, *options), self.bundle, self._query_encoder, self._engine
         )
+
+    def group(self, hits: Sequence[Hit], *, radii: Mapping[str, int] | None = None) -> tuple[Group[Hit], ...]:
+        """Arrange hits of a search as a tree, coarse to fine: kinds contain things, things contain looks.
+
+        A group of the finest grain is one picture with its near copies. Each group is represented by its first hit, and
+        groups come in the order of these. At a grain, a hit joins the group of the nearest representative before it
+        within a radius, or opens a group: the calibrated distance of `same` at the finest grain, `related` at the
+        coarsest and `near` between them, an eighth of the bits where the model has no such word, or as in `radii`.
+        The representatives of a grain are grouped at the next coarser one. Whole items are compared, not parts.
+        """
+        from hashgrain.library.grouping import group_hits
+
+        return group_hits(self.store, self.bundle, hits, radii)
 
     def item(self, item: int) -> Item:
         return contents.item_of(self.store, item)

@@ -59,7 +59,8 @@ class PageQuery:
 
 @dataclass(frozen=True)
 class PageHit:
-    """One card. With an empty path it has no link, as on a page for other machines."""
+    """One card. With an empty path it has no link, as on a page for other machines; without distances it is no answer
+    to a query."""
 
     name: str
     path: str
@@ -106,8 +107,8 @@ def document(title: str, body: Sequence[str], *, style: str = "") -> str:
 
 def asked_with(query: PageQuery) -> str:
     """The query picture, large, with its name."""
-    picture = _picture(query.thumbnail, f"The picture asked with: {query.name}")
-    return f'<div class="query">{picture}<div><div class="soft">asked with</div>{text(query.name)}</div></div>'
+    shown = picture(query.thumbnail, f"The picture asked with: {query.name}")
+    return f'<div class="query">{shown}<div><div class="soft">asked with</div>{text(query.name)}</div></div>'
 
 
 def cards(hits: Sequence[PageHit]) -> str:
@@ -128,17 +129,20 @@ def _card(rank: int, hit: PageHit) -> str:
     ]
     note = f'<span class="name">{text(hit.note)}</span>' if hit.note else ""
     part = hit.box if hit.thumbnail is not None else None
-    alt = f"Hit {rank}: {hit.name}" + ("" if part is None else ", with the part that matched")
-    picture = _picture(hit.thumbnail, alt) + ("" if part is None else _outline(part, hit.thumbnail or b""))
+    alt = f"Hit {rank}: {hit.name}" if hit.distances else hit.name
+    alt += "" if part is None else ", with the part that matched"
+    shown = picture(hit.thumbnail, alt) + ("" if part is None else _outline(part, hit.thumbnail or b""))
+    place = f'<span class="soft">{rank}.</span> ' if hit.distances else ""
     inside = (
-        f'<span class="shot{"" if part is None else " part"}">{picture}</span><span class="caption">'
-        f'<span class="soft">{rank}.</span> <span class="word {text(hit.word)}">{text(hit.word)}</span> {mark}'
+        f'<span class="shot{"" if part is None else " part"}">{shown}</span><span class="caption">'
+        f'{place}<span class="word {text(hit.word)}">{text(hit.word)}</span> {mark}'
         f'<span class="name">{text(hit.name)}</span>{note}<span class="soft">{distances}</span></span>'
     )
     return f'<li><a href="{escape(file_address(hit.path))}">{inside}</a></li>' if hit.path else f"<li>{inside}</li>"
 
 
-def _picture(jpeg: bytes | None, alt: str) -> str:
+def picture(jpeg: bytes | None, alt: str) -> str:
+    """A JPEG inside the page, or a note that there is none."""
     if jpeg is None:
         return '<span class="soft">the file is gone</span>'
     width, height = _size(jpeg)
