@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashgrain.apps.page_files import write_page
 from hashgrain.apps.classify import Classified, ClassifyReport
 from hashgrain.apps.label_next import ToLabel
+from hashgrain.apps.page_files import write_page
 from hashgrain.apps.tag import Tagging
 from hashgrain.apps.votes import Ballot
 from hashgrain.errors import ImageError
