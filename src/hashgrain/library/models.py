@@ -137,6 +137,20 @@ def renew(store: Store, bundle: Bundle) -> Bundle:
     return bundle
 
 
+def write_calibration(store: Store, bundle: Bundle) -> None:
+    """Write the library's model with another calibration: the description alone, in one step, unless its copy of the
+    model cannot be used."""
+    if store.mode != "w":
+        message = f"{store.path} is open for reading; open it with mode='w' to change it"
+        raise LibraryError(message, path=store.path)
+    if not codes_only.has_model(bundle):
+        codes_only.write(bundle, store.path)
+    elif _copy_is_sound(store):
+        bundle.write_description_inside(store.path)
+    else:
+        bundle.write_inside(store.path)
+
+
 def _packaged_for(store: Store) -> Bundle | None:
     """The model from the package. None if the library's copy has a text tower, which the package does not have."""
     with suppress(BundleError):
