@@ -18,6 +18,7 @@ from hashgrain import __version__
 from hashgrain.cli import (
     add,
     bench,
+    calibrate,
     compare,
     demo,
     doctor,
@@ -91,6 +92,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "remove": remove.remove,
     "meta": meta.meta,
     "parts": parts.parts,
+    "calibrate": calibrate.calibrate,
     "index": index.index,
     "verify": verify.verify,
     "rebuild": rebuild.rebuild,
