@@ -321,7 +321,8 @@ def test_the_packaged_model_is_calibrated_in_the_copy_of_the_library(tmp_path: P
         assert library.verify() == []
         assert (tmp_path / "p.hg/model/model.onnx").read_bytes() == model
         assert library.bundle.code_digest == Bundle.read("small").code_digest
-        assert 0.3 < library.search(1)[0].score < 0.7  # what is so by lot says nothing
+        scores = [hit.score for hit in library.search(1, k=None)]
+        assert 0.3 < np.median(scores) < 0.7  # what is so by lot says nothing
         library.add(fill(tmp_path / "more", 2, start=50), workers=0)
         library.reset_calibration()
         assert library.bundle.bundle_digest == Bundle.read("small").bundle_digest

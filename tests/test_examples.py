@@ -264,6 +264,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"like": [1, 2], "match": "mean", "like_weights": [1.0]}, "a number for each of the 2"),
     ({"like": [1, 2], "match": "mean", "like_weights": [1.0, -1.0]}, "no number from 0.001 to 1,000"),
     ({"like": [1, 2], "match": "mean", "like_weights": [1.0, float("nan")]}, "no number from 0.001 to 1,000"),
+    ({"like": [1, 2], "match": "mean", "within": 1000}, "makes no sense at look"),
     ({"like": [1, 2], "boxes": [(0, 0, 1, 1)]}, "without text, boxes"),
     ({"like": [1, 2], "turned": True}, "without text, boxes"),
     ({"like": [1, 2], "text": "a dog"}, "without text, boxes"),

@@ -126,7 +126,7 @@ def _copy_is_sound(store: Store) -> bool:
 def renew(store: Store, bundle: Bundle) -> Bundle:
     """The library's model, replaced by the packaged one if that has the same codes and only it is calibrated for parts:
     the library's copy then is older than parts."""
-    if MAP not in bundle.outputs or bundle.part_calibration:
+    if MAP not in bundle.outputs or bundle.part_calibration or codes_only.OWN in bundle.others:
         return bundle
     packaged = _packaged_for(store)
     if packaged is None or not packaged.part_calibration:

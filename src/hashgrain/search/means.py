@@ -50,6 +50,7 @@ class Means:
     def first(self, n: int, question: Question, scores: Scores) -> Ranked:
         """The first n items by mean at the grain, mean over the whole code, and id; fewer if their means are larger
         than `within`, or the score of the mean too small."""
+        _check_within(question.within, question.grain, self.like.grains[question.grain])
         allowed = allowed_by(self.snapshot, self.engine, question)
         outputs, wanted = self._outputs(question.grain), n
         while True:
@@ -64,8 +65,9 @@ class Means:
             if len(near) < wanted or wanted >= len(self.snapshot) or last[0] < near.distances[-1]:
                 break
             wanted = min(len(self.snapshot), wanted * WIDENING)
-        limits = [limit for limit in (question.within,) if limit is not None]
-        kept = int(np.searchsorted(near.distances, min(limits), side="right")) if limits else len(near)
+        kept = len(near)
+        if question.within is not None:
+            kept = int(np.searchsorted(near.distances, question.within, side="right"))
         if question.min_score is not None:
             radius = scores.radius(question.min_score)
             kept = min(kept, int(np.searchsorted(np.rint(near.distances), radius, side="right")))
@@ -118,6 +120,11 @@ class Means:
         order = np.lexsort((number, full, means, item))
         best = order[np.searchsorted(item[order], np.arange(len(ids)))]
         return means[best], full[best], number[best]
+
+
+def _check_within(within: int | None, grain: str, bits: int) -> None:
+    if within is not None and not 0 <= within <= bits:
+        raise QueryError(f"a distance of {within!r} bits makes no sense at {grain}; it is from 0 to {bits}")
 
 
 def _cut(near: Neighbours, n: int) -> Neighbours:
