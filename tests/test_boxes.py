@@ -219,7 +219,7 @@ def test_turned_goes_with_boxes_but_not_with_all_of_them(library: Library) -> No
 
 
 def test_no_boxes_are_no_question_of_boxes() -> None:
-    assert check_boxes([], "any") == ()
+    assert check_boxes([]) == ()
 
 
 def test_the_command_line_asks_with_boxes(hashgrain: Run, library: Library, tmp_path: Path) -> None:

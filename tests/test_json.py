@@ -140,6 +140,12 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
     check("info", printed("info", "a.hg"))
     check("remove", printed("remove", "a.hg", "--id", 1))
     check("meta", printed("meta", "a.hg", "--id", 2, "--set", "a=1"), printed("meta", "a.hg", "--id", 2))
+    check(
+        "search",
+        printed("search", "a.hg", picture, "--min-score", 0.1),
+        printed("search", "a.hg", "--min-score", 1, "--id", 1),
+    )
+    check("search", printed("search", "a.hg", "--like", 1, "--like", 2, "--unlike", 3))
     check("index", printed("index", "a.hg"))
     picture.unlink()
     check("update", printed("update", "a.hg", code=3))
@@ -155,6 +161,15 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
         segment.unlink()
     check("verify", printed("verify", "a.hg", code=1))
     check("doctor", printed("doctor", "a.hg", code=1))
+
+
+def test_a_calibration_is_printed_as_documented(here: Path) -> None:
+    printed("add", "c.hg", fill(here / "pics/c", 24))
+    pairs = [f"{a},{b},{(a + b) % 2}" for a in range(1, 25) for b in range(1, a)]
+    (here / "pairs.csv").write_text("\n".join(["a,b,same", *pairs]))
+    calibrated = printed("calibrate", "c.hg", "--pairs", "pairs.csv")
+    check("calibrate", calibrated, printed("calibrate", "c.hg", "--reset"))
+    assert set(calibrated["grains"]) == {"kind", "thing", "look"}
 
 
 def test_a_text_is_printed_as_documented(here: Path) -> None:

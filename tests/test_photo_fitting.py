@@ -20,7 +20,7 @@ pytest.importorskip("onnx", reason="making models needs hashgrain[train]")
 
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.distill import Material, Settings, distill  # noqa: E402
-from hashgrain.learn.photo.calibrate import Pairs, falling, largest_within, probabilities  # noqa: E402
+from hashgrain.learn.photo.calibrate import largest_within, probabilities  # noqa: E402
 from hashgrain.learn.photo.features import Traits  # noqa: E402
 from hashgrain.learn.photo.graph import layout_model  # noqa: E402
 from hashgrain.learn.photo.head import Classifier, class_embedding, reflected, unit  # noqa: E402
@@ -28,6 +28,7 @@ from hashgrain.learn.photo.layout import WIDTH  # noqa: E402
 from hashgrain.learn.photo.torch_file import tensors_of  # noqa: E402
 from hashgrain.learn.photo.tree import lin_similarity, shipped  # noqa: E402
 from hashgrain.learn.training.steady import Analysis, steady_bits  # noqa: E402
+from hashgrain.models.probabilities import Pairs, falling  # noqa: E402
 from hashgrain.models.weights import computed  # noqa: E402
 
 pytestmark = [pytest.mark.train]

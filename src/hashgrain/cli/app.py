@@ -18,6 +18,7 @@ from hashgrain import __version__
 from hashgrain.cli import (
     add,
     bench,
+    calibrate,
     classify,
     compare,
     demo,
@@ -100,6 +101,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "tag": tag.tag,
     "classify": classify.classify,
     "duplicates": duplicates.duplicates,
+    "calibrate": calibrate.calibrate,
     "index": index.index,
     "verify": verify.verify,
     "rebuild": rebuild.rebuild,

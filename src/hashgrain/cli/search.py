@@ -42,8 +42,22 @@ def search(
     ] = None,
     item: Annotated[int | None, typer.Option("--id", help="Use the item of this id as the query.")] = None,
     like: Annotated[
-        str | None,
-        typer.Option("--like", metavar="ITEM", help="Use the code of this item as the query: its path or id."),
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="ITEM",
+            help="Use an item, by its path or id, or a picture as an example of what to find. Repeatable.",
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unlike", metavar="ITEM", help="Leave out items that are nearer to this than to the examples. Repeatable."
+        ),
+    ] = None,
+    like_weight: Annotated[
+        list[float] | None,
+        typer.Option("--like-weight", help="Weight of each --like, in their order, for --match mean. Repeatable."),
     ] = None,
     codes: Annotated[
         Path | None, typer.Option("--codes", help="Use each code of a .npy, .hgc or .parquet file as a query.")
@@ -69,6 +83,10 @@ def search(
     within: Annotated[
         int | None,
         typer.Option("--within", help="Keep hits with at most this many differing bits at the grain."),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option("--min-score", help="Keep hits with at least this score, from 0 to 1. None may be left."),
     ] = None,
     coarse_to_fine: Annotated[
         bool,
@@ -108,8 +126,13 @@ def search(
         ),
     ] = None,
     match: Annotated[
-        Literal["any", "all"], typer.Option("--match", help="Match any of several boxes, or all of them.")
-    ] = "any",
+        Literal["any", "all", "mean"] | None,
+        typer.Option(
+            "--match",
+            help="Match any of several boxes or examples, or all; or order by the mean distance to the examples."
+            " (default: any)",
+        ),
+    ] = None,
     turned: Annotated[
         bool, typer.Option("--turned", help="Ask in all 8 orientations, turned and mirrored: the nearest counts.")
     ] = False,
@@ -150,22 +173,40 @@ def search(
     With --box, the query is a part of the picture: its left, top, right and bottom edge, in fractions of the picture if
     none is above 1, else in pixels. With several boxes, --match all finds items that are near to every one of them.
 
+    With several --like, the nearest of the examples counts for each item; with --match all the farthest, with --match
+    mean the mean of the distances, weighted by --like-weight. QUERY or --id is one more example, the first. With
+    --unlike, an item is left out if what was found of it is nearer to that than to the example that counts.
+
     With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
     stderr, and with --json under "text", beside "hits".
 
     With --group, a hit joins the nearest group whose first hit is within the radius at a grain, or opens one. Each line
     is a group, or a near copy: its grain, how many pictures it has, and the columns of its first hit.
 
+    With --min-score, hits with a smaller score are left out: the probability that the two belong together where the
+    model is calibrated, else the share of equal bits. That nothing is so close is an answer (exit code 0).
+
     With --coarse-to-fine or --stages, items outside a shortlist are not found. --explain shows the length of each
     shortlist, and the distance of its last item.
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
-    from hashgrain.cli.queries import ask_codes, ask_several, asked_with, item_of
+    from hashgrain.cli.examples import are_several, check_examples, example_of, example_options
+    from hashgrain.cli.queries import ask_codes, ask_several, asked_with
     from hashgrain.cli.stages import staged
     from hashgrain.library import Found, Library
 
-    _check_one_query(query, item, like, codes, text)
+    like, unlike = like or [], unlike or []
+    examples = are_several(query, item, like, unlike)
+    _check_one_query(query, item, like if not examples else [], codes, text, examples)
+    check_examples(
+        like_weight,
+        match,
+        examples,
+        {"--text": text is not None, "--codes": codes is not None, "--also": also, "--not-self": not_self}
+        | {"--box": box, "--turned": turned, "--separate": separate, "--stages": stages is not None}
+        | {"--coarse-to-fine": coarse_to_fine},
+    )
     if (text is not None or codes is not None) and (also or not_self):
         raise typer.BadParameter("--text and --codes do not go with --also or --not-self")
     form, radii = _form(print0, as_json, as_jsonl), radii_of(radius)
@@ -176,8 +217,11 @@ def search(
         opened = [stack.enter_context(Library.open(path)) for path in (library, *(also or []))]
         grains = opened[0].grains
         grain = grains.finest if grain is None else grains.named(grain)
-        asked = item_of(like, opened[0]) if like is not None else asked_with(query, item, opened[0])
+        alone = bool(like) and not examples
+        asked = example_of(like[0], opened[0]) if alone else asked_with(query, item, opened[0])
         folder = codes is not None or (isinstance(asked, Path) and asked.is_dir())
+        if examples and folder:
+            raise typer.BadParameter("a folder of queries does not go with several examples (--like, --unlike)")
         if text is not None and folder:
             raise typer.BadParameter("--text goes with one picture, or none", param_hint="QUERY")
         if (html or show or explain) and (also or folder):
@@ -188,9 +232,12 @@ def search(
             raise typer.BadParameter("--group takes one query and one library, and no --not-self")
         k = (GROUPED if group else DEFAULT_K) if k is None else k
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
+        options["min_score"] = min_score
         if (box or turned) and (also or folder or not_self or text is not None):
             raise typer.BadParameter("--box and --turned take one picture, one library, and no --text or --not-self")
-        options |= _part_options(parts, box, match, turned, several=bool(also))
+        options |= _part_options(parts, box, match or "any", turned, several=bool(also))
+        if examples:
+            options |= example_options(opened[0], like, unlike, match, like_weight)
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
             raise typer.BadParameter("--coarse-to-fine, --stages and --separate do not go with --also")
@@ -202,8 +249,13 @@ def search(
             explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
             answers = [(str(asked), [Found(opened[0], hit) for hit in explained.hits])]
         groups = grouped(opened[0], explained.hits, radii) if group and explained else None
+        closest = None
+        if min_score is not None and not any(hits for _, hits in answers) and not folder:
+            closest = _closest(opened, asked, text, max_pixels, not_self, options)
         if html or show:
-            _write_page(opened[0], asked, text, groups or [each.hit for each in answers[0][1]], html, show, quiet)
+            shown = options["like"][0] if examples and asked is None else asked
+            listed = groups or [each.hit for each in answers[0][1]]
+            _write_page(opened[0], shown, text, listed, html, show, quiet)
     if explained and explained.phrase:
         say(explained.phrase.summary(), quiet)
     if explained and as_json and (explain or text is not None or groups):
@@ -218,10 +270,30 @@ def search(
         print_answers(answers, form, title, distance, folder=folder, several=bool(also), parts=places)
     if form == "table" and not any(hits for _, hits in answers):
         say("nothing found", quiet)
+    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=places)
+    if not any(hits for _, hits in answers) and (form == "table" or min_score is not None):
+        say("nothing found" if min_score is None else _nothing_close(closest), quiet)
     if explained and explain:
         for line in explained.summary().splitlines():
             complain(line)
     return (PARTLY if answers else FAILED) if refused else OK
+
+
+def _closest(
+    libraries: list[Library], asked: Any, text: str | None, max_pixels: int, not_self: bool, options: dict[str, Any]
+) -> Hit | None:
+    """The first hit that there would be without a smallest score."""
+    from hashgrain.cli.queries import ask_several
+
+    options = options | {"k": 1, "min_score": None}
+    if len(libraries) == 1 and not not_self:
+        return next(iter(libraries[0].search(asked, text=text, max_pixels=max_pixels, **options)), None)
+    answers, _ = ask_several(libraries, asked, max_pixels, not_self, options)
+    return next((found.hit for _, hits in answers for found in hits), None)
+
+
+def _nothing_close(closest: Hit | None) -> str:
+    return "nothing close" if closest is None else f"nothing close (the nearest has {closest.score:g})"
 
 
 def _has_part(answer: tuple[str, list[Found]]) -> bool:
@@ -241,9 +313,9 @@ def _part_options(
     return options | {"boxes": [box_of(box) for box in boxes or ()], "match": match, "turned": turned}
 
 
-def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:
-    given = sum(each is not None for each in (query, item, like, codes))
-    if given > 1 or (not given and text is None) or (codes is not None and text is not None):
+def _check_one_query(query: object, item: object, like: list[str], codes: object, text: object, examples: bool) -> None:
+    given = sum(each is not None for each in (query, item, codes)) + bool(like)
+    if given > 1 or (not given and text is None and not examples) or (codes is not None and text is not None):
         raise typer.BadParameter(
             "give one of these: a picture, --id or --like of an item, --codes, or --text", param_hint="QUERY"
         )

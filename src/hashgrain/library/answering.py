@@ -12,8 +12,10 @@ from hashgrain.library.query_codes import QueryEncoder, stored_code
 from hashgrain.models import Bundle
 from hashgrain.search import Hit, check_k
 from hashgrain.search.calibration import calibrations_of
+from hashgrain.search.nearest import nearest_items
 from hashgrain.search.query import Query
-from hashgrain.search.run import Clock, Explained, Question, ask, hits_of, reranked
+from hashgrain.search.run import Clock, Explained, Question, hits_of
+from hashgrain.search.scores import check_min_score
 from hashgrain.store import parse_filter
 
 if TYPE_CHECKING:
@@ -23,9 +25,14 @@ if TYPE_CHECKING:
 
 def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine) -> Explained:
     """The answer to one query, and how it was found."""
-    if query.of is None and query.text is None:
+    examples = bool(len(query.like) or len(query.unlike) or query.like_weights is not None)
+    if query.of is None and query.text is None and not examples:
         raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")
     question = question_of(query, bundle)
+    if examples:
+        from hashgrain.library.examples import answer_examples
+
+        return answer_examples(query, question, bundle, encoder, library)
     if query.boxes or query.turned:
         return _answer_views(query, question, bundle, encoder, library)
     itself = query.item
@@ -50,14 +57,7 @@ def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: Library
 
             return ask_in_stages(snapshot, engine, code, question, bundle, clock, itself)
         more = int(itself is not None)
-        if question.parts == "auto":
-            from hashgrain.search.auto import ask_auto  # only for models that are calibrated for parts
-
-            (neighbors,) = ask_auto(snapshot, engine, code, question, bundle, clock, more)
-        else:
-            (neighbors,) = ask(snapshot, engine, code, question, clock, more)
-        if outputs is not None:
-            neighbors = reranked(snapshot, neighbors, outputs, question, bundle.grains)
+        (neighbors,) = nearest_items(snapshot, engine, code, [outputs], question, bundle, clock, more)
         answered = hits_of(snapshot, code, neighbors, question, bundle, itself)
         clock.stop("fetch")
         total = neighbors.total - int(itself is not None and itself in neighbors.ids)
@@ -68,9 +68,10 @@ def _answer_views(
     query: Query, question: Question, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine
 ) -> Explained:
     """The answer to parts of a picture, or to a picture in all orientations."""
-    from hashgrain.search.boxes import ask_boxes, check_boxes
+    from hashgrain.search.boxes import ask_boxes, check_boxes, check_match
 
-    boxes, clock, itself = check_boxes(query.boxes, query.match), Clock(), query.item
+    match, clock, itself = check_match(query.match), Clock(), query.item
+    boxes = check_boxes(query.boxes)
     if query.of is None or query.text is not None or question.rerank or question.stages or question.separate:
         raise QueryError("boxes and turned are of a picture alone: ask without text, rerank, stages and separate codes")
     if query.turned and query.match == "all":
@@ -79,7 +80,7 @@ def _answer_views(
     clock.stop("encode")
     with library.snapshot_and_engine(query.threads, question.parts) as (snapshot, engine):
         clock.stop("open")
-        return ask_boxes(snapshot, engine, codes, question, query.match, bundle, clock, itself)
+        return ask_boxes(snapshot, engine, codes, question, match, bundle, clock, itself)
 
 
 def answer_many(
@@ -97,18 +98,9 @@ def answer_many(
 
             return [ask_in_stages(snapshot, engine, code, question, bundle, Clock()).hits for code in codes]
         together = Codes.concatenate(codes)
-        if question.parts == "auto":
-            from hashgrain.search.auto import ask_auto
-
-            neighbors = ask_auto(snapshot, engine, together, question, bundle, Clock())
-        else:
-            neighbors = ask(snapshot, engine, together, question, Clock())
-        answers = []
-        for query, near in zip(encoded, neighbors, strict=True):
-            if question.rerank and query.outputs is not None:
-                near = reranked(snapshot, near, query.outputs, question, bundle.grains)
-            answers.append(hits_of(snapshot, query.code, near, question, bundle))
-        return answers
+        outputs = [query.outputs for query in encoded]
+        neighbors = nearest_items(snapshot, engine, together, outputs, question, bundle, Clock())
+        return [hits_of(snapshot, code, near, question, bundle) for code, near in zip(codes, neighbors, strict=True)]
 
 
 def question_of(query: Query, bundle: Bundle) -> Question:
@@ -124,9 +116,10 @@ def question_of(query: Query, bundle: Bundle) -> Question:
 
         stages = check_stages(query.stages, grain, grains, query.separate)
     plain = query.text is None and not (stages or query.separate or query.weights is not None or query.rerank)
+    plain = plain and query.match != "mean"
     weighed = plain and calibrations_of(bundle, grain)[1] is not None
     parts = query.parts if weighed or query.parts != "auto" else "whole"
-    more = (query.weights, query.rerank, parts)
+    more = (query.weights, query.rerank, parts, check_min_score(query.min_score))
     return Question(k, grain, where, query.within, query.threads, stages, query.separate, *more)
 
 

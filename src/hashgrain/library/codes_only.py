@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from hashgrain import files, inside
 from hashgrain.codefiles import BitOrder
 from hashgrain.codes import Grains
 from hashgrain.errors import BundleError, CodesError, LibraryError, Remedy
-from hashgrain.models import Bundle, description
+from hashgrain.models import Bundle, Calibration, description
 from hashgrain.models.bundle import FOLDER
 
 FILE = "codes.json"
 FORMAT = 1
 BIT_ORDER = "bit_order"
+OWN = "own_calibration"  # of a description: what a library was calibrated on, and its calibration before
 MAX_BYTES = 1 << 16
 DIGEST = re.compile("[0-9a-f]{64}")
 UNNAMED = "codes of another program"
@@ -76,6 +79,8 @@ def write(bundle: Bundle, library: Path) -> None:
         "grains": dict(bundle.grains),
         "code_digest": bundle.code_digest,
         BIT_ORDER: bit_order_of(bundle),
+        **({"calibration": bundle.calibration_described()} if bundle.calibration else {}),
+        **({OWN: bundle.others[OWN]} if OWN in bundle.others else {}),
     }
     inside.make_folder(library, FOLDER)
     inside.write(library, FOLDER, FILE, data=(json.dumps(described, indent=1) + "\n").encode())
@@ -105,9 +110,20 @@ def _checked(described: dict[str, Any], path: Path) -> Bundle:
     if not named or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise BundleError(f"{path} does not say what made the codes", path=path)
     try:
-        return _bundle(str(name), Grains(grains), digest, "big" if described.get(BIT_ORDER) == "big" else "little")
+        order: BitOrder = "big" if described.get(BIT_ORDER) == "big" else "little"
+        bundle = _bundle(str(name), Grains(grains), digest, order)
     except (CodesError, TypeError, ValueError) as error:
         raise BundleError(f"{path} names no grains ({str(error)[:100]})", path=path) from None
+    calibration = description.read_calibration(described.get("calibration", {}), bundle.grains, path)
+    own = {OWN: described[OWN]} if OWN in described else {}
+    return calibrated(bundle, calibration, {**bundle.others, **own})
+
+
+def calibrated(bundle: Bundle, calibration: Mapping[str, Calibration], others: Mapping[str, Any]) -> Bundle:
+    """The bundle with another calibration, which changes no codes."""
+    changed = dataclasses.replace(bundle, calibration=calibration, others=others)
+    changed.__dict__["code_digest"] = bundle.code_digest  # of codes alone, there is no graph to compute it from
+    return changed
 
 
 def _bundle(name: str, grains: Grains, digest: str, bit_order: BitOrder) -> Bundle:

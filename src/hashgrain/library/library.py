@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.adding_parts import PartsInfo, PartsReport
+    from hashgrain.library.calibrating import CalibrationReport, Pair
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import ItemRef
     from hashgrain.library.thumbnails import Thumbnails
@@ -309,8 +310,12 @@ class Library:
         rerank: int | None = None,
         parts: PartsOption = "auto",
         boxes: Sequence[Box] = (),
-        match: Literal["any", "all"] = "any",
+        match: Literal["any", "all", "mean"] = "any",
         turned: bool = False,
+        like: Sequence[QueryLike] = (),
+        unlike: Sequence[QueryLike] = (),
+        like_weights: Sequence[float] | None = None,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
@@ -331,8 +336,13 @@ class Library:
         pixels where one is above 1. `match` is whether an item has to be near to "any" of them or to "all": then the
         distances are those to the box that is farthest from it.
         `turned` asks with the picture in all 8 orientations, turned and mirrored; the nearest counts.
+        `like` are more examples of what to find. `match` is whether the nearest of them counts for an item ("any"), the
+        farthest ("all"), or the mean of the distances to all, weighted by `like_weights`. `unlike` are examples of what
+        not to find: an item is left out if what was found of it is nearer to one of these than to the example that
+        counts. Items that are examples are left out.
+        `min_score` leaves out hits with a smaller score, exactly: if nothing is so close, the answer is empty.
         """
-        more = (weights, rerank, parts, boxes, match, turned)
+        more = (weights, rerank, parts, boxes, match, turned, like, unlike, like_weights, min_score)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options)).hits
 
@@ -353,11 +363,15 @@ class Library:
         rerank: int | None = None,
         parts: PartsOption = "auto",
         boxes: Sequence[Box] = (),
-        match: Literal["any", "all"] = "any",
+        match: Literal["any", "all", "mean"] = "any",
         turned: bool = False,
+        like: Sequence[QueryLike] = (),
+        unlike: Sequence[QueryLike] = (),
+        like_weights: Sequence[float] | None = None,
+        min_score: float | None = None,
     ) -> Explained:
         """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
-        more = (weights, rerank, parts, boxes, match, turned)
+        more = (weights, rerank, parts, boxes, match, turned, like, unlike, like_weights, min_score)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options))
 
@@ -380,6 +394,7 @@ class Library:
         weights: Mapping[str, float] | None = None,
         rerank: int | None = None,
         parts: PartsOption = "auto",
+        min_score: float | None = None,
     ) -> list[list[Hit]]:
         """Search with many queries: one answer per query, in order, at a fraction of the cost of single searches.
 
@@ -387,7 +402,7 @@ class Library:
         """
         options = (k, grain, where, within, threads, max_pixels, stages, separate, weights, rerank, parts)
         return answering.answer_many(
-            queries, Query(None, None, *options), self.bundle, self._query_encoder, self._engine
+            queries, Query(None, None, *options, min_score=min_score), self.bundle, self._query_encoder, self._engine
         )
 
     def group(self, hits: Sequence[Hit], *, radii: Mapping[str, int] | None = None) -> tuple[Group[Hit], ...]:
@@ -447,6 +462,28 @@ class Library:
         """Write the code segments again from the catalogue. This repairs damage and frees removed rows."""
         self.store.rebuild()
         self._indexing.make_soon()
+
+    def calibrate(
+        self, pairs: Iterable[Pair] | PathLike, *, grain: str | None = None, dry_run: bool = False
+    ) -> CalibrationReport:
+        """Fit what distances between whole items mean on pairs of this library's own items, at one grain or at all.
+
+        A pair is (a, b, same): two items by id or path, and whether they belong together; or `pairs` is a .csv file
+        with these columns. At least 100 pairs of either kind are needed. The scores of hits are then the probabilities
+        for such pairs, if half of all pairs belong together; the words stay those of the model, and codes do not
+        change. With `dry_run`, nothing is written. `reset_calibration` undoes it.
+        """
+        from hashgrain.library import calibrating
+
+        given = calibrating.read_pairs(pairs) if isinstance(pairs, (str, os.PathLike)) else pairs
+        report, self.bundle = calibrating.calibrate(self.store, self.bundle, given, grain, dry_run=dry_run)
+        return report
+
+    def reset_calibration(self) -> None:
+        """Take the calibration from before `calibrate` again."""
+        from hashgrain.library import calibrating
+
+        self.bundle = calibrating.reset(self.store, self.bundle)
 
     def index(
         self,

@@ -126,7 +126,7 @@ def _copy_is_sound(store: Store) -> bool:
 def renew(store: Store, bundle: Bundle) -> Bundle:
     """The library's model, replaced by the packaged one if that has the same codes and only it is calibrated for parts:
     the library's copy then is older than parts."""
-    if MAP not in bundle.outputs or bundle.part_calibration:
+    if MAP not in bundle.outputs or bundle.part_calibration or codes_only.OWN in bundle.others:
         return bundle
     packaged = _packaged_for(store)
     if packaged is None or not packaged.part_calibration:
@@ -135,6 +135,20 @@ def renew(store: Store, bundle: Bundle) -> Bundle:
         packaged.write_inside(store.path, FOLDER)
         return packaged
     return bundle
+
+
+def write_calibration(store: Store, bundle: Bundle) -> None:
+    """Write the library's model with another calibration: the description alone, in one step, unless its copy of the
+    model cannot be used."""
+    if store.mode != "w":
+        message = f"{store.path} is open for reading; open it with mode='w' to change it"
+        raise LibraryError(message, path=store.path)
+    if not codes_only.has_model(bundle):
+        codes_only.write(bundle, store.path)
+    elif _copy_is_sound(store):
+        bundle.write_description_inside(store.path)
+    else:
+        bundle.write_inside(store.path)
 
 
 def _packaged_for(store: Store) -> Bundle | None:

@@ -50,6 +50,7 @@ def search_several(
     stages: Sequence[tuple[str, int | float]] | None = None,
     separate: bool = False,
     parts: PartsOption = "whole",
+    min_score: float | None = None,
 ) -> list[list[Found]]:
     """For each query the nearest of all libraries, without what is the query itself.
 
@@ -75,6 +76,7 @@ def search_several(
             stages=stages,
             separate=separate,
             parts=parts,
+            min_score=min_score,
         )
         for answer, hits, without in zip(answers, hits_by_query, left_out, strict=True):
             others = [hit for hit in hits if hit.id not in without][:wanted]

@@ -110,7 +110,7 @@ class Bundle:
             **({} if self.parts is None else {"parts": self.parts.described()}),
             "outputs": self.outputs,
             "words": {word: {"grain": t.grain, "distance": t.distance} for word, t in self.words.items()},
-            **({"calibration": self._calibration_described()} if self.calibration else {}),
+            **({"calibration": self.calibration_described()} if self.calibration else {}),
             "labels": self.labels,
             "training": self.training,
             **({TOWER: self.text_tower.described()} if self.text_tower else {}),
@@ -121,7 +121,7 @@ class Bundle:
         whole: dict[str, Any] = description.plain(facts)
         return {**whole, "bundle_digest": description.bundle_digest(whole)}
 
-    def _calibration_described(self) -> dict[str, Any]:
+    def calibration_described(self) -> dict[str, Any]:
         parts = {grain: {"part": each.described()} for grain, each in self.part_calibration.items()}
         return {grain: {"whole": each.described(), **parts.get(grain, {})} for grain, each in self.calibration.items()}
 
@@ -149,6 +149,10 @@ class Bundle:
         inside.make_folder(library, folder)
         write_files(Path(library), (folder,), contents)
         inside.sync_names(library)
+
+    def write_description_inside(self, library: str | Path, folder: str = FOLDER) -> None:
+        """Replace the description in a folder of a library, in one step, where the other files stay as they are."""
+        inside.write(library, folder, DESCRIPTION, data=_description(self))
 
     @classmethod
     def read(cls, bundle: PathLike = "default") -> Bundle:
@@ -310,11 +314,15 @@ def _tower(folder: Path, read: ReadFile, tower: description.TowerDescription, wh
     return TextTower.stored(asdict(tower), load_later)
 
 
+def _description(bundle: Bundle) -> bytes:
+    return (json.dumps(bundle.described(), indent=1, allow_nan=False) + "\n").encode()
+
+
 def _contents(bundle: Bundle) -> dict[str, bytes]:
     """Its files, the description last; an error where they could not be read again."""
     contents = {GRAPH: bundle.onnx}
     if bundle.text_tower is not None:
         contents |= {TEXT: bundle.text_tower.onnx, TOKENIZER: bundle.text_tower.tokenizer}
-    contents[DESCRIPTION] = (json.dumps(bundle.described(), indent=1, allow_nan=False) + "\n").encode()
+    contents[DESCRIPTION] = _description(bundle)
     check_caps(bundle.name, bundle.size, {name: len(content) for name, content in contents.items()})
     return contents

@@ -246,6 +246,14 @@ def _calibration(calibration: Mapping[str, Any], grains: Grains, kind: str) -> d
     return calibrations
 
 
+def read_calibration(calibration: Any, grains: Grains, path: Path) -> dict[str, Calibration]:
+    """The calibration of whole items, by grain, of any file."""
+    try:
+        return _calibration(_object(calibration, "calibration"), grains, "whole")
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{path} is not a description we can use ({_cut(error)})", path=path) from None
+
+
 def _is_fraction(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 

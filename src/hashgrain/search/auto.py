@@ -7,6 +7,7 @@ equally probable, the nearer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from hashgrain.hamming import Cost, Neighbours
 from hashgrain.models import Bundle, Calibration
 from hashgrain.search.calibration import calibrations_of
 from hashgrain.search.run import Clock, Question, allowed_by, ask, ask_among
+from hashgrain.search.scores import Scores, at_least, scores_of
 from hashgrain.search.stages import distances_at, mask_of
 from hashgrain.store import Snapshot
 
@@ -57,8 +59,24 @@ def ask_auto(
     clock.stop("filter")
     whole = ask_among(snapshot, engine, codes, replace(question, parts="whole"), allowed, clock, more)
     every = ask_among(snapshot, engine, codes, replace(question, parts="all"), allowed, clock, more)
-    wanted = question.k + more
-    return [_merged(snapshot, codes[i], whole[i], every[i], question, calibrations, wanted) for i in range(len(codes))]
+    wanted, scores = question.k + more, scores_of(bundle, question.grain)
+    shared = (question, calibrations, scores, wanted)
+    return [_merged(snapshot, codes[i], whole[i], every[i], *shared) for i in range(len(codes))]
+
+
+def rank_of(bundle: Bundle, grain: str) -> Callable[[Neighbours], NDArray[np.float64]]:
+    """What such answers are ordered by before the distance: the probability, the largest first."""
+    whole, part = calibrations_of(bundle, grain)
+
+    def rank(near: Neighbours) -> NDArray[np.float64]:
+        if whole is None or part is None:
+            return near.distances.astype(np.float64)
+        likely = np.array(whole.probabilities)[near.distances]
+        if near.parts is None:
+            return -likely
+        return np.asarray(-np.where(near.parts > 0, np.array(part.probabilities)[near.distances], likely))
+
+    return rank
 
 
 def _merged(
@@ -68,6 +86,7 @@ def _merged(
     every: Neighbours,
     question: Question,
     calibrations: tuple[Calibration, Calibration],
+    scores: Scores,
     k: int,
 ) -> Neighbours:
     ids = np.union1d(whole.ids, every.ids)
@@ -90,7 +109,8 @@ def _merged(
     )
     total = max(len(order), every.total)
     columns = (distances[order].astype(np.int32), full[order].astype(np.int32))
-    return Neighbours(ids[order], *columns, total, cost, parts[order])
+    merged = Neighbours(ids[order], *columns, total, cost, parts[order])
+    return merged if question.min_score is None else at_least(merged, question.min_score, scores)
 
 
 def _by_whole(snapshot: Snapshot, code: Codes, ids: Ints, grain: str) -> _Near:

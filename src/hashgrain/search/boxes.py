@@ -16,18 +16,24 @@ from hashgrain.hamming import Cost, Neighbours
 from hashgrain.media.cropping import wrong_box
 from hashgrain.models import Bundle
 from hashgrain.search.run import Clock, Explained, Question, ask, hits_of_boxes
+from hashgrain.search.scores import narrowed, scores_of
+from hashgrain.search.widening import WIDENING, Ranked, first_kept, taken
 from hashgrain.store import Snapshot
 from hashgrain.types import Box
 
 Match = Literal["any", "all"]
+Rank = Callable[[Neighbours], NDArray[np.float64]]  # what an answer is ordered by before the distance
 MAX_BOXES = 16
-WIDENING = 8  # times as many neighbors, if those of the boxes do not have enough items in common
 
 
-def check_boxes(boxes: Sequence[Box], match: str) -> tuple[Box, ...]:
-    """The boxes of a query, or an error that says what is wrong with them."""
+def check_match(match: str) -> Match:
     if match not in get_args(Match):
         raise QueryError(f"match is {match!r}; it is 'any' or 'all' of the boxes")
+    return match  # type: ignore[return-value]
+
+
+def check_boxes(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """The boxes of a query, or an error that says what is wrong with them."""
     if isinstance(boxes, (str, bytes)) or not isinstance(boxes, Sequence):
         raise QueryError(f"boxes are {boxes!r}; they are a list of boxes")
     if len(boxes) > MAX_BOXES:
@@ -52,33 +58,37 @@ def ask_boxes(
     if question.parts == "auto":
         parts: PartsMode = "all" if snapshot.has_parts and takes_parts(engine) else "whole"
         question = replace(question, parts=parts)
-    k = question.k + int(itself is not None)
+    k, least = question.k + int(itself is not None), question.min_score
+    scores = None if least is None else scores_of(bundle, question.grain)
+    if least is not None and scores is not None:
+        question = replace(question, within=narrowed(question.within, least, scores))
 
     def ask_for(n: int) -> list[Neighbours]:
         return ask(snapshot, engine, codes, replace(question, k=n), clock)
 
-    if match == "any":
-        neighbors, box = nearest_to_any(ask_for(k), k)
+    def first(n: int) -> Ranked:
+        return nearest_to_any(ask_for(n), n) if match == "any" else nearest_to_all(ask_for, n, len(snapshot))
+
+    if least is None or scores is None:
+        neighbors, box = first(k)
     else:
-        neighbors, box = nearest_to_all(ask_for, k, len(snapshot))
+        neighbors, box = first_kept(first, lambda ranked: scores.of(ranked.neighbors) >= least, k, len(snapshot))
     hits = hits_of_boxes(snapshot, codes, neighbors, box, question, bundle, itself)
     clock.stop("fetch")
     return Explained(hits, neighbors.cost, len(snapshot), max(neighbors.total, len(hits)), clock.seconds)
 
 
-def nearest_to_any(answers: Sequence[Neighbours], k: int) -> tuple[Neighbours, NDArray[np.int64]]:
+def nearest_to_any(answers: Sequence[Neighbours], k: int, rank: Rank | None = None) -> Ranked:
     """The k items nearest to the box that each is nearest to, and which box that is. `answers` has the k nearest of
     each box, so the nearest of all are among them."""
     joined, box = _joined(answers)
-    order = np.lexsort((box, joined.ids, joined.full, joined.distances))
+    order = np.lexsort((box, joined.ids, joined.full, joined.distances, _rank(rank, joined)))
     _, first = np.unique(joined.ids[order], return_index=True)
     chosen = order[np.sort(first)][:k]
-    return _taken(joined, chosen, max(len(first), *(each.total for each in answers))), box[chosen]
+    return Ranked(taken(joined, chosen, max(len(first), *(each.total for each in answers))), box[chosen])
 
 
-def nearest_to_all(
-    ask: Callable[[int], Sequence[Neighbours]], k: int, items: int
-) -> tuple[Neighbours, NDArray[np.int64]]:
+def nearest_to_all(ask: Callable[[int], Sequence[Neighbours]], k: int, items: int, rank: Rank | None = None) -> Ranked:
     """The k items nearest to the box that each is farthest from, and which box that is. `ask(n)` gives the n nearest
     of each box.
 
@@ -89,21 +99,36 @@ def nearest_to_all(
     while True:
         answers = ask(n)
         joined, box = _joined(answers)
-        order = np.lexsort((box, -joined.full, -joined.distances, joined.ids))  # of each item, the farthest first
+        ranks = _rank(rank, joined)
+        order = np.lexsort(
+            (box, -joined.full, -joined.distances, -ranks, joined.ids)
+        )  # of each item, the farthest first
         _, first, count = np.unique(joined.ids[order], return_index=True, return_counts=True)
         farthest = order[first[count == len(answers)]]
-        ranked = farthest[np.lexsort((joined.ids[farthest], joined.full[farthest], joined.distances[farthest]))][:k]
-        if n >= items or all(len(each) < n for each in answers) or _is_settled(joined, ranked, answers, n, k):
-            return _taken(joined, ranked, len(farthest)), box[ranked]
+        columns = (joined.ids, joined.full, joined.distances, ranks)
+        ranked = farthest[np.lexsort(tuple(column[farthest] for column in columns))][:k]
+        if n >= items or all(len(each) < n for each in answers) or _is_settled(joined, ranked, answers, n, k, rank):
+            return Ranked(taken(joined, ranked, len(farthest)), box[ranked])
         n = min(items, n * WIDENING)
 
 
-def _is_settled(joined: Neighbours, ranked: NDArray[np.int64], answers: Sequence[Neighbours], n: int, k: int) -> bool:
+def _rank(rank: Rank | None, near: Neighbours) -> NDArray[np.float64]:
+    return near.distances.astype(np.float64) if rank is None else rank(near)
+
+
+def _is_settled(
+    joined: Neighbours,
+    ranked: NDArray[np.int64],
+    answers: Sequence[Neighbours],
+    n: int,
+    k: int,
+    rank: Rank | None,
+) -> bool:
     """Whether every item that is not found for all boxes is farther away than the k-th of those that are."""
     if len(ranked) < k:
         return False
-    last = (joined.distances[ranked[-1]], joined.full[ranked[-1]])
-    ends = [(each.distances[-1], each.full[-1]) for each in answers if len(each) >= n]
+    last = (_rank(rank, joined)[ranked[-1]], joined.distances[ranked[-1]], joined.full[ranked[-1]])
+    ends = [(_rank(rank, each)[-1], each.distances[-1], each.full[-1]) for each in answers if len(each) >= n]
     return all(last < end for end in ends)
 
 
@@ -118,14 +143,3 @@ def _joined(answers: Sequence[Neighbours]) -> tuple[Neighbours, NDArray[np.int64
     )
     joined = Neighbours(**columns, total=len(box), cost=whole, parts=np.concatenate(parts) if parts else None)
     return joined, box
-
-
-def _taken(joined: Neighbours, rows: NDArray[np.int64], total: int) -> Neighbours:
-    return replace(
-        joined,
-        ids=joined.ids[rows],
-        distances=joined.distances[rows],
-        full=joined.full[rows],
-        parts=None if joined.parts is None else joined.parts[rows],
-        total=total,
-    )

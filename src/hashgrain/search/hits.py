@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Words
 from hashgrain.errors import QueryError
 from hashgrain.models import Bundle, Threshold
 from hashgrain.search.calibration import calibrations_of
+from hashgrain.search.scores import score_at
 from hashgrain.store import Item
 from hashgrain.types import JsonLike, Meta, Part
 
@@ -82,6 +84,17 @@ def make_hits(
     `bundle` says what distances mean."""
     differing = Codes(codes ^ query.words[0], query.grains)
     columns = {name: np.bitwise_count(differing.at(name).words).sum(axis=1) for name in query.grains}
+    return hits_at(columns, items, grain, bundle, parts)
+
+
+def hits_at(
+    columns: Mapping[str, NDArray[np.integer]],
+    items: Sequence[Item],
+    grain: str,
+    bundle: Bundle,
+    parts: Sequence[Part] | None = None,
+) -> list[Hit]:
+    """Hits for items whose distances are known at every grain, by its name."""
     all_distances = [{name: int(column[i]) for name, column in columns.items()} for i in range(len(items))]
     of_whole, of_part = calibrations_of(bundle, grain)
     numbers = [0] * len(items) if parts is None else [part.index for part in parts]
@@ -95,7 +108,6 @@ def make_hits(
     hits = []
     for place, (item, distances, word) in enumerate(zip(items, all_distances, words, strict=True)):
         apart, calibration = distances[grain], calibrations[place]
-        score = 1 - apart / query.grains[grain] if calibration is None else calibration.probabilities[apart]
         hits.append(
             Hit(
                 id=item.id,
@@ -104,7 +116,7 @@ def make_hits(
                 grain=grain,
                 distances=distances,
                 word=word,
-                score=round(score, 4),
+                score=score_at(apart, bundle.grains[grain], calibration),
                 width=item.width,
                 height=item.height,
                 format=item.format,

@@ -31,9 +31,13 @@ class Query:
     parts: PartsOption = "auto"  # whether the parts of items are searched, too
 
     boxes: Sequence[Box] = ()  # parts of the picture to ask with, instead of the whole
-    match: Literal["any", "all"] = "any"  # of the boxes
+    match: Literal["any", "all", "mean"] = "any"  # of the boxes; of the examples, where the mean is one more choice
 
     turned: bool = False  # ask in all 8 orientations, mirrored ones too
+    like: Sequence[QueryLike] = ()  # more examples of what to find, beside `of`
+    unlike: Sequence[QueryLike] = ()  # items that are nearer to one of these are left out
+    like_weights: Sequence[float] | None = None  # of the examples to be like, for the mean
+    min_score: float | None = None  # hits with a smaller score are left out
 
     @property
     def item(self) -> int | None:

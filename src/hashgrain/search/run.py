@@ -40,6 +40,7 @@ class Question:
     weights: Mapping[str, float] | None = None  # by grain, of the bits that it adds to the one before
     rerank: int | None = None  # number of nearest items to order by agreement with the outputs
     parts: PartsOption = "whole"
+    min_score: float | None = None
 
     def __post_init__(self) -> None:
         if self.parts != "auto":
@@ -57,8 +58,10 @@ class Question:
             return
         if not isinstance(self.weights, Mapping):
             raise QueryError(f"weights are {self.weights!r}; they name a number for each grain: {{'kind': 2.0, ...}}")
-        if self.within is not None or self.stages or self.separate:
-            raise QueryError("weights order the nearest of all items: ask without distance, stages, separate codes")
+        if self.within is not None or self.min_score is not None or self.stages or self.separate:
+            raise QueryError(
+                "weights order the nearest of all items: ask without distance, score, stages, separate codes"
+            )
 
     def _check_rerank(self) -> None:
         if self.rerank is None:

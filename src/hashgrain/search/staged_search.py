@@ -66,8 +66,11 @@ def ask_in_stages(
     hits = make_hits(code, snapshot.items(ids[first].tolist()), words[first], question.grain, bundle)
     if question.separate:
         hits = [_by_own_bits(hit, code.grains) for hit in hits]
+    n_hits = len(hits)
+    if question.min_score is not None:
+        hits = [hit for hit in hits if hit.score >= question.min_score]
     clock.stop("fetch")
-    total = len(hits) if question.within is None else len(order)
+    total = len(hits) if question.within is None or len(hits) < n_hits else len(order)
     return Explained(hits, cost, len(snapshot), total, clock.seconds, shortlists=tuple(shortlists))
 
 

@@ -88,13 +88,20 @@ class TextQuery:
         if question.within is None:
             ids, parts, cost, total = self._best(snapshot, engine, question, question.k + more, clock)
         else:
-            (near,) = ask(snapshot, engine, self.code, question, clock, more)
+            asked = question if question.min_score is None else replace(question, k=max(1, len(snapshot)))
+            (near,) = ask(snapshot, engine, self.code, asked, clock, more)
             ids, parts, cost, total = near.ids, near.parts, near.cost, near.total
-        wanted = [place for place, each in enumerate(ids) if each != itself][: question.k]
+        wanted = [place for place, each in enumerate(ids) if each != itself]
+        if question.min_score is None or question.within is None:  # else the order is not that of the scores
+            wanted = wanted[: question.k]
         numbers = None if parts is None else parts[wanted].tolist()
         hits = self._hits(snapshot, ids[wanted].tolist(), numbers, question.grain)
-        clock.stop("fetch")
         total -= int(itself is not None and itself in ids)
+        if question.min_score is not None:
+            likely = [hit for hit in hits if hit.score >= question.min_score]
+            total = total if len(likely) == len(hits) else len(likely)
+            hits = likely[: question.k]
+        clock.stop("fetch")
         return Explained(hits, cost, len(snapshot), max(total, len(hits)), clock.seconds, self.phrase)
 
     def _hits(self, snapshot: Snapshot, ids: list[int], numbers: list[int] | None, grain: str) -> list[Hit]:

@@ -20,14 +20,13 @@ from hashgrain.learn.data.grain_labels import GrainLabels
 from hashgrain.learn.export import share_label
 from hashgrain.learn.photo.calibrate import (
     FALSE_ALARMS,
-    Distances,
-    Pairs,
     distances_between,
     largest_within,
     probabilities,
 )
 from hashgrain.media import open_picture
 from hashgrain.models import Bundle, Calibration, Encoder
+from hashgrain.models.probabilities import Distances, Pairs
 from hashgrain.models.text import KEY, describe_table, read_table
 
 ENOUGH = 3  # divided by the share of false alarms: the pairs that a word takes

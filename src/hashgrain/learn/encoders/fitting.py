@@ -16,10 +16,11 @@ from hashgrain.hashers import ITQ, Features, PCAHash, Projection, most_direction
 from hashgrain.learn.data.kept_features import KeptFeatures
 from hashgrain.learn.distill import Material, Settings, distill
 from hashgrain.learn.encoders.pictures import Shot, Shots
-from hashgrain.learn.photo.calibrate import FALSE_ALARMS, Pairs, calibration, distances_between, every_pair
+from hashgrain.learn.photo.calibrate import FALSE_ALARMS, calibration, distances_between, every_pair
 from hashgrain.learn.photo.head import unit
 from hashgrain.learn.photo.pictures import view
 from hashgrain.models import Calibration
+from hashgrain.models.probabilities import Pairs
 
 HELD_OUT = 600  # pictures not used in the fit, on which words are calibrated
 VIEWED = 1_500  # pictures with two edited views

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes
 from hashgrain.models import Calibration
+from hashgrain.models.probabilities import Distances, Pairs, falling
 
 # The largest error rate of each word on pairs that do not belong together. The documented bound for `same` is 1 in
 # 100,000, for any pictures: the margin covers differences between samples.
 FALSE_ALARMS = {"same": 8e-6, "near": 1e-3, "related": 2e-2}
 WORDS_OF = {"look": ("same", "near", "related"), "thing": ("same", "near", "related"), "kind": ("near", "related")}
 PAIRS = 4_000_000
-Distances = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Distances at one grain: of pairs that belong together and of pairs that do not."""
-
-    together: Distances
-    apart: Distances
 
 
 def distances_between(left: Codes, right: Codes) -> Distances:
@@ -70,18 +61,6 @@ def probabilities(pairs: Pairs, bits: int) -> tuple[float, ...]:
     smoothing = 1 / max(1, len(pairs.apart))
     weight = together + apart + 2 * smoothing
     return tuple(round(float(each), 5) for each in falling((together + smoothing) / weight, weight))
-
-
-def falling(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The closest sequence that never increases (pool adjacent violators; Ayer et al., 1955)."""
-    blocks: list[list[float]] = []  # value, weight, length
-    for value, weight in zip(values, weights, strict=True):
-        blocks.append([float(value), float(weight), 1])
-        while len(blocks) > 1 and blocks[-2][0] < blocks[-1][0]:
-            last, before = blocks.pop(), blocks.pop()
-            total = last[1] + before[1]
-            blocks.append([(last[0] * last[1] + before[0] * before[1]) / total, total, last[2] + before[2]])
-    return np.concatenate([np.full(int(length), value) for value, _, length in blocks])
 
 
 def by_labels(codes: Mapping[str, Codes], labels: Mapping[str, NDArray[np.str_]], grain: str, seed: int) -> Pairs:

@@ -12,7 +12,7 @@ from hashgrain import __version__
 from hashgrain.errors import TrainingError
 from hashgrain.evaluate.near_copies import MILD
 from hashgrain.files import write_atomically
-from hashgrain.learn.photo.calibrate import Pairs, by_labels, calibration, distances_between, every_pair
+from hashgrain.learn.photo.calibrate import by_labels, calibration, distances_between, every_pair
 from hashgrain.learn.photo.features import FeatureCache, Traits
 from hashgrain.learn.photo.fit import GRAINS, Head, classifier_of, fitted, steady_of
 from hashgrain.learn.photo.graph import cut, photo_model
@@ -23,6 +23,7 @@ from hashgrain.learn.photo.sets import FittingSets, fitting_sets, sharp_pictures
 from hashgrain.learn.words.rows import class_rows
 from hashgrain.models import Bundle, Calibration
 from hashgrain.models.assembly import HOLES, PART
+from hashgrain.models.probabilities import Pairs
 from hashgrain.models.seen import Seen
 from hashgrain.models.text import describe_table
 from hashgrain.models.weights import WeightsFile, read_weights

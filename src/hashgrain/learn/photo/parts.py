@@ -12,7 +12,7 @@ from PIL import Image
 
 from hashgrain.codes import Codes, Words
 from hashgrain.evaluate.near_copies import MILD
-from hashgrain.learn.photo.calibrate import Pairs, calibration
+from hashgrain.learn.photo.calibrate import calibration
 from hashgrain.learn.photo.pictures import Shot, photographs
 from hashgrain.media import open_picture
 from hashgrain.media.cropping import pixels_of
@@ -21,6 +21,7 @@ from hashgrain.models.description import Window
 from hashgrain.models.detail import DEFAULT, DETAILS, detail_named, windows
 from hashgrain.models.part_correction import KEY, describe_correction
 from hashgrain.models.parts import PartEncoder, pool
+from hashgrain.models.probabilities import Pairs
 
 HALFWAY = 0.5  # of the way from no gain to the fitted one: nearer on photographs left out than either end
 PAGES, PASTED = 2, 4  # pages of each photograph at each level, and crops pasted in one
