@@ -268,9 +268,6 @@ def search(
         print_groups(groups, form, f"{title}, grouped", distance)
     else:
         print_answers(answers, form, title, distance, folder=folder, several=bool(also), parts=places)
-    if form == "table" and not any(hits for _, hits in answers):
-        say("nothing found", quiet)
-    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=places)
     if not any(hits for _, hits in answers) and (form == "table" or min_score is not None):
         say("nothing found" if min_score is None else _nothing_close(closest), quiet)
     if explained and explain:
