@@ -15,6 +15,7 @@ NAMES = (
     "kill_add",
     "quality",
     "near_copies",
+    "verifying",
     "photo_costs",
     "words",
     "nesting",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import fill
 from hashgrain import Library
@@ -153,6 +154,16 @@ def test_verbs_of_a_library_print_what_is_documented(here: Path) -> None:
 def test_a_text_is_printed_as_documented(here: Path) -> None:
     printed("add", "p.hg", "pics/a", "--model", "photo")
     check("search", printed("search", "p.hg", "--text", "a red dog zyxgrbl", "-k", 2, "--explain"))
+
+
+def test_verified_hits_are_printed_as_documented(here: Path) -> None:
+    pytest.importorskip("cv2", reason="needs the verify extra")
+    dice = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(dice).resize((480, 360), Image.Resampling.NEAREST).save(here / "pics/corners.png")
+    printed("add", "v.hg", "pics")
+    hits = printed("search", "v.hg", "pics/corners.png", "--verify", "--verify-seconds", 60)
+    check("search", hits)
+    assert [bool(hit["verified"]["outline"]) for hit in hits] == [True] + [False] * 9
 
 
 def test_parts_are_printed_as_documented(here: Path) -> None:

@@ -110,6 +110,15 @@ def search(
     turned: Annotated[
         bool, typer.Option("--turned", help="Ask in all 8 orientations, turned and mirrored: the nearest counts.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Match the first 20 hits with the picture point by point. Needs hashgrain[verify]."
+        ),
+    ] = False,
+    verify_seconds: Annotated[
+        float | None, typer.Option("--verify-seconds", help="How long --verify may take. (default: 2)")
+    ] = None,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -140,6 +149,10 @@ def search(
     With --box, the query is a part of the picture: its left, top, right and bottom edge, in fractions of the picture if
     none is above 1, else in pixels. With several boxes, --match all finds items that are near to every one of them.
 
+    With --verify, a column after the distance has the number of points of the picture that agree about where it lies in
+    the hit. It says no if too few agree, and - for hits that were not tried: files that are gone, hits after the first
+    20, and those for which there was no time. The order of the hits does not change.
+
     With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
     stderr, and with --json under "text", beside "hits".
 
@@ -169,9 +182,11 @@ def search(
             raise typer.BadParameter("--html, --open and --explain take one query and one library")
         if explain and not_self:
             raise typer.BadParameter("--explain does not go with --not-self")
+        query_is_one_picture = asked is not None and not (also or folder or not_self)
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
         if (box or turned) and (also or folder or not_self or text is not None):
             raise typer.BadParameter("--box and --turned take one picture, one library, and no --text or --not-self")
+        options |= _verify_options(verify, verify_seconds, one=query_is_one_picture)
         options |= _part_options(parts, box, match, turned, several=bool(also))
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
         if also and ("stages" in options or separate):
@@ -193,7 +208,16 @@ def search(
         return 0
     title = f"nearest at {grain}" if text is None else f"best at {grain}"
     places = bool(parts) or (parts is None and sys.stdout.isatty() and any(map(_has_part, answers)))
-    print_answers(answers, form, title, f"bits of {grains[grain]}", folder=folder, several=bool(also), parts=places)
+    print_answers(
+        answers,
+        form,
+        title,
+        f"bits of {grains[grain]}",
+        folder=folder,
+        several=bool(also),
+        parts=places,
+        verified=verify,
+    )
     if form == "table" and not any(hits for _, hits in answers):
         say("nothing found", quiet)
     if explained and explain:
@@ -217,6 +241,16 @@ def _part_options(
     if not (boxes or turned):
         return options
     return options | {"boxes": [box_of(box) for box in boxes or ()], "match": match, "turned": turned}
+
+
+def _verify_options(verify: bool, seconds: float | None, *, one: bool) -> dict[str, Any]:
+    if not verify and seconds is not None:
+        raise typer.BadParameter("--verify-seconds goes with --verify")
+    if not verify:
+        return {}
+    if not one:
+        raise typer.BadParameter("--verify takes one picture and one library, and no --not-self or --codes")
+    return {"verify": True} | ({} if seconds is None else {"verify_seconds": seconds})
 
 
 def _check_one_query(query: object, item: object, like: object, codes: object, text: object) -> None:

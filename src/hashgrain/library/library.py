@@ -310,6 +310,8 @@ class Library:
         boxes: Sequence[Box] = (),
         match: Literal["any", "all"] = "any",
         turned: bool = False,
+        verify: bool = False,
+        verify_seconds: float = 2.0,
     ) -> list[Hit]:
         """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
@@ -330,8 +332,11 @@ class Library:
         pixels where one is above 1. `match` is whether an item has to be near to "any" of them or to "all": then the
         distances are those to the box that is farthest from it.
         `turned` asks with the picture in all 8 orientations, turned and mirrored; the nearest counts.
+        `verify` matches the picture with the first 20 hits point by point, in order, for at most `verify_seconds`.
+        `Hit.verified` says how many points agree and where the picture lies in the hit; None if a hit was not tried.
+        The hits and their order stay. It needs OpenCV: pip install 'hashgrain[verify]'.
         """
-        more = (weights, rerank, parts, boxes, match, turned)
+        more = (weights, rerank, parts, boxes, match, turned, verify, verify_seconds)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options)).hits
 
@@ -354,9 +359,11 @@ class Library:
         boxes: Sequence[Box] = (),
         match: Literal["any", "all"] = "any",
         turned: bool = False,
+        verify: bool = False,
+        verify_seconds: float = 2.0,
     ) -> Explained:
         """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
-        more = (weights, rerank, parts, boxes, match, turned)
+        more = (weights, rerank, parts, boxes, match, turned, verify, verify_seconds)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options))
 

@@ -35,6 +35,9 @@ class Query:
 
     turned: bool = False  # ask in all 8 orientations, mirrored ones too
 
+    verify: bool = False  # whether the nearest hits are matched with the picture point by point
+    verify_seconds: float = 2.0  # how long that may take
+
     @property
     def item(self) -> int | None:
         """The id of the item that is the query; None if the query is something else."""
