@@ -16,6 +16,7 @@ NAMES = (
     "quality",
     "near_copies",
     "verifying",
+    "restoring",
     "photo_costs",
     "words",
     "nesting",
