@@ -16,6 +16,8 @@ NAMES = (
     "quality",
     "near_copies",
     "duplicates",
+    "verifying",
+    "restoring",
     "photo_costs",
     "words",
     "nesting",

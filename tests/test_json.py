@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from conftest import fill
+from conftest import fill, make_picture
 from hashgrain import Library
 from hashgrain.cli.app import VERBS
 from hashgrain.cli.keys import NAMED, snake_keys
@@ -175,6 +176,32 @@ def test_a_calibration_is_printed_as_documented(here: Path) -> None:
 def test_a_text_is_printed_as_documented(here: Path) -> None:
     printed("add", "p.hg", "pics/a", "--model", "photo")
     check("search", printed("search", "p.hg", "--text", "a red dog zyxgrbl", "-k", 2, "--explain"))
+
+
+def test_verified_hits_are_printed_as_documented(here: Path) -> None:
+    pytest.importorskip("cv2", reason="needs the verify extra")
+    dice = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(dice).resize((480, 360), Image.Resampling.NEAREST).save(here / "pics/corners.png")
+    printed("add", "v.hg", "pics")
+    hits = printed("search", "v.hg", "pics/corners.png", "--verify", "--verify-seconds", 60)
+    check("search", hits)
+    assert [bool(hit["verified"]["outline"]) for hit in hits] == [True] + [False] * 9
+
+
+def test_a_restored_picture_is_told_as_documented(here: Path) -> None:
+    pytest.importorskip("cv2", reason="needs the verify extra")
+    dice = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    whole = Image.fromarray(dice).resize((480, 360), Image.Resampling.NEAREST)
+    whole.save(here / "pics/corners.png")
+    whole.paste((9, 9, 9), (100, 100, 200, 180))
+    whole.save(here / "torn.png")
+    printed("add", "r.hg", "pics")
+    torn = ("restore", "r.hg", "torn.png", "--out", "out.png")
+    told = printed(*torn, "--auto", "--truth", "pics/corners.png")
+    assert told["trusted"]
+    make_picture(1).save(here / "other.png")
+    guessed = printed("restore", "r.hg", "other.png", "--box", "0,0,0.2,0.2", "--out", "out.png", code=3)
+    check("restore", told, guessed)
 
 
 def test_the_account_of_a_hit_is_printed_as_documented(here: Path) -> None:

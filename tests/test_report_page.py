@@ -294,13 +294,13 @@ def test_the_part_that_matched_is_drawn_where_it_lies_on_the_picture(browser: An
     hits.append(PageHit("gone.jpg", "/tmp/gone.jpg", None, "far", {"kind": 9}, box=box))
     tab = browser.new_page(viewport={"width": 900, "height": 700})
     tab.set_content(result_page(None, [PageGroup("found", hits)], title="found"))
-    assert tab.locator(".shot rect").count() == 3
+    assert tab.locator(".shot polygon").count() == 3
     for place, (width, height) in enumerate(((90, 400), (400, 90), (200, 150))):
         shot = tab.locator(".shot").nth(place).bounding_box()
         scale = min(shot["width"] / width, shot["height"] / height)  # the whole picture is shown, in the middle
         left = shot["x"] + (shot["width"] - scale * width) / 2
         top = shot["y"] + (shot["height"] - scale * height) / 2
-        drawn = tab.locator(".shot rect").nth(place).bounding_box()
+        drawn = tab.locator(".shot polygon").nth(place).bounding_box()
         assert drawn["x"] == pytest.approx(left + 0.5 * scale * width, abs=2)
         assert drawn["y"] == pytest.approx(top + 0.25 * scale * height, abs=2)
         assert drawn["width"] == pytest.approx(0.5 * scale * width, abs=4)

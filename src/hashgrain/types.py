@@ -35,6 +35,9 @@ Fit: TypeAlias = Literal["squash", "fit", "crop"]
 Box: TypeAlias = tuple[float, float, float, float]
 # Whether a search looks at the parts of items: at none, at all, or at both and weighs what each distance means.
 PartsOption: TypeAlias = Literal["auto", "whole", "all"]
+# The corners of an outline in a picture: x and y of each, as fractions of the upright picture.
+Corner: TypeAlias = tuple[float, float]
+Corners: TypeAlias = tuple[Corner, Corner, Corner, Corner]
 
 
 class OpenSource(Protocol):
@@ -71,3 +74,18 @@ class Part:
             "box": None if self.box is None else list(self.box),
             "span": None if self.span is None else list(self.span),
         }
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What matching the picture asked with and a hit point by point found."""
+
+    inliers: int  # points that agree about where the one lies in the other; 0 if too few do
+    outline: Corners | None = None  # where the picture lies in the hit, from its upper left corner; None if it does not
+
+    def __bool__(self) -> bool:
+        return self.outline is not None
+
+    def as_dict(self) -> dict[str, JsonLike]:
+        """Return this as a dictionary for JSON. The keys are stable."""
+        return {"inliers": self.inliers, "outline": None if self.outline is None else [[x, y] for x, y in self.outline]}

@@ -62,7 +62,8 @@ def page_hit(library: Library, hit: Hit, *, note: str | None = None, right: bool
         thumbnail=small,
         word=hit.word or f"{hit.score:.3f}",
         distances=hit.distances,
-        note=note,
+        note=note or (f"{hit.verified.inliers} points agree" if hit.verified else None),
         right=right,
+        outline=hit.verified.outline if hit.verified else None,
         box=None if hit.part is None else hit.part.box,
     )

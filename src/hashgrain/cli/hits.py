@@ -17,9 +17,18 @@ Answers = Sequence[tuple[str, Sequence["Found"]]]  # the name of each query, and
 
 
 def print_answers(
-    answers: Answers, form: Form, title: str, distance: str, *, folder: bool, several: bool, parts: bool
+    answers: Answers,
+    form: Form,
+    title: str,
+    distance: str,
+    *,
+    folder: bool,
+    several: bool,
+    parts: bool,
+    verified: bool = False,
 ) -> None:
-    """A line names its query if a `folder` asks, its library if there are `several`, and its part with `parts`."""
+    """A line names its query if a `folder` asks, its library if there are `several`, its part with `parts`, and how
+    many points agree with `verified`."""
     if form == "paths":
         print_paths(match.hit.path for _, answer in answers for match in answer)
     elif form == "jsonl":
@@ -32,8 +41,17 @@ def print_answers(
         ]
         print_json(documents if folder else documents[0]["hits"])
     else:
-        columns = [*["query"] * folder, "", distance, *["part"] * parts, *["library"] * several, "id", "path"]
-        rows = [_row(query, match, folder, several, parts) for query, answer in answers for match in answer]
+        columns = [
+            *["query"] * folder,
+            "",
+            distance,
+            *["part"] * parts,
+            *["points"] * verified,
+            *["library"] * several,
+            "id",
+            "path",
+        ]
+        rows = [_row(query, match, folder, several, parts, verified) for query, answer in answers for match in answer]
         print_table(title, columns, rows, [file_address(row[-1]) for row in rows])
 
 
@@ -41,11 +59,18 @@ def _document(match: Found, several: bool) -> dict[str, Any]:
     return ({"library": str(match.library.path)} if several else {}) | match.hit.as_dict()
 
 
-def _row(query: str, match: Found, folder: bool, several: bool, parts: bool) -> list[Any]:
+def _row(query: str, match: Found, folder: bool, several: bool, parts: bool, verified: bool) -> list[Any]:
     hit, library = match.hit, str(match.library.path)
     first = hit.word or f"{hit.score:.3f}"  # a phrase has no words for how near, only scores
-    part = [_place(hit)] if parts else []
+    part = [*[_place(hit)] * parts, *[_points(hit)] * verified]
     return [*[query] * folder, first, hit.distance, *part, *[library] * several, hit.id, hit.path]
+
+
+def _points(hit: Hit) -> str:
+    """How many points of the query were found in the hit."""
+    if hit.verified is None:
+        return "-"
+    return str(hit.verified.inliers) if hit.verified else "no"
 
 
 def _place(hit: Hit) -> str:

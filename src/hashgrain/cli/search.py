@@ -143,6 +143,15 @@ def search(
         str | None,
         typer.Option("--radius", help="With --group, how many bits a group spans at a grain: kind:8,thing:20."),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Match the first 20 hits with the picture point by point. Needs hashgrain[verify]."
+        ),
+    ] = False,
+    verify_seconds: Annotated[
+        float | None, typer.Option("--verify-seconds", help="How long --verify may take. (default: 2)")
+    ] = None,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -176,6 +185,10 @@ def search(
     With several --like, the nearest of the examples counts for each item; with --match all the farthest, with --match
     mean the mean of the distances, weighted by --like-weight. QUERY or --id is one more example, the first. With
     --unlike, an item is left out if what was found of it is nearer to that than to the example that counts.
+
+    With --verify, a column after the distance has the number of points of the picture that agree about where it lies in
+    the hit. It says no if too few agree, and - for hits that were not tried: files that are gone, hits after the first
+    20, and those for which there was no time. The order of the hits does not change.
 
     With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
     stderr, and with --json under "text", beside "hits".
@@ -230,11 +243,15 @@ def search(
             raise typer.BadParameter("--explain does not go with --not-self")
         if group and (also or folder or not_self):
             raise typer.BadParameter("--group takes one query and one library, and no --not-self")
+        if group and verify:
+            raise typer.BadParameter("--verify does not go with --group")
         k = (GROUPED if group else DEFAULT_K) if k is None else k
+        query_is_one_picture = asked is not None and not (also or folder or not_self)
         options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
         options["min_score"] = min_score
         if (box or turned) and (also or folder or not_self or text is not None):
             raise typer.BadParameter("--box and --turned take one picture, one library, and no --text or --not-self")
+        options |= _verify_options(verify, verify_seconds, one=query_is_one_picture)
         options |= _part_options(parts, box, match or "any", turned, several=bool(also))
         if examples:
             options |= example_options(opened[0], like, unlike, match, like_weight)
@@ -267,7 +284,8 @@ def search(
     if groups:
         print_groups(groups, form, f"{title}, grouped", distance)
     else:
-        print_answers(answers, form, title, distance, folder=folder, several=bool(also), parts=places)
+        several = bool(also)
+        print_answers(answers, form, title, distance, folder=folder, several=several, parts=places, verified=verify)
     if not any(hits for _, hits in answers) and (form == "table" or min_score is not None):
         say("nothing found" if min_score is None else _nothing_close(closest), quiet)
     if explained and explain:
@@ -308,6 +326,16 @@ def _part_options(
     if not (boxes or turned):
         return options
     return options | {"boxes": [box_of(box) for box in boxes or ()], "match": match, "turned": turned}
+
+
+def _verify_options(verify: bool, seconds: float | None, *, one: bool) -> dict[str, Any]:
+    if not verify and seconds is not None:
+        raise typer.BadParameter("--verify-seconds goes with --verify")
+    if not verify:
+        return {}
+    if not one:
+        raise typer.BadParameter("--verify takes one picture and one library, and no --not-self or --codes")
+    return {"verify": True} | ({} if seconds is None else {"verify_seconds": seconds})
 
 
 def _check_one_query(query: object, item: object, like: list[str], codes: object, text: object, examples: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hashgrain.codes import Codes
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
 
 def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine) -> Explained:
     """The answer to one query, and how it was found."""
+    if not query.verify:
+        return _answer(query, bundle, encoder, library)
+    from hashgrain.library.verifying import check_verify, verified_hits  # for who has OpenCV
+
+    check_verify(query)
+    explained, clock = _answer(query, bundle, encoder, library), Clock()
+    hits = verified_hits(explained.hits, query, encoder)
+    clock.stop("verify")
+    return replace(explained, hits=hits, seconds={**explained.seconds, **clock.seconds})
+
+
+def _answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine) -> Explained:
     examples = bool(len(query.like) or len(query.unlike) or query.like_weights is not None)
     if query.of is None and query.text is None and not examples:
         raise QueryError("nothing was asked: search takes a picture, a code, the id of an item, or a text")

@@ -316,6 +316,8 @@ class Library:
         unlike: Sequence[QueryLike] = (),
         like_weights: Sequence[float] | None = None,
         min_score: float | None = None,
+        verify: bool = False,
+        verify_seconds: float = 2.0,
     ) -> list[Hit]:
         """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
@@ -341,8 +343,12 @@ class Library:
         not to find: an item is left out if what was found of it is nearer to one of these than to the example that
         counts. Items that are examples are left out.
         `min_score` leaves out hits with a smaller score, exactly: if nothing is so close, the answer is empty.
+        `verify` matches the picture with the first 20 hits point by point, in order, for at most `verify_seconds`.
+        `Hit.verified` says how many points agree and where the picture lies in the hit; None if a hit was not tried.
+        The hits and their order stay. It needs OpenCV: pip install 'hashgrain[verify]'.
         """
-        more = (weights, rerank, parts, boxes, match, turned, like, unlike, like_weights, min_score)
+        examples = (like, unlike, like_weights, min_score)
+        more = (weights, rerank, parts, boxes, match, turned, *examples, verify, verify_seconds)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options)).hits
 
@@ -369,9 +375,12 @@ class Library:
         unlike: Sequence[QueryLike] = (),
         like_weights: Sequence[float] | None = None,
         min_score: float | None = None,
+        verify: bool = False,
+        verify_seconds: float = 2.0,
     ) -> Explained:
         """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
-        more = (weights, rerank, parts, boxes, match, turned, like, unlike, like_weights, min_score)
+        examples = (like, unlike, like_weights, min_score)
+        more = (weights, rerank, parts, boxes, match, turned, *examples, verify, verify_seconds)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options))
 

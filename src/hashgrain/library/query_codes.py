@@ -163,6 +163,16 @@ class QueryEncoder:
                 views += orientations(picture.pixels) if turned else [picture.pixels]
         return self.encoder.codes(np.stack(views))
 
+    def pixels(
+        self, query: QueryLike, edge: int, max_pixels: int, *, box: Box | None = None, timeout: float | None = None
+    ) -> NDArray[np.uint8]:
+        """The upright picture, or a part of it, at most `edge` pixels either way; of an item as its file is now."""
+        if isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            query = _picture_of(self._store, int(query))
+        if self._closed:
+            raise LibraryError(f"{self._store.path} is closed; open it again", path=self._store.path)
+        return self.pool.shrunk(query, edge=edge, max_pixels=max_pixels, box=box, timeout=timeout).pixels
+
     def _pictures(
         self, queries: Iterable[QueryLike], encoded: list[QueryCode | None], failed: list[HashgrainError], outputs: bool
     ) -> Iterator[tuple[int, QueryLike]]:

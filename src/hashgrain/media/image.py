@@ -141,7 +141,7 @@ def open_image(
             _draft(opened, size, edge, part)
             check_cost(opened.image, opened.data, allowed, name)
             if part is not None:
-                return _cropped(opened, part, size, fit), opened.facts
+                return _cropped(opened, part, size, edge, fit), opened.facts
             return _shaped(opened, size, edge, fit), opened.facts
     except ImageError as error:
         error.path = path
@@ -303,8 +303,8 @@ def _draft(opened: _Opened, size: tuple[int, int] | None, edge: int | None, part
         size = math.ceil(size[0] / (part[2] - part[0])), math.ceil(size[1] / (part[3] - part[1]))
     if size:
         image.draft("RGB", (2 * size[0], 2 * size[1]) if not _is_turned(opened) else (2 * size[1], 2 * size[0]))
-    elif edge and 2 * edge < max(image.size):
-        share = 2 * edge / max(image.size)
+    elif edge and 2 * edge < (longest := max(_part_size(opened, part))):
+        share = 2 * edge / longest
         image.draft("RGB", (max(1, round(image.width * share)), max(1, round(image.height * share))))
 
 
@@ -316,19 +316,31 @@ def _shaped(opened: _Opened, size: tuple[int, int] | None, edge: int | None, fit
     if size:
         small = resized(small, (size[1], size[0]) if _is_turned(opened) else size, fit)
     elif edge:
-        share = min(1.0, edge / max(small.size))
-        target = (max(1, round(small.width * share)), max(1, round(small.height * share)))
-        small = small.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        small = _within(small, edge)
     upright = _turned(small, _orientation(opened.exif))
     return padded(upright, size) if size else upright
 
 
-def _cropped(opened: _Opened, part: Box, size: tuple[int, int] | None, fit: Fit) -> Image.Image:
+def _within(image: Image.Image, edge: int) -> Image.Image:
+    share = min(1.0, edge / max(image.size))
+    target = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+    return image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _part_size(opened: _Opened, part: Box | None) -> tuple[float, float]:
+    """The size in pixels of a part of the upright picture, or of the whole."""
+    width, height = _upright_size(opened)
+    return (width, height) if part is None else (width * (part[2] - part[0]), height * (part[3] - part[1]))
+
+
+def _cropped(opened: _Opened, part: Box, size: tuple[int, int] | None, edge: int | None, fit: Fit) -> Image.Image:
     """A part of the upright picture."""
     opened.image.load()
     upright = _turned(to_rgb(opened.image), _orientation(opened.exif))
     crop = upright.crop(pixels_of(part, upright.size))
-    return padded(resized(crop, size, fit), size) if size else crop
+    if size:
+        return padded(resized(crop, size, fit), size)
+    return _within(crop, edge) if edge else crop
 
 
 def _is_turned(opened: _Opened) -> bool:

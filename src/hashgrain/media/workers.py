@@ -115,6 +115,24 @@ class DecodePool:
             raise picture
         return jpeg_of(picture.pixels)
 
+    def shrunk(
+        self,
+        source: Any,
+        *,
+        edge: int,
+        max_pixels: int | None = None,
+        box: Box | None = None,
+        timeout: float | None = None,
+    ) -> Picture:
+        """A picture given as for `open_picture`, or a part of it, of at most `edge` pixels either way, in its own
+        proportions. A worker that takes longer than `timeout` seconds is ended, which is an error."""
+        limits = self._limits_for(max_pixels, None, box)
+        limits = replace(limits, size=None, edge=edge, timeout=min(limits.timeout, timeout or limits.timeout))
+        ((_, picture),) = self._opened([(None, source)], limits)
+        if isinstance(picture, ImageError):
+            raise picture
+        return picture
+
     def facts(self, items: Iterable[tuple[T, bytes | ImageError]]) -> Iterator[tuple[T, Facts | ImageError]]:
         """Like `decode`, but only what the files say of themselves: no more than their headers is decoded."""
         for token, result in self._decoded(items, replace(self.limits, header=True)):

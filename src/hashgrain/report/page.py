@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote_from_bytes
 
-from hashgrain.types import Box
+from hashgrain.types import Box, Corners
 
 # Lone surrogates, which occur in names with undecodable bytes, and control characters: UTF-8 and XML forbid them.
 NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -39,7 +39,7 @@ h2 small, .soft { color: var(--soft); font-weight: 400; }
   background: var(--paper); border-radius: .55rem .55rem 0 0; overflow: hidden; }
 .shot > * { grid-area: 1 / 1; width: 100%; height: 100%; }
 .shot img { object-fit: cover; } .shot.part img { object-fit: contain; }
-.shot rect { fill: none; stroke: var(--near); stroke-width: 3; vector-effect: non-scaling-stroke; }
+.shot polygon { fill: none; stroke: var(--near); stroke-width: 3; vector-effect: non-scaling-stroke; }
 .shot .soft { display: grid; place-items: center; }
 .caption { display: block; padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
 .word { font-weight: 700; } .same { color: var(--same); } .near { color: var(--near); }
@@ -70,6 +70,7 @@ class PageHit:
     note: str | None = None
     right: bool | None = None  # if the truth is known
     box: Box | None = None  # the part that matched, drawn on the picture
+    outline: Corners | None = None  # where the query lies in it, drawn instead of the part
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def _card(rank: int, hit: PageHit) -> str:
         hit.right
     ]
     note = f'<span class="name">{text(hit.note)}</span>' if hit.note else ""
-    part = hit.box if hit.thumbnail is not None else None
+    corners = hit.outline or (_corners(hit.box) if hit.box is not None else None)
+    part = corners if hit.thumbnail is not None else None
     alt = f"Hit {rank}: {hit.name}" if hit.distances else hit.name
     alt += "" if part is None else ", with the part that matched"
     shown = picture(hit.thumbnail, alt) + ("" if part is None else _outline(part, hit.thumbnail or b""))
@@ -150,13 +152,16 @@ def picture(jpeg: bytes | None, alt: str) -> str:
     return f'<img src="{source}" alt="{text(alt)}" width="{width}" height="{height}">'
 
 
-def _outline(box: Box, jpeg: bytes) -> str:
-    """A box over a picture that is shown whole."""
+def _corners(box: Box) -> Corners:
+    left, top, right, bottom = box
+    return (left, top), (right, top), (right, bottom), (left, bottom)
+
+
+def _outline(corners: Corners, jpeg: bytes) -> str:
+    """Four corners over a picture that is shown whole."""
     width, height = _size(jpeg)
-    left, top = box[0] * width, box[1] * height
-    size = f'width="{(box[2] - box[0]) * width:.1f}" height="{(box[3] - box[1]) * height:.1f}"'
-    rect = f'<rect x="{left:.1f}" y="{top:.1f}" {size}/>'
-    return f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{rect}</svg>'
+    points = " ".join(f"{x * width:.1f},{y * height:.1f}" for x, y in corners)
+    return f'<svg viewBox="0 0 {width} {height}" aria-hidden="true"><polygon points="{points}"/></svg>'
 
 
 def _size(jpeg: bytes) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from hashgrain.models import Bundle, Threshold
 from hashgrain.search.calibration import calibrations_of
 from hashgrain.search.scores import score_at
 from hashgrain.store import Item
-from hashgrain.types import JsonLike, Meta, Part
+from hashgrain.types import JsonLike, Meta, Part, Verified
 
 MAX_K = 1_000_000
 
@@ -37,11 +37,18 @@ class Hit:
     meta: Meta
     details: Meta  # what the file says about itself: camera, place, keywords
     part: Part | None = None  # the nearest part, if parts are searched; all distances are those of this part
+    verified: Verified | None = None  # by local features, if that was asked for; None if this hit was not tried
 
     def as_dict(self) -> dict[str, JsonLike]:
         """Return the hit as a dictionary for JSON. The keys are stable."""
-        own = {"distances": dict(self.distances), "meta": dict(self.meta), "details": dict(self.details)}
-        return {**vars(self), **own, "part": None if self.part is None else self.part.as_dict()}
+        own: dict[str, JsonLike] = {
+            "distances": dict(self.distances),
+            "meta": dict(self.meta),
+            "details": dict(self.details),
+        }
+        own["part"] = None if self.part is None else self.part.as_dict()
+        own["verified"] = None if self.verified is None else self.verified.as_dict()
+        return {**vars(self), **own}
 
 
 def check_k(k: int | None) -> int:

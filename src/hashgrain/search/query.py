@@ -39,6 +39,9 @@ class Query:
     like_weights: Sequence[float] | None = None  # of the examples to be like, for the mean
     min_score: float | None = None  # hits with a smaller score are left out
 
+    verify: bool = False  # whether the nearest hits are matched with the picture point by point
+    verify_seconds: float = 2.0  # how long that may take
+
     @property
     def item(self) -> int | None:
         """The id of the item that is the query; None if the query is something else."""
