@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 from hashgrain.media.local_features import EDGE, LEAST_INLIERS, Features, features_of, register
 from report import need_data, table, write_section
 
-OTHERS = 10  # unrelated photographs that each query is matched with
+OTHERS = 20  # unrelated photographs that each query is matched with
 LEAST = (5, 6, 7, LEAST_INLIERS)
-COPIES = 24  # photographs that are changed
+COPIES = 40  # photographs that are changed
 Picture = Image.Image
 
 
