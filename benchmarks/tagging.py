@@ -76,7 +76,8 @@ def tasks(bench: Bench, given: argparse.Namespace) -> list[Task]:
     train, test = cifar(data, "train"), cifar(data, "test")
     known = [train[i] for i in random.permutation(len(train))[: given.labelled]]
     asked = [test[i] for i in random.permutation(len(test))[: given.asked]]
-    val = [tiny_imagenet(data, "val")[i] for i in random.permutation(5_000)]
+    every = tiny_imagenet(data, "val")
+    val = [every[i] for i in random.permutation(len(every))]
     names = sorted({shot.facts["label"] for shot in val})[: given.classes]
     val = [shot for shot in val if shot.facts["label"] in names]
     halves: dict[bool, list[Shot]] = {True: [], False: []}
