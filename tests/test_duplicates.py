@@ -261,7 +261,7 @@ def test_the_table_and_the_page_show_every_group_with_its_reasons(with_parts: Pa
     assert page.count("data:image/jpeg") == 6
     assert "most pixels: 30 x 20" in page
     assert "sharp-crop.jpg is part of scene.jpg" in page
-    assert "<rect" in page
+    assert "<polygon" in page
 
 
 def test_a_page_shows_some_groups_of_many_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

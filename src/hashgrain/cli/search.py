@@ -146,7 +146,7 @@ def search(
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Match the first 20 hits with the picture point by point. Needs hashgrain[verify]."
+            "--verify", help="Match the first 20 hits with the picture point by point. Needs the extra verify."
         ),
     ] = False,
     verify_seconds: Annotated[
