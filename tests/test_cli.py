@@ -352,6 +352,15 @@ def test_settings_come_from_flags_then_environment_then_file(
     assert len(hashgrain(*query, env=from_file).stdout.splitlines()) == 4
     assert len(hashgrain(*query, env=from_environment).stdout.splitlines()) == 3
     assert len(hashgrain(*query, "-k", 2, env=from_environment).stdout.splitlines()) == 2
+    by_option = {**from_file, "HASHGRAIN_SEARCH_JSON": "1", "HASHGRAIN_SEARCH_ID": "2"}
+    assert len(json.loads(hashgrain("search", library, env=by_option).stdout)) == 4
+
+
+def test_a_variable_named_after_version_or_help_changes_nothing(hashgrain: Run, library: Path) -> None:
+    plain = hashgrain("info", library)
+    for name in ("HASHGRAIN_VERSION", "HASHGRAIN_HELP", "HASHGRAIN_INFO_HELP", "HASHGRAIN_SHOW_COMPLETION"):
+        for value in ("1", "1.0"):
+            assert hashgrain("info", library, env={name: value}).stdout == plain.stdout
 
 
 @pytest.mark.parametrize("text", ["k = = 4", "nonsense = 3", "[frobnicate]\nk = 1"])

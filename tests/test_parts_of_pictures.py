@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from conftest import Run, fill, make_picture
-from hashgrain import Codes, Library
+from hashgrain import AddReport, Codes, Library
 from hashgrain.errors import BundleError, LibraryError, QueryError
 from hashgrain.library.adding_parts import PartsReport
 from hashgrain.library.rebuilding import rebuild_with
@@ -136,6 +136,21 @@ def test_adding_parts_that_was_stopped_resumes(
                 np.testing.assert_array_equal(one, two)
 
 
+def test_what_is_added_slowly_is_committed_after_seconds(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hashgrain.library.adding.SECONDS", 0.0)
+
+    def stop(report: AddReport) -> None:
+        if report.encoded == 2:
+            raise StopError
+
+    with Library.create(tmp_path / "l.hg", encoder, workers=0) as library:
+        with pytest.raises(StopError):
+            library.add(fill(tmp_path / "some", 6), parts=False, progress=stop)
+        assert len(library) == 2
+
+
 def test_files_that_are_gone_or_changed_are_listed_and_the_others_get_parts(encoder: Encoder, tmp_path: Path) -> None:
     folder = fill(tmp_path / "some", 4)
     first, second, *_ = sorted(folder.iterdir())
@@ -157,8 +172,10 @@ def test_dropped_parts_are_gone_and_the_library_answers_as_before(encoder: Encod
         assert library.drop_parts().changed == 4
         assert library.parts_info().items == 0
         assert library.search(make_picture(2), parts="whole") == before
-        by_parts = library.search(make_picture(2), parts="all")
-        assert [(hit.id, hit.distance) for hit in by_parts] == [(hit.id, hit.distance) for hit in before]
+        with pytest.raises(QueryError, match="has no parts"):
+            library.search(make_picture(2), parts="all")
+        by_auto = library.search(make_picture(2))
+        assert [(hit.id, hit.distance) for hit in by_auto] == [(hit.id, hit.distance) for hit in before]
         library.add_parts(detail="high")
         assert library.parts_info().detail == "high"
 
@@ -193,6 +210,9 @@ def test_the_command_line_adds_parts_drops_them_and_says_which_there_are(hashgra
     assert b"0 of 3 pictures of l.hg have parts" in hashgrain("parts", "l.hg").stdout
     added = json.loads(hashgrain("parts", "l.hg", "--add", "--detail", "low", "--json").stdout)
     assert (added["items"], added["changed"], added["parts"], added["detail"]) == (3, 3, LOW, "low")
+    unknown = hashgrain("add", "new.hg", folder, "--detail", "ultra")
+    assert unknown.returncode == 1
+    assert not (tmp_path / "new.hg").exists()
     wrong = hashgrain("add", "l.hg", folder, "--detail", "high")
     assert wrong.returncode == 1
     assert b"drop them first: hashgrain parts " in wrong.stderr

@@ -70,16 +70,19 @@ def add(
     moved files are recognized. Files that cannot be opened are listed and left out (exit code 3). They are not tried
     again until they change. Files that were removed by hand stay out.
 
-    Parts of new pictures are encoded, too, so that `search --parts` finds a picture by a piece of it. A library that
-    was created without parts stays without: see `hashgrain parts`.
+    Parts of new pictures are encoded, too, so that a search finds a picture by a piece of it. In a library whose
+    pictures have no parts, new ones get none either, unless --detail is given: see `hashgrain parts`.
 
     Example: hashgrain add photos.hg ~/Pictures
     """
     from hashgrain.library import AddReport, Library, check_sources
+    from hashgrain.models.detail import detail_named
 
     given = [path for source in sources for path in (_listed(null) if source == "-" else [source])]
     fields = dict(key_value(pair, "--meta") for pair in meta or [])
     check_sources(given, fields)  # before there is a library
+    if detail is not None:
+        detail_named(detail)
     with (
         Library.open_or_create(library, model) as opened,
         progress_bar("adding", _count(given, ignore or []), quiet) as advance,

@@ -53,6 +53,7 @@ from hashgrain.cli.config import load_config
 from hashgrain.cli.exit_codes import FAILED, STOPPED
 from hashgrain.cli.output import complain, complain_in_json, complain_of, escape
 from hashgrain.cli.remedies import as_command
+from hashgrain.cli.variables import with_variables
 from hashgrain.errors import HashgrainError
 
 WRITING = "writing "
@@ -87,7 +88,7 @@ app = typer.Typer(
     help="Image similarity search with compact binary codes: coarse to fine, exact, on your own disk.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HASHGRAIN"},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Flags override HASHGRAIN_<VERB>_<OPTION> in the environment, which overrides the configuration file.",
 )
 VERBS: dict[str, Callable[..., int]] = {
@@ -219,7 +220,7 @@ def _common(
 
 def run() -> int:
     """Run the command line. Returns only if the configuration is broken."""
-    command = typer.main.get_command(app)
+    command = with_variables(typer.main.get_command(app))
     try:
         settings = load_config(command)
     except HashgrainError as error:

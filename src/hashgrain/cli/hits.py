@@ -9,11 +9,11 @@ from hashgrain.cli.output import print_json, print_paths, print_table
 from hashgrain.report.page import file_address
 
 if TYPE_CHECKING:
-    from hashgrain.library import Found
+    from hashgrain.library import LibraryHit
     from hashgrain.search import Hit
 
 Form = Literal["table", "json", "jsonl", "paths"]
-Answers = Sequence[tuple[str, Sequence["Found"]]]  # the name of each query, and its hits
+Answers = Sequence[tuple[str, Sequence["LibraryHit"]]]  # the name of each query, and its hits
 
 
 def print_answers(
@@ -55,11 +55,11 @@ def print_answers(
         print_table(title, columns, rows, [file_address(row[-1]) for row in rows])
 
 
-def _document(match: Found, several: bool) -> dict[str, Any]:
+def _document(match: LibraryHit, several: bool) -> dict[str, Any]:
     return ({"library": str(match.library.path)} if several else {}) | match.hit.as_dict()
 
 
-def _row(query: str, match: Found, folder: bool, several: bool, parts: bool, verified: bool) -> list[Any]:
+def _row(query: str, match: LibraryHit, folder: bool, several: bool, parts: bool, verified: bool) -> list[Any]:
     hit, library = match.hit, str(match.library.path)
     first = hit.word or f"{hit.score:.3f}"  # a phrase has no words for how near, only scores
     part = [*[_place(hit)] * parts, *[_points(hit)] * verified]

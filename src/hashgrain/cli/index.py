@@ -42,7 +42,7 @@ def index(
     cap = None if memory is None else parse_size(memory)
     plans: list[dict[str, object]] = []
 
-    def tell(plan: IndexPlan, fits: bool) -> None:
+    def on_plan(plan: IndexPlan, fits: bool) -> None:
         rows = plan.end - plan.first
         about = {"kind": plan.kind, "bits": plan.bits, "parts": plan.parts, "rows": rows, "bytes": plan.bytes}
         plans.append(about | {"fits": fits})
@@ -51,7 +51,7 @@ def index(
         say(f"{action}: {plan.kind} of {plan.bits} bits over {rows:,} codes{of}, {size(plan.bytes)}", quiet)
 
     with Library.open(library) as opened:
-        left_out = opened.index(memory=cap, tell=tell, dry_run=dry_run)
+        left_out = opened.index(memory=cap, on_plan=on_plan, dry_run=dry_run)
         if as_json:
             print_json({"indexes": plans, "bytes": opened.indexes.bytes()})
         elif not plans:

@@ -18,7 +18,7 @@ from hashgrain.cli.remedies import reason_text
 from hashgrain.errors import ItemMissingError, QueryError
 
 if TYPE_CHECKING:
-    from hashgrain.library import Found, Library, NamedQuery
+    from hashgrain.library import Library, LibraryHit, NamedQuery
 
 AT_ONCE = 256  # queries that share one pass over the codes
 MAX_NAMES = 20_000  # of a folder, among which the nearest is looked for
@@ -46,7 +46,7 @@ def item_of(name: str, library: Library, option: str = "--like") -> int:
     return library.item(int(name)).id
 
 
-def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[tuple[str, list[Found]]]:
+def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[tuple[str, list[LibraryHit]]]:
     """The hits of each code of a file. A query is named by its path, or by the number of its row."""
     from hashgrain.library import NamedQuery, search_several
     from hashgrain.library.codes_only import bit_order_of
@@ -60,7 +60,7 @@ def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[
     names = (
         [str(row) for row in range(len(query_codes.codes))] if query_codes.paths is None else list(query_codes.paths)
     )
-    answers: list[tuple[str, list[Found]]] = []
+    answers: list[tuple[str, list[LibraryHit]]] = []
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
         queries = [NamedQuery(name, query_codes.codes[start + row]) for row, name in enumerate(part)]
@@ -70,7 +70,7 @@ def ask_codes(library: Library, file: Path, options: Mapping[str, Any]) -> list[
 
 def ask_several(
     libraries: Sequence[Library], asked: Any, max_pixels: int, not_self: bool, options: Mapping[str, Any]
-) -> tuple[list[tuple[str, list[Found]]], int]:
+) -> tuple[list[tuple[str, list[LibraryHit]]], int]:
     """The hits of each query, which is one picture or each of a folder; and the number of refused pictures."""
     from hashgrain.library import NamedQuery, refuse_mixed, search_several
 
@@ -78,7 +78,7 @@ def ask_several(
     if not (isinstance(asked, Path) and asked.is_dir()):
         one = _query(libraries, asked, max_pixels, not_self)
         return [(one.name, matches) for matches in search_several(libraries, [one], **options)], 0
-    answers: list[tuple[str, list[Found]]] = []
+    answers: list[tuple[str, list[LibraryHit]]] = []
     refused = 0
     queries = _queries_below(libraries, asked, max_pixels, not_self)
     while batch := list(islice(queries, AT_ONCE)):

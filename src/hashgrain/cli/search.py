@@ -27,7 +27,7 @@ from hashgrain.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from hashgrain.library import Found, Library
+    from hashgrain.library import Library, LibraryHit
     from hashgrain.search import Hit
     from hashgrain.search.run import Explained
 
@@ -207,7 +207,7 @@ def search(
     from hashgrain.cli.examples import are_several, check_examples, example_of, example_options
     from hashgrain.cli.queries import ask_codes, ask_several, asked_with
     from hashgrain.cli.stages import staged
-    from hashgrain.library import Found, Library
+    from hashgrain.library import Library, LibraryHit
 
     like, unlike = like or [], unlike or []
     examples = are_several(query, item, like, unlike)
@@ -264,7 +264,7 @@ def search(
             answers, refused = ask_several(opened, asked, max_pixels, not_self, options)
         else:
             explained = opened[0].explain(asked, text=text, max_pixels=max_pixels, **options)
-            answers = [(str(asked), [Found(opened[0], hit) for hit in explained.hits])]
+            answers = [(str(asked), [LibraryHit(opened[0], hit) for hit in explained.hits])]
         groups = grouped(opened[0], explained.hits, radii) if group and explained else None
         closest = None
         if min_score is not None and not any(hits for _, hits in answers) and not folder:
@@ -311,7 +311,7 @@ def _nothing_close(closest: Hit | None) -> str:
     return "nothing close" if closest is None else f"nothing close (the nearest has {closest.score:g})"
 
 
-def _has_part(answer: tuple[str, list[Found]]) -> bool:
+def _has_part(answer: tuple[str, list[LibraryHit]]) -> bool:
     return any(each.hit.part is not None and each.hit.part.index for each in answer[1])
 
 

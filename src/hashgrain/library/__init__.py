@@ -12,7 +12,7 @@ from hashgrain.lazy import lazy_names
 if TYPE_CHECKING:
     from hashgrain.library.adding import check_sources as check_sources
     from hashgrain.library.library import Library as Library
-    from hashgrain.library.multi_library import Found as Found
+    from hashgrain.library.multi_library import LibraryHit as LibraryHit
     from hashgrain.library.multi_library import NamedQuery as NamedQuery
     from hashgrain.library.multi_library import items_of_query as items_of_query
     from hashgrain.library.multi_library import refuse_mixed as refuse_mixed
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AddReport": "report",
-    "Found": "multi_library",
+    "LibraryHit": "multi_library",
     "Library": "library",
     "NamedQuery": "multi_library",
     "check_sources": "adding",

@@ -28,7 +28,8 @@ from hashgrain.sources import Refused, Source, find
 from hashgrain.store import Item, MetaReplaced, Moved, New, Parts, Replaced, Store, Touched
 from hashgrain.store.items import encode_path
 
-BATCH = 64  # pictures a commit: what a crash may cost, and what one sync to disk is shared by
+BATCH = 64  # pictures a commit at most: what one sync to disk is shared by
+SECONDS = 5.0  # after which fewer are committed, so that a stop costs little on a slow machine, too
 MAX_SETTLED = 1_000  # changes without encoding that may wait for a commit
 MAX_TIME = 2**63 - 1  # the largest number in a catalogue: some file systems know years past 2262
 
@@ -104,6 +105,7 @@ class _Adding:
         self.settled: list[New | Replaced | Moved | Touched] = []
         self.noted: dict[int, MetaReplaced] = {}  # committed after the others: one change of an item a batch
         self.moved_ids: set[int] = set()
+        self.committed = time.monotonic()  # when
 
     def unknown(self, found: Iterator[Source | Refused]) -> Iterator[tuple[_Waiting, bytes]]:
         """Settle what can be settled without looking at pixels; pass on the rest with its bytes."""
@@ -136,7 +138,7 @@ class _Adding:
             self._refuse(waiting.source.path, waiting.source.stamp, picture)
             return
         self.decoded.append((waiting, picture))
-        if len(self.decoded) >= BATCH:
+        if len(self.decoded) >= BATCH or time.monotonic() - self.committed >= SECONDS:
             self.commit()
 
     def commit(self) -> None:
@@ -155,6 +157,7 @@ class _Adding:
         self.report.duplicates += len(self.decoded) - len(unique)
         self.decoded, self.settled, self.noted, self.uncommitted = [], [], {}, {}
         self.moved_ids.clear()
+        self.committed = time.monotonic()
         self._tell()
 
     def _codes(self, pictures: Sequence[Picture]) -> Iterator[tuple[Words, Parts | None]]:

@@ -63,7 +63,7 @@ class LibraryEngine:
         return EmbeddedEngine(*own, snapshot.part_segments, self.indexes.parts.ready(snapshot))
 
     def _need_parts(self, snapshot: Snapshot) -> None:
-        if not snapshot.has_parts:
+        if not snapshot.any_item_has_parts:
             remedy = Remedy("search it without parts", "without_parts")
             raise QueryError(f"{self.store.path}: this library has no parts, only whole items", remedy=remedy)
 

@@ -499,14 +499,14 @@ class Library:
         *,
         memory: int | None = None,
         dry_run: bool = False,
-        tell: Callable[[IndexPlan, bool], None] = lambda plan, fits: None,
+        on_plan: Callable[[IndexPlan, bool], None] = lambda plan, fits: None,
     ) -> list[IndexPlan]:
         """Build the indexes that are worth having and fit into `memory` bytes (a quarter of the machine's).
 
-        They make search faster and never change an answer. `tell` is called before each index is built, with the plan
-        and whether it fits. Returns the plans that do not fit. Needs no writer's lock.
+        They make search faster and never change an answer. `on_plan` is called before each index is built, with the
+        plan and whether it fits. Returns the plans that do not fit. Needs no writer's lock.
         """
-        return self._indexing.make(memory, dry_run, tell)
+        return self._indexing.make(memory, dry_run, on_plan)
 
     def info(self) -> dict[str, JsonLike]:
         return {**contents.info_of(self.store, self.bundle, self._indexing), **self._engine.facts()}

@@ -23,7 +23,7 @@ class NamedQuery:
 
 
 @dataclass(frozen=True)
-class Found:
+class LibraryHit:
     library: Library
     hit: Hit
 
@@ -51,7 +51,7 @@ def search_several(
     separate: bool = False,
     parts: PartsOption = "whole",
     min_score: float | None = None,
-) -> list[list[Found]]:
+) -> list[list[LibraryHit]]:
     """For each query the nearest of all libraries, without what is the query itself.
 
     In one order: by distance at the grain, then over the whole code, then the order of the libraries, then id.
@@ -62,7 +62,7 @@ def search_several(
     if parts == "auto" and len(libraries) > 1:
         raise QueryError("what is more probable decides in one library: say of several whether parts count")
     wanted = check_k(k)
-    answers: list[list[tuple[tuple[int, ...], Found]]] = [[] for _ in queries]
+    answers: list[list[tuple[tuple[int, ...], LibraryHit]]] = [[] for _ in queries]
     for place, library in enumerate(libraries):
         left_out = [query.itself.get(place, frozenset()) for query in queries]
         more = max(map(len, left_out), default=0)
@@ -83,7 +83,7 @@ def search_several(
             whole = library.grains.finest
             for rank, hit in enumerate(others):
                 key = (rank,) if len(libraries) == 1 else (hit.distance, hit.distances[whole], place, hit.id)
-                answer.append((key, Found(library, hit)))
+                answer.append((key, LibraryHit(library, hit)))
     return [[hit for _, hit in sorted(answer, key=lambda pair: pair[0])[:wanted]] for answer in answers]
 
 

@@ -25,6 +25,7 @@ def fractions_of(box: Box, size: tuple[int, int], name: str) -> Box:
         raise ImageError(
             f"{name}: the box {box_text(box)} holds {max(0.0, right - left) * width:.0f} x"
             f" {max(0.0, bottom - top) * height:.0f} pixels; a box is at least {LEAST_EDGE} pixels either way"
+            + ("" if max(box) <= 1 else "; its edges are pixels, since one is above 1")
         )
     return left, top, right, bottom
 

@@ -100,7 +100,9 @@ class Explained:
     def summary(self) -> str:
         """One line for each shortlist, then one for the whole search."""
         times = ", ".join(f"{stage} {1000 * seconds:.1f} ms" for stage, seconds in self.seconds.items())
-        part = f"compared {self.cost.rows:,} of {self.items:,} codes ({self.cost.bytes / 1e6:.1f} MB)"
+        several = self.cost.rows > self.items  # as when wholes are searched alone and with their parts
+        known = f"codes of {self.items:,} items" if several else f"of {self.items:,} codes"
+        part = f"compared {self.cost.rows:,} {known} ({self.cost.bytes / 1e6:.1f} MB)"
         whole = f"found by {self.cost.path}: {part}{self._parts_summary()}; {times}"
         return "\n".join([*(shortlist.summary() for shortlist in self.shortlists), whole])
 

@@ -87,6 +87,11 @@ class Snapshot:
         """Whether any item has parts, or had some since the last rebuild."""
         return self._counters.parts.rows > 0
 
+    @property
+    def any_item_has_parts(self) -> bool:
+        """The same without those that only had some."""
+        return self.has_parts and bool(self._query("SELECT EXISTS (SELECT 1 FROM parts)", ())[0][0])
+
     def complete_blocks(self, *, parts: bool = False) -> list[Block]:
         """The blocks that cannot grow any more, in the order of their rows.
 

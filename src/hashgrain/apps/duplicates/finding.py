@@ -59,7 +59,7 @@ def find_duplicates(
     """
     asked = _asked(library, word, within, grain, keep, parts, threads)
     with library.store.snapshot(parts=parts) as snapshot:
-        if parts and not snapshot.has_parts:
+        if parts and not snapshot.any_item_has_parts:
             remedy = Remedy("give it parts with add_parts", "add_parts", library=library.path)
             raise QueryError(f"{library.path}: this library has no parts, only whole items", remedy=remedy)
         items = best_first(snapshot.items(select_ids(snapshot, library.path, None, where)), keep)
