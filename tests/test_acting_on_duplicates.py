@@ -365,7 +365,14 @@ def test_an_undo_file_with_odd_entries_or_of_another_library_is_an_error(library
     assert file is not None
     header, first, *_ = file.read_text().splitlines()
     entry = json.loads(first)
-    for odd in ({"path": "relative.jpg"}, {"mode": "x"}, {"meta": []}, {"more": 1}, {"path": "/a\0.jpg"}):
+    odds: list[dict[str, object]] = [
+        {"path": "relative.jpg"},
+        {"mode": "x"},
+        {"meta": []},
+        {"more": 1},
+        {"path": "/a\0.jpg"},
+    ]
+    for odd in odds:
         (tmp_path / "odd").write_text(f"{header}\n{json.dumps({**entry, **odd})}\n")
         with pytest.raises(LibraryError, match="is not an undo file"):
             put_back(library, tmp_path / "odd")

@@ -239,7 +239,8 @@ def test_pairs_that_cannot_be_used_are_an_error(tmp_path: Path, pairs: list[tupl
         ]:
             with pytest.raises(EvaluationError, match=reason):
                 library.calibrate(wrong)
-        for unknown, reason in [(999, "no item 999"), ("p/none", "has the path p/none")]:
+        unknowns: list[tuple[int | str, str]] = [(999, "no item 999"), ("p/none", "has the path p/none")]
+        for unknown, reason in unknowns:
             with pytest.raises(ItemMissingError, match=reason):
                 library.calibrate([*pairs, (1, unknown, True)])
         again = [*pairs, *((b, a, same) for a, b, same in pairs)]
@@ -254,7 +255,8 @@ def test_what_a_stranger_wrote_as_the_calibration_before_is_checked(
         library.calibrate(pairs)
     file = tmp_path / "l.hg/model/codes.json"
     described = json.loads(file.read_text())
-    for before in ({"look": {"whole": {"words": {}, "chances": [2] * 65}}}, [], {"color": {}}):
+    befores: list[object] = [{"look": {"whole": {"words": {}, "chances": [2] * 65}}}, [], {"color": {}}]
+    for before in befores:
         file.write_text(json.dumps({**described, "own_calibration": {"grains": ["look"], "before": before}}))
         with Library.open(tmp_path / "l.hg", "w") as library, pytest.raises(BundleError, match="not a description"):
             library.reset_calibration()

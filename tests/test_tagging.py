@@ -215,7 +215,7 @@ def stored_item(library: Library) -> Any:
     return library.items()[0]
 
 
-ODD = {
+ODD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no label at all": ({}, {}, "no item of .* has a label under label; label some first"),
     "another key": ({"labels": "cat"}, {"labels": "dog"}, "did you mean labels"),
     "blank": ({"label": " "}, {"label": []}, "has a label under label"),
@@ -343,7 +343,8 @@ def test_pictures_to_label_are_picked_greedily_as_defined() -> None:
     dice = np.random.default_rng(3)
     near = np.stack([dice.permutation(9)[:4] for _ in range(9)])
     alike, doubts, known = dice.random((9, 4)), dice.random(9), dice.random(9) / 2
-    best, now = [], known.tolist()
+    best: list[tuple[int, float]] = []
+    now = known.tolist()
     for _ in range(9):
         gains = {}
         for item in set(range(9)) - {place for place, _ in best}:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from conftest import Run, fill, make_picture
 from hashgrain import Library
-from hashgrain.apps.scenes import scenes
+from hashgrain.apps.drawn_scenes import scenes
 from hashgrain.apps.why import PATCHES, Why, drawn, explain_hit
 from hashgrain.codes import Codes, Grains
 from hashgrain.errors import BundleError, CodesError, ImageError, ItemMissingError, QueryError
