@@ -83,7 +83,8 @@ def brute(
             sums = [[w * d for d in apart(e, g)] for g in (grain, "look") for w, e in zip(shares, like, strict=True)]
             at_grain, over_all = np.sum(sums[: len(like)], axis=0), np.sum(sums[len(like) :], axis=0)
             means = np.stack([at_grain, over_all], axis=1) / sum(shares)
-            (distance, full), number = min((np.round(means[at], 9).tolist(), at) for at in range(len(words)))
+            number = min(range(len(words)), key=lambda at: (*np.round(means[at], 9).tolist(), at))
+            distance, full = np.round(means[number], 9).tolist()
             first = distance
         else:
             first, distance, full, number = (min if match == "any" else max)(nearest, key=lambda row: row[:3])
