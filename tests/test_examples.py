@@ -77,8 +77,8 @@ def brute(
 
         nearest = []  # of each example: what of the item is found by it
         for example in like:
-            near, full = apart(example, grain), apart(example, "look")
-            nearest.append(min((rank(at, near[at]), near[at], full[at], at) for at in range(len(words))))
+            near, over_code = apart(example, grain), apart(example, "look")
+            nearest.append(min((rank(at, near[at]), near[at], over_code[at], at) for at in range(len(words))))
         if match == "mean":
             sums = [[w * d for d in apart(e, g)] for g in (grain, "look") for w, e in zip(shares, like, strict=True)]
             at_grain, over_all = np.sum(sums[: len(like)], axis=0), np.sum(sums[len(like) :], axis=0)
