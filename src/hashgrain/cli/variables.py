@@ -8,7 +8,8 @@ from typing import Any
 def with_variables(command: Any, prefix: str = "HASHGRAIN") -> Any:
     """The command with a variable for each option of its verbs. Options that end it, such as --version, have none."""
     for parameter in command.params:
-        if parameter.param_type_name == "option" and not parameter.is_eager and parameter.envvar is None:
+        ends = parameter.is_eager or not parameter.expose_value
+        if parameter.param_type_name == "option" and not ends and parameter.envvar is None:
             name = next((each[2:] for each in parameter.opts if each.startswith("--")), parameter.name)
             parameter.envvar = f"{prefix}_{name}".upper().replace("-", "_")
     for name, verb in getattr(command, "commands", {}).items():
