@@ -152,6 +152,9 @@ def search(
     verify_seconds: Annotated[
         float | None, typer.Option("--verify-seconds", help="How long --verify may take. (default: 2)")
     ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Fit the boxes of the first 10 hits closer. Their files are read again.")
+    ] = False,
     not_self: Annotated[
         bool, typer.Option("--not-self", help="Leave out the query's own file, and all with the same bytes.")
     ] = False,
@@ -185,6 +188,9 @@ def search(
     With several --like, the nearest of the examples counts for each item; with --match all the farthest, with --match
     mean the mean of the distances, weighted by --like-weight. QUERY or --id is one more example, the first. With
     --unlike, an item is left out if what was found of it is nearer to that than to the example that counts.
+
+    The box of a hit is the window of a grid that matched. With --refine it is fitted closer to what the query shows; a
+    thing in a scene gets a better box, a crop of the picture itself does not.
 
     With --verify, a column after the distance has the number of points of the picture that agree about where it lies in
     the hit. It says no if too few agree, and - for hits that were not tried: files that are gone, hits after the first
@@ -252,6 +258,9 @@ def search(
         if (box or turned) and (also or folder or not_self or text is not None):
             raise typer.BadParameter("--box and --turned take one picture, one library, and no --text or --not-self")
         options |= _verify_options(verify, verify_seconds, one=query_is_one_picture)
+        if refine and not query_is_one_picture:
+            raise typer.BadParameter("--refine takes one picture and one library, and no --not-self or --codes")
+        options |= {"refine": True} if refine else {}
         options |= _part_options(parts, box, match or "any", turned, several=bool(also))
         if examples:
             options |= example_options(opened[0], like, unlike, match, like_weight)

@@ -26,15 +26,24 @@ if TYPE_CHECKING:
 
 def answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine) -> Explained:
     """The answer to one query, and how it was found."""
-    if not query.verify:
+    if not (query.refine or query.verify):
         return _answer(query, bundle, encoder, library)
-    from hashgrain.library.verifying import check_verify, verified_hits  # for who has OpenCV
+    if query.refine:
+        from hashgrain.library.refining import check_refine, refined_hits
 
-    check_verify(query)
+        check_refine(query)
+    if query.verify:
+        from hashgrain.library.verifying import check_verify, verified_hits  # for who has OpenCV
+
+        check_verify(query)
     explained, clock = _answer(query, bundle, encoder, library), Clock()
-    hits = verified_hits(explained.hits, query, encoder)
-    clock.stop("verify")
-    return replace(explained, hits=hits, seconds={**explained.seconds, **clock.seconds})
+    if query.refine:
+        explained = replace(explained, hits=refined_hits(explained.hits, query, encoder, library.store))
+        clock.stop("refine")
+    if query.verify:
+        explained = replace(explained, hits=verified_hits(explained.hits, query, encoder))
+        clock.stop("verify")
+    return replace(explained, seconds={**explained.seconds, **clock.seconds})
 
 
 def _answer(query: Query, bundle: Bundle, encoder: QueryEncoder, library: LibraryEngine) -> Explained:

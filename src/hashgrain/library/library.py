@@ -318,6 +318,7 @@ class Library:
         min_score: float | None = None,
         verify: bool = False,
         verify_seconds: float = 2.0,
+        refine: bool = False,
     ) -> list[Hit]:
         """Return the nearest pictures, exactly, ordered by distance at `grain`, then over the whole code, then by id.
 
@@ -346,9 +347,10 @@ class Library:
         `verify` matches the picture with the first 20 hits point by point, in order, for at most `verify_seconds`.
         `Hit.verified` says how many points agree and where the picture lies in the hit; None if a hit was not tried.
         The hits and their order stay. It needs OpenCV: pip install 'hashgrain[verify]'.
+        `refine` looks again at the pictures of the first 10 hits that were found by a part, for boxes that fit closer.
         """
         examples = (like, unlike, like_weights, min_score)
-        more = (weights, rerank, parts, boxes, match, turned, *examples, verify, verify_seconds)
+        more = (weights, rerank, parts, boxes, match, turned, *examples, verify, verify_seconds, refine)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options)).hits
 
@@ -377,10 +379,11 @@ class Library:
         min_score: float | None = None,
         verify: bool = False,
         verify_seconds: float = 2.0,
+        refine: bool = False,
     ) -> Explained:
         """Like `search`, and report how the answer was found: by which path, over how many codes, in what time."""
         examples = (like, unlike, like_weights, min_score)
-        more = (weights, rerank, parts, boxes, match, turned, *examples, verify, verify_seconds)
+        more = (weights, rerank, parts, boxes, match, turned, *examples, verify, verify_seconds, refine)
         options = (k, grain, where, within, threads, max_pixels, stages, separate, *more)
         return self.answer(Query(query, text, *options))
 

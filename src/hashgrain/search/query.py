@@ -41,6 +41,7 @@ class Query:
 
     verify: bool = False  # whether the nearest hits are matched with the picture point by point
     verify_seconds: float = 2.0  # how long that may take
+    refine: bool = False  # whether the first hits that were found by a part get closer boxes
 
     @property
     def item(self) -> int | None:
