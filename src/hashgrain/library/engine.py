@@ -47,7 +47,7 @@ class LibraryEngine:
         if self.given is None:
             with self.store.snapshot(parts=parts != "whole") as snapshot:
                 if parts == "auto":
-                    parts = "all" if snapshot.has_parts else "whole"
+                    parts = "all" if snapshot.any_item_has_parts else "whole"
                 yield snapshot, self._embedded(snapshot, threads, parts)
             return
         with self._asking, synced_snapshot(self.given, self.store) as snapshot:

@@ -39,7 +39,8 @@ h2 small, .soft { color: var(--soft); font-weight: 400; }
   background: var(--paper); border-radius: .55rem .55rem 0 0; overflow: hidden; }
 .shot > * { grid-area: 1 / 1; width: 100%; height: 100%; }
 .shot img { object-fit: cover; } .shot.part img { object-fit: contain; }
-.shot polygon { fill: none; stroke: var(--near); stroke-width: 3; vector-effect: non-scaling-stroke; }
+.shot polygon { fill: none; stroke: var(--near); stroke-width: 3; stroke-linejoin: round;
+  vector-effect: non-scaling-stroke; }
 .shot .soft { display: grid; place-items: center; }
 .caption { display: block; padding: .55rem .7rem .7rem; font-size: .82rem; overflow-wrap: anywhere; }
 .word { font-weight: 700; } .same { color: var(--same); } .near { color: var(--near); }

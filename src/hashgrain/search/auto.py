@@ -52,7 +52,7 @@ def ask_auto(
     as far by its whole as the first k, and by its parts as the other k, so k items are at least as probable.
     """
     of_whole, of_part = calibrations_of(bundle, question.grain)
-    if of_whole is None or of_part is None or not snapshot.has_parts or not takes_parts(engine):
+    if of_whole is None or of_part is None or not snapshot.any_item_has_parts or not takes_parts(engine):
         return ask(snapshot, engine, codes, replace(question, parts="whole"), clock, more)
     calibrations = of_whole, of_part
     allowed = allowed_by(snapshot, engine, question)

@@ -56,7 +56,7 @@ def ask_boxes(
 ) -> Explained:
     """The hits for the codes of several boxes, without the item `itself`, which is the query."""
     if question.parts == "auto":
-        parts: PartsMode = "all" if snapshot.has_parts and takes_parts(engine) else "whole"
+        parts: PartsMode = "all" if snapshot.any_item_has_parts and takes_parts(engine) else "whole"
         question = replace(question, parts=parts)
     k, least = question.k + int(itself is not None), question.min_score
     scores = None if least is None else scores_of(bundle, question.grain)
