@@ -5,7 +5,7 @@ the pretrained backbone may have seen pictures like them in training. 5,000 of t
 sharp crops and collages of photographs of the other half, the rest are of Tiny ImageNet (its `val`, and the 50 of each
 class that nothing was fitted on).
 
-python benchmarks/parts.py [--pictures N] [--details low,normal,high] [--seeds 0,1,2]
+python benchmarks/parts.py [--pictures N] [--details low,normal,high] [--seeds 0,1,2] [--refined]
 Made pictures and libraries are kept in benchmarks/runs/parts; what was interrupted resumes.
 """
 
@@ -254,7 +254,9 @@ def figures(ask: Callable[[Question], list[Hit]], questions: Sequence[Question])
     return result
 
 
-def rows_of(seed: int, details: Sequence[str], shared: Path, reported: list[Image.Image]) -> dict[str, Any]:
+def rows_of(
+    seed: int, details: Sequence[str], shared: Path, reported: list[Image.Image], refined: bool
+) -> dict[str, Any]:
     files, questions = asked_pictures(seed, reported)
     folder = RUNS / f"seed{seed}"
     own = filled(folder / "pictures", ((name, encoded(image)) for name, image in files.items()))
@@ -263,7 +265,7 @@ def rows_of(seed: int, details: Sequence[str], shared: Path, reported: list[Imag
         base = library_of_others(shared, detail)
         with Library.open(library_of(folder, own, base, detail)) as library:
             for parts in ("whole",) if detail is None else ("all", "auto"):
-                for refine in (False, True) if detail is not None and parts == "auto" else (False,):
+                for refine in (False, True) if refined and detail is not None and parts == "auto" else (False,):
 
                     def ask(
                         question: Question, library: Library = library, parts: Any = parts, refine: bool = refine
@@ -282,11 +284,12 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=20_000)
     parser.add_argument("--details", default="low,normal,high")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--refined", action="store_true", help="a row with closer boxes: most of a second a question")
     given = parser.parse_args()
     reported, others = halves()
     shared = filled(RUNS / f"others-{given.pictures}", other_pictures(others, given.pictures))
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    by_seed = [rows_of(seed, given.details.split(","), shared, reported) for seed in seeds]
+    by_seed = [rows_of(seed, given.details.split(","), shared, reported, given.refined) for seed in seeds]
     command = " ".join(["python benchmarks/parts.py", *sys.argv[1:]])
     write_section("9b-parts", "Pictures found by a piece", command, about(given, by_seed))
 
