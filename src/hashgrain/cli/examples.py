@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +21,12 @@ def are_several(query: object, item: object, like: Sequence[str], unlike: Sequen
     return len(like) > 1 or bool(unlike) or bool(like and not (query is None and item is None))
 
 
-def check_examples(weights: object, match: str | None, several: bool, others: Mapping[str, object]) -> None:
-    """Refuse what does not go with several examples. `others` are options and whether they are given."""
-    if not several:
-        if weights:
-            raise typer.BadParameter("--like-weight goes with several examples: repeat --like")
-        return
-    if weights and match not in (None, "mean"):
-        raise typer.BadParameter("--like-weight goes with --match mean")
-    if given := [name for name, value in others.items() if value]:
-        raise typer.BadParameter(f"{given[0]} does not go with several examples (--like, --unlike)")
-
-
 def example_options(
     library: Library, like: Sequence[str], unlike: Sequence[str], match: str | None, weights: Sequence[float] | None
 ) -> dict[str, Any]:
     """The arguments for a search with several examples."""
+    if weights and match not in (None, "mean"):
+        raise typer.BadParameter("--like-weight goes with --match mean")
     return {
         "like": [example_of(name, library, "--like") for name in like],
         "unlike": [example_of(name, library, "--unlike") for name in unlike],

@@ -25,6 +25,7 @@ from hashgrain.cli.output import (
     print_json,
     say,
 )
+from hashgrain.cli.together import FOLDER, SEVERAL, check_together
 
 if TYPE_CHECKING:
     from hashgrain.library import Library, LibraryHit
@@ -210,7 +211,7 @@ def search(
 
     Example: hashgrain search photos.hg cat.jpg -k 5 --grain thing
     """
-    from hashgrain.cli.examples import are_several, check_examples, example_of, example_options
+    from hashgrain.cli.examples import are_several, example_of, example_options
     from hashgrain.cli.queries import ask_codes, ask_several, asked_with
     from hashgrain.cli.stages import staged
     from hashgrain.library import Library, LibraryHit
@@ -218,19 +219,7 @@ def search(
     like, unlike = like or [], unlike or []
     examples = are_several(query, item, like, unlike)
     _check_one_query(query, item, like if not examples else [], codes, text, examples)
-    check_examples(
-        like_weight,
-        match,
-        examples,
-        {"--text": text is not None, "--codes": codes is not None, "--also": also, "--not-self": not_self}
-        | {"--box": box, "--turned": turned, "--separate": separate, "--stages": stages is not None}
-        | {"--coarse-to-fine": coarse_to_fine},
-    )
-    if (text is not None or codes is not None) and (also or not_self):
-        raise typer.BadParameter("--text and --codes do not go with --also or --not-self")
     form, radii = _form(print0, as_json, as_jsonl), radii_of(radius)
-    if radii and not group:
-        raise typer.BadParameter("--radius goes with --group")
     refused, explained = 0, None
     with ExitStack() as stack:
         opened = [stack.enter_context(Library.open(path)) for path in (library, *(also or []))]
@@ -239,34 +228,21 @@ def search(
         alone = bool(like) and not examples
         asked = example_of(like[0], opened[0]) if alone else asked_with(query, item, opened[0])
         folder = codes is not None or (isinstance(asked, Path) and asked.is_dir())
-        if examples and folder:
-            raise typer.BadParameter("a folder of queries does not go with several examples (--like, --unlike)")
-        if text is not None and folder:
-            raise typer.BadParameter("--text goes with one picture, or none", param_hint="QUERY")
-        if (html or show or explain) and (also or folder):
-            raise typer.BadParameter("--html, --open and --explain take one query and one library")
-        if explain and not_self:
-            raise typer.BadParameter("--explain does not go with --not-self")
-        if group and (also or folder or not_self):
-            raise typer.BadParameter("--group takes one query and one library, and no --not-self")
-        if group and verify:
-            raise typer.BadParameter("--verify does not go with --group")
-        k = (GROUPED if group else DEFAULT_K) if k is None else k
-        query_is_one_picture = asked is not None and not (also or folder or not_self)
-        options: dict[str, Any] = {"k": k, "grain": grain, "where": where, "within": within, "threads": threads}
-        options["min_score"] = min_score
-        if (box or turned) and (also or folder or not_self or text is not None):
-            raise typer.BadParameter("--box and --turned take one picture, one library, and no --text or --not-self")
-        options |= _verify_options(verify, verify_seconds, one=query_is_one_picture)
-        if refine and not query_is_one_picture:
-            raise typer.BadParameter("--refine takes one picture and one library, and no --not-self or --codes")
-        options |= {"refine": True} if refine else {}
+        check_together(
+            {FOLDER: folder, SEVERAL: examples, "--text": text is not None, "--codes": codes is not None}
+            | {"--also": also, "--not-self": not_self, "--html": html, "--open": show, "--explain": explain}
+            | {"--group": group, "--radius": radii, "--box": box, "--turned": turned, "--match": match}
+            | {"--verify": verify, "--verify-seconds": verify_seconds is not None, "--refine": refine}
+            | {"--stages": stages, "--coarse-to-fine": coarse_to_fine, "--separate": separate}
+            | {"--like-weight": like_weight}
+        )
+        options: dict[str, Any] = {"k": (GROUPED if group else DEFAULT_K) if k is None else k, "grain": grain}
+        options |= {"where": where, "within": within, "threads": threads, "min_score": min_score}
         options |= _part_options(parts, box, match or "any", turned, several=bool(also))
+        options |= _looking_again(verify, verify_seconds, refine)
         if examples:
             options |= example_options(opened[0], like, unlike, match, like_weight)
         options |= staged(grains, grain, coarse_to_fine, shortlist, recall, stages, separate)
-        if also and ("stages" in options or separate):
-            raise typer.BadParameter("--coarse-to-fine, --stages and --separate do not go with --also")
         if codes is not None:
             answers = ask_codes(opened[0], codes, options)
         elif also or folder or not_self:
@@ -337,14 +313,12 @@ def _part_options(
     return options | {"boxes": [box_of(box) for box in boxes or ()], "match": match, "turned": turned}
 
 
-def _verify_options(verify: bool, seconds: float | None, *, one: bool) -> dict[str, Any]:
-    if not verify and seconds is not None:
-        raise typer.BadParameter("--verify-seconds goes with --verify")
-    if not verify:
-        return {}
-    if not one:
-        raise typer.BadParameter("--verify takes one picture and one library, and no --not-self or --codes")
-    return {"verify": True} | ({} if seconds is None else {"verify_seconds": seconds})
+def _looking_again(verify: bool, seconds: float | None, refine: bool) -> dict[str, Any]:
+    """The arguments for looking at the pictures of the first hits again."""
+    options: dict[str, Any] = {"refine": True} if refine else {}
+    if verify:
+        options |= {"verify": True} | ({} if seconds is None else {"verify_seconds": seconds})
+    return options
 
 
 def _check_one_query(query: object, item: object, like: list[str], codes: object, text: object, examples: bool) -> None:
