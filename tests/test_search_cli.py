@@ -194,3 +194,22 @@ def test_grains_that_differ_by_case_alone_are_told_apart() -> None:
 def test_options_that_do_not_go_together_are_refused(hashgrain: Run, place: Path, arguments: list[str]) -> None:
     done = hashgrain("search", "a.hg", *arguments, cwd=place)
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--match", "all"], b"--match goes with --box or several examples"),
+        (["--verify-seconds", "1"], b"--verify-seconds goes with --verify"),
+        (["--like-weight", "2"], b"--like-weight goes with several examples"),
+        (["--explain", "--not-self"], b"it does not go with --not-self"),
+        (["--box", "0,0,1,1", "--text", "a dog"], b"--box does not go with --text"),
+        (["--stages", "kind:5", "--like", "1"], b"several examples (--like, --unlike) does not go with --stages"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(
+    hashgrain: Run, place: Path, options: list[str], message: bytes
+) -> None:
+    done = hashgrain("search", place / "a.hg", place / "first/00001.jpg", *options, env={"COLUMNS": "200"})
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class Snapshot:
         """Whether any item has parts, or had some since the last rebuild."""
         return self._counters.parts.rows > 0
 
-    @property
+    @cached_property
     def any_item_has_parts(self) -> bool:
         """The same without those that only had some."""
         return self.has_parts and bool(self._query("SELECT EXISTS (SELECT 1 FROM parts)", ())[0][0])
