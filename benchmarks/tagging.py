@@ -21,10 +21,11 @@ from sklearn.preprocessing import StandardScaler
 
 from hashgrain import Codes, Encoder
 from hashgrain.apps.label_next import doubts_of, known_of, nearest_of, pick
-from hashgrain.apps.votes import Ballot, Voters, expected_calibration_error, weights_at
+from hashgrain.apps.votes import Ballot, Voters, weights_at
 from hashgrain.learn.adapt.kept import KeptRows
 from hashgrain.learn.photo.pictures import Shot, cifar, tiny_imagenet
 from hashgrain.models import Bundle
+from hashgrain.models.probabilities import expected_calibration_error
 from report import need_data, table, write_section
 
 KS = (1, 5, 10, 20)

@@ -20,12 +20,13 @@ from hashgrain.apps.classify import ClassFigures, Confusion, classify, measure_c
 from hashgrain.apps.label_next import next_to_label, pick
 from hashgrain.apps.label_pages import write_ask_page, write_classified_page, write_report_page, write_tag_page
 from hashgrain.apps.tag import tag, undo_meta, undo_sidecars, write_meta, write_sidecars
-from hashgrain.apps.votes import Voters, expected_calibration_error, leave_one_out, weights_at
+from hashgrain.apps.votes import Voters, leave_one_out, weights_at
 from hashgrain.codes import Grains
 from hashgrain.errors import FilterError, HashgrainError, QueryError
 from hashgrain.library.metadata import change_each
 from hashgrain.media.sidecar import keywords_of, with_keywords
-from hashgrain.models import Encoder
+from hashgrain.models import Bundle, Encoder
+from hashgrain.models.probabilities import expected_calibration_error
 
 GRAINS = Grains(kind=16, look=80)
 NASTY = "<script>alert(1)</script>\"' &\x1b[2J"
@@ -143,8 +144,6 @@ def test_the_calibration_error_is_the_mean_gap_of_ten_bins(pairs: list[tuple[flo
 
 
 def test_weights_are_the_calibrated_probabilities_or_the_share_of_equal_bits(encoder: Encoder) -> None:
-    from hashgrain.models import Bundle
-
     photo = Bundle.read("photo")
     assert weights_at(photo, "thing").tolist() == list(photo.calibration["thing"].probabilities)
     for grain, bits in encoder.grains.items():

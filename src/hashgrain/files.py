@@ -102,6 +102,17 @@ def sweep_unfinished(path: str | os.PathLike[str], older_than: float) -> None:
                 aside.unlink()
 
 
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _is_special(target: Path) -> bool:
     try:
         return not stat.S_ISREG(os.stat(target).st_mode) and not target.is_dir()

@@ -21,12 +21,12 @@ from hashgrain.codes import Codes
 from hashgrain.errors import QueryError
 from hashgrain.hamming import nearest, rows_of
 from hashgrain.models import Bundle
+from hashgrain.models.probabilities import expected_calibration_error
 from hashgrain.search.calibration import calibrations_of
 
 USUAL_K = 10
 MOST_ASKED = 10_000  # labelled items that leave-one-out asks; of more, so many, evenly spread
 AT_ONCE = 4_096  # codes that are searched together
-BINS = 10  # of the calibration error
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,3 @@ def leave_one_out(voters: Voters) -> LeaveOneOut:
     ballots = list(voters.ask_rest(rows))
     right = [ballot[0].label in voters.labels[row] for row, ballot in zip(rows.tolist(), ballots, strict=True)]
     return LeaveOneOut(rows, ballots, np.array(right, np.bool_))
-
-
-def expected_calibration_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """How far confidence and accuracy are apart: the mean over ten bins of confidence, weighted by how many are in each
-    (Naeini et al., 2015)."""
-    bins = np.minimum((confidences * BINS).astype(np.int64), BINS - 1)
-    gaps = (abs(float(confidences[bins == each].sum() - right[bins == each].sum())) for each in range(BINS))
-    return sum(gaps) / len(confidences)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Distances = NDArray[np.int64]
 Floats = NDArray[np.float64]
-BINS = 10  # of the expected calibration error, as in Guo et al., 2017
+BINS = 10  # of the expected calibration error
 FOLDS = 5
 DIGITS = 5  # of a probability
 
@@ -55,11 +55,17 @@ def fitted(pairs: Pairs, bits: int) -> tuple[float, ...]:
 
 
 def calibration_error(together: Floats, apart: Floats) -> float:
-    """The expected calibration error, in ten bins of equal width, if half of all pairs belong together: how far, on
-    average, a probability is from the share of the pairs around it. Given the probabilities of both kinds of pairs."""
+    """The expected calibration error if half of all pairs belong together, for the probabilities of both kinds."""
     likely = np.concatenate([together, apart])
     right = np.arange(len(likely)) < len(together)
-    weights = np.where(right, 0.5 / len(together), 0.5 / len(apart))
+    return expected_calibration_error(likely, right, np.where(right, 0.5 / len(together), 0.5 / len(apart)))
+
+
+def expected_calibration_error(likely: Floats, right: NDArray[np.bool_], weights: Floats | None = None) -> float:
+    """How far, on average, a probability is from the share of what is right around it, in ten bins of equal width
+    (Naeini et al., 2015). The weights sum to 1; without them, all count the same."""
+    if weights is None:
+        weights = np.full(len(likely), 1 / len(likely))
     bins = np.minimum((likely * BINS).astype(np.int64), BINS - 1)
     return float(np.abs(np.bincount(bins, weights * (right - likely), minlength=BINS)).sum())
 

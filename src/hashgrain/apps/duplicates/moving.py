@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from contextlib import suppress
 
 from hashgrain.apps.duplicates.checks import Look, look_of
-from hashgrain.files import UNFINISHED, sync, sync_folder
+from hashgrain.files import UNFINISHED, sha256_of, sync, sync_folder
 
 MAX_TRIES = 100_000
 CHANGED = "changed while it was looked at"
@@ -85,15 +84,6 @@ def unlink_from_others(path: str, mode: int, mtime_ns: int) -> None:
     sync_folder(os.path.dirname(path))
 
 
-def content_of(path: str) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _copy(path: str, target: str) -> None:
     """Copy a file with its times and permissions; the target takes its name when the copy is on the disk."""
     aside = _aside(target)
@@ -103,7 +93,7 @@ def _copy(path: str, target: str) -> None:
             file.flush()
             sync(file.fileno())
         shutil.copystat(path, aside)
-        if content_of(aside) != content_of(path):
+        if sha256_of(aside) != sha256_of(path):
             raise ChangedError(path)
         os.replace(aside, target)
     except BaseException:

@@ -13,6 +13,7 @@ from hashgrain.apps.duplicates import moving
 from hashgrain.apps.duplicates.checks import look_of
 from hashgrain.apps.duplicates.undo_file import Entry, Header, read_undo_file
 from hashgrain.errors import LibraryError
+from hashgrain.files import sha256_of
 from hashgrain.library import Library
 from hashgrain.sources import Refused, Source
 from hashgrain.sources.source import read_capped
@@ -130,7 +131,7 @@ def _is_empty(path: str) -> bool:
 
 
 def _holds(path: str, content: str) -> bool:
-    return os.path.isfile(path) and not os.path.islink(path) and moving.content_of(path) == content
+    return os.path.isfile(path) and not os.path.islink(path) and sha256_of(path) == content
 
 
 def _source(entry: Entry) -> Source:

@@ -7,7 +7,6 @@ that the numbers fill the file and that none overlap.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
+from hashgrain.files import sha256_of
 from hashgrain.learn.backbones.pth import named, read_pth
 
 MAX_BYTES = 8 << 30
@@ -48,14 +48,6 @@ def read_weights(path: str | Path, published: Collection[str] = ()) -> dict[str,
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{file} is not a safetensors file, or a damaged one ({error}); get it again") from None
     return _checked(weights, file)
-
-
-def sha256_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while some := opened.read(1 << 20):
-            digest.update(some)
-    return digest.hexdigest()
 
 
 def _checked(weights: dict[str, Tensor], file: Path) -> dict[str, Tensor]:

@@ -51,8 +51,8 @@ def begins_facts(recipe: Recipe) -> dict[str, Any]:
     """What a bundle records of the weights: random, hub, pip, or the file's name and SHA-256."""
     if not _is_drawn(recipe):
         return {}
+    from hashgrain.files import sha256_of
     from hashgrain.learn.backbones.pth import named  # imports torch
-    from hashgrain.learn.backbones.weights import sha256_of
 
     file = weights_for(recipe)
     if not file or file in (HUB, PIP):
