@@ -309,7 +309,7 @@ def test_words_beside_a_picture_a_filter_and_a_page(hashgrain: Run, place: Path,
         (("--text", "\x1b[2J\u202edog\u200b"), 0, "dog"),
         (("--text", "dog", "--also", "a.hg"), 2, "--also"),
         (("--text", "dog", "--not-self"), 2, "--not-self"),
-        (("pictures", "--text", "dog"), 2, "one picture"),
+        (("pictures", "--text", "dog"), 2, "takes one query"),
         ((), 2, "--text"),
     ],
 )
