@@ -52,6 +52,10 @@ def add(
         str | None,
         typer.Option("--detail", help="Detail of the parts of a new library: low, normal, high. (default: normal)"),
     ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option("--detector", help="A model that finds things, onnx:FILE: what it finds becomes parts, too."),
+    ] = None,
     null: Annotated[bool, typer.Option("-0", "--null", help="The names on stdin are separated by zero bytes.")] = False,
     model: Annotated[
         str | None,
@@ -77,12 +81,17 @@ def add(
     """
     from hashgrain.library import AddReport, Library, check_sources
     from hashgrain.models.detail import detail_named
+    from hashgrain.models.detector import Detector
 
     given = [path for source in sources for path in (_listed(null) if source == "-" else [source])]
     fields = dict(key_value(pair, "--meta") for pair in meta or [])
     check_sources(given, fields)  # before there is a library
     if detail is not None:
         detail_named(detail)
+    if detector is not None and not parts:
+        raise typer.BadParameter("--detector makes parts: it does not go with --no-parts")
+    if detector is not None:
+        Detector(detector)
     with (
         Library.open_or_create(library, model) as opened,
         progress_bar("adding", _count(given, ignore or []), quiet) as advance,
@@ -96,6 +105,7 @@ def add(
                 again=again,
                 parts=parts,
                 detail=detail,
+                detector=detector,
                 workers=workers,
                 max_pixels=max_pixels,
                 progress=lambda so_far: advance(so_far.seen),
@@ -153,6 +163,8 @@ def _print_report(report: Any, library: Path, total: int, quiet: bool) -> None:
     twins = f" ({report.duplicates} the same as another)" if report.duplicates else ""
     rate = f", {report.encoded / report.seconds:.0f} pictures/s" if report.encoded and report.seconds else ""
     print_line(f"{words}{twins} in {report.seconds:.1f} s{rate}. {library} holds {total} pictures.")
+    if report.detected:
+        print_line(f"the detector found {report.detected} parts")
     for line in _left_out(report):
         say(line)
 

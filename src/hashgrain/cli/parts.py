@@ -30,6 +30,10 @@ def parts(
         str | None,
         typer.Option("--detail", help="With --add, the detail of the parts: low, normal, high. (default: normal)"),
     ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option("--detector", help="With --add, a model that finds things, onnx:FILE, too."),
+    ] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = None,
     max_pixels: MaxPixels = DEFAULT_MAX_PIXELS,
     as_json: Json = False,
@@ -48,6 +52,8 @@ def parts(
         raise typer.BadParameter("--add and --drop exclude each other")
     if detail is not None and not add:
         raise typer.BadParameter("--detail goes with --add")
+    if detector is not None and not add:
+        raise typer.BadParameter("--detector goes with --add")
     with Library.open(library, "w" if add or drop else "r") as opened:
         report = None
         if add:
@@ -55,6 +61,7 @@ def parts(
             with progress_bar("encoding parts", missing, quiet) as advance:
                 report = opened.add_parts(
                     detail=detail,
+                    detector=detector,
                     workers=workers,
                     max_pixels=max_pixels,
                     progress=lambda so_far: advance(so_far.seen),
@@ -64,19 +71,22 @@ def parts(
         info, total = opened.parts_info(), len(opened)
     refused = [] if report is None else report.refused
     if as_json:
-        changed = 0 if report is None else report.changed
+        changed, detected = (0, 0) if report is None else (report.changed, report.detected)
         print_json(
             {
                 "library": str(library),
                 **dataclasses.asdict(info),
                 "of": total,
                 "changed": changed,
+                "detected": detected,
                 "refused": refusal_documents(refused),
             }
         )
     else:
         for each in refused:
             complain(f"refused: {each.path}: {reason_text(each.reason)}")
+        if report is not None and detector is not None:
+            print_line(f"the detector found {report.detected} parts")
         made = f", {info.parts} each, detail {info.detail}" if info.detail else ""
         print_line(f"{info.items} of {total} pictures of {library} have parts{made}")
     return PARTLY if refused else OK

@@ -17,13 +17,13 @@ import numpy as np
 
 from hashgrain.codes import Words
 from hashgrain.errors import ImageError, LibraryError
+from hashgrain.library.adding_parts import PartMaker
 from hashgrain.library.metadata import check_meta, differ, merged, sound_details
 from hashgrain.library.reading import is_gone, read, reason_of
 from hashgrain.library.report import AddReport, Progress
 from hashgrain.library.skipped_files import Memory, Stamp, limits_told, stamp_inside
 from hashgrain.media import DecodePool, Facts, Picture
 from hashgrain.models import Encoder
-from hashgrain.models.parts import PartEncoder
 from hashgrain.sources import Refused, Source, find
 from hashgrain.store import Item, MetaReplaced, Moved, New, Parts, Replaced, Store, Touched
 from hashgrain.store.items import encode_path
@@ -62,13 +62,13 @@ def add_sources(
     again: bool = False,
     max_pixels: int,
     progress: Progress | None = None,
-    part_encoder: PartEncoder | None = None,
+    part_maker: PartMaker | None = None,
 ) -> AddReport:
-    """Bring a library in line with sources. Returns when everything is durable. With a `part_encoder`, new pictures
+    """Bring a library in line with sources. Returns when everything is durable. With a `part_maker`, new pictures
     have parts."""
     memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, pool.workers))
-    adding = _Adding(store, encoder, memory, check_meta(meta), progress, part_encoder)
-    detail = None if part_encoder is None else part_encoder.size
+    adding = _Adding(store, encoder, memory, check_meta(meta), progress, part_maker)
+    detail = None if part_maker is None else part_maker.size
     started = time.monotonic()
     found = find(sources, ignore=ignore, passed=adding.report.passed)
     unknown = adding.unknown(found)
@@ -90,11 +90,11 @@ class _Adding:
         memory: Memory,
         meta: dict[str, Any],
         progress: Progress | None,
-        part_encoder: PartEncoder | None,
+        part_maker: PartMaker | None,
     ) -> None:
         self.store = store
         self.encoder = encoder
-        self.part_encoder = part_encoder
+        self.part_maker = part_maker
         self.memory = memory
         self.meta = meta
         self.progress = progress
@@ -154,6 +154,7 @@ class _Adding:
         self.store.commit(list(self.noted.values()))
         self.memory.write()
         self.report.encoded += len(unique)
+        self.report.detected = 0 if self.part_maker is None else self.part_maker.detected
         self.report.duplicates += len(self.decoded) - len(unique)
         self.decoded, self.settled, self.noted, self.uncommitted = [], [], {}, {}
         self.moved_ids.clear()
@@ -165,11 +166,10 @@ class _Adding:
         if not pictures:
             return
         words = self.encoder.codes(np.stack([picture.pixels for picture in pictures])).words
-        if self.part_encoder is None:
+        if self.part_maker is None:
             yield from ((code, None) for code in words)
             return
-        for code, parts in zip(words, self.part_encoder.words(pictures), strict=True):
-            yield code, Parts(parts)
+        yield from zip(words, self.part_maker.parts(pictures), strict=True)
 
     def _commit_if_many(self) -> None:
         if len(self.settled) + len(self.noted) >= MAX_SETTLED:

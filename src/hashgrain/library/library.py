@@ -164,6 +164,7 @@ class Library:
         again: bool = False,
         parts: bool = True,
         detail: str | None = None,
+        detector: str | None = None,
         workers: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         progress: Progress | None = None,
@@ -177,15 +178,18 @@ class Library:
 
         New pictures get codes of their parts where the model gives any, unless `parts` is False: at "low", "normal" or
         "high" `detail`, "normal" unless given, in an empty library; as in the others elsewhere. A library whose
-        pictures have no parts gets none unless `detail` says so: see `add_parts`.
+        pictures have no parts gets none unless `detail` says so: see `add_parts`. A `detector`, onnx:FILE, finds things
+        in the pictures; each box becomes a part, too.
         """
         from hashgrain.library.adding import add_sources  # what changes a library is loaded when it is used
-        from hashgrain.library.adding_parts import part_encoder_for
+        from hashgrain.library.adding_parts import part_maker_for
         from hashgrain.library.metadata import check_meta
 
         check_meta(meta)
         with self._query_encoder.pool_of(workers) as pool:
-            part_encoder = part_encoder_for(self.store, self.encoder, detail) if parts else None
+            if detector is not None and not parts:
+                raise LibraryError("what a detector finds becomes parts, which are not wanted here")
+            part_maker = part_maker_for(self.store, self.encoder, detail, detector) if parts else None
             report = add_sources(
                 self.store,
                 self.encoder,
@@ -197,7 +201,7 @@ class Library:
                 again=again,
                 max_pixels=max_pixels,
                 progress=progress,
-                part_encoder=part_encoder,
+                part_maker=part_maker,
             )
         self._indexing.make_soon()
         return report
@@ -206,6 +210,7 @@ class Library:
         self,
         *,
         detail: str | None = None,
+        detector: str | None = None,
         workers: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         progress: Callable[[PartsReport], None] | None = None,
@@ -215,7 +220,15 @@ class Library:
         from hashgrain.library.adding_parts import add_parts
 
         with self._query_encoder.pool_of(workers) as pool:
-            return add_parts(self.store, self.encoder, pool, detail, max_pixels=max_pixels, progress=progress)
+            return add_parts(
+                self.store,
+                self.encoder,
+                pool,
+                detail,
+                detector=detector,
+                max_pixels=max_pixels,
+                progress=progress,
+            )
 
     def drop_parts(self) -> PartsReport:
         """Remove the codes of all parts; those of whole items stay. `rebuild` frees the space they took."""

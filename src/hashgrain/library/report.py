@@ -22,6 +22,7 @@ class AddReport:
     noted: int = 0  # known pictures whose metadata changed
     duplicates: int = 0  # added pictures with the same bytes as another
     encoded: int = 0  # pictures that went through the network
+    detected: int = 0  # boxes that a detector found in them
     refused: list[Refused] = field(default_factory=list)
     notes_refused: list[Refused] = field(default_factory=list)  # pictures added without the metadata of their source
     known_refused: int = 0  # refused before and unchanged since, so not tried again

@@ -74,6 +74,8 @@ SHAPED_BY = {
     operator: tuple(map(int, places.split(",")))
     for operator, _, places in (each.partition(":") for each in _SHAPED.split())
 }
+# What a detector needs besides: its result has as many rows as there are things to see.
+OF_ANY_SIZE = frozenset({"Compress", "MaxRoiPool", "NonMaxSuppression", "NonZero", "RoiAlign", "Unique"})
 FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 FORGETS_INPUTS = frozenset({"Shape", "Size"})
 
@@ -82,16 +84,19 @@ class _RefusedError(Exception):
     pass
 
 
-def check_graph(graph: bytes, what: str, *, bits: int | None = None, takes: str = PIXELS) -> None:
+def check_graph(
+    graph: bytes, what: str, *, bits: int | None = None, takes: str = PIXELS, any_sizes: bool = False
+) -> None:
     """Refuse, by a BundleError that starts with `what`, a graph that does more than compute on what it takes.
 
     With `bits`, it must also be the graph of a bundle: `pixels` in, `outputs` of so many bits and `features` out; or,
-    where it takes `ids`, these in and `outputs` out.
+    where it takes `ids`, these in and `outputs` out. With `any_sizes`, sizes may depend on the pixels: a detector gives
+    as many boxes as there are things.
     """
     if graph[4:8] == b"ORTM":  # the runtime's own format, which it tells by these bytes and nothing here can read
         raise BundleError(f"{what} is refused: it is in ONNX Runtime's own format; export it as plain ONNX")
     try:
-        _Check(graph, takes).model(bits)
+        _Check(graph, takes, any_sizes).model(bits)
     except _RefusedError as error:
         raise BundleError(
             f"{what} is refused: {error}. Export the model again, with HashGrain or as plain ONNX"
@@ -111,9 +116,10 @@ def outputs_of(graph: bytes) -> set[str]:
 
 
 class _Check:
-    def __init__(self, graph: bytes, takes: str) -> None:
+    def __init__(self, graph: bytes, takes: str, any_sizes: bool) -> None:
         self.data = memoryview(graph)
         self.takes = takes  # its first input
+        self.any_sizes = any_sizes
         self.reader = Reader()
         self.tensors = 0
         self.made: set[str] = set()  # names of values that exist so far
@@ -156,7 +162,8 @@ class _Check:
             raise _RefusedError(f"{where} is of the domain {_shown(domain)}; only plain ONNX operators are run")
         if operator in FLOW:
             raise _RefusedError(f"{where} is control flow, which may run without end")
-        if operator not in PLAIN and operator not in SHAPED_BY:
+        sized_by_pixels = self.any_sizes and operator in OF_ANY_SIZE
+        if operator not in PLAIN and operator not in SHAPED_BY and not sized_by_pixels:
             raise _RefusedError(f"{where} is not among the operators that a model may use")
         for attribute in node.parts(5):
             self.attribute(attribute, operator, where)
@@ -165,7 +172,7 @@ class _Check:
         if missing:
             raise _RefusedError(f"{where} takes {_shown(missing[0])} before anything gives it")
         for place in SHAPED_BY.get(operator, ()):
-            if place < len(takes) and takes[place] in self.of_inputs:
+            if place < len(takes) and takes[place] in self.of_inputs and not self.any_sizes:
                 raise _RefusedError(
                     f"{where} has a result whose size depends on the {self.takes} ({_shown(takes[place])})"
                 )

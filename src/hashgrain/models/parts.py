@@ -103,7 +103,7 @@ class PartEncoder:
 
     def _maps(self, look: Look, pictures: Iterable[Picture]) -> Iterator[Floats]:
         size = look.edge, look.edge
-        return self._encoder.maps((_at_size(_detail_of(picture), size) for picture in pictures), size)
+        return self._encoder.maps((_at_size(detail_pixels(picture), size) for picture in pictures), size)
 
     def map(self, picture: Picture, look: Look) -> Floats:
         """The map (width, rows, columns) of one picture that is open at both sizes."""
@@ -131,7 +131,8 @@ def _at_size(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return open_picture(pixels, size=size).pixels
 
 
-def _detail_of(picture: Picture) -> NDArray[np.uint8]:
+def detail_pixels(picture: Picture) -> NDArray[np.uint8]:
+    """The larger of both sizes."""
     if picture.detail is None:
         raise ImageError("a picture whose parts are to be encoded has to be open at both sizes")
     return picture.detail

@@ -88,7 +88,7 @@ def run_within_limits(
     length = next(tried for tried in TRIED if tried >= n)
     filled = np.concatenate([pixels, np.zeros((length - n, *pixels.shape[1:]), np.uint8)]) if length > n else pixels
     whose = f"the graph of model {name!r}"
-    arrays = _run_ended(session, whose, wanted, {"pixels": filled})
+    arrays = run_ended(session, whose, wanted, {"pixels": filled})
     return [array[:n] for array in _checked(arrays, whose, wanted, length)]
 
 
@@ -97,7 +97,7 @@ def run_text(session: onnxruntime.InferenceSession, name: str, ids: TokenIds, ma
     whose = text_graph_of(name)
     takes = {node.name for node in session.get_inputs()}
     feeds = {key: value[None] for key, value in (("ids", ids), ("mask", mask)) if key in takes}
-    ((outputs,),) = _checked(_run_ended(session, whose, ["outputs"], feeds), whose, ["outputs"], 1)
+    ((outputs,),) = _checked(run_ended(session, whose, ["outputs"], feeds), whose, ["outputs"], 1)
     if not np.isfinite(outputs).all():
         raise BundleError(f"{whose} gives outputs that are no numbers; get the bundle again, or use another")
     return np.asarray(outputs, np.float32)
@@ -113,7 +113,8 @@ def _check_bits(session: onnxruntime.InferenceSession, whose: str, bits: int) ->
         raise BundleError(f"{whose} gives {width} outputs, its grains ask for {bits}")
 
 
-def _run_ended(session: onnxruntime.InferenceSession, whose: str, wanted: list[str], feeds: dict[str, Any]) -> Arrays:
+def run_ended(session: onnxruntime.InferenceSession, whose: str, wanted: list[str], feeds: dict[str, Any]) -> Arrays:
+    """One run, ended when it takes too long."""
     import onnxruntime
 
     options: Any = onnxruntime.RunOptions()
