@@ -29,6 +29,7 @@ from hashgrain.learn.encoders.preprocessing import typed_colors
 from hashgrain.learn.export import calibrated, export, missing_words, parity_of, to_onnx
 from hashgrain.learn.recipe import Phase, Recipe
 from hashgrain.learn.training.begins import begins_facts, begins_message, check_begins, weights_for
+from hashgrain.learn.training.freed_memory import keep_freed_memory
 from hashgrain.learn.training.heads import build_head, features_of, follow, head_on_features, tuned_head
 from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Training
 from hashgrain.learn.training.network import HashHead, HashNetwork
@@ -58,6 +59,7 @@ def train_bundle(
     Returns the facts of the run. With several processes, rank 0 writes the bundle and the others return None.
     """
     process = this_process()
+    keep_freed_memory()
     if not process.is_main_process:
         log = _silent
     check_writable(out)

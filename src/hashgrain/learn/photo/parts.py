@@ -113,21 +113,28 @@ def _line(given: Floats, wanted: Floats) -> tuple[Floats, Floats]:
 
 
 def part_calibration(encoder: Encoder, shots: Sequence[Shot], others: Sequence[Shot]) -> Mapping[str, Calibration]:
-    """What the distance of the nearest part says of whether a query shows a piece of a picture: at every grain, from
-    crops of photographs, each changed a little. `others` are more pictures that no crop is of."""
+    """What the distance of the nearest part says of whether a query shows a piece of a picture, at every grain."""
+    return {
+        grain: calibration(grain, encoder.grains[grain], pairs.apart, pairs)
+        for grain, pairs in part_pairs(encoder, shots, others).items()
+    }
+
+
+def part_pairs(encoder: Encoder, shots: Sequence[Shot], others: Sequence[Shot]) -> Mapping[str, Pairs]:
+    """At every grain, the distances of crops of photographs, each changed a little, to the nearest part of the picture
+    that they are of, and of other pictures. `others` are more pictures that no crop is of."""
     part_encoder = PartEncoder(encoder, detail_named(DEFAULT), trusted=True)
     parts = np.stack(list(part_encoder.words(part_encoder.open(shot.content) for shot in [*shots, *others])))
     queries, owners = [], []
     for owner, image in enumerate(_crops(shots)):
         queries.append(encoder.codes(_sized(image, encoder.bundle.size)[None]).words[0])
         owners.append(owner % len(shots))
-    calibrations = {}
-    for grain, bits in encoder.grains.items():
+    pairs = {}
+    for grain in encoder.grains:
         nearest = _nearest_parts(np.stack(queries), parts, encoder, grain)
         own = np.arange(nearest.shape[1]) == np.array(owners)[:, None]
-        pairs = Pairs(nearest[own], nearest[~own])
-        calibrations[grain] = calibration(grain, bits, pairs.apart, pairs)
-    return calibrations
+        pairs[grain] = Pairs(nearest[own], nearest[~own])
+    return pairs
 
 
 def _crops(shots: Sequence[Shot]) -> Iterator[Image.Image]:
