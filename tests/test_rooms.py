@@ -38,7 +38,7 @@ ROOMS = {
     "learn": "codes evaluate files graphs hashers labelled media models types",  # the only room with torch
     "apps": "codefiles codes engines evaluate files hamming labelled library media models report search sources store"
     " types",
-    "server": "apps library",
+    "server": "apps codes library search store types",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
     " search sources store",
     "__init__": "codes library models search types lazy",
