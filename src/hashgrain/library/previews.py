@@ -34,3 +34,10 @@ def preview_of(library: Library, data: bytes, *, edge: int, max_pixels: int) -> 
     picture = library._query_encoder.pool.shrunk(data, edge=edge, max_pixels=max_pixels)
     facts = picture.facts
     return Preview(facts.width, facts.height, facts.format, jpeg_of(picture.pixels))
+
+
+def warm(library: Library) -> None:
+    """Load the model and start a worker, so that the first picture does not wait for them."""
+    library._query_encoder.pool.warm()
+    if library.bundle.onnx:
+        _ = library.encoder

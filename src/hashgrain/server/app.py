@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi import Path as PathValue
@@ -18,6 +17,8 @@ from hashgrain.server import describe, items, problems, search
 from hashgrain.server.access import Access
 from hashgrain.server.answers import bytes_with_tag, json_answer
 from hashgrain.server.bodies import picture_body
+from hashgrain.server.change_routes import change_routes
+from hashgrain.server.docs_page import docs_page
 from hashgrain.server.guard import App, Guard
 from hashgrain.server.metrics import CONTENT_TYPE
 from hashgrain.server.page_files import page_file
@@ -32,10 +33,11 @@ from hashgrain.server.schemas import (
     SearchAnswer,
     SearchRequest,
     UploadOut,
+    WhyRequest,
 )
 from hashgrain.server.state import State
+from hashgrain.server.why import why_picture
 
-T = TypeVar("T")
 ItemId = Annotated[int, PathValue(ge=1, le=MAX_ID, alias="id")]
 PROBLEMS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "What went wrong."}}
 
@@ -54,7 +56,9 @@ def application(state: State) -> App:
     _about(app, state)
     _searching(app, state)
     _items(app, state)
+    change_routes(app, state)
     _page(app)
+    describe.tidy(app)
     return Access(Guard(app, state.settings), state.settings, state.metrics)
 
 
@@ -77,16 +81,6 @@ def _problems(app: FastAPI) -> None:
         return answered(request, problems.of_library(error))
 
 
-def _with(state: State, call: Callable[..., T]) -> Callable[..., T]:
-    """The call with the library before its other arguments, for a thread."""
-
-    def run(*arguments: object) -> T:
-        with state.library.using() as library:
-            return call(library, *arguments)
-
-    return run
-
-
 def _about(app: FastAPI, state: State) -> None:
     @app.get("/healthz", tags=["server"], summary="Whether the server runs")
     async def healthz() -> Response:
@@ -94,7 +88,7 @@ def _about(app: FastAPI, state: State) -> None:
 
     @app.get("/readyz", tags=["server"], summary="Whether the library can be searched")
     async def readyz() -> Response:
-        pictures = await state.searching.run(_with(state, len))
+        pictures = await state.searching.run(state.with_library(len))
         return json_answer({"status": "ok", "pictures": pictures})
 
     @app.get("/metrics", tags=["server"], summary="Figures for Prometheus")
@@ -103,7 +97,9 @@ def _about(app: FastAPI, state: State) -> None:
 
     @app.get("/api/v1/library", tags=["library"], summary="What is served", responses={200: {"model": LibraryOut}})
     async def library() -> Response:
-        return json_answer(await state.searching.run(_with(state, describe.library_document), state.settings.writable))
+        return json_answer(
+            await state.searching.run(state.with_library(describe.library_document), state.settings.writable)
+        )
 
 
 def _searching(app: FastAPI, state: State) -> None:
@@ -116,8 +112,8 @@ def _searching(app: FastAPI, state: State) -> None:
         openapi_extra=describe.PICTURE_BODY,
     )
     async def upload(request: Request) -> Response:
-        data = await picture_body(request)
-        taken = await state.showing.run(_with(state, state.uploads.take), data, state.searcher.max_pixels)
+        data = await picture_body(request, state.receiving)
+        taken = await state.showing.run(state.with_library(state.uploads.take), data, state.searcher.max_pixels)
         facts = {"width": taken.preview.width, "height": taken.preview.height, "format": taken.preview.format}
         return json_answer({"upload": taken.name, **facts}, 201)
 
@@ -132,7 +128,18 @@ def _searching(app: FastAPI, state: State) -> None:
 
     @app.post("/api/v1/search", tags=["search"], summary="Search", responses={200: {"model": SearchAnswer}})
     async def searched(body: SearchRequest) -> Response:
-        return json_answer(await state.searching.run(_with(state, search.answer), body, state.searcher))
+        return json_answer(await state.searching.run(state.with_library(search.answer), body, state.searcher))
+
+    @app.post(
+        "/api/v1/why",
+        tags=["search"],
+        summary="Why a hit was found, as a PNG",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}}},
+    )
+    async def why(body: WhyRequest) -> Response:
+        picture = await state.showing.run(state.with_library(why_picture), body, state.searcher)
+        return Response(picture, media_type="image/png", headers=describe.PRIVATE)
 
 
 def _items(app: FastAPI, state: State) -> None:
@@ -142,27 +149,27 @@ def _items(app: FastAPI, state: State) -> None:
         cursor: Annotated[str | None, QueryValue(max_length=4_000)] = None,
         k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 100,
     ) -> Response:
-        return json_answer(await state.searching.run(_with(state, items.items_page), where, cursor, k))
+        return json_answer(await state.searching.run(state.with_library(items.items_page), where, cursor, k))
 
     @app.get("/api/v1/items/{id}", tags=["items"], summary="One item", responses={200: {"model": ItemOut}})
     async def one(item: ItemId) -> Response:
-        return json_answer(items.item_document(await state.searching.run(_with(state, Library.item), item)))
+        return json_answer(items.item_document(await state.searching.run(state.with_library(Library.item), item)))
 
     @app.get("/api/v1/items/{id}/thumbnail", tags=["items"], summary="A small JPEG", response_class=Response)
     async def thumbnail(request: Request, item: ItemId, edge: int = 256) -> Response:
         if edge not in items.EDGES:
             raise ProblemError(422, "bad_request", f"edge is one of {', '.join(map(str, items.EDGES))}")
-        known = await state.searching.run(_with(state, Library.item), item)
-        small = _with(state, items.thumbnail)
+        known = await state.searching.run(state.with_library(Library.item), item)
+        small = state.with_library(items.thumbnail)
         return await bytes_with_tag(
             request, items.thumbnail_tag(known, edge), lambda: state.showing.run(small, item, edge), "image/jpeg"
         )
 
     @app.get("/api/v1/items/{id}/original", tags=["items"], summary="The bytes of the file", response_class=Response)
     async def original(request: Request, item: ItemId) -> Response:
-        known = await state.searching.run(_with(state, Library.item), item)
+        known = await state.searching.run(state.with_library(Library.item), item)
         media_type = items.media_type_of(known)
-        content = _with(state, items.original)
+        content = state.with_library(items.original)
         headers = {"Content-Disposition": "inline", "Content-Security-Policy": describe.SANDBOX}
         return await bytes_with_tag(
             request, items.original_tag(known), lambda: state.showing.run(content, known), media_type, headers
@@ -179,6 +186,10 @@ def _page(app: FastAPI) -> None:
             return file.content
 
         return await bytes_with_tag(request, file.tag, content, file.media_type, {"Cache-Control": "no-cache"})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(docs_page(app.openapi()), headers={"Content-Type": "text/html; charset=utf-8"})
 
     @app.get("/", include_in_schema=False)
     async def index(request: Request) -> Response:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from hashgrain import __version__
 from hashgrain.library import Library
 from hashgrain.library.contents import fields_of
 from hashgrain.library.models import reads
+from hashgrain.server.problems import MEDIA_TYPE
 
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -16,8 +19,23 @@ PICTURE_BODY: dict[str, Any] = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
 PRIVATE = {"Cache-Control": "private, max-age=1800"}
 SANDBOX = "default-src 'none'; sandbox"  # of a picture that is opened as a page
+
+
+def tidy(app: FastAPI) -> None:
+    """Leave out of the description what no request gets: the framework's own form of errors."""
+    described = app.openapi()
+    for methods in described["paths"].values():
+        for call in methods.values():
+            call["responses"].pop("422", None)
+            for answer in call["responses"].values():
+                content = answer.get("content", {})
+                if content.get("application/json", {}).get("schema") == PROBLEM:
+                    content[MEDIA_TYPE] = content.pop("application/json")
+    for name in ("HTTPValidationError", "ValidationError"):
+        described["components"]["schemas"].pop(name, None)
 
 
 def library_document(library: Library, writable: bool) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class _Body:
 
     def _too_large(self) -> ProblemError:
         size = f"{self.most / (1 << 20):g} MB" if self.most >= 1 << 20 else f"{self.most >> 10} kB"
-        return ProblemError(413, "too_large", f"the body is larger than {size}", headers=CLOSE)
+        return ProblemError(413, "too_large", f"the body is larger than {size}")
 
 
 CLOSE = {"Connection": "close"}

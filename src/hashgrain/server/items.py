@@ -27,7 +27,8 @@ EDGES = (128, 256, 512, 1024)
 
 def item_document(item: Item) -> dict[str, Any]:
     """An item as JSON. The keys are stable."""
-    names = ("id", "path", "content", "width", "height", "format", "taken", "added", "size", "meta", "details")
+    names = ("id", "path", "content", "width", "height", "format", "taken", "added", "size", "mtime_ns")
+    names += ("meta", "details")
     return {name: getattr(item, name) for name in names}
 
 

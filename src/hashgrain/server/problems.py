@@ -30,11 +30,13 @@ STATUS_OF = {
     "library_locked": 503,
     "library_format": 503,
     "library_forbidden": 503,
+    "library_replaced": 503,
     "other_model": 503,
     "bundle": 503,
     "bundle_missing": 503,
     "engine": 503,
 }
+NO_MODEL = "encode_with_model"  # the key of the remedy where a library has codes only
 SHOWN_MISTAKES = 10  # of a request with many
 
 
@@ -59,6 +61,8 @@ class ProblemError(HTTPException):
 
 def of_library(error: HashgrainError) -> ProblemError:
     """The problem for an error of the library."""
+    if getattr(error.remedy, "key", "") == NO_MODEL:
+        return ProblemError(422, "no_model", str(error))
     status = STATUS_OF.get(error.code, 500)
     return ProblemError(status, error.code, str(error), retry_after=5 if status == 503 else None)
 

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from hashgrain.errors import HashgrainError
+from hashgrain.errors import ServerError
 from hashgrain.server.app import application
 from hashgrain.server.settings import Settings, is_loopback
 from hashgrain.server.shared import SharedLibrary
@@ -23,12 +23,6 @@ HEADER_SECONDS = 15.0  # that a client may take to send the head of a request
 KEEP_ALIVE_SECONDS = 15
 MOST_CONNECTIONS = 1_000
 BACKLOG = 256
-
-
-class ServerError(HashgrainError):
-    """A server that cannot start as it was told to."""
-
-    code = "server"
 
 
 def check_settings(settings: Settings) -> None:
@@ -60,6 +54,7 @@ def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
             limit_concurrency=MOST_CONNECTIONS,
             h11_max_incomplete_event_size=32 << 10,
         )
+        state.warm()
         Server(config, lambda: on_ready(_address(settings.host, listening), state)).run(sockets=[listening])
     finally:
         listening.close()

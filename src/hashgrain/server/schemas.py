@@ -151,6 +151,7 @@ class ItemOut(BaseModel):
     taken: str | None
     added: str
     size: int | None
+    mtime_ns: int | None
     meta: dict[str, Any]
     details: dict[str, Any]
 

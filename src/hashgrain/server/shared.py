@@ -10,7 +10,7 @@ from pathlib import Path
 from hashgrain.errors import HashgrainError
 from hashgrain.library import Library
 
-OUTDATED = ("other_model", "library")  # codes of errors that opening the library again may mend
+OUTDATED = ("other_model", "library_replaced")  # codes of errors that opening the library again may mend
 
 
 class SharedLibrary:

@@ -20,7 +20,6 @@ class Lane:
         self.name, self.threads, self.waiting, self.seconds = name, threads, waiting, seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"hashgrain-{name}")
         self._open = 0  # calls that run or wait
-        self.refused: Callable[[], None] = lambda: None
 
     @property
     def open(self) -> int:
@@ -29,7 +28,6 @@ class Lane:
     async def run(self, call: Callable[..., T], *arguments: object) -> T:
         """The result of a call in a thread. 503 if the lane is full, or if the result takes too long to come."""
         if self._open >= self.threads + self.waiting:
-            self.refused()
             detail = f"{self.name}: {self._open} requests are under way, which is all this server takes at once"
             raise ProblemError(503, "busy", detail, retry_after=RETRY_SECONDS)
         loop = asyncio.get_running_loop()
@@ -44,6 +42,10 @@ class Lane:
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
             detail = f"{self.name}: no answer within {self.seconds:g} s"
             raise ProblemError(503, "too_slow", detail, retry_after=5 * RETRY_SECONDS) from None
+
+    def begin(self, call: Callable[[], object]) -> None:
+        """Run a call in a thread for which nobody waits. What goes wrong there, the next request will say."""
+        self._pool.submit(call)
 
     def _end(self) -> None:
         self._open -= 1
