@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain.codes import Codes
-from hashgrain.errors import BundleError, ImageError, ItemMissingError, QueryError, Remedy
+from hashgrain.errors import BundleError, ImageError, ItemMissingError, QueryError
 from hashgrain.library import Library
-from hashgrain.library.reading import read, reason_of
+from hashgrain.library.reading import picture_of_item
 from hashgrain.media import DecodePool, Picture, decode_workers
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models import Encoder
@@ -33,7 +33,6 @@ from hashgrain.models.parts import PartEncoder
 from hashgrain.report.why_picture import GrainBits, Heat, Panel, draw_why
 from hashgrain.search import Hit
 from hashgrain.search.parts import matched
-from hashgrain.sources import reopen
 from hashgrain.types import Box, JsonLike, QueryLike
 
 EDGE = 768  # pixels of the pictures that are shown, at most
@@ -112,7 +111,7 @@ def explain_hit(
     grain = library.grains.finest if grain is None else grain
     library.grains.width(grain)
     name, given = _picture_asked_with(library, query)
-    stored = _picture_of_item(library, item)
+    stored = picture_of_item(library, library.item(item))
     code = library.code(query if isinstance(query, (int, np.integer)) else given, max_pixels=max_pixels)
     found = _found(library, code, int(item), grain)
     box = found.part.box if found.part is not None and library.bundle.fitted == "squash" else None
@@ -193,28 +192,15 @@ def _picture_asked_with(library: Library, query: QueryLike) -> tuple[str, Any]:
     if isinstance(query, Codes):
         raise QueryError("a code is no picture: ask with the picture that it was made of")
     if isinstance(query, (int, np.integer)):
-        return library.item(int(query)).path, _picture_of_item(library, int(query))
+        item = library.item(int(query))
+        return item.path, picture_of_item(library, item)
     if not isinstance(query, (str, os.PathLike)):
         return "picture", query
     if not os.path.exists(query):
         known = library.store.known(os.path.abspath(query)) or library.store.known(os.fspath(query))
         if known is not None:
-            return known.path, _picture_of_item(library, known.id)
+            return known.path, picture_of_item(library, known)
     return os.fspath(query), query
-
-
-def _picture_of_item(library: Library, number: int) -> bytes:
-    item = library.item(number)
-    try:
-        content, data, _ = read(reopen(item))
-    except (ImageError, OSError) as error:
-        reason = reason_of(error).removeprefix(f"{item.path}: ")
-        message = f"item {number} cannot be shown: {item.path}: {reason}"
-        raise ImageError(message, path=item.path) from None
-    if item.content and content != item.content:
-        remedy = Remedy("update the library first", "update", library=library.path)
-        raise ImageError(f"{item.path} has changed since it was added", path=item.path, remedy=remedy)
-    return data
 
 
 def _found(library: Library, code: Codes, item: int, grain: str) -> Hit:
