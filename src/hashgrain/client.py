@@ -244,9 +244,9 @@ def _data(picture: ImageLike) -> tuple[bytes, str]:
             raise QueryError(f"{os.fspath(picture)}: {error.strerror or error}", path=picture) from None
     from PIL import Image
 
-    file = io.BytesIO()
-    (picture if isinstance(picture, Image.Image) else Image.fromarray(cast("Any", picture))).save(file, "png")
-    return file.getvalue(), "picture.png"
+    encoded = io.BytesIO()
+    (picture if isinstance(picture, Image.Image) else Image.fromarray(cast("Any", picture))).save(encoded, "png")
+    return encoded.getvalue(), "picture.png"
 
 
 def _encoded(body: Mapping[str, object]) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from hashgrain.errors import ImageError
 from hashgrain.library import Library
 from hashgrain.library.reading import picture_of_item
-from hashgrain.server.paging import Cursor, fingerprint, read_cursor
+from hashgrain.server.paging import Cursor, fingerprint, narrowed, read_cursor
 from hashgrain.server.problems import ProblemError
 from hashgrain.store import Item
 
@@ -27,16 +27,14 @@ EDGES = (128, 256, 512, 1024)
 
 def item_document(item: Item) -> dict[str, Any]:
     """An item as JSON. The keys are stable."""
-    names = ("id", "path", "content", "width", "height", "format", "taken", "added", "size", "mtime_ns")
-    names += ("meta", "details")
-    return {name: getattr(item, name) for name in names}
+    return dict(vars(item))
 
 
 def items_page(library: Library, where: str | None, cursor: str | None, k: int) -> dict[str, Any]:
     """Items in the order of their ids, those that match a filter."""
     name = fingerprint(["items", where])
     after = 0 if cursor is None else read_cursor(cursor, name).last_id
-    condition = f"id > {after}" if where is None else f"({where}) and id > {after}"
+    condition = narrowed(where, f"id > {after}")
     with library.store.snapshot() as snapshot:
         ids = snapshot.select(condition)
         items = snapshot.items(ids[:k].tolist())

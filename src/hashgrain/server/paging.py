@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from hashgrain.search import Hit
 from hashgrain.server.problems import ProblemError
+from hashgrain.store import parse_filter
 
 RECENT = 60  # ids that a cursor remembers
 AHEAD = 1_000  # hits that are looked for at once when a second page is asked for
@@ -73,6 +74,14 @@ def read_cursor(text: str, search: str) -> Cursor:
     if name != search:
         raise ProblemError(422, "cursor", "the cursor belongs to another search; ask for the first page again")
     return Cursor(name, last_id, given, tuple(recent))
+
+
+def narrowed(where: str | None, ids: str) -> str:
+    """A filter and a condition on ids. The filter is read alone first: it must not close the brackets around it."""
+    if where is None:
+        return ids
+    parse_filter(where)
+    return f"({where}) and {ids}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hashgrain.search.groups import document_of, levels_of
 from hashgrain.search.query import Query
 from hashgrain.search.run import Explained
 from hashgrain.server import paging
-from hashgrain.server.paging import Cursor, LongAnswer, LongAnswers, fingerprint, read_cursor
+from hashgrain.server.paging import Cursor, LongAnswer, LongAnswers, fingerprint, narrowed, read_cursor
 from hashgrain.server.schemas import Example, SearchRequest
 from hashgrain.server.uploads import Uploads
 from hashgrain.types import QueryLike
@@ -68,7 +68,7 @@ def _next_page(
     explained: Explained | None = None
     if found is None:
         wanted = min(paging.DEEPEST, max(cursor.given + request.k + 1, 2 * cursor.given, paging.AHEAD))
-        explained = library.answer(replace(query, k=wanted, where=_up_to(query, cursor, last_id)))
+        explained = library.answer(replace(query, k=wanted, where=_up_to(request, cursor, last_id)))
         found = LongAnswer(sequence, explained.hits, len(explained.hits) < wanted)
         answers.keep(cursor, found)
     start = cursor.start_in(found.hits)
@@ -79,12 +79,9 @@ def _next_page(
     return _document(library, query, explained, started, _hits(page), following, total)
 
 
-def _up_to(query: Query, cursor: Cursor, last_id: int) -> Any:
+def _up_to(request: SearchRequest, cursor: Cursor, last_id: int) -> str | None:
     """The filter of a search that leaves out what was added since it began."""
-    if last_id <= cursor.last_id:
-        return query.where
-    old = f"id <= {cursor.last_id}"
-    return old if query.where is None else f"({query.where}) and {old}"
+    return request.where if last_id <= cursor.last_id else narrowed(request.where, f"id <= {cursor.last_id}")
 
 
 def _hits(page: Any) -> dict[str, Any]:
