@@ -89,7 +89,7 @@ export class App extends LitElement {
           ${this.#told(entries, shown)}
           ${this.#problem()}
           ${phase === 'loading' && !results ? html`<div class="skeleton" aria-hidden="true">${Array.from({ length: 12 }, () => html`<i></i>`)}</div>` : nothing}
-          <hg-grid class=${phase === 'loading' ? 'stale' : ''} .entries=${phase === 'error' && !results ? [] : entries} .headings=${headings}
+          <hg-grid class=${phase === 'loading' || phase === 'error' ? 'stale' : ''} .entries=${phase === 'error' && !results ? [] : entries} .headings=${headings}
             .marks=${state} .unfolded=${this.unfolded} .label=${t('results.label')} .language=${spoken()}
             .link=${(id) => writeAddress({ ...state, open: id })} ?more=${Boolean(current && results?.next)}
             @open=${({ detail }) => session.open(detail.id)} @seek=${({ detail }) => session.searchItem(detail.id)}
@@ -183,7 +183,8 @@ export class App extends LitElement {
 
   #problem() {
     const { problem, phase } = this.session;
-    if (!problem || isFilter(problem)) return nothing;
+    if (!problem) return nothing;
+    if (isFilter(problem)) return html`<p class="notice">${t('filter.wrong')}</p>`;
     const gone = problem.code === 'upload_gone';
     return html`<div class="problem" role="alert">${icon('warning')}<div><p>${problemText(problem)}</p>
         ${problem.request ? html`<p class="hint">${t('problem.request', { id: problem.request })}</p>` : nothing}
@@ -206,7 +207,7 @@ export class App extends LitElement {
     const { state } = session;
     const index = entries.findIndex(({ hit }) => hit.id === state.open);
     const asked = this.#asked();
-    const query = asked && { src: asked.src, name: asked.name, box: state.box, ask: queryOf(state) };
+    const query = asked && { ...asked, box: state.box, ask: queryOf(state) };
     return html`<hg-detail .item=${state.open} .hit=${hitOf(session.results, state.open)} .query=${query} .marks=${state}
       .ends=${[index > 0, index >= 0 && index < entries.length - 1]} .grains=${session.library.grains} .language=${spoken()}
       @leave=${() => this.#leave()} @step=${({ detail }) => session.open(entries[index + detail].hit.id)}

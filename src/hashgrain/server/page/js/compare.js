@@ -109,6 +109,7 @@ export class Compare extends LitElement {
     const scale = Math.min(1, LARGEST / Math.max(found[2], found[3]));
     canvas.width = Math.max(1, Math.round(found[2] * scale));
     canvas.height = Math.max(1, Math.round(found[3] * scale));
+    canvas.style.setProperty('--ratio', canvas.width / canvas.height);
     const pen = canvas.getContext('2d');
     pen.drawImage(pictures[1], ...found, 0, 0, canvas.width, canvas.height);
     pen.globalCompositeOperation = 'difference';
@@ -129,8 +130,13 @@ export class Compare extends LitElement {
   }
 }
 
-const figure = ({ src, name, box }, label) => html`<figure>
-  <div class="shot"><img src=${src} alt=${name}>${box ? boxRect(box) : nothing}</div>
+const shape = ({ target }) => {
+  const { naturalWidth: width, naturalHeight: height } = target;
+  if (width && height) target.parentElement.style.setProperty('--ratio', width / height);
+};
+
+const figure = ({ src, name, box, ratio }, label) => html`<figure>
+  <div class="shot" .style=${`--ratio:${ratio ?? 1}`}><img src=${src} alt=${name} @load=${shape}>${box ? boxRect(box) : nothing}</div>
   ${label ? html`<figcaption><b>${label}</b> ${name}</figcaption>` : nothing}</figure>`;
 
 async function loaded(src) {

@@ -65,11 +65,11 @@ export class Detail extends LitElement {
     const known = this.hit ?? (this.facts?.id === this.item ? this.facts : null);
     const name = known ? nameOf(known) : '';
     const src = `api/v1/items/${this.item}/thumbnail?edge=${LARGE}`;
-    const hit = { id: this.item, src, name, box: this.hit?.part?.box ?? null };
+    const hit = { id: this.item, src, name, box: this.hit?.part?.box ?? null, ratio: ratioOf(known) };
     return html`<dialog class="detail" aria-labelledby="detail-name" @cancel=${this.#cancel} @close=${this.#closed} @keydown=${this.#key}
         @click=${this.#backdrop}>
       <header>
-        <h2 id="detail-name">${name || t('detail.picture', { id: this.item })}</h2>
+        <h2 id="detail-name" tabindex="-1" autofocus>${name || t('detail.picture', { id: this.item })}</h2>
         <div class="steps">
           <button type="button" class="round" ?disabled=${!this.ends[0]} aria-label=${t('detail.before')} title=${t('detail.before')}
             @click=${() => this.#step(-1)}>${icon('left')}</button>
@@ -183,5 +183,7 @@ export class Detail extends LitElement {
     if (this.query && MODES[number - 1]) this.mode = MODES[number - 1];
   }
 }
+
+const ratioOf = (known) => (known?.width && known.height ? known.width / known.height : undefined);
 
 customElements.define('hg-detail', Detail);

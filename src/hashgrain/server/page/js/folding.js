@@ -19,7 +19,8 @@ export function entriesOf(results, unfolded, least = 0) {
   results.groups.forEach((group, number) => {
     if (group.representative.score < least) return;
     const count = group.count;
-    if (count >= FEWEST || headings.size) headings.set(entries.length, t('group.heading', { n: count, number: number + 1 }));
+    if (count >= FEWEST) headings.set(entries.length, t('group.heading', { n: count, number: number + 1 }));
+    else if (!number || results.groups[number - 1].count >= FEWEST) headings.set(entries.length, t('group.single'));
     for (const finest of leaves(group)) {
       const others = finest.others ?? [];
       entries.push({ hit: finest.representative, copies: others.length, copyOf: null });

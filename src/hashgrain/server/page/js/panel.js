@@ -29,8 +29,9 @@ export class Panel extends LitElement {
     return html`
       ${this.#query()}
       ${state.like.length || state.unlike.length ? this.#examples() : nothing}
-      <details class="refine" ?open=${this.wide || this.opened} @toggle=${(event) => (this.opened = !this.wide && event.target.open)}>
-        <summary>${t('side.refine')}</summary><div class="controls">
+      <details class="refine" ?open=${this.opened || Boolean(state.where) || (this.wide && this.session.asking)}
+        @toggle=${(event) => (this.opened = event.target.open && !(this.wide && this.session.asking))}>
+        <summary>${t(this.session.asking ? 'side.refine' : 'filter.label')}</summary><div class="controls">
         ${this.session.asking ? html`${this.#dial(library)}${this.#cutOff()}` : nothing}
         ${this.#filter(library)}
         ${this.session.asking ? this.#ways(library) : nothing}
@@ -108,7 +109,7 @@ export class Panel extends LitElement {
   #cutOff() {
     const { results, phase } = this.session;
     const more = results?.next && phase !== 'error' && results.hits.at(-1)?.score >= this.least;
-    const counted = more && results.total === null ? t('cutoff.atleast', { n: this.shown }) : t('cutoff.shown', { n: this.shown });
+    const counted = !results || phase === 'error' ? '' : more && results.total === null ? t('cutoff.atleast', { n: this.shown }) : t('cutoff.shown', { n: this.shown });
     return html`<div class="cutoff">
       <label for="cutoff">${t('cutoff.label')}</label><output for="cutoff">${this.least.toFixed(2)}</output>
       <input id="cutoff" type="range" min="0" max="1" step="0.01" .value=${live(String(this.least))} aria-describedby="cutoff-count"
