@@ -269,7 +269,7 @@ def test_what_cannot_be_served_is_an_error_of_one_line(hashgrain: Run, tmp_path:
     import socket
 
     done = hashgrain("serve", "none.hg", "--port", 0, timeout=200)
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
     assert b"none.hg" in done.stderr
     with socket.create_server(("127.0.0.1", 0)) as taken:
         from hashgrain.server.running import serve

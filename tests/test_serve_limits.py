@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("fastapi", reason="needs hashgrain[serve]")
@@ -23,7 +23,7 @@ from hashgrain.server import guard, uploads
 from hashgrain.server.access import Access
 from hashgrain.server.guard import Guard, Rates
 from hashgrain.server.metrics import Metrics
-from hashgrain.server.paging import RECENT, Cursor, LongAnswer, LongAnswers, read_cursor
+from hashgrain.server.paging import Cursor, LongAnswer, LongAnswers, read_cursor
 from hashgrain.server.problems import ProblemError
 from hashgrain.server.settings import Settings
 from hashgrain.server.uploads import Upload, Uploads
@@ -108,7 +108,7 @@ def test_an_address_may_ask_so_often_and_others_do_not_wait_for_it(monkeypatch: 
 
 
 def asked(
-    settings: Settings, app: Any, path: str = "/", receive: Any = None, headers: list[tuple[bytes, bytes]] | None = None
+    told: Settings, app: Any, path: str = "/", receive: Any = None, headers: list[tuple[bytes, bytes]] | None = None
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """The answer of a guarded application."""
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "state": {}, "scheme": "http"}
@@ -118,7 +118,7 @@ def asked(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Access(Guard(app, settings), replace(settings, quiet=True), Metrics())(scope, receive, send))
+    asyncio.run(Access(Guard(app, told), replace(told, quiet=True), Metrics())(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
 
 
@@ -164,7 +164,7 @@ def test_a_body_without_a_length_is_cut_where_it_is_too_large() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "host", "status"),
+    ("told", "host", "status"),
     [
         (SETTINGS, b"localhost", 200),
         (SETTINGS, b"127.0.0.1:1234", 200),
@@ -178,11 +178,11 @@ def test_a_body_without_a_length_is_cut_where_it_is_too_large() -> None:
         (replace(SETTINGS, host="0.0.0.0", allowed_hosts=("Photos.example",)), b"photos.example", 200),
     ],
 )
-def test_a_server_answers_to_its_names(settings: Settings, host: bytes, status: int) -> None:
+def test_a_server_answers_to_its_names(told: Settings, host: bytes, status: int) -> None:
     async def one() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    assert asked(settings, read_all, receive=one, headers=[(b"host", host)])[0] == status
+    assert asked(told, read_all, receive=one, headers=[(b"host", host)])[0] == status
 
 
 def test_an_error_nobody_foresaw_is_an_answer_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,10 +232,11 @@ def hit(item: int) -> Hit:
     return Hit(item, str(item), 0, "look", {"look": 0}, "", 1.0, 1, 1, "png", None, {}, {})
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_pages_lose_nothing_and_repeat_nothing_while_items_are_removed(data: st.DataObject) -> None:
     """As long as fewer are removed between two pages than a cursor remembers."""
-    ids = list(range(1, 1 + data.draw(st.integers(0, 300))))
+    ids = list(range(1, 1 + data.draw(st.integers(0, 90))))
     there, cursor, given_out, removed = list(ids), Cursor("s", 10**6, 0, ()), [], set()
     while True:
         start = cursor.start_in([hit(item) for item in there])
@@ -244,12 +245,13 @@ def test_pages_lose_nothing_and_repeat_nothing_while_items_are_removed(data: st.
         if not page:
             break
         cursor = read_cursor(cursor.after(page).text(), "s")
-        gone = set(data.draw(st.lists(st.sampled_from(ids), max_size=RECENT - 1)))
+        gone = set(data.draw(st.lists(st.sampled_from(ids), max_size=20)))
         removed |= gone - set(given_out)
         there = [item for item in there if item not in gone]
     assert given_out == [item for item in ids if item not in removed]
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=60))
 def test_a_made_up_cursor_is_refused(text: str) -> None:
     with pytest.raises(ProblemError) as refused:
@@ -273,6 +275,7 @@ def test_a_long_answer_is_used_for_its_library_only_and_as_far_as_it_reaches() -
 # ---- names of files
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=300))
 def test_a_name_of_a_client_is_the_name_of_a_file_and_no_path(name: str) -> None:
     safe = safe_name(name)

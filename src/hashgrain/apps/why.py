@@ -7,7 +7,6 @@ Path("why.png").write_bytes(drawn(why))
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hashgrain.codes import Codes
 from hashgrain.errors import BundleError, ImageError, ItemMissingError, QueryError
 from hashgrain.library import Library
+from hashgrain.library.previews import workers_of
 from hashgrain.library.reading import picture_of_item
-from hashgrain.media import DecodePool, Picture, decode_workers
+from hashgrain.media import DecodePool, Picture
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models import Encoder
 from hashgrain.models.bundle import is_shipped
@@ -246,21 +245,22 @@ def _looked_at(
 ) -> tuple[_Looked, _Looked, Picture]:
     """Both pictures, and what matched of the hit, as a picture of its own."""
     fit, size = library.bundle.fitted, None if looking is None else looking.size
-    with DecodePool(library.bundle.size, fit=fit, workers=decode_workers(), max_pixels=max_pixels) as pool:
+    pool = workers_of(library)
 
-        def look(named: tuple[str, Any]) -> _Looked:
-            picture = _opened(pool, named, size, None)
-            if fit != "squash":  # what the model sees has another place in the picture, or is not all of it
-                return _Looked(picture.pixels, picture)
-            with Image.open(io.BytesIO(pool.thumbnail(named[1], edge=EDGE))) as small:
-                return _Looked(np.asarray(small.convert("RGB")), picture)
+    def look(named: tuple[str, Any]) -> _Looked:
+        picture = _opened(pool, named, size, None, max_pixels)
+        if fit != "squash":  # what the model sees has another place in the picture, or is not all of it
+            return _Looked(picture.pixels, picture)
+        return _Looked(pool.shrunk(named[1], edge=EDGE, max_pixels=max_pixels).pixels, picture)
 
-        asked, found = look(query), look(hit)
-        return asked, found, found.picture if box is None else _opened(pool, hit, None, box)
+    asked, found = look(query), look(hit)
+    return asked, found, found.picture if box is None else _opened(pool, hit, None, box, max_pixels)
 
 
-def _opened(pool: DecodePool, named: tuple[str, Any], size: tuple[int, int] | None, box: Box | None) -> Picture:
-    ((name, picture),) = pool.open([named], detail=size, box=box)
+def _opened(
+    pool: DecodePool, named: tuple[str, Any], size: tuple[int, int] | None, box: Box | None, max_pixels: int
+) -> Picture:
+    ((name, picture),) = pool.open([named], detail=size, box=box, max_pixels=max_pixels)
     if isinstance(picture, ImageError):
         raise type(picture)(f"{name}: {picture.message.removeprefix('picture: ').removeprefix(f'{name}: ')}", path=name)
     return picture

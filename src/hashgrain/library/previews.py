@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hashgrain.media import DecodePool
 from hashgrain.media.formats import looks_like_a_picture
 from hashgrain.media.thumbnails import jpeg_of
 
@@ -29,15 +30,20 @@ def is_picture(data: bytes) -> bool:
     return looks_like_a_picture(data[:START])
 
 
+def workers_of(library: Library) -> DecodePool:
+    """The workers that decode for a library, which end with it."""
+    return library._query_encoder.pool
+
+
 def preview_of(library: Library, data: bytes, *, edge: int, max_pixels: int) -> Preview:
     """Decode a picture in the workers of a library. Raises ImageError if it cannot be used."""
-    picture = library._query_encoder.pool.shrunk(data, edge=edge, max_pixels=max_pixels)
+    picture = workers_of(library).shrunk(data, edge=edge, max_pixels=max_pixels)
     facts = picture.facts
     return Preview(facts.width, facts.height, facts.format, jpeg_of(picture.pixels))
 
 
 def warm(library: Library) -> None:
     """Load the model and start a worker, so that the first picture does not wait for them."""
-    library._query_encoder.pool.warm()
+    workers_of(library).warm()
     if library.bundle.onnx:
         _ = library.encoder

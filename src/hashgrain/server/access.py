@@ -7,6 +7,7 @@ import re
 import secrets
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 
 from starlette.exceptions import HTTPException
@@ -88,7 +89,8 @@ class Access:
         else:
             more = " ".join(filter(None, (code, failure)))
             text = f"{_now()} {status} {scope['method']} {path} {1000 * seconds:.1f} ms {request_id} {more}".rstrip()
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # who reads the log may be gone
+            print(text, file=sys.stderr, flush=True)
 
 
 def _problem_of(error: Exception) -> tuple[ProblemError, str]:

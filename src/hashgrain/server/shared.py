@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hashgrain.errors import HashgrainError
 from hashgrain.library import Library
+from hashgrain.library.previews import workers_of
 
 OUTDATED = ("other_model", "library_replaced")  # codes of errors that opening the library again may mend
 
@@ -24,7 +25,9 @@ class SharedLibrary:
         self._users[self._current] = 0
 
     def _opened(self) -> Library:
-        return Library.open(self.path, "w" if self.writable else "r", workers=self.workers)
+        library = Library.open(self.path, "w" if self.writable else "r", workers=self.workers)
+        workers_of(library)  # made once, before threads meet there
+        return library
 
     @contextmanager
     def using(self) -> Iterator[Library]:
