@@ -1,6 +1,6 @@
 // The page: what is in its head, beside its results, and over them.
 
-import { LitElement, html, nothing, ref } from '../vendor/lit.js';
+import { LitElement, html, nothing } from '../vendor/lit.js';
 import * as api from './api.js';
 import { queryOf, writeAddress } from './address.js';
 import './box.js';
@@ -60,6 +60,11 @@ export class App extends LitElement {
     this.itemFacts = { id, path: '', ...hitOf(this.session.results, id) };
     const facts = await api.item(id).catch(() => null);
     if (facts && this.session.state.item === id) this.itemFacts = facts;
+  }
+
+  updated() {
+    const help = this.querySelector('dialog.help');
+    if (help && !help.open) help.showModal();
   }
 
   async #scroll(top) {
@@ -225,7 +230,7 @@ export class App extends LitElement {
 
   #help() {
     const close = () => (this.helping = false);
-    return html`<dialog class="help" aria-labelledby="help-title" ${ref((dialog) => dialog?.isConnected && !dialog.open && dialog.showModal())} @close=${close}
+    return html`<dialog class="help" aria-labelledby="help-title" @close=${close}
         @click=${(event) => event.target === event.currentTarget && close()}>
       <header><h2 id="help-title">${t('help.title')}</h2>
         <button type="button" class="round" aria-label=${t('close')} title=${t('close')} @click=${close}>${icon('close')}</button></header>

@@ -27,6 +27,12 @@ export class Detail extends LitElement {
   constructor() {
     super();
     this.mode = 'picture';
+    this.pressed = (event) => this.#key(event); // of the window: what had the focus may be gone
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    addEventListener('keydown', this.pressed);
   }
 
   createRenderRoot() {
@@ -39,6 +45,7 @@ export class Detail extends LitElement {
 
   disconnectedCallback() {
     super.disconnectedCallback();
+    removeEventListener('keydown', this.pressed);
     this.asking?.abort();
   }
 
@@ -66,7 +73,7 @@ export class Detail extends LitElement {
     const name = known ? nameOf(known) : '';
     const src = `api/v1/items/${this.item}/thumbnail?edge=${LARGE}`;
     const hit = { id: this.item, src, name, box: this.hit?.part?.box ?? null, ratio: ratioOf(known) };
-    return html`<dialog class="detail" aria-labelledby="detail-name" @cancel=${this.#cancel} @close=${this.#closed} @keydown=${this.#key}
+    return html`<dialog class="detail" aria-labelledby="detail-name" @cancel=${this.#cancel} @close=${this.#closed}
         @click=${this.#backdrop}>
       <header>
         <h2 id="detail-name" tabindex="-1" autofocus>${name || t('detail.picture', { id: this.item })}</h2>
@@ -171,7 +178,7 @@ export class Detail extends LitElement {
   }
 
   #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches('input[type="radio"], input[type="range"]')) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.('input[type="radio"], input[type="range"]')) return;
     if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
       event.preventDefault();
       this.#step(event.key === 'ArrowLeft' ? -1 : 1);

@@ -73,8 +73,9 @@ export class Panel extends LitElement {
   #box({ detail: { box, done } }) {
     clearTimeout(this.boxing);
     clearTimeout(this.settling);
+    const rounded = box?.map((edge) => Math.round(edge * 1e4) / 1e4) ?? null; // as the address has it
     const search = () => {
-      this.session.go({ box }, { tune: 'box' });
+      this.session.go({ box: rounded }, { tune: 'box' });
       this.settling = setTimeout(() => this.session.settle(), 1000);
     };
     if (done) search();
@@ -111,7 +112,7 @@ export class Panel extends LitElement {
     const more = results?.next && phase !== 'error' && results.hits.at(-1)?.score >= this.least;
     const counted = !results || phase === 'error' ? '' : more && results.total === null ? t('cutoff.atleast', { n: this.shown }) : t('cutoff.shown', { n: this.shown });
     return html`<div class="cutoff">
-      <label for="cutoff">${t('cutoff.label')}</label><output for="cutoff">${this.least.toFixed(2)}</output>
+      <label for="cutoff">${t('cutoff.label')}</label><span class="value" aria-hidden="true">${this.least.toFixed(2)}</span>
       <input id="cutoff" type="range" min="0" max="1" step="0.01" .value=${live(String(this.least))} aria-describedby="cutoff-count"
         aria-valuetext=${`${this.least.toFixed(2)}, ${counted}`} @input=${this.#cut} @change=${() => this.#cutNow()}>
       <p id="cutoff-count" class="hint">${counted}</p></div>`;
