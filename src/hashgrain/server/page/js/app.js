@@ -156,13 +156,15 @@ export class App extends LitElement {
   #told(entries, shown) {
     const { session } = this;
     const { phase, results } = session;
-    const title = session.asking || session.uploading ? t('results.title') : t('library.title');
+    const asking = session.asking || session.uploading;
+    const title = t(asking ? 'results.title' : 'library.title');
     let line = '';
     if (session.uploading) line = t('uploading');
     else if (phase === 'loading') line = t('loading');
     else if (results && phase !== 'error') line = session.asking ? this.#count(shown) : t('library.pictures', { n: session.library.pictures });
     const time = results?.milliseconds;
-    return html`<div class="told"><h2 id="results-title">${title}</h2><p class="count">${line}</p>
+    const heading = asking ? html`<h1 id="results-title">${title}</h1>` : html`<h2 id="results-title">${title}</h2>`;
+    return html`<div class="told">${heading}<p class="count">${line}</p>
         ${session.asking && time !== undefined && phase === 'ready' ? html`<p class="time">${t('results.time', { ms: Math.max(1, Math.round(time)) })}</p>` : nothing}</div>
       ${phase === 'ready' && results?.key && !session.problem ? this.#nothing(entries) : nothing}`;
   }

@@ -223,9 +223,7 @@ export class Session extends EventTarget {
   /** A picture that the server has forgotten and the page still has is sent once more. */
   async #sentAgain(problem) {
     const { upload } = this.state;
-    const forgotten = upload !== null && (problem.status === 404 || problem.status === 410);
-    if (!forgotten) return false;
-    problem.code = 'upload_gone';
+    if (upload === null || problem.code !== 'upload_gone') return false;
     const sent = await this.uploads.again(upload).catch(() => null);
     if (!sent || this.state.upload !== upload) return false;
     this.go({ upload: sent.upload }, { replace: true });
