@@ -195,6 +195,46 @@ def test_an_error_nobody_foresaw_is_an_answer_and_one_line(capsys: pytest.Captur
     assert "RuntimeError at test_serve_limits.py:" in line
 
 
+# ---- clients that do not read
+
+
+@pytest.mark.parametrize(
+    ("buffered", "answers", "aborted"),
+    [
+        ([100, 60, 20, 0], 1, False),
+        ([100, 60, 60], 1, True),
+        ([100, 100], 1, True),
+        ([0], 1, False),
+        ([100, 900], 2, False),
+    ],
+    ids=["slow", "stuck later", "stuck", "done", "the next answer"],
+)
+def test_a_client_that_takes_nothing_of_its_answer_is_dropped(buffered: list[int], answers: int, aborted: bool) -> None:
+    from hashgrain.server.running import Protocol
+
+    left, later, dropped = iter(buffered), [], []
+
+    class Transport:
+        def get_write_buffer_size(self) -> int:
+            return next(left)
+
+        def abort(self) -> None:
+            dropped.append(True)
+
+    class Loop:
+        def call_later(self, seconds: float, call: Any, *arguments: Any) -> None:
+            later.append((call, arguments))
+
+    protocol: Any = object.__new__(Protocol)
+    protocol.transport, protocol.loop, protocol._answers = Transport(), Loop(), 1
+    protocol._watch_reader(1, None)
+    protocol._answers = answers
+    while later:
+        call, arguments = later.pop()
+        call(*arguments)
+    assert bool(dropped) == aborted
+
+
 # ---- uploads
 
 

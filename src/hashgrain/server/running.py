@@ -20,6 +20,7 @@ from hashgrain.server.state import State
 
 GRACE_SECONDS = 20  # that requests under way have after the signal to stop
 HEADER_SECONDS = 15.0  # that a client may take to send the head of a request
+READ_SECONDS = 30.0  # that a client may take nothing of an answer
 KEEP_ALIVE_SECONDS = 15
 MOST_CONNECTIONS = 1_000
 BACKLOG = 256
@@ -107,9 +108,10 @@ class Server(uvicorn.Server):
 
 
 class Protocol(H11Protocol):
-    """HTTP, with an end for a client that does not finish the head of its request."""
+    """HTTP, with an end for a client that does not finish the head of its request, or does not read its answer."""
 
     _head: asyncio.TimerHandle | None = None
+    _answers = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -125,6 +127,21 @@ class Protocol(H11Protocol):
             self._expect_head()
         else:
             self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        self._answers += 1
+        super().on_response_complete()
+        self._watch_reader(self._answers, None)
+
+    def _watch_reader(self, answer: int, before: int | None) -> None:
+        """Drop a client that took nothing of its answer for a while: the rest of it lies in memory here."""
+        left = self.transport.get_write_buffer_size()
+        if not left or answer != self._answers:
+            return
+        if before is not None and left >= before:
+            self.transport.abort()
+            return
+        self.loop.call_later(READ_SECONDS, self._watch_reader, answer, left)
 
     def _expect_head(self) -> None:
         if self._head is None:
