@@ -353,6 +353,7 @@ REFUSED: dict[str, tuple[str, str, Any, dict[str, str], int, str]] = {
     "a broken picture": ("POST", UPLOADS, JPEG, {}, 422, "image"),
     "a large picture": ("POST", UPLOADS, JPEG + b"\0" * (1 << 20), {}, 413, "too_large"),
     "why of nothing": ("POST", "/api/v1/why", {"query": {"item": 1}, "item": 123456}, {}, 404, "item_missing"),
+    "why of words": ("POST", "/api/v1/why", {"query": {"text": "dog"}, "item": 1}, {}, 422, "query"),
     "adding": ("POST", "/api/v1/items?name=x.jpg", JPEG, {}, 403, "read_only"),
     "removing": ("DELETE", "/api/v1/items/1", None, {}, 403, "read_only"),
     "metadata": ("PATCH", "/api/v1/items/1/meta", {"set": {"x": 1}}, {}, 403, "read_only"),
