@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from hashgrain.errors import ServerError
+from hashgrain.errors import Remedy, ServerError
 from hashgrain.server.app import application
 from hashgrain.server.settings import Settings, is_loopback
 from hashgrain.server.shared import SharedLibrary
@@ -29,7 +29,8 @@ BACKLOG = 256
 def check_settings(settings: Settings) -> None:
     """Refuse what would let strangers in."""
     if settings.token is None and not is_loopback(settings.host):
-        raise ServerError(f"{settings.host} can be reached from other machines, so a token is needed")
+        message = f"{settings.host} can be reached from other machines, so a token is needed"
+        raise ServerError(message, remedy=Remedy("give it one", "give_token"))
 
 
 def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
@@ -76,7 +77,8 @@ def _bound(host: str, port: int) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise ServerError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from None
+        message = f"cannot listen at {host}, port {port}: {error.strerror or error}"
+        raise ServerError(message, remedy=Remedy("take another port", "other_port")) from None
     return listening
 
 
