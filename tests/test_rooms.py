@@ -41,7 +41,7 @@ ROOMS = {
     " types",
     "server": "apps codes library search store types",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
-    " search sources store",
+    " search server sources store",
     "__init__": "client codes library models search types lazy",
     "__main__": "cli",
 }

@@ -96,7 +96,7 @@ def test_an_upload_comes_back_as_a_jpeg(served: Served, upload: str) -> None:
     assert (shown.status, shown.headers["content-type"]) == (200, "image/jpeg")
     assert shown.body[:2] == b"\xff\xd8"
     gone = served.ask("GET", "/api/v1/uploads/never-sent/picture")
-    assert (gone.status, gone.json["code"]) == (404, "upload_unknown")
+    assert (gone.status, gone.json["code"]) == (404, "upload_gone")
 
 
 def test_items_their_thumbnails_and_originals_come_by_id(served: Served, library: Library, place: Path) -> None:
@@ -324,7 +324,7 @@ REFUSED: dict[str, tuple[str, str, Any, dict[str, str], int, str]] = {
     "an unknown key": ("POST", SEARCH, {"query": {"item": 1}, "kk": 1}, {}, 422, "bad_request"),
     "an unknown key inside": ("POST", SEARCH, {"query": {"item": 1, "path": "/etc/passwd"}}, {}, 422, "bad_request"),
     "two queries": ("POST", SEARCH, {"query": {"item": 1, "upload": "x"}}, {}, 422, "bad_request"),
-    "an upload that was never sent": ("POST", SEARCH, {"query": {"upload": "x"}}, {}, 404, "upload_unknown"),
+    "an upload that was never sent": ("POST", SEARCH, {"query": {"upload": "x"}}, {}, 404, "upload_gone"),
     "a number in quotes": ("POST", SEARCH, {"query": {"item": "1"}}, {}, 422, "bad_request"),
     "true for a number": ("POST", SEARCH, {"query": {"item": 1}, "k": True}, {}, 422, "bad_request"),
     "no number": ("POST", SEARCH, {"query": {"item": 1}, "min_score": float("nan")}, {}, 422, "bad_request"),
@@ -353,6 +353,7 @@ REFUSED: dict[str, tuple[str, str, Any, dict[str, str], int, str]] = {
     "a broken picture": ("POST", UPLOADS, JPEG, {}, 422, "image"),
     "a large picture": ("POST", UPLOADS, JPEG + b"\0" * (1 << 20), {}, 413, "too_large"),
     "why of nothing": ("POST", "/api/v1/why", {"query": {"item": 1}, "item": 123456}, {}, 404, "item_missing"),
+    "why of words": ("POST", "/api/v1/why", {"query": {"text": "dog"}, "item": 1}, {}, 422, "query"),
     "adding": ("POST", "/api/v1/items?name=x.jpg", JPEG, {}, 403, "read_only"),
     "removing": ("DELETE", "/api/v1/items/1", None, {}, 403, "read_only"),
     "metadata": ("PATCH", "/api/v1/items/1/meta", {"set": {"x": 1}}, {}, 403, "read_only"),
@@ -449,7 +450,7 @@ def test_the_client_raises_the_errors_of_the_library(client: Client, served: Ser
         client.item(123456)
     with pytest.raises(QueryError, match=r"like\.0\.item: "):
         client.search(1, like=[-1])
-    with pytest.raises(QueryError, match="no such file"):
+    with pytest.raises(QueryError, match="No such file"):
         client.search("/no/such/file.jpg")
     with pytest.raises(ServerError, match=r"gone|cannot be shown"):
         client.original(COUNT)

@@ -81,7 +81,7 @@ def test_a_browser_changes_the_token_for_a_cookie(served: Served) -> None:
     assert (asked.status, asked.headers["content-type"]) == (401, "text/html; charset=utf-8")
     assert served.ask("GET", "/?token=wrong").status == 401
     answer = served.ask("GET", f"/?token={TOKEN}")
-    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert (answer.status, answer.headers["location"]) == (303, "./")
     cookie, *rest = answer.headers["set-cookie"].split("; ")
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(rest)
     assert TOKEN not in cookie

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 pytest.importorskip("fastapi", reason="needs hashgrain[serve]")
 pytest.importorskip("prometheus_client", reason="needs hashgrain[serve]")
 
+from conftest import ROOT
 from hashgrain import Hit
 from hashgrain.library.previews import Preview
 from hashgrain.library.sent_pictures import safe_name
@@ -24,7 +27,7 @@ from hashgrain.server.access import Access
 from hashgrain.server.guard import Guard, Rates
 from hashgrain.server.metrics import Metrics
 from hashgrain.server.paging import Cursor, LongAnswer, LongAnswers, read_cursor
-from hashgrain.server.problems import ProblemError
+from hashgrain.server.problems import STATUS_OF, ProblemError
 from hashgrain.server.settings import Settings
 from hashgrain.server.uploads import Upload, Uploads
 from hashgrain.server.work import Lane
@@ -92,7 +95,7 @@ def test_an_error_in_a_lane_is_the_error_of_its_caller() -> None:
 
 def test_an_address_may_ask_so_often_and_others_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(guard.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     rates = Rates(2.0)
     for _ in range(10):  # five seconds' worth at once
         rates.check("a")
@@ -141,7 +144,7 @@ def test_a_body_in_which_nothing_comes_is_not_waited_for(monkeypatch: pytest.Mon
 
 def test_a_body_that_comes_drop_by_drop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(guard.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
 
     async def drop() -> dict[str, Any]:
         now[0] += 10
@@ -195,12 +198,52 @@ def test_an_error_nobody_foresaw_is_an_answer_and_one_line(capsys: pytest.Captur
     assert "RuntimeError at test_serve_limits.py:" in line
 
 
+# ---- clients that do not read
+
+
+@pytest.mark.parametrize(
+    ("buffered", "answers", "aborted"),
+    [
+        ([100, 60, 20, 0], 1, False),
+        ([100, 60, 60], 1, True),
+        ([100, 100], 1, True),
+        ([0], 1, False),
+        ([100, 900], 2, False),
+    ],
+    ids=["slow", "stuck later", "stuck", "done", "the next answer"],
+)
+def test_a_client_that_takes_nothing_of_its_answer_is_dropped(buffered: list[int], answers: int, aborted: bool) -> None:
+    from hashgrain.server.running import Protocol
+
+    left, later, dropped = iter(buffered), [], []
+
+    class Transport:
+        def get_write_buffer_size(self) -> int:
+            return next(left)
+
+        def abort(self) -> None:
+            dropped.append(True)
+
+    class Loop:
+        def call_later(self, seconds: float, call: Any, *arguments: Any) -> None:
+            later.append((call, arguments))
+
+    protocol: Any = object.__new__(Protocol)
+    protocol.transport, protocol.loop, protocol._answers = Transport(), Loop(), 1
+    protocol._watch_reader(1, None)
+    protocol._answers = answers
+    while later:
+        call, arguments = later.pop()
+        call(*arguments)
+    assert bool(dropped) == aborted
+
+
 # ---- uploads
 
 
 def test_the_last_uploads_stay_within_number_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(uploads.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr(uploads, "preview_of", lambda *_, **__: Preview(1, 1, "png", b"jpeg"))
     kept = Uploads(most=3, most_bytes=1000, seconds=60)
 
@@ -291,3 +334,25 @@ def test_names_stay_what_they_were_where_they_may() -> None:
     assert safe_name("猫.JPG") == "猫.JPG"
     assert safe_name("x" * 100 + ".jpeg") == "x" * 56 + ".jpeg"
     assert safe_name("...") == "picture"
+
+
+# ---- the documentation
+
+
+def test_every_code_of_a_problem_is_documented_with_its_status() -> None:
+    page = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", page, re.MULTILINE)
+    documented = {(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    raised = set()
+    for path in (ROOT / "src/hashgrain/server").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "ProblemError":
+                status, code = node.args[:2]
+                if isinstance(status, ast.Constant) and isinstance(code, ast.Constant):
+                    raised.add((status.value, code.value))
+    assert len(raised) > 15
+    assert raised <= documented
+    assert {(status, code) for code, status in STATUS_OF.items() if status in (422, 404, 507)} - documented <= {
+        (422, "sound"),
+        (422, "source"),
+    }

@@ -110,7 +110,7 @@ def explain_hit(
     grain = library.grains.finest if grain is None else grain
     library.grains.width(grain)
     name, given = _picture_asked_with(library, query)
-    stored = picture_of_item(library, library.item(item))
+    stored = picture_of_item(library.item(item), library.path)
     code = library.code(query if isinstance(query, (int, np.integer)) else given, max_pixels=max_pixels)
     found = _found(library, code, int(item), grain)
     box = found.part.box if found.part is not None and library.bundle.fitted == "squash" else None
@@ -192,13 +192,13 @@ def _picture_asked_with(library: Library, query: QueryLike) -> tuple[str, Any]:
         raise QueryError("a code is no picture: ask with the picture that it was made of")
     if isinstance(query, (int, np.integer)):
         item = library.item(int(query))
-        return item.path, picture_of_item(library, item)
+        return item.path, picture_of_item(item, library.path)
     if not isinstance(query, (str, os.PathLike)):
         return "picture", query
     if not os.path.exists(query):
         known = library.store.known(os.path.abspath(query)) or library.store.known(os.fspath(query))
         if known is not None:
-            return known.path, picture_of_item(library, known)
+            return known.path, picture_of_item(known, library.path)
     return os.fspath(query), query
 
 

@@ -15,7 +15,8 @@ from hashgrain.models import Encoder
 from hashgrain.sources import Refused, Source, file_of, find, reopen
 
 if TYPE_CHECKING:
-    from hashgrain.library.library import Library
+    from pathlib import Path
+
     from hashgrain.store import Item
 
 
@@ -38,7 +39,7 @@ def reason_of(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
-def picture_of_item(library: Library, item: Item) -> bytes:
+def picture_of_item(item: Item, library: Path) -> bytes:
     """The picture of an item, as it was when it was added. Raises ImageError if its file is gone or has changed."""
     try:
         content, data, _ = read(reopen(item))
@@ -47,7 +48,7 @@ def picture_of_item(library: Library, item: Item) -> bytes:
         message = f"item {item.id} cannot be shown: {item.path}: {reason}"
         raise ImageError(message, path=item.path) from None
     if item.content and content != item.content:
-        remedy = Remedy("update the library first", "update", library=library.path)
+        remedy = Remedy("update the library first", "update", library=library)
         raise ImageError(f"{item.path} has changed since it was added", path=item.path, remedy=remedy)
     return data
 

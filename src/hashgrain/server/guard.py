@@ -30,7 +30,7 @@ BYTES_A_SECOND = 20_000  # that a body has to come with, after a first minute
 BURST_SECONDS = 5.0  # of requests that may come at once
 MOST_CLIENTS = 10_000  # whose rates are remembered
 LOGIN = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>HashGrain</title>
-<h1>HashGrain</h1><form action="/" method="get"><label>Token <input name="token" type="password" autocomplete="off">
+<h1>HashGrain</h1><form action="./" method="get"><label>Token <input name="token" type="password" autocomplete="off">
 </label> <button>Open</button></form></html>"""
 
 
@@ -93,7 +93,7 @@ class Guard:
             if _equal(query.get("token", [""])[0], token):
                 secure = "; Secure" if scope.get("scheme") == "https" else ""
                 cookie = f"{name}={cookie_value(token)}; Path=/; HttpOnly; SameSite=Strict{secure}"
-                return 303, [(b"location", b"/"), (b"set-cookie", cookie.encode())], b""
+                return 303, [(b"location", b"./"), (b"set-cookie", cookie.encode())], b""
             return 401, [(b"content-type", b"text/html; charset=utf-8")], LOGIN
         raise ProblemError(
             401,

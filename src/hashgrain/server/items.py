@@ -65,6 +65,6 @@ def media_type_of(item: Item) -> str:
 def original(library: Library, item: Item) -> bytes:
     """The bytes of an item's file; 410 if the file is gone, or is another by now."""
     try:
-        return picture_of_item(library, item)
+        return picture_of_item(item, library.path)
     except ImageError as error:
         raise ProblemError(410, "picture_gone", str(error)) from None

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from hashgrain.errors import ServerError
+from hashgrain.errors import Remedy, ServerError
 from hashgrain.server.app import application
 from hashgrain.server.settings import Settings, is_loopback
 from hashgrain.server.shared import SharedLibrary
@@ -20,6 +20,7 @@ from hashgrain.server.state import State
 
 GRACE_SECONDS = 20  # that requests under way have after the signal to stop
 HEADER_SECONDS = 15.0  # that a client may take to send the head of a request
+READ_SECONDS = 30.0  # that a client may take nothing of an answer
 KEEP_ALIVE_SECONDS = 15
 MOST_CONNECTIONS = 1_000
 BACKLOG = 256
@@ -28,7 +29,8 @@ BACKLOG = 256
 def check_settings(settings: Settings) -> None:
     """Refuse what would let strangers in."""
     if settings.token is None and not is_loopback(settings.host):
-        raise ServerError(f"{settings.host} can be reached from other machines, so a token is needed")
+        message = f"{settings.host} can be reached from other machines, so a token is needed"
+        raise ServerError(message, remedy=Remedy("give it one", "give_token"))
 
 
 def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
@@ -75,7 +77,8 @@ def _bound(host: str, port: int) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise ServerError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from None
+        message = f"cannot listen at {host}, port {port}: {error.strerror or error}"
+        raise ServerError(message, remedy=Remedy("take another port", "other_port")) from None
     return listening
 
 
@@ -107,9 +110,10 @@ class Server(uvicorn.Server):
 
 
 class Protocol(H11Protocol):
-    """HTTP, with an end for a client that does not finish the head of its request."""
+    """HTTP, with an end for a client that does not finish the head of its request, or does not read its answer."""
 
     _head: asyncio.TimerHandle | None = None
+    _answers = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -125,6 +129,21 @@ class Protocol(H11Protocol):
             self._expect_head()
         else:
             self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        self._answers += 1
+        super().on_response_complete()
+        self._watch_reader(self._answers, None)
+
+    def _watch_reader(self, answer: int, before: int | None) -> None:
+        """Drop a client that took nothing of its answer for a while: the rest of it lies in memory here."""
+        left = self.transport.get_write_buffer_size()
+        if not left or answer != self._answers:
+            return
+        if before is not None and left >= before:
+            self.transport.abort()
+            return
+        self.loop.call_later(READ_SECONDS, self._watch_reader, answer, left)
 
     def _expect_head(self) -> None:
         if self._head is None:

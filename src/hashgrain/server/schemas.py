@@ -86,9 +86,9 @@ class SearchRequest(Strict):
 
 
 class WhyRequest(Strict):
-    """Which hit to explain, for which query."""
+    """Which hit to explain, for which query. It needs a picture; words beside it do not count."""
 
-    query: Example
+    query: QueryOf
     item: Id
     grain: Annotated[str, Field(max_length=100)] | None = None
 

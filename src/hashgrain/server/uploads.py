@@ -57,7 +57,7 @@ class Uploads:
             self._trim()
             upload = self._kept.get(name)
             if upload is None:
-                raise ProblemError(404, "upload_unknown", "this picture is no longer on the server; send it again")
+                raise ProblemError(404, "upload_gone", "this picture is no longer on the server; send it again")
             upload.since = time.monotonic()
             self._kept.move_to_end(name)
             return upload

@@ -12,6 +12,8 @@ from hashgrain.server.search import Searcher, picture_of
 
 def why_picture(library: Library, request: WhyRequest, searcher: Searcher) -> bytes:
     """A PNG; 410 if the picture of an item is gone or has changed."""
+    if request.query.upload is None and request.query.item is None:
+        raise ProblemError(422, "query", "words are no picture: only a hit of a picture can be explained")
     asked = picture_of(library, request.query.upload, request.query.item, searcher, as_code=False)
     grain = None if request.grain is None else library.grains.named(request.grain)
     try:
