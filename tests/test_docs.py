@@ -94,11 +94,14 @@ def test_blocks_that_are_not_run_say_why_and_are_few_reasons() -> None:
     assert {block.reason for block in blocks if block.reason} == {
         "moves pictures that the other guides need",
         "needs a damaged picture",
+        "needs a detector",
         "needs a download",
         "needs a library with parts",
         "needs a model that you trained",
+        "needs a server that runs",
         "needs the extra train",
         "needs the extra train and weights",
+        "runs until it is stopped",
         "takes an hour",
         "takes minutes",
     }

@@ -33,15 +33,16 @@ ROOMS = {
     "engines": "codes hamming inside store",
     "search": "codes engines hamming media models store types",
     "library": "codefiles codes engines files inside media models search sources store types lazy",
+    "client": "search store types",
     "evaluate": "codefiles codes files hamming hashers labelled media models",
     "report": "codes evaluate labelled media types",
     "learn": "codes evaluate files graphs hashers labelled media models types",  # the only room with torch
     "apps": "codefiles codes engines evaluate files hamming labelled library media models report search sources store"
     " types",
-    "server": "apps library",
+    "server": "apps codes library search store types",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
-    " search sources store",
-    "__init__": "codes library models search types lazy",
+    " search server sources store",
+    "__init__": "client codes library models search types lazy",
     "__main__": "cli",
 }
 HEAVY = ("torch", "onnxruntime", "numba", "pyarrow")

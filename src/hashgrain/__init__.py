@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from hashgrain.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from hashgrain.client import Client as Client
     from hashgrain.codes import Codes as Codes
     from hashgrain.codes import Grains as Grains
     from hashgrain.errors import HashgrainError as HashgrainError
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AddReport": "library",
+    "Client": "client",
     "Codes": "codes",
     "Encoder": "models",
     "Grains": "codes",
@@ -44,6 +46,7 @@ _HOMES = {
 }
 __all__ = [
     "AddReport",
+    "Client",
     "Codes",
     "Encoder",
     "Grains",

@@ -144,6 +144,12 @@ class OtherModelError(LibraryError):
     code = "other_model"
 
 
+class LibraryReplacedError(LibraryError):
+    """Another library stands in its place since it was opened."""
+
+    code = "library_replaced"
+
+
 class QueryError(HashgrainError):
     """An invalid query: unknown grain, k out of range."""
 
@@ -190,6 +196,12 @@ class EngineError(HashgrainError):
     """An engine that cannot be asked: unknown, ahead of its library or not able to follow it, of another library."""
 
     code = "engine"
+
+
+class ServerError(HashgrainError):
+    """A server that cannot start, cannot be reached, or gives no answer."""
+
+    code = "server"
 
 
 def reason_of(error: Exception) -> str:

@@ -7,7 +7,6 @@ Path("why.png").write_bytes(drawn(why))
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hashgrain.codes import Codes
-from hashgrain.errors import BundleError, ImageError, ItemMissingError, QueryError, Remedy
+from hashgrain.errors import BundleError, ImageError, ItemMissingError, QueryError
 from hashgrain.library import Library
-from hashgrain.library.reading import read, reason_of
-from hashgrain.media import DecodePool, Picture, decode_workers
+from hashgrain.library.previews import workers_of
+from hashgrain.library.reading import picture_of_item
+from hashgrain.media import DecodePool, Picture
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
 from hashgrain.models import Encoder
 from hashgrain.models.bundle import is_shipped
@@ -33,7 +32,6 @@ from hashgrain.models.parts import PartEncoder
 from hashgrain.report.why_picture import GrainBits, Heat, Panel, draw_why
 from hashgrain.search import Hit
 from hashgrain.search.parts import matched
-from hashgrain.sources import reopen
 from hashgrain.types import Box, JsonLike, QueryLike
 
 EDGE = 768  # pixels of the pictures that are shown, at most
@@ -112,7 +110,7 @@ def explain_hit(
     grain = library.grains.finest if grain is None else grain
     library.grains.width(grain)
     name, given = _picture_asked_with(library, query)
-    stored = _picture_of_item(library, item)
+    stored = picture_of_item(library.item(item), library.path)
     code = library.code(query if isinstance(query, (int, np.integer)) else given, max_pixels=max_pixels)
     found = _found(library, code, int(item), grain)
     box = found.part.box if found.part is not None and library.bundle.fitted == "squash" else None
@@ -193,28 +191,15 @@ def _picture_asked_with(library: Library, query: QueryLike) -> tuple[str, Any]:
     if isinstance(query, Codes):
         raise QueryError("a code is no picture: ask with the picture that it was made of")
     if isinstance(query, (int, np.integer)):
-        return library.item(int(query)).path, _picture_of_item(library, int(query))
+        item = library.item(int(query))
+        return item.path, picture_of_item(item, library.path)
     if not isinstance(query, (str, os.PathLike)):
         return "picture", query
     if not os.path.exists(query):
         known = library.store.known(os.path.abspath(query)) or library.store.known(os.fspath(query))
         if known is not None:
-            return known.path, _picture_of_item(library, known.id)
+            return known.path, picture_of_item(known, library.path)
     return os.fspath(query), query
-
-
-def _picture_of_item(library: Library, number: int) -> bytes:
-    item = library.item(number)
-    try:
-        content, data, _ = read(reopen(item))
-    except (ImageError, OSError) as error:
-        reason = reason_of(error).removeprefix(f"{item.path}: ")
-        message = f"item {number} cannot be shown: {item.path}: {reason}"
-        raise ImageError(message, path=item.path) from None
-    if item.content and content != item.content:
-        remedy = Remedy("update the library first", "update", library=library.path)
-        raise ImageError(f"{item.path} has changed since it was added", path=item.path, remedy=remedy)
-    return data
 
 
 def _found(library: Library, code: Codes, item: int, grain: str) -> Hit:
@@ -260,21 +245,22 @@ def _looked_at(
 ) -> tuple[_Looked, _Looked, Picture]:
     """Both pictures, and what matched of the hit, as a picture of its own."""
     fit, size = library.bundle.fitted, None if looking is None else looking.size
-    with DecodePool(library.bundle.size, fit=fit, workers=decode_workers(), max_pixels=max_pixels) as pool:
+    pool = workers_of(library)
 
-        def look(named: tuple[str, Any]) -> _Looked:
-            picture = _opened(pool, named, size, None)
-            if fit != "squash":  # what the model sees has another place in the picture, or is not all of it
-                return _Looked(picture.pixels, picture)
-            with Image.open(io.BytesIO(pool.thumbnail(named[1], edge=EDGE))) as small:
-                return _Looked(np.asarray(small.convert("RGB")), picture)
+    def look(named: tuple[str, Any]) -> _Looked:
+        picture = _opened(pool, named, size, None, max_pixels)
+        if fit != "squash":  # what the model sees has another place in the picture, or is not all of it
+            return _Looked(picture.pixels, picture)
+        return _Looked(pool.shrunk(named[1], edge=EDGE, max_pixels=max_pixels).pixels, picture)
 
-        asked, found = look(query), look(hit)
-        return asked, found, found.picture if box is None else _opened(pool, hit, None, box)
+    asked, found = look(query), look(hit)
+    return asked, found, found.picture if box is None else _opened(pool, hit, None, box, max_pixels)
 
 
-def _opened(pool: DecodePool, named: tuple[str, Any], size: tuple[int, int] | None, box: Box | None) -> Picture:
-    ((name, picture),) = pool.open([named], detail=size, box=box)
+def _opened(
+    pool: DecodePool, named: tuple[str, Any], size: tuple[int, int] | None, box: Box | None, max_pixels: int
+) -> Picture:
+    ((name, picture),) = pool.open([named], detail=size, box=box, max_pixels=max_pixels)
     if isinstance(picture, ImageError):
         raise type(picture)(f"{name}: {picture.message.removeprefix('picture: ').removeprefix(f'{name}: ')}", path=name)
     return picture

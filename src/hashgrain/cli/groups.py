@@ -46,7 +46,9 @@ class Grouped:
     levels: Sequence[Level]
 
     def as_dict(self) -> dict[str, Any]:
-        levels, groups = [level.as_dict() for level in self.levels], [described(group) for group in self.groups]
+        from hashgrain.search.groups import document_of
+
+        levels, groups = [level.as_dict() for level in self.levels], [document_of(group) for group in self.groups]
         return {"levels": levels, "groups": groups}
 
 
@@ -58,12 +60,14 @@ def grouped(library: Library, hits: Sequence[Hit], radii: Mapping[str, int] | No
 
 def print_groups(grouped: Grouped, form: Form, title: str, distance: str) -> None:
     """With `paths`, those of the hits that represent the groups of the finest grain: near copies are left out."""
+    from hashgrain.search.groups import document_of
+
     groups = grouped.groups
     if form == "paths":
         print_paths(group.representative.path for group in finest_of(groups))
     elif form == "jsonl":
         for group in groups:
-            print_json(described(group), indent=None)
+            print_json(document_of(group), indent=None)
     elif form == "json":
         print_json(grouped.as_dict())
     else:
@@ -72,17 +76,6 @@ def print_groups(grouped: Grouped, form: Form, title: str, distance: str) -> Non
         if not sys.stdout.isatty():  # for programs
             rows = [[str(grain).strip(), *cells] for grain, *cells in rows]
         print_table(title, columns, rows, [file_address(str(row[-1])) for row in rows])
-
-
-def described(group: Group[Hit]) -> dict[str, Any]:
-    """A group of hits as JSON has it."""
-    return {
-        "grain": group.grain,
-        "count": group.count,
-        "representative": group.representative.as_dict(),
-        "groups": [described(finer) for finer in group.groups],
-        "others": [hit.as_dict() for hit in group.others],
-    }
 
 
 def finest_of(groups: Sequence[Group[T]]) -> Iterator[Group[T]]:

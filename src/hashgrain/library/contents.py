@@ -50,6 +50,12 @@ def refusals_of(store: Store) -> list[Refused]:
     return [Refused(path, reason) for path, _, reason in store.refusals()]
 
 
+def fields_of(store: Store) -> list[str]:
+    """The names that a filter can have here, in its own syntax: those of every item, then keys of metadata."""
+    with store.snapshot() as snapshot:
+        return snapshot.filter_names()
+
+
 def info_of(store: Store, bundle: Bundle, indexes: Indexing) -> dict[str, JsonLike]:
     """What there is, counted."""
     return {

@@ -6,13 +6,18 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashgrain.codes import Codes
-from hashgrain.errors import ImageError
+from hashgrain.errors import ImageError, Remedy
 from hashgrain.media import Facts, open_picture
 from hashgrain.models import Encoder
-from hashgrain.sources import Refused, Source, file_of, find
+from hashgrain.sources import Refused, Source, file_of, find, reopen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hashgrain.store import Item
 
 
 def read(source: Source) -> tuple[str, bytes, Facts | None]:
@@ -32,6 +37,20 @@ def read(source: Source) -> tuple[str, bytes, Facts | None]:
 
 def reason_of(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+def picture_of_item(item: Item, library: Path) -> bytes:
+    """The picture of an item, as it was when it was added. Raises ImageError if its file is gone or has changed."""
+    try:
+        content, data, _ = read(reopen(item))
+    except (ImageError, OSError) as error:
+        reason = reason_of(error).removeprefix(f"{item.path}: ")
+        message = f"item {item.id} cannot be shown: {item.path}: {reason}"
+        raise ImageError(message, path=item.path) from None
+    if item.content and content != item.content:
+        remedy = Remedy("update the library first", "update", library=library)
+        raise ImageError(f"{item.path} has changed since it was added", path=item.path, remedy=remedy)
+    return data
 
 
 def is_gone(path: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from hashgrain.errors import QueryError
 from hashgrain.models import Bundle
 from hashgrain.search.clustering import group_densest_first, group_in_order
 from hashgrain.types import JsonLike
+
+if TYPE_CHECKING:
+    from hashgrain.search.hits import Hit
 
 UNCALIBRATED = 8  # where a model says nothing, a radius is one bit in so many
 Order = Literal["given", "densest"]
@@ -56,6 +59,17 @@ class Group(Generic[T]):
         if not self.groups:
             return (self.representative, *self.others)
         return tuple(item for group in self.groups for item in group.items())
+
+
+def document_of(group: Group[Hit]) -> dict[str, JsonLike]:
+    """A group of hits as a dictionary for JSON. The keys are stable."""
+    return {
+        "grain": group.grain,
+        "count": group.count,
+        "representative": group.representative.as_dict(),
+        "groups": [document_of(finer) for finer in group.groups],
+        "others": [hit.as_dict() for hit in group.others],
+    }
 
 
 def levels_of(bundle: Bundle, radii: Mapping[str, int] | None = None, finest: str | None = None) -> tuple[Level, ...]:

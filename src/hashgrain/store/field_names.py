@@ -8,7 +8,7 @@ from typing import Any
 
 from hashgrain.errors import FilterError
 from hashgrain.store.conditions import Condition, fields_of
-from hashgrain.store.fields import BUILT_IN, NEWER, Column, Key
+from hashgrain.store.fields import BUILT_IN, NEWER, Column, Key, field_of
 
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]  # one question to the catalogue
 EXISTS = "SELECT EXISTS (SELECT 1 FROM items WHERE json_type(meta, ?) IS NOT NULL), EXISTS (SELECT 1 FROM items)"
@@ -37,6 +37,20 @@ def check_field_names(condition: Condition, query: Query) -> None:
             )
         if isinstance(field, Key) and any_items and not exists:
             raise FilterError(f"where: no picture here has {filter_text(key.parts)!r}; {_suggestion(key, query)}")
+
+
+def filter_names(query: Query) -> list[str]:
+    """Every name that a filter can have, in its syntax: the built-in fields, then the keys of metadata."""
+    keys = sorted(name for (name,) in query(NAMES, ("$", "$")))
+    return [*BUILT_IN, *(filter_text((key,)) for key in keys if _can_be_named(key))]
+
+
+def _can_be_named(key: str) -> bool:
+    try:
+        field_of(("meta", key))
+    except ValueError:
+        return False
+    return "`" not in key
 
 
 def _suggestion(key: Key, query: Query) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hashgrain.errors import LibraryError
+from hashgrain.errors import LibraryError, LibraryReplacedError
 from hashgrain.store import catalogue, catalogue_file, redo
 from hashgrain.store.catalogue import Connection, LibraryFacts
 from hashgrain.store.counters import read_counters
@@ -80,7 +80,7 @@ class Readers:
         try:
             facts = catalogue.library_facts(connection, self.library)
             if self._facts is None or (facts.digest, facts.created) != (self._facts.digest, self._facts.created):
-                raise LibraryError(
+                raise LibraryReplacedError(
                     f"{self.library} was replaced by another library meanwhile; open it again", path=self.library
                 )
             check_commits(self.library, facts, connection)

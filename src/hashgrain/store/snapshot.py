@@ -19,7 +19,7 @@ from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection, LibraryFacts
 from hashgrain.store.change_log import Change
 from hashgrain.store.errors import FROM_BACKUP, MendableError, index_damaged, translate_errors
-from hashgrain.store.field_names import check_field_names
+from hashgrain.store.field_names import check_field_names, filter_names
 from hashgrain.store.filter_parser import Filter, compile_filter
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.parts import Grid, Parts, parts_from_row
@@ -92,6 +92,11 @@ class Snapshot:
     def any_item_has_parts(self) -> bool:
         """The same without those that only had some."""
         return self.has_parts and bool(self._query("SELECT EXISTS (SELECT 1 FROM parts)", ())[0][0])
+
+    @cached_property
+    def last_id(self) -> int:
+        """The largest id, 0 if there is no item. Ids are given once, so items that come later have larger ones."""
+        return int(self._query("SELECT coalesce(max(id), 0) FROM items", ())[0][0])
 
     def complete_blocks(self, *, parts: bool = False) -> list[Block]:
         """The blocks that cannot grow any more, in the order of their rows.
@@ -195,6 +200,12 @@ class Snapshot:
         """FilterError if the filter has a name that no item has, or that means two things. `select` checks it too."""
         self._check_pages()
         check_field_names(where.condition, self._query)
+
+    def filter_names(self) -> list[str]:
+        """The names that a filter can have: the fields of every item, then the keys of metadata, nested ones by their
+        first part."""
+        self._check_pages()
+        return filter_names(self._query)
 
     def _sound_code(self, item: int, code: bytes, checksum: int) -> bytes:
         return catalogue.sound_code(self._library, self._n_words, item, code, checksum)

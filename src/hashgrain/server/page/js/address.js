@@ -1,0 +1,101 @@
+// What is searched for and how, as the address of the page says it: one object, one query string, both ways.
+
+export const EMPTY = Object.freeze({
+  upload: null, // token of an uploaded picture
+  item: null, // id of a picture of the library
+  text: '', // words
+  box: null, // [left, top, right, bottom], fractions of the picture that is searched with
+  like: Object.freeze([]), // ids of more examples
+  unlike: Object.freeze([]),
+  grain: null, // null: the library's default
+  parts: 'auto',
+  where: '',
+  score: 0, // the cut-off: hits below it are left out
+  group: false,
+  open: null, // id of the picture in the detail view
+});
+
+const ids = (text) => [...new Set((text ?? '').split(',').filter((each) => /^\d{1,15}$/.test(each)).map(Number))];
+
+const id = (text) => (/^\d{1,15}$/.test(text ?? '') ? Number(text) : null);
+
+/** A box of four fractions with some area, or null. */
+export function boxOf(text) {
+  const box = (text ?? '').split(',').map(Number);
+  if (box.length !== 4 || !box.every((each) => each >= 0 && each <= 1)) return null;
+  return box[2] > box[0] && box[3] > box[1] ? box : null;
+}
+
+export const boxText = (box) => box.map((each) => String(Math.round(each * 1e4) / 1e4)).join(',');
+
+/** The state that a query string says; whatever does not read as one is left out. */
+export function readAddress(search) {
+  const given = new URLSearchParams(search);
+  const score = Number(given.get('score') ?? 0);
+  const state = {
+    ...EMPTY,
+    upload: given.get('upload'),
+    item: id(given.get('item')),
+    text: given.get('text') ?? '',
+    box: boxOf(given.get('box')),
+    like: ids(given.get('like')),
+    unlike: ids(given.get('unlike')),
+    grain: given.get('grain'),
+    parts: ['whole', 'all'].includes(given.get('parts')) ? given.get('parts') : 'auto',
+    where: given.get('where') ?? '',
+    score: score > 0 && score <= 1 ? score : 0,
+    group: given.get('group') === '1',
+    open: id(given.get('open')),
+  };
+  if (state.upload !== null) state.item = null;
+  if (state.upload !== null || state.item !== null) state.text = '';
+  return state;
+}
+
+/** The query string of a state: what is as in EMPTY is left out. */
+export function writeAddress(state) {
+  const written = new URLSearchParams();
+  const put = (name, value) => value !== null && value !== '' && written.set(name, value);
+  put('upload', state.upload);
+  put('item', state.item);
+  put('text', state.text);
+  put('box', state.box && boxText(state.box));
+  put('like', state.like.join(','));
+  put('unlike', state.unlike.join(','));
+  put('grain', state.grain);
+  put('parts', state.parts === 'auto' ? null : state.parts);
+  put('where', state.where);
+  put('score', state.score > 0 ? String(state.score) : null);
+  put('group', state.group ? '1' : null);
+  put('open', state.open);
+  const query = written.toString().replaceAll('%2C', ',');
+  return query ? `?${query}` : './';
+}
+
+/** Whether anything is searched for; otherwise the library is leafed through. */
+export const asks = (state) =>
+  state.upload !== null || state.item !== null || state.text !== '' || state.like.length > 0;
+
+/** The body of a search, without page size and cursor. */
+export function searchBody(state) {
+  const body = {
+    grain: state.grain ?? undefined,
+    parts: state.parts,
+    where: state.where.trim() || undefined,
+    min_score: state.score > 0 ? state.score : undefined,
+    group: state.group || undefined,
+  };
+  const query = queryOf(state);
+  if (query) body.query = query;
+  if (state.box && !state.text) body.boxes = [state.box];
+  if (state.like.length) body.like = state.like.map((item) => ({ item }));
+  if (state.unlike.length) body.unlike = state.unlike.map((item) => ({ item }));
+  return body;
+}
+
+/** What is searched with, as the server takes it, or null. */
+export function queryOf(state) {
+  if (state.upload !== null) return { upload: state.upload };
+  if (state.item !== null) return { item: state.item };
+  return state.text ? { text: state.text } : null;
+}

@@ -1,0 +1,120 @@
+"""Pages of one search that fit together, whatever is added to the library or removed from it in between.
+
+A cursor says which search it belongs to, the largest id there was when the search began, and the last hits that were
+given out. The next page is of the same search among the items up to that id, since ids only grow, and begins behind
+the last of these hits that is still there. So nothing is kept for a client that does not come back, and a cursor
+outlives the server. Long answers are kept for a moment only to save the next search.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hashgrain.search import Hit
+from hashgrain.server.problems import ProblemError
+from hashgrain.store import parse_filter
+
+RECENT = 60  # ids that a cursor remembers
+AHEAD = 1_000  # hits that are looked for at once when a second page is asked for
+DEEPEST = 100_000  # hits of one search, on all pages
+KEPT_HITS = 200_000  # of all kept answers together
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a page ends."""
+
+    search: str  # the fingerprint of the search
+    last_id: int  # the largest id when it began
+    given: int  # hits on all pages so far
+    recent: tuple[int, ...]  # ids of the last of them, in order
+
+    def text(self) -> str:
+        fields = [self.search, self.last_id, self.given, list(self.recent)]
+        return base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode().rstrip("=")
+
+    def start_in(self, hits: Sequence[Hit]) -> int:
+        """Where the next page begins in an answer to the same search."""
+        places = {hit.id: place for place, hit in enumerate(hits)}
+        for back, item in enumerate(reversed(self.recent)):
+            if item in places:
+                return places[item] + 1
+            if back == len(self.recent) - 1:  # all of them were removed
+                return max(0, min(len(hits), self.given - len(self.recent)))
+        return 0
+
+    def after(self, page: Sequence[Hit]) -> Cursor:
+        recent = (*self.recent, *(hit.id for hit in page))[-RECENT:]
+        return Cursor(self.search, self.last_id, self.given + len(page), recent)
+
+
+def fingerprint(asked: object) -> str:
+    """A name for a search: of everything that decides its answer."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def read_cursor(text: str, search: str) -> Cursor:
+    """The cursor of a search that a client sends back; 422 if it is of another search, or made up."""
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        name, last_id, given, recent = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        numbers = [last_id, given, *recent]
+        sound = isinstance(name, str) and isinstance(recent, list) and all(type(each) is int for each in numbers)
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        sound = False
+    if not sound or not all(0 <= each < 2**63 for each in numbers) or len(recent) > RECENT:
+        raise ProblemError(422, "cursor", "the cursor is none of this server's")
+    if name != search:
+        raise ProblemError(422, "cursor", "the cursor belongs to another search; ask for the first page again")
+    return Cursor(name, last_id, given, tuple(recent))
+
+
+def narrowed(where: str | None, ids: str) -> str:
+    """A filter and a condition on ids. The filter is read alone first: it must not close the brackets around it."""
+    if where is None:
+        return ids
+    parse_filter(where)
+    return f"({where}) and {ids}"
+
+
+@dataclass(frozen=True)
+class LongAnswer:
+    """The first hits of a search at one state of the library; `whole` if there are no more."""
+
+    sequence: int
+    hits: Sequence[Hit]
+    whole: bool
+
+
+class LongAnswers:
+    """The long answers that were used last."""
+
+    def __init__(self, most: int = KEPT_HITS) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int], LongAnswer] = OrderedDict()
+
+    def get(self, cursor: Cursor, sequence: int, needed: int) -> LongAnswer | None:
+        """The answer for this cursor, if it is of the library as it is now and reaches `needed` hits past it."""
+        key = (cursor.search, cursor.last_id)
+        with self._lock:
+            answer = self._kept.get(key)
+            if answer is None or answer.sequence != sequence:
+                return None
+            self._kept.move_to_end(key)
+        enough = answer.whole or cursor.start_in(answer.hits) + needed <= len(answer.hits)
+        return answer if enough else None
+
+    def keep(self, cursor: Cursor, answer: LongAnswer) -> None:
+        with self._lock:
+            self._kept[cursor.search, cursor.last_id] = answer
+            self._kept.move_to_end((cursor.search, cursor.last_id))
+            while len(self._kept) > 1 and sum(len(each.hits) for each in self._kept.values()) > self.most:
+                self._kept.popitem(last=False)
