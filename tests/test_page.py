@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 PAGE = Path(__file__).parent.parent / "src" / "hashgrain" / "server" / "page"
 COUNT = 130  # pictures: more than one page of hits
 COPIES = 12  # of them have a near copy
-WAIT = 20_000  # milliseconds: a busy machine is slow
+WAIT = 60_000  # milliseconds: a busy machine is slow
 REFUSED = "Failed to load resource"  # what Chromium says of an answer with an error, by itself
 WATCH = """
 window.broken = [];
@@ -419,12 +419,13 @@ def test_a_filter_is_typed_refused_and_mended(opened: Open) -> None:
 
 def test_examples_and_counter_examples_are_marked(opened: Open) -> None:
     own = opened()
-    page = own.look("?item=1")
+    page = own.look("?item=1&box=0.2,0.2,0.6,0.6")
     own.results()
     searched = searches_of(page)
     page.locator(".card .open").nth(2).focus()
     page.keyboard.press("+")
     page.wait_for_url(re.compile("like="))
+    assert not box_in_address(page), "examples are whole pictures"
     own.results()
     page.locator(".card .open").nth(5).focus()
     page.keyboard.press("-")
@@ -437,6 +438,9 @@ def test_examples_and_counter_examples_are_marked(opened: Open) -> None:
     wait_until(page, lambda: examples.get_by_role("listitem").count() == 1)
     own.results()
     assert "like" not in searched[-1]
+    draw(page, (0.2, 0.2), (0.6, 0.7))
+    page.wait_for_url(re.compile(r"item=1&box=[\d.,]+$"))
+    own.results()
 
 
 def test_near_copies_are_folded_and_unfold(opened: Open) -> None:
@@ -581,7 +585,8 @@ def violations(page: Any) -> list[str]:
 STATES = {
     "start": "",
     "results": "?item=1",
-    "box": "?item=1&box=0.2,0.2,0.6,0.6&like=4&unlike=9",
+    "box": "?item=1&box=0.2,0.2,0.6,0.6",
+    "examples": "?item=1&like=4&unlike=9",
     "groups": "?item=20&group=1",
     "empty": "?item=1&score=1&where=width = 120",
     "error": "?upload=forgotten",

@@ -16,14 +16,20 @@ if TYPE_CHECKING:
     from hashgrain.server.state import State
 
 TOKEN = "HASHGRAIN_SERVE_TOKEN"
+PORT = 8080
 LEAST_TOKEN, MOST_TOKEN = 16, 512  # characters
 
 
 def serve(
     library: LibraryPath,
     host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes one that is free.")] = 8080,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser, at a free port.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, help="The port; 0 takes one that is free. (default: 8080, with --open 0)"
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     token_file: Annotated[
         Path | None,
         typer.Option("--token-file", help="Ask every client for the token that this file holds."),
@@ -73,7 +79,7 @@ def serve(
     settings = Settings(
         library=library,
         host=host,
-        port=0 if show and port == 8080 else port,
+        port=(0 if show else PORT) if port is None else port,
         token=_token(token_file),
         allowed_hosts=tuple(allow_host or ()),
         writable=writable,

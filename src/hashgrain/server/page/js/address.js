@@ -49,6 +49,9 @@ export function readAddress(search) {
   };
   if (state.upload !== null) state.item = null;
   if (state.upload !== null || state.item !== null) state.text = '';
+  if (state.like.length) state.text = '';
+  if (state.text) state.unlike = [];
+  if (state.like.length || state.unlike.length) state.box = null; // examples are whole pictures, and no words
   return state;
 }
 

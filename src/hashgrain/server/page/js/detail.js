@@ -94,7 +94,7 @@ export class Detail extends LitElement {
       <div class="about">
         <div class="acts">
           <button type="button" class="strong" @click=${() => this.#fire('seek')}>${icon('search')}${t('detail.seek')}</button>
-          ${this.#mark('like', 'plus')}${this.#mark('unlike', 'minus')}
+          ${this.#mark('like', 'plus')}${this.marks.text ? nothing : this.#mark('unlike', 'minus')}
         </div>
         ${this.hit && this.hit.score !== undefined ? this.#measure() : nothing}
         ${this.#facts(known)}

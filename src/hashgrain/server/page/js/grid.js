@@ -19,7 +19,7 @@ export class Grid extends LitElement {
   static properties = {
     entries: { attribute: false },
     headings: { attribute: false },
-    marks: { attribute: false }, // {like, unlike}
+    marks: { attribute: false }, // {like, unlike, text}; words have no counter-examples
     unfolded: { attribute: false },
     more: { type: Boolean },
     label: {},
@@ -149,7 +149,7 @@ export class Grid extends LitElement {
         <div class="tools">
           ${this.#tool('seek', 'search', t('card.seek', { name }), tab)}
           ${this.#tool('like', 'plus', t('card.like', { name }), tab, liked)}
-          ${this.#tool('unlike', 'minus', t('card.unlike', { name }), tab, unliked)}
+          ${this.marks.text ? nothing : this.#tool('unlike', 'minus', t('card.unlike', { name }), tab, unliked)}
         </div>
         ${copies
           ? html`<button type="button" class="copies" data-do="unfold" tabindex=${tab}

@@ -75,7 +75,7 @@ export class Panel extends LitElement {
     clearTimeout(this.settling);
     const rounded = box?.map((edge) => Math.round(edge * 1e4) / 1e4) ?? null; // as the address has it
     const search = () => {
-      this.session.go({ box: rounded }, { tune: 'box' });
+      this.session.go(rounded ? { box: rounded, like: [], unlike: [] } : { box: null }, { tune: 'box' });
       this.settling = setTimeout(() => this.session.settle(), 1000);
     };
     if (done) search();

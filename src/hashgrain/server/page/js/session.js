@@ -79,11 +79,17 @@ export class Session extends EventTarget {
     this.go({ ...EMPTY, grain: this.state.grain });
   }
 
-  /** Mark a picture as an example (`like`), as a counter-example (`unlike`), or take the mark off. */
+  /**
+   * Mark a picture as an example (`like`), as a counter-example (`unlike`), or take the mark off. Examples are whole
+   * pictures: a box goes, and so do words.
+   */
   mark(id, list) {
+    if (list === 'unlike' && this.state.text) return;
     const other = list === 'like' ? 'unlike' : 'like';
     const marked = this.state[list].includes(id);
     this.go({
+      box: null,
+      text: '',
       [list]: marked ? this.state[list].filter((each) => each !== id) : [...this.state[list], id],
       [other]: this.state[other].filter((each) => each !== id),
     });
