@@ -98,6 +98,7 @@ def test_blocks_that_are_not_run_say_why_and_are_few_reasons() -> None:
         "needs a download",
         "needs a library with parts",
         "needs a model that you trained",
+        "needs Node.js",
         "needs a server that runs",
         "needs the extra train",
         "needs the extra train and weights",

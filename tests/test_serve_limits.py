@@ -6,10 +6,11 @@ import ast
 import asyncio
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +34,13 @@ from hashgrain.server.uploads import Upload, Uploads
 from hashgrain.server.work import Lane
 
 SETTINGS = Settings(Path("photos.hg"))
+T = TypeVar("T")
+
+
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """In a thread of its own: tests of the page leave an event loop behind in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 # ---- lanes
@@ -55,7 +63,7 @@ def test_a_full_lane_refuses_at_once_and_takes_more_when_it_is_free() -> None:
         lane.close()
         return [*answers, refused.value, again]
 
-    *waited, error, again = asyncio.run(fill())
+    *waited, error, again = run_apart(fill())
     assert (waited, again) == ([True, True, True], "free")
     assert (error.status_code, error.code, error.headers) == (503, "busy", {"Retry-After": "1"})
 
@@ -74,7 +82,7 @@ def test_what_takes_too_long_is_answered_and_counts_until_it_ends() -> None:
         lane.close()
         return refused.value, during, lane.open
 
-    error, during, after = asyncio.run(wait())
+    error, during, after = run_apart(wait())
     assert (error.status_code, error.code, during, after) == (503, "too_slow", 1, 0)
 
 
@@ -87,7 +95,7 @@ def test_an_error_in_a_lane_is_the_error_of_its_caller() -> None:
             lane.close()
 
     with pytest.raises(ValueError, match="no number"):
-        asyncio.run(fail())
+        run_apart(fail())
 
 
 # ---- rates, bodies, hosts
@@ -121,7 +129,7 @@ def asked(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Access(Guard(app, told), replace(told, quiet=True), Metrics())(scope, receive, send))
+    run_apart(Access(Guard(app, told), replace(told, quiet=True), Metrics())(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
 
 
