@@ -199,12 +199,17 @@ class Client:
             answer = connection.getresponse()
             return answer, answer.read()
         except (OSError, HTTPException) as error:
-            connection.close()
-            self._local.connection = None
+            self._drop(connection)
             safe = method == "GET" or target in ("/api/v1/search", "/api/v1/uploads")
             if used is not None and safe and not isinstance(error, TimeoutError):
                 return self._asked(method, target, content, headers)
             raise ServerError(f"{self.url} gives no answer ({error or type(error).__name__})") from None
+
+    def _drop(self, connection: HTTPConnection) -> None:
+        connection.close()
+        self._local.connection = None
+        with self._lock:
+            self._open.remove(connection)
 
     def _connected(self) -> HTTPConnection:
         kind = HTTPSConnection if self._secure else HTTPConnection

@@ -1,4 +1,4 @@
-"""Items over HTTP: facts, thumbnails, originals; adding, removing, and changing metadata."""
+"""Items over HTTP: facts, thumbnails, originals."""
 
 from __future__ import annotations
 

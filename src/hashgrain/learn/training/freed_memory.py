@@ -1,7 +1,7 @@
 """Memory that a step frees stays with the process, for the next step.
 
 glibc gives large blocks back to the system as they are freed. Every step of training on a CPU then begins with new
-pages, which the system fills with zeros: a fifth of the time of a small network.
+pages, which the system has to fill with zeros.
 """
 
 from __future__ import annotations
