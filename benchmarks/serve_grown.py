@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +15,16 @@ from hashgrain.learn.photo.pictures import tiny_imagenet
 from hashgrain.store import New, Parts
 from report import need_data
 
-REAL = 1_000  # pictures that are encoded, beside the photographs
+REAL = 16  # small pictures that are encoded, beside the photographs
 AT_ONCE = 5_000  # items of a commit
 FLIPPED = 3  # a bit of a grown item differs from its picture's with a chance of 1 / 2**3, one of a part with 1 / 2**5
 PART_FLIPPED = 5
+GROWN = "/grown/"
 Words = NDArray[np.uint64]
 
 
 def grown_library(home: Path, items: int) -> Path:
-    """The library in `home`, made if it is not there: photographs, pictures of Tiny ImageNet, and grown items.
+    """The library in `home`, made if it is not there: photographs, a few pictures of Tiny ImageNet, and grown items.
 
     A grown item has the codes of a picture with bits flipped: the same bits in the whole and in all parts, then others
     in each part, so that the parts of an item lie together as they do in pictures.
@@ -32,12 +32,11 @@ def grown_library(home: Path, items: int) -> Path:
     place = home / f"{items}.hg"
     if (home / f"{items}.done").exists():
         return place
-    shutil.rmtree(place, ignore_errors=True)
-    with Library.create(place) as library:
+    with Library.open_or_create(place) as library:
         library.add([need_data() / "photos", _pictures(home / "pictures")])
         wholes, parts = _codes_with_parts(library)
         draw = np.random.default_rng(5)
-        todo = iter(range(items - len(library)))
+        todo = iter(range(len(library), items))
         while numbers := list(itertools.islice(todo, AT_ONCE)):
             library.store.commit([_grown(number, wholes, parts, draw) for number in numbers])
         library.index()
@@ -54,7 +53,7 @@ def _pictures(folder: Path) -> Path:
 
 def _codes_with_parts(library: Library) -> tuple[Words, list[Words]]:
     with library.store.snapshot(parts=True) as snapshot:
-        ids = [item.id for item in library.items()]
+        ids = [item.id for item in library.items() if not item.path.startswith(GROWN)]
         return snapshot.codes(ids), [parts.codes for parts in snapshot.parts_of(ids) if parts]
 
 
@@ -71,7 +70,7 @@ def _grown(number: int, wholes: Words, parts: list[Words], draw: np.random.Gener
     changed = _flips(draw, wholes[picture].shape, FLIPPED)
     own = Parts(parts[picture] ^ changed ^ _flips(draw, parts[picture].shape, PART_FLIPPED))
     content = hashlib.sha256(str(number).encode()).hexdigest()
-    path = f"/grown/{number:07}.jpg"
+    path = f"{GROWN}{number:07}.jpg"
     return New(path, content, (1000, number), 640, 480, "JPEG", None, wholes[picture] ^ changed, parts=own)
 
 
