@@ -99,7 +99,13 @@ def _about(app: FastAPI, state: State) -> None:
         pictures = await state.searching.run(state.with_library(len))
         return json_answer({"status": "ok", "pictures": pictures})
 
-    @app.get("/metrics", tags=["server"], summary="Figures for Prometheus")
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        summary="Figures for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     async def metrics() -> Response:
         return Response(state.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 

@@ -24,10 +24,12 @@ from hashgrain.server.work import Lane
 
 T = TypeVar("T")
 MAX_PIXELS = 400_000_000
+SEARCHES = 16  # threads for them
 
 
 def _searching() -> Lane:
-    return Lane("search", max(4, os.cpu_count() or 1), waiting=64, seconds=30)
+    # Most of these threads wait: what they ask is answered together with others.
+    return Lane("search", max(SEARCHES, os.cpu_count() or 1), waiting=64, seconds=30)
 
 
 def _showing() -> Lane:
