@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 PAGE = 500  # hits or items of one request
 TRIES = 6  # of a request that the server is too busy for
+MAKING_WAIT = 0.3  # seconds, before what is being computed is asked for again
 LONGEST_WAIT = 10.0  # seconds before the next of them
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -86,6 +88,7 @@ class Client:
         k: int | None = 10,
         grain: str | None = None,
         where: str | None = None,
+        items: Iterable[int] | None = None,
         within: int | None = None,
         parts: PartsOption = "auto",
         boxes: Sequence[Box] = (),
@@ -96,9 +99,11 @@ class Client:
         min_score: float | None = None,
         refine: bool = False,
     ) -> list[Hit]:
-        """Return the nearest pictures, as `Library.search` does. A path is read here and sent; an id is an item's.
+        """Return the nearest pictures, as `Library.search` does. A path is read here and sent, an id is an item's,
+        and an https address is fetched by the server, if it was started to.
 
-        With `k` None, all hits that a cut-off (`within`, `min_score`) leaves, or all items.
+        `items` are ids among which to search. With `k` None, all hits that a cut-off (`within`,
+        `min_score`) leaves, or all items.
         """
         if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
             raise QueryError(f"k is {k!r}; ask for 1 hit or more")
@@ -107,7 +112,7 @@ class Client:
         options: dict[str, Any] = {"query": asked or None, "grain": grain, "where": where, "within": within}
         options |= {"parts": parts, "boxes": [list(box) for box in boxes], "match": match, "turned": turned}
         options |= {"like": [self._example(each) for each in like], "unlike": [self._example(each) for each in unlike]}
-        options |= {"min_score": min_score, "refine": refine}
+        options |= {"min_score": min_score, "refine": refine, "items": None if items is None else _ids(items)}
         hits: list[Hit] = []
         cursor = None
         while k is None or len(hits) < k:
@@ -122,18 +127,27 @@ class Client:
     def item(self, item: int) -> Item:
         return Item(**self._json("GET", f"/api/v1/items/{int(item)}"))
 
-    def items(self, *, where: str | None = None) -> list[Item]:
-        """Return all items, ordered by id, or those that match a filter."""
-        return list(self._items(where))
+    def items(self, items: Iterable[int] | None = None, *, where: str | None = None) -> list[Item]:
+        """Return all items, ordered by id, or those that are among some ids and match a filter."""
+        return list(self._items(items, where))
 
-    def _items(self, where: str | None) -> Iterator[Item]:
+    def _items(self, items: Iterable[int] | None, where: str | None) -> Iterator[Item]:
         values: dict[str, str] = {"k": str(PAGE)} | ({} if where is None else {"where": where})
-        while True:
-            answer = self._json("GET", f"/api/v1/items?{urlencode(values)}")
-            yield from (Item(**each) for each in answer["items"])
-            if answer["next"] is None:
-                return
-            values["cursor"] = answer["next"]
+        values |= {} if items is None else {"items": ",".join(map(str, _ids(items)))}
+        yield from (Item(**each) for each in self._pages("/api/v1/items", "items", values))
+
+    def tags(self, key: str = "tag", *, k: int = 200) -> dict[JsonLike, int]:
+        """Return the values that a field or a key of metadata has, with the number of items that have each, most
+        frequent first."""
+        answer = self._json("GET", f"/api/v1/tags?{urlencode({'key': key, 'k': str(int(k))})}")
+        return {each["name"]: each["count"] for each in answer["tags"]}
+
+    def tag(
+        self, items: int | Iterable[int], *, add: Iterable[str] = (), remove: Iterable[str] = (), key: str = "tag"
+    ) -> int:
+        """Give names to items, or take some, in a list under a key of their metadata. Returns how many changed."""
+        body = {"items": _ids(items), "key": key, "add": list(add), "remove": list(remove)}
+        return int(self._json("POST", "/api/v1/tags", body)["changed"])
 
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
         """Return a small JPEG of an item; `edge` is 128, 256, 512 or 1024."""
@@ -152,23 +166,90 @@ class Client:
 
     def remove(self, items: int | Iterable[int]) -> list[str]:
         """Remove items, and return for each what `undo` takes. Their files stay where they are."""
-        ids = [items] if isinstance(items, int) else list(items)
-        return [self._json("DELETE", f"/api/v1/items/{int(each)}")["undo"] for each in ids]
+        return [self._json("DELETE", f"/api/v1/items/{each}")["undo"] for each in _ids(items)]
+
+    def remove_together(self, items: Iterable[int]) -> str:
+        """Remove items, all or none, and return what `undo_together` takes. Their files stay where they are."""
+        return str(self._json("POST", "/api/v1/items/remove", {"items": _ids(items)})["undo"])
+
+    def scenes(self) -> dict[str, JsonLike]:
+        """Return the library as a tree of kinds and things, see GET /api/v1/scenes. Waits until it is made."""
+        return self._made("/api/v1/scenes")
+
+    def scene(self, scene: str) -> list[Item]:
+        """Return the items of a kind or a thing of `scenes`, by its id."""
+        return [Item(**each) for each in self._pages(f"/api/v1/scenes/{quote(scene, safe='')}", "items", {})]
+
+    def duplicates(self, word: Literal["exact", "same", "near"] = "same") -> list[dict[str, JsonLike]]:
+        """Return groups of copies, see GET /api/v1/duplicates. Waits until they are found."""
+        return list(self._pages("/api/v1/duplicates", "groups", {"word": word}))
+
+    def trash(self, items: int | Iterable[int]) -> tuple[str | None, dict[int, str]]:
+        """Move copies that `duplicates` answered with to the trash of the server. Returns what `undo_together` takes,
+        and for each item that stays why."""
+        answer = self._json("POST", "/api/v1/duplicates/trash", {"items": _ids(items)})
+        return answer["undo"], {each["item"]: each["why"] for each in answer["left"]}
+
+    def map(self) -> dict[str, JsonLike]:
+        """Return what is on the map of the library, see GET /api/v1/map. Waits until it is made."""
+        return self._made("/api/v1/map")
+
+    def map_points(self) -> list[tuple[int, float, float]]:
+        """Return the points of the map: the id of an item, and its place, from -1 to 1."""
+        version = quote(str(self.map()["version"]), safe="")
+        return list(struct.iter_unpack("<Iff", self._bytes("GET", f"/api/v1/map/points?version={version}")))
+
+    def jobs(self) -> list[dict[str, JsonLike]]:
+        """Return what the server does beside answering, the newest first."""
+        return list(self._json("GET", "/api/v1/jobs")["jobs"])
+
+    def add_folder(self, folder: str, *, parts: bool = True) -> dict[str, JsonLike]:
+        """Begin to add what is new in a folder that the server allows, by its name. Returns the job: `jobs` says how
+        far it is."""
+        return self._json("POST", "/api/v1/jobs", {"add": {"folder": folder, "parts": parts}})
+
+    def stop_job(self, job: int) -> dict[str, JsonLike]:
+        """Stop a job where it is. What was added stays."""
+        return self._json("DELETE", f"/api/v1/jobs/{int(job)}")
 
     def undo(self, removal: str) -> Item:
         """Put a removed item back. It has a new id."""
         return Item(**self._json("POST", f"/api/v1/undo/{quote(removal, safe='')}", b""))
 
+    def undo_together(self, removal: str) -> tuple[list[int], dict[str, str]]:
+        """Put back what was removed together. Returns the new ids, and for each path that could not be put
+        back why."""
+        answer = self._json("POST", f"/api/v1/undo/{quote(removal, safe='')}", b"")
+        return list(answer["restored"]), {each["path"]: each["why"] for each in answer["left"]}
+
     def meta(self, items: int | Iterable[int], *, set: Meta | None = None, unset: Iterable[str] = ()) -> int:
         """Change the metadata of items, and return how many were asked for."""
-        ids = [items] if isinstance(items, int) else list(items)
+        ids = _ids(items)
         for each in ids:
-            self._json("PATCH", f"/api/v1/items/{int(each)}/meta", {"set": dict(set or {}), "unset": list(unset)})
+            self._json("PATCH", f"/api/v1/items/{each}/meta", {"set": dict(set or {}), "unset": list(unset)})
         return len(ids)
+
+    def _made(self, target: str) -> dict[str, Any]:
+        """What the server computes when it is asked for: asked again until it is there."""
+        while (answer := self._json("GET", target)).get("state") == "making":
+            time.sleep(MAKING_WAIT)
+        return answer
+
+    def _pages(self, address: str, key: str, values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """The entries on all pages."""
+        asked = dict(values)
+        while True:
+            answer = self._made(f"{address}?{urlencode(asked)}" if asked else address)
+            yield from answer[key]
+            if answer["next"] is None:
+                return
+            asked["cursor"] = answer["next"]
 
     def _example(self, example: ImageLike | int) -> dict[str, object]:
         if isinstance(example, int) and not isinstance(example, bool):
             return {"item": example}
+        if isinstance(example, str) and example.startswith("https://"):
+            return {"upload": self._json("POST", "/api/v1/uploads/from-url", {"url": example})["upload"]}
         return {"upload": self._json("POST", "/api/v1/uploads", _data(cast("ImageLike", example))[0])["upload"]}
 
     def _json(self, method: str, target: str, body: Mapping[str, object] | bytes | None = None) -> dict[str, Any]:
@@ -218,6 +299,10 @@ class Client:
         with self._lock:
             self._open.append(connection)
         return connection
+
+
+def _ids(items: int | Iterable[int]) -> list[int]:
+    return [items] if isinstance(items, int) else [int(each) for each in items]
 
 
 def _hit(fields: Mapping[str, Any]) -> Hit:

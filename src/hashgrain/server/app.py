@@ -16,26 +16,30 @@ from hashgrain.library import Library
 from hashgrain.server import describe, items, problems, search
 from hashgrain.server.access import Access
 from hashgrain.server.answers import bytes_with_tag, json_answer
-from hashgrain.server.bodies import picture_body
+from hashgrain.server.browse_routes import browse_routes
 from hashgrain.server.change_routes import change_routes
 from hashgrain.server.docs_page import docs_page
 from hashgrain.server.guard import App, Guard
+from hashgrain.server.job_routes import job_routes
 from hashgrain.server.metrics import CONTENT_TYPE
 from hashgrain.server.page_files import page_file
 from hashgrain.server.problems import ProblemError
+from hashgrain.server.removals import Removals
 from hashgrain.server.schemas import (
     MAX_ID,
     MAX_K,
+    MAX_NAME,
     ItemOut,
     ItemsAnswer,
     LibraryOut,
     Problem,
     SearchAnswer,
     SearchRequest,
-    UploadOut,
+    TagsAnswer,
     WhyRequest,
 )
 from hashgrain.server.state import State
+from hashgrain.server.upload_routes import upload_routes
 from hashgrain.server.why import why_picture
 
 ItemId = Annotated[int, PathValue(ge=1, le=MAX_ID, alias="id")]
@@ -54,9 +58,13 @@ def application(state: State) -> App:
     )
     _problems(app)
     _about(app, state)
+    upload_routes(app, state)
     _searching(app, state)
     _items(app, state)
-    change_routes(app, state)
+    removals = Removals()
+    change_routes(app, state, removals)
+    browse_routes(app, state, removals)
+    job_routes(app, state)
     _page(app)
     describe.tidy(app)
     return Access(Guard(app, state.settings), state.settings, state.metrics)
@@ -103,35 +111,10 @@ def _about(app: FastAPI, state: State) -> None:
 
     @app.get("/api/v1/library", tags=["library"], summary="What is served", responses={200: {"model": LibraryOut}})
     async def library() -> Response:
-        return json_answer(
-            await state.searching.run(state.with_library(describe.library_document), state.settings.writable)
-        )
+        return json_answer(await state.searching.run(state.with_library(describe.library_document), state.settings))
 
 
 def _searching(app: FastAPI, state: State) -> None:
-    @app.post(
-        "/api/v1/uploads",
-        tags=["search"],
-        summary="Send a picture to search with",
-        status_code=201,
-        responses={201: {"model": UploadOut}},
-        openapi_extra=describe.PICTURE_BODY,
-    )
-    async def upload(request: Request) -> Response:
-        data = await picture_body(request, state.receiving)
-        taken = await state.showing.run(state.with_library(state.uploads.take), data, state.searcher.max_pixels)
-        facts = {"width": taken.preview.width, "height": taken.preview.height, "format": taken.preview.format}
-        return json_answer({"upload": taken.name, **facts}, 201)
-
-    @app.get(
-        "/api/v1/uploads/{upload}/picture",
-        tags=["search"],
-        summary="A picture that was sent, as a JPEG of at most 1600 pixels",
-        response_class=Response,
-    )
-    async def uploaded(upload: Annotated[str, PathValue(max_length=64)]) -> Response:
-        return Response(state.uploads.get(upload).preview.jpeg, media_type="image/jpeg", headers=describe.PRIVATE)
-
     @app.post("/api/v1/search", tags=["search"], summary="Search", responses={200: {"model": SearchAnswer}})
     async def searched(body: SearchRequest) -> Response:
         return json_answer(await state.searching.run(state.with_library(search.answer), body, state.searcher))
@@ -152,10 +135,21 @@ def _items(app: FastAPI, state: State) -> None:
     @app.get("/api/v1/items", tags=["items"], summary="Items by id", responses={200: {"model": ItemsAnswer}})
     async def listed(
         where: Annotated[str | None, QueryValue(max_length=10_000)] = None,
+        among: Annotated[
+            str | None, QueryValue(alias="items", max_length=200_000, description="Ids: among these, such as 3,17,20.")
+        ] = None,
         cursor: Annotated[str | None, QueryValue(max_length=4_000)] = None,
         k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 100,
     ) -> Response:
-        return json_answer(await state.searching.run(state.with_library(items.items_page), where, cursor, k))
+        ids = items.read_ids(among)
+        return json_answer(await state.searching.run(state.with_library(items.items_page), where, ids, cursor, k))
+
+    @app.get("/api/v1/tags", tags=["items"], summary="Values of a field", responses={200: {"model": TagsAnswer}})
+    async def tags(
+        key: Annotated[str, QueryValue(min_length=1, max_length=MAX_NAME)] = "tag",
+        k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 200,
+    ) -> Response:
+        return json_answer(await state.searching.run(state.with_library(items.tags_document), key, k))
 
     @app.get("/api/v1/items/{id}", tags=["items"], summary="One item", responses={200: {"model": ItemOut}})
     async def one(item: ItemId) -> Response:

@@ -16,15 +16,26 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from hashgrain.search import Hit
 from hashgrain.server.problems import ProblemError
-from hashgrain.store import parse_filter
+from hashgrain.store import Filter, parse_filter
+from hashgrain.store.conditions import BoolOp, Comparison, Condition, OneOf
+from hashgrain.store.fields import BUILT_IN
 
 RECENT = 60  # ids that a cursor remembers
 AHEAD = 1_000  # hits that are looked for at once when a second page is asked for
 DEEPEST = 100_000  # hits of one search, on all pages
 KEPT_HITS = 200_000  # of all kept answers together
+
+
+class HasId(Protocol):
+    @property
+    def id(self) -> int: ...
+
+
+T = TypeVar("T", bound=HasId)
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Cursor:
         fields = [self.search, self.last_id, self.given, list(self.recent)]
         return base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode().rstrip("=")
 
-    def start_in(self, hits: Sequence[Hit]) -> int:
+    def start_in(self, hits: Sequence[HasId]) -> int:
         """Where the next page begins in an answer to the same search."""
         places = {hit.id: place for place, hit in enumerate(hits)}
         for back, item in enumerate(reversed(self.recent)):
@@ -50,7 +61,7 @@ class Cursor:
                 return max(0, min(len(hits), self.given - len(self.recent)))
         return 0
 
-    def after(self, page: Sequence[Hit]) -> Cursor:
+    def after(self, page: Sequence[HasId]) -> Cursor:
         recent = (*self.recent, *(hit.id for hit in page))[-RECENT:]
         return Cursor(self.search, self.last_id, self.given + len(page), recent)
 
@@ -76,12 +87,26 @@ def read_cursor(text: str, search: str) -> Cursor:
     return Cursor(name, last_id, given, tuple(recent))
 
 
-def narrowed(where: str | None, ids: str) -> str:
-    """A filter and a condition on ids. The filter is read alone first: it must not close the brackets around it."""
-    if where is None:
-        return ids
-    parse_filter(where)
-    return f"({where}) and {ids}"
+def narrowed(
+    where: str | None, items: Sequence[int] | None = None, *, after: int | None = None, up_to: int | None = None
+) -> Filter | None:
+    """A filter, and beside it: among these items, behind one id, up to another. None if nothing is left out."""
+    number = BUILT_IN["id"]
+    terms: list[Condition] = [] if where is None else [parse_filter(where).condition]
+    terms += [] if items is None else [OneOf(number, tuple(items))]
+    terms += [] if after is None else [Comparison(number, ">", after)]
+    terms += [] if up_to is None else [Comparison(number, "<=", up_to)]
+    if not terms:
+        return None
+    return Filter(BoolOp("AND", tuple(terms)) if len(terms) > 1 else terms[0])
+
+
+def page_of(entries: Sequence[T], name: str, cursor: str | None, k: int) -> tuple[Sequence[T], str | None]:
+    """One page of a list that may have changed since the page before, and the cursor of the next."""
+    place = Cursor(name, 0, 0, ()) if cursor is None else read_cursor(cursor, name)
+    start = place.start_in(entries)
+    page = entries[start : start + k]
+    return page, place.after(page).text() if start + len(page) < len(entries) and page else None
 
 
 @dataclass(frozen=True)

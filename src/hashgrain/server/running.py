@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Generator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,8 +20,12 @@ from hashgrain.server.settings import Settings, is_loopback
 from hashgrain.server.shared import SharedLibrary
 from hashgrain.server.state import State
 
+if TYPE_CHECKING:
+    from hashgrain.server.watching import Watching
+
 GRACE_SECONDS = 20  # that requests under way have after the signal to stop
 HEADER_SECONDS = 15.0  # that a client may take to send the head of a request
+HEAD_BYTES = 256 << 10  # of a request: the address may name 10,000 items
 READ_SECONDS = 30.0  # that a client may take nothing of an answer
 KEEP_ALIVE_SECONDS = 15
 MOST_CONNECTIONS = 1_000
@@ -27,17 +33,29 @@ BACKLOG = 256
 
 
 def check_settings(settings: Settings) -> None:
-    """Refuse what would let strangers in."""
+    """Refuse what would let strangers in, and a trash in which nothing can be put."""
     if settings.token is None and not is_loopback(settings.host):
         message = f"{settings.host} can be reached from other machines, so a token is needed"
         raise ServerError(message, remedy=Remedy("give it one", "give_token"))
+    for name, folder in settings.folders:
+        if not folder.is_dir():
+            raise ServerError(f"the folder {name}, {folder}, is not there")
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(settings.library)):
+            raise ServerError(f"the folder {name}, {folder}, is inside the library; name a folder outside")
+    if settings.trash is not None:
+        place, home = Path(os.path.realpath(settings.trash)), Path(os.path.realpath(settings.library))
+        if place.is_relative_to(home):
+            raise ServerError(f"the trash, {settings.trash}, is inside the library; name a folder outside")
+        if place.exists() and not place.is_dir():
+            raise ServerError(f"the trash, {settings.trash}, is not a folder")
 
 
 def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
     """Serve until the process is told to stop. `on_ready` gets the address once requests are answered."""
     check_settings(settings)
     listening = _bound(settings.host, settings.port)
-    state = None
+    state: State | None = None
+    watching: Watching | None = None
     try:
         library = SharedLibrary(settings.library, writable=settings.writable, workers=settings.workers)
         state = State(settings, library)
@@ -54,14 +72,28 @@ def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
             limit_concurrency=MOST_CONNECTIONS,
-            h11_max_incomplete_event_size=32 << 10,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         )
         state.warm()
+        watching = _watching(settings, state)
         Server(config, lambda: on_ready(_address(settings.host, listening), state)).run(sockets=[listening])
     finally:
         listening.close()
+        if watching is not None:
+            watching.close()
         if state is not None:
             state.close()
+
+
+def _watching(settings: Settings, state: State) -> Watching | None:
+    """What watches the folders, if any are to be watched. Whoever watches none needs no package for it."""
+    if not settings.watch:
+        return None
+    from hashgrain.server.watching import Watching
+
+    watching = Watching(state.adding, dict(settings.folders), settings.library)
+    watching.start()
+    return watching
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -7,8 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from hashgrain.library import Library
 from hashgrain.library.previews import warm
+from hashgrain.server.adding import Adding
 from hashgrain.server.bodies import Receiving
+from hashgrain.server.computed import Computed
+from hashgrain.server.fetching import Fetcher
+from hashgrain.server.jobs import Jobs
 from hashgrain.server.metrics import Metrics
 from hashgrain.server.paging import LongAnswers
 from hashgrain.server.search import Searcher
@@ -31,6 +36,10 @@ def _showing() -> Lane:
     return Lane("pictures", max(4, os.cpu_count() or 1), waiting=256, seconds=60)
 
 
+def _fetching() -> Lane:
+    return Lane("fetching", 4, waiting=8, seconds=60)
+
+
 def _writing() -> Lane:
     return Lane("changes", 1, waiting=32, seconds=300)
 
@@ -48,12 +57,19 @@ class State:
     searching: Lane = field(default_factory=_searching)
     showing: Lane = field(default_factory=_showing)
     writing: Lane = field(default_factory=_writing)
+    fetching: Lane = field(default_factory=_fetching)
+
+    jobs: Jobs = field(default_factory=Jobs)
 
     def __post_init__(self) -> None:
+        self.fetcher = Fetcher(self.settings.max_upload)
+        self.computed = Computed(self.library, self.jobs)
+        self.adding = Adding(dict(self.settings.folders), self.jobs, self._write)
         self.searcher = Searcher(self.uploads, self.answers, MAX_PIXELS)
-        lanes = (self.searching, self.showing, self.writing)
+        lanes = (self.searching, self.showing, self.writing, self.fetching)
         lanes_open = [(lane.name, lambda lane=lane: float(lane.open)) for lane in lanes]
         self.metrics.watch_each("calls_open", "Calls that run or wait for a thread.", "lane", lanes_open)
+        self.metrics.watch("jobs_open", "Jobs that run or wait.", lambda: self.jobs.open)
         self.metrics.watch("uploads", "Pictures that are kept to search with.", lambda: self.uploads.count)
         self.metrics.watch("upload_bytes", "Bytes of these pictures.", lambda: self.uploads.bytes)
 
@@ -66,12 +82,18 @@ class State:
 
         return run
 
+    def _write(self, call: Callable[[Library], None]) -> None:
+        self.writing.wait_for(self.with_library(call))
+
     def warm(self) -> None:
         """Load the model and start a worker before the first picture comes."""
         self.showing.begin(self.with_library(warm))
 
     def close(self) -> None:
-        """Finish what runs, then close the library and end its workers."""
-        for lane in (self.searching, self.showing, self.writing):
+        """Finish what runs, stop jobs where they are, then close the library and end its workers."""
+        self.jobs.stop_all()
+        self.adding.close()
+        self.computed.close()
+        for lane in (self.searching, self.showing, self.writing, self.fetching):
             lane.close()
         self.library.close()
