@@ -14,7 +14,7 @@ pytest.importorskip("uvicorn", reason="needs hashgrain[serve]")
 
 from conftest import Run, fill, make_picture
 from hashgrain import Client, Library
-from hashgrain.errors import HashgrainError, ImageError, LibraryLockedError, ServerError
+from hashgrain.errors import HashgrainError, ImageError, ServerError
 from serving import Answer, Served, start
 
 pytestmark = pytest.mark.timeout(300)
@@ -172,12 +172,17 @@ def test_many_add_at_once_and_each_picture_that_was_acknowledged_is_there(served
     assert len(set(added)) == 9
 
 
-def test_a_second_writer_is_told_who_writes(served: Served, place: Path) -> None:
-    from hashgrain.server.running import serve
-    from hashgrain.server.settings import Settings
-
-    with pytest.raises(LibraryLockedError, match=f"written to by process {served.process.pid}"):
-        serve(Settings(place / "photos.hg", port=0, writable=True), lambda address, state: None)
+def test_a_second_writer_only_reads_and_says_who_writes(served: Served, place: Path, tmp_path: Path) -> None:
+    more = ("--writable", "--workers", 1, "--trash", tmp_path / "trash")
+    second = start(place / "photos.hg", tmp_path / "log.txt", *more)
+    told = second.ask("GET", "/api/v1/library").json
+    assert (told["writable"], told["features"]["trash"]) == (False, False)
+    assert second.ask("POST", "/api/v1/search", {"query": {"item": 2}}).status == 200
+    refused = second.ask("POST", "/api/v1/items?name=a.png", png(77))
+    assert (refused.status, refused.json["code"]) == (403, "read_only")
+    assert second.stop() == 0
+    said = second.log.read_text().splitlines()[0]
+    assert f"written to by process {served.process.pid}, so this server only reads" in said
 
 
 # ---- the end

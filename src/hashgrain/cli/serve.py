@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, say
+from hashgrain.cli.output import Json, LibraryPath, Quiet, complain, print_json, print_line, say
 from hashgrain.errors import HashgrainError
 
 if TYPE_CHECKING:
@@ -121,8 +121,11 @@ def serve(
     )
 
     def ready(address: str, state: State) -> None:
+        if state.settings.writer is not None:
+            complain(f"{state.settings.writer}, so this server only reads")
         if as_json:
-            print_json({"library": str(library), "address": address, "writable": writable}, indent=None)
+            told = {"library": str(library), "address": address, "writable": state.settings.writable}
+            print_json(told, indent=None)
         else:
             print_line(address)
         if show:

@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from hashgrain.errors import Remedy, ServerError
+from hashgrain.errors import LibraryLockedError, Remedy, ServerError
 from hashgrain.server.app import application
 from hashgrain.server.settings import Settings, is_loopback
 from hashgrain.server.shared import SharedLibrary
@@ -51,13 +52,14 @@ def check_settings(settings: Settings) -> None:
 
 
 def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
-    """Serve until the process is told to stop. `on_ready` gets the address once requests are answered."""
+    """Serve until the process is told to stop. `on_ready` gets the address once requests are answered. A library that
+    another process writes to is only read, as `state.settings.writer` says then."""
     check_settings(settings)
     listening = _bound(settings.host, settings.port)
     state: State | None = None
     watching: Watching | None = None
     try:
-        library = SharedLibrary(settings.library, writable=settings.writable, workers=settings.workers)
+        settings, library = _opened(settings)
         state = State(settings, library)
         config = uvicorn.Config(
             application(state),
@@ -94,6 +96,18 @@ def _watching(settings: Settings, state: State) -> Watching | None:
     watching = Watching(state.adding, dict(settings.folders), settings.library)
     watching.start()
     return watching
+
+
+def _opened(settings: Settings) -> tuple[Settings, SharedLibrary]:
+    """The library, and the settings as they can be: without writing if another process writes."""
+    try:
+        return settings, SharedLibrary(settings.library, writable=settings.writable, workers=settings.workers)
+    except LibraryLockedError as error:
+        if not settings.writable:
+            raise
+        writer = error.message.partition(";")[0]
+        reading = replace(settings, writable=False, folders=(), watch=False, trash=None, writer=writer)
+        return reading, SharedLibrary(settings.library, writable=False, workers=settings.workers)
 
 
 def _bound(host: str, port: int) -> socket.socket:

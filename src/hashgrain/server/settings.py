@@ -20,6 +20,7 @@ class Settings:
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()  # names of this server beside `host` and those of loopback
     writable: bool = False
+    writer: str | None = None  # who writes to the library, if that is why this server does not
     max_upload: int = MAX_UPLOAD_MB << 20  # bytes
     workers: int | None = None  # processes that decode
     folders: tuple[tuple[str, Path], ...] = ()  # from which clients may add, by the names that they use
