@@ -37,7 +37,7 @@ TAKEN = [
 ]
 DATES = ["2021", "2021-05", "2021-06-31", "2021-05-01", "2021-05-01T13", "2021-05-01T13:20", *TAKEN, "0000", "9999-12"]
 AMOUNTS = {"1kB": 1000, "1 KiB": 1024, "1.5mb": 1_500_000, "0.5KIB": 512, "1e-3 GB": 1_000_000, "-2TB": -2 * 10**12}
-ANY = [*TEXTS, *NUMBERS, True, False, None, [1, 2], {"deep": 1}]
+ANY = [*TEXTS, *NUMBERS, True, False, None, [1, 2], ["cat", "IMG_1", 7, True, None, ["cat"]], [], {"deep": 1}]
 
 
 def new(number: int, **facts: Any) -> New:
@@ -119,6 +119,9 @@ def kind(value: Any) -> str:
 
 
 def same(left: Any, right: Any) -> bool:
+    """Of a list, any entry."""
+    if isinstance(left, list) and right is not None:
+        return any(same(each, right) for each in left if not isinstance(each, list))
     return kind(left) == kind(right) and left == right
 
 
@@ -138,6 +141,8 @@ def compare(operator: str, left: Any, right: Any) -> bool | None:
 
 
 def matches(pattern: str, value: Any) -> bool | None:
+    if isinstance(value, list):
+        return any(matches(pattern, each) is True for each in value if not isinstance(each, list))
     if not isinstance(value, str):
         return None if value is None else False
     lower = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")

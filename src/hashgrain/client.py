@@ -86,6 +86,7 @@ class Client:
         k: int | None = 10,
         grain: str | None = None,
         where: str | None = None,
+        items: Iterable[int] | None = None,
         within: int | None = None,
         parts: PartsOption = "auto",
         boxes: Sequence[Box] = (),
@@ -98,7 +99,8 @@ class Client:
     ) -> list[Hit]:
         """Return the nearest pictures, as `Library.search` does. A path is read here and sent; an id is an item's.
 
-        With `k` None, all hits that a cut-off (`within`, `min_score`) leaves, or all items.
+        `items` are ids among which to search. With `k` None, all hits that a cut-off (`within`,
+        `min_score`) leaves, or all items.
         """
         if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
             raise QueryError(f"k is {k!r}; ask for 1 hit or more")
@@ -107,7 +109,7 @@ class Client:
         options: dict[str, Any] = {"query": asked or None, "grain": grain, "where": where, "within": within}
         options |= {"parts": parts, "boxes": [list(box) for box in boxes], "match": match, "turned": turned}
         options |= {"like": [self._example(each) for each in like], "unlike": [self._example(each) for each in unlike]}
-        options |= {"min_score": min_score, "refine": refine}
+        options |= {"min_score": min_score, "refine": refine, "items": None if items is None else _ids(items)}
         hits: list[Hit] = []
         cursor = None
         while k is None or len(hits) < k:
@@ -122,18 +124,32 @@ class Client:
     def item(self, item: int) -> Item:
         return Item(**self._json("GET", f"/api/v1/items/{int(item)}"))
 
-    def items(self, *, where: str | None = None) -> list[Item]:
-        """Return all items, ordered by id, or those that match a filter."""
-        return list(self._items(where))
+    def items(self, items: Iterable[int] | None = None, *, where: str | None = None) -> list[Item]:
+        """Return all items, ordered by id, or those that are among some ids and match a filter."""
+        return list(self._items(items, where))
 
-    def _items(self, where: str | None) -> Iterator[Item]:
+    def _items(self, items: Iterable[int] | None, where: str | None) -> Iterator[Item]:
         values: dict[str, str] = {"k": str(PAGE)} | ({} if where is None else {"where": where})
+        values |= {} if items is None else {"items": ",".join(map(str, _ids(items)))}
         while True:
             answer = self._json("GET", f"/api/v1/items?{urlencode(values)}")
             yield from (Item(**each) for each in answer["items"])
             if answer["next"] is None:
                 return
             values["cursor"] = answer["next"]
+
+    def tags(self, key: str = "tag", *, k: int = 200) -> dict[JsonLike, int]:
+        """Return the values that a field or a key of metadata has, with the number of items that have each, most
+        frequent first."""
+        answer = self._json("GET", f"/api/v1/tags?{urlencode({'key': key, 'k': str(int(k))})}")
+        return {each["name"]: each["count"] for each in answer["tags"]}
+
+    def tag(
+        self, items: int | Iterable[int], *, add: Iterable[str] = (), remove: Iterable[str] = (), key: str = "tag"
+    ) -> int:
+        """Give names to items, or take some, in a list under a key of their metadata. Returns how many changed."""
+        body = {"items": _ids(items), "key": key, "add": list(add), "remove": list(remove)}
+        return int(self._json("POST", "/api/v1/tags", body)["changed"])
 
     def thumbnail(self, item: int, *, edge: int = 256) -> bytes:
         """Return a small JPEG of an item; `edge` is 128, 256, 512 or 1024."""
@@ -152,18 +168,27 @@ class Client:
 
     def remove(self, items: int | Iterable[int]) -> list[str]:
         """Remove items, and return for each what `undo` takes. Their files stay where they are."""
-        ids = [items] if isinstance(items, int) else list(items)
-        return [self._json("DELETE", f"/api/v1/items/{int(each)}")["undo"] for each in ids]
+        return [self._json("DELETE", f"/api/v1/items/{each}")["undo"] for each in _ids(items)]
+
+    def remove_together(self, items: Iterable[int]) -> str:
+        """Remove items, all or none, and return what `undo_together` takes. Their files stay where they are."""
+        return str(self._json("POST", "/api/v1/items/remove", {"items": _ids(items)})["undo"])
 
     def undo(self, removal: str) -> Item:
         """Put a removed item back. It has a new id."""
         return Item(**self._json("POST", f"/api/v1/undo/{quote(removal, safe='')}", b""))
 
+    def undo_together(self, removal: str) -> tuple[list[int], dict[str, str]]:
+        """Put back what was removed together. Returns the new ids, and for each path that could not be put
+        back why."""
+        answer = self._json("POST", f"/api/v1/undo/{quote(removal, safe='')}", b"")
+        return list(answer["restored"]), {each["path"]: each["why"] for each in answer["left"]}
+
     def meta(self, items: int | Iterable[int], *, set: Meta | None = None, unset: Iterable[str] = ()) -> int:
         """Change the metadata of items, and return how many were asked for."""
-        ids = [items] if isinstance(items, int) else list(items)
+        ids = _ids(items)
         for each in ids:
-            self._json("PATCH", f"/api/v1/items/{int(each)}/meta", {"set": dict(set or {}), "unset": list(unset)})
+            self._json("PATCH", f"/api/v1/items/{each}/meta", {"set": dict(set or {}), "unset": list(unset)})
         return len(ids)
 
     def _example(self, example: ImageLike | int) -> dict[str, object]:
@@ -218,6 +243,10 @@ class Client:
         with self._lock:
             self._open.append(connection)
         return connection
+
+
+def _ids(items: int | Iterable[int]) -> list[int]:
+    return [items] if isinstance(items, int) else [int(each) for each in items]
 
 
 def _hit(fields: Mapping[str, Any]) -> Hit:

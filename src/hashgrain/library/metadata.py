@@ -107,11 +107,11 @@ def _changes(store: Store, changes: Mapping[int, MetaChange]) -> Iterator[list[M
 def _changed(item: Item, put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]) -> dict[str, Any]:
     meta = dict(item.meta)
     for key in drop:
-        inside = _inside(meta, key, make=False)
+        inside = holder_of(meta, key, make=False)
         if inside is not None:
             inside.pop(key[-1], None)
     for key, value in put.items():
-        inside = _inside(meta, key, make=True)
+        inside = holder_of(meta, key, make=True)
         if inside is None:
             raise QueryError(
                 f"{item.path}: {'.'.join(key)} cannot be set, since {'.'.join(key[:-1])} holds no keys;"
@@ -123,7 +123,7 @@ def _changed(item: Item, put: Mapping[KeyPath, Any], drop: Sequence[KeyPath]) ->
     return meta
 
 
-def _inside(meta: dict[str, Any], key: KeyPath, *, make: bool) -> dict[str, Any] | None:
+def holder_of(meta: dict[str, Any], key: KeyPath, *, make: bool) -> dict[str, Any] | None:
     """The mapping that holds a key, with each mapping on the way copied; None if another value is in its place."""
     for part in key[:-1]:
         if part not in meta and not make:

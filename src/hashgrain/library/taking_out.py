@@ -1,12 +1,15 @@
-"""Removing an item so that it can be put back as it was: with its code, its parts and its metadata."""
+"""Removing items so that they can be put back as they were: with their codes, parts and metadata."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hashgrain.codes import Words
-from hashgrain.errors import ItemMissingError, LibraryError, OtherModelError
+from hashgrain.errors import LibraryError, OtherModelError
+from hashgrain.library.selecting import named_ids
+from hashgrain.sources import Refused
 from hashgrain.store import Item, New, Parts
 
 if TYPE_CHECKING:
@@ -23,19 +26,31 @@ class TakenOut:
     digest: str  # of the model that made the code
 
 
-def take_out(library: Library, item: int) -> TakenOut:
-    """Remove an item. Its file stays, and is not added again by itself."""
+def take_out(library: Library, items: Iterable[int]) -> list[TakenOut]:
+    """Remove items: all, or none if one is missing. Their files stay, and are not added again by themselves."""
     with library.store.snapshot(parts=True) as snapshot:
-        known, code = snapshot.item(item), snapshot.code(item)
-        (parts,) = snapshot.parts_of([item])
-    if known is None or code is None:
-        raise ItemMissingError(f"no item {item} in {library.path}", path=library.path)
-    library.remove([item])
-    return TakenOut(known, code, parts, library.store.digest)
+        ids = named_ids(snapshot, library.path, items, "nothing was removed")
+        known, codes, parts = snapshot.items(ids), snapshot.codes(ids), snapshot.parts_of(ids)
+    library.remove(ids)
+    digest = library.store.digest
+    return [TakenOut(*each, digest) for each in zip(known, codes, parts, strict=True)]
 
 
-def put_back(library: Library, taken: TakenOut) -> Item:
-    """Add the item again as it was. It has a new id, since an id is given once."""
+def put_back(library: Library, taken: Sequence[TakenOut]) -> tuple[list[int], list[Refused]]:
+    """Add items again as they were, in one commit. Returns their ids, which are new, since an id is given once, and
+    what is not put back, with the reasons: what is in the library again, or has a code of another model."""
+    refused, restored = [], []
+    for each in taken:
+        try:
+            restored.append(_restored(library, each))
+        except LibraryError as error:
+            refused.append(Refused(each.item.path, error.message))
+    ids = library.store.commit(restored)
+    library.store.include([each.path for each in restored])
+    return ids, refused
+
+
+def _restored(library: Library, taken: TakenOut) -> New:
     item = taken.item
     if taken.digest != library.store.digest:
         raise OtherModelError(f"{item.path} has a code of another model; add its file again", path=library.path)
@@ -43,7 +58,4 @@ def put_back(library: Library, taken: TakenOut) -> Item:
         raise LibraryError(f"{item.path} is in the library again", path=library.path)
     stamp = None if item.size is None or item.mtime_ns is None else (item.size, item.mtime_ns)
     facts = (item.width, item.height, item.format, item.taken)
-    restored = New(item.path, item.content, stamp, *facts, taken.code, item.meta, item.details, taken.parts)
-    (number,) = library.store.commit([restored])
-    library.store.include([item.path])
-    return library.item(number)
+    return New(item.path, item.content, stamp, *facts, taken.code, item.meta, item.details, taken.parts)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
+from hashgrain.store import Filter
 from hashgrain.types import Box, PartsOption, QueryLike, WhereLike
 
 
@@ -20,7 +21,7 @@ class Query:
     text: str | None = None
     k: int | None = 10
     grain: str | None = None  # the finest, unless named
-    where: WhereLike | None = None
+    where: WhereLike | Filter | None = None
     within: int | None = None
     threads: int | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS

@@ -23,15 +23,18 @@ from hashgrain.server.guard import App, Guard
 from hashgrain.server.metrics import CONTENT_TYPE
 from hashgrain.server.page_files import page_file
 from hashgrain.server.problems import ProblemError
+from hashgrain.server.removals import Removals
 from hashgrain.server.schemas import (
     MAX_ID,
     MAX_K,
+    MAX_NAME,
     ItemOut,
     ItemsAnswer,
     LibraryOut,
     Problem,
     SearchAnswer,
     SearchRequest,
+    TagsAnswer,
     UploadOut,
     WhyRequest,
 )
@@ -56,7 +59,7 @@ def application(state: State) -> App:
     _about(app, state)
     _searching(app, state)
     _items(app, state)
-    change_routes(app, state)
+    change_routes(app, state, Removals())
     _page(app)
     describe.tidy(app)
     return Access(Guard(app, state.settings), state.settings, state.metrics)
@@ -97,9 +100,7 @@ def _about(app: FastAPI, state: State) -> None:
 
     @app.get("/api/v1/library", tags=["library"], summary="What is served", responses={200: {"model": LibraryOut}})
     async def library() -> Response:
-        return json_answer(
-            await state.searching.run(state.with_library(describe.library_document), state.settings.writable)
-        )
+        return json_answer(await state.searching.run(state.with_library(describe.library_document), state.settings))
 
 
 def _searching(app: FastAPI, state: State) -> None:
@@ -146,10 +147,21 @@ def _items(app: FastAPI, state: State) -> None:
     @app.get("/api/v1/items", tags=["items"], summary="Items by id", responses={200: {"model": ItemsAnswer}})
     async def listed(
         where: Annotated[str | None, QueryValue(max_length=10_000)] = None,
+        among: Annotated[
+            str | None, QueryValue(alias="items", max_length=200_000, description="Ids: among these, such as 3,17,20.")
+        ] = None,
         cursor: Annotated[str | None, QueryValue(max_length=4_000)] = None,
         k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 100,
     ) -> Response:
-        return json_answer(await state.searching.run(state.with_library(items.items_page), where, cursor, k))
+        ids = items.read_ids(among)
+        return json_answer(await state.searching.run(state.with_library(items.items_page), where, ids, cursor, k))
+
+    @app.get("/api/v1/tags", tags=["items"], summary="Values of a field", responses={200: {"model": TagsAnswer}})
+    async def tags(
+        key: Annotated[str, QueryValue(min_length=1, max_length=MAX_NAME)] = "tag",
+        k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 200,
+    ) -> Response:
+        return json_answer(await state.searching.run(state.with_library(items.tags_document), key, k))
 
     @app.get("/api/v1/items/{id}", tags=["items"], summary="One item", responses={200: {"model": ItemOut}})
     async def one(item: ItemId) -> Response:

@@ -11,6 +11,7 @@ from hashgrain.library import Library
 from hashgrain.library.contents import fields_of
 from hashgrain.library.models import reads
 from hashgrain.server.problems import MEDIA_TYPE
+from hashgrain.server.settings import Settings
 
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -38,7 +39,7 @@ def tidy(app: FastAPI) -> None:
         described["components"]["schemas"].pop(name, None)
 
 
-def library_document(library: Library, writable: bool) -> dict[str, Any]:
+def library_document(library: Library, settings: Settings) -> dict[str, Any]:
     """What `GET /api/v1/library` answers."""
     info = library.parts_info()
     bundle = library.bundle
@@ -51,7 +52,8 @@ def library_document(library: Library, writable: bool) -> dict[str, Any]:
         "default_grain": library.grains.finest,
         "model": bundle.name,
         "text": reads(bundle) != "no words",
-        "writable": writable,
+        "writable": settings.writable,
         "version": __version__,
         "fields": fields_of(library.store),
+        "features": settings.features(),
     }

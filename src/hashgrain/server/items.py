@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hashgrain.errors import ImageError
 from hashgrain.library import Library
+from hashgrain.library.metadata import key_of
 from hashgrain.library.reading import picture_of_item
 from hashgrain.server.paging import Cursor, fingerprint, narrowed, read_cursor
 from hashgrain.server.problems import ProblemError
+from hashgrain.server.schemas import MAX_ITEMS
 from hashgrain.store import Item
 
 MEDIA_TYPES = {
@@ -30,16 +33,36 @@ def item_document(item: Item) -> dict[str, Any]:
     return dict(vars(item))
 
 
-def items_page(library: Library, where: str | None, cursor: str | None, k: int) -> dict[str, Any]:
-    """Items in the order of their ids, those that match a filter."""
-    name = fingerprint(["items", where])
+def items_page(
+    library: Library, where: str | None, among: Sequence[int] | None, cursor: str | None, k: int
+) -> dict[str, Any]:
+    """Items in the order of their ids, those that match a filter, and are `among` some if these are given."""
+    name = fingerprint(["items", where, among])
     after = 0 if cursor is None else read_cursor(cursor, name).last_id
-    condition = narrowed(where, f"id > {after}")
+    condition = narrowed(where, among, after=after)
+    assert condition is not None
     with library.store.snapshot() as snapshot:
         ids = snapshot.select(condition)
         items = snapshot.items(ids[:k].tolist())
     following = Cursor(name, items[-1].id, 0, ()).text() if len(ids) > k else None
     return {"items": [item_document(item) for item in items], "next": following}
+
+
+def tags_document(library: Library, key: str, k: int) -> dict[str, Any]:
+    """The values of a key, most frequent first."""
+    with library.store.snapshot() as snapshot:
+        values = snapshot.values(key_of(key), k)
+    return {"key": key, "tags": [{"name": name, "count": count} for name, count in values]}
+
+
+def read_ids(text: str | None) -> list[int] | None:
+    """Ids as an address has them, 3,17,20: 422 if they are none, or too many."""
+    if text is None:
+        return None
+    ids = text.split(",")
+    if len(ids) > MAX_ITEMS or not all(each.isascii() and each.isdecimal() and len(each) < 19 for each in ids):
+        raise ProblemError(422, "bad_request", f"items: at most {MAX_ITEMS} ids, such as 3,17,20")
+    return [int(each) for each in ids]
 
 
 def thumbnail_tag(item: Item, edge: int) -> str:

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 
 from hashgrain.search import Hit
 from hashgrain.server.problems import ProblemError
-from hashgrain.store import parse_filter
+from hashgrain.store import Filter, parse_filter
+from hashgrain.store.conditions import BoolOp, Comparison, Condition, OneOf
+from hashgrain.store.fields import BUILT_IN
 
 RECENT = 60  # ids that a cursor remembers
 AHEAD = 1_000  # hits that are looked for at once when a second page is asked for
@@ -76,12 +78,18 @@ def read_cursor(text: str, search: str) -> Cursor:
     return Cursor(name, last_id, given, tuple(recent))
 
 
-def narrowed(where: str | None, ids: str) -> str:
-    """A filter and a condition on ids. The filter is read alone first: it must not close the brackets around it."""
-    if where is None:
-        return ids
-    parse_filter(where)
-    return f"({where}) and {ids}"
+def narrowed(
+    where: str | None, items: Sequence[int] | None = None, *, after: int | None = None, up_to: int | None = None
+) -> Filter | None:
+    """A filter, and beside it: among these items, behind one id, up to another. None if nothing is left out."""
+    number = BUILT_IN["id"]
+    terms: list[Condition] = [] if where is None else [parse_filter(where).condition]
+    terms += [] if items is None else [OneOf(number, tuple(items))]
+    terms += [] if after is None else [Comparison(number, ">", after)]
+    terms += [] if up_to is None else [Comparison(number, "<=", up_to)]
+    if not terms:
+        return None
+    return Filter(BoolOp("AND", tuple(terms)) if len(terms) > 1 else terms[0])
 
 
 @dataclass(frozen=True)

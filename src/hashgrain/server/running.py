@@ -20,6 +20,7 @@ from hashgrain.server.state import State
 
 GRACE_SECONDS = 20  # that requests under way have after the signal to stop
 HEADER_SECONDS = 15.0  # that a client may take to send the head of a request
+HEAD_BYTES = 256 << 10  # of a request: the address may name 10,000 items
 READ_SECONDS = 30.0  # that a client may take nothing of an answer
 KEEP_ALIVE_SECONDS = 15
 MOST_CONNECTIONS = 1_000
@@ -54,7 +55,7 @@ def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
             limit_concurrency=MOST_CONNECTIONS,
-            h11_max_incomplete_event_size=32 << 10,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         )
         state.warm()
         Server(config, lambda: on_ready(_address(settings.host, listening), state)).run(sockets=[listening])

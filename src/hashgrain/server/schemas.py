@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_K = 1_000  # hits of one page
+MAX_ITEMS = 10_000  # that a request names
+MAX_NAMES, MAX_NAME = 100, 200  # tags of one change, and the characters of each
 MAX_BOXES = 16
 MAX_EXAMPLES = 100
 MAX_TEXT = 2_000  # characters
@@ -15,6 +17,9 @@ MAX_ID = 2**63 - 1
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 Token = Annotated[str, Field(min_length=1, max_length=64)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_ITEMS)]
+Key = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=MAX_NAME)]], Field(max_length=MAX_NAMES)]
 Edges = Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
@@ -75,6 +80,7 @@ class SearchRequest(Strict):
     parts: Literal["auto", "whole", "all"] = "auto"
     turned: bool = Field(False, description="Ask in all 8 orientations.")
     where: Annotated[str, Field(max_length=10_000)] | None = Field(None, description="A filter.")
+    items: Ids | None = Field(None, description="Search among these items alone.")
     min_score: float | None = Field(None, ge=0, le=1, description="The smallest score of a hit.")
     within: int | None = Field(None, ge=0, le=MAX_ID, description="The largest distance of a hit, in bits.")
     group: bool = Field(False, description="Answer with `groups` in place of `hits`; there are no further pages.")
@@ -98,6 +104,29 @@ class MetaRequest(Strict):
 
     set: dict[str, Any] = {}
     unset: list[str] = []
+
+
+class TagsRequest(Strict):
+    """Names that items get, and names that they lose, in a list under a key of their metadata."""
+
+    items: Ids
+    key: Key = "tag"
+    add: Names = []
+    remove: Names = []
+
+    @model_validator(mode="after")
+    def _apart(self) -> TagsRequest:
+        if not self.add and not self.remove:
+            raise ValueError("give names to add or to remove")
+        if set(self.add) & set(self.remove):
+            raise ValueError("a name is to be added and removed")
+        return self
+
+
+class ItemsRequest(Strict):
+    """Items by id."""
+
+    items: Ids
 
 
 class PartOut(BaseModel):
@@ -166,6 +195,14 @@ class GrainOut(BaseModel):
     bits: int
 
 
+class FeaturesOut(BaseModel):
+    """What the server was started with: folders to add from, a trash for copies, fetching from addresses."""
+
+    folders: list[str]
+    trash: bool
+    urls: bool
+
+
 class LibraryOut(BaseModel):
     """What is served, and what it can do."""
 
@@ -180,6 +217,7 @@ class LibraryOut(BaseModel):
     writable: bool
     version: str
     fields: list[str]
+    features: FeaturesOut
 
 
 class UploadOut(BaseModel):
@@ -198,6 +236,43 @@ class AddedOut(BaseModel):
 
 class RemovedOut(BaseModel):
     undo: str
+
+
+class ManyRemovedOut(BaseModel):
+    """`undo` brings all of them back."""
+
+    undo: str
+    removed: int
+
+
+class LeftOut(BaseModel):
+    """A file that is not put back."""
+
+    path: str
+    why: str
+
+
+class RestoredOut(BaseModel):
+    """The ids of the items that are in the library again, and what could not be put back."""
+
+    restored: list[int]
+    left: list[LeftOut]
+
+
+class TagOut(BaseModel):
+    name: str | int | float | bool
+    count: int
+
+
+class TagsAnswer(BaseModel):
+    """The values of a field or of a key of metadata, most frequent first."""
+
+    key: str
+    tags: list[TagOut]
+
+
+class ChangedOut(BaseModel):
+    changed: int
 
 
 class Mistake(BaseModel):

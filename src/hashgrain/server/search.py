@@ -15,6 +15,7 @@ from hashgrain.server import paging
 from hashgrain.server.paging import Cursor, LongAnswer, LongAnswers, fingerprint, narrowed, read_cursor
 from hashgrain.server.schemas import Example, SearchRequest
 from hashgrain.server.uploads import Uploads
+from hashgrain.store import Filter
 from hashgrain.types import QueryLike
 
 COUNTED = 1_000  # hits that are counted where there is a cut-off
@@ -79,9 +80,9 @@ def _next_page(
     return _document(library, query, explained, started, _hits(page), following, total)
 
 
-def _up_to(request: SearchRequest, cursor: Cursor, last_id: int) -> str | None:
+def _up_to(request: SearchRequest, cursor: Cursor, last_id: int) -> Filter | None:
     """The filter of a search that leaves out what was added since it began."""
-    return request.where if last_id <= cursor.last_id else narrowed(request.where, f"id <= {cursor.last_id}")
+    return narrowed(request.where, request.items, up_to=cursor.last_id if last_id > cursor.last_id else None)
 
 
 def _hits(page: Any) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _query(library: Library, request: SearchRequest, searcher: Searcher) -> Quer
         of=of,
         text=None if asked is None else asked.text,
         grain=grain,
-        where=request.where,
+        where=narrowed(request.where, request.items),
         within=request.within,
         max_pixels=searcher.max_pixels,
         parts=request.parts,

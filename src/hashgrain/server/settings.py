@@ -22,9 +22,18 @@ class Settings:
     writable: bool = False
     max_upload: int = MAX_UPLOAD_MB << 20  # bytes
     workers: int | None = None  # processes that decode
+    folders: tuple[tuple[str, Path], ...] = ()  # from which clients may add, by the names that they use
+    watch: bool = False  # whether what is new there is added without being asked for
+    trash: Path | None = None  # where copies are moved
+    urls: bool = False  # whether pictures are fetched from addresses that clients name
     rate: float | None = None  # requests a second that one address may make
     log_json: bool = False
     quiet: bool = False  # no line for each request
+
+    def features(self) -> dict[str, object]:
+        """What clients may do here, as JSON."""
+        names = [name for name, _ in self.folders]
+        return {"folders": names, "trash": self.trash is not None, "urls": self.urls}
 
     def host_names(self) -> frozenset[str]:
         """The names under which this server may be asked, without port, in lower case."""

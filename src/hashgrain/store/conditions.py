@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from hashgrain.errors import FilterError
 from hashgrain.store.fields import BUILT_IN, HELP, Column, Key, Value, field_of, fit, plain
 
 Bind = Callable[[Any], str]
+BRANCHES = 8  # of each knot of a tree
+MANY = 500  # values that are bound together, as one list
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ def as_sql(condition: Condition, bind: Bind) -> str:
             return _any_in(column, f"value IN ({', '.join(map(bind, values))})")
         case OneOf(Column(holds="date") as column, values) if values:
             return _balanced("OR", [_compare_dates(column, "=", bind(value)) for value in values])
+        case OneOf(Column(name="id"), values) if len(values) > MANY:
+            return f"(id IN (SELECT value FROM json_each({bind(json.dumps(values))})))"
         case OneOf(Column() as column, values):
             return f"({column.sql} IN ({', '.join(bind(_bound(column, value)) for value in values)}))"
         case OneOf(Key() as key, values):
@@ -89,16 +94,18 @@ def as_sql(condition: Condition, bind: Bind) -> str:
         case Like(Column() as column, pattern):
             return f"({column.sql} LIKE {bind(pattern)})"
         case Like(Key() as key, pattern):
-            return _by_type(key, bind, lambda sql_value: {"text": f"{sql_value} LIKE {bind(pattern)}"})
+            bound = bind(pattern)
+            return _by_type(key, bind, lambda sql_value: {"text": f"{sql_value} LIKE {bound}"}, lists=True)
     raise AssertionError(condition)
 
 
 def _balanced(operator: str, parts: Sequence[str]) -> str:
-    """Join conditions as a balanced tree: SQLite refuses a chain of a thousand, since it limits the depth."""
+    """Join conditions as a balanced tree: SQLite refuses a chain of a thousand and a hundred nested brackets."""
     if len(parts) == 1:
         return parts[0]
-    middle = len(parts) // 2
-    return f"({_balanced(operator, parts[:middle])} {operator} {_balanced(operator, parts[middle:])})"
+    share = -(-len(parts) // BRANCHES)
+    shares = [_balanced(operator, parts[start : start + share]) for start in range(0, len(parts), share)]
+    return f"({f' {operator} '.join(shares)})"
 
 
 def _compare_dates(column: Column, operator: str, bound: str) -> str:
@@ -113,25 +120,31 @@ def _any_in(column: Column, condition: str) -> str:
 
 
 def _one_of_key(key: Key, values: Sequence[Value], bind: Bind) -> str:
-    texts = [value for value in values if isinstance(value, str)]
-    numbers = [value for value in values if not isinstance(value, (str, bool))]
+    texts = ", ".join(bind(value) for value in values if isinstance(value, str))
+    numbers = ", ".join(bind(value) for value in values if not isinstance(value, (str, bool)))
     flags = [value for value in values if isinstance(value, bool)]
 
     def cases(sql_value: str) -> dict[str, str]:
-        number = f"{sql_value} IN ({', '.join(bind(value) for value in numbers)})"
-        text = f"{sql_value} IN ({', '.join(bind(value) for value in texts)})"
+        number, text = f"{sql_value} IN ({numbers})", f"{sql_value} IN ({texts})"
         flag = {str(value).lower(): str(int(value in flags)) for value in (True, False)}
         return {"integer": number, "real": number, "text": text, **flag}
 
-    return _by_type(key, bind, cases)
+    return _by_type(key, bind, cases, lists=True)
 
 
-def _by_type(key: Key, bind: Bind, cases: Callable[[str], Mapping[str, str]]) -> str:
-    """A condition on metadata that checks its type first: null stays unknown, other types give false."""
+def _by_type(key: Key, bind: Bind, cases: Callable[[str], Mapping[str, str]], *, lists: bool = False) -> str:
+    """A condition on metadata that checks its type first: null stays unknown, other types give false. With `lists`, it
+    holds for a list if it holds for any entry."""
     path = bind(key.path)
-    tests = cases(f"json_extract(meta, {path})")
-    branches = " ".join(f"WHEN '{kind}' THEN {sql}" for kind, sql in tests.items())
+    branches = _branches(cases(f"json_extract(meta, {path})"))
+    if lists:
+        holds = " OR ".join(f"entry.type = '{kind}' AND {sql}" for kind, sql in cases("entry.value").items())
+        branches += f" WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each(meta, {path}) AS entry WHERE {holds})"
     return f"(CASE coalesce(json_type(meta, {path}), 'null') WHEN 'null' THEN NULL {branches} ELSE 0 END)"
+
+
+def _branches(cases: Mapping[str, str]) -> str:
+    return " ".join(f"WHEN '{kind}' THEN {sql}" for kind, sql in cases.items())
 
 
 def _bound(column: Column, value: Value) -> Value | bytes:

@@ -9,8 +9,8 @@ A missing or null value is unknown: a comparison with it does not hold, and its 
 `is null` matches it. Metadata of another type than the value is not equal to it (so `!=` holds) and is neither less nor
 greater. true and false are values of their own, not 1 and 0. In `like`, % matches any run and _ any one character, and
 the case of ASCII letters is ignored. Texts sort by code point. Columns have one type: width is a number, and comparing
-it with text is an error. Dates compare as far as they are written. A comparison with a list (keywords) holds if it
-holds for any entry. A name that no item of the library has is an error.
+it with text is an error. Dates compare as far as they are written. `=`, `in` and `like` hold for a list (keywords,
+metadata) if they hold for any entry. A name that no item of the library has is an error.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from hashgrain.store.catalogue import Connection, LibraryFacts
 from hashgrain.store.change_log import Change
 from hashgrain.store.errors import FROM_BACKUP, MendableError, index_damaged, translate_errors
 from hashgrain.store.field_names import check_field_names, filter_names
+from hashgrain.store.field_values import values_of
+from hashgrain.store.fields import Value
 from hashgrain.store.filter_parser import Filter, compile_filter
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.parts import Grid, Parts, parts_from_row
@@ -206,6 +208,11 @@ class Snapshot:
         first part."""
         self._check_pages()
         return filter_names(self._query)
+
+    def values(self, names: Sequence[str], most: int) -> list[tuple[Value, int]]:
+        """The `most` frequent values of a field, or of a key of metadata, each with how many items have it."""
+        self._check_pages()
+        return values_of(names, most, self._query)
 
     def _sound_code(self, item: int, code: bytes, checksum: int) -> bytes:
         return catalogue.sound_code(self._library, self._n_words, item, code, checksum)

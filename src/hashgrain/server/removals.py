@@ -1,0 +1,110 @@
+"""Removals that can be undone as long as the server runs, under random names."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hashgrain.apps.duplicates import undo as undo_moves
+from hashgrain.errors import HashgrainError
+from hashgrain.library import Library
+from hashgrain.library.taking_out import TakenOut, put_back
+from hashgrain.server.items import item_document
+from hashgrain.server.problems import ProblemError
+
+MOST_UNDONE = 1_000  # removals
+MOST_ITEMS = 50_000  # of all of them together
+
+
+@dataclass(frozen=True)
+class OneRemoval:
+    """An item that was taken out."""
+
+    taken: TakenOut
+
+    def __len__(self) -> int:
+        return 1
+
+    def undo(self, library: Library) -> dict[str, Any]:
+        restored, refused = put_back(library, [self.taken])
+        if refused:
+            raise ProblemError(409, "undo", refused[0].reason)
+        return item_document(library.item(restored[0]))
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Items that were taken out together."""
+
+    taken: Sequence[TakenOut]
+
+    def __len__(self) -> int:
+        return len(self.taken)
+
+    def undo(self, library: Library) -> dict[str, Any]:
+        ids, refused = put_back(library, self.taken)
+        return _restored(ids, [(each.path, each.reason) for each in refused])
+
+
+@dataclass(frozen=True)
+class Move:
+    """Files that were moved to the trash; the undo file says where from."""
+
+    undo_file: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def undo(self, library: Library) -> dict[str, Any]:
+        report = undo_moves(library, self.undo_file)
+        known = [library.store.known(path) for path in report.restored]
+        left = [(each.path, each.reason) for each in report.refused]
+        return _restored([item.id for item in known if item is not None], left)
+
+
+def _restored(ids: Sequence[int], left: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    if left and not ids:
+        raise ProblemError(409, "undo", ": ".join(left[0]))
+    return {"restored": list(ids), "left": [{"path": path, "why": why} for path, why in left]}
+
+
+class Removals:
+    """The last removals."""
+
+    def __init__(self, most: int = MOST_UNDONE, most_items: int = MOST_ITEMS) -> None:
+        self.most, self.most_items = most, most_items
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, OneRemoval | Removal | Move] = OrderedDict()
+
+    def keep(self, removal: OneRemoval | Removal | Move) -> str:
+        name = secrets.token_urlsafe(18)
+        with self._lock:
+            self._kept[name] = removal
+            while len(self._kept) > 1 and self._too_many():
+                self._kept.popitem(last=False)
+        return name
+
+    def _too_many(self) -> bool:
+        return len(self._kept) > self.most or sum(map(len, self._kept.values())) > self.most_items
+
+    def undo(self, library: Library, name: str) -> dict[str, Any]:
+        """Undo what has this name, once; 409 if nothing of it can be put back."""
+        with self._lock:
+            removal = self._kept.get(name)
+        if removal is None:
+            raise ProblemError(404, "undo_unknown", "this removal cannot be undone any more")
+        try:
+            answer = removal.undo(library)
+        except HashgrainError as error:
+            if error.code in ("library", "other_model"):
+                raise ProblemError(409, "undo", error.message) from None
+            raise
+        with self._lock:
+            self._kept.pop(name, None)
+        return answer
