@@ -57,6 +57,7 @@ async function made(path, signal, progress) {
   for (let turn = 0; ; turn += 1) {
     const answer = await call(path, { signal });
     if (answer.status !== 202) return answer;
+    dispatchEvent(new Event('making'));
     progress?.((await answer.json()).done ?? 0);
     await pause(ASKED_AGAIN[Math.min(turn, ASKED_AGAIN.length - 1)], signal);
   }

@@ -48,7 +48,7 @@ export class App extends LitElement {
 
   connectedCallback() {
     super.connectedCallback();
-    this.jobs = new Jobs();
+    this.jobs = new Jobs(this.session);
     this.jobs.addEventListener('change', () => (this.revision += 1));
     this.jobs.addEventListener('added', () => this.session.refresh());
     this.jobs.addEventListener('back', () => this.session.returned());

@@ -133,13 +133,14 @@ export class Browse extends LitElement {
 
   #branch(kind, inside) {
     const id = String(kind.id);
+    const things = kind.things.filter((thing) => thing.count > 1 || String(thing.id) === inside);
     const open = this.unrolled.has(id);
     const name = this.#name(kind);
-    return html`<li>${kind.things.length > 1
+    return html`<li>${things.length
       ? html`<button type="button" class="round turn" aria-expanded=${String(open)} aria-label=${t('browse.unroll', { name })} @click=${() => this.#unroll(id)}>${icon(open ? 'down' : 'right')}</button>`
       : html`<span class="turn"></span>`}
       ${this.#twig(kind, name, inside)}
-      ${open && kind.things.length > 1 ? html`<ul role="list">${kind.things.map((thing) => html`<li>${this.#twig(thing, this.#name(thing), inside)}</li>`)}</ul>` : nothing}</li>`;
+      ${open && things.length ? html`<ul role="list">${things.map((thing) => html`<li>${this.#twig(thing, this.#name(thing), inside)}</li>`)}</ul>` : nothing}</li>`;
   }
 
   #twig({ id, item, count: n }, name, inside) {

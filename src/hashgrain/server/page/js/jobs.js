@@ -1,4 +1,5 @@
-// What the server does in the background, asked for now and then: often while something runs, seldom otherwise.
+// What the server does in the background, asked for now and then: often while something runs, seldom otherwise, and not
+// at all where nothing can run that the page does not see begin.
 
 import * as api from './api.js';
 
@@ -10,13 +11,20 @@ const OPEN = new Set(['running', 'waiting']);
 
 /** Events: `change`; `added` when a job has changed the library; `back` when a server that was away answers again. */
 export class Jobs extends EventTarget {
-  constructor() {
+  constructor(session) {
     super();
+    this.session = session;
     this.list = null; // newest first; null before the first answer
     this.away = 0; // how often it did not answer, one after the other
     this.watched = false; // whether someone looks at the list
-    document.addEventListener('visibilitychange', () => !document.hidden && this.ask());
+    document.addEventListener('visibilitychange', () => !document.hidden && this.#needed && this.ask());
+    addEventListener('making', () => this.ask());
     this.#later(SELDOM / 10);
+  }
+
+  get #needed() {
+    const { writable, features } = this.session.library;
+    return Boolean(this.watched || this.running || this.away || (writable && features?.folders?.length));
   }
 
   get running() {
@@ -52,7 +60,7 @@ export class Jobs extends EventTarget {
 
   #later(milliseconds) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => (document.hidden ? this.#later(SELDOM) : this.ask()), milliseconds);
+    if (this.#needed) this.timer = setTimeout(() => (document.hidden ? this.#later(SELDOM) : this.ask()), milliseconds);
   }
 }
 
