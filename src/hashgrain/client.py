@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PAGE = 500  # hits or items of one request
 TRIES = 6  # of a request that the server is too busy for
+MAKING_WAIT = 0.3  # seconds, before what is being computed is asked for again
 LONGEST_WAIT = 10.0  # seconds before the next of them
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -131,12 +132,7 @@ class Client:
     def _items(self, items: Iterable[int] | None, where: str | None) -> Iterator[Item]:
         values: dict[str, str] = {"k": str(PAGE)} | ({} if where is None else {"where": where})
         values |= {} if items is None else {"items": ",".join(map(str, _ids(items)))}
-        while True:
-            answer = self._json("GET", f"/api/v1/items?{urlencode(values)}")
-            yield from (Item(**each) for each in answer["items"])
-            if answer["next"] is None:
-                return
-            values["cursor"] = answer["next"]
+        yield from (Item(**each) for each in self._pages("/api/v1/items", "items", values))
 
     def tags(self, key: str = "tag", *, k: int = 200) -> dict[JsonLike, int]:
         """Return the values that a field or a key of metadata has, with the number of items that have each, most
@@ -174,6 +170,28 @@ class Client:
         """Remove items, all or none, and return what `undo_together` takes. Their files stay where they are."""
         return str(self._json("POST", "/api/v1/items/remove", {"items": _ids(items)})["undo"])
 
+    def scenes(self) -> dict[str, JsonLike]:
+        """Return the library as a tree of kinds and things, see GET /api/v1/scenes. Waits until it is made."""
+        return self._made("/api/v1/scenes")
+
+    def scene(self, scene: str) -> list[Item]:
+        """Return the items of a kind or a thing of `scenes`, by its id."""
+        return [Item(**each) for each in self._pages(f"/api/v1/scenes/{quote(scene, safe='')}", "items", {})]
+
+    def duplicates(self, word: Literal["exact", "same", "near"] = "same") -> list[dict[str, JsonLike]]:
+        """Return groups of copies, see GET /api/v1/duplicates. Waits until they are found."""
+        return list(self._pages("/api/v1/duplicates", "groups", {"word": word}))
+
+    def trash(self, items: int | Iterable[int]) -> tuple[str | None, dict[int, str]]:
+        """Move copies that `duplicates` answered with to the trash of the server. Returns what `undo_together` takes,
+        and for each item that stays why."""
+        answer = self._json("POST", "/api/v1/duplicates/trash", {"items": _ids(items)})
+        return answer["undo"], {each["item"]: each["why"] for each in answer["left"]}
+
+    def jobs(self) -> list[dict[str, JsonLike]]:
+        """Return what the server does beside answering, the newest first."""
+        return list(self._json("GET", "/api/v1/jobs")["jobs"])
+
     def undo(self, removal: str) -> Item:
         """Put a removed item back. It has a new id."""
         return Item(**self._json("POST", f"/api/v1/undo/{quote(removal, safe='')}", b""))
@@ -190,6 +208,22 @@ class Client:
         for each in ids:
             self._json("PATCH", f"/api/v1/items/{each}/meta", {"set": dict(set or {}), "unset": list(unset)})
         return len(ids)
+
+    def _made(self, target: str) -> dict[str, Any]:
+        """What the server computes when it is asked for: asked again until it is there."""
+        while (answer := self._json("GET", target)).get("state") == "making":
+            time.sleep(MAKING_WAIT)
+        return answer
+
+    def _pages(self, address: str, key: str, values: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """The entries on all pages."""
+        asked = dict(values)
+        while True:
+            answer = self._made(f"{address}?{urlencode(asked)}" if asked else address)
+            yield from answer[key]
+            if answer["next"] is None:
+                return
+            asked["cursor"] = answer["next"]
 
     def _example(self, example: ImageLike | int) -> dict[str, object]:
         if isinstance(example, int) and not isinstance(example, bool):

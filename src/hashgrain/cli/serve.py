@@ -41,6 +41,9 @@ def serve(
     writable: Annotated[
         bool, typer.Option("--writable", help="Let clients add and remove pictures, and change metadata.")
     ] = False,
+    trash: Annotated[
+        Path | None, typer.Option("--trash", help="Let clients move copies to this folder. Goes with --writable.")
+    ] = None,
     max_upload: Annotated[
         int, typer.Option("--max-upload", min=1, max=512, help="Megabytes that a picture may have.")
     ] = 50,
@@ -76,6 +79,8 @@ def serve(
             raise
         raise HashgrainError(f"serving needs {error.name}: pip install 'hashgrain[serve]'") from None
 
+    if trash is not None and not writable:
+        raise typer.BadParameter("--trash goes with --writable")
     settings = Settings(
         library=library,
         host=host,
@@ -83,6 +88,7 @@ def serve(
         token=_token(token_file),
         allowed_hosts=tuple(allow_host or ()),
         writable=writable,
+        trash=trash,
         max_upload=max_upload << 20,
         workers=workers,
         rate=rate,

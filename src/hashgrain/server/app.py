@@ -17,6 +17,7 @@ from hashgrain.server import describe, items, problems, search
 from hashgrain.server.access import Access
 from hashgrain.server.answers import bytes_with_tag, json_answer
 from hashgrain.server.bodies import picture_body
+from hashgrain.server.browse_routes import browse_routes
 from hashgrain.server.change_routes import change_routes
 from hashgrain.server.docs_page import docs_page
 from hashgrain.server.guard import App, Guard
@@ -59,7 +60,9 @@ def application(state: State) -> App:
     _about(app, state)
     _searching(app, state)
     _items(app, state)
-    change_routes(app, state, Removals())
+    removals = Removals()
+    change_routes(app, state, removals)
+    browse_routes(app, state, removals)
     _page(app)
     describe.tidy(app)
     return Access(Guard(app, state.settings), state.settings, state.metrics)

@@ -55,6 +55,17 @@ def tags_document(library: Library, key: str, k: int) -> dict[str, Any]:
     return {"key": key, "tags": [{"name": name, "count": count} for name, count in values]}
 
 
+def items_there(library: Library, ids: Sequence[int]) -> dict[int, Item]:
+    """Those of these items that are still in the library, as they are now, in this order."""
+    if not ids:
+        return {}
+    condition = narrowed(None, ids)
+    assert condition is not None
+    with library.store.snapshot() as snapshot:
+        there = set(snapshot.select(condition).tolist())
+        return {item.id: item for item in snapshot.items([each for each in ids if each in there])}
+
+
 def read_ids(text: str | None) -> list[int] | None:
     """Ids as an address has them, 3,17,20: 422 if they are none, or too many."""
     if text is None:

@@ -16,6 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from hashgrain.search import Hit
 from hashgrain.server.problems import ProblemError
@@ -27,6 +28,14 @@ RECENT = 60  # ids that a cursor remembers
 AHEAD = 1_000  # hits that are looked for at once when a second page is asked for
 DEEPEST = 100_000  # hits of one search, on all pages
 KEPT_HITS = 200_000  # of all kept answers together
+
+
+class HasId(Protocol):
+    @property
+    def id(self) -> int: ...
+
+
+T = TypeVar("T", bound=HasId)
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class Cursor:
         fields = [self.search, self.last_id, self.given, list(self.recent)]
         return base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode().rstrip("=")
 
-    def start_in(self, hits: Sequence[Hit]) -> int:
+    def start_in(self, hits: Sequence[HasId]) -> int:
         """Where the next page begins in an answer to the same search."""
         places = {hit.id: place for place, hit in enumerate(hits)}
         for back, item in enumerate(reversed(self.recent)):
@@ -52,7 +61,7 @@ class Cursor:
                 return max(0, min(len(hits), self.given - len(self.recent)))
         return 0
 
-    def after(self, page: Sequence[Hit]) -> Cursor:
+    def after(self, page: Sequence[HasId]) -> Cursor:
         recent = (*self.recent, *(hit.id for hit in page))[-RECENT:]
         return Cursor(self.search, self.last_id, self.given + len(page), recent)
 
@@ -90,6 +99,14 @@ def narrowed(
     if not terms:
         return None
     return Filter(BoolOp("AND", tuple(terms)) if len(terms) > 1 else terms[0])
+
+
+def page_of(entries: Sequence[T], name: str, cursor: str | None, k: int) -> tuple[Sequence[T], str | None]:
+    """One page of a list that may have changed since the page before, and the cursor of the next."""
+    place = Cursor(name, 0, 0, ()) if cursor is None else read_cursor(cursor, name)
+    start = place.start_in(entries)
+    page = entries[start : start + k]
+    return page, place.after(page).text() if start + len(page) < len(entries) and page else None
 
 
 @dataclass(frozen=True)

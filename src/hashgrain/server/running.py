@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -28,10 +30,16 @@ BACKLOG = 256
 
 
 def check_settings(settings: Settings) -> None:
-    """Refuse what would let strangers in."""
+    """Refuse what would let strangers in, and a trash in which nothing can be put."""
     if settings.token is None and not is_loopback(settings.host):
         message = f"{settings.host} can be reached from other machines, so a token is needed"
         raise ServerError(message, remedy=Remedy("give it one", "give_token"))
+    if settings.trash is not None:
+        place, home = Path(os.path.realpath(settings.trash)), Path(os.path.realpath(settings.library))
+        if place.is_relative_to(home):
+            raise ServerError(f"the trash, {settings.trash}, is inside the library; name a folder outside")
+        if place.exists() and not place.is_dir():
+            raise ServerError(f"the trash, {settings.trash}, is not a folder")
 
 
 def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_K = 1_000  # hits of one page
 MAX_ITEMS = 10_000  # that a request names
+MAX_TRASHED = 1_000  # copies: each is read once more before
 MAX_NAMES, MAX_NAME = 100, 200  # tags of one change, and the characters of each
 MAX_BOXES = 16
 MAX_EXAMPLES = 100
@@ -127,6 +128,12 @@ class ItemsRequest(Strict):
     """Items by id."""
 
     items: Ids
+
+
+class TrashRequest(Strict):
+    """Copies that GET /api/v1/duplicates answered with."""
+
+    items: Annotated[list[Id], Field(min_length=1, max_length=MAX_TRASHED)]
 
 
 class PartOut(BaseModel):

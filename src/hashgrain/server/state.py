@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from hashgrain.library.previews import warm
 from hashgrain.server.bodies import Receiving
+from hashgrain.server.computed import Computed
+from hashgrain.server.jobs import Jobs
 from hashgrain.server.metrics import Metrics
 from hashgrain.server.paging import LongAnswers
 from hashgrain.server.search import Searcher
@@ -47,11 +49,15 @@ class State:
     showing: Lane = field(default_factory=_showing)
     writing: Lane = field(default_factory=_writing)
 
+    jobs: Jobs = field(default_factory=Jobs)
+
     def __post_init__(self) -> None:
+        self.computed = Computed(self.library, self.jobs)
         self.searcher = Searcher(self.uploads, self.answers, MAX_PIXELS)
         lanes = (self.searching, self.showing, self.writing)
         lanes_open = [(lane.name, lambda lane=lane: float(lane.open)) for lane in lanes]
         self.metrics.watch_each("calls_open", "Calls that run or wait for a thread.", "lane", lanes_open)
+        self.metrics.watch("jobs_open", "Jobs that run or wait.", lambda: self.jobs.open)
         self.metrics.watch("uploads", "Pictures that are kept to search with.", lambda: self.uploads.count)
         self.metrics.watch("upload_bytes", "Bytes of these pictures.", lambda: self.uploads.bytes)
 
@@ -69,7 +75,9 @@ class State:
         self.showing.begin(self.with_library(warm))
 
     def close(self) -> None:
-        """Finish what runs, then close the library and end its workers."""
+        """Finish what runs, stop jobs where they are, then close the library and end its workers."""
+        self.jobs.stop_all()
+        self.computed.close()
         for lane in (self.searching, self.showing, self.writing):
             lane.close()
         self.library.close()
