@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -187,6 +188,15 @@ class Client:
         and for each item that stays why."""
         answer = self._json("POST", "/api/v1/duplicates/trash", {"items": _ids(items)})
         return answer["undo"], {each["item"]: each["why"] for each in answer["left"]}
+
+    def map(self) -> dict[str, JsonLike]:
+        """Return what is on the map of the library, see GET /api/v1/map. Waits until it is made."""
+        return self._made("/api/v1/map")
+
+    def map_points(self) -> list[tuple[int, float, float]]:
+        """Return the points of the map: the id of an item, and its place, from -1 to 1."""
+        version = quote(str(self.map()["version"]), safe="")
+        return list(struct.iter_unpack("<Iff", self._bytes("GET", f"/api/v1/map/points?version={version}")))
 
     def jobs(self) -> list[dict[str, JsonLike]]:
         """Return what the server does beside answering, the newest first."""

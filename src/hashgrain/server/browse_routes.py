@@ -1,16 +1,16 @@
-"""The addresses of what is computed for the whole library: scenes, duplicates; and of the jobs."""
+"""The addresses of what is computed for the whole library: scenes, duplicates, the map; and of the jobs."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi import Path as PathValue
 
 from hashgrain.apps.duplicates import Word
-from hashgrain.server import browse, copies
-from hashgrain.server.answers import json_answer
-from hashgrain.server.browse_schemas import DuplicatesAnswer, JobsAnswer, MakingOut, ScenesAnswer, TrashedOut
+from hashgrain.server import browse, copies, maps
+from hashgrain.server.answers import bytes_with_tag, json_answer
+from hashgrain.server.browse_schemas import DuplicatesAnswer, JobsAnswer, MakingOut, MapAnswer, ScenesAnswer, TrashedOut
 from hashgrain.server.change_routes import need_writable
 from hashgrain.server.problems import ProblemError
 from hashgrain.server.removals import Removals
@@ -74,6 +74,8 @@ def browse_routes(app: FastAPI, state: State, removals: Removals) -> None:
         call = state.with_library(copies.to_trash)
         return json_answer(await state.writing.run(call, body.items, folder, state.computed, removals))
 
+    _map(app, state)
+
     @app.get(
         "/api/v1/jobs",
         tags=["server"],
@@ -82,3 +84,30 @@ def browse_routes(app: FastAPI, state: State, removals: Removals) -> None:
     )
     async def jobs() -> Response:
         return json_answer({"jobs": state.jobs.documents()})
+
+
+def _map(app: FastAPI, state: State) -> None:
+    @app.get(
+        "/api/v1/map",
+        tags=["browse"],
+        summary="The map: how many points, and where the kinds are",
+        responses={200: {"model": MapAnswer}, 202: MAKING},
+    )
+    async def whole() -> Response:
+        status, document = await state.searching.run(state.with_library(maps.map_document), state.computed)
+        return json_answer(document, status)
+
+    @app.get(
+        "/api/v1/map/points",
+        tags=["browse"],
+        summary="The points of the map, 12 bytes each",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}},
+    )
+    async def points(request: Request, version: Annotated[str | None, Query(max_length=100)] = None) -> Response:
+        kept = maps.kept_map(state.computed, version)
+
+        async def content() -> bytes:
+            return kept.value.points
+
+        return await bytes_with_tag(request, f'"{kept.name}"', content, "application/octet-stream")

@@ -85,6 +85,25 @@ class TrashedOut(BaseModel):
     left: list[LeftItemOut]
 
 
+class MapKindOut(BaseModel):
+    """A kind on the map, at the middle of its points: `count` of them, from the point `start` on."""
+
+    id: str
+    name: str | None
+    x: float
+    y: float
+    count: int
+    start: int
+
+
+class MapAnswer(BaseModel):
+    """How many points GET /api/v1/map/points answers with, and the largest kinds."""
+
+    version: str
+    points: int
+    kinds: list[MapKindOut]
+
+
 class JobOut(BaseModel):
     """A piece of work. `total` is null as long as it is unknown."""
 
