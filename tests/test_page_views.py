@@ -310,7 +310,7 @@ def test_a_copy_is_compared_with_the_one_that_is_kept(opened: Open) -> None:
 
 
 def points_of(content: bytes) -> np.ndarray[Any, Any]:
-    return np.frombuffer(content, np.dtype([("id", "<u4"), ("x", "<f4"), ("y", "<f4"), ("kind", "<u4")]))
+    return np.frombuffer(content, np.dtype([("id", "<u4"), ("x", "<f4"), ("y", "<f4")]))
 
 
 def map_of(served: Served, page: Any) -> np.ndarray[Any, Any]:
@@ -353,7 +353,7 @@ def test_a_line_around_points_shows_their_pictures(opened: Open, served: Served)
     page.wait_for_url(re.compile("item="))
     wait_until(page, lambda: sorted(ids_shown(own)) == inside[1:])
     page.get_by_role("button", name="Search the whole library").click()
-    wait_until(page, lambda: len(own.results()) > len(inside))
+    wait_until(page, lambda: len(ids_shown(own)) > len(inside))
 
 
 def test_a_point_shows_its_picture_and_a_click_opens_it(opened: Open, served: Served) -> None:
@@ -431,11 +431,12 @@ def test_of_many_points_a_share_is_drawn_and_all_of_a_part(opened: Open) -> None
     many = 150_000
     random = np.random.default_rng(5)
     places = random.uniform(-1, 1, (many, 2)).astype("<f4")
-    points = b"".join(struct.pack("<IffI", i + 1, x, y, 7) for i, (x, y) in enumerate(places.tolist()))
-    kinds = [{"id": "7", "name": "seven", "count": many, "x": 0, "y": 0}]
+    points = b"".join(struct.pack("<Iff", i + 1, x, y) for i, (x, y) in enumerate(places.tolist()))
+    kinds = [{"id": "7", "name": "seven", "count": many, "start": 0, "x": 0, "y": 0}]
     page.route("**/api/v1/map", lambda route: route.fulfill(json={"version": "m", "points": many, "kinds": kinds}))
     binary = "application/octet-stream"
     page.route("**/api/v1/map/points?*", lambda route: route.fulfill(body=points, content_type=binary))
+    page.route("**/thumbnail?*", lambda route: route.fulfill(body=b"", content_type="image/jpeg"))
     own.look("?view=map")
     wait_until(page, lambda: page.evaluate("document.querySelector('hg-map')?.shown") is not None)
     assert page.evaluate("document.querySelector('hg-map').shown") == pytest.approx(100_000, rel=0.02)

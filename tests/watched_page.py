@@ -12,6 +12,7 @@ import pytest
 from serving import Served
 
 WAIT = 60_000  # milliseconds: a busy machine is slow
+RENDERING = "GPU stall due to ReadPixels"  # what it says where it draws WebGL without a GPU
 REFUSED = "Failed to load resource"  # what Chromium says of an answer with an error, by itself
 WATCH = """
 window.broken = [];
@@ -64,7 +65,7 @@ def tabs(browser: Any, served: Served) -> Iterator[Open]:
         page = context.new_page()
         page.set_default_timeout(WAIT)
         own = Watched(page, served.address.rstrip("/"), refusals=refusals)
-        page.on("console", lambda message: own.complaints.append(message.text))
+        page.on("console", lambda message: RENDERING in message.text or own.complaints.append(message.text))
         page.on("pageerror", lambda error: own.complaints.append(str(error)))
         inside = (own.address, f"blob:{own.address}")
         page.on("request", lambda asked: asked.url.startswith(inside) or own.outside.append(asked.url))

@@ -3,7 +3,7 @@
 import * as api from './api.js';
 
 const TILES = 32; // in each direction
-const POINT = 16; // bytes: id, x, y, kind
+const POINT = 12; // bytes: id, x, y; those of a kind stand one after the other
 export const COLORS = 12; // kinds with a color of their own; the others share one
 
 /** Places are from -1 to 1, y upwards. Points stand in the order of their tiles, in each tile as if shuffled. */
@@ -14,26 +14,28 @@ export class MapData {
     this.colors = new Map(this.kinds.slice(0, COLORS).filter(({ count }) => count > 1).map(({ id }, i) => [Number(id), i + 1]));
     this.names = new Map(this.kinds.map((kind) => [Number(kind.id), kind]));
     this.count = Math.floor(buffer.byteLength / POINT);
-    this.#sort(new Uint32Array(buffer, 0, 4 * this.count), new Float32Array(buffer, 0, 4 * this.count));
+    this.#sort(new Uint32Array(buffer, 0, 3 * this.count), new Float32Array(buffer, 0, 3 * this.count));
   }
 
   #sort(whole, real) {
     const { count: n } = this;
+    const kindAt = new Uint32Array(n); // 0: none that has a name
+    for (const { id, start, count } of this.kinds) kindAt.fill(Number(id), start, start + count);
     this.ids = new Uint32Array(n);
     this.kindOf = new Uint32Array(n);
     this.places = new Float32Array(2 * n);
     this.starts = new Uint32Array(TILES * TILES + 1);
-    for (let i = 0; i < n; i += 1) this.starts[tileOf(real[4 * i + 1], real[4 * i + 2]) + 1] += 1;
+    for (let i = 0; i < n; i += 1) this.starts[tileOf(real[3 * i + 1], real[3 * i + 2]) + 1] += 1;
     for (let tile = 0; tile < TILES * TILES; tile += 1) this.starts[tile + 1] += this.starts[tile];
     const free = this.starts.slice(0, -1);
     const step = coprime(Math.round(n * 0.618034), n);
     for (let turn = 0, i = 0; turn < n; turn += 1, i = (i + step) % n) {
-      const [x, y] = [real[4 * i + 1], real[4 * i + 2]];
+      const [x, y] = [real[3 * i + 1], real[3 * i + 2]];
       const tile = tileOf(x, y);
       const at = free[tile];
       free[tile] += 1;
-      this.ids[at] = whole[4 * i];
-      this.kindOf[at] = whole[4 * i + 3];
+      this.ids[at] = whole[3 * i];
+      this.kindOf[at] = kindAt[i];
       this.places[2 * at] = x;
       this.places[2 * at + 1] = y;
     }
