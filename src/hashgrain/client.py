@@ -202,6 +202,15 @@ class Client:
         """Return what the server does beside answering, the newest first."""
         return list(self._json("GET", "/api/v1/jobs")["jobs"])
 
+    def add_folder(self, folder: str, *, parts: bool = True) -> dict[str, JsonLike]:
+        """Begin to add what is new in a folder that the server allows, by its name. Returns the job: `jobs` says how
+        far it is."""
+        return self._json("POST", "/api/v1/jobs", {"add": {"folder": folder, "parts": parts}})
+
+    def stop_job(self, job: int) -> dict[str, JsonLike]:
+        """Stop a job where it is. What was added stays."""
+        return self._json("DELETE", f"/api/v1/jobs/{int(job)}")
+
     def undo(self, removal: str) -> Item:
         """Put a removed item back. It has a new id."""
         return Item(**self._json("POST", f"/api/v1/undo/{quote(removal, safe='')}", b""))

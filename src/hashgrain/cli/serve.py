@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 TOKEN = "HASHGRAIN_SERVE_TOKEN"
 PORT = 8080
+FOLDER_NAME = re.compile(r"[\w-]{1,64}")
 LEAST_TOKEN, MOST_TOKEN = 16, 512  # characters
 
 
@@ -40,6 +43,16 @@ def serve(
     ] = None,
     writable: Annotated[
         bool, typer.Option("--writable", help="Let clients add and remove pictures, and change metadata.")
+    ] = False,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--folder",
+            help="Let clients add from a folder, NAME=PATH; they know its name. Repeatable, with --writable.",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Add by itself what is new or changed in the folders of --folder.")
     ] = False,
     trash: Annotated[
         Path | None, typer.Option("--trash", help="Let clients move copies to this folder. Goes with --writable.")
@@ -72,6 +85,8 @@ def serve(
     Example: hashgrain serve photos.hg --open
     """
     try:
+        if watch:
+            import watchfiles  # noqa: F401  before anything is opened
         from hashgrain.server.running import serve as run
         from hashgrain.server.settings import Settings
     except ModuleNotFoundError as error:
@@ -79,8 +94,11 @@ def serve(
             raise
         raise HashgrainError(f"serving needs {error.name}: pip install 'hashgrain[serve]'") from None
 
-    if trash is not None and not writable:
-        raise typer.BadParameter("--trash goes with --writable")
+    for option, given in (("--trash", trash), ("--folder", folder)):
+        if given and not writable:
+            raise typer.BadParameter(f"{option} goes with --writable")
+    if watch and not folder:
+        raise typer.BadParameter("--watch goes with --folder")
     settings = Settings(
         library=library,
         host=host,
@@ -88,6 +106,8 @@ def serve(
         token=_token(token_file),
         allowed_hosts=tuple(allow_host or ()),
         writable=writable,
+        folders=_folders(folder or ()),
+        watch=watch,
         trash=trash,
         max_upload=max_upload << 20,
         workers=workers,
@@ -107,6 +127,19 @@ def serve(
     run(settings, ready)
     say("stopped", quiet)
     return 0
+
+
+def _folders(given: Sequence[str]) -> tuple[tuple[str, Path], ...]:
+    """NAME=PATH, each name once."""
+    folders: dict[str, Path] = {}
+    for each in given:
+        name, equals, path = each.partition("=")
+        if not equals or not path or not FOLDER_NAME.fullmatch(name):
+            raise typer.BadParameter(f"--folder {each!r}: give NAME=PATH, with a name of letters, digits, _ and -")
+        if name in folders:
+            raise typer.BadParameter(f"--folder: the name {name} is given twice")
+        folders[name] = Path(path).expanduser().absolute()
+    return tuple(folders.items())
 
 
 def _token(file: Path | None) -> str | None:

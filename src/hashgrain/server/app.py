@@ -21,6 +21,7 @@ from hashgrain.server.browse_routes import browse_routes
 from hashgrain.server.change_routes import change_routes
 from hashgrain.server.docs_page import docs_page
 from hashgrain.server.guard import App, Guard
+from hashgrain.server.job_routes import job_routes
 from hashgrain.server.metrics import CONTENT_TYPE
 from hashgrain.server.page_files import page_file
 from hashgrain.server.problems import ProblemError
@@ -63,6 +64,7 @@ def application(state: State) -> App:
     removals = Removals()
     change_routes(app, state, removals)
     browse_routes(app, state, removals)
+    job_routes(app, state)
     _page(app)
     describe.tidy(app)
     return Access(Guard(app, state.settings), state.settings, state.metrics)

@@ -1,4 +1,4 @@
-"""The addresses of what is computed for the whole library: scenes, duplicates, the map; and of the jobs."""
+"""The addresses of what is computed for the whole library: scenes, duplicates, the map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import Path as PathValue
 from hashgrain.apps.duplicates import Word
 from hashgrain.server import browse, copies, maps
 from hashgrain.server.answers import bytes_with_tag, json_answer
-from hashgrain.server.browse_schemas import DuplicatesAnswer, JobsAnswer, MakingOut, MapAnswer, ScenesAnswer, TrashedOut
+from hashgrain.server.browse_schemas import DuplicatesAnswer, MakingOut, MapAnswer, ScenesAnswer, TrashedOut
 from hashgrain.server.change_routes import need_writable
 from hashgrain.server.problems import ProblemError
 from hashgrain.server.removals import Removals
@@ -75,15 +75,6 @@ def browse_routes(app: FastAPI, state: State, removals: Removals) -> None:
         return json_answer(await state.writing.run(call, body.items, folder, state.computed, removals))
 
     _map(app, state)
-
-    @app.get(
-        "/api/v1/jobs",
-        tags=["server"],
-        summary="What the server does beside answering",
-        responses={200: {"model": JobsAnswer}},
-    )
-    async def jobs() -> Response:
-        return json_answer({"jobs": state.jobs.documents()})
 
 
 def _map(app: FastAPI, state: State) -> None:

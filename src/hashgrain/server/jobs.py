@@ -78,6 +78,16 @@ class Jobs:
         with self._lock:
             return self._jobs.get(number)
 
+    def stop(self, number: int) -> Job | None:
+        """Tell a job to stop. One that waits is over at once."""
+        with self._lock:
+            job = self._jobs.get(number)
+            if job is not None and job.state in LASTING:
+                job.stopping.set()
+                if job.state == "waiting":
+                    job.state, job.ended = "stopped", _now()
+        return job
+
     def documents(self) -> list[dict[str, Any]]:
         with self._lock:
             return [job.document() for job in reversed(self._jobs.values())]
@@ -96,7 +106,7 @@ class Jobs:
 def carry_out(job: Job, work: Callable[[Job], object]) -> Exception | None:
     """Do the work of a job, and note how it ends. Returns the error if it failed."""
     if job.stopping.is_set():
-        job.state, job.ended = "stopped", _now()
+        job.state, job.ended = "stopped", job.ended or _now()
         return None
     job.state, job.started = "running", _now()
     failure: Exception | None = None

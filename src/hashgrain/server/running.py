@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -19,6 +19,9 @@ from hashgrain.server.app import application
 from hashgrain.server.settings import Settings, is_loopback
 from hashgrain.server.shared import SharedLibrary
 from hashgrain.server.state import State
+
+if TYPE_CHECKING:
+    from hashgrain.server.watching import Watching
 
 GRACE_SECONDS = 20  # that requests under way have after the signal to stop
 HEADER_SECONDS = 15.0  # that a client may take to send the head of a request
@@ -34,6 +37,11 @@ def check_settings(settings: Settings) -> None:
     if settings.token is None and not is_loopback(settings.host):
         message = f"{settings.host} can be reached from other machines, so a token is needed"
         raise ServerError(message, remedy=Remedy("give it one", "give_token"))
+    for name, folder in settings.folders:
+        if not folder.is_dir():
+            raise ServerError(f"the folder {name}, {folder}, is not there")
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(settings.library)):
+            raise ServerError(f"the folder {name}, {folder}, is inside the library; name a folder outside")
     if settings.trash is not None:
         place, home = Path(os.path.realpath(settings.trash)), Path(os.path.realpath(settings.library))
         if place.is_relative_to(home):
@@ -46,7 +54,8 @@ def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
     """Serve until the process is told to stop. `on_ready` gets the address once requests are answered."""
     check_settings(settings)
     listening = _bound(settings.host, settings.port)
-    state = None
+    state: State | None = None
+    watching: Watching | None = None
     try:
         library = SharedLibrary(settings.library, writable=settings.writable, workers=settings.workers)
         state = State(settings, library)
@@ -66,11 +75,25 @@ def serve(settings: Settings, on_ready: Callable[[str, State], None]) -> None:
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
         state.warm()
+        watching = _watching(settings, state)
         Server(config, lambda: on_ready(_address(settings.host, listening), state)).run(sockets=[listening])
     finally:
         listening.close()
+        if watching is not None:
+            watching.close()
         if state is not None:
             state.close()
+
+
+def _watching(settings: Settings, state: State) -> Watching | None:
+    """What watches the folders, if any are to be watched. Whoever watches none needs no package for it."""
+    if not settings.watch:
+        return None
+    from hashgrain.server.watching import Watching
+
+    watching = Watching(state.adding, dict(settings.folders), settings.library)
+    watching.start()
+    return watching
 
 
 def _bound(host: str, port: int) -> socket.socket:

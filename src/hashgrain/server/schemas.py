@@ -136,6 +136,19 @@ class TrashRequest(Strict):
     items: Annotated[list[Id], Field(min_length=1, max_length=MAX_TRASHED)]
 
 
+class AddFolder(Strict):
+    """A folder by the name that the server was started with: see `features` of GET /api/v1/library."""
+
+    folder: Annotated[str, Field(min_length=1, max_length=64)]
+    parts: bool = Field(True, description="Encode the parts of new pictures, too.")
+
+
+class JobRequest(Strict):
+    """What to do beside answering."""
+
+    add: AddFolder
+
+
 class PartOut(BaseModel):
     index: int
     box: list[float] | None

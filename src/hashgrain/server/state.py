@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from hashgrain.library import Library
 from hashgrain.library.previews import warm
+from hashgrain.server.adding import Adding
 from hashgrain.server.bodies import Receiving
 from hashgrain.server.computed import Computed
 from hashgrain.server.jobs import Jobs
@@ -53,6 +55,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.computed = Computed(self.library, self.jobs)
+        self.adding = Adding(dict(self.settings.folders), self.jobs, self._write)
         self.searcher = Searcher(self.uploads, self.answers, MAX_PIXELS)
         lanes = (self.searching, self.showing, self.writing)
         lanes_open = [(lane.name, lambda lane=lane: float(lane.open)) for lane in lanes]
@@ -70,6 +73,9 @@ class State:
 
         return run
 
+    def _write(self, call: Callable[[Library], None]) -> None:
+        self.writing.wait_for(self.with_library(call))
+
     def warm(self) -> None:
         """Load the model and start a worker before the first picture comes."""
         self.showing.begin(self.with_library(warm))
@@ -77,6 +83,7 @@ class State:
     def close(self) -> None:
         """Finish what runs, stop jobs where they are, then close the library and end its workers."""
         self.jobs.stop_all()
+        self.adding.close()
         self.computed.close()
         for lane in (self.searching, self.showing, self.writing):
             lane.close()

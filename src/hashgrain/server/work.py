@@ -47,6 +47,10 @@ class Lane:
         """Run a call in a thread for which nobody waits. What goes wrong there, the next request will say."""
         self._pool.submit(call)
 
+    def wait_for(self, call: Callable[[], T]) -> T:
+        """Run a call in a thread, for another thread that waits for its result."""
+        return self._pool.submit(call).result()
+
     def _end(self) -> None:
         self._open -= 1
 
