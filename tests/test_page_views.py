@@ -95,7 +95,7 @@ def test_the_bar_goes_from_view_to_view_and_back(opened: Open) -> None:
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile(f"view={name.lower()}$"))
         page.get_by_role("heading", name=name, level=1).wait_for()
-        assert page.locator(".views [aria-current=page]").inner_text() == name
+        assert page.locator(".views [aria-current=page]").inner_text().startswith(name)
     page.get_by_role("link", name="Search", exact=True).click()
     page.wait_for_url(re.compile(r"\?item=1$"))
     assert own.results(), "the search is as it was"
