@@ -65,8 +65,9 @@ export class Activity extends LitElement {
     const { id, kind, folder, state, done, total, added, failed, text } = job;
     const title = t(`job.${kind}`, { folder: folder ?? '' });
     const share = total > 0 ? Math.min(1, done / total) : null;
+    const counts = kind === 'add' || kind === 'watch' || state === 'running';
     const facts = [
-      total ? t('job.of', { done, total }) : done ? t('job.done', { n: done }) : '',
+      !counts ? '' : total ? t('job.of', { done, total }) : done ? t('job.done', { n: done }) : '',
       added ? t('job.added', { n: added }) : '',
       failed ? t('job.failed', { n: failed }) : '',
     ].filter(Boolean);

@@ -6,6 +6,7 @@ import { writeAddress, EMPTY } from './address.js';
 import { icon } from './icons.js';
 import './results.js';
 import { makingBar, problemBox } from './results.js';
+import { groupName } from './telling.js';
 import { count, t } from './texts.js';
 
 const AT_ONCE = 120; // kinds shown before one asks for more
@@ -77,10 +78,6 @@ export class Browse extends LitElement {
     return inside ? this.#opened(inside) : this.#all();
   }
 
-  #name({ id, name }) {
-    return name || t('browse.unnamed', { number: id });
-  }
-
   #found() {
     const looked = this.looked.trim().toLocaleLowerCase();
     if (!looked) return this.tree.kinds;
@@ -91,7 +88,7 @@ export class Browse extends LitElement {
   #head(kinds) {
     const named = this.tree.kinds.some(({ name }) => name);
     return html`<div class="viewhead"><h1 class="title">${t('view.browse')}</h1>
-      <p class="count" role="status">${t('browse.kinds', { n: kinds.length })}</p>
+      <p class="count" role="status">${t('browse.kinds', { n: this.looked.trim() ? kinds.length : (this.tree.total?.kinds ?? kinds.length) })}</p>
       ${named ? html`<input type="search" class="lookup" placeholder=${t('browse.find')} aria-label=${t('browse.find')} .value=${this.looked} @input=${(event) => (this.looked = event.target.value)}>` : nothing}
     </div>`;
   }
@@ -110,13 +107,13 @@ export class Browse extends LitElement {
     return html`<li class="tile"><a href=${this.#address(kind.id)} @click=${(event) => this.#open(event, kind.id)}>
       <img class="large" src=${api.thumbnail(kind.item, 480)} alt="" loading="lazy" decoding="async">
       ${things.length ? html`<span class="small">${things.map(({ item }) => html`<img src=${api.thumbnail(item, 200)} alt="" loading="lazy" decoding="async">`)}</span>` : nothing}
-      <b>${this.#name(kind)}</b><span class="count">${t('library.pictures', { n: kind.count })}${kind.things.length > 1 ? ` · ${t('browse.things', { n: kind.things.length })}` : ''}</span></a></li>`;
+      <b>${groupName(kind)}</b><span class="count">${t('library.pictures', { n: kind.count })}${kind.things.length > 1 ? ` · ${t('browse.things', { n: kind.things.length })}` : ''}</span></a></li>`;
   }
 
   #opened(inside) {
     const kind = this.tree.kinds.find(({ id }) => String(id) === inside.split('.')[0]);
     const thing = kind?.things.find(({ id }) => String(id) === inside);
-    const heading = thing ? `${kind ? this.#name(kind) : ''} › ${this.#name(thing)}` : this.#name(kind ?? { id: inside });
+    const heading = thing ? `${kind ? groupName(kind) : ''} › ${groupName(thing)}` : groupName(kind ?? { id: inside });
     return html`<main class="asking browsing">
       <nav class="side tree" aria-label=${t('view.browse')} @keydown=${this.#key}>
         <a class="up" href="?view=browse" @click=${(event) => this.#open(event, null)}>${icon('left')}${t('browse.all')}</a>
@@ -135,12 +132,12 @@ export class Browse extends LitElement {
     const id = String(kind.id);
     const things = kind.things.filter((thing) => thing.count > 1 || String(thing.id) === inside);
     const open = this.unrolled.has(id);
-    const name = this.#name(kind);
+    const name = groupName(kind);
     return html`<li>${things.length
       ? html`<button type="button" class="round turn" aria-expanded=${String(open)} aria-label=${t('browse.unroll', { name })} @click=${() => this.#unroll(id)}>${icon(open ? 'down' : 'right')}</button>`
       : html`<span class="turn"></span>`}
       ${this.#twig(kind, name, inside)}
-      ${open && things.length ? html`<ul role="list">${things.map((thing) => html`<li>${this.#twig(thing, this.#name(thing), inside)}</li>`)}</ul>` : nothing}</li>`;
+      ${open && things.length ? html`<ul role="list">${things.map((thing) => html`<li>${this.#twig(thing, groupName(thing), inside)}</li>`)}</ul>` : nothing}</li>`;
   }
 
   #twig({ id, item, count: n }, name, inside) {

@@ -43,7 +43,7 @@ export class Jobs extends EventTarget {
     try {
       const { jobs } = await api.jobs(AbortSignal.timeout(15_000));
       const before = new Map((this.list ?? []).map((job) => [job.id, job]));
-      this.list = jobs.toSorted((one, other) => started(other).localeCompare(started(one)));
+      this.list = jobs;
       const back = this.away > 0;
       this.away = 0;
       if (back) this.dispatchEvent(new Event('back'));
@@ -63,8 +63,6 @@ export class Jobs extends EventTarget {
     if (this.#needed) this.timer = setTimeout(() => (document.hidden ? this.#later(SELDOM) : this.ask()), milliseconds);
   }
 }
-
-const started = ({ started: at, id }) => `${at ?? '9'} ${id}`;
 
 /** Whether a job has put pictures into the library since it was seen before. Of one that adds, only the end counts. */
 function gained({ kind, state, added }, before) {

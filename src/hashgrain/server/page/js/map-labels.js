@@ -2,13 +2,15 @@
 
 import { thumbnail } from './api.js';
 import { writeAddress, EMPTY } from './address.js';
-import { t } from './texts.js';
+import { groupName } from './telling.js';
 
 const NAMES = 40; // shown at once
 const LOOKED = 600; // kinds that are looked at for room
 const LINE = 26; // pixels
 const PICTURES = 160; // points in sight from which on pictures are shown
-const EDGE = 64; // pixels of a picture
+const FEW = 40;
+const EDGE = 64; // pixels of a picture; where there are few, the larger one
+const LARGE = 104;
 
 export class Labels {
   /** Draws into an element, which nothing else touches. */
@@ -30,7 +32,7 @@ export class Labels {
     for (const kind of data.kinds.slice(0, LOOKED)) {
       if (shown === NAMES || kind.count < 2) break;
       if (kind.x < left || kind.x > right || kind.y < low || kind.y > high) continue;
-      const text = kind.name || t('browse.unnamed', { number: kind.id });
+      const text = groupName(kind);
       const [x, y] = view.toPixels(kind.x, kind.y);
       const half = widthOf(text) / 2;
       if (!claim(taken, [x - half, y - LINE / 2, x + half, y + LINE / 2])) continue;
@@ -55,13 +57,15 @@ export class Labels {
         if (x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3]) near.push(i);
       });
     }
-    const sharp = EDGE * Math.min(2, devicePixelRatio);
+    const edge = near.length <= FEW ? LARGE : EDGE;
+    const sharp = edge * Math.min(2, devicePixelRatio);
     for (const i of near.length <= PICTURES ? near : []) {
       const [x, y] = view.toPixels(data.places[2 * i], data.places[2 * i + 1]);
-      if (!claim(taken, [x - EDGE / 2, y - EDGE / 2, x + EDGE / 2, y + EDGE / 2])) continue;
+      if (!claim(taken, [x - edge / 2, y - edge / 2, x + edge / 2, y + edge / 2])) continue;
       const image = use();
       const src = thumbnail(data.ids[i], sharp);
       if (image.getAttribute('src') !== src) image.src = src;
+      image.classList.toggle('large', edge === LARGE);
       image.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
     }
     use.end();

@@ -11,6 +11,7 @@ import { View, ZOOM, gestures, keyed } from './map-view.js';
 import { makingBar, problemBox } from './results.js';
 import { colorsOf } from './map-colors.js';
 import { MOST_WITHIN } from './sources.js';
+import { groupName } from './telling.js';
 import { t } from './texts.js';
 
 const REACH = 14; // pixels from a point that still mean it
@@ -191,14 +192,14 @@ export class MapOfLibrary extends LitElement {
     const left = Math.min(Math.max(0, x - PEEK / 2), Math.max(0, view.width - PEEK));
     const top = y > PEEK + 40 ? y - PEEK - 40 : y + 16;
     return html`<div class="peek" .style=${`transform:translate(${left}px,${top}px);width:${PEEK}px`}>
-      <img src=${api.thumbnail(data.ids[peeked], PEEK)} alt=""><p role="status">${kind ? kind.name || t('browse.unnamed', { number: kind.id }) : t('detail.picture', { id: data.ids[peeked] })}</p></div>`;
+      <img src=${api.thumbnail(data.ids[peeked], PEEK)} alt=""><p role="status">${kind ? groupName(kind) : t('detail.picture', { id: data.ids[peeked] })}</p></div>`;
   }
 
   /** In place of the map, where it cannot be drawn. */
   #list() {
     return html`<main class="leafing plain"><h1 class="title">${t('view.map')}</h1><p class="notice">${t('map.plain')}</p>
       <ul class="kinds" role="list">${this.data.kinds.map((kind) => html`<li><a href=${writeAddress({ ...EMPTY, view: 'browse', inside: String(kind.id) })}
-        @click=${(event) => { event.preventDefault(); this.#browse(kind.id); }}>${kind.name || t('browse.unnamed', { number: kind.id })}</a>
+        @click=${(event) => { event.preventDefault(); this.#browse(kind.id); }}>${groupName(kind)}</a>
         <span class="hint">${t('library.pictures', { n: kind.count })}</span></li>`)}</ul></main>`;
   }
 
