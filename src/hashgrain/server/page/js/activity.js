@@ -38,7 +38,7 @@ export class Activity extends LitElement {
 
   render() {
     const { list, away } = this.jobs;
-    return html`<main class="leafing plain">
+    return html`<main id="main" tabindex="-1" class="leafing plain">
       <div class="viewhead"><h1 class="title">${t('view.activity')}</h1></div>
       ${away ? html`<div class="problem" role="alert">${icon('warning')}<p>${t('activity.away')}</p></div>` : nothing}
       ${this.problem ? html`<p class="error" role="alert">${problemText(this.problem)}</p>` : nothing}

@@ -14,6 +14,7 @@ import { Jobs } from './jobs.js';
 import { doing, keyTable, keysOn, turnKeys } from './keys.js';
 import { saidText } from './results.js';
 import './selection.js';
+import { sourceOf } from './sources.js';
 import { nameOf } from './telling.js';
 import { spoken, t } from './texts.js';
 
@@ -95,7 +96,7 @@ export class App extends LitElement {
     const { session, jobs, revision } = this;
     const { state } = session;
     return html`
-      <a class="skip" href="#results">${t('skip')}</a>
+      <a class="skip" href=${sourceOf(state) ? '#results' : '#main'}>${t('skip')}</a>
       <hg-head .session=${session} .running=${jobs.running} .revision=${revision} .language=${spoken()}
         @help=${() => (this.helping = true)} @redraw=${() => (this.revision += 1)}></hg-head>
       ${this.#view()}
@@ -109,7 +110,7 @@ export class App extends LitElement {
   #view() {
     const { session, jobs, revision } = this;
     const language = spoken();
-    if (!this.loaded.has(session.state.view)) return html`<main class="leafing" aria-busy="true"><p class="hint">${t('loading')}</p></main>`;
+    if (!this.loaded.has(session.state.view)) return html`<main id="main" tabindex="-1" class="leafing" aria-busy="true"><p class="hint">${t('loading')}</p></main>`;
     switch (session.state.view) {
       case 'browse':
         return html`<hg-browse .session=${session} .revision=${revision} .language=${language}></hg-browse>`;
@@ -129,7 +130,7 @@ export class App extends LitElement {
   #search() {
     const { session, revision } = this;
     const asking = Boolean(session.asking || session.uploading);
-    return html`<main class=${asking ? 'asking' : 'leafing'}>
+    return html`<main id="main" tabindex="-1" class=${asking ? 'asking' : 'leafing'}>
       ${asking ? nothing : this.#welcome()}
       <section class="side" aria-label=${t('side.label')}>
         <hg-panel .wide=${WIDE.matches} .session=${session} .asked=${this.#asked()} .shown=${session.shown.count} .least=${session.least ?? session.state.score}

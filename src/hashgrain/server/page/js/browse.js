@@ -69,10 +69,10 @@ export class Browse extends LitElement {
   render() {
     const { inside } = this.session.state;
     if (this.problem && !this.tree) {
-      return html`<main class="leafing">${problemBox(this.problem, html`<button type="button" @click=${() => this.#load()}>${t('problem.retry')}</button>`)}</main>`;
+      return html`<main id="main" tabindex="-1" class="leafing">${problemBox(this.problem, html`<button type="button" @click=${() => this.#load()}>${t('problem.retry')}</button>`)}</main>`;
     }
     if (!this.tree) {
-      return html`<main class="leafing"><h1 class="title">${t('view.browse')}</h1>${makingBar(this.share ?? 0, t('making'))}
+      return html`<main id="main" tabindex="-1" class="leafing"><h1 class="title">${t('view.browse')}</h1>${makingBar(this.share ?? 0, t('making'))}
         <div class="skeleton" aria-hidden="true">${Array.from({ length: 12 }, () => html`<i></i>`)}</div></main>`;
     }
     return inside ? this.#opened(inside) : this.#all();
@@ -95,7 +95,7 @@ export class Browse extends LitElement {
 
   #all() {
     const kinds = this.#found();
-    return html`<main class="leafing">${this.#head(kinds)}
+    return html`<main id="main" tabindex="-1" class="leafing">${this.#head(kinds)}
       ${kinds.length ? nothing : html`<p class="empty">${t(this.tree.kinds.length ? 'browse.none' : 'empty.library')}</p>`}
       <ul class="tiles" role="list" @keydown=${this.#key}>${kinds.slice(0, this.most).map((kind) => this.#tile(kind))}</ul>
       ${kinds.length > this.most ? html`<p class="more"><button type="button" @click=${() => (this.most += AT_ONCE)}>${t('browse.more')}</button></p>` : nothing}
@@ -114,7 +114,7 @@ export class Browse extends LitElement {
     const kind = this.tree.kinds.find(({ id }) => String(id) === inside.split('.')[0]);
     const thing = kind?.things.find(({ id }) => String(id) === inside);
     const heading = thing ? `${kind ? groupName(kind) : ''} › ${groupName(thing)}` : groupName(kind ?? { id: inside });
-    return html`<main class="asking browsing">
+    return html`<main id="main" tabindex="-1" class="asking browsing">
       <nav class="side tree" aria-label=${t('view.browse')} @keydown=${this.#key}>
         <a class="up" href="?view=browse" @click=${(event) => this.#open(event, null)}>${icon('left')}${t('browse.all')}</a>
         <ul role="list">${this.#near(kind).map((each) => this.#branch(each, inside))}</ul></nav>

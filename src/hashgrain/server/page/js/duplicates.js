@@ -109,7 +109,7 @@ export class Duplicates extends LitElement {
 
   render() {
     const { groups, problem } = this;
-    return html`<main class="leafing reviewing">
+    return html`<main id="main" tabindex="-1" class="leafing reviewing">
       <div class="viewhead"><h1 class="title">${t('view.duplicates')}</h1>
         <p class="count" role="status">${groups && this.total ? t('duplicates.total', { n: this.total.groups, copies: this.total.copies }) : ''}</p>
         <span class="gap"></span>

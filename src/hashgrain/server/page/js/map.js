@@ -150,11 +150,11 @@ export class MapOfLibrary extends LitElement {
     const { session, problem } = this;
     const { area } = session.state;
     if (problem && !this.data) {
-      return html`<main class="leafing">${problemBox(problem, html`<button type="button" @click=${() => this.#load()}>${t('problem.retry')}</button>`)}</main>`;
+      return html`<main id="main" tabindex="-1" class="leafing">${problemBox(problem, html`<button type="button" @click=${() => this.#load()}>${t('problem.retry')}</button>`)}</main>`;
     }
-    if (!this.data) return html`<main class="leafing"><h1 class="title">${t('view.map')}</h1>${makingBar(this.share ?? 0, t('making'))}</main>`;
+    if (!this.data) return html`<main id="main" tabindex="-1" class="leafing"><h1 class="title">${t('view.map')}</h1>${makingBar(this.share ?? 0, t('making'))}</main>`;
     if (this.plain) return this.#list();
-    return html`<main class="mapping ${area ? 'taken' : ''}">
+    return html`<main id="main" tabindex="-1" class="mapping ${area ? 'taken' : ''}">
       <section class="mapside" aria-label=${t('view.map')}>
         ${area ? html`<h2 class="unseen">${t('view.map')}</h2>` : html`<h1 class="unseen">${t('view.map')}</h1>`}
         <div class="mapbox ${this.lassoing ? 'drawing' : ''}" tabindex="0" role="application" aria-label=${t('map.label', { n: this.data.count })} aria-describedby="map-keys" @keydown=${this.#key}>
@@ -197,7 +197,7 @@ export class MapOfLibrary extends LitElement {
 
   /** In place of the map, where it cannot be drawn. */
   #list() {
-    return html`<main class="leafing plain"><h1 class="title">${t('view.map')}</h1><p class="notice">${t('map.plain')}</p>
+    return html`<main id="main" tabindex="-1" class="leafing plain"><h1 class="title">${t('view.map')}</h1><p class="notice">${t('map.plain')}</p>
       <ul class="kinds" role="list">${this.data.kinds.map((kind) => html`<li><a href=${writeAddress({ ...EMPTY, view: 'browse', inside: String(kind.id) })}
         @click=${(event) => { event.preventDefault(); this.#browse(kind.id); }}>${groupName(kind)}</a>
         <span class="hint">${t('library.pictures', { n: kind.count })}</span></li>`)}</ul></main>`;

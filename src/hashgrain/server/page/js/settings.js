@@ -18,7 +18,7 @@ export class Settings extends LitElement {
   render() {
     const { grains, default_grain: usual } = this.session.library;
     const grain = grains.some(({ name }) => name === preference('grain')) ? preference('grain') : '';
-    return html`<main class="leafing plain settings">
+    return html`<main id="main" tabindex="-1" class="leafing plain settings">
       <div class="viewhead"><h1 class="title">${t('view.settings')}</h1></div>
       <p class="hint">${t('settings.about')}</p>
       <label class="choice">${t('settings.language')}
