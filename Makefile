@@ -11,6 +11,8 @@ ITSELF := $(PIP) --no-build-isolation -c constraints.txt
 PYTEST := $(RUN) $(if $(COVERAGE),coverage run -m )pytest
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard requirements/*) $(wildcard src/hashgrain/hamming/kernels/*)
 export HASHGRAIN_DATA ?= ../shared/data
+# Where the environment forbids it, every one of the thousands of commands that tests start would compile HashGrain anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-quick test-train coverage drills check format bench model model-small words docs dist sbom clean
 

@@ -27,6 +27,8 @@ ORDER = (
     "fuzzed bundles",
     "links",
     "readers",
+    "fuzzed uploads",
+    "killed server",
 )
 WORST = ("peak_mb", "slowest_s")  # of these the parts' largest counts; all else is added up
 TOLD = ("drill", "trials", "broken", "seconds", "verbs", *WORST)

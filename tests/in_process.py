@@ -6,11 +6,11 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from hashgrain.cli.app import app
+from hashgrain.cli.app import application
 
 
 def hashgrain(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(application(), [str(argument) for argument in arguments])
 
 
 def refused(result: Result, out: str, *said: str) -> str:

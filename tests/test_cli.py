@@ -404,6 +404,7 @@ def test_the_demo_runs_and_says_how_often_it_was_right(hashgrain: Run, tmp_path:
     assert done.returncode == 0, done.stderr
     said = done.stdout.decode()
     assert "How often the nearest picture was right" in said
+    assert said.splitlines()[-1].startswith("In the browser: hashgrain serve demo/pictures.hg --open")
     assert (tmp_path / "demo/results.html").stat().st_size > 100_000
     again = hashgrain("demo", "--photos", tmp_path / "demo/pictures", "--folder", "own")
     assert again.returncode == 0, again.stderr

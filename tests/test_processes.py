@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +55,10 @@ def test_torchrun_takes_no_option_of_train_for_its_own(capsys: pytest.CaptureFix
     import typer
     from torch.distributed.run import parse_args
 
-    from hashgrain.cli.app import app
+    from hashgrain.cli.app import application
 
-    options = [option for p in vars(typer.main.get_command(app))["commands"]["train"].params for option in p.opts]
+    train: Any = vars(typer.main.get_command(application("train")))["commands"]["train"]
+    options = [option for parameter in train.params for option in parameter.opts]
     assert {"--run", "--run-folder", "--manifest", "--seeds"} <= set(options)
     for option in options:
         line = ["--nproc-per-node", "2", "-m", "hashgrain", "train", option, "x"]

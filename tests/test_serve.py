@@ -357,6 +357,12 @@ REFUSED: dict[str, tuple[str, str, Any, dict[str, str], int, str]] = {
     "adding": ("POST", "/api/v1/items?name=x.jpg", JPEG, {}, 403, "read_only"),
     "removing": ("DELETE", "/api/v1/items/1", None, {}, 403, "read_only"),
     "metadata": ("PATCH", "/api/v1/items/1/meta", {"set": {"x": 1}}, {}, 403, "read_only"),
+    "tagging": ("POST", "/api/v1/tags", {"items": [1], "add": ["x"]}, {}, 403, "read_only"),
+    "removing several": ("POST", "/api/v1/items/remove", {"items": [1]}, {}, 403, "read_only"),
+    "the trash": ("POST", "/api/v1/duplicates/trash", {"items": [1]}, {}, 403, "read_only"),
+    "adding a folder": ("POST", "/api/v1/jobs", {"add": {"folder": "x"}}, {}, 403, "read_only"),
+    "stopping": ("DELETE", "/api/v1/jobs/1", None, {}, 403, "read_only"),
+    "fetching": ("POST", "/api/v1/uploads/from-url", {"url": "https://x.example/"}, {}, 403, "no_urls"),
     "undoing": ("POST", "/api/v1/undo/x", None, {}, 403, "read_only"),
 }
 

@@ -22,6 +22,7 @@ from hashgrain.errors import QueryError, ServerError
 from hashgrain.server import browse_schemas
 from hashgrain.server.computed import Computed
 from hashgrain.server.jobs import Job, Jobs
+from hashgrain.server.problems import ProblemError
 from hashgrain.server.shared import SharedLibrary
 from serving import Served, start
 
@@ -301,6 +302,27 @@ def test_what_cannot_be_computed_is_an_error_until_the_library_changes(shared: S
         assert [(job["state"], job["text"]) for job in jobs.documents()] == [("failed", "three are too many")]
         library.remove([1])
         wait(lambda: getattr(error(library), "value", None) == 2)
+    computed.close()
+
+
+def test_what_failed_by_chance_is_tried_again(shared: SharedLibrary) -> None:
+    computed, calls = Computed(shared, Jobs()), []
+
+    def make(library: Library, job: Job) -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return 7
+
+    def value(library: Library) -> Any:
+        try:
+            return getattr(computed.get(library, "scenes", "x", make), "value", None)
+        except ProblemError as error:
+            return error.code
+
+    with shared.using() as library:
+        wait(lambda: value(library) == "internal")
+        wait(lambda: value(library) == 7)
     computed.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import typer
 
 from conftest import Run, fill
-from hashgrain.cli.app import VERBS, app
+from hashgrain.cli.app import VERBS, application
 from hashgrain.cli.config import options_of
 from hashgrain.codefiles import load_codes, save_codes
 from hashgrain.codes import Codes, Grains
@@ -34,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def verb(name: str) -> Any:
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     for part in name.split():
         command = command.commands[part]
     return command
@@ -43,6 +44,30 @@ def verb(name: str) -> Any:
 @pytest.mark.parametrize("name", [*VERBS, *SUBVERBS])
 def test_every_verb_takes_json(name: str) -> None:
     assert "json" in options_of(verb(name))
+
+
+SHOW_LOADED = """
+import sys
+from hashgrain.cli.app import run
+try:
+    run()
+except SystemExit as end:
+    assert not end.code
+print(*(name for name in sys.modules if name.startswith("hashgrain.cli.")), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("name", ["info", "bench"])
+def test_a_command_loads_its_own_verb_alone_unless_a_file_sets_options(tmp_path: Path, name: str) -> None:
+    def loaded(config: Path) -> set[str]:
+        command = [sys.executable, "-c", SHOW_LOADED, name, "--help"]
+        environment = {**os.environ, "HASHGRAIN_CONFIG": str(config)}
+        done = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+        return set(done.stderr.split()) & {f"hashgrain.cli.{each}" for each in ("bench", "info", "search", "train")}
+
+    (tmp_path / "config.toml").write_text("[train]\nbits = 32\n")  # what it sets for other verbs is checked too
+    assert loaded(tmp_path / "none.toml") == {f"hashgrain.cli.{name}"}
+    assert loaded(tmp_path / "config.toml") >= {"hashgrain.cli.search", "hashgrain.cli.train"}
 
 
 JSON = {

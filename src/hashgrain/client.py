@@ -99,7 +99,8 @@ class Client:
         min_score: float | None = None,
         refine: bool = False,
     ) -> list[Hit]:
-        """Return the nearest pictures, as `Library.search` does. A path is read here and sent; an id is an item's.
+        """Return the nearest pictures, as `Library.search` does. A path is read here and sent, an id is an item's,
+        and an https address is fetched by the server, if it was started to.
 
         `items` are ids among which to search. With `k` None, all hits that a cut-off (`within`,
         `min_score`) leaves, or all items.
@@ -247,6 +248,8 @@ class Client:
     def _example(self, example: ImageLike | int) -> dict[str, object]:
         if isinstance(example, int) and not isinstance(example, bool):
             return {"item": example}
+        if isinstance(example, str) and example.startswith("https://"):
+            return {"upload": self._json("POST", "/api/v1/uploads/from-url", {"url": example})["upload"]}
         return {"upload": self._json("POST", "/api/v1/uploads", _data(cast("ImageLike", example))[0])["upload"]}
 
     def _json(self, method: str, target: str, body: Mapping[str, object] | bytes | None = None) -> dict[str, Any]:

@@ -77,6 +77,9 @@ def warm_up() -> None:
     for name in OURS:
         if importlib.util.find_spec(name):
             importlib.import_module(name)
+    commands: Any = importlib.import_module("hashgrain.cli.app")
+    every = commands.application()
+    commands.application = lambda only=None: every
     # Decoding in the child itself, as `--workers 0` does, for the verbs without that option.
     for name, module in list(sys.modules.items()):
         if name.startswith("hashgrain.") and hasattr(module, "decode_workers"):

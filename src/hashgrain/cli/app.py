@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,42 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from hashgrain import __version__
-from hashgrain.cli import (
-    add,
-    bench,
-    calibrate,
-    classify,
-    compare,
-    demo,
-    doctor,
-    duplicates,
-    encode,
-    evaluate,
-    export,
-    features,
-    import_codes,
-    index,
-    info,
-    meta,
-    migrate,
-    model,
-    models,
-    parts,
-    protocols,
-    rebuild,
-    remove,
-    restore,
-    scenes,
-    search,
-    serve,
-    shrink,
-    tag,
-    train,
-    update,
-    verify,
-    why,
-)
-from hashgrain.cli.config import load_config
+from hashgrain.cli.config import is_configured, load_config
 from hashgrain.cli.exit_codes import FAILED, STOPPED
 from hashgrain.cli.output import complain, complain_in_json, complain_of, escape
 from hashgrain.cli.remedies import as_command
@@ -83,49 +50,85 @@ def _printable_mistakes() -> Iterator[None]:
         raise
 
 
-app = typer.Typer(
-    cls=Verbs,
-    name="hashgrain",
-    help="Image similarity search with compact binary codes: coarse to fine, exact, on your own disk.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Flags override HASHGRAIN_<VERB>_<OPTION> in the environment, which overrides the configuration file.",
-)
-VERBS: dict[str, Callable[..., int]] = {
-    "add": add.add,
-    "search": search.search,
-    "why": why.why,
-    "serve": serve.serve,
-    "scenes": scenes.scenes,
-    "info": info.info,
-    "update": update.update,
-    "remove": remove.remove,
-    "meta": meta.meta,
-    "parts": parts.parts,
-    "tag": tag.tag,
-    "classify": classify.classify,
-    "duplicates": duplicates.duplicates,
-    "restore": restore.restore,
-    "calibrate": calibrate.calibrate,
-    "index": index.index,
-    "verify": verify.verify,
-    "rebuild": rebuild.rebuild,
-    "migrate": migrate.migrate,
-    "models": models.models,
-    "encode": encode.encode,
-    "export": export.export,
-    "import": import_codes.import_codes,
-    "doctor": doctor.doctor,
-    "demo": demo.demo,
-    "train": train.train,
-    "recipes": train.recipes,
-    "shrink": shrink.shrink,
-    "join": shrink.join,
-    "evaluate": evaluate.evaluate,
-    "compare": compare.compare,
-    "protocols": protocols.protocols,
+# Where the function of each verb is. A command imports that of its own verb alone, since all of them take a while.
+VERBS = {
+    "add": "add.add",
+    "search": "search.search",
+    "why": "why.why",
+    "serve": "serve.serve",
+    "scenes": "scenes.scenes",
+    "info": "info.info",
+    "update": "update.update",
+    "remove": "remove.remove",
+    "meta": "meta.meta",
+    "parts": "parts.parts",
+    "tag": "tag.tag",
+    "classify": "classify.classify",
+    "duplicates": "duplicates.duplicates",
+    "restore": "restore.restore",
+    "calibrate": "calibrate.calibrate",
+    "index": "index.index",
+    "verify": "verify.verify",
+    "rebuild": "rebuild.rebuild",
+    "migrate": "migrate.migrate",
+    "models": "models.models",
+    "encode": "encode.encode",
+    "export": "export.export",
+    "import": "import_codes.import_codes",
+    "doctor": "doctor.doctor",
+    "demo": "demo.demo",
+    "train": "train.train",
+    "recipes": "train.recipes",
+    "shrink": "shrink.shrink",
+    "join": "shrink.join",
+    "evaluate": "evaluate.evaluate",
+    "compare": "compare.compare",
+    "protocols": "protocols.protocols",
 }
+GROUPS = {
+    "bench": ("Measure speed on this machine, with your own data.", {"search": "bench.search"}),
+    "model": (
+        "Make a model out of any pretrained network, and show one.",
+        {"make": "model.make", "show": "model.show"},
+    ),
+    "features": (
+        "Make codes of features that another program made.",
+        {"train": "features.train", "encode": "features.encode"},
+    ),
+}
+
+
+def application(only: str | None = None) -> typer.Typer:
+    """The command line with every verb, or with one verb or group of verbs."""
+    app = typer.Typer(
+        cls=Verbs,
+        name="hashgrain",
+        help="Image similarity search with compact binary codes: coarse to fine, exact, on your own disk.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Flags override HASHGRAIN_<VERB>_<OPTION> in the environment, which overrides the configuration file.",
+    )
+    app.callback()(_common)
+    _add(app, {name: place for name, place in VERBS.items() if only in (None, name)})
+    for name, (help_text, verbs) in GROUPS.items():
+        if only in (None, name):
+            group = typer.Typer(no_args_is_help=True, help=help_text)
+            group.callback()(_of_group)
+            _add(group, verbs)
+            app.add_typer(group, name=name)
+    return app
+
+
+def _add(app: typer.Typer, verbs: Mapping[str, str]) -> None:
+    for name, place in verbs.items():
+        module, _, function = place.partition(".")
+        verb: Callable[..., int] = getattr(importlib.import_module(f"hashgrain.cli.{module}"), function)
+        app.command(name, help=_help(verb))(_ending(verb))
+
+
+def _of_group() -> None:
+    """Keeps the verb of a group a command of its own where it is the only one."""
 
 
 def _ending(verb: Callable[..., int]) -> Callable[..., None]:
@@ -185,33 +188,12 @@ def _help(verb: Callable[..., int]) -> str:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(verb) or "").replace("[", r"\[")
 
 
-for _name, _verb in VERBS.items():
-    app.command(_name, help=_help(_verb))(_ending(_verb))
-_benches = typer.Typer(no_args_is_help=True, help="Measure speed on this machine, with your own data.")
-_benches.command("search", help=_help(bench.search))(_ending(bench.search))
-app.add_typer(_benches, name="bench")
-_making = typer.Typer(no_args_is_help=True, help="Make a model out of any pretrained network, and show one.")
-_making.command("make", help=_help(model.make))(_ending(model.make))
-_making.command("show", help=_help(model.show))(_ending(model.show))
-app.add_typer(_making, name="model")
-_features = typer.Typer(no_args_is_help=True, help="Make codes of features that another program made.")
-_features.command("train", help=_help(features.train))(_ending(features.train))
-_features.command("encode", help=_help(features.encode))(_ending(features.encode))
-app.add_typer(_features, name="features")
-
-
-@_benches.callback()
-def _measuring() -> None:
-    """Keeps `search` a command of its own while it is the only one."""
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"hashgrain {__version__}")
         raise typer.Exit()
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -222,7 +204,7 @@ def _common(
 
 def run() -> int:
     """Run the command line. Returns only if the configuration is broken."""
-    command = with_variables(typer.main.get_command(app))
+    command = with_variables(typer.main.get_command(application(_verb_asked_for())))
     try:
         settings = load_config(command)
     except HashgrainError as error:
@@ -230,3 +212,10 @@ def run() -> int:
         return 1
     command(default_map=settings)
     return 0
+
+
+def _verb_asked_for() -> str | None:
+    """The verb of the command line, or None where all are needed: to list or complete them, or to check a file."""
+    first = sys.argv[1] if len(sys.argv) > 1 else None
+    every = "_HASHGRAIN_COMPLETE" in os.environ or is_configured()
+    return None if every or first not in {*VERBS, *GROUPS} else first

@@ -28,14 +28,20 @@ def config_path() -> Path:
     return user_config_path("hashgrain") / "config.toml"
 
 
+def is_configured() -> bool:
+    """Whether there is a configuration file."""
+    path = config_path()
+    return str(path) != os.devnull and os.path.lexists(path)
+
+
 def load_config(command: Any) -> dict[str, Any]:
     """What the file sets, as defaults for the verbs of the command line: `[search]` then `k = 20`.
 
     Every entry must be an option of its verb, and of its type: an ignored entry would go unnoticed.
     """
-    path = config_path()
-    if str(path) == os.devnull:
+    if not is_configured():
         return {}
+    path = config_path()
     tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         settings = tomllib.loads(read_regular(path, MAX_BYTES).decode())

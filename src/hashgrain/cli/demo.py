@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -43,3 +44,5 @@ def next_commands(library: Path, picture: Path, phrase: str | None) -> Iterator[
     if phrase:
         yield f'  hashgrain search {library} --text "{phrase}" --open'
     yield "  hashgrain add mine.hg ~/Pictures"
+    needs = "" if find_spec("fastapi") else "   # needs: pip install 'hashgrain[serve]'"
+    yield f"In the browser: hashgrain serve {library} --open{needs}"

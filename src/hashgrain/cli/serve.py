@@ -57,6 +57,9 @@ def serve(
     trash: Annotated[
         Path | None, typer.Option("--trash", help="Let clients move copies to this folder. Goes with --writable.")
     ] = None,
+    urls: Annotated[
+        bool, typer.Option("--urls", help="Fetch pictures from the https addresses that clients name.")
+    ] = False,
     max_upload: Annotated[
         int, typer.Option("--max-upload", min=1, max=512, help="Megabytes that a picture may have.")
     ] = 50,
@@ -109,6 +112,7 @@ def serve(
         folders=_folders(folder or ()),
         watch=watch,
         trash=trash,
+        urls=urls,
         max_upload=max_upload << 20,
         workers=workers,
         rate=rate,

@@ -16,7 +16,6 @@ from hashgrain.library import Library
 from hashgrain.server import describe, items, problems, search
 from hashgrain.server.access import Access
 from hashgrain.server.answers import bytes_with_tag, json_answer
-from hashgrain.server.bodies import picture_body
 from hashgrain.server.browse_routes import browse_routes
 from hashgrain.server.change_routes import change_routes
 from hashgrain.server.docs_page import docs_page
@@ -37,10 +36,10 @@ from hashgrain.server.schemas import (
     SearchAnswer,
     SearchRequest,
     TagsAnswer,
-    UploadOut,
     WhyRequest,
 )
 from hashgrain.server.state import State
+from hashgrain.server.upload_routes import upload_routes
 from hashgrain.server.why import why_picture
 
 ItemId = Annotated[int, PathValue(ge=1, le=MAX_ID, alias="id")]
@@ -59,6 +58,7 @@ def application(state: State) -> App:
     )
     _problems(app)
     _about(app, state)
+    upload_routes(app, state)
     _searching(app, state)
     _items(app, state)
     removals = Removals()
@@ -99,7 +99,13 @@ def _about(app: FastAPI, state: State) -> None:
         pictures = await state.searching.run(state.with_library(len))
         return json_answer({"status": "ok", "pictures": pictures})
 
-    @app.get("/metrics", tags=["server"], summary="Figures for Prometheus")
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        summary="Figures for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}},
+    )
     async def metrics() -> Response:
         return Response(state.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
@@ -109,29 +115,6 @@ def _about(app: FastAPI, state: State) -> None:
 
 
 def _searching(app: FastAPI, state: State) -> None:
-    @app.post(
-        "/api/v1/uploads",
-        tags=["search"],
-        summary="Send a picture to search with",
-        status_code=201,
-        responses={201: {"model": UploadOut}},
-        openapi_extra=describe.PICTURE_BODY,
-    )
-    async def upload(request: Request) -> Response:
-        data = await picture_body(request, state.receiving)
-        taken = await state.showing.run(state.with_library(state.uploads.take), data, state.searcher.max_pixels)
-        facts = {"width": taken.preview.width, "height": taken.preview.height, "format": taken.preview.format}
-        return json_answer({"upload": taken.name, **facts}, 201)
-
-    @app.get(
-        "/api/v1/uploads/{upload}/picture",
-        tags=["search"],
-        summary="A picture that was sent, as a JPEG of at most 1600 pixels",
-        response_class=Response,
-    )
-    async def uploaded(upload: Annotated[str, PathValue(max_length=64)]) -> Response:
-        return Response(state.uploads.get(upload).preview.jpeg, media_type="image/jpeg", headers=describe.PRIVATE)
-
     @app.post("/api/v1/search", tags=["search"], summary="Search", responses={200: {"model": SearchAnswer}})
     async def searched(body: SearchRequest) -> Response:
         return json_answer(await state.searching.run(state.with_library(search.answer), body, state.searcher))

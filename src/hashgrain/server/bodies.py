@@ -40,8 +40,13 @@ async def picture_body(request: Request, receiving: Receiving) -> bytes:
                 data += chunk
         except ClientDisconnect:
             raise ProblemError(400, "cut_short", "the body ended early") from None
+    return checked_picture(bytes(data), "the body")
+
+
+def checked_picture(data: bytes, what: str) -> bytes:
+    """The bytes, if they begin like a picture."""
     if not data:
-        raise ProblemError(422, "no_picture", "the body is empty; it holds the bytes of a picture")
-    if not is_picture(bytes(data[:64])):
-        raise ProblemError(415, "no_picture", "the body is no picture of a known format")
-    return bytes(data)
+        raise ProblemError(422, "no_picture", f"{what} is empty; it holds the bytes of a picture")
+    if not is_picture(data[:64]):
+        raise ProblemError(415, "no_picture", f"{what} is no picture of a known format")
+    return data

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from hashgrain.errors import HashgrainError
 from hashgrain.library import Library
-from hashgrain.server.jobs import Job, Jobs, Kind, StoppedError, carry_out
+from hashgrain.server.jobs import Job, Jobs, Kind, carry_out
 from hashgrain.server.problems import ProblemError, of_library
 from hashgrain.server.shared import SharedLibrary
 
@@ -52,7 +52,7 @@ class Computed:
     def get(self, library: Library, kind: Kind, key: str, make: Callable[[Library, Job], T]) -> Version[T] | float:
         """The answer, of the library as it is or as it was; the share that is done if there is none yet.
 
-        `make` gets the library, and a job to say how far it is. What it raises is raised here until the library
+        `make` gets the library, and a job to say how far it is. What it refuses is refused here until the library
         changes.
         """
         now = version_of(library)
@@ -64,7 +64,10 @@ class Computed:
                 slot.job = self.jobs.new(kind)
                 self._pool.submit(self._make, slot, slot.job, make)
             if failed and slot.failure is not None:
-                raise _problem(slot.failure[1])
+                problem = _problem(slot.failure[1])
+                if problem.status_code >= 500:  # may be over by now: the next request tries again
+                    slot.failure = None
+                raise problem
             if slot.answer is not None:
                 return cast("Version[T]", slot.answer)
             return 0.0 if slot.job is None else slot.job.share
@@ -113,8 +116,8 @@ def version_of(library: Library) -> str:
         return f"{history[:8]}-{snapshot.sequence}"
 
 
-def _problem(error: Exception) -> Exception:
-    if isinstance(error, (ProblemError, StoppedError)):
+def _problem(error: Exception) -> ProblemError:
+    if isinstance(error, ProblemError):
         return error
     if isinstance(error, HashgrainError):
         return of_library(error)

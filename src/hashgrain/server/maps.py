@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from hashgrain.apps.map_layout import map_layout
-from hashgrain.apps.scenes import Scenes, scenes
 from hashgrain.library import Library
 from hashgrain.server import browse
-from hashgrain.server.browse import making
+from hashgrain.server.browse import Tree, make_tree, making
 from hashgrain.server.computed import Computed, Version
 from hashgrain.server.jobs import Job
 from hashgrain.server.problems import ProblemError
@@ -51,9 +50,9 @@ def kept_map(computed: Computed, version: str | None) -> Version[Map]:
 def _make(library: Library, job: Job, computed: Computed) -> Map:
     job.total = 100
 
-    def grouped(own: Library, job: Job) -> Scenes:
+    def grouped(own: Library, job: Job) -> Tree:
         items = max(1, len(own))
-        return scenes(own, threads=computed.threads, progress=lambda n: job.reached(int(100 * GROUPING * n / items)))
+        return make_tree(own, computed.threads, lambda n: job.reached(int(100 * GROUPING * n / items)))
 
     found = computed.made(library, browse.KEY, grouped, job)
     codes, items = library.codes()
@@ -68,10 +67,10 @@ def _make(library: Library, job: Job, computed: Computed) -> Map:
     order: list[int] = []
     kinds: list[dict[str, Any]] = []
     for kind in found.groups:
-        rows = [row_of.pop(item.id) for item in kind.items() if item.id in row_of]
+        rows = [row_of.pop(item) for item in kind.items() if item in row_of]
         if rows and kind.count > 1 and len(kinds) < MOST_KINDS:
             x, y = np.median(places[rows], axis=0).tolist()
-            named = {"id": str(kind.representative.id), "name": found.name(kind), "x": x, "y": y}
+            named = {"id": str(kind.representative), "name": found.name(kind), "x": x, "y": y}
             kinds.append({**named, "count": len(rows), "start": len(order)})
         order += rows
     order += row_of.values()  # what was added while the kinds were made

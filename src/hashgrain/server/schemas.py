@@ -136,6 +136,12 @@ class TrashRequest(Strict):
     items: Annotated[list[Id], Field(min_length=1, max_length=MAX_TRASHED)]
 
 
+class UrlRequest(Strict):
+    """Where a picture is: an https address."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
 class AddFolder(Strict):
     """A folder by the name that the server was started with: see `features` of GET /api/v1/library."""
 

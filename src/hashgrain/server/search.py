@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hashgrain.library import Library
@@ -12,6 +12,7 @@ from hashgrain.search.groups import document_of, levels_of
 from hashgrain.search.query import Query
 from hashgrain.search.run import Explained
 from hashgrain.server import paging
+from hashgrain.server.joining import Joined
 from hashgrain.server.paging import Cursor, LongAnswer, LongAnswers, fingerprint, narrowed, read_cursor
 from hashgrain.server.schemas import Example, SearchRequest
 from hashgrain.server.uploads import Uploads
@@ -28,6 +29,7 @@ class Searcher:
     uploads: Uploads
     answers: LongAnswers
     max_pixels: int
+    joined: Joined = field(default_factory=Joined)
 
 
 def answer(library: Library, request: SearchRequest, searcher: Searcher) -> dict[str, Any]:
@@ -35,23 +37,25 @@ def answer(library: Library, request: SearchRequest, searcher: Searcher) -> dict
     started = time.perf_counter()
     query = _query(library, request, searcher)
     if request.group:
-        explained = library.answer(replace(query, k=request.k))
+        explained = searcher.joined.answer(library, replace(query, k=request.k))
         levels = [level.as_dict() for level in levels_of(library.bundle)]
         groups = [document_of(group) for group in library.group(explained.hits)]
         total = len(explained.hits) if len(explained.hits) < request.k else None
         return _document(library, query, explained, started, {"levels": levels, "groups": groups}, None, total)
     name = fingerprint(request.model_dump(exclude={"k", "cursor"}))
     if request.cursor is None:
-        return _first_page(library, query, request, name, started)
+        return _first_page(library, query, request, name, searcher.joined, started)
     return _next_page(library, query, request, read_cursor(request.cursor, name), searcher.answers, started)
 
 
-def _first_page(library: Library, query: Query, request: SearchRequest, name: str, started: float) -> dict[str, Any]:
+def _first_page(
+    library: Library, query: Query, request: SearchRequest, name: str, joined: Joined, started: float
+) -> dict[str, Any]:
     with library.store.snapshot() as snapshot:
         cursor = Cursor(name, snapshot.last_id, 0, ())
     cut = request.min_score is not None or request.within is not None
     wanted = max(request.k + 1, COUNTED) if cut else request.k + 1
-    explained = library.answer(replace(query, k=wanted))
+    explained = joined.answer(library, replace(query, k=wanted))
     page = explained.hits[: request.k]
     more = len(explained.hits) > len(page)
     total = len(explained.hits) if len(explained.hits) < wanted else None

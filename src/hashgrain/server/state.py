@@ -12,6 +12,7 @@ from hashgrain.library.previews import warm
 from hashgrain.server.adding import Adding
 from hashgrain.server.bodies import Receiving
 from hashgrain.server.computed import Computed
+from hashgrain.server.fetching import Fetcher
 from hashgrain.server.jobs import Jobs
 from hashgrain.server.metrics import Metrics
 from hashgrain.server.paging import LongAnswers
@@ -23,14 +24,20 @@ from hashgrain.server.work import Lane
 
 T = TypeVar("T")
 MAX_PIXELS = 400_000_000
+SEARCHES = 16  # threads for them
 
 
 def _searching() -> Lane:
-    return Lane("search", max(4, os.cpu_count() or 1), waiting=64, seconds=30)
+    # Most of these threads wait: what they ask is answered together with others.
+    return Lane("search", max(SEARCHES, os.cpu_count() or 1), waiting=64, seconds=30)
 
 
 def _showing() -> Lane:
     return Lane("pictures", max(4, os.cpu_count() or 1), waiting=256, seconds=60)
+
+
+def _fetching() -> Lane:
+    return Lane("fetching", 4, waiting=8, seconds=60)
 
 
 def _writing() -> Lane:
@@ -50,14 +57,16 @@ class State:
     searching: Lane = field(default_factory=_searching)
     showing: Lane = field(default_factory=_showing)
     writing: Lane = field(default_factory=_writing)
+    fetching: Lane = field(default_factory=_fetching)
 
     jobs: Jobs = field(default_factory=Jobs)
 
     def __post_init__(self) -> None:
+        self.fetcher = Fetcher(self.settings.max_upload)
         self.computed = Computed(self.library, self.jobs)
         self.adding = Adding(dict(self.settings.folders), self.jobs, self._write)
         self.searcher = Searcher(self.uploads, self.answers, MAX_PIXELS)
-        lanes = (self.searching, self.showing, self.writing)
+        lanes = (self.searching, self.showing, self.writing, self.fetching)
         lanes_open = [(lane.name, lambda lane=lane: float(lane.open)) for lane in lanes]
         self.metrics.watch_each("calls_open", "Calls that run or wait for a thread.", "lane", lanes_open)
         self.metrics.watch("jobs_open", "Jobs that run or wait.", lambda: self.jobs.open)
@@ -85,6 +94,6 @@ class State:
         self.jobs.stop_all()
         self.adding.close()
         self.computed.close()
-        for lane in (self.searching, self.showing, self.writing):
+        for lane in (self.searching, self.showing, self.writing, self.fetching):
             lane.close()
         self.library.close()

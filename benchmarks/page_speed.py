@@ -1,0 +1,156 @@
+"""How fast the page feels in a real Chromium, drawn by software, on the same cores as the server.
+
+First paint and the first pictures of a library; from a drop to the pictures found, among 100,000 items with parts
+(serve_grown.py); scrolling through 10,000 results of Tiny ImageNet, whose thumbnails are there.
+
+python benchmarks/page_speed.py
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import shutil
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from hashgrain import Library
+from hashgrain.learn.photo.pictures import tiny_imagenet
+from report import HERE, need_data, table, write_section
+from serve_grown import grown_library
+from serve_load import commands, free_port, serving
+
+RUNS = HERE / "runs" / "serve"
+ITEMS, RESULTS, DROPS, LOADS = 100_000, 10_000, 20, 5
+SPEED, SECONDS = 3_000, 15  # pixels a second while scrolling, and how long
+
+PAINT = """() => new Promise((resolve) => new PerformanceObserver((list) => {
+  const found = list.getEntriesByName('first-contentful-paint')[0];
+  if (found) resolve(found.startTime);
+}).observe({ type: 'paint', buffered: true }))"""
+
+DROP = """async ({ data, name }) => {
+  const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], name, { type: 'image/jpeg' }));
+  performance.clearResourceTimings();
+  const answered = () => performance.getEntriesByType('resource').some((each) => each.name.endsWith('/search'));
+  const shown = () => document.querySelector('.results[aria-busy=false] .card');
+  const began = performance.now();
+  document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: carried }));
+  while (!answered() || !shown()) await new Promise(requestAnimationFrame);
+  await new Promise(requestAnimationFrame);
+  return performance.now() - began;
+}"""
+
+SCROLL = """async ({ speed, seconds }) => {
+  const frames = [];
+  let last = await new Promise(requestAnimationFrame);
+  const began = last;
+  while (last - began < 1000 * seconds) {
+    const now = await new Promise(requestAnimationFrame);
+    frames.push(now - last);
+    scrollBy(0, (speed * (now - last)) / 1000);
+    last = now;
+  }
+  return frames;
+}"""
+
+
+def tiny_library() -> Path:
+    place, pictures = RUNS / "tiny.hg", RUNS / "tiny"
+    if not (RUNS / "tiny.done").exists():
+        pictures.mkdir(parents=True, exist_ok=True)
+        for number, shot in enumerate(itertools.islice(tiny_imagenet(need_data(), "val"), RESULTS)):
+            (pictures / f"{number:05}.jpg").write_bytes(shot.content)
+        with Library.open_or_create(place) as library:
+            library.add(pictures, parts=False)
+        (RUNS / "tiny.done").touch()
+    return place
+
+
+@contextlib.contextmanager
+def page_of(browser: Any, place: Path) -> Iterator[tuple[Any, str]]:
+    port = free_port()
+    command, ready = commands(place, port)["hashgrain serve"]
+    with serving(command, ready, port):
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(120_000)
+        yield page, f"http://127.0.0.1:{port}/"
+        page.close()
+
+
+def first_paint(page: Any, address: str) -> tuple[float, float]:
+    """Milliseconds to the first contentful paint and to the first pictures; medians."""
+    paints, pictures = [], []
+    for _ in range(LOADS):
+        page.goto("about:blank")
+        page.goto(address)
+        paints.append(page.evaluate(PAINT))
+        page.wait_for_function("[...document.querySelectorAll('.card img')].some((each) => each.complete)")
+        pictures.append(page.evaluate("performance.now()"))
+    return statistics.median(paints), statistics.median(pictures)
+
+
+def drops(page: Any, address: str) -> list[float]:
+    page.goto(address)
+    page.wait_for_selector(".card")
+    found = []
+    for number, file in enumerate(sorted((need_data() / "photos").glob("*.jpg"))[: DROPS + 2]):
+        data = base64.b64encode(file.read_bytes()).decode()
+        found.append(page.evaluate(DROP, {"data": data, "name": f"{number}.jpg"}))
+    return found[2:]  # the first ones load what is needed
+
+
+def scrolled(page: Any, address: str) -> list[float]:
+    page.goto(address)
+    page.wait_for_selector(".card")
+    while int(page.evaluate("document.querySelector('hg-grid').entries.length")) < RESULTS:
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(50)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(1000)
+    frames: list[float] = page.evaluate(SCROLL, {"speed": SPEED, "seconds": SECONDS})
+    return sorted(frames)
+
+
+def main() -> None:
+    large, tiny = grown_library(RUNS, ITEMS), tiny_library()
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        with page_of(browser, large) as (page, address):
+            dropped = sorted(drops(page, address))
+        with page_of(browser, tiny) as (page, address):
+            paint, pictures = first_paint(page, address)
+            frames = scrolled(page, address)
+        version = browser.version
+        browser.close()
+    on_time = sum(each <= 1000 / 60 + 1 for each in frames) / len(frames)
+    rows = [
+        ["first paint", f"{paint:.0f} ms", ""],
+        ["first pictures", f"{pictures:.0f} ms", ""],
+        [
+            f"from a drop to the results, {ITEMS:,} items with parts",
+            f"{statistics.median(dropped):.0f} ms",
+            f"most of {DROPS}: {dropped[-1]:.0f} ms",
+        ],
+        [
+            f"a frame while scrolling {RESULTS:,} results, {SPEED:,} pixels a second",
+            f"{statistics.median(frames):.1f} ms",
+            f"{on_time:.1%} within 1/60 s; 99 of 100 within {frames[int(0.99 * len(frames))]:.0f} ms",
+        ],
+    ]
+    text = f"Chromium {version}, drawn by software (SwiftShader), beside the server on the same cores.\n\n"
+    write_section(
+        "i-page", "The page", "python benchmarks/page_speed.py", text + table(["what", "median", "more"], rows)
+    )
+
+
+if __name__ == "__main__":
+    main()
