@@ -1,7 +1,7 @@
 // Draws the points of the map with WebGL2. Where there are many, a share of each tile stands for all.
 
 const MANY = 100_000; // points drawn at once, until the frames show what this machine can do
-const FEWEST = 20_000;
+const FEWEST = 10_000;
 const SLOW = 32; // milliseconds a frame
 const QUICK = 20;
 const OUTSIDE = 128; // the bit of a point that is out of the area
@@ -91,8 +91,8 @@ export class Points {
     gl.vertexAttribIPointer(1, 1, gl.UNSIGNED_BYTE, 0, 0);
   }
 
-  /** Draw a view {x, y, scale, width, height, box}, in `colors` of three numbers each. How many points were drawn. */
-  draw({ x, y, scale, width, height, box }, colors, ratio) {
+  /** Draw a view {x, y, scale, width, height, box}, in `colors` of three numbers each; fewer points while it moves. How many were drawn. */
+  draw({ x, y, scale, width, height, box }, colors, ratio, moving) {
     const { gl, data, canvas } = this;
     const [wide, tall] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
     if (canvas.width !== wide) canvas.width = wide;
@@ -101,7 +101,7 @@ export class Points {
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
     const shown = Math.max(1, data.countIn(box));
-    const share = Math.min(1, this.budget / shown);
+    const share = Math.min(1, (moving ? this.budget : Math.max(MANY, this.budget)) / shown);
     const size = Math.min(11, Math.max(2.2, 0.3 * Math.sqrt((width * height) / (shown * share))));
     gl.uniform2f(this.at.middle, x, y);
     gl.uniform2f(this.at.scale, (2 * scale) / width, (2 * scale) / height);

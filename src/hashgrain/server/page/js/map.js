@@ -18,6 +18,8 @@ const REACH = 14; // pixels from a point that still mean it
 const CORNERS = 48; // of an area
 const WAIT = 90; // milliseconds over a point before its picture is shown
 const PEEK = 176; // pixels
+const REST = 300; // milliseconds after a movement until more is drawn
+const STANDING = 1500; // milliseconds between two frames of a map that does not move
 
 export class MapOfLibrary extends LitElement {
   static properties = {
@@ -36,6 +38,7 @@ export class MapOfLibrary extends LitElement {
     super();
     this.view = new View();
     this.peeked = -1;
+    this.framed = -Infinity; // when the last frame of a movement was drawn
   }
 
   createRenderRoot() {
@@ -59,6 +62,7 @@ export class MapOfLibrary extends LitElement {
     this.asking.abort();
     this.sizes.disconnect();
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.resting);
   }
 
   async #load() {
@@ -116,9 +120,9 @@ export class MapOfLibrary extends LitElement {
   }
 
   #moved() {
-    const now = performance.now();
-    if (this.last && now - this.last < 120) this.points.learn(this.took ?? 16);
-    this.last = now;
+    this.moving = true;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.#redraw(), REST);
     this.peeked = -1;
     this.#redraw();
   }
@@ -127,19 +131,21 @@ export class MapOfLibrary extends LitElement {
     if (!this.points || this.frame) return;
     this.frame = requestAnimationFrame((began) => {
       this.frame = null;
-      this.took = this.framed && began - this.framed < 200 ? began - this.framed : 16;
-      this.framed = began;
-      this.#draw();
+      const took = began - this.framed;
+      if (this.moving && took < STANDING) this.points.learn(took);
+      this.framed = this.moving ? began : -Infinity;
+      this.#draw(this.moving);
+      this.moving = false;
     });
   }
 
-  #draw() {
+  #draw(moving) {
     const place = this.querySelector('.mapbox');
     if (!place || place.clientWidth < 2) return;
     const { view } = this;
     if (view.width !== place.clientWidth) [view.width, view.height] = [place.clientWidth, place.clientHeight];
     this.colors ??= colorsOf(this);
-    this.shown = this.points.draw(viewOf(view), this.colors, Math.min(2, devicePixelRatio));
+    this.shown = this.points.draw(viewOf(view), this.colors, Math.min(2, devicePixelRatio), moving);
     this.labels.draw(view, this.data);
     const { area } = this.session.state;
     const corners = this.line ?? (area && pairs(area).map(([x, y]) => view.toPixels(x, y)));

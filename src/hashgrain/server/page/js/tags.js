@@ -101,7 +101,7 @@ export class Facets extends LitElement {
     const { where } = this.session.state;
     if (!this.tags?.length) return nothing;
     const shown = this.tags.filter(({ name }, i) => this.whole || i < FIRST || hasClause(where, clauseOf(TAG, name)));
-    return html`<section class="facets" aria-label=${t('tags.title')}><h3>${t('tags.title')}</h3>
+    return html`<section class="facets" aria-label=${t('tags.title')}><h2>${t('tags.title')}</h2>
       <p>${shown.map(({ name, count: n }) => {
         const pressed = hasClause(where, clauseOf(TAG, name));
         return html`<button type="button" class="chip" aria-pressed=${String(pressed)} @click=${() => this.session.go({ where: toggled(where, clauseOf(TAG, name)) })}>
