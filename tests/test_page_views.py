@@ -58,18 +58,17 @@ def opened(browser: Any, served: Served) -> Iterator[Open]:
 
 
 def made(served: Served, path: str, page: Any) -> Any:
-    """What the server computes for the whole library, once it is there."""
-    answers: list[Any] = []
+    """What the server computes for the whole library as it is now, once it is there."""
+    kind = re.split(r"\W", path)[0]
 
-    def there() -> bool:
+    def at_rest() -> bool:
         answer = served.ask("GET", f"/api/v1/{path}")
         assert answer.status in (200, 202), answer.body
-        if answer.status == 200:
-            answers.append(answer)
-        return bool(answers)
+        jobs = served.ask("GET", "/api/v1/jobs").json["jobs"]
+        return not any(each["kind"] == kind and each["state"] in ("waiting", "running") for each in jobs)
 
-    wait_until(page, there)
-    return answers[0]
+    wait_until(page, at_rest)
+    return served.ask("GET", f"/api/v1/{path}")
 
 
 def ids_shown(own: Watched) -> list[int]:
@@ -217,9 +216,9 @@ def test_a_server_that_only_reads_offers_no_changes(opened: Open, served: Served
 
 def test_kinds_and_things_are_browsed(opened: Open, served: Served) -> None:
     own = opened()
+    tree = made(served, "scenes", own.page).json
     page = own.look("?view=browse")
     page.wait_for_selector(".tile")
-    tree = made(served, "scenes", page).json
     assert page.locator(".tile").count() == len(tree["kinds"])
     kind = next(each for each in tree["kinds"] if each["count"] > 1 and any(one["count"] > 1 for one in each["things"]))
     number = tree["kinds"].index(kind)
@@ -251,15 +250,17 @@ def test_kinds_and_things_are_browsed(opened: Open, served: Served) -> None:
 
 def test_copies_are_reviewed_by_keys_taken_out_and_put_back(opened: Open, served: Served) -> None:
     own = opened()
+    groups = made(served, "duplicates?word=same&k=100", own.page).json["groups"]
     page = own.look("?view=duplicates")
     page.wait_for_selector(".copygroup")
     names = there(served)
-    groups = made(served, "duplicates?word=same&k=100", page).json["groups"]
     assert page.locator(".copygroup").count() == len(groups)
     assert sum(len(each["copies"]) for each in groups) >= COPIES
     page.keyboard.press("n")
     page.keyboard.press("n")
-    wait_until(page, lambda: page.locator(".copygroup").nth(1).evaluate("each => each.contains(document.activeElement)"))
+    wait_until(
+        page, lambda: page.locator(".copygroup").nth(1).evaluate("each => each.contains(document.activeElement)")
+    )
     page.keyboard.press("a")
     page.keyboard.press("p")
     page.keyboard.press("x")
@@ -315,7 +316,7 @@ def points_of(content: bytes) -> np.ndarray[Any, Any]:
 
 def map_of(served: Served, page: Any) -> np.ndarray[Any, Any]:
     version = made(served, "map", page).json["version"]
-    return points_of(made(served, f"map/points?version={version}", page).body)
+    return points_of(served.ask("GET", f"/api/v1/map/points?version={version}").body)
 
 
 def on_screen(page: Any, x: float, y: float) -> tuple[float, float]:
@@ -326,10 +327,9 @@ def on_screen(page: Any, x: float, y: float) -> tuple[float, float]:
 
 def test_a_line_around_points_shows_their_pictures(opened: Open, served: Served) -> None:
     own = opened()
+    points = map_of(served, own.page)
     page = own.look("?view=map")
-    page.wait_for_selector(".mapbox canvas")
-    wait_until(page, lambda: page.evaluate("document.querySelector('hg-map').shown") is not None)
-    points = map_of(served, page)
+    wait_until(page, lambda: page.evaluate("document.querySelector('hg-map')?.shown") is not None)
     middle = float(np.median(points["x"]))
     inside = sorted(int(each["id"]) for each in points if each["x"] < middle - 0.02)
     assert 2 < len(inside) < len(points)
@@ -358,9 +358,9 @@ def test_a_line_around_points_shows_their_pictures(opened: Open, served: Served)
 
 def test_a_point_shows_its_picture_and_a_click_opens_it(opened: Open, served: Served) -> None:
     own = opened()
+    points = map_of(served, own.page)
     page = own.look("?view=map")
     wait_until(page, lambda: page.evaluate("document.querySelector('hg-map')?.shown") is not None)
-    points = map_of(served, page)
     away = np.hypot(points["x"][:, None] - points["x"], points["y"][:, None] - points["y"]) + 9 * np.eye(len(points))
     lonely = points[int(np.argmax(away.min(axis=1)))]
     page.mouse.move(*on_screen(page, lonely["x"], lonely["y"]))
@@ -374,6 +374,7 @@ def test_a_point_shows_its_picture_and_a_click_opens_it(opened: Open, served: Se
 
 def test_the_map_is_moved_and_taken_by_keys_alone(opened: Open, served: Served) -> None:
     own = opened()
+    points = map_of(served, own.page)
     page = own.look("?view=map")
     wait_until(page, lambda: page.evaluate("document.querySelector('hg-map')?.shown") is not None)
     page.locator(".mapbox").focus()
@@ -389,7 +390,7 @@ def test_the_map_is_moved_and_taken_by_keys_alone(opened: Open, served: Served) 
     page.get_by_role("button", name="Take what is in view").focus()
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("area="))
-    assert ids_shown(own) == sorted(int(each) for each in map_of(served, page)["id"])
+    assert ids_shown(own) == sorted(int(each) for each in points["id"])
     page.keyboard.press("Escape")
     wait_until(page, lambda: "area" not in page.url)
 
@@ -416,10 +417,10 @@ def test_the_map_is_moved_by_touch(opened: Open) -> None:
 def test_without_webgl2_the_kinds_are_listed(opened: Open, served: Served) -> None:
     own = opened()
     page = own.page
+    kinds = made(served, "map", page).json["kinds"]
     page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
     own.look("?view=map")
     page.get_by_text("This browser cannot draw the map").wait_for()
-    kinds = made(served, "map", page).json["kinds"]
     assert page.locator(".kinds li").count() == len(kinds)
     page.locator(".kinds a").first.click()
     page.wait_for_url(re.compile("view=browse&in="))
@@ -471,7 +472,16 @@ def test_a_folder_is_added_and_a_server_that_was_away_comes_back(opened: Open, s
 def test_a_job_that_runs_is_seen_in_the_bar_and_stopped(opened: Open) -> None:
     own = opened()
     page = own.page
-    job = {"id": 7, "kind": "add", "folder": "camera", "state": "running", "done": 3, "total": 12, "added": 2, "failed": 1}
+    job = {
+        "id": 7,
+        "kind": "add",
+        "folder": "camera",
+        "state": "running",
+        "done": 3,
+        "total": 12,
+        "added": 2,
+        "failed": 1,
+    }
     job |= {"text": "", "started": "2026-01-01T10:00:00+00:00", "ended": None}
     stopped: list[str] = []
     page.route("**/api/v1/jobs", lambda route: route.fulfill(json={"jobs": [job]}))
@@ -529,7 +539,10 @@ STATES = {
 LOOKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "light": ({}, ("browse", "tags")),
     "dark": ({"color_scheme": "dark"}, ("duplicates", "area")),
-    "narrow": ({"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}, ("map", "kind", "selected")),
+    "narrow": (
+        {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
+        ("map", "kind", "selected"),
+    ),
     "chinese": ({"locale": "zh-CN"}, ("settings", "activity")),
 }
 
@@ -539,6 +552,7 @@ LOOKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 def test_axe_finds_nothing_in_any_view(opened: Open, served: Served, look: str) -> None:
     options, states = LOOKS[look]
     own = opened(reduced_motion="reduce", **options)
+    made(served, "map", own.page)
     kind = made(served, "scenes", own.page).json["kinds"][0]["id"]
     for state in states:
         search, sign = STATES[state]

@@ -55,7 +55,7 @@ export class TagEditor extends LitElement {
     const { writable } = this.session.library;
     if (!writable && !this.names.length) return nothing;
     const here = new Set(this.names.filter((each) => each.count === undefined).map(({ name }) => name));
-    return html`<section class="tags" aria-label=${t('tags.title')}>
+    return html`<div class="tags" role="group" aria-label=${t('tags.title')}>
       ${this.names.length
         ? html`<ul role="list">${this.names.map(({ name, count: n }) => html`<li class="tagged">${name}${n === undefined ? nothing : html`<small>${count(n)}</small>`}
             ${writable ? html`<button type="button" aria-label=${t('tags.remove', { name })} title=${t('tags.remove', { name })} @click=${() => this.#fire('remove', name)}>${icon('close')}</button>` : nothing}</li>`)}</ul>`
@@ -65,7 +65,7 @@ export class TagEditor extends LitElement {
             <datalist id="tags-known">${this.suggestions.filter(({ name }) => !here.has(name)).map(({ name }) => html`<option value=${name}></option>`)}</datalist>
             <button type="submit" class="quiet" aria-label=${this.label} title=${this.label}>${icon('plus')}</button></form>`
         : nothing}
-    </section>`;
+    </div>`;
   }
 
   #add(event) {
