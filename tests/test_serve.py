@@ -316,6 +316,7 @@ REFUSED: dict[str, tuple[str, str, Any, dict[str, str], int, str]] = {
     "a path far above": ("GET", "/static/../../../../etc/passwd", None, {}, 404, "not_found"),
     "an absolute path": ("GET", "/static//etc/passwd", None, {}, 404, "not_found"),
     "a path with a zero": ("GET", "/static/index.html%00.js", None, {}, 404, "not_found"),
+    "a method that would be an id": ("GET", "/api/v1/items/remove", None, {}, 405, "method_not_allowed"),
     "no JSON": ("POST", SEARCH, b"{", {"Content-Type": "application/json"}, 400, "bad_json"),
     "no UTF-8": ("POST", SEARCH, b'{"query": "\xff"}', {"Content-Type": "application/json"}, 400, "bad_request"),
     "JSON without end": ("POST", SEARCH, b"[" * 200_000, {"Content-Type": "application/json"}, 400, "bad_request"),

@@ -136,7 +136,13 @@ def _items(app: FastAPI, state: State) -> None:
     async def listed(
         where: Annotated[str | None, QueryValue(max_length=10_000)] = None,
         among: Annotated[
-            str | None, QueryValue(alias="items", max_length=200_000, description="Ids: among these, such as 3,17,20.")
+            str | None,
+            QueryValue(
+                alias="items",
+                max_length=110_000,
+                pattern=r"^[0-9]{1,18}(,[0-9]{1,18})*$",
+                description="Ids: among these, such as 3,17,20.",
+            ),
         ] = None,
         cursor: Annotated[str | None, QueryValue(max_length=4_000)] = None,
         k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 100,
@@ -150,6 +156,10 @@ def _items(app: FastAPI, state: State) -> None:
         k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 200,
     ) -> Response:
         return json_answer(await state.searching.run(state.with_library(items.tags_document), key, k))
+
+    @app.api_route("/api/v1/items/remove", methods=["GET", "DELETE"], include_in_schema=False)
+    async def not_an_item() -> Response:
+        raise HTTPException(405, headers={"Allow": "POST"})  # or else it would be taken for the id of an item
 
     @app.get("/api/v1/items/{id}", tags=["items"], summary="One item", responses={200: {"model": ItemOut}})
     async def one(item: ItemId) -> Response:
