@@ -1,6 +1,12 @@
 // What is searched for and how, as the address of the page says it: one object, one query string, both ways.
 
+export const VIEWS = Object.freeze(['search', 'browse', 'duplicates', 'map', 'activity', 'settings']);
+export const SORTS = Object.freeze(['score', 'date', 'name']);
+
 export const EMPTY = Object.freeze({
+  view: 'search',
+  inside: null, // id of the kind or thing that is browsed
+  area: null, // corners [x, y, x, y, ...] of a polygon on the map
   upload: null, // token of an uploaded picture
   item: null, // id of a picture of the library
   text: '', // words
@@ -12,6 +18,7 @@ export const EMPTY = Object.freeze({
   where: '',
   score: 0, // the cut-off: hits below it are left out
   group: false,
+  sort: 'score',
   open: null, // id of the picture in the detail view
 });
 
@@ -28,12 +35,26 @@ export function boxOf(text) {
 
 export const boxText = (box) => box.map((each) => String(Math.round(each * 1e4) / 1e4)).join(',');
 
+/** The corners of a polygon on the map, or null. */
+export function areaOf(text) {
+  const area = (text ?? '').split(',').map(Number);
+  const sound = area.length >= 6 && area.length <= 400 && area.length % 2 === 0;
+  return sound && area.every((each) => Number.isFinite(each) && Math.abs(each) <= 4) ? area : null;
+}
+
+const areaText = (area) => area.map((each) => String(Math.round(each * 1e4) / 1e4)).join(',');
+
 /** The state that a query string says; whatever does not read as one is left out. */
 export function readAddress(search) {
   const given = new URLSearchParams(search);
   const score = Number(given.get('score') ?? 0);
+  const view = VIEWS.includes(given.get('view')) ? given.get('view') : 'search';
   const state = {
     ...EMPTY,
+    view,
+    inside: view === 'browse' && /^\d{1,9}(\.\d{1,9}){0,3}$/.test(given.get('in') ?? '') ? given.get('in') : null,
+    area: view === 'map' || view === 'search' ? areaOf(given.get('area')) : null,
+    sort: SORTS.includes(given.get('sort')) ? given.get('sort') : 'score',
     upload: given.get('upload'),
     item: id(given.get('item')),
     text: given.get('text') ?? '',
@@ -47,6 +68,7 @@ export function readAddress(search) {
     group: given.get('group') === '1',
     open: id(given.get('open')),
   };
+  if (view !== 'search') return { ...EMPTY, view, inside: state.inside, area: state.area, sort: state.sort, open: state.open };
   if (state.upload !== null) state.item = null;
   if (state.upload !== null || state.item !== null) state.text = '';
   if (state.like.length) state.text = '';
@@ -59,6 +81,9 @@ export function readAddress(search) {
 export function writeAddress(state) {
   const written = new URLSearchParams();
   const put = (name, value) => value !== null && value !== '' && written.set(name, value);
+  put('view', state.view === 'search' ? null : state.view);
+  put('in', state.inside);
+  put('area', state.area && areaText(state.area));
   put('upload', state.upload);
   put('item', state.item);
   put('text', state.text);
@@ -70,6 +95,7 @@ export function writeAddress(state) {
   put('where', state.where);
   put('score', state.score > 0 ? String(state.score) : null);
   put('group', state.group ? '1' : null);
+  put('sort', state.sort === 'score' ? null : state.sort);
   put('open', state.open);
   const query = written.toString().replaceAll('%2C', ',');
   return query ? `?${query}` : './';

@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-async function call(path, { method = 'GET', body, json, type, signal } = {}) {
+async function call(path, { method = 'GET', body, json, type, signal, patient = true } = {}) {
   const headers = {};
   if (json !== undefined) headers['Content-Type'] = 'application/json';
   else if (type) headers['Content-Type'] = type;
@@ -29,34 +29,94 @@ async function call(path, { method = 'GET', body, json, type, signal } = {}) {
     if (answer.ok) return answer;
     const busy = answer.status === 503 || answer.status === 429;
     const wait = Number(answer.headers.get('Retry-After') || NaN);
-    if (!busy || attempt >= RETRIES || !(wait <= LONGEST_WAIT)) {
+    if (!busy || !patient || attempt >= RETRIES || !(wait <= LONGEST_WAIT)) {
       throw new Problem(answer.status, await answer.json().catch(() => ({})));
     }
-    await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
-    signal?.throwIfAborted();
+    await pause(1000 * wait, signal);
   }
 }
 
 const asJson = (answer) => answer.json();
+
+const post = (path, json, signal) => call(path, { method: 'POST', json, signal }).then(asJson);
+
+const pause = (milliseconds, signal) =>
+  new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener('abort', () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+
+const ASKED_AGAIN = [250, 500, 1000, 2000]; // milliseconds; the last of them from then on
+
+/** What the server makes of the whole library, asked for until it is there. `progress` hears the share that is done. */
+async function made(path, signal, progress) {
+  for (let turn = 0; ; turn += 1) {
+    const answer = await call(path, { signal });
+    if (answer.status !== 202) return answer;
+    dispatchEvent(new Event('making'));
+    progress?.((await answer.json()).done ?? 0);
+    await pause(ASKED_AGAIN[Math.min(turn, ASKED_AGAIN.length - 1)], signal);
+  }
+}
 
 export const library = () => call('library').then(asJson);
 
 export const upload = (blob, signal) =>
   call('uploads', { method: 'POST', body: blob, type: blob.type || 'application/octet-stream', signal }).then(asJson);
 
-export const search = (body, signal) => call('search', { method: 'POST', json: body, signal }).then(asJson);
+export const search = (body, signal) => post('search', body, signal);
 
 export const item = (id, signal) => call(`items/${id}`, { signal }).then(asJson);
 
-export function items({ where, cursor, k }, signal) {
+export function items({ where, cursor, k, ids }, signal) {
   const asked = new URLSearchParams({ k });
+  if (ids) asked.set('items', ids.join(','));
   if (where) asked.set('where', where);
   if (cursor) asked.set('cursor', cursor);
-  return call(`items?${asked}`, { signal }).then(asJson);
+  return call(`items?${String(asked).replaceAll('%2C', ',')}`, { signal }).then(asJson);
 }
 
 export const why = (query, id, signal) =>
   call('why', { method: 'POST', json: { query, item: id }, signal }).then((answer) => answer.blob());
+
+export const scenes = (signal, progress) => made('scenes', signal, progress).then(asJson);
+
+export function scene(id, { cursor, k }, signal, progress) {
+  const asked = new URLSearchParams({ k });
+  if (cursor) asked.set('cursor', cursor);
+  return made(`scenes/${encodeURIComponent(id)}?${asked}`, signal, progress).then(asJson);
+}
+
+export function duplicates({ word, cursor, k }, signal, progress) {
+  const asked = new URLSearchParams({ word, k });
+  if (cursor) asked.set('cursor', cursor);
+  return made(`duplicates?${asked}`, signal, progress).then(asJson);
+}
+
+export const map = (signal, progress) => made('map', signal, progress).then(asJson);
+
+export const mapPoints = (version, signal) =>
+  made(`map/points?version=${encodeURIComponent(version)}`, signal).then((answer) => answer.arrayBuffer());
+
+export const tags = (key, k, signal) => call(`tags?${new URLSearchParams({ key, k })}`, { signal }).then(asJson);
+
+export const tag = (ids, { key, add = [], remove = [] }) => post('tags', { items: ids, key, add, remove });
+
+export const takeOut = (ids) => post('items/remove', { items: ids });
+
+export const trash = (ids) => post('duplicates/trash', { items: ids });
+
+export const undo = (token) => call(`undo/${encodeURIComponent(token)}`, { method: 'POST' }).then(asJson);
+
+export const jobs = (signal) => call('jobs', { signal, patient: false }).then(asJson);
+
+export const addFolder = (folder, parts) => post('jobs', { add: { folder, parts } });
+
+export const stopJob = (id) => call(`jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
 
 const EDGES = [128, 256, 512, 1024];
 

@@ -2,8 +2,10 @@
 
 import { LitElement, html, nothing } from '../vendor/lit.js';
 import * as api from './api.js';
+import { TAG, tag, tagsOf } from './changes.js';
 import { MODES } from './compare.js';
 import { icon } from './icons.js';
+import './tags.js';
 import { grainText, nameOf, problemText, scoreText, wordText } from './telling.js';
 import { bytes, count, date, t } from './texts.js';
 
@@ -17,7 +19,7 @@ export class Detail extends LitElement {
     query: { attribute: false }, // what it was found with, as Compare takes it, or null
     marks: { attribute: false },
     ends: { attribute: false }, // [there is one before, there is one after]
-    grains: { attribute: false },
+    session: { attribute: false },
     mode: { state: true },
     facts: { state: true },
     problem: { state: true },
@@ -97,6 +99,7 @@ export class Detail extends LitElement {
           ${this.#mark('like', 'plus')}${this.marks.text ? nothing : this.#mark('unlike', 'minus')}
         </div>
         ${this.hit && this.hit.score !== undefined ? this.#measure() : nothing}
+        ${this.#tags()}
         ${this.#facts(known)}
       </div>
     </dialog>`;
@@ -117,7 +120,8 @@ export class Detail extends LitElement {
   }
 
   #measure() {
-    const { hit, grains } = this;
+    const { hit } = this;
+    const { grains } = this.session.library;
     return html`<section class="measure">
       <p class="verdict">${hit.word ? html`<span class="word ${hit.word}">${wordText(hit)}</span>` : nothing}
         <span>${t('hit.score', { score: scoreText(hit) })}</span></p>
@@ -133,6 +137,21 @@ export class Detail extends LitElement {
     </section>`;
   }
 
+  #tags() {
+    if (this.facts?.id !== this.item) return nothing;
+    const names = tagsOf(this.facts).map((name) => ({ name }));
+    return html`<hg-tags .session=${this.session} .names=${names} .label=${t('tags.add.here')} .language=${this.language}
+      @add=${({ detail }) => this.#change({ add: [detail] })} @remove=${({ detail }) => this.#change({ remove: [detail] })}></hg-tags>
+      ${this.wrong ? html`<p class="error" role="alert">${problemText(this.wrong)}</p>` : nothing}`;
+  }
+
+  async #change(change) {
+    const done = await tag(this.session, [this.item], change);
+    this.wrong = done ? null : this.session.notice.problem;
+    this.session.say(null); // it is said here
+    this.#load();
+  }
+
   #facts(known) {
     if (this.problem && this.problem.status !== 404) return html`<p class="error" role="alert">${problemText(this.problem)}</p>`;
     if (!known) return html`<p class="hint">${t('loading')}</p>`;
@@ -144,7 +163,8 @@ export class Detail extends LitElement {
       ['size', facts.size > 0 ? bytes(facts.size) : null],
       ['taken', facts.taken ? date(facts.taken) : null],
     ];
-    const own = Object.entries({ ...facts.details, ...facts.meta }).filter(([, value]) => value !== null && value !== '');
+    const told = ([key, value]) => value !== null && value !== '' && (key !== TAG || !tagsOf(facts).length);
+    const own = Object.entries({ ...facts.details, ...facts.meta }).filter(told);
     return html`<dl class="facts">
         ${rows.map(([key, value]) => (value ? html`<div><dt>${t(`fact.${key}`)}</dt><dd>${value}</dd></div>` : nothing))}
         ${own.map(([key, value]) => html`<div><dt>${key}</dt><dd>${typeof value === 'object' ? JSON.stringify(value) : String(value)}</dd></div>`)}

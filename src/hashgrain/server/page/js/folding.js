@@ -1,18 +1,19 @@
 // From hits, or groups of hits, to what the grid shows: one entry a picture, near copies folded behind the best.
 
-import { t } from './texts.js';
+import { nameOf } from './telling.js';
+import { spoken, t } from './texts.js';
 
 const FEWEST = 2; // pictures of a group that has a heading
 
 /**
  * { entries: [{hit, copies, copyOf}], headings: Map(index -> text) } of results. `unfolded` has the ids of hits whose
- * copies are shown; `least` leaves out hits of a lower score.
+ * copies are shown; `least` leaves out hits of a lower score; `sort` is how those that are loaded stand, if not in groups.
  */
-export function entriesOf(results, unfolded, least = 0) {
+export function entriesOf(results, unfolded, least = 0, sort = 'score') {
   if (!results) return { entries: [], headings: new Map() };
   if (!results.groups) {
     const hits = least > 0 ? results.hits.filter((hit) => hit.score >= least) : results.hits;
-    return { entries: hits.map((hit) => ({ hit, copies: 0, copyOf: null })), headings: new Map() };
+    return { entries: sorted(hits, sort).map((hit) => ({ hit, copies: 0, copyOf: null })), headings: new Map() };
   }
   const entries = [];
   const headings = new Map();
@@ -30,6 +31,15 @@ export function entriesOf(results, unfolded, least = 0) {
     }
   });
   return { entries, headings };
+}
+
+/** Hits in another order: by name, or the newest first, where those without a date come last. */
+function sorted(hits, sort) {
+  if (sort === 'score') return hits;
+  const names = new Intl.Collator(spoken(), { numeric: true });
+  const byName = (one, other) => names.compare(nameOf(one), nameOf(other)) || one.id - other.id;
+  const byDate = (one, other) => (other.taken ?? '').localeCompare(one.taken ?? '') || one.id - other.id;
+  return hits.toSorted(sort === 'name' ? byName : byDate);
 }
 
 function leaves(group) {

@@ -4,6 +4,7 @@ import { LitElement, classMap, html, nothing, repeat } from '../vendor/lit.js';
 import { thumbnail } from './api.js';
 import { icon } from './icons.js';
 import { justify, neighbour, rowsWithin } from './layout.js';
+import { SIZES } from './prefs.js';
 import { boxRect, nameOf, scoreText, wordText } from './telling.js';
 import { t } from './texts.js';
 
@@ -14,13 +15,16 @@ const HEADING = 44;
 const AHEAD = 600; // pixels above and below the window that are drawn
 const EARLY = 2000; // pixels before the end at which the next page is asked for
 
-/** Fires `open`, `seek` (search with), `mark` {id, list}, `unfold` with ids, and `more`. */
+/** Fires `open`, `seek` (search with), `mark` {id, list}, `unfold` with ids, `choose` {ids, on}, and `more`. */
 export class Grid extends LitElement {
   static properties = {
     entries: { attribute: false },
     headings: { attribute: false },
     marks: { attribute: false }, // {like, unlike, text}; words have no counter-examples
     unfolded: { attribute: false },
+    chosen: { attribute: false }, // ids of the pictures that are selected
+    choosing: { type: Boolean }, // whether pictures can be selected
+    size: {}, // of the pictures, as SIZES names it
     more: { type: Boolean },
     label: {},
     link: { attribute: false }, // id -> address of its detail view
@@ -33,6 +37,8 @@ export class Grid extends LitElement {
     this.headings = new Map();
     this.marks = { like: [], unlike: [] };
     this.unfolded = new Set();
+    this.chosen = new Set();
+    this.size = 'medium';
     this.current = 0;
     this.band = [0, 0];
     this.width = 0;
@@ -74,7 +80,7 @@ export class Grid extends LitElement {
 
   willUpdate(changed) {
     if (!this.width) this.width = Math.floor(this.clientWidth);
-    if (changed.has('entries') || changed.has('headings')) this.#place();
+    if (changed.has('entries') || changed.has('headings') || changed.has('size')) this.#place();
   }
 
   updated(changed) {
@@ -83,7 +89,7 @@ export class Grid extends LitElement {
 
   #place() {
     if (!this.width) return;
-    const height = this.width < 500 ? 132 : this.width < 1000 ? 176 : 208;
+    const height = SIZES[this.size] * (this.width < 500 ? 132 : this.width < 1000 ? 176 : 208);
     const items = this.entries.map(({ hit }) => hit);
     const sizes = { height, gap: GAP, caption: CAPTION, headings: this.headings, headingHeight: HEADING };
     this.layout = justify(items, this.width, sizes);
@@ -131,11 +137,12 @@ export class Grid extends LitElement {
     const { x, y, width, height, picture } = place;
     const liked = this.marks.like.includes(hit.id);
     const unliked = this.marks.unlike.includes(hit.id);
+    const chosen = this.chosen.has(hit.id);
     const tab = index === this.current ? '0' : '-1';
     const word = wordText(hit);
     const sharp = Math.max(picture.width, picture.height) * Math.min(2, devicePixelRatio);
     const name = nameOf(hit);
-    return html`<li class=${classMap({ card: true, liked, unliked, copy: copyOf !== null })} data-index=${index}
+    return html`<li class=${classMap({ card: true, liked, unliked, chosen, copy: copyOf !== null })} data-index=${index}
       aria-setsize=${this.more ? -1 : this.entries.length} aria-posinset=${index + 1}
       .style=${`transform:translate(${x}px,${y}px);width:${width}px;height:${height + CAPTION}px`}>
       <div class="frame" .style=${`height:${height}px`}>
@@ -146,6 +153,7 @@ export class Grid extends LitElement {
         </div>
         <a class="open" href=${this.link(hit.id)} tabindex=${tab} draggable="true"
           aria-label=${[name, ...facts(hit)].join(', ')} title=${name}></a>
+        ${this.choosing ? html`<div class="picked">${this.#tool('choose', 'check', t('card.choose', { name }), tab, chosen)}</div>` : nothing}
         <div class="tools">
           ${this.#tool('seek', 'search', t('card.seek', { name }), tab)}
           ${this.#tool('like', 'plus', t('card.like', { name }), tab, liked)}
@@ -185,7 +193,8 @@ export class Grid extends LitElement {
     const entry = this.#entryAt(event);
     const act = event.target.closest('[data-do]')?.dataset.do;
     if (!entry) return;
-    if (act) this.#fire(act, entry.hit);
+    if (act === 'choose') this.choose(this.entries.indexOf(entry), event.shiftKey);
+    else if (act) this.#fire(act, entry.hit);
     else if (event.target.closest('.open') && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
       this.#fire('open', entry.hit);
@@ -225,6 +234,21 @@ export class Grid extends LitElement {
     if (!step) return;
     event.preventDefault();
     this.focusOn(Math.min(last, Math.max(0, step())));
+  }
+
+  /** Select a picture, or no longer; with `through`, all from the one before to it. */
+  choose(index, through = false) {
+    const on = !this.chosen.has(this.entries[index].hit.id);
+    const from = through && this.before !== undefined ? this.before : index;
+    this.before = index;
+    const some = this.entries.slice(Math.min(from, index), Math.max(from, index) + 1);
+    this.dispatchEvent(new CustomEvent('choose', { detail: { ids: some.map(({ hit }) => hit.id), on } }));
+  }
+
+  /** Select what `active` gives. */
+  chooseActive() {
+    const hit = this.active();
+    if (this.choosing && hit) this.choose(this.entries.findIndex((entry) => entry.hit.id === hit.id));
   }
 
   /** Move the focus to a picture, and the window to it. */

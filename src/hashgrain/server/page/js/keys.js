@@ -1,25 +1,25 @@
 // The keys of the page: one table, which `?` lists and the page obeys.
 
 import { html } from '../vendor/lit.js';
+import { preference, setPreference } from './prefs.js';
 import { t } from './texts.js';
-
-const KEPT = 'hashgrain.keys';
 
 export const KEYS = Object.freeze([
   ['/', 'words'], ['arrows', 'move'], ['Enter', 'open'], ['s', 'seek'], ['+', 'like'], ['-', 'unlike'],
-  ['b', 'box'], ['[ ]', 'grain'], ['g', 'group'], ['f', 'filter'], ['1 – 5', 'modes'], ['← →', 'steps'],
-  ['Shift arrows', 'resize'], ['Esc', 'leave'], ['?', 'help'],
+  ['x', 'choose'], ['b', 'box'], ['[ ]', 'grain'], ['g', 'group'], ['f', 'filter'], ['1 – 5', 'modes'], ['← →', 'steps'],
+  ['Shift arrows', 'resize'], ['Esc', 'leave'], ['n p', 'groups'],
+  ['a', 'copies'], ['m', 'bar'], ['?', 'help'],
 ]);
 
 const DOING = {
-  '/': 'words', s: 'seek', '+': 'like', '=': 'like', '-': 'unlike', b: 'box', '[': 'coarser', ']': 'finer',
-  g: 'group', f: 'filter', '?': 'help', 1: 'mode', 2: 'mode', 3: 'mode', 4: 'mode', 5: 'mode',
+  '/': 'words', s: 'seek', '+': 'like', '=': 'like', '-': 'unlike', x: 'choose', b: 'box', '[': 'coarser', ']': 'finer',
+  g: 'group', f: 'filter', '?': 'help', 1: 'mode', 2: 'mode', 3: 'mode', 4: 'mode', 5: 'mode', m: 'bar', n: 'nextGroup', p: 'groupBefore', a: 'copies',
 };
 
 /** Single keys can be turned off, for those who speak to their computer. */
-export const keysOn = () => localStorage.getItem(KEPT) !== 'off';
+export const keysOn = () => preference('keys') !== 'off';
 
-export const turnKeys = (on) => localStorage.setItem(KEPT, on ? 'on' : 'off');
+export const turnKeys = (on) => setPreference('keys', on ? 'on' : 'off');
 
 const TYPING = 'input:not([type=radio]):not([type=checkbox]):not([type=range]), textarea, select, [contenteditable]';
 

@@ -8,6 +8,7 @@ import { showTheme } from './theme.js';
 import './app.js';
 import './grid.js';
 import './panel.js';
+import './results.js';
 
 async function start() {
   showTheme();

@@ -3,6 +3,8 @@
 import { LitElement, html, live, nothing } from '../vendor/lit.js';
 import { thumbnail } from './api.js';
 import { icon } from './icons.js';
+import { MOST_WITHIN } from './sources.js';
+import './tags.js';
 import { grainText } from './telling.js';
 import { t, tOr } from './texts.js';
 
@@ -35,7 +37,9 @@ export class Panel extends LitElement {
         ${this.session.asking ? html`${this.#dial(library)}${this.#cutOff()}` : nothing}
         ${this.#filter(library)}
         ${this.session.asking ? this.#ways(library) : nothing}
-      </div></details>`;
+      </div></details>
+      ${state.area ? this.#area() : nothing}
+      <hg-facets .session=${this.session} .revision=${this.revision} .language=${this.language}></hg-facets>`;
   }
 
   #query() {
@@ -54,6 +58,14 @@ export class Panel extends LitElement {
       ${state.text ? html`<p class="text">“${state.text}”</p>${this.#read()}` : html`<p class="hint">${t('query.examples')}</p>`}
       <div class="queryfoot"><button type="button" class="quiet" @click=${() => this.session.clear()}>${t('query.clear')}</button></div>
     </section>`;
+  }
+
+  /** That only an area of the map is searched. */
+  #area() {
+    const { results } = this.session;
+    return html`<section class="within" aria-label=${t('area.title')}><p class="tagged">${t('area.title')}
+      <button type="button" aria-label=${t('area.remove')} title=${t('area.remove')} @click=${() => this.session.go({ area: null })}>${icon('close')}</button></p>
+      ${this.session.asking && results?.ids?.length === MOST_WITHIN ? html`<p class="hint">${t('area.most', { n: MOST_WITHIN })}</p>` : nothing}</section>`;
   }
 
   /** How the words were understood. */
@@ -120,7 +132,7 @@ export class Panel extends LitElement {
 
   #cut(event) {
     const score = Number(event.target.value);
-    this.dispatchEvent(new CustomEvent('least', { detail: score })); // what is loaded follows at once
+    this.session.cut(score); // what is loaded follows at once
     clearTimeout(this.cutting);
     this.cutting = setTimeout(() => this.session.go({ score }, { tune: 'score' }), PAUSE);
   }

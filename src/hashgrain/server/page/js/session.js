@@ -1,11 +1,12 @@
 // What the page is doing: the state of the address, the results of its search, and the way between them.
 
 import * as api from './api.js';
-import { EMPTY, asks, readAddress, searchBody, writeAddress } from './address.js';
+import { EMPTY, asks, readAddress, writeAddress } from './address.js';
+import { entriesOf, held } from './folding.js';
+import { keyOf, loadPage, noResults, sourceOf } from './sources.js';
+import { preference } from './prefs.js';
 import { Uploads } from './uploads.js';
 
-const PAGE = 100; // hits asked for at once
-const GROUPED = 300; // hits that are grouped
 const CACHED = 12; // searches whose results are kept for going back
 const MOST_AGAIN = 5000; // hits loaded again for a place that a reload keeps
 
@@ -22,6 +23,13 @@ export class Session extends EventTarget {
     this.uploading = null; // {name, url} of a picture that is on its way
     this.cached = new Map();
     this.tuned = null; // what is being changed in one go: the address is replaced, not added to
+    this.unfolded = new Set(); // ids of hits whose copies are shown
+    this.least = null; // the cut-off while its slider moves; null: that of the state
+    this.chosen = new Set(); // ids of pictures that are selected
+    this.notice = null; // {text, undo} of the last change
+    this.making = null; // the share that is done of what the server has to make first
+    this.outdated = false; // whether the library has changed since the results were found
+    this.searched = './'; // the address of the last search, for the way back to it
     history.scrollRestoration = 'manual';
     addEventListener('popstate', () => this.#arrive());
     addEventListener('pagehide', () => this.#keepPlace());
@@ -37,7 +45,103 @@ export class Session extends EventTarget {
   }
 
   get grain() {
-    return this.state.grain ?? this.library.default_grain;
+    return this.state.grain ?? this.preferredGrain;
+  }
+
+  /** The grain that one starts with, if the library has it. */
+  get preferredGrain() {
+    const wished = preference('grain');
+    return this.library.grains.some(({ name }) => name === wished) ? wished : this.library.default_grain;
+  }
+
+  /** What the grid shows: { entries, headings, count }. The same object as long as nothing of it changed. */
+  get shown() {
+    const { results, unfolded, state } = this;
+    const least = this.asking ? (this.least ?? state.score) : 0;
+    const from = [results, results?.hits, results?.groups, unfolded, least, state.sort];
+    if (this.drawn && this.drawn.from.every((each, i) => each === from[i])) return this.drawn;
+    const { entries, headings } = entriesOf(results, unfolded, least, state.sort);
+    const folded = entries.reduce((sum, { hit, copies }) => sum + (unfolded.has(hit.id) ? 0 : copies), 0);
+    const count = least === results?.state.score ? (results.total ?? held(results)) : entries.length + folded;
+    this.drawn = { from, entries, headings, count };
+    return this.drawn;
+  }
+
+  /** Let what is loaded follow the slider of the cut-off. */
+  cut(least) {
+    this.least = least;
+    this.#changed();
+  }
+
+  unfold(id) {
+    this.unfolded = new Set(this.unfolded);
+    if (!this.unfolded.delete(id)) this.unfolded.add(id);
+    this.#changed();
+  }
+
+  /** Select pictures, or no longer; null: none. */
+  choose(ids, on = null) {
+    this.chosen = new Set(ids === null ? [] : this.chosen);
+    for (const id of ids ?? []) {
+      if (on ?? !this.chosen.has(id)) this.chosen.add(id);
+      else this.chosen.delete(id);
+    }
+    this.#changed();
+  }
+
+  redraw() {
+    this.#changed();
+  }
+
+  say(notice) {
+    this.notice = notice;
+    this.#changed();
+  }
+
+  /** The state of the search that is open; of an empty one in another view. */
+  get searching() {
+    return this.state.view === 'search' ? this.state : EMPTY;
+  }
+
+  home() {
+    this.go({ ...EMPTY, grain: this.state.grain });
+  }
+
+  /** Go to a view: to where one was in it last, where it keeps that. */
+  view(view) {
+    if (view === 'search') this.go(readAddress(new URL(this.searched, location.href).search));
+    else this.go({ ...EMPTY, view });
+  }
+
+  /** The library has changed: what was loaded before counts no longer. With `again`, the list is loaded anew. */
+  async refresh({ again = false } = {}) {
+    this.cached.clear();
+    this.library = (await api.library().catch(() => null)) ?? this.library;
+    this.revised = (this.revised ?? 0) + 1;
+    if (again) await this.#run(Math.min(this.results?.hits.length ?? 0, MOST_AGAIN));
+    else this.outdated = this.results !== null;
+    this.#changed();
+  }
+
+  /** How lists are found has changed: none that was loaded counts any more. */
+  forget() {
+    this.cached.clear();
+    this.#changed();
+  }
+
+  /** The server answers again after it was away. */
+  returned() {
+    if (this.problem?.status === 0) this.retry();
+    return this.refresh();
+  }
+
+  /** Change what is known of pictures that are loaded; a picture for which `change` gives null goes. */
+  amend(ids, change) {
+    const some = new Set(ids);
+    for (const results of [this.results, ...this.cached.values()]) {
+      if (results) results.hits = results.hits.flatMap((hit) => (some.has(hit.id) ? (change(hit) ?? []) : hit));
+    }
+    this.#changed();
   }
 
   /** Change the state and search. `tune` names a change that goes on, such as a slider being dragged. */
@@ -56,8 +160,10 @@ export class Session extends EventTarget {
       history.pushState({ scroll: searchedBefore ? scrollY : 0, inside: true }, '', address);
     }
     this.tuned = tune;
+    this.least = null;
     const other = queryKey(next) !== queryKey(this.state);
     this.state = next;
+    this.#entered();
     if (other) this.dispatchEvent(new CustomEvent('place', { detail: 0 }));
     this.#run();
   }
@@ -65,6 +171,10 @@ export class Session extends EventTarget {
   /** The change that was tuned is done: the next one is a step of its own. */
   settle() {
     this.tuned = null;
+  }
+
+  #entered() {
+    if (this.state.view === 'search') this.searched = writeAddress({ ...this.state, open: null });
   }
 
   searchItem(id) {
@@ -76,7 +186,7 @@ export class Session extends EventTarget {
   }
 
   clear() {
-    this.go({ ...EMPTY, grain: this.state.grain });
+    this.go({ ...EMPTY, grain: this.state.grain, area: this.state.area });
   }
 
   /**
@@ -84,10 +194,11 @@ export class Session extends EventTarget {
    * pictures: a box goes, and so do words.
    */
   mark(id, list) {
-    if (list === 'unlike' && this.state.text) return;
+    if (list === 'unlike' && this.state.text) return undefined;
     const other = list === 'like' ? 'unlike' : 'like';
     const marked = this.state[list].includes(id);
-    this.go({
+    if (this.state.view !== 'search') return this.go({ ...EMPTY, [list]: [id] });
+    return this.go({
       box: null,
       text: '',
       [list]: marked ? this.state[list].filter((each) => each !== id) : [...this.state[list], id],
@@ -144,7 +255,7 @@ export class Session extends EventTarget {
     this.phase = 'more';
     this.#changed();
     try {
-      await this.#page(results, this.running.signal);
+      await loadPage(results, this.running.signal);
       this.phase = 'ready';
     } catch (problem) {
       if (problem.name === 'AbortError') return;
@@ -155,14 +266,16 @@ export class Session extends EventTarget {
 
   /** What a new search keeps of the one before: how to look, not what for. */
   #kept() {
-    const { grain, parts, group, where } = this.state;
-    return { ...EMPTY, grain, parts, group, where };
+    const { view, grain, parts, group, where, area } = this.state;
+    return view === 'search' ? { ...EMPTY, grain, parts, group, where, area } : EMPTY;
   }
 
   async #arrive() {
     this.state = readAddress(location.search);
     this.tuned = null;
+    this.least = null;
     this.closing = false;
+    this.#entered();
     const { scroll = 0, loaded = 0 } = history.state ?? {};
     const same = this.results?.key === keyOf(this.state);
     await this.#run(Math.min(loaded, MOST_AGAIN));
@@ -176,8 +289,9 @@ export class Session extends EventTarget {
 
   async #run(loaded = 0) {
     const key = keyOf(this.state);
-    const known = this.cached.get(key);
-    if (known) {
+    const known = sourceOf(this.state) ? this.cached.get(key) : null;
+    this.making = null;
+    if (known || !sourceOf(this.state)) {
       this.running?.abort();
       this.running = new AbortController();
       this.results = known;
@@ -190,10 +304,13 @@ export class Session extends EventTarget {
     const running = (this.running = new AbortController());
     this.phase = 'loading';
     this.problem = null;
+    this.outdated = false;
+    if (this.results && this.results.source !== sourceOf(this.state)) this.results = null;
     this.#changed();
-    const results = { key, state: this.state, hits: [], groups: null, next: null, total: null, words: null };
+    const results = noResults({ ...this.state, grain: this.asking ? this.grain : null });
+    results.key = key;
     try {
-      do await this.#page(results, running.signal);
+      do await loadPage(results, running.signal, (done) => this.#made(done, running));
       while (results.next && results.hits.length < loaded);
       this.results = results;
       this.#remember(results);
@@ -206,24 +323,10 @@ export class Session extends EventTarget {
     this.#changed();
   }
 
-  async #page(results, signal) {
-    const { state, next } = results;
-    if (!asks(state)) {
-      const found = await api.items({ where: state.where.trim(), cursor: next, k: PAGE }, signal);
-      results.hits = [...results.hits, ...found.items];
-      results.next = found.next;
-      return;
-    }
-    const body = { ...searchBody(state), k: state.group ? GROUPED : PAGE };
-    if (next) body.cursor = next;
-    const found = await api.search(body, signal);
-    const seen = new Set(results.hits.map((hit) => hit.id));
-    results.groups = found.groups ?? null;
-    results.hits = [...results.hits, ...(found.hits ?? []).filter((hit) => !seen.has(hit.id))];
-    results.next = found.next ?? null;
-    results.total = found.total ?? null;
-    results.words = found.words ?? null;
-    results.milliseconds ??= found.milliseconds;
+  #made(done, running) {
+    if (running.signal.aborted) return;
+    this.making = done;
+    this.#changed();
   }
 
   /** A picture that the server has forgotten and the page still has is sent once more. */
@@ -254,7 +357,5 @@ export class Session extends EventTarget {
   }
 }
 
-const keyOf = (state) => JSON.stringify(searchBody(state));
-
-const queryKey = ({ upload, item, text, like, unlike, where, grain, group }) =>
-  JSON.stringify([upload, item, text, like, unlike, where, grain, group]);
+const queryKey = ({ view, inside, area, upload, item, text, like, unlike, where, grain, group }) =>
+  JSON.stringify([view, inside, view === 'map' ? null : area, upload, item, text, like, unlike, where, grain, group]);

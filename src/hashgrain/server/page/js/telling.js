@@ -11,6 +11,11 @@ export const scoreText = ({ score }) => (Math.floor(score * 100) / 100).toFixed(
 
 export const grainText = (name) => tOr(`grain.${name}`, name);
 
+/** What a kind or a thing is called; its number where the model has no word for it. */
+export function groupName({ id, name }) {
+  return name ? name.charAt(0).toLocaleUpperCase() + name.slice(1) : t('browse.unnamed', { number: id });
+}
+
 /** A box over a picture, seen on light and on dark. */
 export const boxRect = ([left, top, right, bottom]) => html`<svg class="match" aria-hidden="true" preserveAspectRatio="none" viewBox="0 0 1 1">
   ${[0, 1].map((over) => svg`<rect class=${over ? 'over' : 'under'} x=${left} y=${top} width=${right - left} height=${bottom - top}></rect>`)}</svg>`;

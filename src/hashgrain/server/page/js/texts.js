@@ -1,7 +1,8 @@
 // The texts of the page: one JSON file a language, with the same keys.
 
+import { preference, setPreference } from './prefs.js';
+
 export const LANGUAGES = Object.freeze({ en: 'English', zh: '中文' });
-const KEPT = 'hashgrain.language';
 
 let language = 'en';
 let texts = {};
@@ -10,7 +11,7 @@ let whole = new Intl.NumberFormat('en');
 
 /** What was chosen before, or else the first language of the browser that there is. */
 export function preferred() {
-  const wished = [localStorage.getItem(KEPT), ...navigator.languages].filter(Boolean);
+  const wished = [preference('language'), ...navigator.languages].filter(Boolean);
   return wished.map((each) => each.slice(0, 2).toLowerCase()).find((each) => each in LANGUAGES) ?? 'en';
 }
 
@@ -21,7 +22,7 @@ export async function speak(name, { keep = false } = {}) {
   language = name;
   plural = new Intl.PluralRules(name);
   whole = new Intl.NumberFormat(name);
-  if (keep) localStorage.setItem(KEPT, name);
+  if (keep) setPreference('language', name);
   document.documentElement.lang = name === 'zh' ? 'zh-CN' : name;
 }
 

@@ -1,15 +1,14 @@
 // Light, dark, or as the system says.
 
-const KEPT = 'hashgrain.theme';
-const THEMES = ['auto', 'light', 'dark'];
+import { preference, setPreference } from './prefs.js';
 
-export const theme = () => (THEMES.includes(localStorage.getItem(KEPT)) ? localStorage.getItem(KEPT) : 'auto');
+export const THEMES = Object.freeze(['auto', 'light', 'dark']);
 
-export function showTheme() {
-  document.documentElement.dataset.theme = theme();
+export const theme = () => (THEMES.includes(preference('theme')) ? preference('theme') : 'auto');
+
+export function showTheme(name = theme()) {
+  setPreference('theme', name === 'auto' ? null : name);
+  document.documentElement.dataset.theme = name;
 }
 
-export function nextTheme() {
-  localStorage.setItem(KEPT, THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
-  showTheme();
-}
+export const nextTheme = () => showTheme(THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
