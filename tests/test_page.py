@@ -630,7 +630,7 @@ def test_words_find_pictures_and_a_part_that_matched_is_drawn(
         page.locator(".pick input").first.set_input_files(tmp_path / "part.png")
         page.wait_for_url(re.compile("upload="))
         own.results()
-        page.locator("select").select_option("all")
+        page.locator(".choice select").select_option("all")
         page.wait_for_url(re.compile("parts=all"))
         own.results()
         page.wait_for_selector(".card .match rect")
