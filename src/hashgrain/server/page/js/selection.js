@@ -7,6 +7,8 @@ import './tags.js';
 import { problemText } from './telling.js';
 import { t } from './texts.js';
 
+const READ = 8000; // milliseconds that a notice stays on which nothing depends
+
 export class Selection extends LitElement {
   static properties = { session: { attribute: false }, tagging: { state: true }, revision: { type: Number }, language: {} };
 
@@ -21,6 +23,14 @@ export class Selection extends LitElement {
     return html`<div class="bars">
       ${ids.length && session.library.writable ? this.#chosen(ids) : nothing}
       ${session.notice ? this.#notice(session.notice) : nothing}</div>`;
+  }
+
+  updated() {
+    const { notice } = this.session;
+    if (notice === this.noticed) return;
+    this.noticed = notice;
+    clearTimeout(this.reading);
+    if (notice && !notice.undo && !notice.problem && !notice.more?.length) this.reading = setTimeout(() => this.session.say(null), READ);
   }
 
   #chosen(ids) {
