@@ -79,7 +79,10 @@ def test_the_answers_are_those_of_each_alone(library: Library, shared: Query, it
     queries = [replace(shared, of=each if items else library.code(each)) for each in ids]
     assert len({str(shared_of(query)) for query in queries}) == 1
     expected = [alone(library, query) for query in queries]
-    assert [seen(answer) for answer in answer_together(library, queries)] == expected
+    try:
+        assert [seen(answer) for answer in answer_together(library, queries)] == expected
+    except HashgrainError as error:  # the question itself is wrong, such as a distance of more bits than there are
+        assert [seen(error)] * len(queries) == expected
 
 
 def test_a_question_that_is_wrong_is_an_error_for_all(library: Library) -> None:
