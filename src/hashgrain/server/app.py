@@ -61,6 +61,7 @@ def application(state: State) -> App:
     upload_routes(app, state)
     _searching(app, state)
     _items(app, state)
+    _tags(app, state)
     removals = Removals()
     change_routes(app, state, removals)
     browse_routes(app, state, removals)
@@ -150,13 +151,6 @@ def _items(app: FastAPI, state: State) -> None:
         ids = items.read_ids(among)
         return json_answer(await state.searching.run(state.with_library(items.items_page), where, ids, cursor, k))
 
-    @app.get("/api/v1/tags", tags=["items"], summary="Values of a field", responses={200: {"model": TagsAnswer}})
-    async def tags(
-        key: Annotated[str, QueryValue(min_length=1, max_length=MAX_NAME)] = "tag",
-        k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 200,
-    ) -> Response:
-        return json_answer(await state.searching.run(state.with_library(items.tags_document), key, k))
-
     @app.api_route("/api/v1/items/remove", methods=["GET", "DELETE"], include_in_schema=False)
     async def not_an_item() -> Response:
         raise HTTPException(405, headers={"Allow": "POST"})  # or else it would be taken for the id of an item
@@ -184,6 +178,15 @@ def _items(app: FastAPI, state: State) -> None:
         return await bytes_with_tag(
             request, items.original_tag(known), lambda: state.showing.run(content, known), media_type, headers
         )
+
+
+def _tags(app: FastAPI, state: State) -> None:
+    @app.get("/api/v1/tags", tags=["items"], summary="Values of a field", responses={200: {"model": TagsAnswer}})
+    async def tags(
+        key: Annotated[str, QueryValue(min_length=1, max_length=MAX_NAME)] = "tag",
+        k: Annotated[int, QueryValue(ge=1, le=MAX_K)] = 200,
+    ) -> Response:
+        return json_answer(await state.searching.run(state.with_library(items.tags_document), key, k))
 
 
 def _page(app: FastAPI) -> None:

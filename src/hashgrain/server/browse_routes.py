@@ -60,21 +60,8 @@ def browse_routes(app: FastAPI, state: State, removals: Removals) -> None:
         status, document = await state.searching.run(call, state.computed, word, cursor, k)
         return json_answer(document, status)
 
-    @app.post(
-        "/api/v1/duplicates/trash",
-        tags=["changes"],
-        summary="Move copies to the trash",
-        responses={200: {"model": TrashedOut}},
-    )
-    async def trash(body: TrashRequest) -> Response:
-        need_writable(state)
-        folder = state.settings.trash
-        if folder is None:
-            raise ProblemError(403, "no_trash", "this server was not started with a folder for the trash")
-        call = state.with_library(copies.to_trash)
-        return json_answer(await state.writing.run(call, body.items, folder, state.computed, removals))
-
     _map(app, state)
+    _trash(app, state, removals)
 
 
 def _map(app: FastAPI, state: State) -> None:
@@ -102,3 +89,19 @@ def _map(app: FastAPI, state: State) -> None:
             return kept.value.points
 
         return await bytes_with_tag(request, f'"{kept.name}"', content, "application/octet-stream")
+
+
+def _trash(app: FastAPI, state: State, removals: Removals) -> None:
+    @app.post(
+        "/api/v1/duplicates/trash",
+        tags=["changes"],
+        summary="Move copies to the trash",
+        responses={200: {"model": TrashedOut}},
+    )
+    async def trash(body: TrashRequest) -> Response:
+        need_writable(state)
+        folder = state.settings.trash
+        if folder is None:
+            raise ProblemError(403, "no_trash", "this server was not started with a folder for the trash")
+        call = state.with_library(copies.to_trash)
+        return json_answer(await state.writing.run(call, body.items, folder, state.computed, removals))
