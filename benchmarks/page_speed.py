@@ -34,6 +34,12 @@ PAINT = """() => new Promise((resolve) => new PerformanceObserver((list) => {
   if (found) resolve(found.startTime);
 }).observe({ type: 'paint', buffered: true }))"""
 
+PICTURES = """async () => {
+  const drawn = () => [...document.querySelectorAll('.card img')].some((each) => each.complete && each.naturalWidth);
+  while (!drawn()) await new Promise(requestAnimationFrame);
+  return performance.now();
+}"""
+
 DROP = """async ({ data, name }) => {
   const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
   const carried = new DataTransfer();
@@ -92,8 +98,7 @@ def first_paint(page: Any, address: str) -> tuple[float, float]:
         page.goto("about:blank")
         page.goto(address)
         paints.append(page.evaluate(PAINT))
-        page.wait_for_function("[...document.querySelectorAll('.card img')].some((each) => each.complete)")
-        pictures.append(page.evaluate("performance.now()"))
+        pictures.append(page.evaluate(PICTURES))
     return statistics.median(paints), statistics.median(pictures)
 
 

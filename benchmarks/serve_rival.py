@@ -25,7 +25,7 @@ def application(place: Path) -> FastAPI:
         codes, owners = (np.concatenate(column) for column in zip(*rows_of_library(library), strict=True))
     index = faiss.IndexBinaryFlat(64 * codes.shape[1])
     index.add(codes.view(np.uint8))
-    encoder = Encoder("photo")
+    encoder = Encoder.load("photo")
     app = FastAPI()
 
     def answer(code: np.ndarray) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from conftest import make_picture
 from hashgrain import Library
@@ -26,10 +27,11 @@ class Made:
     quality: int = 90
     taken: str | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
+    picture: Image.Image | None = None  # instead of the one that is made of the seed
 
     def content(self) -> bytes:
         file = io.BytesIO()
-        make_picture(self.seed, self.size).save(file, "jpeg", quality=self.quality)
+        (self.picture or make_picture(self.seed, self.size)).save(file, "jpeg", quality=self.quality)
         return file.getvalue()
 
 
@@ -69,5 +71,6 @@ def make_library(home: Path, files: Mapping[str, Made]) -> Path:
 
 
 def tree(home: Path) -> dict[str, bytes]:
-    """Every picture below a folder, by its path there."""
-    return {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("*.jpg"))}
+    """Every picture below a folder, by its path there, but for the thumbnails of a library."""
+    pictures = [path for path in sorted(home.rglob("*.jpg")) if "thumbs" not in path.parts]
+    return {str(path.relative_to(home)): path.read_bytes() for path in pictures}

@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from conftest import Run
+from conftest import Run, make_picture
 from hashgrain import Library
 from hashgrain.apps.duplicates import Action, ActionReport, act_on, find_duplicates, moving, undo, undo_file
 from hashgrain.errors import LibraryError, QueryError
 from made_duplicates import Made, bits_from, make_library, tree
 
 pytestmark = pytest.mark.usefixtures("no_flushes")
+SHOWN = make_picture(1, (80, 60))
 FILES = {
     "pics/best.jpg": Made(1, size=(80, 60), meta={"note": "mine"}),
-    "pics/small.jpg": Made(2, bits_from(0, 3), size=(50, 40), meta={"year": 2020}),
-    "pics/sub/small.jpg": Made(3, bits_from(0, 4)),
+    "pics/small.jpg": Made(2, bits_from(0, 3), size=(50, 40), meta={"year": 2020}, picture=SHOWN.resize((50, 40))),
+    "pics/sub/small.jpg": Made(3, bits_from(0, 4), picture=SHOWN.resize((40, 30))),
     "pics/twin.jpg": Made(1, size=(80, 60)),
     "pics/other.jpg": Made(4, bits_from(0, 60)),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageEnhance
 
 from conftest import Run
 from hashgrain import Library
 from hashgrain.apps.duplicates import Duplicates, Keep, find_duplicates, thumbnails_of, write_csv, write_page
-from hashgrain.apps.duplicates.grouping import adjacency, around_best
+from hashgrain.apps.duplicates.comparing import EDGE, LEAST, middles_of, places_of
+from hashgrain.apps.duplicates.grouping import TRIED, adjacency, around_best
 from hashgrain.apps.duplicates.ranking import best_first, why_kept, why_not_kept
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Pairs
@@ -34,37 +37,46 @@ def plain(found: Duplicates) -> dict[str, set[str]]:
 # ---- groups
 
 
-def brute(codes: list[int], within: int) -> dict[int, set[int]]:
-    """The rule by its definition, over numbers as codes, best first."""
+def brute(codes: list[int], within: int, differ: set[tuple[int, int]]) -> dict[int, set[int]]:
+    """The rule by its definition, over numbers as codes, best first. Pairs that `differ` are no copies."""
     kept: list[int] = []
     groups: dict[int, set[int]] = {}
     for place, code in enumerate(codes):
-        near = [(bin(code ^ codes[each]).count("1"), each) for each in kept]
-        near = [pair for pair in near if pair[0] <= within]
-        if near:
-            groups.setdefault(min(near)[1], set()).add(place)
+        near = sorted((bin(code ^ codes[each]).count("1"), each) for each in kept)
+        near = [pair for pair in near if pair[0] <= within][:TRIED]
+        joined = [each for apart, each in near if not apart or (each, place) not in differ]
+        if joined:
+            groups.setdefault(joined[0], set()).add(place)
         else:
             kept.append(place)
     return groups
 
 
-@given(st.lists(st.integers(0, 255), max_size=40), st.integers(0, 8))
-def test_groups_are_those_of_the_rule_and_no_member_is_far_from_the_kept_one(codes: list[int], within: int) -> None:
+@given(
+    st.lists(st.integers(0, 255), max_size=40),
+    st.integers(0, 8),
+    st.sets(st.tuples(st.integers(0, 39), st.integers(0, 39))),
+)
+def test_groups_are_those_of_the_rule_and_no_member_is_far_from_the_kept_one(
+    codes: list[int], within: int, differ: set[tuple[int, int]]
+) -> None:
     unique = sorted(set(codes))
     pairs = [(a, b) for a, b in combinations(range(len(unique)), 2)]
     apart = [bin(unique[a] ^ unique[b]).count("1") for a, b in pairs]
     near = [(a, b, d) for (a, b), d in zip(pairs, apart, strict=True) if d <= within]
     chunks = [Pairs(np.array([a]), np.array([b]), np.array([d], np.int32)) for a, b, d in reversed(near)]
     numbers = [unique.index(code) for code in codes]
-    groups = around_best(numbers, adjacency(len(unique), chunks, within))
-    assert {kept: set(members) for kept, members in groups.items()} == brute(codes, within)
+    near_codes = adjacency(len(unique), chunks, within)
+    groups = around_best(numbers, near_codes, lambda place, kept: (kept, place) not in differ)
+    assert {kept: set(members) for kept, members in groups.items()} == brute(codes, within, differ)
     members = [place for group in groups.values() for place in group]
     assert len(members) == len(set(members))
     for kept, group in groups.items():
         assert kept not in members
         assert all(kept < place and bin(codes[kept] ^ codes[place]).count("1") <= within for place in group)
     left = [place for place in range(len(codes)) if place not in members]
-    assert all(bin(codes[a] ^ codes[b]).count("1") > within for a, b in combinations(left, 2))
+    apart_or_unlike = (bin(codes[a] ^ codes[b]).count("1") > within for a, b in combinations(left, 2))
+    assert differ or all(apart_or_unlike)
 
 
 def test_a_library_is_grouped_as_all_its_pairs_say(tmp_path: Path) -> None:
@@ -83,7 +95,7 @@ def test_a_library_is_grouped_as_all_its_pairs_say(tmp_path: Path) -> None:
                 found = find_duplicates(library, within=within, grain=grain, keep=keep)
                 order = best_first(library.items(), keep)
                 mask = (1 << library.grains.width(grain)) - 1
-                wanted = brute([words[item.id] & mask for item in order], within)
+                wanted = brute([words[item.id] & mask for item in order], within, set())
                 named = {order[kept].path: {order[each].path for each in of} for kept, of in wanted.items()}
                 assert {g.kept.path: {c.item.path for c in g.copies} for g in found.groups} == named
                 assert found.items == 60
@@ -125,7 +137,7 @@ def test_equal_bytes_are_copies_whatever_their_codes_and_the_only_ones_of_the_wo
 def test_words_are_the_distances_that_the_model_calls_so(tmp_path: Path) -> None:
     files = {f"{apart}.jpg": Made(apart, bits_from(0, apart), size=(100 - apart, 50)) for apart in (0, 16, 17, 40)}
     with Library.open(make_library(tmp_path, files)) as library:
-        found = find_duplicates(library)
+        found = find_duplicates(library, pixels=False)
         assert (found.grain, found.word, found.within) == ("look", "same", 16)
         assert plain(found) == {"0.jpg": {"16.jpg"}}
         assert find_duplicates(library, word="near", grain="thing").within == 11
@@ -145,6 +157,64 @@ def test_words_are_the_distances_that_the_model_calls_so(tmp_path: Path) -> None
     photo = Bundle.read("photo")
     assert distance_of("same", photo, "look") == photo.calibration["look"].words["same"]
     assert part_distance_of("near", photo, "look", None) == photo.part_calibration["look"].words["near"]
+
+
+def changed(picture: Image.Image) -> dict[str, Image.Image]:
+    """Copies as people have them."""
+    width, height = picture.size
+    smaller = picture.resize((width // 3, height // 3))
+    border = Image.new("RGB", (width + 40, height + 40), "white")
+    border.paste(picture, (20, 20))
+    crop = (width // 20, height // 20, width - width // 20, height - height // 20)
+    dark = ImageEnhance.Brightness(picture).enhance(0.6)
+    return {
+        "mirrored": picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "smaller": smaller,
+        "framed": border,
+        "cropped": picture.crop(crop),
+        "darker": dark,
+        "gray": picture.convert("L").convert("RGB"),
+        "straightened": picture.rotate(6, Image.Resampling.BILINEAR).crop((20, 20, width - 20, height - 20)),
+    }
+
+
+def scene(seed: int) -> Image.Image:
+    """A picture with large and small shapes, unlike any other."""
+    dice = np.random.default_rng(seed)
+    picture = Image.new("RGB", (240, 180), tuple(dice.integers(0, 256, 3).tolist()))
+    drawn = ImageDraw.Draw(picture)
+    for size in [80] * 4 + [40] * 10 + [15] * 30:
+        x, y = dice.integers(-10, 230), dice.integers(-10, 170)
+        shape = drawn.ellipse if dice.integers(2) else drawn.rectangle
+        shape((x, y, x + size, y + size * 0.7), fill=tuple(dice.integers(0, 256, 3).tolist()))
+    return picture
+
+
+def likeness(one: Image.Image, other: Image.Image) -> float:
+    a, b = (each.convert("L").resize((EDGE, EDGE), Image.Resampling.BOX) for each in (one, other))
+    return max(float((middles_of(x) @ places_of(y).T).max()) for x, y in ((a, b), (b, a)))
+
+
+def test_pixels_of_copies_agree_and_those_of_other_pictures_do_not() -> None:
+    for seed in range(6):
+        for name, copy in changed(scene(seed)).items():
+            assert likeness(scene(seed), copy) >= LEAST, (seed, name)
+    assert all(likeness(scene(a), scene(b)) < LEAST for a, b in combinations(range(12), 2))
+
+
+def test_pictures_of_near_codes_and_other_pixels_are_no_copies_unless_codes_are_asked_for(tmp_path: Path) -> None:
+    pictures = [scene(1), scene(2), scene(1).resize((80, 60)), scene(3)]
+    files = {
+        f"{n}.jpg": Made(n, bits_from(0, n), size=(100 - n, 50), picture=picture) for n, picture in enumerate(pictures)
+    }
+    home = make_library(tmp_path, files)
+    with Library.open(home, workers=1) as library:
+        assert plain(find_duplicates(library)) == {"0.jpg": {"2.jpg"}}
+        assert plain(find_duplicates(library, pixels=False)) == {"0.jpg": {"1.jpg", "2.jpg", "3.jpg"}}
+        assert plain(find_duplicates(library, within=16)) == {"0.jpg": {"1.jpg", "2.jpg", "3.jpg"}}
+        (tmp_path / "3.jpg").unlink()  # what cannot be compared goes by its code
+        shutil.rmtree(home / "thumbs", ignore_errors=True)
+        assert plain(find_duplicates(library)) == {"0.jpg": {"2.jpg"}, "1.jpg": {"3.jpg"}}
 
 
 def test_a_filter_leaves_out_both_kept_pictures_and_copies(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def duplicates(
     parts: Annotated[
         bool, typer.Option("--parts", help="Also find pictures that another one shows in a part of itself.")
     ] = False,
+    by_codes: Annotated[
+        bool, typer.Option("--by-codes", help="Do not compare the pixels of copies: faster, and wrong more often.")
+    ] = False,
     keep: Annotated[Keep, typer.Option("--keep", help="Which copy is the best: by most pixels, ...")] = "pixels",
     where: Annotated[
         str | None,
@@ -76,10 +79,10 @@ def duplicates(
 ) -> int:
     """Find the copies in LIBRARY, say which of each to keep and why, and move, link or delete the others.
 
-    Copies are what the model calls the same at its finest grain, or near with --word near; with --word exact their
-    files are equal. A group is made around its best copy: every member is near the one that is kept, so a chain of
-    small changes does not join pictures that differ. In a pipe, each picture is a line: group, role, distance, id,
-    path, reason.
+    Copies are what the model calls the same at its finest grain, if their pixels agree, too; or what it calls near,
+    with --word near; with --word exact their files are equal. A group is made around its best copy: every member is
+    near the one that is kept, so a chain of small changes does not join pictures that differ. In a pipe, each picture
+    is a line: group, role, distance, id, path, reason.
 
     --move, --link and --delete print what they would do; with --yes they do it. Each file is checked right before. One
     that changed since it was added, or is gone, a link, in an archive or in a read-only folder is skipped with the
@@ -98,7 +101,8 @@ def duplicates(
 
     named: Word = word or ("exact" if link and within is None else "same")
     with Library.open(library, "w" if yes else "r") as opened:
-        with progress_bar("looking at parts", len(opened), quiet or not parts) as advance:
+        steps = len(opened) * (2 if parts else 1)
+        with progress_bar("looking for copies", steps, quiet or (by_codes and not parts)) as advance:
             found = find_duplicates(
                 opened,
                 word=named,
@@ -107,6 +111,7 @@ def duplicates(
                 keep=keep,
                 where=where,
                 parts=parts,
+                pixels=not by_codes,
                 threads=threads,
                 progress=advance,
             )

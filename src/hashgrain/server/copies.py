@@ -41,7 +41,8 @@ def duplicates_document(
     """Groups of copies, page by page, as status and JSON. What was removed since they were found is left out."""
 
     def make(own: Library, job: Job) -> Duplicates:
-        return find_duplicates(own, word=word, threads=computed.threads)
+        job.total = len(own)
+        return find_duplicates(own, word=word, threads=computed.threads, progress=job.reached)
 
     answer = computed.get(library, "duplicates", _key(word), make)
     if isinstance(answer, float):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hashgrain.apps.duplicates.comparing import Comparing
 from hashgrain.apps.duplicates.found import Copy, Duplicates, Group, PartOf
 from hashgrain.apps.duplicates.grouping import adjacency, around_best
 from hashgrain.apps.duplicates.ranking import Keep, best_first, check_keep, why_kept, why_not_kept
@@ -23,6 +24,7 @@ from hashgrain.types import WhereLike
 
 AT_ONCE = 256  # pictures that are looked for among parts together
 Told = Callable[[int], None]
+Agree = Callable[[int, int], bool]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def find_duplicates(
     keep: Keep = "pixels",
     where: WhereLike | None = None,
     parts: bool = False,
+    pixels: bool = True,
     threads: int | None = None,
     progress: Told | None = None,
 ) -> Duplicates:
@@ -54,8 +57,13 @@ def find_duplicates(
     with "exact" they have the same bytes. Files of the same bytes are always copies. `keep` says which copy is the
     best: the one with the most pixels or bytes, the oldest, or the newest. Every copy is near the best of its group.
 
+    With "same", the pixels of a copy have to agree with those of the best, too, as far as both files are there: in a
+    large library, some different pictures of one kind have codes as near as those of copies. `pixels=False` leaves that
+    out, which is faster. "near" and `within` go by codes alone.
+
     `parts` also looks for pictures that another one shows in a part of itself, in a library that has parts: by the
-    distance that the model calls `word` for parts. `progress` hears how many were looked for.
+    distance that the model calls `word` for parts. `progress` hears how many items were gone through; with `parts`,
+    those that are looked for among parts come on top.
     """
     asked = _asked(library, word, within, grain, keep, parts, threads)
     with library.store.snapshot(parts=parts) as snapshot:
@@ -64,10 +72,12 @@ def find_duplicates(
             raise QueryError(f"{library.path}: this library has no parts, only whole items", remedy=remedy)
         items = best_first(snapshot.items(select_ids(snapshot, library.path, None, where)), keep)
         codes = Codes(_words(snapshot, items), library.grains).at(asked.grain)
-        groups = _groups(items, codes, asked)
+        agree = _agreement(library, items, progress) if pixels and word == "same" and within is None else None
+        groups = _groups(items, codes, asked, agree)
         moved = {copy.item.id for group in groups for copy in group.copies}
         rest = [item for item in items if item.id not in moved]
-        parts_of = _parts_of(snapshot, library, rest, asked, progress) if parts else ()
+        later = None if progress is None else lambda done: progress(len(items) + done)
+        parts_of = _parts_of(snapshot, library, rest, asked, later) if parts else ()
     named = None if within is not None else word
     return Duplicates(groups, parts_of, len(items), asked.grain, named, asked.within, asked.parts_within, keep)
 
@@ -96,7 +106,19 @@ def _words(snapshot: Snapshot, items: Sequence[Item]) -> Words:
     return snapshot.codes([item.id for item in items])[places]
 
 
-def _groups(items: Sequence[Item], codes: Codes, asked: _Asked) -> tuple[Group, ...]:
+def _agreement(library: Library, items: Sequence[Item], progress: Told | None) -> Agree:
+    """Whether the pixels of two items agree, by their places."""
+    comparing = Comparing(library)
+
+    def agree(place: int, kept: int) -> bool:
+        if progress:
+            progress(place)
+        return comparing.agree(items[place], items[kept])
+
+    return agree
+
+
+def _groups(items: Sequence[Item], codes: Codes, asked: _Asked, agree: Agree | None) -> tuple[Group, ...]:
     if not items:
         return ()
     if asked.within is None:
@@ -106,7 +128,8 @@ def _groups(items: Sequence[Item], codes: Codes, asked: _Asked) -> tuple[Group, 
         unique, numbers = np.unique(codes.words, axis=0, return_inverse=True)
         chunks = join([rows_of(unique)], asked.within, bits=codes.grains.bits, threads=asked.threads)
         near = adjacency(len(unique), chunks, asked.within)
-        members = around_best(numbers.reshape(-1).tolist(), near)
+        places = numbers.reshape(-1).tolist()
+        members = around_best(places, near) if agree is None else around_best(places, near, agree)
     groups = [_group(items, codes.words, kept, places, asked.keep) for kept, places in members.items()]
     return tuple(sorted(groups, key=lambda group: group.kept.id))
 

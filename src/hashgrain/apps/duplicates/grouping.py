@@ -1,13 +1,13 @@
 """Groups around the best copy: every member is near the one that is kept, so no chain joins pictures far apart.
 
-Items come best first. An item that is near an item kept before it joins the nearest of those; any other is kept. So
-the kept items are never near each other, each is the best of its group, and the groups are the same whatever the order
-in which pairs were found.
+Items come best first. An item that is near an item kept before it, and agrees with it, joins the nearest of those; any
+other is kept. So each kept item is the best of its group, and the groups are the same whatever the order in which pairs
+were found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from hashgrain.errors import QueryError
 from hashgrain.hamming import Pairs
 
 MAX_PAIRS = 20_000_000  # of different codes: half a gigabyte
+TRIED = 5  # kept items, the nearest ones, that an item has to agree with one of
 Ints = NDArray[np.int64]
 
 
@@ -54,25 +55,31 @@ def adjacency(codes: int, chunks: Iterable[Pairs], within: int) -> Adjacency:
     return Adjacency(starts, target[order], np.concatenate([apart, apart])[order])
 
 
-def around_best(codes: Sequence[int], near: Adjacency | None) -> dict[int, list[int]]:
+def around_best(
+    codes: Sequence[int], near: Adjacency | None, agree: Callable[[int, int], bool] = lambda place, kept: True
+) -> dict[int, list[int]]:
     """The members of each group by the place of the kept item. Both are places in the order best first.
 
-    `codes` has the number of each item's code: equal codes, equal numbers. Without `near` only these are copies.
+    `codes` has the number of each item's code: equal codes, equal numbers. Without `near` only these are copies. An
+    item of another code joins a kept one only if both `agree`.
     """
     kept_of_code: dict[int, int] = {}
     groups: dict[int, list[int]] = {}
     for place, code in enumerate(codes):
-        kept = _nearest_kept(code, near, kept_of_code)
-        if kept is None:
+        joined = next(_nearest_kept(code, near, kept_of_code, place, agree), None)
+        if joined is None:
             kept_of_code[code] = place
         else:
-            groups.setdefault(kept, []).append(place)
+            groups.setdefault(joined, []).append(place)
     return groups
 
 
-def _nearest_kept(code: int, near: Adjacency | None, kept_of_code: dict[int, int]) -> int | None:
-    """The kept item nearest to a code; of those equally near, the best."""
-    if code in kept_of_code or near is None:
-        return kept_of_code.get(code)
-    known = [(apart, kept_of_code[other]) for other, apart in near.near(code) if other in kept_of_code]
-    return min(known)[1] if known else None
+def _nearest_kept(
+    code: int, near: Adjacency | None, kept_of_code: dict[int, int], place: int, agree: Callable[[int, int], bool]
+) -> Iterator[int]:
+    """The kept items that an item may join, the nearest first; of those equally near, the best."""
+    if code in kept_of_code:
+        yield kept_of_code[code]
+    elif near is not None:
+        known = sorted((apart, kept_of_code[other]) for other, apart in near.near(code) if other in kept_of_code)
+        yield from (kept for _, kept in known[:TRIED] if agree(place, kept))
