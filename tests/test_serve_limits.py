@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -364,3 +365,15 @@ def test_every_code_of_a_problem_is_documented_with_its_status() -> None:
         (422, "sound"),
         (422, "source"),
     }
+
+
+def test_an_answer_is_not_held_back_until_the_client_confirms_its_head() -> None:
+    """asyncio turns off Nagle's algorithm for connections that are known as TCP alone."""
+    from hashgrain.server.running import _bound
+
+    with _bound("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+        with socket.create_connection(listening.getsockname()):
+            accepted, _ = listening.accept()
+            with accepted:
+                assert accepted.proto == socket.IPPROTO_TCP
