@@ -13,7 +13,7 @@ from hashgrain.library import Library
 from hashgrain.library.previews import Preview, preview_of
 from hashgrain.server.problems import ProblemError
 
-MOST = 64
+MOST = 512
 MOST_BYTES = 256 << 20
 SECONDS = 1800.0
 EDGE = 1600  # pixels of the preview, either way, at most
