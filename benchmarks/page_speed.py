@@ -115,9 +115,15 @@ def drops(page: Any, address: str) -> list[float]:
 def scrolled(page: Any, address: str) -> list[float]:
     page.goto(address)
     page.wait_for_selector(".card")
-    while int(page.evaluate("document.querySelector('hg-grid').entries.length")) < RESULTS:
-        page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        page.wait_for_timeout(50)
+    loaded = -1
+    while (now := page.evaluate("document.querySelector('hg-grid').entries.length")) != loaded and now < RESULTS:
+        loaded = now
+        for _ in range(40):  # until the next page of hits is there
+            page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            page.wait_for_timeout(50)
+            if page.evaluate("document.querySelector('hg-grid').entries.length") != loaded:
+                break
+    print(f"{now:,} results are loaded")
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(1000)
     frames: list[float] = page.evaluate(SCROLL, {"speed": SPEED, "seconds": SECONDS})
