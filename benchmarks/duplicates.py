@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashgrain import Codes, Library
-from hashgrain.apps.duplicates import find_duplicates
+from hashgrain.apps.duplicates import Word, find_duplicates
+from hashgrain.apps.duplicates.thresholds import distance_of
 from hashgrain.evaluate.near_copies import CHANGES, MILD
 from hashgrain.hamming import join, rows_of
 from hashgrain.learn.photo.pictures import photographs, tiny_imagenet
@@ -34,6 +35,7 @@ EDGE = 1000  # pixels of a photograph, at most
 # Distances of a perceptual hash that programs for finding duplicates offer, and their share of 256 bits.
 USUAL = {8: (0, 4, 8, 10), 16: (0, 16, 32, 40)}
 NAMES = ["original", *CHANGES]
+WORDS: tuple[Word, ...] = ("same", "near")
 
 
 def photograph_files(count: int) -> Iterator[tuple[str, Image.Image]]:
@@ -94,10 +96,10 @@ def pair_row(name: str, codes: Codes, within: int, truth: Truth) -> list[str]:
     return [name, str(within), f"{found:,}", precision, *(f"{each:.3f}" for each in recalls), f"{seconds:.2f}"]
 
 
-def group_row(library: Library, word: str, truth: Truth, place_of: dict[int, int]) -> list[str]:
+def group_row(library: Library, word: Word, truth: Truth, place_of: dict[int, int], *, pixels: bool) -> list[str]:
     """What the app does: of the copies that it would act upon, how many are right; how many of the edits it finds."""
     started = time.perf_counter()
-    found = find_duplicates(library, word=word)  # type: ignore[arg-type]
+    found = find_duplicates(library, word=word, pixels=pixels)
     seconds = time.perf_counter() - started
     pairs = [(place_of[copy.item.id], place_of[group.kept.id]) for group in found.groups for copy in group.copies]
     one, other = np.array(pairs, np.int64).reshape(-1, 2).T
@@ -106,7 +108,8 @@ def group_row(library: Library, word: str, truth: Truth, place_of: dict[int, int
     mild = int((right & truth.mild[one] & truth.mild[other]).sum())
     precision = f"{right.mean():.4f}" if len(right) else "no copies"
     shares = (int(right.sum()) / (photos * len(CHANGES)), mild / (photos * len(MILD)))
-    counts = [word, str(found.within), f"{len(pairs):,}", precision]
+    name = f"{word}, pixels compared" if pixels else f"{word}, by codes"
+    counts = [name, str(found.within), f"{len(pairs):,}", precision]
     return [*counts, *(f"{share:.3f}" for share in shares), f"{seconds:.2f}"]
 
 
@@ -152,20 +155,20 @@ def figures(library: Library) -> str:
     truth, place_of = Truth([item.path for item in items]), {item.id: place for place, item in enumerate(items)}
     hashed = {edge: hashes([item.path for item in items], edge) for edge in USUAL}
     finest = library.grains.finest
-    words = {word: find_duplicates(library, word=word).within for word in ("same", "near")}  # type: ignore[arg-type]
+    words = {word: distance_of(word, library.bundle, finest) for word in WORDS}
     rows = [
-        pair_row(f"{finest}, {codes.grains.bits} bits, {word}", codes, within or 0, truth)
-        for word, within in words.items()
+        pair_row(f"{finest}, {codes.grains.bits} bits, {word}", codes, within, truth) for word, within in words.items()
     ]
     for edge, distances in USUAL.items():
         rows += [pair_row(f"perceptual hash, {edge * edge} bits", hashed[edge], within, truth) for within in distances]
     columns = ["pairs by", "up to", "found", "precision", "recall", "recall, mild edits", "s"]
-    groups = [group_row(library, word, truth, place_of) for word in ("same", "near")]
+    kinds: list[tuple[Word, bool]] = [("same", True), ("same", False), ("near", False)]
+    groups = [group_row(library, word, truth, place_of, pixels=pixels) for word, pixels in kinds]
     group_columns = ["word", "up to", "copies", "right", "found", "found, mild edits", "s"]
-    methods = {f"{finest}, {word}": (codes, within or 0) for word, within in words.items()}
+    methods = {f"{finest}, {word}": (codes, within) for word, within in words.items()}
     methods |= {f"perceptual hash {edge * edge}, {USUAL[edge][2]}": (hashed[edge], USUAL[edge][2]) for edge in USUAL}
     pairs = "All pairs, each photograph and its edits with one another:"
-    grouped = """Groups as `hashgrain duplicates` makes them: a copy is right if it is of the same photograph as the one
+    grouped = """Groups as `hashgrain duplicates` makes them, and as codes alone would: a copy is right if it is of the same photograph as the one
 that is kept. The best of each photograph is kept, so 13 others can be found, 10 of them mild:"""
     edits = "Edited photographs within the distance of their original:"
     tables = (table(columns, rows), table(group_columns, groups), table(["edit", *methods], edit_rows(truth, methods)))
