@@ -168,8 +168,8 @@ def figures(library: Library) -> str:
     methods = {f"{finest}, {word}": (codes, within) for word, within in words.items()}
     methods |= {f"perceptual hash {edge * edge}, {USUAL[edge][2]}": (hashed[edge], USUAL[edge][2]) for edge in USUAL}
     pairs = "All pairs, each photograph and its edits with one another:"
-    grouped = """Groups as `hashgrain duplicates` makes them, and as codes alone would: a copy is right if it is of the same photograph as the one
-that is kept. The best of each photograph is kept, so 13 others can be found, 10 of them mild:"""
+    grouped = """Groups as `hashgrain duplicates` makes them, and as codes alone would: a copy is right if it is of the
+same photograph as the one that is kept. The best of each is kept, so 13 others can be found, 10 of them mild:"""
     edits = "Edited photographs within the distance of their original:"
     tables = (table(columns, rows), table(group_columns, groups), table(["edit", *methods], edit_rows(truth, methods)))
     return "\n\n".join(part for pair in zip((pairs, grouped, edits), tables, strict=True) for part in pair)
