@@ -116,7 +116,7 @@ def test_an_answer_of_the_library_as_it_was_is_given_until_the_next_is_ready(ser
     client.tag([1], add=["seen"])
     assert served.ask("GET", "/api/v1/scenes").json["version"] == before["version"]  # codes did not change
     removal = client.remove_together([14])
-    statuses, versions = [], []
+    statuses, versions: list[Any] = [], []
     while not versions or versions[-1] == before["version"]:
         answer = served.ask("GET", "/api/v1/scenes")
         statuses.append(answer.status)
@@ -166,7 +166,8 @@ def test_copies_go_to_the_trash_and_come_back(served: Served, client: Client, pl
     assert {file.read_bytes() for file in (place / "trash").iterdir()} == set(contents.values())
     assert Path(first["kept"]["path"]).exists()
     assert {item.id for item in client.items()}.isdisjoint({copy["id"] for copy in copies})
-    assert [group["kept"]["id"] for group in client.duplicates()] == [group["kept"]["id"] for group in groups[1:]]
+    now: list[Any] = list(client.duplicates())
+    assert [group["kept"]["id"] for group in now] == [group["kept"]["id"] for group in groups[1:]]
     restored, refused = client.undo_together(undo)
     assert (len(restored), refused) == (len(copies), {})
     assert {path: Path(path).read_bytes() for path in contents} == contents

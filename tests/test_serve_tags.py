@@ -204,7 +204,8 @@ def test_names_are_in_a_list_once_or_not_at_all(values: list[Any], add: list[str
     for value, meta in zip(values, after, strict=True):
         names = [value] if isinstance(value, str) else value or []
         wanted = [name for name in dict.fromkeys([*names, *add]) if name not in remove]
-        assert meta.get("x", {}).get("tag") in ([wanted] if wanted else [None, []])
+        expected: list[Any] = [wanted] if wanted else [None, []]
+        assert meta.get("x", {}).get("tag") in expected
 
 
 def test_values_are_counted_as_a_loop_counts_them() -> None:
