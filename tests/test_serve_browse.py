@@ -116,7 +116,8 @@ def test_an_answer_of_the_library_as_it_was_is_given_until_the_next_is_ready(ser
     client.tag([1], add=["seen"])
     assert served.ask("GET", "/api/v1/scenes").json["version"] == before["version"]  # codes did not change
     removal = client.remove_together([14])
-    statuses, versions: list[Any] = [], []
+    statuses: list[int] = []
+    versions: list[Any] = []
     while not versions or versions[-1] == before["version"]:
         answer = served.ask("GET", "/api/v1/scenes")
         statuses.append(answer.status)
