@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -215,6 +216,22 @@ def test_pictures_of_near_codes_and_other_pixels_are_no_copies_unless_codes_are_
         (tmp_path / "3.jpg").unlink()  # what cannot be compared goes by its code
         shutil.rmtree(home / "thumbs", ignore_errors=True)
         assert plain(find_duplicates(library)) == {"0.jpg": {"2.jpg"}, "1.jpg": {"3.jpg"}}
+
+
+@pytest.mark.parametrize("kept", ["no picture", "too large"])
+def test_a_thumbnail_of_a_stranger_is_decoded_like_any_picture(tmp_path: Path, kept: str) -> None:
+    large = io.BytesIO()
+    Image.new("RGB", (2_000, 2_000)).save(large, "jpeg")
+    content = {"no picture": b"\xff\xd8 no picture \xff\xd9", "too large": large.getvalue()}[kept]
+    files = {f"{n}.jpg": Made(n, bits_from(0, n), size=(100 - n, 50), picture=scene(n)) for n in range(2)}
+    home = make_library(tmp_path, files)
+    with Library.open(home, workers=1) as library:
+        assert plain(find_duplicates(library)) == {}
+        thumbnails = list((home / "thumbs").rglob("*.jpg"))
+        assert len(thumbnails) == 2
+        for file in thumbnails:
+            file.write_bytes(content)
+        assert plain(find_duplicates(library)) == {"0.jpg": {"1.jpg"}}  # by their codes
 
 
 def test_a_filter_leaves_out_both_kept_pictures_and_copies(tmp_path: Path) -> None:

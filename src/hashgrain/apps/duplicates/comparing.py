@@ -6,7 +6,6 @@ open. In a large library there are so many pairs that some are. Their pixels do 
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from itertools import product
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from hashgrain.errors import ImageError
 from hashgrain.library import Library
+from hashgrain.library.previews import workers_of
 from hashgrain.store import Item
 
 EDGE, MIDDLE = 48, 28  # pixels of a picture as it is compared, and of its middle
@@ -59,12 +59,14 @@ class Comparing:
         return None if picture is None else places_of(picture)
 
     def _picture(self, item: int) -> Image.Image | None:
-        """A small gray picture; None if the file is gone, or is the same all over."""
+        """A small gray picture; None if the file is gone, or is the same all over. Workers decode the thumbnail, too:
+        the folder that it is kept in may be a stranger's."""
         try:
-            thumbnail = Image.open(io.BytesIO(self._library.thumbnail(item, edge=THUMBNAIL)))
+            thumbnail = self._library.thumbnail(item, edge=THUMBNAIL)
+            pixels = workers_of(self._library).shrunk(thumbnail, edge=THUMBNAIL, max_pixels=THUMBNAIL**2).pixels
         except ImageError:
             return None
-        small = thumbnail.convert("L").resize((EDGE, EDGE), Image.Resampling.BOX)
+        small = Image.fromarray(pixels).convert("L").resize((EDGE, EDGE), Image.Resampling.BOX)
         return small if np.asarray(small).std() >= FLAT else None
 
 
