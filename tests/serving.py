@@ -7,7 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -82,3 +83,14 @@ def start(library: Path, log: Path, *options: object, env: Mapping[str, str] | N
     line = process.stdout.readline().decode().strip()
     assert line.startswith("http://"), log.read_text()
     return Served(process, line, log)
+
+
+@contextmanager
+def running(library: Path, log: Path, *options: object) -> Iterator[Served]:
+    """A server that ends well when the block does, without an error that nobody foresaw."""
+    server = start(library, log, *options)
+    yield server
+    assert server.stop() == 0
+    said = server.log.read_text()
+    assert "Traceback" not in said
+    assert "internal" not in said

@@ -17,7 +17,7 @@ pytest.importorskip("uvicorn", reason="needs hashgrain[serve]")
 
 from conftest import make_picture
 from hashgrain import Library
-from serving import Served, start
+from serving import Served, running, start
 from watched_page import Open, tabs, violations, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -45,10 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(folder: Path) -> Iterator[Served]:
-    server = start(folder / "made.hg", folder / "log.txt", "--workers", 1)
-    yield server
-    assert server.stop() == 0
-    assert "Traceback" not in server.log.read_text()
+    with running(folder / "made.hg", folder / "log.txt", "--workers", 1) as server:
+        yield server
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from hashgrain.server.computed import Computed
 from hashgrain.server.jobs import Job, Jobs
 from hashgrain.server.problems import ProblemError
 from hashgrain.server.shared import SharedLibrary
-from serving import Served, start
+from serving import Served, running
 
 pytestmark = pytest.mark.timeout(300)
 COUNT = 14
@@ -45,10 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(place: Path) -> Iterator[Served]:
     options = ("--writable", "--trash", place / "trash", "--workers", 1)
-    server = start(place / "photos.hg", place / "log.txt", *options)
-    yield server
-    assert server.stop() == 0
-    assert "internal" not in server.log.read_text()
+    with running(place / "photos.hg", place / "log.txt", *options) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

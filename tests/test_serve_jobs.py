@@ -22,7 +22,7 @@ from hashgrain.library.allowed_folders import is_below, may_hold_pictures, pictu
 from hashgrain.server import adding, browse_schemas
 from hashgrain.server.adding import Adding
 from hashgrain.server.jobs import Jobs
-from serving import Served, start
+from serving import Served, running, start
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -45,10 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(place: Path) -> Iterator[Served]:
     folders = ("--folder", f"new={place / 'new'}", "--folder", f"seen={place / 'watched'}")
-    server = start(place / "photos.hg", place / "log.txt", "--writable", "--workers", 1, *folders)
-    yield server
-    assert server.stop() == 0
-    assert "internal" not in server.log.read_text()
+    with running(place / "photos.hg", place / "log.txt", "--writable", "--workers", 1, *folders) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from hashgrain.server.problems import ProblemError
 from hashgrain.server.removals import Move, Removal, Removals
 from hashgrain.store import New, Store
 from made_duplicates import code_of
-from serving import Served, start
+from serving import Served, running
 
 pytestmark = pytest.mark.timeout(300)
 COUNT = 12
@@ -47,10 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(place: Path) -> Iterator[Served]:
-    server = start(place / "photos.hg", place / "log.txt", "--writable", "--workers", 1)
-    yield server
-    assert server.stop() == 0
-    assert "internal" not in server.log.read_text()
+    with running(place / "photos.hg", place / "log.txt", "--writable", "--workers", 1) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
