@@ -505,6 +505,18 @@ def test_ten_thousand_results_are_a_few_elements(opened: Open) -> None:
     page.wait_for_selector('.card [title="09999.jpg"]')
     assert page.locator(".card").count() < 100
     assert page.evaluate("scrollY") >= before
+    # Cards that come while the page scrolls have no buttons until it stands still.
+    without = "document.querySelectorAll('.card:not(:has(.tools))').length"
+    assert page.evaluate(
+        f"""async () => {{
+          for (let i = 0; i < 10; i += 1) {{
+            scrollBy(0, -900);
+            await new Promise(requestAnimationFrame);
+          }}
+          return {without};
+        }}"""
+    )
+    wait_until(page, lambda: page.evaluate(f"{without} === 0"))
 
 
 STATES = {

@@ -1,6 +1,6 @@
 // The pictures, in rows that fill the width. Only those near the window are in the page, however many there are.
 
-import { LitElement, classMap, html, nothing, repeat } from '../vendor/lit.js';
+import { LitElement, classMap, html, noChange, nothing, repeat } from '../vendor/lit.js';
 import { thumbnail } from './api.js';
 import { icon } from './icons.js';
 import { justify, neighbour, rowsWithin } from './layout.js';
@@ -13,7 +13,9 @@ const GAP = 12;
 const CAPTION = 30;
 const HEADING = 44;
 const AHEAD = 600; // pixels above and below the window that are drawn
-const EARLY = 2000; // pixels before the end at which the next page is asked for
+const EARLY = 1200; // pixels before the end at which the next page is asked for
+const NARROW = 184; // pixels of a card with no room for all of its caption
+const STILL = 150; // milliseconds without scrolling after which new cards get their buttons
 
 /** Fires `open`, `seek` (search with), `mark` {id, list}, `unfold` with ids, `choose` {ids, on}, and `more`. */
 export class Grid extends LitElement {
@@ -41,9 +43,13 @@ export class Grid extends LitElement {
     this.size = 'medium';
     this.current = 0;
     this.band = [0, 0];
+    this.drawn = new Map(); // id -> what its card was drawn from
     this.width = 0;
     this.layout = justify([], 1, { height: 1, gap: 0, caption: 0 });
     this.scrolled = () => {
+      clearTimeout(this.stopping);
+      this.stopping = setTimeout(() => this.#stopped(), STILL);
+      this.moving = true;
       this.asked ??= requestAnimationFrame(() => {
         this.asked = null;
         this.#look();
@@ -68,6 +74,12 @@ export class Grid extends LitElement {
     removeEventListener('scroll', this.scrolled);
     removeEventListener('resize', this.scrolled);
     this.sizes.disconnect();
+    clearTimeout(this.stopping);
+  }
+
+  #stopped() {
+    this.moving = false;
+    this.requestUpdate();
   }
 
   #measure() {
@@ -122,47 +134,77 @@ export class Grid extends LitElement {
       indexes.push(this.current); // what has the focus, or would get it by Tab, stays in the page
     }
     const heads = titles.filter(({ at }) => at >= from && at < to);
+    const before = this.drawn;
+    this.drawn = new Map(indexes.map((i) => [this.entries[i].hit.id, this.#looks(i, before)]));
     return html`
       ${heads.map(({ y, text }) => html`<h2 class="groupname" .style=${`transform:translateY(${y}px)`}>${text}</h2>`)}
       <ul class="cards" role="list" aria-label=${this.label} .style=${`height:${height}px`}
         @keydown=${this.#key} @focusin=${this.#focused} @click=${this.#click} @dragstart=${this.#drag}>
-        ${repeat(indexes, (i) => this.entries[i].hit.id, (i) => this.#card(i))}
+        ${repeat(indexes, (i) => this.entries[i].hit.id, (i) => this.#drawnCard(i, before))}
       </ul>`;
   }
 
-  #card(index) {
-    const { hit, copies, copyOf } = this.entries[index];
-    const place = this.layout.places[index];
+  /** All that a card depends on. Its buttons are most of it: a card that comes while the page scrolls has them later. */
+  #looks(index, before) {
+    const entry = this.entries[index];
+    const { id } = entry.hit;
+    return {
+      index,
+      entry,
+      place: this.layout.places[index],
+      liked: this.marks.like.includes(id),
+      unliked: this.marks.unlike.includes(id),
+      chosen: this.chosen.has(id),
+      unfolded: this.unfolded.has(id),
+      focused: index === this.current,
+      bare: Boolean(this.moving) && (before.get(id)?.bare ?? true) && index !== this.current,
+      text: Boolean(this.marks.text),
+      choosing: this.choosing,
+      count: this.more ? -1 : this.entries.length,
+      link: this.link,
+      language: this.language,
+    };
+  }
+
+  /** A card, or nothing new where it is there and looks as it did. */
+  #drawnCard(index, before) {
+    const { id } = this.entries[index].hit;
+    const looks = this.drawn.get(id);
+    const old = before.get(id);
+    if (old && Object.keys(looks).every((each) => looks[each] === old[each])) return noChange;
+    return this.#card(looks);
+  }
+
+  #card({ index, entry, place, liked, unliked, chosen, unfolded, focused, bare, text, choosing, count }) {
+    const { hit, copies, copyOf } = entry;
     if (!place) return nothing;
     const { x, y, width, height, picture } = place;
-    const liked = this.marks.like.includes(hit.id);
-    const unliked = this.marks.unlike.includes(hit.id);
-    const chosen = this.chosen.has(hit.id);
-    const tab = index === this.current ? '0' : '-1';
+    const tab = focused ? '0' : '-1';
+    const narrow = width < NARROW;
     const word = wordText(hit);
     const sharp = Math.max(picture.width, picture.height) * Math.min(2, devicePixelRatio);
     const name = nameOf(hit);
-    return html`<li class=${classMap({ card: true, liked, unliked, chosen, copy: copyOf !== null })} data-index=${index}
-      aria-setsize=${this.more ? -1 : this.entries.length} aria-posinset=${index + 1}
+    return html`<li class=${classMap({ card: true, narrow, liked, unliked, chosen, copy: copyOf !== null })} data-index=${index}
+      aria-setsize=${count} aria-posinset=${index + 1}
       .style=${`transform:translate(${x}px,${y}px);width:${width}px;height:${height + CAPTION}px`}>
       <div class="frame" .style=${`height:${height}px`}>
         <div class="shot" .style=${`width:${picture.width}px;height:${picture.height}px`}>
-          <img src=${thumbnail(hit.id, sharp)} alt="" loading="lazy" decoding="async"
+          <img src=${thumbnail(hit.id, sharp)} alt="" decoding="async"
             width=${Math.round(picture.width)} height=${Math.round(picture.height)}>
           ${hit.part?.box ? boxRect(hit.part.box) : nothing}
         </div>
         <a class="open" href=${this.link(hit.id)} tabindex=${tab} draggable="true"
           aria-label=${[name, ...facts(hit)].join(', ')} title=${name}></a>
-        ${this.choosing ? html`<div class="picked">${this.#tool('choose', 'check', t('card.choose', { name }), tab, chosen)}</div>` : nothing}
-        <div class="tools">
+        ${choosing && !bare ? html`<div class="picked">${this.#tool('choose', 'check', t('card.choose', { name }), tab, chosen)}</div>` : nothing}
+        ${bare ? nothing : html`<div class="tools">
           ${this.#tool('seek', 'search', t('card.seek', { name }), tab)}
           ${this.#tool('like', 'plus', t('card.like', { name }), tab, liked)}
-          ${this.marks.text ? nothing : this.#tool('unlike', 'minus', t('card.unlike', { name }), tab, unliked)}
-        </div>
+          ${text ? nothing : this.#tool('unlike', 'minus', t('card.unlike', { name }), tab, unliked)}
+        </div>`}
         ${copies
           ? html`<button type="button" class="copies" data-do="unfold" tabindex=${tab}
-              aria-expanded=${this.unfolded.has(hit.id)} aria-label=${t('card.copies', { n: copies })}>
-              ${icon('stack')}${this.unfolded.has(hit.id) ? '−' : '+'}${copies}</button>`
+              aria-expanded=${unfolded} aria-label=${t('card.copies', { n: copies })}>
+              ${icon('stack')}${unfolded ? '−' : '+'}${copies}</button>`
           : nothing}
       </div>
       <p class="caption" aria-hidden="true">
