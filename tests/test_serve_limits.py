@@ -11,8 +11,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,9 +23,10 @@ pytest.importorskip("fastapi", reason="needs hashgrain[serve]")
 pytest.importorskip("prometheus_client", reason="needs hashgrain[serve]")
 
 from conftest import ROOT
-from hashgrain import Hit
-from hashgrain.library.previews import Preview
+from hashgrain import Codes, Grains, Hit
+from hashgrain.library.previews import Encoded
 from hashgrain.library.sent_pictures import safe_name
+from hashgrain.media import Facts
 from hashgrain.server import guard, uploads
 from hashgrain.server.access import Access
 from hashgrain.server.guard import Guard, Rates
@@ -253,11 +256,13 @@ def test_a_client_that_takes_nothing_of_its_answer_is_dropped(buffered: list[int
 def test_the_last_uploads_stay_within_number_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    monkeypatch.setattr(uploads, "preview_of", lambda *_, **__: Preview(1, 1, "png", b"jpeg"))
+    code = Codes(np.zeros((1, 1), np.uint64), Grains(look=64))
+    monkeypatch.setattr(uploads, "encode", lambda *_, **__: Encoded(Facts(1, 1, "png", None), code))
+    library = SimpleNamespace(bundle=SimpleNamespace(code_digest="0"))
     kept = Uploads(most=3, most_bytes=1000, seconds=60)
 
     def take(size: int) -> Upload:
-        return kept.take(None, b"x" * size, 1)  # type: ignore[arg-type]
+        return kept.take(library, b"x" * size, 1)  # type: ignore[arg-type]
 
     def is_there(upload: Upload) -> bool:
         try:
@@ -269,7 +274,7 @@ def test_the_last_uploads_stay_within_number_bytes_and_time(monkeypatch: pytest.
     assert is_there(first)  # used last from now on
     fourth = take(10)
     assert [is_there(each) for each in (second, third, fourth, first)] == [False, True, True, True]
-    large = take(980)
+    large = take(990)
     assert [is_there(each) for each in (third, fourth, first, large)] == [False, False, True, True]
     assert kept.bytes <= 1000
     now[0] += 61

@@ -1,11 +1,13 @@
-"""A picture that nobody vouches for, decoded once by a worker: what it is, and a JPEG of it to show."""
+"""A picture that nobody vouches for, decoded by a worker: what it is, its code, and a JPEG of it to show."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hashgrain.media import DecodePool
+from hashgrain.codes import Codes
+from hashgrain.errors import ImageError
+from hashgrain.media import DecodePool, Facts
 from hashgrain.media.formats import looks_like_a_picture
 from hashgrain.media.thumbnails import jpeg_of
 
@@ -16,13 +18,11 @@ START = 64  # bytes by which a format is known
 
 
 @dataclass(frozen=True)
-class Preview:
-    """The facts of a picture, and a JPEG of it, upright and without metadata."""
+class Encoded:
+    """The facts of a picture, and its code."""
 
-    width: int | None
-    height: int | None
-    format: str
-    jpeg: bytes
+    facts: Facts
+    code: Codes
 
 
 def is_picture(data: bytes) -> bool:
@@ -35,11 +35,19 @@ def workers_of(library: Library) -> DecodePool:
     return library._query_encoder.pool
 
 
-def preview_of(library: Library, data: bytes, *, edge: int, max_pixels: int) -> Preview:
-    """Decode a picture in the workers of a library. Raises ImageError if it cannot be used."""
-    picture = workers_of(library).shrunk(data, edge=edge, max_pixels=max_pixels)
-    facts = picture.facts
-    return Preview(facts.width, facts.height, facts.format, jpeg_of(picture.pixels))
+def encode(library: Library, data: bytes, *, max_pixels: int) -> Encoded:
+    """Decode a picture in the workers of a library, and encode it. Raises ImageError if it cannot be used."""
+    workers_of(library).warm()  # a worker starts while the model is loaded
+    encoder = library.encoder
+    ((_, picture),) = workers_of(library).open([(0, data)], max_pixels=max_pixels)
+    if isinstance(picture, ImageError):
+        raise picture
+    return Encoded(picture.facts, encoder.codes(picture.pixels[None]))
+
+
+def preview_of(library: Library, data: bytes, *, edge: int, max_pixels: int) -> bytes:
+    """A JPEG of a picture, upright and without metadata, of at most `edge` pixels either way."""
+    return jpeg_of(workers_of(library).shrunk(data, edge=edge, max_pixels=max_pixels).pixels)
 
 
 def warm(library: Library) -> None:

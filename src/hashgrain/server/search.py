@@ -157,6 +157,6 @@ def picture_of(
     if not as_code:
         return kept.data
     digest = library.bundle.code_digest
-    if kept.code is None or kept.code[0] != digest:  # the library may have another model by now
+    if kept.code[0] != digest:  # the library may have another model by now
         kept.code = digest, library.code(kept.data, max_pixels=searcher.max_pixels)
     return kept.code[1]

@@ -18,7 +18,7 @@ from hashgrain.server.state import State
 def upload_routes(app: FastAPI, state: State) -> None:
     async def kept(data: bytes) -> Response:
         taken = await state.showing.run(state.with_library(state.uploads.take), data, state.searcher.max_pixels)
-        facts = {"width": taken.preview.width, "height": taken.preview.height, "format": taken.preview.format}
+        facts = {"width": taken.facts.width, "height": taken.facts.height, "format": taken.facts.format}
         return json_answer({"upload": taken.name, **facts}, 201)
 
     @app.post(
@@ -53,4 +53,6 @@ def upload_routes(app: FastAPI, state: State) -> None:
         response_class=Response,
     )
     async def uploaded(upload: Annotated[str, PathValue(max_length=64)]) -> Response:
-        return Response(state.uploads.get(upload).preview.jpeg, media_type="image/jpeg", headers=describe.PRIVATE)
+        shown = state.with_library(state.uploads.shown)
+        jpeg = await state.showing.run(shown, upload, state.searcher.max_pixels)
+        return Response(jpeg, media_type="image/jpeg", headers=describe.PRIVATE)

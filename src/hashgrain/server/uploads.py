@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from hashgrain.codes import Codes
 from hashgrain.library import Library
-from hashgrain.library.previews import Preview, preview_of
+from hashgrain.library.previews import encode, preview_of
+from hashgrain.media import Facts
 from hashgrain.server.problems import ProblemError
 
 MOST = 512
@@ -21,17 +22,18 @@ EDGE = 1600  # pixels of the preview, either way, at most
 
 @dataclass
 class Upload:
-    """A picture that was sent. Its code is kept once it was needed."""
+    """A picture that was sent, with its code and the digest of the model that made it."""
 
     name: str
     data: bytes
-    preview: Preview
+    facts: Facts
+    code: tuple[str, Codes]
     since: float
-    code: tuple[str, Codes] | None = None  # with the digest of the model that made it
+    jpeg: bytes = b""  # once it was asked for
 
     @property
     def size(self) -> int:
-        return len(self.data) + len(self.preview.jpeg)
+        return len(self.data) + len(self.jpeg)
 
 
 class Uploads:
@@ -43,13 +45,21 @@ class Uploads:
         self._kept: OrderedDict[str, Upload] = OrderedDict()  # the one used last is the last
 
     def take(self, library: Library, data: bytes, max_pixels: int) -> Upload:
-        """Keep a picture, once a worker has decoded it."""
-        preview = preview_of(library, data, edge=EDGE, max_pixels=max_pixels)
-        upload = Upload(secrets.token_urlsafe(18), data, preview, time.monotonic())
+        """Keep a picture, once it was decoded and has a code: a search with it follows."""
+        encoded = encode(library, data, max_pixels=max_pixels)
+        code = library.bundle.code_digest, encoded.code
+        upload = Upload(secrets.token_urlsafe(18), data, encoded.facts, code, time.monotonic())
         with self._lock:
             self._kept[upload.name] = upload
             self._trim()
         return upload
+
+    def shown(self, library: Library, name: str, max_pixels: int) -> bytes:
+        """A JPEG of the picture of this name."""
+        upload = self.get(name)
+        if not upload.jpeg:
+            upload.jpeg = preview_of(library, upload.data, edge=EDGE, max_pixels=max_pixels)
+        return upload.jpeg
 
     def get(self, name: str) -> Upload:
         """The picture of this name; 404 if it was never here, or was dropped."""

@@ -9,6 +9,7 @@ import { Uploads } from './uploads.js';
 
 const CACHED = 12; // searches whose results are kept for going back
 const MOST_AGAIN = 5000; // hits loaded again for a place that a reload keeps
+const RESTING = 200; // milliseconds at a place before it is kept, which takes as long as drawing a frame
 
 /** Events: `change` whenever there is something new to draw; `place` when the window is to be scrolled. */
 export class Session extends EventTarget {
@@ -33,7 +34,10 @@ export class Session extends EventTarget {
     history.scrollRestoration = 'manual';
     addEventListener('popstate', () => this.#arrive());
     addEventListener('pagehide', () => this.#keepPlace());
-    addEventListener('scrollend', () => this.#keepPlace());
+    addEventListener('scrollend', () => {
+      clearTimeout(this.keeping);
+      this.keeping = setTimeout(() => this.#keepPlace(), RESTING);
+    });
   }
 
   start() {
@@ -222,11 +226,12 @@ export class Session extends EventTarget {
   async searchPicture(blob, name = '') {
     this.sending?.abort();
     const sending = (this.sending = new AbortController());
-    this.uploading = { name, url: URL.createObjectURL(blob) };
+    const url = URL.createObjectURL(blob);
+    this.uploading = { name, url };
     this.problem = null;
     this.#changed();
     try {
-      const sent = await this.uploads.send(blob, name, sending.signal);
+      const sent = await this.uploads.send(blob, name, url, sending.signal);
       if (sending.signal.aborted) return;
       this.uploading = null;
       this.go({ ...this.#kept(), upload: sent.upload });

@@ -3,7 +3,8 @@
 import { asks, searchBody } from './address.js';
 import * as api from './api.js';
 
-const PAGE = 100; // hits asked for at once
+const FIRST = 60; // hits that are asked for at first: a window full, and some below
+const PAGE = 100; // hits asked for at once from then on
 const GROUPED = 300; // hits that are grouped
 export const MOST_WITHIN = 10_000; // pictures that a search can be kept to
 
@@ -36,14 +37,14 @@ export async function loadPage(results, signal, progress) {
   const answer =
     results.source === 'scene'
       ? await api.scene(state.inside, { cursor: next, k: PAGE }, signal, progress)
-      : await api.items({ where: state.where.trim(), cursor: next, k: PAGE }, signal);
+      : await api.items({ where: state.where.trim(), cursor: next, k: next ? PAGE : FIRST }, signal);
   results.hits = [...results.hits, ...answer.items];
   results.next = answer.next;
 }
 
 async function searched(results, signal, progress) {
   const { state, next } = results;
-  const body = { ...searchBody(state), k: state.group ? GROUPED : PAGE };
+  const body = { ...searchBody(state), k: state.group ? GROUPED : next ? PAGE : FIRST };
   if (next) body.cursor = next;
   if (state.area) {
     const ids = await idsIn(results, signal, progress);

@@ -3,15 +3,17 @@
 import * as api from './api.js';
 
 const KEPT = 8;
+const SHOWN = new Set(['image/jpeg', 'image/png', 'image/webp']); // what every browser shows, and upright
 
 export class Uploads {
   constructor() {
     this.sent = new Map(); // token -> {blob, name, url, width, height}
   }
 
-  async send(blob, name, signal) {
+  /** `url` is that of the blob. */
+  async send(blob, name, url, signal) {
     const answer = await api.upload(blob, signal);
-    this.sent.set(answer.upload, { ...answer, blob, name, url: URL.createObjectURL(blob) });
+    this.sent.set(answer.upload, { ...answer, blob, name, url });
     for (const [token, old] of this.sent) {
       if (this.sent.size <= KEPT) break;
       URL.revokeObjectURL(old.url);
@@ -25,15 +27,16 @@ export class Uploads {
     const known = this.sent.get(token);
     if (!known) return null;
     this.sent.delete(token);
-    return this.send(known.blob, known.name);
+    return this.send(known.blob, known.name, known.url);
   }
 
   known(token) {
     return this.sent.get(token) ?? null;
   }
 
-  /** Where the picture of an upload is shown from: the server's copy is upright and of a format that every browser knows. */
+  /** Where the picture of an upload is shown from: the page's own, or the server's, which is a JPEG whatever was sent. */
   address(token) {
-    return api.uploaded(token);
+    const known = this.known(token);
+    return known && SHOWN.has(known.blob.type) ? known.url : api.uploaded(token);
   }
 }
