@@ -6,6 +6,7 @@ A worker starts while somebody waits for the first answer, so it imports Pillow 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from dataclasses import replace
 from typing import IO, Any
@@ -22,16 +23,21 @@ def serve() -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     processes.ready()
     with contextlib.suppress(EOFError, BrokenPipeError):
+        text, limits = b"", None
         while True:
-            _, header, data = processes.receive(stdin)
-            limits = Limits(
-                **{**header, **{key: header[key] and tuple(header[key]) for key in ("size", "detail", "box")}}
-            )
-            processes.cap_memory(limits.memory)
+            _, now, data = processes.receive_text(stdin)
+            if limits is None or now != text:
+                text, limits = now, limits_of(now)
+                processes.cap_memory(limits.memory)
             # Should the parent be gone, nobody else would end a hanging decoder.
             processes.set_alarm(limits.timeout + 5)
             answer(stdout, data, limits)
             processes.set_alarm(0)
+
+
+def limits_of(text: bytes) -> Limits:
+    header = json.loads(text)
+    return Limits(**{**header, **{key: header[key] and tuple(header[key]) for key in ("size", "detail", "box")}})
 
 
 def answer(stdout: IO[bytes], data: bytes, limits: Limits) -> None:

@@ -111,7 +111,11 @@ def set_alarm(seconds: float) -> None:
 
 def send(stream: IO[bytes], kind: bytes, header: dict[str, Any], content: Any = b"") -> None:
     """A message: a byte that says of what kind, a JSON header, bytes."""
-    text = json.dumps(header).encode()
+    send_text(stream, kind, json.dumps(header).encode(), content)
+
+
+def send_text(stream: IO[bytes], kind: bytes, text: bytes, content: Any = b"") -> None:
+    """A message whose header is JSON already."""
     stream.write(kind + LENGTH.pack(len(text)) + text + LENGTH.pack(len(content)))
     stream.write(content)
     stream.flush()
@@ -119,9 +123,15 @@ def send(stream: IO[bytes], kind: bytes, header: dict[str, Any], content: Any = 
 
 def receive(stream: IO[bytes]) -> tuple[bytes, dict[str, Any], bytes]:
     """The next message. Raises EOFError if the sender ended, or announces more bytes than any sender has."""
+    kind, text, content = receive_text(stream)
+    return kind, json.loads(text), content
+
+
+def receive_text(stream: IO[bytes]) -> tuple[bytes, bytes, bytes]:
+    """The next message, with its header as it came."""
     kind = exactly(stream, 1)
-    header = json.loads(exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0]))
-    return kind, header, exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0])
+    text = exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0])
+    return kind, text, exactly(stream, LENGTH.unpack(exactly(stream, LENGTH.size))[0])
 
 
 def exactly(stream: IO[bytes], size: int) -> bytes:

@@ -9,6 +9,7 @@ They speak over their pipes:
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import queue
@@ -19,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -34,6 +36,11 @@ START_SECONDS = 60.0  # loading takes a third of one
 POLL_SECONDS = 0.1
 STOPPED = "the run was stopped"
 Task = tuple[bytes, Limits, "Future[Picture | ImageError]"]
+
+
+@lru_cache(16)
+def _header(limits: Limits) -> bytes:
+    return json.dumps(vars(limits)).encode()
 
 
 def _read_answer(stdout: IO[bytes], medium: Medium) -> Picture | ImageError:
@@ -95,7 +102,7 @@ class Worker:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            processes.send(process.stdin, b"D", vars(limits), data)
+            processes.send_text(process.stdin, b"D", _header(limits), data)
             return _read_answer(process.stdout, medium_named(limits.medium))
         except (OSError, EOFError, ValueError, KeyError, TypeError):  # the last three: it does not speak as we do
             self.kill()
@@ -122,7 +129,8 @@ class Worker:
     def _within(self, seconds: float) -> None:
         self.late = False
         self.deadline = time.monotonic() + seconds
-        self._busy.set()
+        if not self._busy.is_set():
+            self._busy.set()
 
     def kill_if_late(self) -> bool:
         """Whether there is a deadline; a process that is past it is killed."""
