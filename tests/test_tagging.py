@@ -173,7 +173,7 @@ def labelled(library: Library, sizes: Sequence[int] = (12, 12, 12), known: int =
 def test_items_without_labels_get_those_of_their_group(library: Library) -> None:
     group = labelled(library)
     tagging = tag(library, "label", k=4)
-    assert (tagging.labelled, tagging.k, tagging.grain) == (18, 4, "thing")
+    assert (tagging.labelled, tagging.k, tagging.grain) == (18, 4, "look")
     wanted = [["cat"], ["dog"], ["car", "red"]]
     assert [each.labels for each in tagging.proposals] == [
         wanted[group[each.item.id - 1]] for each in tagging.proposals

@@ -18,7 +18,6 @@ from hashgrain.types import WhereLike
 
 FILE_KEYWORDS = "file.keywords"  # as in filters: what the file says, not metadata
 MAX_SHOWN = 60  # characters of a value in a message
-USUAL_GRAIN = "thing"
 Labels = tuple[str, ...]
 
 
@@ -90,11 +89,11 @@ def check_labelled(library: Library, labelled: LabelledItems) -> None:
 
 
 def usual_grain(library: Library, grain: str | None) -> str:
-    """The grain that was asked for, or the one that tells things apart, or the finest of a model without it."""
-    if grain is not None:
-        library.grains.width(grain)
-        return grain
-    return USUAL_GRAIN if USUAL_GRAIN in library.grains else library.grains.finest
+    """The grain that was asked for, or the finest, by which labels are right most often."""
+    if grain is None:
+        return library.grains.finest
+    library.grains.width(grain)
+    return grain
 
 
 def value_at(meta: dict[str, Any], path: Iterable[str]) -> Any:

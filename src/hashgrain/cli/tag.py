@@ -34,7 +34,7 @@ LabelKey = Annotated[
 ]
 LabelGrain = Annotated[
     str | None,
-    typer.Option("--grain", "-g", help="How alike neighbors are, by a grain of the model. (default: thing)"),
+    typer.Option("--grain", "-g", help="How alike neighbors are, by a grain of the model. (default: the finest)"),
 ]
 Voters = Annotated[
     int | None, typer.Option("-k", help="How many labeled neighbors vote. (default: 10, fewer for rare labels)")
