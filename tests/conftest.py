@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from PIL import Image
+
+from warm_command import WarmCommand, run_cold
 
 # Most tests are about something else than the model: the small one is quick. Tests of `photo` ask for it by name.
 os.environ["HASHGRAIN_MODEL"] = "small"
@@ -84,17 +85,30 @@ def data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def warm_command() -> Iterator[WarmCommand]:
+    command = WarmCommand()
+    yield command
+    command.close()
+
+
 @pytest.fixture
-def hashgrain(tmp_path: Path) -> Run:
+def hashgrain(tmp_path: Path, warm_command: WarmCommand) -> Run:
     """Run the command as a person would, with a configuration of its own."""
 
     def run(
-        *arguments: object, stdin: bytes = b"", env: dict[str, str] | None = None, **options: Any
+        *arguments: object,
+        stdin: bytes = b"",
+        env: dict[str, str] | None = None,
+        cwd: Path = tmp_path,
+        timeout: float = 100,
+        **options: Any,
     ) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "hashgrain", *(os.fsencode(str(a)) for a in arguments)]
+        words = [os.fsencode(str(argument)) for argument in arguments]
         environment = {**os.environ, "HASHGRAIN_CONFIG": str(tmp_path / "no-config.toml"), **(env or {})}
-        options = {"cwd": tmp_path, "timeout": 100, **options}
-        return subprocess.run(command, input=stdin, capture_output=True, env=environment, check=False, **options)
+        if options:  # of `subprocess.run`, which a child that is forked elsewhere cannot have
+            return run_cold(words, input=stdin, env=environment, cwd=cwd, timeout=timeout, **options)
+        return warm_command.run(words, stdin, environment, cwd, timeout)
 
     return run
 
