@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from conftest import Run
 from hashgrain import Library
 from hashgrain.apps.duplicates import Duplicates, Keep, find_duplicates, thumbnails_of, write_csv, write_page
-from hashgrain.apps.duplicates.comparing import EDGE, LEAST, middles_of, places_of
+from hashgrain.apps.duplicates.comparing import EDGE, LEAST, Comparing, middles_of, places_of
 from hashgrain.apps.duplicates.grouping import TRIED, adjacency, around_best
 from hashgrain.apps.duplicates.ranking import best_first, why_kept, why_not_kept
 from hashgrain.errors import QueryError
@@ -201,6 +201,20 @@ def test_pixels_of_copies_agree_and_those_of_other_pictures_do_not() -> None:
         for name, copy in changed(scene(seed)).items():
             assert likeness(scene(seed), copy) >= LEAST, (seed, name)
     assert all(likeness(scene(a), scene(b)) < LEAST for a, b in combinations(range(12), 2))
+
+
+def test_either_picture_may_be_the_one_whose_middle_is_found_in_the_other(tmp_path: Path) -> None:
+    whole = scene(3)
+    corner = whole.crop((0, 0, 168, 126))
+    framed = Image.new("RGB", (320, 260), "white")
+    framed.paste(whole, (40, 40))
+    files = {f"{n}.png": Made(n, bits_from(0, n), picture=each) for n, each in enumerate((whole, corner, framed))}
+    with Library.open(make_library(tmp_path, files), workers=1) as library:
+        _, items = library.codes()
+        compared = Comparing(library)
+        for copy in (1, 2):
+            assert compared.agree(items[0], items[copy])
+            assert compared.agree(items[copy], items[0])
 
 
 def test_pictures_of_near_codes_and_other_pixels_are_no_copies_unless_codes_are_asked_for(tmp_path: Path) -> None:
