@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ pytest.importorskip("uvicorn", reason="needs hashgrain[serve]")
 from conftest import Run, fill, make_picture
 from hashgrain import Client, Library
 from hashgrain.errors import HashgrainError, ImageError, ServerError
-from serving import Answer, Served, start
+from serving import Answer, Served, running, start
 
 pytestmark = pytest.mark.timeout(300)
 TOKEN = "correct-horse-battery-staple"
@@ -128,6 +129,42 @@ def test_what_is_no_picture_leaves_nothing_behind(client: Client, place: Path) -
     assert sorted((place / "photos.hg" / "pictures").iterdir()) == before
     with Library.open(place / "photos.hg") as library:
         assert library.refusals() == []
+
+
+def test_a_full_disk_refuses_what_comes_and_loses_nothing(tmp_path: Path) -> None:
+    """No file of the server may grow, which is what a full disk looks like from inside."""
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("limits of another process can be set on Linux alone")
+    with Library.create(tmp_path / "photos.hg", workers=1) as library:
+        library.add(fill(tmp_path / "pictures", 4))
+    with running(tmp_path / "photos.hg", tmp_path / "log.txt", "--writable", "--workers", 1) as served:
+
+        def add(seed: int) -> Answer:
+            return served.ask("POST", f"/api/v1/items?name={seed}.png", png(seed))
+
+        def let_files_grow(size: int) -> None:
+            resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+        acknowledged = [add(100).json["item"]["id"]]
+        let_files_grow(1_000)
+        for method, path, body in (
+            ("POST", "/api/v1/items?name=101.png", png(101)),
+            ("PATCH", "/api/v1/items/1/meta", {"set": {"seen": True}}),
+            ("DELETE", "/api/v1/items/2", None),
+        ):
+            refused = served.ask(method, path, body)
+            # Of some writes SQLite says that they failed, and not why.
+            assert (refused.status, refused.json["code"]) in ((507, "disk_full"), (503, "library")), path
+            assert re.search("the disk (is|may be) full", refused.json["detail"])
+        assert len(served.ask("POST", "/api/v1/search", {"query": {"item": 1}}).json["hits"]) == 4
+        assert served.ask("GET", "/api/v1/items/3/thumbnail").status == 200
+        let_files_grow(resource.RLIM_INFINITY)
+        acknowledged.append(add(102).json["item"]["id"])
+    with Library.open(tmp_path / "photos.hg") as library:
+        assert library.verify() == []
+        assert [each.id for each in library.items()] == [1, 2, 3, 4, *acknowledged]
+        assert library.item(1).meta == {}
 
 
 def test_a_removed_item_comes_back_as_it_was(client: Client, place: Path) -> None:

@@ -29,6 +29,7 @@ from hashgrain.library.sent_pictures import safe_name
 from hashgrain.media import Facts
 from hashgrain.server import guard, uploads
 from hashgrain.server.access import Access
+from hashgrain.server.app import answer_with_problems
 from hashgrain.server.guard import Guard, Rates
 from hashgrain.server.metrics import Metrics
 from hashgrain.server.paging import Cursor, LongAnswer, LongAnswers, read_cursor
@@ -248,6 +249,28 @@ def test_a_client_that_takes_nothing_of_its_answer_is_dropped(buffered: list[int
         call, arguments = later.pop()
         call(*arguments)
     assert bool(dropped) == aborted
+
+
+def test_an_error_that_nobody_foresaw_is_a_problem_too_and_only_the_log_says_what(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from fastapi import FastAPI
+
+    failing = FastAPI()
+    answer_with_problems(failing)
+
+    @failing.post("/")
+    async def fail() -> None:
+        raise OSError(5, "the secret")
+
+    async def nothing() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    status, headers, body = asked(SETTINGS, failing, receive=nothing)
+    assert (status, headers[b"content-type"]) == (500, b"application/problem+json")
+    assert b'"code": "internal"' in body
+    assert b"secret" not in body
+    assert re.search(r"internal OSError at test_serve_limits.py:\d+: .*the secret", capsys.readouterr().err)
 
 
 # ---- uploads

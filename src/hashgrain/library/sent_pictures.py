@@ -12,6 +12,7 @@ from hashgrain import inside
 from hashgrain.errors import ImageError
 from hashgrain.library.reading import is_gone
 from hashgrain.store import Item
+from hashgrain.store.errors import translate_errors
 
 if TYPE_CHECKING:
     from hashgrain.library.library import Library
@@ -28,8 +29,9 @@ def add_sent(library: Library, data: bytes, name: str, *, max_pixels: int) -> tu
         if not is_gone(twin.path):
             return twin, False
     file = f"{content[:12]}-{safe_name(name)}"
-    inside.make_folder(library.path, FOLDER)
-    inside.write(library.path, FOLDER, file, data=data)
+    with translate_errors(library.path):
+        inside.make_folder(library.path, FOLDER)
+        inside.write(library.path, FOLDER, file, data=data)
     path = os.path.join(library.path, FOLDER, file)
     report = library.add([path], again=True, retry=True, max_pixels=max_pixels)
     known = library.store.known(path)

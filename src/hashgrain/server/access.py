@@ -104,7 +104,7 @@ def _problem_of(error: Exception) -> tuple[ProblemError, str]:
         place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
         trace = trace.tb_next
     failure = ODD.sub("?", f"{type(error).__name__} at {place}: {error}"[:300])
-    return ProblemError(500, "internal", "the server failed; its log has this request's id"), failure
+    return problems.internal(), failure
 
 
 async def send_problem(send: Send, problem: ProblemError, request_id: str) -> None:

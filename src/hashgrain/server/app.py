@@ -56,7 +56,7 @@ def application(state: State) -> App:
         responses=PROBLEMS,
         redirect_slashes=False,
     )
-    _problems(app)
+    answer_with_problems(app)
     _about(app, state)
     upload_routes(app, state)
     _searching(app, state)
@@ -71,7 +71,9 @@ def application(state: State) -> App:
     return Access(Guard(app, state.settings), state.settings, state.metrics)
 
 
-def _problems(app: FastAPI) -> None:
+def answer_with_problems(app: FastAPI) -> None:
+    """Let every error become `application/problem+json`."""
+
     def answered(request: Request, problem: ProblemError) -> Response:
         request.scope["state"]["problem"] = problem
         body = problems.document(problem, request.scope["state"]["request_id"])
@@ -88,6 +90,10 @@ def _problems(app: FastAPI) -> None:
     @app.exception_handler(HashgrainError)
     async def failed(request: Request, error: HashgrainError) -> Response:
         return answered(request, problems.of_library(error))
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        return answered(request, problems.internal())
 
 
 def _about(app: FastAPI, state: State) -> None:

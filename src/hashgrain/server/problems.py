@@ -67,6 +67,11 @@ def of_library(error: HashgrainError) -> ProblemError:
     return ProblemError(status, error.code, str(error), retry_after=5 if status == 503 else None)
 
 
+def internal() -> ProblemError:
+    """The problem for an error that nobody foresaw. What it was is for the log alone."""
+    return ProblemError(500, "internal", "the server failed; its log has this request's id")
+
+
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     """The problem for a request that does not have the form of its schema. What was sent is not repeated."""
     mistakes = [
