@@ -3,11 +3,13 @@ not."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -425,6 +427,32 @@ def test_clients_that_go_away_in_the_middle_cost_nothing(served: Served) -> None
             connection.sendall(head("POST", UPLOADS, "Content-Length: 5000") + JPEG)
     truncated = served.raw(head("POST", UPLOADS, "Content-Length: 5000") + JPEG, end=True)
     assert b"201" not in truncated
+    assert served.ask("GET", "/readyz").status == 200
+
+
+def test_five_hundred_open_pages_are_answered_and_another_searches_meanwhile(served: Served) -> None:
+    """Each has a connection of its own, and all ask at once, as pages do when a server is back. Who is told that the
+    server is busy asks again."""
+    pages = [HTTPConnection(*served.place, timeout=100) for _ in range(500)]
+    waiting = pages
+    try:
+        while waiting:
+            for page in waiting:
+                page.request("GET", "/api/v1/library")
+            assert served.ask("POST", SEARCH, {"query": {"item": 3}}).status == 200
+            answers = [page.getresponse() for page in waiting]
+            told = [json.loads(answer.read()) for answer in answers]
+            for answer, each in zip(answers, told, strict=True):
+                assert (answer.status, each.get("pictures"), each.get("code")) in (
+                    (200, COUNT, None),
+                    (503, None, "busy"),
+                )
+            refused = [page for page, answer in zip(waiting, answers, strict=True) if answer.status == 503]
+            assert len(refused) < len(waiting)
+            waiting = refused
+    finally:
+        for page in pages:
+            page.close()
     assert served.ask("GET", "/readyz").status == 200
 
 
