@@ -134,7 +134,7 @@ def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(world: Wo
     broken: list[str] = []
     for make in recordings:
         recording = make()
-        share = how_many(3, 50) * (1 if recording.verb else 6)
+        share = how_many(2, 50) * (1 if recording.verb else 6)
         cuts, wrong = cut_power(world, recording, recording.disks[in_order], draw, share)
         tried, broken = tried + cuts, broken + wrong
     note("power loss", started, int(in_order), recordings=len(recordings), trials=tried, broken=len(broken))
