@@ -17,7 +17,7 @@ from hashgrain.store import migrate
 from report import HERE, need_data, table, write_section
 from trust_costs import BUILD, OPEN, PAIRS, N, pairs, timed
 
-PICTURES, CODES = 5_000, 1_000_000
+PICTURES, CODES, MORE = 2_000, 1_000_000, 9
 IMPORT = "from hashgrain import Library"
 QUERY = """
 import sys
@@ -87,21 +87,23 @@ Places = dict[str, list[object]]
 
 
 def rows(sources: dict[str, Path], keep: Path, folder: Path) -> Iterator[list[str]]:
-    def row(what: str, script: str, places: Places | None = None, again: Path | None = None) -> list[str]:
-        found = [what, *pairs(sources, script, places or {which: [] for which in sources}, again)]
+    def row(
+        what: str, script: str, places: Places | None = None, again: Path | None = None, count: int = PAIRS
+    ) -> list[str]:
+        found = [what, *pairs(sources, script, places or {which: [] for which in sources}, again, count)]
         print(*found, flush=True)
         return found
 
-    yield row("`from hashgrain import Library`", IMPORT)
+    yield row("`from hashgrain import Library`", IMPORT, count=MORE)
     million = {which: keep / f"{which}.hg" for which in sources}
     if not million["after"].exists():
         timed(sources["before"], BUILD, million["before"])
         shutil.copytree(million["before"], million["after"])
         migrate(million["after"])
     picture = str(next(iter(sorted(need_data().glob("photos/*.jpg")))))
-    yield row(f"open a library of {N:,}", OPEN, {which: [million[which], N] for which in sources})
+    yield row(f"open a library of {N:,}", OPEN, {which: [million[which], N] for which in sources}, count=MORE)
     asked: Places = {which: [million[which], picture] for which in sources}
-    yield row(f"open a library of {N:,} and ask it with a photograph", QUERY, asked)
+    yield row(f"open a library of {N:,} and ask it with a photograph", QUERY, asked, count=MORE)
     yield row(f"scan of {CODES:,} codes of 128 bits, k 10", SCAN)
     yield row(f"index of {CODES:,} codes of 64 bits, k 1", INDEX)
     some, new = folder / "some", folder / "new.hg"
@@ -126,9 +128,9 @@ def main() -> None:
     sources = {"before": Path(sys.argv[1]).resolve() / "src", "after": HERE.parent / "src"}
     with tempfile.TemporaryDirectory() as folder:
         every = list(rows(sources, keep, Path(folder)))
-    text = f"""The commit before the second edition of the house (6adf28d) and this one in turn, {PAIRS} pairs each, the
-model `small`, files in the page cache; the median of the pairs' ratios, and the least and greatest. Importing, opening,
-asking and adding are whole processes.
+    text = f"""The commit before the second edition of the house (6adf28d) and this one in turn, {PAIRS} pairs
+each, {MORE} of importing, opening and asking; the model `small`, files in the page cache; the median of
+the pairs' ratios, and the least and greatest. Importing, opening, asking and adding are whole processes.
 
 {table(["what", "after / before", "range", "before", "after"], every)}
 """

@@ -74,11 +74,15 @@ def shown(seconds: float) -> str:
 
 
 def pairs(
-    sources: dict[str, Path], script: str, places: dict[str, list[object]], again: Path | None = None
+    sources: dict[str, Path],
+    script: str,
+    places: dict[str, list[object]],
+    again: Path | None = None,
+    count: int = PAIRS,
 ) -> list[str]:
     """Median seconds of each version, and the median of the pairs' ratios. `again` is removed before every run."""
     found: dict[str, list[float]] = {name: [] for name in sources}
-    for number in range(PAIRS + 1):
+    for number in range(count + 1):
         for name in sorted(sources, reverse=bool(number % 2)):
             if again is not None:
                 shutil.rmtree(again, ignore_errors=True)
