@@ -1,7 +1,7 @@
 """How fast the page feels in a real Chromium, drawn by software, on the same cores as the server.
 
 First paint and the first pictures of a library; from a drop to the pictures found, among 100,000 items with parts
-(serve_grown.py), and zooming the map of these; scrolling through 10,000 results of Tiny ImageNet, whose thumbnails are
+(serve_grown.py), and zooming the map of these; scrolling through 5,000 results of Tiny ImageNet, whose thumbnails are
 there.
 
 python benchmarks/page_speed.py
@@ -27,7 +27,7 @@ from serve_grown import grown_library
 from serve_load import commands, free_port, serving
 
 RUNS = HERE / "runs" / "serve"
-ITEMS, RESULTS, DROPS, LOADS = 100_000, 10_000, 20, 5
+ITEMS, RESULTS, DROPS, LOADS = 100_000, 5_000, 20, 5
 SPEED, SECONDS = 3_000, 15  # pixels a second while scrolling, and how long
 
 PAINT = """() => new Promise((resolve) => new PerformanceObserver((list) => {
