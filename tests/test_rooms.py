@@ -39,7 +39,7 @@ ROOMS = {
     "learn": "codes evaluate files graphs hashers labelled media models types",  # the only room with torch
     "apps": "codefiles codes engines evaluate files hamming labelled library media models report search sources store"
     " types",
-    "server": "apps codes library search store types",
+    "server": "apps library search store types",
     "cli": "apps codefiles codes engines evaluate files graphs hashers labelled learn library media models report"
     " search server sources store",
     "__init__": "client codes library models search types lazy",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hashgrain.library import Library
+from hashgrain.library.previews import encode
 from hashgrain.search import Hit
 from hashgrain.search.groups import document_of, levels_of
 from hashgrain.search.query import Query
@@ -157,6 +158,7 @@ def picture_of(
     if not as_code:
         return kept.data
     digest = library.bundle.code_digest
-    if kept.code[0] != digest:  # the library may have another model by now
-        kept.code = digest, library.code(kept.data, max_pixels=searcher.max_pixels)
-    return kept.code[1]
+    if kept.model != digest:  # the library has another model by now
+        kept.encoded = encode(library, kept.data, max_pixels=searcher.max_pixels)
+        kept.model = digest
+    return kept.encoded.code

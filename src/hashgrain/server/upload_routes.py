@@ -18,8 +18,9 @@ from hashgrain.server.state import State
 def upload_routes(app: FastAPI, state: State) -> None:
     async def kept(data: bytes) -> Response:
         taken = await state.showing.run(state.with_library(state.uploads.take), data, state.searcher.max_pixels)
-        facts = {"width": taken.facts.width, "height": taken.facts.height, "format": taken.facts.format}
-        return json_answer({"upload": taken.name, **facts}, 201)
+        facts = taken.encoded.facts
+        shown = {"width": facts.width, "height": facts.height, "format": facts.format}
+        return json_answer({"upload": taken.name, **shown}, 201)
 
     @app.post(
         "/api/v1/uploads",

@@ -8,10 +8,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from hashgrain.codes import Codes
 from hashgrain.library import Library
-from hashgrain.library.previews import encode, preview_of
-from hashgrain.media import Facts
+from hashgrain.library.previews import Encoded, encode, preview_of
 from hashgrain.server.problems import ProblemError
 
 MOST = 512
@@ -26,8 +24,8 @@ class Upload:
 
     name: str
     data: bytes
-    facts: Facts
-    code: tuple[str, Codes]
+    encoded: Encoded
+    model: str
     since: float
     jpeg: bytes = b""  # once it was asked for
 
@@ -47,8 +45,7 @@ class Uploads:
     def take(self, library: Library, data: bytes, max_pixels: int) -> Upload:
         """Keep a picture, once it was decoded and has a code: a search with it follows."""
         encoded = encode(library, data, max_pixels=max_pixels)
-        code = library.bundle.code_digest, encoded.code
-        upload = Upload(secrets.token_urlsafe(18), data, encoded.facts, code, time.monotonic())
+        upload = Upload(secrets.token_urlsafe(18), data, encoded, library.bundle.code_digest, time.monotonic())
         with self._lock:
             self._kept[upload.name] = upload
             self._trim()
