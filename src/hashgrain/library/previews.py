@@ -37,12 +37,10 @@ def workers_of(library: Library) -> DecodePool:
 
 def encode(library: Library, data: bytes, *, max_pixels: int) -> Encoded:
     """Decode a picture in the workers of a library, and encode it. Raises ImageError if it cannot be used."""
-    workers_of(library).warm()  # a worker starts while the model is loaded
-    encoder = library.encoder
     ((_, picture),) = workers_of(library).open([(0, data)], max_pixels=max_pixels)
     if isinstance(picture, ImageError):
         raise picture
-    return Encoded(picture.facts, encoder.codes(picture.pixels[None]))
+    return Encoded(picture.facts, library.encoder.codes(picture.pixels[None]))
 
 
 def preview_of(library: Library, data: bytes, *, edge: int, max_pixels: int) -> bytes:

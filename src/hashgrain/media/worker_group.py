@@ -129,8 +129,7 @@ class Worker:
     def _within(self, seconds: float) -> None:
         self.late = False
         self.deadline = time.monotonic() + seconds
-        if not self._busy.is_set():
-            self._busy.set()
+        self._busy.set()
 
     def kill_if_late(self) -> bool:
         """Whether there is a deadline; a process that is past it is killed."""
