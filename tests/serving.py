@@ -89,8 +89,11 @@ def start(library: Path, log: Path, *options: object, env: Mapping[str, str] | N
 def running(library: Path, log: Path, *options: object) -> Iterator[Served]:
     """A server that ends well when the block does, without an error that nobody foresaw."""
     server = start(library, log, *options)
-    yield server
-    assert server.stop() == 0
+    try:
+        yield server
+    finally:
+        code = server.stop()
+    assert code == 0
     said = server.log.read_text()
     assert "Traceback" not in said
     assert "internal" not in said
