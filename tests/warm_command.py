@@ -69,13 +69,13 @@ class WarmCommand:
             asked.write(json.dumps({**request, "streams": [str(each) for each in streams]}).encode() + b"\n")
             asked.flush()
             child = int(answered.readline())
-            late = threading.Timer(timeout, _kill, [child])
-            late.start()
+            late = threading.Event()
+            deadline = threading.Timer(timeout, _kill, [child, late])
+            deadline.start()
             code = int(answered.readline())
-            timed_out = late.finished.is_set()
-            late.cancel()
+            deadline.cancel()
             out, err = streams[1].read_bytes(), streams[2].read_bytes()
-            if timed_out:
+            if late.is_set():
                 raise subprocess.TimeoutExpired(words, timeout, out, err)
             return subprocess.CompletedProcess(words, code, out, err)
 
@@ -99,7 +99,8 @@ def run_cold(words: list[bytes], **options: Any) -> Done:
     return subprocess.run([sys.executable, "-m", "hashgrain", *words], capture_output=True, check=False, **options)
 
 
-def _kill(process: int) -> None:
+def _kill(process: int, late: threading.Event) -> None:
+    late.set()
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
 
@@ -126,7 +127,7 @@ def _import_all() -> None:
     verbs = [f"hashgrain.cli.{each.name}" for each in pkgutil.iter_modules(hashgrain.cli.__path__)]
     for name in [*WARM, *verbs]:
         importlib.import_module(name)
-    threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+    threads = len(os.listdir("/proc/self/task"))
     assert threads == 1, f"{threads} threads, which a fork would not take along"
     gc.collect()
     gc.freeze()
