@@ -175,6 +175,19 @@ def test_a_result_is_dragged_to_search_with_it(opened: Open) -> None:
     page.wait_for_selector(f'.boxed img[alt="Query: {name}"]')
 
 
+@pytest.mark.parametrize(("form", "source"), [("jpeg", "blob:"), ("tiff", "api/v1/uploads/")])
+def test_what_a_browser_cannot_show_comes_back_from_the_server(opened: Open, form: str, source: str) -> None:
+    own = opened()
+    page = own.look()
+    file = io.BytesIO()
+    make_picture(4).save(file, form)
+    sent = {"name": f"x.{form}", "mimeType": f"image/{form}", "buffer": file.getvalue()}
+    page.locator(".pick input").first.set_input_files(sent)
+    own.results()
+    assert page.locator(".boxed img").get_attribute("src").startswith(source)
+    wait_until(page, lambda: page.evaluate("document.querySelector('.boxed img').naturalWidth > 0"))
+
+
 def test_a_file_that_is_no_picture_is_refused_in_words(opened: Open) -> None:
     own = opened(refusals=True)
     page = own.look()
