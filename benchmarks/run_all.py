@@ -31,8 +31,11 @@ NAMES = (
     "seeds",
     "robustness",
     "drills",
+    "serve_load",
+    "page_speed",
+    "new_user",
 )
-CACHED = ("photo", "photo_integers", "adapt", "model_make")  # each keeps features in a folder
+CACHED = ("photo", "photo_integers", "adapt", "model_make", "tagging")  # each keeps features in a folder
 CACHE = HERE.parent / "runs" / "benchmarks"
 
 commands = [[name] for name in (*NAMES, *(f"search/{name}" for name in SEARCH))]
