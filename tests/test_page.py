@@ -485,8 +485,10 @@ def test_the_back_button_closes_what_was_opened_and_keeps_its_place(opened: Open
     wait_until(page, lambda: abs(page.evaluate("scrollY") - place) < 40)
     shown = page.evaluate("document.querySelector('hg-grid').entries.length")
     assert shown > 100, "the pages that were loaded are there still"
-    page.wait_for_timeout(200)
-    page.reload()
+    page.wait_for_timeout(500)
+    scroll = "new Promise((done) => { addEventListener('scrollend', () => done(scrollY)); scrollBy(0, -300); })"
+    place = page.evaluate(scroll)
+    page.reload()  # at once
     wait_until(page, lambda: page.evaluate(f"document.querySelector('hg-grid')?.entries.length === {shown}"))
     wait_until(page, lambda: abs(page.evaluate("scrollY") - place) < 60)
 

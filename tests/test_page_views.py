@@ -150,6 +150,7 @@ def test_selected_pictures_are_tagged_together_and_a_chip_finds_them(opened: Ope
     page.locator(".card").nth(8).locator("[data-do=choose]").click(modifiers=["Shift"])
     bar = page.get_by_role("region", name="Selected pictures")
     assert "4 selected" in bar.inner_text()
+    wait_until(page, lambda: page.locator(".card.chosen [data-do=choose][aria-pressed=true]").count() == 4)
     bar.get_by_role("button", name="Tags").click()
     page.keyboard.type("tree")
     page.keyboard.press("Enter")

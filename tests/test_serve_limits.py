@@ -27,7 +27,7 @@ from hashgrain import Codes, Grains, Hit
 from hashgrain.library.previews import Encoded
 from hashgrain.library.sent_pictures import safe_name
 from hashgrain.media import Facts
-from hashgrain.server import guard, uploads
+from hashgrain.server import guard, search, uploads
 from hashgrain.server.access import Access
 from hashgrain.server.app import answer_with_problems
 from hashgrain.server.guard import Guard, Rates
@@ -303,6 +303,24 @@ def test_the_last_uploads_stay_within_number_bytes_and_time(monkeypatch: pytest.
     now[0] += 61
     assert not is_there(large)
     assert kept.count == 0
+
+
+def test_a_picture_that_another_model_encoded_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [Codes(np.full((1, 1), number, np.uint64), Grains(look=64)) for number in range(2)]
+    codes = iter(made)
+    for module in (uploads, search):
+        monkeypatch.setattr(module, "encode", lambda *_, **__: Encoded(Facts(1, 1, "png", None), next(codes)))
+    library: Any = SimpleNamespace(bundle=SimpleNamespace(code_digest="first"))
+    searcher = search.Searcher(Uploads(), LongAnswers(), 1)
+    name = searcher.uploads.take(library, b"x", 1).name
+
+    def code() -> Any:
+        return search.picture_of(library, name, None, searcher, as_code=True)
+
+    assert code() is made[0]
+    library.bundle.code_digest = "second"
+    assert code() is made[1]
+    assert code() is made[1]
 
 
 # ---- cursors

@@ -9,7 +9,7 @@ import { Uploads } from './uploads.js';
 
 const CACHED = 12; // searches whose results are kept for going back
 const MOST_AGAIN = 5000; // hits loaded again for a place that a reload keeps
-const RESTING = 200; // milliseconds at a place before it is kept, which takes as long as drawing a frame
+const SELDOM = 200; // milliseconds between two places that are kept: keeping one takes as long as drawing a frame
 
 /** Events: `change` whenever there is something new to draw; `place` when the window is to be scrolled. */
 export class Session extends EventTarget {
@@ -34,10 +34,7 @@ export class Session extends EventTarget {
     history.scrollRestoration = 'manual';
     addEventListener('popstate', () => this.#arrive());
     addEventListener('pagehide', () => this.#keepPlace());
-    addEventListener('scrollend', () => {
-      clearTimeout(this.keeping);
-      this.keeping = setTimeout(() => this.#keepPlace(), RESTING);
-    });
+    addEventListener('scrollend', () => this.#scrolled());
   }
 
   start() {
@@ -287,7 +284,16 @@ export class Session extends EventTarget {
     if (!same || this.state.open === null) this.dispatchEvent(new CustomEvent('place', { detail: scroll }));
   }
 
+  /** Keep the place; of those that follow one another quickly, some, and the last. */
+  #scrolled() {
+    clearTimeout(this.keeping);
+    const wait = (this.kept ?? -SELDOM) + SELDOM - performance.now();
+    if (wait > 0) this.keeping = setTimeout(() => this.#keepPlace(), wait);
+    else this.#keepPlace();
+  }
+
   #keepPlace() {
+    this.kept = performance.now();
     const loaded = this.results?.key === keyOf(this.state) ? this.results.hits.length : 0;
     history.replaceState({ ...history.state, scroll: scrollY, loaded }, '');
   }
