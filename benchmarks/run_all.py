@@ -39,7 +39,7 @@ CACHED = ("photo", "photo_integers", "adapt", "model_make", "tagging")  # each k
 CACHE = HERE.parent / "runs" / "benchmarks"
 
 commands = [[name] for name in (*NAMES, *(f"search/{name}" for name in SEARCH))]
-commands += [["published", "cifar10-1", "0", "1"], ["published", "cifar10-2", "0"]]
+commands += [["published", "cifar10-1", "0", "1"], ["published", "cifar10-2", "0"], ["concepts", "0"]]
 commands += [["encode_photos", "small"], ["judged", "score"], *([name, str(CACHE)] for name in CACHED)]
 for name, *options in commands:
     print(f"--- {name}", flush=True)

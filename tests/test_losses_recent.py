@@ -25,6 +25,7 @@ from hashgrain.learn.data.labelled import Labelled  # noqa: E402
 from hashgrain.learn.losses.adsh import AdshLoss  # noqa: E402
 from hashgrain.learn.losses.crh import CrhLoss, head_width  # noqa: E402
 from hashgrain.learn.losses.dfh import DfhLoss, moved_centers  # noqa: E402
+from hashgrain.learn.losses.hpdh import HpdhLoss  # noqa: E402
 from hashgrain.learn.losses.hyp2 import Hyp2Loss  # noqa: E402
 from hashgrain.learn.losses.logit_adjusted import LogitAdjustedLoss  # noqa: E402
 from hashgrain.learn.losses.loss import Loss  # noqa: E402
@@ -188,6 +189,22 @@ def shdh(_: Loss, u: Numbers, labels: list[list[int]]) -> float:
     return mean(errors) + 0.1 * mean([mean(codes[:, k].tolist()) ** 2 for k in range(BITS)])
 
 
+def hpdh(loss: Loss, u: Numbers, labels: list[list[int]]) -> float:
+    assert isinstance(loss, HpdhLoss)
+    total = 0.0
+    for level, classes in enumerate((range(2), range(2, 5))):
+        centers, entropies = loss.centers(level).numpy(), []
+        for i, row in enumerate(labels):
+            own = [c - classes[0] for c in row if c in classes]
+            if own:
+                scores = [-(level + 1) / 4 * float(((u[i] - center) ** 2).sum()) for center in centers]
+                entropies.append(cross_entropy(scores, own))
+        total += mean(entropies)
+    outside = mean([sum(max(abs(x) - 1.1, 0) for x in row) for row in u])
+    off = mean([sum((abs(x) - 1) ** 2 for x in row) for row in u])
+    return total + (10 * outside + 0.1 * off) / BITS
+
+
 def adsh(loss: Loss, u: Numbers, labels: list[list[int]]) -> float:
     assert isinstance(loss, AdshLoss)
     own, everyone = loss.codes.double().numpy(), [set(np.flatnonzero(row)) for row in loss.labels.numpy()]
@@ -245,6 +262,7 @@ LOSSES: dict[str, tuple[Callable[[], Loss], Oracle]] = {
     "crh": (made(CrhLoss), crh),
     "logit_adjusted": (made(LogitAdjustedLoss, centers=GIVEN), logit_adjusted),
     "shdh": (lambda: ShdhLoss(SEGMENTS, LEVELS).double(), shdh),
+    "hpdh": (lambda: HpdhLoss(SEGMENTS, LEVELS).double().eval(), hpdh),
     "adsh": (made_adsh, adsh),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -279,8 +297,8 @@ def test_training_brings_alike_codes_together_and_others_apart(name: str) -> Non
     labels = hot_of([[0], [1], [2], [0], [1], [2]] * 4).float()
     if name == "adsh":
         loss: Loss = AdshLoss(16, CLASSES, anchoring=1.0)  # 200 is for thousands of pictures
-    elif name == "shdh":
-        loss = ShdhLoss((8, 16), LEVELS)
+    elif name in ("shdh", "hpdh"):
+        loss = (ShdhLoss if name == "shdh" else HpdhLoss)((8, 16), LEVELS)
         labels = hot_of([[0, 2], [0, 3], [1, 4]] * 8).float()
     else:
         loss = {"hyp2": Hyp2Loss, "mihash": MiHashLoss, "dfh": DfhLoss, "mds": MdsLoss, "crh": CrhLoss}.get(
@@ -296,7 +314,7 @@ def test_training_brings_alike_codes_together_and_others_apart(name: str) -> Non
         loss(outputs, labels).backward()
         optimizer.step()
     apart, counted = relaxed_hamming(signs(outputs)), pairs(outputs)
-    alike = same(labels[:, 2:] if name == "shdh" else labels)
+    alike = same(labels[:, 2:] if name in ("shdh", "hpdh") else labels)
     assert apart[~alike].mean() > 4 * apart[alike & counted].mean()
 
 
@@ -493,12 +511,38 @@ def test_the_codes_of_the_database_are_found_bit_by_bit() -> None:
     assert not loss.seen.any()
 
 
+def test_centers_of_a_hierarchy_are_means_of_those_below() -> None:
+    loss, outputs = HpdhLoss((2, BITS), (2, 4)), outputs_like(5).float()
+    labels = torch.tensor([[1, 0, 1, 0, 0, 0], [1, 0, 1, 0, 0, 0], [1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0]]).float()
+    both = torch.tensor([[1, 1, 0, 1, 1, 0]]).float()  # says nothing of which is below which
+    unseen = loss.centers(1)[3].clone()
+    loss(outputs, torch.cat([labels, both]))
+    loss.advance(1 / 30)
+    fine = [outputs[:2].mean(0), (outputs[2] + outputs[4]) / 2, (outputs[3] + outputs[4]) / 2, unseen]
+    assert torch.allclose(loss.centers(1), torch.stack(fine))
+    assert torch.allclose(loss.centers(0), torch.stack([(fine[0] + fine[1]) / 2, fine[2]]))
+    before = loss.centers(1).clone()
+    loss.advance(1 / 30 + 0.001)  # not due again
+    assert torch.equal(loss.centers(1), before)
+    loss.advance(2 / 30)  # due, and nothing was seen since
+    assert torch.equal(loss.centers(1), before)
+
+
+def test_a_picture_far_from_all_centers_is_still_pulled_to_its_own() -> None:
+    """Trap: in the authors' code exponentials of distances come first. Far away all are 0, and so is the gradient."""
+    loss = HpdhLoss((2, BITS), (2, 3), cube=0.0, vertex=0.0)
+    far = (60 * loss.centers(1)[1:2]).requires_grad_()
+    loss(far, torch.tensor([[1.0, 0, 1, 0, 0]])).backward()
+    assert far.grad is not None
+    assert far.grad.norm() > 0.5
+
+
 def test_adsh_asked_outside_of_training_knows_of_no_other_pictures() -> None:
     loss = AdshLoss(BITS, CLASSES)
     assert torch.isfinite(loss(outputs_like(3), hot_of([[0], [1], [0]])))
 
 
-@pytest.mark.parametrize("name", ["adsh", "crh", "dfh", "shc", "logit-adjusted"])
+@pytest.mark.parametrize("name", ["adsh", "crh", "dfh", "hpdh", "shc", "logit-adjusted"])
 def test_a_run_cut_short_goes_on_to_the_same_head(name: str, tmp_path: Path) -> None:
     """What a loss remembers of earlier batches stands in the checkpoint."""
     from hashgrain.learn.training.heads import head_training, settled_head
@@ -512,6 +556,7 @@ def test_a_run_cut_short_goes_on_to_the_same_head(name: str, tmp_path: Path) -> 
     recipe = dataclasses.replace(
         RECIPES[name],
         grains=Grains(thing=16),
+        labelled=("thing",),
         network=Network("features", trained="head", normalize=RECIPES[name].network.normalize),
         schedule=Schedule((Phase(10, 1),), batch=16, learning_rate=0.01),
     )

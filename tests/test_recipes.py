@@ -26,9 +26,8 @@ from hashgrain.learn.losses import LOSSES  # noqa: E402
 from hashgrain.learn.recipe import Phase, Recipe, change, changeable, settings_of, with_bits  # noqa: E402
 from hashgrain.learn.recipes import METHODS, RECIPES  # noqa: E402
 from hashgrain.learn.run import build_backbone  # noqa: E402
-from hashgrain.learn.training.heads import build_head  # noqa: E402
+from hashgrain.learn.training.heads import build_head, build_network  # noqa: E402
 from hashgrain.learn.training.loop import Training  # noqa: E402
-from hashgrain.learn.training.network import HashNetwork  # noqa: E402
 
 pytestmark = pytest.mark.train
 TRAINED = [recipe for recipe in RECIPES.values() if not recipe.hasher]
@@ -79,7 +78,7 @@ def test_a_recipe_learns_one_batch_by_heart(recipe: Recipe, folder: Path, tmp_pa
         tuning=None,
     )
     backbone = build_backbone(small)
-    network = HashNetwork(backbone, build_head(small, backbone))
+    network = build_network(small, backbone)
     nothing = Labelled(few.inputs[:0], {}, few.contents[:0])
     work = Training(network, small, few, PictureInputs(few.inputs, small.augmentation), nothing, tmp_path)
     first, _ = work._gradients()

@@ -18,7 +18,7 @@ from hashgrain.codes import Codes
 from hashgrain.errors import CodesError, TrainingError
 from hashgrain.evaluate import average_precision, flip_labels, tally
 from hashgrain.learn.onnx_torch import Graph, read_graph, run_graph
-from hashgrain.media.image import Pixels
+from hashgrain.media.picture import Pixels
 from hashgrain.models import Encoder
 
 BATCH = 32  # pictures attacked at a time: the gradient needs the network's activations of all of them

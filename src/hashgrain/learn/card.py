@@ -36,7 +36,7 @@ def model_card(
         f"| takes | RGB pictures, {FITTED[recipe.fit]} {recipe.size} x {recipe.size} |",
         f"| gives | codes of {recipe.grains.bits} bits: {grains} |",
         f"| network | {network.backbone}, begun from {began}; trained: {_trained(network)} |",
-        f"| head | {recipe.hasher or ' and '.join([*map(str, network.hidden), 'one linear layer'])} |",
+        f"| head | {recipe.hasher or _head(network)} |",
         f"| export | ONNX; {parity} |",
         "",
         "## Data",
@@ -75,6 +75,12 @@ def named_source(source: str) -> str:
     """KIND:NAME; of a file or folder its name, not its place."""
     kind, colon, place = source.partition(":")
     return f"{kind}:{Path(place).name}" if colon and kind in ("onnx", "keras", "folder", "bundle") else source
+
+
+def _head(network: Network) -> str:
+    if network.concepts:
+        return f"{network.concepts} concepts on the feature map, and one linear layer for each"
+    return " and ".join([*map(str, network.hidden), "one linear layer"])
 
 
 def _trained(network: Network) -> str:

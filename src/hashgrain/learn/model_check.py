@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashgrain.evaluate import Finding
 from hashgrain.learn.attack import Attack, attack_pictures, mean_distance, random_noise
-from hashgrain.media.image import Pixels
+from hashgrain.media.picture import Pixels
 from hashgrain.models import Encoder
 
 

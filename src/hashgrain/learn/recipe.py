@@ -41,6 +41,7 @@ class Network:
     channels: tuple[int, ...] = (32, 96, 192)  # of the compact backbone, and so the next two
     blocks: tuple[int, ...] = (0, 1, 3)
     width: int = 384
+    concepts: int = 0  # parts of a picture that the network learns to look for, each with its share of the bits
     layered: bool = False  # coarse grains from the deepest stage, finer ones from the stages before it
     hidden: tuple[int, ...] = ()  # dense layers between the features and the bits
     normalize: bool = True  # each bit on half of the time
@@ -175,6 +176,7 @@ def _wrongs(recipe: Recipe) -> Iterator[str]:
         "center_distance": (aim.center_distance, 0),
         "weight_decay": (schedule.weight_decay, 0),
         "width": (network.width, 1),
+        "concepts": (network.concepts, 0),
         "trained_stages": (network.trained_stages, 1),
         "hidden": (min(network.hidden, default=1), 1),
         "channels": (min(network.channels, default=1), 1),
@@ -216,6 +218,8 @@ def _conflicts(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
     graph = network.backbone.partition(":")[0] in ("bundle", "onnx")
     if network.layered and (head or network.hidden or recipe.tuning or network.backbone != "compact"):
         yield "layered is of the compact backbone trained whole, without hidden layers or a last step", None
+    if network.concepts:
+        yield from _conflicts_of_concepts(recipe)
     if network.hidden and recipe.tuning:
         yield "the last step makes a new head of one layer, so hidden= would be thrown away", "leave it out"
     if network.layered and len(recipe.grains) > len(network.channels):
@@ -242,6 +246,16 @@ def _conflicts(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
         yield "pruned is of the compact backbone with trained=all", None
     if recipe.label_noise and not recipe.labelled:
         yield "label_noise is of labels, and this recipe has none", None
+
+
+def _conflicts_of_concepts(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
+    network = recipe.network
+    if network.trained == "head" or recipe.hasher:
+        yield "concepts look at the feature map of a network that is trained with them", set_to("trained=all")
+    if network.layered or network.hidden or network.dropout or recipe.tuning or recipe.pruned:
+        yield "concepts have a head of their own: no layered, hidden, dropout, pruned and no last step with them", None
+    if recipe.grains.bits % network.concepts:
+        yield f"{recipe.grains.bits} bits cannot be shared equally by {network.concepts} concepts", None
 
 
 def with_bits(recipe: Recipe, bits: Sequence[int]) -> Recipe:

@@ -238,7 +238,18 @@ METHODS = (
     ),
     _of_loss("crh", "center-reassigned (2026): classes choose words while training; plain head", plain=True),
     replace(
+        _of_loss("concept_hash", "ConceptHash (2024): learned parts of a picture, each gives bits; normalized head"),
+        network=Network(concepts=4),
+    ),
+    replace(
         _of_loss("shdh", "hierarchical (2018): a segment a level, coarse ones weigh more; normalized head"),
+        grains=Grains(kind=32, thing=64),
+        labelled=("kind", "thing"),
+    ),
+    replace(
+        _of_loss(
+            "hpdh", "hierarchy-preserving (2019): centers at each level, means of those below; plain head", plain=True
+        ),
         grains=Grains(kind=32, thing=64),
         labelled=("kind", "thing"),
     ),

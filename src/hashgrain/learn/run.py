@@ -30,7 +30,7 @@ from hashgrain.learn.export import calibrated, export, missing_words, parity_of,
 from hashgrain.learn.recipe import Phase, Recipe
 from hashgrain.learn.training.begins import begins_facts, begins_message, check_begins, weights_for
 from hashgrain.learn.training.freed_memory import keep_freed_memory
-from hashgrain.learn.training.heads import build_head, features_of, follow, head_on_features, tuned_head
+from hashgrain.learn.training.heads import build_network, features_of, follow, head_on_features, tuned_head
 from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Training
 from hashgrain.learn.training.network import HashHead, HashNetwork
 from hashgrain.learn.training.objective import check_aim
@@ -124,7 +124,7 @@ def train_network(
         head = head_on_features(recipe, backbone, training, validation, run, log, checkpoint_seconds)
         return HashNetwork(backbone, head).eval()
     set_trained(backbone, recipe.network.trained, stages=recipe.network.trained_stages)
-    network = HashNetwork(backbone, build_head(recipe, backbone))
+    network = build_network(recipe, backbone)
     work = Training(network, recipe, training, PictureInputs(training.inputs, recipe.augmentation), validation, run)
     follow(work, log, checkpoint_seconds)
     network = work.finished()
@@ -331,7 +331,8 @@ def _check_plan(recipe: Recipe, backbone: Backbone) -> None:
     for size in sorted({recipe.size, *(phase.size for phase in phases)}):
         try:
             with torch.no_grad():
-                backbone.eval()(torch.zeros(2, 3, size, size))
+                look = backbone.eval().places if recipe.network.concepts else backbone.eval()
+                look(torch.zeros(2, 3, size, size))
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             raise TrainingError(
                 f"backbone {recipe.network.backbone} does not take pictures of {size} px ({error}); change size=, or"

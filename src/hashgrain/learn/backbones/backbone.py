@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from hashgrain.errors import TrainingError
+
 # Containers whose children are stages; the names are those of timm, torchvision and our own backbones.
 OPENED = frozenset(("model", "layers", "features", "classifier", "encoder", "blocks", "stages", "trunk_output"))
 Colors = tuple[float, float, float]
@@ -32,6 +34,10 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor: ...
+
+    def places(self, pixels: Tensor) -> Tensor:
+        """(n, places, channels): the feature map before it is pooled, place by place."""
+        raise TrainingError("the network gives no feature map, which concepts take: compact and networks of timm do")
 
     def normalized(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean) / self.std

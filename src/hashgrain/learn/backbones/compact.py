@@ -71,6 +71,10 @@ class CompactBackbone(Backbone):
         self.depths, self.widths = depths, widths
         self._ends = ends  # the number of layers up to the end of each stage
 
+    def places(self, pixels: Tensor) -> Tensor:
+        mapped: Tensor = self.layers(self.normalized(pixels))
+        return mapped.flatten(2).transpose(1, 2)
+
     def forward(self, pixels: Tensor) -> Tensor:
         mapped, start = self.normalized(pixels), 0
         pooled: dict[int, Tensor] = {}

@@ -48,6 +48,16 @@ class ZooBackbone(Backbone):
         self.train(was_training)
         self.width = features.shape[1]
 
+    def places(self, pixels: Tensor) -> Tensor:
+        look = getattr(self.model, "forward_features", None)  # of timm
+        mapped = look(self.normalized(pixels)) if look else None
+        if isinstance(mapped, Tensor) and mapped.ndim == 4:
+            channels_last = mapped.shape[1] != self.model.num_features
+            return mapped.flatten(1, 2) if channels_last else mapped.flatten(2).transpose(1, 2)
+        if isinstance(mapped, Tensor) and mapped.ndim == 3:
+            return mapped[:, getattr(self.model, "num_prefix_tokens", 0) :]
+        return super().places(pixels)
+
     def forward(self, pixels: Tensor) -> Tensor:
         features: Tensor = self.model(self.normalized(pixels))
         return features

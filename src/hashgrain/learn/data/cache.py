@@ -19,7 +19,7 @@ import PIL
 
 from hashgrain.errors import TrainingError
 from hashgrain.files import sweep_unfinished, write_atomically, writing_atomically
-from hashgrain.media.image import Pixels
+from hashgrain.media.picture import Pixels
 from hashgrain.types import Fit
 
 VERSION = 1

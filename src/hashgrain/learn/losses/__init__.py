@@ -7,6 +7,7 @@ from hashgrain.learn.losses.bi_half import BiHalfLoss
 from hashgrain.learn.losses.cib_hash import CibHashLoss
 from hashgrain.learn.losses.code_regression import CodeRegressionLoss
 from hashgrain.learn.losses.coding_rate import CodingRateLoss
+from hashgrain.learn.losses.concept_hash import ConceptHashLoss
 from hashgrain.learn.losses.contrastive import ContrastiveLoss
 from hashgrain.learn.losses.crh import CrhLoss
 from hashgrain.learn.losses.csq import CsqLoss
@@ -23,6 +24,7 @@ from hashgrain.learn.losses.feature_distances import FeatureDistancesLoss
 from hashgrain.learn.losses.greedy_hash import GreedyHashLoss
 from hashgrain.learn.losses.greedy_hash_unsupervised import GreedyHashUnsupervisedLoss
 from hashgrain.learn.losses.hashnet import HashNetLoss
+from hashgrain.learn.losses.hpdh import HpdhLoss
 from hashgrain.learn.losses.hyp2 import Hyp2Loss
 from hashgrain.learn.losses.idhn import IdhnLoss
 from hashgrain.learn.losses.instance import InstanceContrast as InstanceContrast
@@ -63,7 +65,9 @@ LOSSES: Mapping[str, type[Loss]] = {
     "hyp2": Hyp2Loss,
     "mds": MdsLoss,
     "crh": CrhLoss,
+    "concept_hash": ConceptHashLoss,
     "shdh": ShdhLoss,
+    "hpdh": HpdhLoss,
     "logit_adjusted": LogitAdjustedLoss,
     "bi_half": BiHalfLoss,
     "cib_hash": CibHashLoss,

@@ -23,6 +23,7 @@ class Loss(nn.Module, ABC):
     views: ClassVar[int] = 0  # required views of each picture in a batch; 0: any number
     class_codes: ClassVar[str] = ""  # the argument for the codes of the classes: centers (-1, 1) or codes (0, 1)
     hierarchical: ClassVar[bool] = False  # one loss for all labelled grains together, not one for each
+    of_concepts: ClassVar[bool] = False  # it takes the features of concepts, and their shape as `concept_shape`
 
     def __init__(self, bits: int, classes: int) -> None:
         super().__init__()
@@ -39,3 +40,6 @@ class Loss(nn.Module, ABC):
 
     def show(self, rows: Tensor) -> None:
         """Called before each batch with the row numbers of its training pictures."""
+
+    def see(self, features: Tensor) -> None:
+        """Called before each batch with the features of the pictures whose outputs follow."""

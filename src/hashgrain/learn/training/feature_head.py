@@ -60,7 +60,7 @@ def on_features(recipe: Recipe) -> Recipe:
             f"recipe {recipe.name} fits {recipe.hasher}, without labels",
             remedy=Remedy(f"fit {recipe.hasher} of hashgrain.hashers", "fit_hasher", hasher=recipe.hasher),
         )
-    if recipe.tuning or recipe.network.layered:
+    if recipe.tuning or recipe.network.layered or recipe.network.concepts:
         why = "trains a network on pictures"
     elif recipe.views > 1 or recipe.aim.instance_weight:
         why = "compares two views of each picture, and features have only one"

@@ -18,6 +18,7 @@ from hashgrain.learn.data.features import cached_features
 from hashgrain.learn.data.inputs import FeatureInputs
 from hashgrain.learn.data.labelled import Labelled
 from hashgrain.learn.recipe import Recipe
+from hashgrain.learn.training.concepts import ConceptHead, Concepts
 from hashgrain.learn.training.loop import CHECKPOINT_SECONDS, Training, TrainingProgress
 from hashgrain.learn.training.network import HashHead, HashNetwork, LayeredHead
 from hashgrain.learn.training.processes import this_process
@@ -154,6 +155,17 @@ def _with_learnt_similarity(recipe: Recipe, features: NDArray[np.float32], data:
         with writing_atomically(file) as out:
             np.save(out, learnt_similarities(torch.from_numpy(features), data.levels[recipe.labelled[-1]]))
     return dataclasses.replace(recipe, aim=dataclasses.replace(recipe.aim, similarity=str(file)))
+
+
+def build_network(recipe: Recipe, backbone: Backbone) -> HashNetwork:
+    """The network of the recipe before its first step."""
+    how = recipe.network
+    if not how.concepts:
+        return HashNetwork(backbone, build_head(recipe, backbone))
+    with torch.no_grad():
+        width = backbone.eval().places(torch.zeros(2, 3, recipe.size, recipe.size)).shape[2]
+    head = ConceptHead(width, how.concepts, recipe.grains.bits, normalize=how.normalize)
+    return HashNetwork(backbone, head, Concepts(width, how.concepts))
 
 
 def build_head(recipe: Recipe, backbone: Backbone) -> HashHead | LayeredHead:

@@ -93,7 +93,7 @@ class Training:
         self.guessed = 0.0  # share of the pictures without labels that have a guess
         self.teacher = Teacher(recipe.aim.teacher, recipe.grains) if recipe.aim.teacher else None
         network.to(memory_format=torch.channels_last)
-        objective = Objective(recipe, data.levels, network.backbone.width)
+        objective = Objective(recipe, data.levels, network.width)
         start = self._start(network)
         learner = Learner(network, objective)
         optimizer = torch.optim.AdamW(parameter_groups(learner, recipe.schedule))
@@ -360,10 +360,11 @@ def parameter_groups(learner: Learner, schedule: Schedule) -> list[dict[str, Any
     groups = []
     for module, share in (
         (learner.network.backbone, schedule.backbone_rate),
+        (learner.network.concepts, 1.0),
         (learner.network.head, 1.0),
         (learner.objective, 1.0),
     ):
-        trained = [p for p in module.parameters() if p.requires_grad]
+        trained = [p for p in module.parameters() if p.requires_grad] if module is not None else []
         for decay, chosen in (
             (schedule.weight_decay, [p for p in trained if p.ndim > 1]),
             (0.0, [p for p in trained if p.ndim <= 1]),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hashgrain.hashers import Projection
 from hashgrain.learn.backbones import Backbone
+from hashgrain.learn.training.concepts import ConceptHead, Concepts
 
 
 class HashHead(nn.Module):
@@ -106,11 +107,16 @@ class LayeredHead(nn.Module):
 
 
 class HashNetwork(nn.Module):
-    def __init__(self, backbone: Backbone, head: HashHead | LayeredHead) -> None:
+    """With `concepts`, the features are those of the concepts, found on the backbone's feature map."""
+
+    def __init__(
+        self, backbone: Backbone, head: HashHead | LayeredHead | ConceptHead, concepts: Concepts | None = None
+    ) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.concepts = backbone, head, concepts
+        self.width = concepts.width * concepts.count if concepts else backbone.width
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """(outputs, features) of pictures (n, 3, s, s) in 0..1, or of another input of the backbone."""
-        features = self.backbone(inputs)
+        features = self.concepts(self.backbone.places(inputs)) if self.concepts else self.backbone(inputs)
         return self.head(features), features

@@ -29,6 +29,7 @@ class Objective(nn.Module):
     """The sum over grains and terms. Its own weights are trained with the network."""
 
     def __init__(self, recipe: Recipe, levels: Mapping[str, GrainLabels], width: int) -> None:
+        """`width` is that of the features that the network gives."""
         super().__init__()
         check_aim(recipe)
         self.recipe = recipe
@@ -37,7 +38,7 @@ class Objective(nn.Module):
         self.rows: Tensor | None = None  # of the pictures of this batch
         grains = list(recipe.grains) if self.unsupervised else list(recipe.labelled)
         self.together = kind.hierarchical
-        losses = _losses(recipe, levels, grains)
+        losses = _losses(recipe, levels, grains, width)
         # torch forbids modules named like its own methods (half, type, float), which are valid names of grains.
         self.modules_of_grains = nn.ModuleDict({f"at {grain}": loss for grain, loss in losses.items()})
         for grain, loss in losses.items():
@@ -86,6 +87,8 @@ class Objective(nn.Module):
             if not known.any():
                 return outputs.sum() * 0, {}
             seen, truths = outputs[known], {grain: truths[grain][known] for grain in widths}
+            for loss in self._each():
+                loss.see(features[known])
             if self.rows is not None and len(self.rows) == len(known):
                 for loss in self._each():
                     loss.show(self.rows[known.to(self.rows.device)])
@@ -162,6 +165,8 @@ def check_aim(recipe: Recipe) -> None:
     if aim.semantic_centers and not kind.class_codes:
         centered = ", ".join(name for name, each in LOSSES.items() if each.class_codes)
         raise TrainingError(f"loss {aim.loss} has no centers to place by likeness; these have: {centered}")
+    if kind.of_concepts and not recipe.network.concepts:
+        raise TrainingError(f"loss {aim.loss} looks at the concepts of a network", remedy=set_to("concepts=4"))
     apart = kind.views == 2 or aim.instance_weight > 0
     if apart and recipe.views != 2:
         raise TrainingError(f"recipe {recipe.name} compares two views of each picture", remedy=set_to("views=2"))
@@ -169,7 +174,7 @@ def check_aim(recipe: Recipe) -> None:
         raise TrainingError(f"loss {aim.loss} compares different pictures of a batch", remedy=set_to("views=1"))
 
 
-def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]) -> dict[str, Loss]:
+def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str], width: int) -> dict[str, Loss]:
     losses: dict[str, Loss] = {}
     kind = LOSSES[recipe.aim.loss]
     if kind.hierarchical:
@@ -180,14 +185,16 @@ def _losses(recipe: Recipe, levels: Mapping[str, GrainLabels], grains: list[str]
     for grain in grains:
         bits = recipe.grains[grain] - begins.get(grain, 0)
         classes = len(levels[grain].names) if grain in levels else 0
-        given = {}
+        given: dict[str, Any] = {}
         if grain in centers:
             given = {kind.class_codes: centers[grain] if kind.class_codes == "centers" else (centers[grain] + 1) / 2}
+        if kind.of_concepts:
+            given["concept_shape"] = recipe.network.concepts, width // recipe.network.concepts
         losses[grain] = _made(recipe, bits, classes, **given)
     return losses
 
 
-def _made(recipe: Recipe, bits: int | list[int], classes: int | list[int], **given: Tensor) -> Loss:
+def _made(recipe: Recipe, bits: int | list[int], classes: int | list[int], **given: Any) -> Loss:
     make: Any = LOSSES[recipe.aim.loss]
     settings = dict(recipe.aim.settings)
     try:
