@@ -29,7 +29,7 @@ ROOMS = {
     "models": "codes files inside media types lazy",
     "graphs": "codes hashers models",
     "hamming": "codes inside",
-    "store": "codes files hamming inside",
+    "store": "codes files hamming inside lazy",
     "engines": "codes hamming inside store",
     "search": "codes engines hamming media models store types",
     "library": "codefiles codes engines files inside media models search sources store types lazy",

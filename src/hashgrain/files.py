@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UNFINISHED = ".part"
 NOT_REGULAR = "is not a regular file"
@@ -75,6 +77,8 @@ def writing_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     A device or a pipe by that name is written to as it is: another file in its place would serve nobody.
     """
+    from pathlib import Path  # a worker, which writes nothing, starts sooner without it
+
     target = Path(path)
     if _is_special(target):
         with open(target, "wb") as file:
@@ -95,6 +99,8 @@ def writing_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 def sweep_unfinished(path: str | os.PathLike[str], older_than: float) -> None:
     """Remove what a killed `writing_atomically` of `path` left, once nobody can be writing it: after some seconds."""
+    from pathlib import Path
+
     target = Path(path)
     for aside in target.parent.glob(f".{glob.escape(target.name)}.*{UNFINISHED}"):
         with suppress(OSError):

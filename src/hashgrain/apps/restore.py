@@ -17,16 +17,16 @@ from PIL import Image
 from hashgrain.errors import ImageError, QueryError
 from hashgrain.library import Library
 from hashgrain.media import DEFAULT_MAX_PIXELS, DecodePool, decode_workers
+from hashgrain.media.contents import read_file
 from hashgrain.media.cropping import fractions_of, pixels_of, wrong_box
 from hashgrain.media.filling import Mask, Warped, blots, in_pixels, inpainted, pasted, warped
-from hashgrain.media.image import read_file
 from hashgrain.media.local_features import EDGE, Features, Registration, features_of, opencv, register
 from hashgrain.media.quality import psnr, ssim
 from hashgrain.sources import reopen
 from hashgrain.types import Box, JsonLike, PathLike
 
 if TYPE_CHECKING:
-    from hashgrain.media.image import Pixels
+    from hashgrain.media.picture import Pixels
     from hashgrain.search import Hit
 
 SHORTLIST = 20  # hits that are matched with the damaged picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from hashgrain.codes import Codes
 from hashgrain.engines.part_rows import Ids, PartsMode
 from hashgrain.hamming import Cost, Neighbours, Reranked
-from hashgrain.store import Change, Filter
+from hashgrain.store import Change
+
+if TYPE_CHECKING:
+    from hashgrain.store import Filter
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ from hashgrain.codes import Codes
 from hashgrain.errors import BundleError, CodesError, ImageError, QueryError
 from hashgrain.evaluate.health import code_health
 from hashgrain.evaluate.near_copies import near_copy_recall
-from hashgrain.media.image import Pixels
+from hashgrain.media.picture import Pixels
 from hashgrain.models import Bundle, Encoder
 from hashgrain.models.text_encoder import TextEncoder
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from hashgrain.errors import QueryError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 MOST_THREADS = 256  # more shares cost more than they gain
@@ -62,6 +64,8 @@ def run(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
 
 @lru_cache(maxsize=1)
 def _helpers() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # loaded by the first search that is shared among cores
+
     return ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="hashgrain-search")
 
 

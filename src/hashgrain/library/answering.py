@@ -17,7 +17,6 @@ from hashgrain.search.nearest import nearest_items
 from hashgrain.search.query import Query
 from hashgrain.search.run import Clock, Explained, Question, hits_of
 from hashgrain.search.scores import check_min_score
-from hashgrain.store import parse_filter
 
 if TYPE_CHECKING:
     from hashgrain.search.stages import Stage
@@ -131,7 +130,11 @@ def question_of(query: Query, bundle: Bundle) -> Question:
     grain = query.grain or grains.finest
     grains.width(grain)
     k = check_k(query.k)
-    where = None if query.where is None else parse_filter(query.where)
+    where = None
+    if query.where is not None:
+        from hashgrain.store import parse_filter
+
+        where = parse_filter(query.where)
     stages: tuple[Stage, ...] = ()
     if query.stages:
         from hashgrain.search.stages import check_stages

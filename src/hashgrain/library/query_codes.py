@@ -19,10 +19,11 @@ from hashgrain.codes import Codes
 from hashgrain.errors import HashgrainError, ImageError, ItemMissingError, LibraryError, QueryError
 from hashgrain.library import codes_only
 from hashgrain.library.contents import item_of
-from hashgrain.models import Bundle, Encoder
+from hashgrain.models import Bundle
 from hashgrain.store import Snapshot, Store
 
 if TYPE_CHECKING:
+    from hashgrain.models import Encoder
     from hashgrain.models.text_encoder import TextEncoder
     from hashgrain.search.text_search import TextQuery
     from hashgrain.types import Box, ImageLike, QueryLike
@@ -84,6 +85,8 @@ class QueryEncoder:
     @cached_property
     def encoder(self) -> Encoder:
         """The model, loaded on first use."""
+        from hashgrain.models import Encoder
+
         codes_only.need_model(self._bundle, self._store.path)
         return Encoder(self._bundle)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hashgrain.errors import ImageError
-from hashgrain.types import Box
+
+if TYPE_CHECKING:
+    from hashgrain.types import Box
 
 LEAST_EDGE = 8  # pixels: what is smaller shows nothing
 ROUNDING = 0.5  # pixels that an edge may lie outside, since programs round

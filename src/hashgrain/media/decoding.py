@@ -15,8 +15,7 @@ from typing import IO, Any
 from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import image, processes  # noqa: F401  loaded before the first picture comes
 from hashgrain.media.limits import Limits
-from hashgrain.media.medium import Medium
-from hashgrain.media.pictures import PICTURES
+from hashgrain.media.lookup import medium_named
 
 
 def serve() -> None:
@@ -60,12 +59,3 @@ def _plain(array: Any) -> tuple[dict[str, Any], bytes]:
     interface = array.__array_interface__
     content = interface["data"] if isinstance(interface["data"], bytes) else array.tobytes()
     return {"dtype": interface["typestr"], "shape": interface["shape"]}, content
-
-
-def medium_named(name: str) -> Medium:
-    """The medium of this name. No other is loaded: sounds need numpy."""
-    if name == PICTURES.name:
-        return PICTURES
-    from hashgrain.media.registry import named
-
-    return named(name)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hashgrain.media.local_features import Map, opencv
 
 if TYPE_CHECKING:
-    from hashgrain.media.image import Pixels
+    from hashgrain.media.picture import Pixels
 
 Mask = NDArray[np.bool_]
 _REFINE_EDGE = 512  # pixels along the longer edge, at which a map is refined

@@ -6,9 +6,12 @@ middle, on gray. `crop` keeps them too: the middle of the picture fills the inpu
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PIL import Image
 
-from hashgrain.types import Fit
+if TYPE_CHECKING:
+    from hashgrain.types import Fit
 
 GRAY = (128, 128, 128)  # around a picture that does not fill the input: near the mean color of photographs
 Size = tuple[int, int]

@@ -14,9 +14,8 @@ import os
 import re
 import struct
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from PIL import (
     BmpImagePlugin,  # noqa: F401  Pillow would import all forty of its formats to find these
@@ -31,20 +30,20 @@ from PIL import (
 )
 
 from hashgrain.errors import ImageError
-from hashgrain.files import read_regular
+from hashgrain.media.contents import read_file
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget, check_cost, check_pixels
 from hashgrain.media.cropping import fractions_of, pixels_of
 from hashgrain.media.extra_formats import extra_format, is_raw, open_raw
 from hashgrain.media.fitting import padded, resized
-from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN, MAX_BYTES
+from hashgrain.media.formats import EXTRA_FORMATS, FORMATS, KNOWN
 from hashgrain.media.photo_metadata import details_of
-from hashgrain.types import Box, Fit
+from hashgrain.media.picture import Facts, Picture
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-Pixels: TypeAlias = "NDArray[np.uint8]"  # quoted: workers start without numpy
+    from hashgrain.types import Box, Fit
+
 # What Pillow and the libraries under it raise for files made to be wrong.
 HOSTILE = (
     OSError,
@@ -69,17 +68,6 @@ Image.MAX_IMAGE_PIXELS = None  # our own cap is checked first, and says what to 
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The facts in a file; the size of a picture is that of the upright view."""
-
-    width: int | None  # None for what has none, such as a recording
-    height: int | None
-    format: str
-    taken: str | None
-    details: Mapping[str, Any] = field(default_factory=dict)  # camera, lens, place, keywords: see photo_metadata.py
-
-
-@dataclass(frozen=True)
 class _Opened:
     """A picture whose header is read, and not yet more."""
 
@@ -87,13 +75,6 @@ class _Opened:
     data: bytes  # empty if it did not come as a file
     exif: Image.Exif
     facts: Facts
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    pixels: Pixels  # (height, width, 3) RGB
-    facts: Facts
-    detail: Pixels | None = None  # the same at a larger size, where one was asked for
 
 
 def open_picture(
@@ -160,14 +141,6 @@ def facts_of(data: bytes, *, name: str = "picture", max_pixels: int = DEFAULT_MA
         raise
     except HOSTILE as error:
         raise ImageError(f"{name}: {_reason(error)}") from None
-
-
-def read_file(path: str) -> bytes:
-    """The bytes of a regular file of at most MAX_BYTES, or a refusal that says why."""
-    try:
-        return read_regular(path, MAX_BYTES)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})", path=path) from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

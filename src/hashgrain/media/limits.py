@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hashgrain.types import Box, Fit
+if TYPE_CHECKING:
+    from hashgrain.types import Box, Fit
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hashgrain.errors import QueryError
 from hashgrain.types import Corners
 
 if TYPE_CHECKING:
-    from hashgrain.media.image import Pixels
+    from hashgrain.media.picture import Pixels
 
 EDGE = 1024  # pixels along the longer edge: larger pictures are decoded at that size
 # Unrelated photographs agree in 6 points at most, see docs/decisions/0024-local-features.md.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from hashgrain.errors import ImageError
-    from hashgrain.media.image import Facts
     from hashgrain.media.limits import Limits
+    from hashgrain.media.picture import Facts
 
 START = 32  # bytes that identify a medium
 MAX_ARRAY_BYTES = 1 << 30  # of the result of a decoder; pictures are reduced to the model's size

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from hashgrain.errors import ImageError
 from hashgrain.media.formats import SUFFIXES, looks_like_a_picture
+from hashgrain.media.picture import Facts, Picture
 
 if TYPE_CHECKING:
-    from hashgrain.media.image import Facts, Picture
     from hashgrain.media.limits import Limits
 
 
@@ -35,8 +35,6 @@ class Pictures:
         return open_image(data, fit=fit, max_pixels=most, memory=memory, name="", **wanted)
 
     def opened(self, array: Any, facts: Mapping[str, Any]) -> Picture:
-        from hashgrain.media.image import Facts, Picture
-
         return Picture(array, Facts(**facts))
 
     def error(self, reason: str) -> ImageError:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from hashgrain.media.image import Pixels
+    from hashgrain.media.picture import Pixels
 
 Mask = NDArray[np.bool_]
 WINDOW, SIGMA = 11, 1.5  # of SSIM, in pixels

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.errors import ImageError, SoundError
-from hashgrain.media.image import Facts
+from hashgrain.media.picture import Facts
 
 if TYPE_CHECKING:
     from hashgrain.media.limits import Limits

@@ -8,7 +8,8 @@ from typing import Any
 from PIL import Image
 
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
-from hashgrain.media.image import Pixels, open_picture
+from hashgrain.media.image import open_picture
+from hashgrain.media.picture import Pixels
 
 
 def thumbnail(source: Any, *, edge: int = 256, max_pixels: int = DEFAULT_MAX_PIXELS, name: str = "picture") -> bytes:

@@ -27,10 +27,10 @@ import numpy as np
 
 from hashgrain.errors import ImageError, ImageTooLargeError
 from hashgrain.media import processes
-from hashgrain.media.decoding import medium_named
-from hashgrain.media.image import Picture
 from hashgrain.media.limits import Limits
+from hashgrain.media.lookup import medium_named
 from hashgrain.media.medium import Medium, refusal_of
+from hashgrain.media.picture import Picture
 
 START_SECONDS = 60.0  # loading takes a third of one
 POLL_SECONDS = 0.1

@@ -21,14 +21,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hashgrain.errors import ImageError
+from hashgrain.media.contents import read_file
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS, budget
-from hashgrain.media.decoding import medium_named
 from hashgrain.media.formats import MAX_BYTES
-from hashgrain.media.image import Facts, Picture, open_picture, read_file
 from hashgrain.media.limits import Limits
+from hashgrain.media.lookup import medium_named
 from hashgrain.media.medium import Medium
+from hashgrain.media.picture import Facts, Picture
 from hashgrain.media.pictures import PICTURES
-from hashgrain.media.thumbnails import jpeg_of
 from hashgrain.media.worker_group import Worker, WorkerGroup, opened_as, with_detail
 from hashgrain.types import Box, Fit
 
@@ -113,6 +113,8 @@ class DecodePool:
         ((_, picture),) = self._opened([(None, source)], replace(self.limits, size=None, edge=edge))
         if isinstance(picture, ImageError):
             raise picture
+        from hashgrain.media.thumbnails import jpeg_of
+
         return jpeg_of(picture.pixels)
 
     def shrunk(
@@ -225,6 +227,8 @@ def _content(source: Any, path: str | None, limits: Limits) -> bytes | Picture |
             return read_file(path)
         if isinstance(source, (bytes, bytearray, memoryview)):
             return bytes(source)
+        from hashgrain.media.image import open_picture  # Pillow is loaded here for what the workers do not open
+
         options: Any = {"fit": limits.fit, "max_pixels": limits.max_pixels, "box": limits.box, "edge": limits.edge}
         picture = open_picture(source, size=limits.size, **options)
         if limits.detail is None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from hashgrain.media.cost import DEFAULT_MAX_PIXELS
-from hashgrain.store import Filter
 from hashgrain.types import Box, PartsOption, QueryLike, WhereLike
+
+if TYPE_CHECKING:
+    from hashgrain.store import Filter
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from hashgrain.hamming import Cost, Neighbours, rerank
 from hashgrain.models import Bundle
 from hashgrain.search import Hit
 from hashgrain.search.hits import make_hits
-from hashgrain.store import Filter, Snapshot
+from hashgrain.store import Snapshot
 
 if TYPE_CHECKING:
     from hashgrain.models.phrases import Phrase
     from hashgrain.models.sentences import Sentence
     from hashgrain.search.stages import Shortlist, Stage
+    from hashgrain.store import Filter
     from hashgrain.types import Part, PartsOption
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,16 @@ from hashgrain.store.blocks import Block, read_blocks
 from hashgrain.store.catalogue import Connection, LibraryFacts
 from hashgrain.store.change_log import Change
 from hashgrain.store.errors import FROM_BACKUP, MendableError, index_damaged, translate_errors
-from hashgrain.store.field_names import check_field_names, filter_names
-from hashgrain.store.field_values import values_of
-from hashgrain.store.fields import Value
-from hashgrain.store.filter_parser import Filter, compile_filter
 from hashgrain.store.items import COLUMNS, Item, item_of
 from hashgrain.store.parts import Grid, Parts, parts_from_row
 from hashgrain.store.segments import FOLDER, Segment, complete_blocks
 from hashgrain.store.spaces import PARTS, WHOLE
 from hashgrain.store.view_cache import ReadTransaction
 from hashgrain.store.views import View
+
+if TYPE_CHECKING:
+    from hashgrain.store.fields import Value
+    from hashgrain.store.filter_parser import Filter
 
 BY_PATH = f"SELECT {COLUMNS}, seal FROM items WHERE path"
 AT_ONCE = 500  # ids in one statement; SQLite takes at least 999
@@ -193,6 +193,8 @@ class Snapshot:
 
     def select(self, where: str | Mapping[str, Any] | Filter) -> NDArray[np.int64]:
         """The sorted ids of the items for which the filter holds. `filter_parser` describes its language."""
+        from hashgrain.store.filter_parser import compile_filter  # loaded by the first filter
+
         self._check_pages()
         condition, values = compile_filter(where, self._query)
         rows = self._query(f"SELECT id FROM items WHERE {condition} ORDER BY id", values)
@@ -200,17 +202,23 @@ class Snapshot:
 
     def check_names(self, where: Filter) -> None:
         """FilterError if the filter has a name that no item has, or that means two things. `select` checks it too."""
+        from hashgrain.store.field_names import check_field_names
+
         self._check_pages()
         check_field_names(where.condition, self._query)
 
     def filter_names(self) -> list[str]:
         """The names that a filter can have: the fields of every item, then the keys of metadata, nested ones by their
         first part."""
+        from hashgrain.store.field_names import filter_names
+
         self._check_pages()
         return filter_names(self._query)
 
     def values(self, names: Sequence[str], most: int) -> list[tuple[Value, int]]:
         """The `most` frequent values of a field, or of a key of metadata, each with how many items have it."""
+        from hashgrain.store.field_values import values_of
+
         self._check_pages()
         return values_of(names, most, self._query)
 
