@@ -166,6 +166,23 @@ def test_the_dictionary_is_loaded_by_who_asks_with_words() -> None:
     assert "hashgrain.search.text_search" not in loaded_after(opened)
 
 
+def test_a_program_that_asks_with_a_file_loads_neither_pillow_nor_filters(tmp_path: Path) -> None:
+    """A worker decodes it, and starts while the model is loaded: nothing slow may come before."""
+    from PIL import Image
+
+    from hashgrain import Library
+
+    picture, place = str(tmp_path / "red.png"), str(tmp_path / "a.hg")
+    Image.new("RGB", (64, 64), "red").save(picture)
+    with Library.create(place) as library:
+        library.add(picture)
+    loaded = loaded_after(
+        f"from hashgrain import Library\nwith Library.open({place!r}) as a:\n    assert len(a.search({picture!r})) == 1"
+    )
+    assert "hashgrain.media.worker_group" in loaded
+    assert not loaded & {"PIL", "hashgrain.store.filter_parser", "hashgrain.store.migration"}
+
+
 def test_every_public_name_can_be_imported() -> None:
     import hashgrain
 
