@@ -243,7 +243,7 @@ def test_a_query_that_is_a_device_or_a_pipe_is_refused_at_once(tmp_path: Path) -
 
 
 def test_a_query_larger_than_any_picture_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashgrain.media.image.MAX_BYTES", 100)
+    monkeypatch.setattr("hashgrain.media.contents.MAX_BYTES", 100)
     (tmp_path / "a.jpg").write_bytes(jpeg())
     with pytest.raises(ImageError, match="larger than 100 bytes"):
         open_picture(tmp_path / "a.jpg")
