@@ -21,7 +21,8 @@ from hashgrain.learn.backbones.compact import CompactBackbone  # noqa: E402
 from hashgrain.learn.data.labelled import load_labelled  # noqa: E402
 from hashgrain.learn.recipe import change  # noqa: E402
 from hashgrain.learn.recipes import RECIPES  # noqa: E402
-from hashgrain.learn.run import build_backbone, build_head  # noqa: E402
+from hashgrain.learn.run import build_backbone  # noqa: E402
+from hashgrain.learn.training.heads import build_head  # noqa: E402
 from hashgrain.learn.training.network import HashHead  # noqa: E402
 from hashgrain.learn.training.objective import Objective  # noqa: E402
 from hashgrain.learn.training.validation import distance_correlation  # noqa: E402

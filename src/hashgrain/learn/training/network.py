@@ -114,7 +114,11 @@ class HashNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.head, self.concepts = backbone, head, concepts
-        self.width = concepts.width * concepts.count if concepts else backbone.width
+
+    @property
+    def width(self) -> int:
+        """Of the features."""
+        return self.concepts.width * self.concepts.count if self.concepts else self.backbone.width
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """(outputs, features) of pictures (n, 3, s, s) in 0..1, or of another input of the backbone."""
