@@ -13,6 +13,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the train extra")
 pytest.importorskip("accelerate", reason="needs the train extra")
 
+from torch import Tensor  # noqa: E402
+
 from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones.zoo import build  # noqa: E402
@@ -49,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_folder(tmp_path_factory.mktemp("labelled"))
 
 
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
+def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 
 
@@ -160,7 +162,7 @@ def test_the_loss_is_its_formula() -> None:
 def test_the_gradient_is_that_of_the_formula_for_outputs_features_and_weights() -> None:
     loss, outputs, features = made(), random(5, BITS).requires_grad_(), random(5, COUNT * WIDTH).requires_grad_()
 
-    def worth(u: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def worth(u: Tensor, x: Tensor) -> Tensor:
         loss.see(x)
         return loss(u, HOT)  # type: ignore[no-any-return]
 
