@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,16 +20,18 @@ from hashgrain import Grains  # noqa: E402
 from hashgrain.errors import TrainingError  # noqa: E402
 from hashgrain.learn.backbones.zoo import build  # noqa: E402
 from hashgrain.learn.data.augment import Augmentation  # noqa: E402
+from hashgrain.learn.data.grain_labels import GrainLabels  # noqa: E402
 from hashgrain.learn.data.labelled import load_labelled  # noqa: E402
 from hashgrain.learn.data.splits import hold_out  # noqa: E402
 from hashgrain.learn.losses.concept_hash import ConceptHashLoss  # noqa: E402
 from hashgrain.learn.recipe import Network, Phase, Recipe, Schedule, change  # noqa: E402
-from hashgrain.learn.recipes import RECIPES  # noqa: E402
+from hashgrain.learn.recipes import RECIPES, RETRIEVAL  # noqa: E402
 from hashgrain.learn.run import build_backbone, train_bundle, train_network  # noqa: E402
 from hashgrain.learn.training.concepts import KEYS, ConceptHead, Concepts  # noqa: E402
 from hashgrain.learn.training.feature_head import on_features  # noqa: E402
 from hashgrain.learn.training.heads import build_network  # noqa: E402
 from hashgrain.learn.training.network import HashNetwork  # noqa: E402
+from hashgrain.learn.training.objective import Objective  # noqa: E402
 from hashgrain.models import Bundle, Encoder  # noqa: E402
 from labelled_folder import draw_folder  # noqa: E402
 
@@ -119,7 +122,7 @@ def test_the_places_of_a_transformer_are_its_patches() -> None:
 
 @pytest.mark.parametrize("name", ["torchvision:alexnet", "features"])
 def test_a_network_without_a_map_says_so(name: str) -> None:
-    with pytest.raises(TrainingError, match="no feature map, which concepts take: compact and networks of timm"):
+    with pytest.raises(TrainingError, match="no feature map, and concepts need one; compact and networks of timm"):
         build(name, width=8, size=64).places(torch.rand(2, 3, 64, 64))
 
 
@@ -186,6 +189,17 @@ def test_every_concept_must_tell_the_class() -> None:
 
     assert worth(0) > worth(1) > worth(2) > worth(3)
     assert worth(0) - worth(1) == pytest.approx(worth(2) - worth(3))
+
+
+def test_pictures_without_a_label_are_left_out_with_their_features() -> None:
+    names = ("a", "b", "c", "d")
+    levels = {"thing": GrainLabels(names, np.array([[0], [1]], np.int32))}
+    recipe = dataclasses.replace(SMALL, grains=Grains(thing=BITS), network=Network(concepts=COUNT))
+    made = Objective(recipe, levels, COUNT * WIDTH).double()
+    outputs, features, labelled = random(5, BITS), random(5, COUNT * WIDTH, seed=1), [0, 1, 3, 4]
+    whole, _ = made(outputs, features, {"thing": HOT})
+    some, _ = made(outputs[labelled], features[labelled], {"thing": HOT[labelled]})
+    assert whole.item() == pytest.approx(some.item())
 
 
 def test_the_loss_asks_for_the_features_of_its_batch() -> None:
@@ -271,6 +285,12 @@ def test_two_grains_have_a_loss_each(folder: Path, tmp_path: Path) -> None:
 def test_what_does_not_go_with_concepts_is_refused(settings: list[str], said: str) -> None:
     with pytest.raises(TrainingError, match=said):
         change(SMALL, settings)
+
+
+@pytest.mark.parametrize("more", [{"tuning": RETRIEVAL}, {"pruned": 0.3}])
+def test_no_step_after_the_network_goes_with_concepts(more: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match="a head of their own"):
+        dataclasses.replace(SMALL, **more)
 
 
 def refused(recipe: Recipe, folder: Path, place: Path) -> str:

@@ -253,7 +253,10 @@ def _conflicts_of_concepts(recipe: Recipe) -> Iterator[tuple[str, str | None]]:
     if network.trained == "head" or recipe.hasher:
         yield "concepts look at the feature map of a network that is trained with them", set_to("trained=all")
     if network.layered or network.hidden or network.dropout or recipe.tuning or recipe.pruned:
-        yield "concepts have a head of their own: no layered, hidden, dropout, pruned and no last step with them", None
+        yield (
+            "concepts have a head of their own: layered, hidden, dropout, pruned and a last step do not go with it",
+            None,
+        )
     if recipe.grains.bits % network.concepts:
         yield f"{recipe.grains.bits} bits cannot be shared equally by {network.concepts} concepts", None
 

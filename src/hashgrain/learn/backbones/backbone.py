@@ -37,7 +37,9 @@ class Backbone(nn.Module, ABC):
 
     def places(self, pixels: Tensor) -> Tensor:
         """(n, places, channels): the feature map before it is pooled, place by place."""
-        raise TrainingError("the network gives no feature map, which concepts take: compact and networks of timm do")
+        raise TrainingError(
+            "this network gives no feature map, and concepts need one; compact and networks of timm give one"
+        )
 
     def normalized(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean) / self.std

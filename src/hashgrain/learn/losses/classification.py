@@ -8,6 +8,11 @@ from torch import Tensor
 from hashgrain.learn.losses.relaxed import mean_over
 
 
+def margin_cross_entropy(cosines: Tensor, hot: Tensor, scale: float, margin: float, smoothing: float = 0.0) -> Tensor:
+    """The cross-entropy over scale * (cosine - margin * [the class is a label]): a label must win by the margin."""
+    return label_cross_entropy(scale * (cosines - margin * hot), hot, smoothing)
+
+
 def label_cross_entropy(scores: Tensor, hot: Tensor, smoothing: float = 0.0) -> Tensor:
     """- sum_c share_c log softmax_c(scores), share_c = 1 / number of labels for each label of the picture.
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.classification import margin_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import SHORTEST, cosines_to
 from hashgrain.learn.losses.relaxed import signs
@@ -18,7 +18,7 @@ class ConceptHashLoss(Loss):
     """Interpretable fine-grained hashing by concepts (ConceptHash: Ng et al., CVPR workshops 2024).
 
     With H(s) the cross-entropy of scale * (s_c - margin * [c is a label]), the labels of a picture sharing 1:
-    H(cos(u, center)) + H(cos(u, sign center)) + concepts * mean over concepts m of H(cos(x_m + e_m, w)).
+    H(cos(u, center)) + H(cos(u, sign center)) + concepts_weight * mean over concepts m of H(cos(x_m + e_m, w)).
     x_m is the feature of concept m, and e_m (a vector for each concept), w (one for each class) and the centers are
     learned. Without the last term the concepts may all look at the same thing. In the paper a center is a learned
     function of the class's name, as CLIP reads it; here it begins at a center of ours, by likeness of the classes with
@@ -33,7 +33,7 @@ class ConceptHashLoss(Loss):
         bits: int,
         classes: int,
         *,
-        concept_shape: tuple[int, int] = (0, 0),
+        concept_shape: tuple[int, int],
         centers: Tensor | None = None,
         scale: float = 8.0,
         margin: float = 0.2,
@@ -62,4 +62,4 @@ class ConceptHashLoss(Loss):
         return near + self.concepts_weight * self._classified(cosines, truth.repeat_interleave(len(self.own), dim=0))
 
     def _classified(self, cosines: Tensor, truth: Tensor) -> Tensor:
-        return label_cross_entropy(self.scale * (cosines - self.margin * truth), truth)
+        return margin_cross_entropy(cosines, truth, self.scale, self.margin)

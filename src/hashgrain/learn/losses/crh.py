@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hashgrain.errors import TrainingError
-from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.classification import margin_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.losses.ortho_hash import cosines_to
 from hashgrain.learn.losses.quantization import quantization as to_bits
@@ -91,7 +91,7 @@ class CrhLoss(Loss):
             shares = truth / truth.sum(dim=1, keepdim=True).clamp(min=1)
             self.sums.add_((shares.to(outputs.dtype).T @ signs(outputs)).to(self.sums.dtype))
         cosines = cosines_to(self.centers, outputs)
-        classified = label_cross_entropy(self.scale * (cosines - self.margin * truth), truth)
+        classified = margin_cross_entropy(cosines, truth, self.scale, self.margin)
         return classified + self.quantization * to_bits(torch.tanh(outputs))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hashgrain.learn.losses.classification import label_cross_entropy
+from hashgrain.learn.losses.classification import margin_cross_entropy
 from hashgrain.learn.losses.loss import Loss
 from hashgrain.learn.training.centers import centers_for
 
@@ -41,7 +41,7 @@ class OrthoHashLoss(Loss):
 
     def forward(self, outputs: Tensor, truth: Tensor) -> Tensor:
         cosines = cosines_to(self.centers, outputs)
-        return label_cross_entropy(self.scale * (cosines - self.margin * truth), truth, self.label_smoothing)
+        return margin_cross_entropy(cosines, truth, self.scale, self.margin, self.label_smoothing)
 
 
 def cosines_to(centers: Tensor, outputs: Tensor) -> Tensor:
