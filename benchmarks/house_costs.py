@@ -113,10 +113,10 @@ def rows(sources: dict[str, Path], keep: Path, folder: Path) -> Iterator[list[st
         assert isinstance(source, Source)
         (some / f"{number:05}.jpg").write_bytes(source.load())
     adding: Places = {which: [new, some, PICTURES] for which in sources}
-    yield row(f"`add` of {PICTURES:,} pictures to a new library", ADD, adding, new)
+    yield row(f"`add` of {PICTURES:,} pictures to a new library", ADD, adding, new, MORE)
     yield row("mAP of 10,000 queries over 50,000 codes", EVALUATION)
     training: Places = {which: [need_data() / "tiny-imagenet-200", keep / f"tiny-{which}"] for which in sources}
-    yield row("training, a picture at 64 px (csq)", TRAINING, training)
+    yield row("training, a picture at 64 px (csq)", TRAINING, training, count=MORE)
     yield row("training, an epoch of a head on 50,000 features", HEAD)
 
 
@@ -129,8 +129,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         every = list(rows(sources, keep, Path(folder)))
     text = f"""The commit before the second edition of the house (6adf28d) and this one in turn, {PAIRS} pairs
-each, {MORE} of importing, opening and asking; the model `small`, files in the page cache; the median of
-the pairs' ratios, and the least and greatest. Importing, opening, asking and adding are whole processes.
+each, {MORE} of importing, opening, asking, adding and training; the model `small`, files in the page cache; the
+median of the pairs' ratios, and the least and greatest. Importing, opening, asking and adding are whole processes.
 
 {table(["what", "after / before", "range", "before", "after"], every)}
 """
