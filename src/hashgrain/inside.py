@@ -109,6 +109,9 @@ def remove_folder(folder: Folder, *below: str) -> None:
 
 def look(folder: Folder, *names: str) -> os.stat_result:
     """What stands there, of a link the link itself."""
+    if len(names) == 1:  # no level between
+        _check_name(folder, names)
+        return os.lstat(os.path.join(folder, *names))
     with _above(folder, names) as (place, name):
         if RELATIVE:
             return os.stat(name, dir_fd=place, follow_symlinks=False)
@@ -206,10 +209,14 @@ def _folder(folder: Folder, below: tuple[str, ...]) -> Iterator[int]:
         os.close(place)
 
 
+def _check_name(folder: Folder, names: tuple[str, ...]) -> None:
+    if not names[-1] or names[-1] in (".", "..") or set(names[-1]) & {"/", os.sep, "\0"}:
+        raise OSError(errno.EINVAL, "is not a name", _path(folder, names))
+
+
 @contextmanager
 def _above(folder: Folder, names: tuple[str, ...]) -> Iterator[tuple[int, str]]:
     """The folder a name stands in, and the name, which is a single one."""
-    if not names[-1] or names[-1] in (".", "..") or set(names[-1]) & {"/", os.sep, "\0"}:
-        raise OSError(errno.EINVAL, "is not a name", _path(folder, names))
+    _check_name(folder, names)
     with _folder(folder, names[:-1]) as place:
         yield place, names[-1]

@@ -29,6 +29,8 @@ XMP_RATING = "{http://ns.adobe.com/xap/1.0/}Rating"
 
 def details_of(image: Image.Image, exif: Image.Exif, hostile: tuple[type[BaseException], ...]) -> dict[str, Any]:
     """The details that the picture has. `hostile` is what Pillow raises for damaged ones."""
+    if not exif and not any(key in image.info for key in ("xmp", "photoshop")):  # most small pictures
+        return {}
 
     def tried(read: Callable[[], T | None]) -> T | None:
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG, SIGKILL = 1, 9
 READY = b"+"
 LENGTH = struct.Struct("<Q")
+AT_ONCE = 64 << 10  # bytes that are written with their header, so that who waits for them is woken once
 MAX_CONTENT = 4 << 30  # bytes; the pixels of the largest picture that may be decoded are fewer
 REMEDY = "no picture is refused for that: see that there is memory and room for processes, then run it again"
 # Run with -c, Python puts the working folder first on its path; a numpy.py there must not be imported.
@@ -116,8 +117,12 @@ def send(stream: IO[bytes], kind: bytes, header: dict[str, Any], content: Any = 
 
 def send_text(stream: IO[bytes], kind: bytes, text: bytes, content: Any = b"") -> None:
     """A message whose header is JSON already."""
-    stream.write(kind + LENGTH.pack(len(text)) + text + LENGTH.pack(len(content)))
-    stream.write(content)
+    header = kind + LENGTH.pack(len(text)) + text + LENGTH.pack(len(content))
+    if len(content) <= AT_ONCE:
+        stream.write(b"".join((header, content)))
+    else:
+        stream.write(header)
+        stream.write(content)
     stream.flush()
 
 
