@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,27 @@ def test_readers_see_what_a_writer_commits(library: Library, tmp_path: Path) -> 
         library.add(fill(tmp_path / "more", 3, start=200), workers=0)
         assert len(reader) == 23
         assert reader.search(make_picture(200), k=1)[0].path.endswith("00200.jpg")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_stops_an_add_leaves_whole_batches_and_the_next_add_the_rest(
+    workers: int, tmp_path: Path, encoder: Encoder
+) -> None:
+    paths = sorted(fill(tmp_path / "many", 320, start=400).iterdir())
+
+    def stopped() -> Iterator[Path]:
+        yield from paths[:300]
+        raise KeyboardInterrupt
+
+    with Library.create(tmp_path / "new.hg", encoder) as library:
+        with pytest.raises(KeyboardInterrupt):
+            library.add(stopped(), workers=workers)
+        assert 64 <= len(library) < 300
+        assert len(library) % 64 == 0
+        assert library.verify() == []
+        report = library.add(paths, workers=workers)
+        assert report.added + report.unchanged == len(library) == 320
+        assert library.search(paths[319], k=1)[0].path == str(paths[319])
 
 
 def test_a_second_writer_is_told_at_once(library: Library) -> None:

@@ -1,7 +1,8 @@
-"""Adding pictures: find, recognise, decode, encode, commit; each batch durable before the next.
+"""Adding pictures: find, recognise, decode, encode, commit, batch by batch.
 
-Stopped at any moment, by Ctrl-C or by a power cut, the library holds whole batches. Adding the same sources
-again skips what is there, so at most one batch of encoding is lost.
+While one batch is encoded, the pictures of the next are read and decoded. Stopped at any moment, by Ctrl-C or by a
+power cut, the library holds whole batches. Adding the same sources again skips what is there, so what is lost is the
+batch that was being encoded, and what was decoded of the next.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,8 +30,8 @@ from hashgrain.sources import Refused, Source, find
 from hashgrain.store import Item, MetaReplaced, Moved, New, Parts, Replaced, Store, Touched
 from hashgrain.store.items import encode_path
 
-BATCH = 64  # pictures a commit at most: what one sync to disk is shared by
-SECONDS = 5.0  # after which fewer are committed, so that a stop costs little on a slow machine, too
+BATCH = 64  # pictures encoded and committed at once at most: what one sync to disk is shared by
+SECONDS = 5.0  # after which fewer are, so that a stop costs little on a slow machine, too
 MAX_SETTLED = 1_000  # changes without encoding that may wait for a commit
 MAX_TIME = 2**63 - 1  # the largest number in a catalogue: some file systems know years past 2262
 
@@ -67,17 +69,28 @@ def add_sources(
     """Bring a library in line with sources. Returns when everything is durable. With a `part_maker`, new pictures
     have parts."""
     memory = Memory(store, retry=retry, again=again, limits=limits_told(max_pixels, pool.workers))
-    adding = _Adding(store, encoder, memory, check_meta(meta), progress, part_maker)
     detail = None if part_maker is None else part_maker.size
     started = time.monotonic()
-    found = find(sources, ignore=ignore, passed=adding.report.passed)
-    unknown = adding.unknown(found)
-    with closing(pool.decode(unknown, max_pixels=max_pixels, detail=detail)) as decoded:  # type: ignore[type-var]
-        for waiting, picture in decoded:
-            adding.take(waiting, picture)
-    adding.commit()
+    with ThreadPoolExecutor(1, thread_name_prefix="hashgrain-encode") as network:
+        adding = _Adding(store, encoder, network, memory, check_meta(meta), progress, part_maker)
+        found = find(sources, ignore=ignore, passed=adding.report.passed)
+        unknown = adding.unknown(found)
+        with closing(pool.decode(unknown, max_pixels=max_pixels, detail=detail)) as decoded:  # type: ignore[type-var]
+            for waiting, picture in decoded:
+                adding.take(waiting, picture)
+        adding.encode()
+        adding.commit()
     adding.report.seconds = round(time.monotonic() - started, 3)
     return adding.report
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """A batch that the network has."""
+
+    pictures: list[tuple[_Waiting, Picture]]
+    unique: list[str]  # the contents that are encoded, each once
+    codes: Future[list[tuple[Words, Parts | None]]]
 
 
 class _Adding:
@@ -87,6 +100,7 @@ class _Adding:
         self,
         store: Store,
         encoder: Encoder,
+        network: ThreadPoolExecutor,
         memory: Memory,
         meta: dict[str, Any],
         progress: Progress | None,
@@ -94,6 +108,7 @@ class _Adding:
     ) -> None:
         self.store = store
         self.encoder = encoder
+        self.network = network  # one thread
         self.part_maker = part_maker
         self.memory = memory
         self.meta = meta
@@ -102,10 +117,11 @@ class _Adding:
         self.decoding: dict[str, str] = {}  # path -> content, of what is on its way through the decoder
         self.uncommitted: dict[str, str] = {}  # path -> content, of what was recognised and waits for the commit
         self.decoded: list[tuple[_Waiting, Picture]] = []
+        self.encoding: _Encoding | None = None
         self.settled: list[New | Replaced | Moved | Touched] = []
         self.noted: dict[int, MetaReplaced] = {}  # committed after the others: one change of an item a batch
         self.moved_ids: set[int] = set()
-        self.committed = time.monotonic()  # when
+        self.begun = time.monotonic()  # when the batch that is being decoded was
 
     def unknown(self, found: Iterator[Source | Refused]) -> Iterator[tuple[_Waiting, bytes]]:
         """Settle what can be settled without looking at pixels; pass on the rest with its bytes."""
@@ -138,38 +154,52 @@ class _Adding:
             self._refuse(waiting.source.path, waiting.source.stamp, picture)
             return
         self.decoded.append((waiting, picture))
-        if len(self.decoded) >= BATCH or time.monotonic() - self.committed >= SECONDS:
+        if len(self.decoded) >= BATCH or time.monotonic() - self.begun >= SECONDS:
+            self.encode()
+        elif self.encoding is not None and self.encoding.codes.done():
             self.commit()
 
-    def commit(self) -> None:
-        """Encode what is decoded, each content once, and make the batch durable."""
+    def encode(self) -> None:
+        """Hand what is decoded to the network, each content once, after committing what it had before."""
+        if self.encoding is not None:
+            self.commit()
         unique = {waiting.content: picture for waiting, picture in self.decoded}
-        codes_of = dict(zip(unique, self._codes(list(unique.values())), strict=True))
-        for waiting, picture in self.decoded:
+        codes = self.network.submit(self._codes, list(unique.values()))
+        self.encoding = _Encoding(self.decoded, list(unique), codes)
+        self.decoded = []
+        self.begun = time.monotonic()
+
+    def commit(self) -> None:
+        """Make durable what is settled, and what the network has, once it is encoded."""
+        if self.encoding is not None:
+            self._settle_encoded(self.encoding)
+            self.encoding = None
+        self.store.commit(self.settled)
+        self.store.commit(list(self.noted.values()))
+        self.memory.write()
+        self.settled, self.noted, self.uncommitted = [], {}, {}
+        self.moved_ids.clear()
+        self._tell()
+
+    def _settle_encoded(self, batch: _Encoding) -> None:
+        codes_of = dict(zip(batch.unique, batch.codes.result(), strict=True))
+        for waiting, picture in batch.pictures:
             facts = waiting.facts or picture.facts
             self._settle(waiting.source, waiting.content, waiting.known, facts, *codes_of[waiting.content])
             del self.decoding[waiting.source.path]
             self.memory.could_be_read(waiting.source.path)
-        self.store.commit(self.settled)
-        self.store.commit(list(self.noted.values()))
-        self.memory.write()
-        self.report.encoded += len(unique)
+        self.report.encoded += len(batch.unique)
         self.report.detected = 0 if self.part_maker is None else self.part_maker.detected
-        self.report.duplicates += len(self.decoded) - len(unique)
-        self.decoded, self.settled, self.noted, self.uncommitted = [], [], {}, {}
-        self.moved_ids.clear()
-        self.committed = time.monotonic()
-        self._tell()
+        self.report.duplicates += len(batch.pictures) - len(batch.unique)
 
-    def _codes(self, pictures: Sequence[Picture]) -> Iterator[tuple[Words, Parts | None]]:
-        """The code of each picture, and those of its parts."""
+    def _codes(self, pictures: Sequence[Picture]) -> list[tuple[Words, Parts | None]]:
+        """The code of each picture, and those of its parts. Runs in a thread of its own."""
         if not pictures:
-            return
+            return []
         words = self.encoder.codes(np.stack([picture.pixels for picture in pictures])).words
         if self.part_maker is None:
-            yield from ((code, None) for code in words)
-            return
-        yield from zip(words, self.part_maker.parts(pictures), strict=True)
+            return [(code, None) for code in words]
+        return list(zip(words, self.part_maker.parts(pictures), strict=True))
 
     def _commit_if_many(self) -> None:
         if len(self.settled) + len(self.noted) >= MAX_SETTLED:
