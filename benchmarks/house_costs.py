@@ -17,7 +17,7 @@ from hashgrain.store import migrate
 from report import HERE, need_data, table, write_section
 from trust_costs import BUILD, OPEN, PAIRS, N, pairs, timed
 
-PICTURES, CODES, MORE = 2_000, 1_000_000, 9
+PICTURES, CODES, MORE = 5_000, 1_000_000, 9
 IMPORT = "from hashgrain import Library"
 QUERY = """
 import sys
