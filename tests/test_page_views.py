@@ -167,6 +167,26 @@ def test_selected_pictures_are_tagged_together_and_a_chip_finds_them(opened: Ope
     assert served.ask("GET", "/api/v1/items/6").json["meta"] == {"tag": ["tree"]}
 
 
+def test_tags_of_selected_pictures_are_taken_back(opened: Open, served: Served) -> None:
+    own = opened()
+    page = own.look()
+    own.results()
+    before = served.ask("GET", "/api/v1/items/12").json["meta"]
+    page.locator(".card .open").nth(11).focus()
+    page.keyboard.press("x")
+    page.get_by_role("region", name="Selected pictures").get_by_role("button", name="Tags").click()
+    page.keyboard.type("mistake")
+    page.keyboard.press("Enter")
+    page.get_by_text("Tags of 1 picture changed").wait_for()
+    chip = page.get_by_role("region", name="Tags").get_by_role("button", name=re.compile("^mistake"))
+    chip.wait_for()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("Undone", exact=True).wait_for()
+    chip.wait_for(state="detached")
+    assert served.ask("GET", "/api/v1/items/12").json["meta"] == before
+    page.locator(".chosenbar .tagged").wait_for(state="detached")
+
+
 def test_chips_join_a_filter_that_was_typed(opened: Open) -> None:
     own = opened()
     page = own.look("?where=" + "width = 1 or width = 120")

@@ -22,7 +22,7 @@ from conftest import fill
 from hashgrain import Client, Library
 from hashgrain.codes import Grains
 from hashgrain.errors import ItemMissingError, ServerError
-from hashgrain.library.name_lists import change_names
+from hashgrain.library.name_lists import change_names, undo_names
 from hashgrain.library.taking_out import take_out
 from hashgrain.server import schemas
 from hashgrain.server.problems import ProblemError
@@ -82,6 +82,29 @@ def test_every_field_and_key_has_values(client: Client, served: Served) -> None:
     schemas.TagsAnswer.model_validate(served.ask("GET", "/api/v1/tags?key=width").json)
     refused = served.ask("GET", "/api/v1/tags?key=a..b")
     assert (refused.status, refused.json["code"]) == (422, "query")
+
+
+def test_a_change_of_tags_is_undone_where_nothing_else_changed(client: Client, served: Served) -> None:
+    before = {item.id: item.meta for item in client.items()}
+    eleven, twelve = (client.item(each).path for each in (11, 12))
+    answer = served.ask("POST", "/api/v1/tags", {"items": [3, 4, 11, 12], "add": ["gone"], "remove": ["old"]}).json
+    assert answer["changed"] == 4
+    client.meta([11], set={"album": "June"})
+    (removed,) = client.remove([12])
+    restored, left = client.undo_together(answer["undo"])
+    assert restored == [3, 4]
+    assert left == {
+        eleven: f"the metadata of {eleven} changed since",
+        twelve: f"{twelve} is not in the library any more",
+    }
+    assert {item.id: item.meta for item in client.items([3, 4])} == {each: before[each] for each in (3, 4)}
+    assert client.item(11).meta == {"album": "June", "tag": ["gone"]}
+    with pytest.raises(ServerError, match="cannot be undone"):
+        client.undo_together(answer["undo"])
+    nothing = served.ask("POST", "/api/v1/tags", {"items": [11], "add": ["gone"]}).json
+    assert nothing == {"changed": 0, "undo": None}
+    client.undo(removed)
+    client.meta([11], set={"album": "May"}, unset=["tag"])
 
 
 WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -196,9 +219,11 @@ VALUES = st.one_of(st.none(), st.sampled_from("abc"), NAMES, st.just(["a", "a", 
 def test_names_are_in_a_list_once_or_not_at_all(values: list[Any], add: list[str], remove: list[str]) -> None:
     with made([{} if value is None else {"x": {"tag": value}} for value in values]) as store:
         before = all_meta(store)
-        changed = change_names(store, range(1, len(values) + 1), "x.tag", add, remove)
+        changes = change_names(store, range(1, len(values) + 1), "x.tag", add, remove)
         after = all_meta(store)
-    assert changed == sum(json.dumps(a) != json.dumps(b) for a, b in zip(before, after, strict=True))
+        assert undo_names(store, changes) == ([change.id for change in changes], [])
+        assert json.dumps(all_meta(store)) == json.dumps(before)
+    assert len(changes) == sum(json.dumps(a) != json.dumps(b) for a, b in zip(before, after, strict=True))
     for value, meta in zip(values, after, strict=True):
         names = [value] if isinstance(value, str) else value or []
         wanted = [name for name in dict.fromkeys([*names, *add]) if name not in remove]

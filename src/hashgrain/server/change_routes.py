@@ -55,12 +55,12 @@ def change_routes(app: FastAPI, state: State, removals: Removals) -> None:
     )
     async def tags(body: TagsRequest) -> Response:
         need_writable(state)
-        return json_answer(await state.writing.run(state.with_library(changes.change_tags), body))
+        return json_answer(await state.writing.run(state.with_library(changes.change_tags), body, removals))
 
     @app.post(
         "/api/v1/undo/{undo}",
         tags=["changes"],
-        summary="Put back what was removed",
+        summary="Put back what was removed, or take back a change of tags",
         responses={200: {"model": ItemOut | RestoredOut}},
     )
     async def undone(undo: Annotated[str, PathValue(max_length=64)]) -> Response:

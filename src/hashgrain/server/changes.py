@@ -11,7 +11,7 @@ from hashgrain.library.sent_pictures import add_sent
 from hashgrain.library.taking_out import take_out
 from hashgrain.server.items import item_document
 from hashgrain.server.problems import ProblemError
-from hashgrain.server.removals import OneRemoval, Removal, Removals
+from hashgrain.server.removals import OneRemoval, Removal, Removals, Tagging
 from hashgrain.server.schemas import MetaRequest, TagsRequest
 
 
@@ -39,12 +39,12 @@ def change_meta(library: Library, item: int, request: MetaRequest) -> dict[str, 
     return item_document(library.item(item))
 
 
-def change_tags(library: Library, request: TagsRequest) -> dict[str, Any]:
+def change_tags(library: Library, request: TagsRequest, removals: Removals) -> dict[str, Any]:
     try:
-        changed = change_names(library.store, request.items, request.key, request.add, request.remove)
+        changes = change_names(library.store, request.items, request.key, request.add, request.remove)
     except HashgrainError as error:
         raise _about_meta(error) from None
-    return {"changed": changed}
+    return {"changed": len(changes), "undo": removals.keep(Tagging(changes)) if changes else None}
 
 
 def _about_meta(error: HashgrainError) -> Exception:

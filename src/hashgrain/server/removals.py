@@ -1,4 +1,4 @@
-"""Removals that can be undone as long as the server runs, under random names."""
+"""Removals and changes of tags that can be undone as long as the server runs, under random names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any
 from hashgrain.apps.duplicates import undo as undo_moves
 from hashgrain.errors import HashgrainError
 from hashgrain.library import Library
+from hashgrain.library.name_lists import NamesChange, undo_names
 from hashgrain.library.taking_out import TakenOut, put_back
 from hashgrain.server.items import item_document
 from hashgrain.server.problems import ProblemError
 
-MOST_UNDONE = 1_000  # removals
+MOST_UNDONE = 1_000  # removals and changes
 MOST_ITEMS = 50_000  # of all of them together
 
 
@@ -68,6 +69,23 @@ class Move:
         return _restored([item.id for item in known if item is not None], left)
 
 
+@dataclass(frozen=True)
+class Tagging:
+    """Items whose tags were changed together."""
+
+    changes: Sequence[NamesChange]
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def undo(self, library: Library) -> dict[str, Any]:
+        ids, left = undo_names(library.store, self.changes)
+        return _restored(ids, [(each.path, each.reason) for each in left])
+
+
+Undoable = OneRemoval | Removal | Move | Tagging
+
+
 def _restored(ids: Sequence[int], left: Sequence[tuple[str, str]]) -> dict[str, Any]:
     if left and not ids:
         raise ProblemError(409, "undo", ": ".join(left[0]))
@@ -75,14 +93,14 @@ def _restored(ids: Sequence[int], left: Sequence[tuple[str, str]]) -> dict[str, 
 
 
 class Removals:
-    """The last removals."""
+    """The last of them."""
 
     def __init__(self, most: int = MOST_UNDONE, most_items: int = MOST_ITEMS) -> None:
         self.most, self.most_items = most, most_items
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, OneRemoval | Removal | Move] = OrderedDict()
+        self._kept: OrderedDict[str, Undoable] = OrderedDict()
 
-    def keep(self, removal: OneRemoval | Removal | Move) -> str:
+    def keep(self, removal: Undoable) -> str:
         name = secrets.token_urlsafe(18)
         with self._lock:
             self._kept[name] = removal
@@ -98,7 +116,7 @@ class Removals:
         with self._lock:
             removal = self._kept.get(name)
         if removal is None:
-            raise ProblemError(404, "undo_unknown", "this removal cannot be undone any more")
+            raise ProblemError(404, "undo_unknown", "this cannot be undone any more")
         try:
             answer = removal.undo(library)
         except HashgrainError as error:

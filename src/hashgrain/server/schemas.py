@@ -298,7 +298,10 @@ class TagsAnswer(BaseModel):
 
 
 class ChangedOut(BaseModel):
+    """`undo` gives the items the metadata that they had; it is null if nothing changed."""
+
     changed: int
+    undo: str | None
 
 
 class Mistake(BaseModel):

@@ -22,8 +22,8 @@ async function changing(session, act, done) {
 
 /** Give pictures tags, or take them off. */
 export async function tag(session, ids, { add = [], remove = [], key = TAG }) {
-  const done = await changing(session, () => api.tag(ids, { key, add, remove }), ({ changed }) => ({
-    text: t('notice.tagged', { n: changed }),
+  const done = await changing(session, () => api.tag(ids, { key, add, remove }), ({ changed, undo }) => ({
+    text: t('notice.tagged', { n: changed }), undo,
   }));
   if (!done) return false;
   session.amend(ids, (item) => ({ ...item, meta: { ...item.meta, [key]: withTags(tagsOf(item, key), add, remove) } }));
