@@ -24,7 +24,7 @@ def test_a_failing_call_of_any_verb_loses_nothing_and_is_said_in_a_line(world: W
     verbs = every_verb()[part::PARTS]
     for verb in verbs:
         verb.learn(world)
-        hit, most, wrong = meet_each(world, verb, spread(draw, failing_calls(world, verb), how_many(3, 125)))
+        hit, most, wrong = meet_each(world, verb, spread(draw, failing_calls(world, verb), how_many(2, 125)))
         struck, peak = struck + hit, max(peak, most)
         broken += wrong
     note("failing calls", started, part, verbs=len(verbs), trials=struck, broken=len(broken), peak_mb=peak)
