@@ -29,13 +29,13 @@ with Library.open(sys.argv[1]) as library:
 """
 
 
-def build(path: Path) -> float:
-    """Rows as `hashgrain add` would leave them, but for the pictures."""
-    codes, _ = real(N, 128, 1)
+def build(path: Path, n: int = N) -> float:
+    """Rows as `hashgrain add` would leave them, but for the pictures; with their indexes."""
+    codes, _ = real(n, 128, 1)
     begun = time.perf_counter()
-    with Library.create(path) as library:
-        for low in range(0, N, AT_ONCE):
-            library.store.commit([_item(i, codes[i]) for i in range(low, min(N, low + AT_ONCE))])
+    with Library.create(path, "small") as library:
+        for low in range(0, n, AT_ONCE):
+            library.store.commit([_item(i, codes[i]) for i in range(low, min(n, low + AT_ONCE))])
         library.index()
     return time.perf_counter() - begun
 
