@@ -171,6 +171,9 @@ def test_copies_go_to_the_trash_and_come_back(served: Served, client: Client, pl
     assert (len(restored), refused) == (len(copies), {})
     assert {path: Path(path).read_bytes() for path in contents} == contents
     assert {item.path for item in client.items(restored)} == set(contents)
+    again: list[Any] = list(client.duplicates())  # as they were found before, or by now anew
+    assert [member["path"] for member in members_of(again[0])] == [member["path"] for member in members_of(first)]
+    assert {copy["item"]["id"] for copy in again[0]["copies"]} == set(restored)
 
 
 def test_only_copies_go_and_one_of_each_group_stays(served: Served, client: Client, place: Path) -> None:

@@ -57,7 +57,7 @@ def browse_routes(app: FastAPI, state: State, removals: Removals) -> None:
         word: Word = "same", cursor: PageCursor = None, k: Annotated[int, Query(ge=1, le=200)] = 20
     ) -> Response:
         call = state.with_library(copies.duplicates_document)
-        status, document = await state.searching.run(call, state.computed, word, cursor, k)
+        status, document = await state.searching.run(call, state.computed, removals, word, cursor, k)
         return json_answer(document, status)
 
     _map(app, state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,10 @@ def _key(word: str) -> str:
 
 
 def duplicates_document(
-    library: Library, computed: Computed, word: Word, cursor: str | None, k: int
+    library: Library, computed: Computed, removals: Removals, word: Word, cursor: str | None, k: int
 ) -> tuple[int, dict[str, Any]]:
-    """Groups of copies, page by page, as status and JSON. What was removed since they were found is left out."""
+    """Groups of copies, page by page, as status and JSON. What was removed since they were found is left out, until
+    it is put back."""
 
     def make(own: Library, job: Job) -> Duplicates:
         job.total = len(own)
@@ -47,12 +48,27 @@ def duplicates_document(
     answer = computed.get(library, "duplicates", _key(word), make)
     if isinstance(answer, float):
         return making(answer)
-    groups, there = _still_there(library, answer.value.groups)
+    groups, there = _still_there(library, _with_new_ids(answer.value.groups, removals))
     listed = [_Listed(group.kept.id, group) for group in groups]
     page, following = page_of(listed, fingerprint([_key(word)]), cursor, k)
     total = {"groups": len(groups), "copies": sum(len(group.copies) for group in groups)}
     shown = [_group(each.group, there) for each in page]
     return 200, {"version": answer.name, "groups": shown, "next": following, "total": total}
+
+
+def _with_new_ids(groups: Sequence[Group], removals: Removals) -> list[Group]:
+    """The groups, with the ids of now for items that were taken out and put back since the groups were found."""
+    new_ids = removals.new_ids()
+
+    def now(item: Item) -> Item:
+        return replace(item, id=max(item.id, new_ids.get(item.path, 0)))  # a smaller one is of an item before it
+
+    if not new_ids:
+        return list(groups)
+    return [
+        replace(group, kept=now(group.kept), copies=tuple(replace(copy, item=now(copy.item)) for copy in group.copies))
+        for group in groups
+    ]
 
 
 def _still_there(library: Library, groups: Sequence[Group]) -> tuple[list[Group], dict[int, Item]]:
@@ -91,7 +107,7 @@ def to_trash(library: Library, items: list[int], trash: Path, computed: Computed
         raise ProblemError(409, "no_duplicates", "no copies were found yet; ask for the duplicates first")
     found: dict[int, Group] = {}
     for answer in answers:
-        for group in answer.value.groups:
+        for group in _with_new_ids(answer.value.groups, removals):
             for item in _members(group):
                 found.setdefault(item.id, group)
     wanted = dict.fromkeys(items)

@@ -99,6 +99,7 @@ class Removals:
         self.most, self.most_items = most, most_items
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Undoable] = OrderedDict()
+        self._new_ids: OrderedDict[str, int] = OrderedDict()  # by path, of what was put back
 
     def keep(self, removal: Undoable) -> str:
         name = secrets.token_urlsafe(18)
@@ -123,6 +124,17 @@ class Removals:
             if error.code in ("library", "other_model"):
                 raise ProblemError(409, "undo", error.message) from None
             raise
+        ids = answer["restored"] if "restored" in answer else [answer["id"]]
+        with library.store.snapshot() as snapshot:
+            restored = {item.path: item.id for item in snapshot.items(ids)}
         with self._lock:
             self._kept.pop(name, None)
+            self._new_ids.update(restored)
+            while len(self._new_ids) > self.most_items:
+                self._new_ids.popitem(last=False)
         return answer
+
+    def new_ids(self) -> dict[str, int]:
+        """By path, the ids of items that were put back: they have new ones."""
+        with self._lock:
+            return dict(self._new_ids)
