@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from conftest import fill, make_picture
 from hashgrain import Codes, Encoder, Library
 from hashgrain.errors import FilterError, HashgrainError, ImageError, LibraryError, QueryError
 from hashgrain.library import rebuild_with, verify_library
+from hashgrain.media.workers import LOOK_AHEAD
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +260,23 @@ def test_what_stops_an_add_leaves_whole_batches_and_the_next_add_the_rest(
         report = library.add(paths, workers=workers)
         assert report.added + report.unchanged == len(library) == 320
         assert library.search(paths[319], k=1)[0].path == str(paths[319])
+
+
+def test_a_batch_is_there_before_the_next_is_complete(tmp_path: Path, encoder: Encoder) -> None:
+    paths = sorted(fill(tmp_path / "many", 64 + LOOK_AHEAD + 60, start=800).iterdir())
+    seen: list[int] = []
+
+    def slowly() -> Iterator[Path]:
+        for place, path in enumerate(paths):
+            if place > 64 + LOOK_AHEAD:  # the first batch has been decoded
+                time.sleep(0.05)
+                seen.append(len(library))
+            yield path
+
+    with Library.create(tmp_path / "new.hg", encoder) as library:
+        library.add(slowly())
+        assert seen[-1] == 64
+        assert len(library) == len(paths)
 
 
 def test_a_second_writer_is_told_at_once(library: Library) -> None:
