@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from databases import in_postgresql
 from hamming_questions import Answer, Asked, listed, number
 from hashgrain import Codes, Grains
 from hashgrain.engines import EmbeddedEngine, Engine
@@ -74,6 +75,7 @@ ENGINES: dict[str, Made] = {
     "embedded over segments": over_segments,
     "embedded with indexes": lambda changes: over_segments(changes, indexed=True) if changes else over_segments([]),
     "numpy": lambda changes: fed(NumpyEngine(GRAINS), changes),
+    "postgresql": lambda changes: in_postgresql(GRAINS, changes),
 }
 
 

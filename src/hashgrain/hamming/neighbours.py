@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SearchPath = Literal["scan", "tables", "lists", "numpy"]
+SearchPath = Literal["scan", "tables", "lists", "numpy", "database"]
 
 
 @dataclass(frozen=True)
