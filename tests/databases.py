@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Server:
         where = programs()
         assert where is not None
         self.where = where
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[Any] | None = None
 
     def make(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -109,25 +109,21 @@ def shared_server() -> Server:
     pytest.importorskip("psycopg", reason="needs hashgrain[postgresql]")
     if programs() is None:
         pytest.skip("needs the programs of a PostgreSQL server")
-    folder = Path(tempfile.mkdtemp(prefix="hashgrain-postgresql-"))
-    folder.chmod(0o755)  # the server is another user's
-    running = postgresql(folder / "server")
-    server = running.__enter__()
-
-    def end() -> None:
-        running.__exit__(None, None, None)
-        shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(end)
-    return server
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(postgresql())
 
 
 @contextmanager
-def postgresql(folder: Path) -> Iterator[Server]:
-    server = Server(folder)
+def postgresql() -> Iterator[Server]:
+    """A server of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="hashgrain-postgresql-"))
+    folder.chmod(0o755)  # the server is another user's
+    server = Server(folder / "server")
     server.make()
     server.start()
     try:
         yield server
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -94,6 +94,7 @@ def test_blocks_that_are_not_run_say_why_and_are_few_reasons() -> None:
     assert {block.reason for block in blocks if block.reason} == {
         "moves pictures that the other guides need",
         "needs a damaged picture",
+        "needs a database",
         "needs a detector",
         "needs a download",
         "needs a library with parts",

@@ -70,6 +70,10 @@ def search(
     also: Annotated[
         list[Path] | None, typer.Option("--also", help="Search this library too, of the same model. Repeatable.")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="URL", help="Search in a database: postgresql://host/database?schema=photos."),
+    ] = None,
     k: Annotated[int | None, typer.Option("-k", help="How many hits to find. (default: 10, with --group 100)")] = None,
     grain: Annotated[
         str | None,
@@ -222,7 +226,7 @@ def search(
     form, radii = _form(print0, as_json, as_jsonl), radii_of(radius)
     refused, explained = 0, None
     with ExitStack() as stack:
-        opened = [stack.enter_context(Library.open(path)) for path in (library, *(also or []))]
+        opened = [stack.enter_context(Library.open(path, engine=engine)) for path in (library, *(also or []))]
         grains = opened[0].grains
         grain = grains.finest if grain is None else grains.named(grain)
         alone = bool(like) and not examples
@@ -234,7 +238,7 @@ def search(
             | {"--group": group, "--radius": radii, "--box": box, "--turned": turned, "--match": match}
             | {"--verify": verify, "--verify-seconds": verify_seconds is not None, "--refine": refine}
             | {"--stages": stages, "--coarse-to-fine": coarse_to_fine, "--separate": separate}
-            | {"--like-weight": like_weight}
+            | {"--like-weight": like_weight, "--engine": engine}
         )
         options: dict[str, Any] = {"k": (GROUPED if group else DEFAULT_K) if k is None else k, "grain": grain}
         options |= {"where": where, "within": within, "threads": threads, "min_score": min_score}

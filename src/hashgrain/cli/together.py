@@ -30,6 +30,7 @@ APART: dict[str, tuple[str, ...]] = {
     "--turned": (*MORE_THAN_ONE, "--text"),
     "--verify": MORE_THAN_ONE,
     "--refine": MORE_THAN_ONE,
+    "--engine": ("--also",),
     "--also": STAGES,
     SEVERAL: ("--text", "--codes", *MORE_THAN_ONE, "--box", "--turned", *STAGES),
 }

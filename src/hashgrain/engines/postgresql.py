@@ -6,7 +6,6 @@ out, passwords above all. Its parameter `schema` names the tables of a library: 
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -92,7 +91,9 @@ class PostgreSql:
         return " || ".join(f"g{n}::text" for n in range(self._columns))
 
     def ask(self, query: str, values: Sequence[Any]) -> Rows:
-        return self._read(query.replace("FROM codes", f"FROM {self.schema}.codes"), values)
+        for table in ("codes", "state"):
+            query = query.replace(f"FROM {table}", f"FROM {self.schema}.{table}")
+        return self._read(query, values)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -162,8 +163,6 @@ class PostgreSql:
 
 def _parsed(address: str) -> tuple[str, str, str]:
     """The schema, the address without it, and the address for people: without what may be a password."""
-    if importlib.util.find_spec("psycopg") is None:
-        raise EngineError("an engine in PostgreSQL needs psycopg", remedy="pip install 'hashgrain[postgresql]'")
     parts = urlsplit(address)
     parameters = dict(parse_qsl(parts.query))
     schema = parameters.pop("schema", SCHEMA)

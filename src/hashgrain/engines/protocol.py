@@ -64,8 +64,10 @@ class Engine(Protocol):
     ```
     """
 
-    sequence: int
-    """The number of the last change that was applied; 0 for an empty engine."""
+    @property
+    def sequence(self) -> int:
+        """The number of the last change that was applied; 0 for an empty engine. An attribute will do."""
+        ...
 
     library: str
     """The history of changes that the numbers belong to; "" for an empty engine. The caller of `apply` sets it. An

@@ -26,6 +26,7 @@ from hashgrain.store.spaces import MAX_PARTS, PART_BITS
 
 BATCH = 5_000  # changes that are made in one transaction
 AT_ONCE = 20_000  # items whose codes are fetched together
+SEQUENCE = "(SELECT sequence FROM state)"
 Rows = list[tuple[Any, ...]]
 
 
@@ -95,13 +96,22 @@ class SqlEngine:
             state = State("", 0, _named(grains))
         if state.grains != _named(grains):
             raise EngineError(f"{dialect.where} has codes with {state.grains}, and the library codes with {grains}")
-        self.library, self.sequence = state.library, state.sequence
+        self.library, self._sequence = state.library, state.sequence
+
+    @property
+    def sequence(self) -> int:
+        """As the database has it now: another process may have applied more."""
+        state = self.dialect.state()
+        if state is None:
+            raise EngineError(f"the tables of {self.dialect.where} are gone; open the library again")
+        self.library, self._sequence = state.library or self.library, state.sequence
+        return self._sequence
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Apply changes in batches, each in one transaction with the number of its last change."""
         stream = iter(changes)
         while batch := list(itertools.islice(stream, BATCH)):
-            self._apply([change for change in batch if change.number > self.sequence])
+            self._apply(batch)
 
     def nearest(
         self,
@@ -160,17 +170,18 @@ class SqlEngine:
     def close(self) -> None:
         self.dialect.close()
 
-    def _apply(self, changes: Sequence[Change]) -> None:
+    def _apply(self, batch: Sequence[Change]) -> None:
+        changes = [change for change in batch if change.number > self._sequence]
         if not changes:
             return
         last = {change.item: change for change in changes}
         rows = [row for change in last.values() for row in self._rows(change)]
-        known = State(self.library, self.sequence, _named(self.grains))
+        known = State(self.library, self._sequence, _named(self.grains))
         state = self.dialect.replace(known, State(self.library, changes[-1].number, known.grains), list(last), rows)
         if state.library != self.library:
             raise EngineError(f"{self.dialect.where} got the codes of another library meanwhile")
-        self.sequence = state.sequence
-        self._apply([change for change in changes if change.number > self.sequence])  # after another process's part
+        self._sequence = state.sequence
+        self._apply(changes)  # what is left of them, if another process applied some
 
     def _rows(self, change: Change) -> Iterator[CodeRow]:
         width = self.grains.n_words
@@ -206,16 +217,22 @@ class SqlEngine:
             ranked = "row_number() OVER (PARTITION BY item ORDER BY near, whole, part) AS place"
             compared = f"SELECT item, part, near, whole FROM (SELECT *, {ranked} FROM ({compared}) a) b WHERE place = 1"
         limit = "" if most is None else f" LIMIT {most}"
-        if radius is None:
-            query = f"SELECT item, part, near, whole, 0 FROM ({compared}) c ORDER BY near, whole, item{limit}"
-        else:
-            query = f"SELECT item, part, near, whole, count(*) OVER () FROM ({compared}) c WHERE near <= {radius}"
-            query += f" ORDER BY near, whole, item{limit}"
-        found = self.dialect.ask(query, values)
+        counted = "0" if radius is None else "count(*) OVER ()"
+        query = f"SELECT item, part, near, whole, {counted}, {SEQUENCE} FROM ({compared}) c"
+        query += ("" if radius is None else f" WHERE near <= {radius}") + f" ORDER BY near, whole, item{limit}"
+        found = self._asked(query, values)
         return self._neighbours(found, weighted, parts, counted=radius is not None)
 
+    def _asked(self, query: str, values: Sequence[Any]) -> Rows:
+        """The rows of a query whose last column is the sequence, if the codes are those that it is meant for."""
+        found = self.dialect.ask(query, values)
+        if found and found[0][-1] != self._sequence:
+            reason = f"another program brought {self.dialect.where} to a later state of the library while it was asked"
+            raise EngineError(reason, remedy="ask again")
+        return found
+
     def _neighbours(self, found: Rows, weighted: bool, parts: PartsMode, *, counted: bool) -> Neighbours:
-        columns = list(zip(*found, strict=True)) or [(), (), (), (), ()]
+        columns = list(zip(*found, strict=True)) or [()] * 6
         ids, numbers = (np.array(column, np.int64) for column in columns[:2])
         near = np.array(columns[2], np.float64) if weighted else np.array(columns[2], np.int32)
         total = int(columns[4][0]) if counted and found else len(found)
@@ -232,14 +249,14 @@ class SqlEngine:
             ((last,),) = self.dialect.ask(f"SELECT max(item) FROM ({some}) a", values)
             if last is None:
                 return
-            fetch = f"SELECT item, part, {self.dialect.code()} FROM codes"
+            fetch = f"SELECT item, part, {self.dialect.code()}, {SEQUENCE} FROM codes"
             fetch += f" WHERE {condition} AND item > {after} AND item <= {last} ORDER BY item, part"
-            yield self._engine_of(self.dialect.ask(fetch, values))
+            yield self._engine_of(self._asked(fetch, values))
             after = int(last)
 
     def _engine_of(self, found: Rows) -> tuple[EmbeddedEngine, int]:
-        ids = np.array([item << PART_BITS | part for item, part, _ in found], np.int64)
-        words = _words([bits for _, _, bits in found], self.grains)
+        ids = np.array([item << PART_BITS | part for item, part, *_ in found], np.int64)
+        words = _words([bits for _, _, bits, _ in found], self.grains)
         whole = part_numbers(ids) == 0
         segments = [rows_of(words[whole], item_ids(ids[whole]))]
         parts = [] if whole.all() else [rows_of(words[~whole], ids[~whole])]

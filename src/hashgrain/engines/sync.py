@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hashgrain.codes import Grains
 from hashgrain.engines.protocol import Engine, is_engine
 from hashgrain.errors import EngineError
 from hashgrain.store import Snapshot, Store
 
 EMBEDDED = "embedded"  # searches the segments of the library itself, so it never lags behind
-ENGINES = (EMBEDDED,)
+POSTGRESQL = ("postgresql://", "postgres://")  # how an address of one begins
+ENGINES = (EMBEDDED, "postgresql://...")
 
 
-def engine_of(engine: Engine | str | None) -> Engine | None:
-    """The given engine, or None for the embedded one."""
+def engine_of(engine: Engine | str | None) -> Engine | str | None:
+    """The given engine, the address of one in a database, or None for the embedded one."""
     if engine is None or engine == EMBEDDED:
         return None
+    if isinstance(engine, str) and engine.startswith(POSTGRESQL):
+        if importlib.util.find_spec("psycopg") is None:
+            raise EngineError("an engine in PostgreSQL needs psycopg", remedy="pip install 'hashgrain[postgresql]'")
+        return engine
     if isinstance(engine, str):
         raise EngineError(f"there is no engine {engine!r}; there is {', '.join(ENGINES)}, or an engine object")
     if not is_engine(engine):
         raise EngineError(f"{type(engine).__name__} is no engine; it has the methods of hashgrain.engines.Engine")
     return engine
+
+
+def connected(address: str, grains: Grains) -> Engine:
+    """The engine in the database at this address."""
+    from hashgrain.engines.postgresql import PostgreSql
+    from hashgrain.engines.sql import SqlEngine
+
+    return SqlEngine(PostgreSql(address), grains)
 
 
 def lag(engine: Engine, snapshot: Snapshot, library: Path) -> int:

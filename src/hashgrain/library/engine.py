@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hashgrain.codes import Grains
-from hashgrain.engines import EmbeddedEngine, Engine, lag, synced_snapshot
+from hashgrain.engines import EmbeddedEngine, Engine, connected, lag, synced_snapshot
 from hashgrain.errors import QueryError, Remedy
 from hashgrain.library.indexing import Indexing
 from hashgrain.store import Snapshot, Store
@@ -16,10 +16,12 @@ from hashgrain.types import PartsOption
 
 
 class LibraryEngine:
-    """The engine of one open library; `given` is None for the embedded one, which is created for each search."""
+    """The engine of one open library; `given` is None for the embedded one, which is created for each search. An
+    address is that of one in a database."""
 
-    def __init__(self, store: Store, grains: Grains, indexes: Indexing, given: Engine | None) -> None:
-        self.store, self.grains, self.given = store, grains, given
+    def __init__(self, store: Store, grains: Grains, indexes: Indexing, given: Engine | str | None) -> None:
+        self.store, self.grains = store, grains
+        self.given = connected(given, grains) if isinstance(given, str) else given
         self.indexes = indexes
         self._asking = threading.Lock()
         self.behind()  # raises if the given engine cannot follow this library

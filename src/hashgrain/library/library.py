@@ -47,7 +47,7 @@ class Library:
     """
 
     def __init__(
-        self, store: Store, bundle: Bundle, engine: Engine | None = None, *, workers: int | None = None
+        self, store: Store, bundle: Bundle, engine: Engine | str | None = None, *, workers: int | None = None
     ) -> None:
         self.store = store
         self.bundle = bundle
@@ -82,8 +82,9 @@ class Library:
     ) -> Library:
         """An existing library: "r" to search, "w" to change it (one writer at a time).
 
-        `engine` answers the searches: "embedded", the default, or an engine of your own, which gets the changes
-        before each search and is closed with the library. One that holds the codes of another library is an error.
+        `engine` answers the searches: "embedded", the default, the address of one in a database, such as
+        "postgresql://host/database?schema=photos", or an engine of your own. It gets the changes before each search and
+        is closed with the library. One that holds the codes of another library is an error.
         At most `workers` processes decode pictures, those of questions too: half the cores, unless given. They are
         started when a picture comes and end with the library. 0 decodes in this process, for pictures you trust.
         """
