@@ -151,7 +151,6 @@ def test_a_user_without_rights_is_told_so(path: Path, address: str) -> None:
 
 
 def test_programs_that_bring_it_up_to_date_at_once_do_so_once(path: Path, address: str) -> None:
-    Library.open(path, engine=address).close()  # makes the tables
     failed: list[Exception] = []
 
     def ask() -> None:

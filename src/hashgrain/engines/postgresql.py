@@ -24,6 +24,7 @@ SCHEMA = "hashgrain"
 LEAST_VERSION = 150_000
 TIMEOUT = 10  # seconds to connect in
 FORMAT = 1
+THERE = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = 'state'"
 
 
 class PostgreSql:
@@ -35,8 +36,7 @@ class PostgreSql:
         self._columns = 0
 
     def state(self) -> State | None:
-        there = self._read("SELECT to_regclass(%s)", [f"{self.schema}.state"])[0][0]
-        if there is None:
+        if not self._read(THERE, [self.schema]):
             return None
         ((form, library, sequence, grains),) = self._read(
             f"SELECT format, library, sequence, grains FROM {self.schema}.state"
@@ -52,6 +52,9 @@ class PostgreSql:
         state = "format int NOT NULL, library text NOT NULL, sequence bigint NOT NULL, grains text NOT NULL"
 
         def make(connection: psycopg.Connection[Any]) -> None:
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"hashgrain {self.schema}"])
+            if connection.execute(THERE, [self.schema]).fetchone():  # made by another program, meanwhile
+                return
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.schema}")
             rows = f"item bigint NOT NULL, part int NOT NULL, {columns}, PRIMARY KEY (item, part)"
             connection.execute(f"CREATE TABLE {self.schema}.codes ({rows})")

@@ -93,7 +93,7 @@ class SqlEngine:
         state = dialect.state()
         if state is None:
             dialect.make_tables([end - begin for begin, end in self._columns], _named(grains))
-            state = State("", 0, _named(grains))
+            state = dialect.state() or State("", 0, _named(grains))
         if state.grains != _named(grains):
             raise EngineError(f"{dialect.where} has codes with {state.grains}, and the library codes with {grains}")
         self.library, self._sequence = state.library, state.sequence
