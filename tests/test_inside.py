@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,15 @@ def test_writing_over_a_link_replaces_the_link_and_not_what_it_leads_to(folder: 
     assert not (folder / "below/link").is_symlink()
     inside.remove(folder, "below", "link")
     assert (folder.parent / "outside/kept").read_bytes() == KEPT
+
+
+@pytest.mark.usefixtures("way")
+def test_a_look_at_a_link_is_at_the_link_itself(folder: Path) -> None:
+    (folder / "nowhere").symlink_to(folder / "nothing")
+    for names in (("linked",), ("nowhere",), ("below", "link")):
+        assert stat.S_ISLNK(inside.look(folder, *names).st_mode), names
+        assert not inside.is_file(folder, *names)
+        assert inside.size(folder, *names) == 0
 
 
 @pytest.mark.usefixtures("way")

@@ -211,7 +211,8 @@ def test_a_copy_that_changed_since_stays_where_it_is(served: Served, client: Cli
 
 
 def test_what_was_computed_is_among_the_jobs(served: Served, client: Client) -> None:
-    client.duplicates()
+    until_made(served, "/api/v1/scenes")
+    settled(client)
     told = served.ask("GET", "/api/v1/jobs").json
     browse_schemas.JobsAnswer.model_validate(told)
     kinds = {(job["kind"], job["state"]) for job in told["jobs"]}

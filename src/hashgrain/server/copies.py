@@ -63,12 +63,11 @@ def _with_new_ids(groups: Sequence[Group], removals: Removals) -> list[Group]:
     def now(item: Item) -> Item:
         return replace(item, id=max(item.id, new_ids.get(item.path, 0)))  # a smaller one is of an item before it
 
-    if not new_ids:
-        return list(groups)
-    return [
-        replace(group, kept=now(group.kept), copies=tuple(replace(copy, item=now(copy.item)) for copy in group.copies))
-        for group in groups
-    ]
+    def renumbered(group: Group) -> Group:
+        copies = tuple(replace(copy, item=now(copy.item)) for copy in group.copies)
+        return replace(group, kept=now(group.kept), copies=copies)
+
+    return [renumbered(each) if any(item.path in new_ids for item in _members(each)) else each for each in groups]
 
 
 def _still_there(library: Library, groups: Sequence[Group]) -> tuple[list[Group], dict[int, Item]]:

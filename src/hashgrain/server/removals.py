@@ -1,4 +1,4 @@
-"""Removals and changes of tags that can be undone as long as the server runs, under random names."""
+"""What can be undone as long as the server runs: removals and changes of tags, under random names."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from hashgrain.library.taking_out import TakenOut, put_back
 from hashgrain.server.items import item_document
 from hashgrain.server.problems import ProblemError
 
+Undone = tuple[list[int], dict[str, Any]]  # the ids that items have now, and the answer
+
 MOST_UNDONE = 1_000  # removals and changes
 MOST_ITEMS = 50_000  # of all of them together
 
@@ -31,11 +33,11 @@ class OneRemoval:
     def __len__(self) -> int:
         return 1
 
-    def undo(self, library: Library) -> dict[str, Any]:
+    def undo(self, library: Library) -> Undone:
         restored, refused = put_back(library, [self.taken])
         if refused:
             raise ProblemError(409, "undo", refused[0].reason)
-        return item_document(library.item(restored[0]))
+        return restored, item_document(library.item(restored[0]))
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Removal:
     def __len__(self) -> int:
         return len(self.taken)
 
-    def undo(self, library: Library) -> dict[str, Any]:
+    def undo(self, library: Library) -> Undone:
         ids, refused = put_back(library, self.taken)
         return _restored(ids, [(each.path, each.reason) for each in refused])
 
@@ -62,7 +64,7 @@ class Move:
     def __len__(self) -> int:
         return self.count
 
-    def undo(self, library: Library) -> dict[str, Any]:
+    def undo(self, library: Library) -> Undone:
         report = undo_moves(library, self.undo_file)
         known = [library.store.known(path) for path in report.restored]
         left = [(each.path, each.reason) for each in report.refused]
@@ -78,7 +80,7 @@ class Tagging:
     def __len__(self) -> int:
         return len(self.changes)
 
-    def undo(self, library: Library) -> dict[str, Any]:
+    def undo(self, library: Library) -> Undone:
         ids, left = undo_names(library.store, self.changes)
         return _restored(ids, [(each.path, each.reason) for each in left])
 
@@ -86,14 +88,14 @@ class Tagging:
 Undoable = OneRemoval | Removal | Move | Tagging
 
 
-def _restored(ids: Sequence[int], left: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _restored(ids: list[int], left: Sequence[tuple[str, str]]) -> Undone:
     if left and not ids:
         raise ProblemError(409, "undo", ": ".join(left[0]))
-    return {"restored": list(ids), "left": [{"path": path, "why": why} for path, why in left]}
+    return ids, {"restored": ids, "left": [{"path": path, "why": why} for path, why in left]}
 
 
 class Removals:
-    """The last of them."""
+    """The last removals and changes of tags."""
 
     def __init__(self, most: int = MOST_UNDONE, most_items: int = MOST_ITEMS) -> None:
         self.most, self.most_items = most, most_items
@@ -119,12 +121,11 @@ class Removals:
         if removal is None:
             raise ProblemError(404, "undo_unknown", "this cannot be undone any more")
         try:
-            answer = removal.undo(library)
+            ids, answer = removal.undo(library)
         except HashgrainError as error:
             if error.code in ("library", "other_model"):
                 raise ProblemError(409, "undo", error.message) from None
             raise
-        ids = answer["restored"] if "restored" in answer else [answer["id"]]
         with library.store.snapshot() as snapshot:
             restored = {item.path: item.id for item in snapshot.items(ids)}
         with self._lock:
