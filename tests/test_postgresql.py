@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import random
 import secrets
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("psycopg", reason="needs hashgrain[postgresql]")
@@ -16,10 +19,14 @@ pytest.importorskip("psycopg", reason="needs hashgrain[postgresql]")
 import psycopg
 
 from conftest import Run, fill, make_picture
-from databases import Server, programs, shared_server
+from contracts.test_engines import CHANGES, GRAINS, QUERIES, replayed
+from databases import Server, in_postgresql, programs, shared_server
 from databases import postgresql as running
 from hashgrain import Hit, Library
-from hashgrain.errors import EngineError
+from hashgrain.engines import EmbeddedEngine, PartsMode
+from hashgrain.engines.postgresql import PostgreSql
+from hashgrain.engines.sql import SqlEngine
+from hashgrain.errors import EngineError, QueryError
 from hashgrain.store import New
 
 pytestmark = [
@@ -34,6 +41,7 @@ QUESTIONS: list[dict[str, Any]] = [
     {"within": 30, "k": None},
     {"parts": "all"},
     {"parts": "whole", "weights": {"kind": 3.0, "thing": 1.0, "look": 0.5}},
+    {"parts": "all", "weights": {"kind": 0.1, "thing": 1 / 3, "look": 0.7}},
     {"stages": [("kind", 9)]},
     {"min_score": 0.2},
 ]
@@ -75,14 +83,15 @@ def test_every_question_is_answered_as_by_the_library_itself(path: Path, address
     assert the_same(path, address) > 100
 
 
-def test_the_command_searches_there(path: Path, address: str, hashgrain: Run) -> None:
+def test_the_command_searches_there(path: Path, address: str, hashgrain: Run, tmp_path: Path) -> None:
     plain = hashgrain("search", path, "--id", 3, "--json")
     there = hashgrain("search", path, "--id", 3, "--json", "--engine", address)
     assert (there.returncode, there.stderr) == (0, b"")
     assert json.loads(there.stdout) == json.loads(plain.stdout)
     explained = hashgrain("search", path, "--id", 3, "--explain", "--engine", address)
-    assert b"found by database" in explained.stderr
-    refused = hashgrain("search", path, "--id", 3, "--engine", address, "--also", path)
+    assert f"found by database: compared {COUNT * 67:,} codes".encode() in explained.stderr  # wholes, then all
+    with Library.create(tmp_path / "other.hg", "photo"):
+        refused = hashgrain("search", path, "--id", 3, "--engine", address, "--also", tmp_path / "other.hg")
     assert (refused.returncode, b"--engine" in refused.stderr) == (2, True)
 
 
@@ -106,6 +115,7 @@ WRONG = {
     "a schema that is none": ("{server}/postgres?host={folder}&schema=a-b", "small letters"),
     "another kind of database": ("mysql://host/database", "there is no engine"),
     "no address": ("postgresql", "there is no engine"),
+    "half an address": ("postgresql://[::1", "cannot be read"),
     "an option that is none": ("{server}/postgres?host={folder}&colour=red", "colour"),
 }
 
@@ -115,7 +125,7 @@ def test_an_address_that_leads_nowhere_is_an_error(path: Path, hashgrain: Run, n
     address, reason = WRONG[name]
     address = address.format(server="postgresql://postgres:secret@", folder=shared_server().folder)
     done = hashgrain("search", path, "--id", 3, "--engine", address)
-    assert done.returncode == 2 or done.returncode == 1
+    assert done.returncode == 1
     assert reason in done.stderr.decode()
     assert b"Traceback" not in done.stderr
     assert b"secret" not in done.stderr
@@ -148,6 +158,65 @@ def test_a_user_without_rights_is_told_so(path: Path, address: str) -> None:
         connection.execute("CREATE ROLE nobody_here LOGIN")
     with pytest.raises(EngineError, match="permission denied"):
         Library.open(path, engine=address.replace("postgres@", "nobody_here@"))
+
+
+def test_an_address_without_a_host_is_read_as_others_read_it(path: Path, address: str) -> None:
+    folder = shared_server().folder
+    bare = f"postgresql:///postgres?user=postgres&host={folder}&schema={address.rpartition('=')[2]}"
+    assert the_same(path, bare) > 100
+
+
+def test_without_the_driver_it_is_said_how_to_get_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(EngineError, match="not installed") as refused:
+        Library.open(path, engine="postgresql://host/database")
+    assert refused.value.remedy == "pip install 'hashgrain[postgresql]'"
+
+
+def test_no_answer_is_of_another_state_than_the_one_asked_of() -> None:
+    """Two programs have the same tables: one brings them further while the other asks."""
+    engine = in_postgresql(GRAINS, CHANGES[:60])
+    other = SqlEngine(PostgreSql(engine.dialect._address + f"&schema={engine.dialect._schema}"), GRAINS)  # type: ignore[attr-defined]
+    other.apply(CHANGES[60:90])
+    nothing = np.empty(0, np.int64)
+    asking: list[Callable[[], object]] = [
+        lambda: engine.nearest(QUERIES, 3, grain="look"),
+        lambda: engine.nearest(QUERIES, 3, grain="look", where=nothing),
+        lambda: engine.within(QUERIES, 0, grain="look", where=nothing),
+        lambda: engine.agreeing(np.ones(128, np.float32), 3, grain="look"),
+    ]
+    for ask in asking:
+        with pytest.raises(EngineError, match="another state"):
+            ask()
+    assert engine.sequence == other.sequence == CHANGES[89].number
+    for ask in asking:
+        ask()
+    other.close()
+
+
+@pytest.mark.parametrize("parts", ["whole", "all"])
+def test_weights_that_are_no_fractions_of_two_are_rounded_as_everywhere(parts: PartsMode) -> None:
+    weights = {"kind": 0.1, "thing": 1 / 3, "look": 0.7}
+    made, there = EmbeddedEngine([], GRAINS), in_postgresql(GRAINS, CHANGES)
+    made.apply(CHANGES)
+    both = [each.nearest(QUERIES, 60, grain="look", parts=parts, weights=weights) for each in (made, there)]
+    for own, other in zip(*both, strict=True):
+        assert other.ids.tolist() == own.ids.tolist()
+        assert other.distances.tolist() == own.distances.tolist()
+    for wrong in ({**weights, "kind": -1.0}, {**weights, "kind": float("nan")}, dict.fromkeys(weights, 0.0)):
+        for engine in (made, there):
+            with pytest.raises(QueryError, match="weights are"):
+                engine.nearest(QUERIES, 3, grain="look", weights=wrong)
+
+
+def test_changes_are_not_applied_to_tables_that_lack_those_before() -> None:
+    for wrong in ("library = '', sequence = 0", "sequence = 40", "library = 'another'"):
+        engine = in_postgresql(GRAINS, CHANGES[:60])
+        engine.dialect.ask(f"UPDATE {engine.dialect.states} SET {wrong} RETURNING 1", [])
+        with pytest.raises(EngineError, match=r"filled .* anew"):
+            engine.apply(CHANGES[60:])
+        ((rows,),) = engine.dialect.ask(f"SELECT count(*) FROM {engine.dialect.codes}", [])
+        assert rows == len(replayed(CHANGES[:60]))
 
 
 def test_programs_that_bring_it_up_to_date_at_once_do_so_once(path: Path, address: str) -> None:

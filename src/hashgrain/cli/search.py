@@ -226,7 +226,8 @@ def search(
     form, radii = _form(print0, as_json, as_jsonl), radii_of(radius)
     refused, explained = 0, None
     with ExitStack() as stack:
-        opened = [stack.enter_context(Library.open(path, engine=engine)) for path in (library, *(also or []))]
+        opened = [stack.enter_context(Library.open(library, engine=engine))]
+        opened += [stack.enter_context(Library.open(path)) for path in also or []]
         grains = opened[0].grains
         grain = grains.finest if grain is None else grains.named(grain)
         alone = bool(like) and not examples

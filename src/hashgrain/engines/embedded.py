@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
 from hashgrain.engines.applying import changed_part_rows, changed_rows
+from hashgrain.engines.checks import bit_weights, check_change, check_codes, check_radius
 from hashgrain.engines.filters import filter_rows
 from hashgrain.engines.grouping import PartRows
 from hashgrain.engines.part_rows import PartsMode, check_parts_mode, count_rows, locate_parts
-from hashgrain.errors import CodesError, QueryError
+from hashgrain.errors import CodesError
 from hashgrain.hamming import (
     CHUNK,
     MAX_TABLES,
@@ -22,7 +23,6 @@ from hashgrain.hamming import (
     Pairs,
     Reranked,
     Rows,
-    Weights,
     agreeing,
     join,
     nearest,
@@ -30,7 +30,6 @@ from hashgrain.hamming import (
 )
 from hashgrain.hamming.question import check_cap
 from hashgrain.store import Change
-from hashgrain.store.spaces import MAX_PARTS
 
 
 class EmbeddedEngine:
@@ -68,7 +67,7 @@ class EmbeddedEngine:
         for change in changes:
             if change.number <= sequence:
                 continue
-            self._check_change(change)
+            check_change(change, self.grains)
             codes[change.item], parts[change.item], sequence = change.code, change.parts, change.number
         if codes:
             self.segments = changed_rows(self.segments, codes)
@@ -92,17 +91,17 @@ class EmbeddedEngine:
     ) -> list[Neighbours]:
         """For each code the k nearest items, with "all" by the nearest of their parts. `weights` has, for each grain,
         the weight of the bits that it adds to the grain before."""
-        self._check(codes)
+        check_codes(codes, self.grains)
         check_parts_mode(parts)
         bits = compared_bits(self.grains, grain) if weights is None else self.grains.width(grain)
-        bit_weights = None if weights is None else self._weights(weights, grain)
+        by_bits = None if weights is None else bit_weights(weights, self.grains, grain)
         rows = self._rows(where, len(codes))
         neighbours = nearest(
-            codes.words, rows, k, bits=bits, weights=bit_weights, indexes=self.indexes, threads=self.threads
+            codes.words, rows, k, bits=bits, weights=by_bits, indexes=self.indexes, threads=self.threads
         )
         if parts == "all":
             neighbours = self._part_rows(where, len(codes)).nearest(
-                codes.words, k, neighbours, bits=bits, weights=bit_weights
+                codes.words, k, neighbours, bits=bits, weights=by_bits
             )
         if self._drop_cut():  # answers without it are the same
             return self.nearest(codes, k, grain=grain, parts=parts, where=where, weights=weights)
@@ -119,10 +118,10 @@ class EmbeddedEngine:
         cap: int | None = None,
     ) -> list[Neighbours]:
         """For each code all items at most `radius` away, or the `cap` nearest of them and how many there are."""
-        self._check(codes)
+        check_codes(codes, self.grains)
         check_parts_mode(parts)
         check_cap(cap)
-        self._check_radius(radius, grain)
+        check_radius(radius, self.grains, grain)
         bits = compared_bits(self.grains, grain)
         rows = self._rows(where, len(codes))
         row_cap = cap if parts == "whole" else None  # all items must be known to count them
@@ -155,7 +154,7 @@ class EmbeddedEngine:
 
     def join(self, radius: int, *, grain: str) -> Iterator[Pairs]:
         """Every pair of items at most `radius` apart, in chunks, in no order."""
-        self._check_radius(radius, grain)
+        check_radius(radius, self.grains, grain)
         return join(self.segments, radius, bits=compared_bits(self.grains, grain), threads=self.threads)
 
     def _drop_cut(self) -> bool:
@@ -173,28 +172,6 @@ class EmbeddedEngine:
         rows = self.part_segments if where is None else filter_rows(self.part_segments, where, questions, locate_parts)
         per_item = count_rows(self.part_segments) / max(1, count_rows(self.segments))
         return PartRows(rows, per_item, self.part_indexes, self.threads)
-
-    def _check_change(self, change: Change) -> None:
-        words, parts = self.grains.n_words, change.parts
-        if change.code is not None and change.code.shape != (words,):
-            raise CodesError(f"a code of shape {change.code.shape} does not fit codes with {self.grains}")
-        if parts is not None and (parts.ndim != 2 or parts.shape[1] != words or len(parts) > MAX_PARTS):
-            raise CodesError(f"codes of parts of shape {parts.shape} do not fit codes with {self.grains}")
-
-    def _check(self, codes: Codes) -> None:
-        if codes.grains != self.grains:
-            raise CodesError(f"a query with {codes.grains} cannot be asked of codes with {self.grains}")
-
-    def _check_radius(self, radius: int, grain: str) -> None:
-        bits = self.grains.width(grain)
-        if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= bits:
-            raise QueryError(f"a distance of {radius!r} bits makes no sense at {grain}; it is from 0 to {bits}")
-
-    def _weights(self, weights: Mapping[str, float], grain: str) -> Weights:
-        widths = self.grains.up_to(grain)
-        if set(weights) != set(widths):
-            raise QueryError(f"weights for {', '.join(weights) or 'nothing'}; they are for {', '.join(widths)}")
-        return [(bits, weights[name]) for name, bits in widths.items()]
 
 
 def compared_bits(grains: Grains, grain: str) -> int:

@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from hashgrain.engines.part_rows import Ids
 from hashgrain.engines.sql import CodeRow, Rows, State
@@ -31,15 +31,17 @@ class PostgreSql:
     """A connection, which is made again where it was lost."""
 
     def __init__(self, address: str) -> None:
-        self.schema, self._address, self.where = _parsed(address)
+        _driver()
+        self._schema, self._address, self.where = _parsed(address)
+        self.codes, self.states = f"{self._schema}.codes", f"{self._schema}.state"
         self._connection: psycopg.Connection[Any] | None = None
         self._columns = 0
 
     def state(self) -> State | None:
-        if not self._read(THERE, [self.schema]):
+        if not self.ask(THERE, [self._schema]):
             return None
-        ((form, library, sequence, grains),) = self._read(
-            f"SELECT format, library, sequence, grains FROM {self.schema}.state"
+        ((form, library, sequence, grains),) = self.ask(
+            f"SELECT format, library, sequence, grains FROM {self.states}", []
         )
         if form != FORMAT:
             raise EngineError(f"{self.where} has tables of format {form}; this HashGrain knows format {FORMAT}")
@@ -47,21 +49,20 @@ class PostgreSql:
         return State(library, sequence, grains)
 
     def make_tables(self, widths: Sequence[int], grains: str) -> None:
-        self._columns = len(widths)
         columns = ", ".join(f"g{n} bit({width}) NOT NULL" for n, width in enumerate(widths))
+        rows = f"item bigint NOT NULL, part int NOT NULL, {columns}, PRIMARY KEY (item, part)"
         state = "format int NOT NULL, library text NOT NULL, sequence bigint NOT NULL, grains text NOT NULL"
 
         def make(connection: psycopg.Connection[Any]) -> None:
-            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"hashgrain {self.schema}"])
-            if connection.execute(THERE, [self.schema]).fetchone():  # made by another program, meanwhile
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"hashgrain {self._schema}"])
+            if connection.execute(THERE, [self._schema]).fetchone():
                 return
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.schema}")
-            rows = f"item bigint NOT NULL, part int NOT NULL, {columns}, PRIMARY KEY (item, part)"
-            connection.execute(f"CREATE TABLE {self.schema}.codes ({rows})")
-            connection.execute(f"CREATE TABLE {self.schema}.state ({state})")
-            connection.execute(f"INSERT INTO {self.schema}.state VALUES (%s, '', 0, %s)", [FORMAT, grains])
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
+            connection.execute(f"CREATE TABLE {self.codes} ({rows})")
+            connection.execute(f"CREATE TABLE {self.states} ({state})")
+            connection.execute(f"INSERT INTO {self.states} VALUES (%s, '', 0, %s)", [FORMAT, grains])
 
-        self._write(make)
+        self._change(make)
 
     def replace(self, known: State, new: State, items: Sequence[int], rows: Sequence[CodeRow]) -> State:
         columns = ", ".join(["item", "part", *(f"g{n}" for n in range(self._columns))])
@@ -69,20 +70,19 @@ class PostgreSql:
         cuts = list(itertools.pairwise(edges))
 
         def replace(connection: psycopg.Connection[Any]) -> State:
-            found = connection.execute(f"SELECT library, sequence FROM {self.schema}.state FOR UPDATE").fetchone()
+            found = connection.execute(f"SELECT library, sequence FROM {self.states} FOR UPDATE").fetchone()
             assert found is not None
-            if found not in ((known.library, known.sequence), ("", 0)):
-                return State(found[0], found[1], known.grains)
-            connection.execute(f"DELETE FROM {self.schema}.codes WHERE item = ANY(%s)", [list(items)])
-            with connection.cursor().copy(f"COPY {self.schema}.codes ({columns}) FROM STDIN") as copy:
+            library, sequence = found
+            if sequence != known.sequence or (library != known.library and sequence):  # empty tables are of no library
+                return State(library, sequence, known.grains)
+            connection.execute(f"DELETE FROM {self.codes} WHERE item = ANY(%s)", [list(items)])
+            with connection.cursor().copy(f"COPY {self.codes} ({columns}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row((row.item, row.part, *(row.bits[low:high] for low, high in cuts)))
-            connection.execute(
-                f"UPDATE {self.schema}.state SET library = %s, sequence = %s", [new.library, new.sequence]
-            )
+            connection.execute(f"UPDATE {self.states} SET library = %s, sequence = %s", [new.library, new.sequence])
             return new
 
-        return self._write(replace)
+        return self._change(replace)
 
     def differing(self, column: int, bits: str) -> str:
         return f"bit_count(g{column} # B'{bits}')"
@@ -94,85 +94,75 @@ class PostgreSql:
         return " || ".join(f"g{n}::text" for n in range(self._columns))
 
     def ask(self, query: str, values: Sequence[Any]) -> Rows:
-        for table in ("codes", "state"):
-            query = query.replace(f"FROM {table}", f"FROM {self.schema}.{table}")
-        return self._read(query, values)
+        """The rows of a query. It is asked again if the connection was lost: reading twice does no harm."""
+
+        def read(connection: psycopg.Connection[Any]) -> Rows:
+            return connection.execute(query, values).fetchall()
+
+        return self._done(read, again=self._connection is not None)
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _read(self, query: str, values: Sequence[Any] = ()) -> Rows:
-        """The rows of a query, which is asked again if the connection was lost: reading twice does no harm."""
-        import psycopg
-
-        def read() -> Rows:
-            return self._connected().execute(query, values).fetchall()
-
-        try:
-            return self._translated(read)
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            self.close()
-        try:
-            return self._translated(read)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise self._lost(error) from None
-
-    def _write(self, act: Callable[[psycopg.Connection[Any]], T]) -> T:
+    def _change(self, act: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Act in a transaction. It is not tried again: whether it was made is in the state, which is read first."""
-        import psycopg
 
-        def write() -> T:
-            connection = self._connected()
+        def change(connection: psycopg.Connection[Any]) -> T:
             with connection.transaction():
                 return act(connection)
 
+        return self._done(change, again=False)
+
+    def _done(self, act: Callable[[psycopg.Connection[Any]], T], *, again: bool) -> T:
+        import psycopg
+
         try:
-            return self._translated(write)
+            return act(self._connected())
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.close()
-            raise self._lost(error) from None
-
-    def _translated(self, act: Callable[[], T]) -> T:
-        """Errors of the database as ours, but for those of a connection that was lost."""
-        import psycopg
-
-        try:
-            return act()
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            raise
+            if not again:
+                raise EngineError(f"{self.where} cannot be reached or does not answer: {_reason(error)}") from None
         except psycopg.Error as error:
             raise EngineError(f"{self.where}: {_reason(error)}") from None
+        return self._done(act, again=False)
 
     def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-        return self._connection
-
-    def _connect(self) -> psycopg.Connection[Any]:
         import psycopg
 
-        connection = psycopg.connect(self._address, autocommit=True, connect_timeout=TIMEOUT)
-        if connection.info.server_version < LEAST_VERSION:
-            version = connection.info.server_version // 10_000
-            connection.close()
-            raise EngineError(f"{self.where} is PostgreSQL {version}; it takes 15 or later, which can count bits")
-        return connection
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._address, autocommit=True, connect_timeout=TIMEOUT)
+            if self._connection.info.server_version < LEAST_VERSION:
+                version = self._connection.info.server_version // 10_000
+                self.close()
+                raise EngineError(
+                    f"{self.where} is PostgreSQL {version}; it has to be {LEAST_VERSION // 10_000} or later"
+                )
+        return self._connection
 
-    def _lost(self, error: psycopg.Error) -> EngineError:
-        return EngineError(f"{self.where} cannot be reached or does not answer: {_reason(error)}")
+
+def _driver() -> None:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        message = "searching in PostgreSQL takes psycopg, which is not installed"
+        raise EngineError(message, remedy="pip install 'hashgrain[postgresql]'") from None
 
 
 def _parsed(address: str) -> tuple[str, str, str]:
     """The schema, the address without it, and the address for people: without what may be a password."""
-    parts = urlsplit(address)
-    parameters = dict(parse_qsl(parts.query))
+    base, _, query = address.partition("?")
+    try:
+        parts = urlsplit(base)
+        where = f"postgresql://{parts.hostname or ''}{parts.path}"
+    except ValueError as error:
+        raise EngineError(f"the address of a PostgreSQL server cannot be read: {error}") from None
+    parameters = dict(parse_qsl(query))
     schema = parameters.pop("schema", SCHEMA)
-    where = f"postgresql://{parts.hostname or ''}{parts.path}"
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema):
         raise EngineError(f"{where}: a schema is named by small letters, digits and _, not {schema!r}")
-    return schema, urlunsplit(parts._replace(query=urlencode(parameters))), f"{where}?schema={schema}"
+    return schema, f"{base}?{urlencode(parameters)}" if parameters else base, f"{where}?schema={schema}"
 
 
 def _reason(error: Exception) -> str:

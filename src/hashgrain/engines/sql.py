@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
+from hashgrain.engines.checks import bit_weights, check_change, check_codes, check_radius
 from hashgrain.engines.embedded import EmbeddedEngine
 from hashgrain.engines.part_rows import Ids, PartsMode, check_parts_mode, item_ids, part_numbers
-from hashgrain.errors import CodesError, EngineError, QueryError
+from hashgrain.errors import EngineError
 from hashgrain.hamming import Cost, Neighbours, Reranked, rows_of
-from hashgrain.hamming.question import check_cap
+from hashgrain.hamming.question import check_cap, check_k, weight_units
 from hashgrain.store import Change
-from hashgrain.store.spaces import MAX_PARTS, PART_BITS
+from hashgrain.store.spaces import PART_BITS
 
 BATCH = 5_000  # changes that are made in one transaction
 AT_ONCE = 20_000  # items whose codes are fetched together
-SEQUENCE = "(SELECT sequence FROM state)"
 Rows = list[tuple[Any, ...]]
 
 
@@ -52,13 +52,15 @@ class Dialect(Protocol):
     """One kind of database, connected."""
 
     where: str  # which one, for people: without passwords
+    codes: str  # the name of the table of codes, with the columns item, part and those of bits
+    states: str  # that of the table of one row, with library and sequence
 
     def state(self) -> State | None:
         """None if it has no tables yet."""
         ...
 
     def make_tables(self, widths: Sequence[int], grains: str) -> None:
-        """Make tables for codes with columns of so many bits."""
+        """Make tables for codes with columns of so many bits, if no other program has made them meanwhile."""
         ...
 
     def replace(self, known: State, new: State, items: Sequence[int], rows: Sequence[CodeRow]) -> State:
@@ -83,20 +85,32 @@ class Dialect(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What one query of `nearest` or `within` asks for."""
+
+    units: Sequence[int]  # what a bit counts, by grain, up to the one that is asked at
+    parts: PartsMode
+    where: Ids | None
+    radius: int | None
+    most: int | None
+
+
 class SqlEngine:
     """An engine in a database, which stays there when the process ends."""
 
     def __init__(self, dialect: Dialect, grains: Grains) -> None:
         self.dialect, self.grains = dialect, grains
-        edges = [0, *grains.values()]
-        self._columns = list(itertools.pairwise(edges))  # from which bit to which
+        self._columns = list(itertools.pairwise([0, *grains.values()]))  # from which bit to which
+        self._named = " ".join(f"{name}:{width}" for name, width in grains.items())
         state = dialect.state()
         if state is None:
-            dialect.make_tables([end - begin for begin, end in self._columns], _named(grains))
-            state = dialect.state() or State("", 0, _named(grains))
-        if state.grains != _named(grains):
+            dialect.make_tables([end - begin for begin, end in self._columns], self._named)
+            state = dialect.state() or State("", 0, self._named)
+        if state.grains != self._named:
             raise EngineError(f"{dialect.where} has codes with {state.grains}, and the library codes with {grains}")
         self.library, self._sequence = state.library, state.sequence
+        self._counted: dict[PartsMode, tuple[int, int]] = {}  # the sequence, and how many rows there were then
 
     @property
     def sequence(self) -> int:
@@ -123,14 +137,15 @@ class SqlEngine:
         where: Ids | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> list[Neighbours]:
-        self._check(codes, parts)
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise QueryError(f"k is {k!r}; it is a whole number from 1 on")
-        widths = self.grains.up_to(grain)
-        if weights is not None and set(weights) != set(widths):
-            raise QueryError(f"weights for {', '.join(weights) or 'nothing'}; they are for {', '.join(widths)}")
-        counts = [1.0 if weights is None else float(weights[name]) for name in widths]
-        return [self._answer(bits, counts, weights is not None, parts, where, None, int(k)) for bits in _texts(codes)]
+        check_codes(codes, self.grains)
+        check_parts_mode(parts)
+        check_k(k)
+        units, scale = [1] * len(self.grains.up_to(grain)), None
+        if weights is not None:
+            bits = self.grains.width(grain)
+            units, scale = weight_units(bit_weights(weights, self.grains, grain), bits)
+        asked = _Asked(units, parts, where, None, int(k))
+        return [self._answer(bits_of_code, asked, scale) for bits_of_code in _texts(codes)]
 
     def within(
         self,
@@ -142,13 +157,12 @@ class SqlEngine:
         where: Ids | None = None,
         cap: int | None = None,
     ) -> list[Neighbours]:
-        self._check(codes, parts)
+        check_codes(codes, self.grains)
+        check_parts_mode(parts)
         check_cap(cap)
-        width = self.grains.width(grain)
-        if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= width:
-            raise QueryError(f"a distance of {radius!r} bits makes no sense at {grain}; it is from 0 to {width}")
-        counts = [1.0] * len(self.grains.up_to(grain))
-        return [self._answer(bits, counts, False, parts, where, int(radius), cap) for bits in _texts(codes)]
+        check_radius(radius, self.grains, grain)
+        asked = _Asked([1] * len(self.grains.up_to(grain)), parts, where, int(radius), cap)
+        return [self._answer(bits_of_code, asked, None) for bits_of_code in _texts(codes)]
 
     def agreeing(
         self,
@@ -165,7 +179,7 @@ class SqlEngine:
         for engine, fetched in self._fetched(where):
             more, _ = engine.agreeing(outputs, k, grain=grain, parts=parts)
             best, rows = _merged(best, more, k), rows + fetched
-        return best, Cost("database", rows, 8 * rows * self.grains.n_words)
+        return best, self._cost(rows)
 
     def close(self) -> None:
         self.dialect.close()
@@ -174,84 +188,54 @@ class SqlEngine:
         changes = [change for change in batch if change.number > self._sequence]
         if not changes:
             return
+        for change in changes:
+            check_change(change, self.grains)
         last = {change.item: change for change in changes}
         rows = [row for change in last.values() for row in self._rows(change)]
-        known = State(self.library, self._sequence, _named(self.grains))
-        state = self.dialect.replace(known, State(self.library, changes[-1].number, known.grains), list(last), rows)
-        if state.library != self.library:
-            raise EngineError(f"{self.dialect.where} got the codes of another library meanwhile")
+        known = State(self.library, self._sequence, self._named)
+        state = self.dialect.replace(known, State(self.library, changes[-1].number, self._named), list(last), rows)
+        if state.library != self.library or state.sequence <= self._sequence:
+            reason = f"another program filled {self.dialect.where} anew while it was brought up to date"
+            raise EngineError(reason, remedy="search again")
         self._sequence = state.sequence
         self._apply(changes)  # what is left of them, if another process applied some
 
     def _rows(self, change: Change) -> Iterator[CodeRow]:
-        width = self.grains.n_words
-        code, parts = change.code, change.parts
-        if code is not None:
-            if code.shape != (width,):
-                raise CodesError(f"a code of shape {code.shape} does not fit codes with {self.grains}")
-            yield CodeRow(change.item, 0, *_texts(Codes(np.asarray(code, np.uint64)[None], self.grains)))
-        if parts is not None:
-            if parts.ndim != 2 or parts.shape[1] != width or len(parts) > MAX_PARTS:
-                raise CodesError(f"codes of parts of shape {parts.shape} do not fit codes with {self.grains}")
-            for part, bits in enumerate(_texts(Codes(np.asarray(parts, np.uint64), self.grains)), start=1):
-                yield CodeRow(change.item, part, bits)
+        for first, words in ((0, None if change.code is None else change.code[None]), (1, change.parts)):
+            if words is not None:
+                texts = _texts(Codes(np.asarray(words, np.uint64), self.grains))
+                yield from (CodeRow(change.item, part, bits) for part, bits in enumerate(texts, first))
 
-    def _answer(
-        self,
-        bits: str,
-        counts: Sequence[float],
-        weighted: bool,
-        parts: PartsMode,
-        where: Ids | None,
-        radius: int | None,
-        most: int | None,
-    ) -> Neighbours:
+    def _answer(self, bits: str, asked: _Asked, scale: float | None) -> Neighbours:
         differing = [self.dialect.differing(n, bits[low:high]) for n, (low, high) in enumerate(self._columns)]
-        near = differing[: len(counts)]
-        if weighted:
-            near = [f"CAST({count!r} AS DOUBLE PRECISION) * {each}" for count, each in zip(counts, near, strict=True)]
-        condition, values = ("1 = 1", []) if where is None else self.dialect.among(where)
-        compared = f"SELECT item, part, {' + '.join(near)} AS near, {' + '.join(differing)} AS whole FROM codes"
-        compared += f" WHERE {condition}" + (" AND part = 0" if parts == "whole" else "")
-        if parts == "all":
+        near = [each if unit == 1 else f"{unit} * {each}" for unit, each in zip(asked.units, differing, strict=False)]
+        condition, values = self._condition(asked.parts, asked.where)
+        compared = f"SELECT item, part, {' + '.join(near)} AS near, {' + '.join(differing)} AS whole"
+        compared += f" FROM {self.dialect.codes} WHERE {condition}"
+        if asked.parts == "all":
             ranked = "row_number() OVER (PARTITION BY item ORDER BY near, whole, part) AS place"
             compared = f"SELECT item, part, near, whole FROM (SELECT *, {ranked} FROM ({compared}) a) b WHERE place = 1"
-        limit = "" if most is None else f" LIMIT {most}"
-        counted = "0" if radius is None else "count(*) OVER ()"
-        query = f"SELECT item, part, near, whole, {counted}, {SEQUENCE} FROM ({compared}) c"
-        query += ("" if radius is None else f" WHERE near <= {radius}") + f" ORDER BY near, whole, item{limit}"
-        found = self._asked(query, values)
-        return self._neighbours(found, weighted, parts, counted=radius is not None)
-
-    def _asked(self, query: str, values: Sequence[Any]) -> Rows:
-        """The rows of a query whose last column is the sequence, if the codes are those that it is meant for."""
-        found = self.dialect.ask(query, values)
-        if found and found[0][-1] != self._sequence:
-            reason = f"another program brought {self.dialect.where} to a later state of the library while it was asked"
-            raise EngineError(reason, remedy="ask again")
-        return found
-
-    def _neighbours(self, found: Rows, weighted: bool, parts: PartsMode, *, counted: bool) -> Neighbours:
-        columns = list(zip(*found, strict=True)) or [()] * 6
-        ids, numbers = (np.array(column, np.int64) for column in columns[:2])
-        near = np.array(columns[2], np.float64) if weighted else np.array(columns[2], np.int32)
-        total = int(columns[4][0]) if counted and found else len(found)
-        cost = Cost("database", len(found), 0)
-        return Neighbours(ids, near, np.array(columns[3], np.int32), total, cost, numbers if parts == "all" else None)
+        total = "0" if asked.radius is None else "count(*) OVER ()"
+        query = f"SELECT item, part, near, whole, {total}, {self._now()} FROM ({compared}) c"
+        query += "" if asked.radius is None else f" WHERE near <= {asked.radius}"
+        query += " ORDER BY near, whole, item" + ("" if asked.most is None else f" LIMIT {asked.most}")
+        found = self._checked(query, values)
+        rows = self._count(asked.parts, asked.where)
+        return _neighbours(found, asked, scale, self._cost(rows))
 
     def _fetched(self, where: Ids | None) -> Iterator[tuple[EmbeddedEngine, int]]:
         """All codes, some items at a time, each time as an engine in this process."""
-        condition, values = ("1 = 1", []) if where is None else self.dialect.among(where)
+        condition, values = self._condition("all", where)
         after = -1
         while True:
-            some = f"SELECT item FROM codes WHERE {condition} AND part = 0 AND item > {after}"
+            some = f"SELECT item FROM {self.dialect.codes} WHERE {condition} AND part = 0 AND item > {after}"
             some += f" ORDER BY item LIMIT {AT_ONCE}"
-            ((last,),) = self.dialect.ask(f"SELECT max(item) FROM ({some}) a", values)
+            ((last, _),) = self._checked(f"SELECT max(item), {self._now()} FROM ({some}) a", values)
             if last is None:
                 return
-            fetch = f"SELECT item, part, {self.dialect.code()}, {SEQUENCE} FROM codes"
+            fetch = f"SELECT item, part, {self.dialect.code()}, {self._now()} FROM {self.dialect.codes}"
             fetch += f" WHERE {condition} AND item > {after} AND item <= {last} ORDER BY item, part"
-            yield self._engine_of(self._asked(fetch, values))
+            yield self._engine_of(self._checked(fetch, values))
             after = int(last)
 
     def _engine_of(self, found: Rows) -> tuple[EmbeddedEngine, int]:
@@ -262,14 +246,49 @@ class SqlEngine:
         parts = [] if whole.all() else [rows_of(words[~whole], ids[~whole])]
         return EmbeddedEngine(segments, self.grains, part_segments=parts), len(found)
 
-    def _check(self, codes: Codes, parts: PartsMode) -> None:
-        check_parts_mode(parts)
-        if codes.grains != self.grains:
-            raise CodesError(f"a query with {codes.grains} cannot be asked of codes with {self.grains}")
+    def _condition(self, parts: PartsMode, where: Ids | None) -> tuple[str, list[Any]]:
+        """Which rows are compared."""
+        condition, values = ("1 = 1", []) if where is None else self.dialect.among(where)
+        return condition + (" AND part = 0" if parts == "whole" else ""), values
+
+    def _count(self, parts: PartsMode, where: Ids | None) -> int:
+        """How many rows are compared; without a filter counted once for each state."""
+        counted = self._counted.get(parts) if where is None else None
+        if counted is None or counted[0] != self._sequence:
+            condition, values = self._condition(parts, where)
+            ((rows,),) = self.dialect.ask(f"SELECT count(*) FROM {self.dialect.codes} WHERE {condition}", values)
+            counted = self._sequence, int(rows)
+            if where is None:
+                self._counted[parts] = counted
+        return counted[1]
+
+    def _cost(self, rows: int) -> Cost:
+        return Cost("database", rows, 8 * rows * self.grains.n_words)
+
+    def _now(self) -> str:
+        """An expression: the state that the database is in."""
+        return f"(SELECT concat(library, ' ', sequence) FROM {self.dialect.states})"
+
+    def _checked(self, query: str, values: Sequence[Any]) -> Rows:
+        """The rows of a query whose last column is the state, if that is the one that is meant."""
+        found = self.dialect.ask(query, values)
+        state = found[0][-1] if found else self.dialect.ask(f"SELECT {self._now()}", [])[0][0]
+        library = self.library if self._sequence else ""  # before the first change the tables are of none
+        if state != f"{library} {self._sequence}":
+            reason = f"another program brought {self.dialect.where} to another state while it was asked"
+            raise EngineError(reason, remedy="search again")
+        return found
 
 
-def _named(grains: Grains) -> str:
-    return " ".join(f"{name}:{width}" for name, width in grains.items())
+def _neighbours(found: Rows, asked: _Asked, scale: float | None, cost: Cost) -> Neighbours:
+    """`scale` is the value of one unit of weighted distances."""
+    columns = list(zip(*found, strict=True)) or [()] * 6
+    ids, numbers, near = (np.array(column, np.int64) for column in columns[:3])
+    distances = near.astype(np.int32) if scale is None else np.asarray(near * scale, np.float64)
+    total = int(columns[4][0]) if asked.radius is not None and found else len(found)
+    return Neighbours(
+        ids, distances, np.array(columns[3], np.int32), total, cost, numbers if asked.parts == "all" else None
+    )
 
 
 def _texts(codes: Codes) -> list[str]:
@@ -279,9 +298,7 @@ def _texts(codes: Codes) -> list[str]:
 
 def _words(texts: Sequence[str], grains: Grains) -> Words:
     bits = np.frombuffer("".join(texts).encode(), np.uint8).reshape(len(texts), grains.bits) - ord("0")
-    padded = np.zeros((len(texts), 64 * grains.n_words), np.uint8)
-    padded[:, : grains.bits] = bits
-    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+    return Codes.from_bits(bits, grains).words
 
 
 def _merged(one: Reranked, other: Reranked, k: int) -> Reranked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +21,6 @@ def engine_of(engine: Engine | str | None) -> Engine | str | None:
     if engine is None or engine == EMBEDDED:
         return None
     if isinstance(engine, str) and engine.startswith(POSTGRESQL):
-        if importlib.util.find_spec("psycopg") is None:
-            raise EngineError("an engine in PostgreSQL needs psycopg", remedy="pip install 'hashgrain[postgresql]'")
         return engine
     if isinstance(engine, str):
         raise EngineError(f"there is no engine {engine!r}; there is {', '.join(ENGINES)}, or an engine object")

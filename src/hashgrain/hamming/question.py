@@ -37,8 +37,7 @@ class Question:
 
 def ask_nearest(queries: Words, parts: Sequence[Rows], k: int, bits: int, weights: Weights | None) -> Question:
     _check(queries, parts, bits)
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise QueryError(f"k is {k!r}; ask for 1 neighbour or more")
+    check_k(k)
     rows = sum(len(part.ids) for part in parts)
     k = min(int(k), max(1, rows))
     queries = np.ascontiguousarray(queries)
@@ -57,6 +56,11 @@ def ask_within(queries: Words, parts: Sequence[Rows], radius: int, bits: int, ca
     rows = sum(len(part.ids) for part in parts)
     most = 0 if cap is None or cap >= rows else int(cap)
     return Question(np.ascontiguousarray(queries), int(bits), most, int(radius), counting=True)
+
+
+def check_k(k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise QueryError(f"k is {k!r}; ask for 1 neighbour or more")
 
 
 def check_cap(cap: int | None) -> None:
@@ -79,6 +83,18 @@ def _check(queries: Words, parts: Sequence[Rows], bits: int) -> None:
 
 def _weighted(weights: Weights, bits: int) -> tuple[tuple[Weighted, ...], float]:
     """Weights as integers on masks of words, and the value of one unit."""
+    units, scale = weight_units(weights, bits)
+    masked = []
+    start = np.zeros((bits + 63) // 64, np.uint64)
+    for (end, _), unit in zip(weights, units, strict=True):
+        mask = prefix_mask(end, len(start))
+        masked += [(w, int(m), unit) for w, m in enumerate(mask & ~start) if m]
+        start = mask
+    return tuple(masked), scale
+
+
+def weight_units(weights: Weights, bits: int) -> tuple[list[int], float]:
+    """Weights as integers, so that distances are the same on every machine; and the value of one unit."""
     try:
         ends, values = [end for end, _ in weights], [float(value) for _, value in weights]
     except (TypeError, ValueError):
@@ -90,10 +106,4 @@ def _weighted(weights: Weights, bits: int) -> tuple[tuple[Weighted, ...], float]
     parts = max(value.as_integer_ratio()[1] for value in values)  # powers of two: the largest is a multiple of all
     fits = parts <= FINEST and parts * max(values) <= FINEST
     scale = 1 / parts if fits else max(values) / FINEST
-    masked = []
-    start = np.zeros((bits + 63) // 64, np.uint64)
-    for end, value in zip(ends, values, strict=True):
-        mask = prefix_mask(end, len(start))
-        masked += [(w, int(m), round(value / scale)) for w, m in enumerate(mask & ~start) if m]
-        start = mask
-    return tuple(masked), scale
+    return [round(value / scale) for value in values], scale

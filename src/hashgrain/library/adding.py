@@ -161,6 +161,8 @@ class _Adding:
 
     def encode(self) -> None:
         """Hand what is decoded to the network, each content once, after committing what it had before."""
+        if not self.decoded:
+            return
         if self.encoding is not None:
             self.commit()
         unique = {waiting.content: picture for waiting, picture in self.decoded}
@@ -194,8 +196,6 @@ class _Adding:
 
     def _codes(self, pictures: Sequence[Picture]) -> list[tuple[Words, Parts | None]]:
         """The code of each picture, and those of its parts. Runs in a thread of its own."""
-        if not pictures:
-            return []
         words = self.encoder.codes(np.stack([picture.pixels for picture in pictures])).words
         if self.part_maker is None:
             return [(code, None) for code in words]
