@@ -113,7 +113,7 @@ WRONG = {
     "no server": ("postgresql://postgres@/postgres?host=/nowhere", "cannot be reached"),
     "no database": ("{server}/nothing?host={folder}", "cannot be reached"),
     "a schema that is none": ("{server}/postgres?host={folder}&schema=a-b", "small letters"),
-    "another kind of database": ("mysql://host/database", "there is no engine"),
+    "another kind of database": ("mysql://me:secret@host/database", "there is no engine 'mysql://...'"),
     "no address": ("postgresql", "there is no engine"),
     "half an address": ("postgresql://[::1", "cannot be read"),
     "an option that is none": ("{server}/postgres?host={folder}&colour=red", "colour"),

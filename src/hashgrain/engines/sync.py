@@ -23,7 +23,9 @@ def engine_of(engine: Engine | str | None) -> Engine | str | None:
     if isinstance(engine, str) and engine.startswith(POSTGRESQL):
         return engine
     if isinstance(engine, str):
-        raise EngineError(f"there is no engine {engine!r}; there is {', '.join(ENGINES)}, or an engine object")
+        kind, _, address = engine.partition("://")  # which may have a password
+        shown = f"{kind}://..." if address else engine
+        raise EngineError(f"there is no engine {shown!r}; there is {', '.join(ENGINES)}, or an engine object")
     if not is_engine(engine):
         raise EngineError(f"{type(engine).__name__} is no engine; it has the methods of hashgrain.engines.Engine")
     return engine
