@@ -7,8 +7,10 @@ PIP := $(RUN) pip install --quiet --disable-pip-version-check
 # scripts/lock.py). The environment's own setuptools builds it: one that pip would fetch for that is checked by nobody.
 LISTED := $(PIP) --no-deps --require-hashes
 ITSELF := $(PIP) --no-build-isolation -c constraints.txt
+# Tests write tens of thousands of small files: into memory, where the system keeps a folder there with 6 GB to spare.
+SCRATCH := $(or $(TMPDIR),$(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 6000000 {print "/dev/shm"}'))
 # COVERAGE=1 notes which lines of src run, in every process; `make coverage` reports what such runs noted.
-PYTEST := $(RUN) $(if $(COVERAGE),coverage run -m )pytest
+PYTEST := $(if $(SCRATCH),TMPDIR=$(SCRATCH) )$(RUN) $(if $(COVERAGE),coverage run -m )pytest
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard requirements/*) $(wildcard src/hashgrain/hamming/kernels/*)
 export HASHGRAIN_DATA ?= ../shared/data
 # Where the environment forbids it, every one of the thousands of commands that tests start would compile HashGrain anew.
