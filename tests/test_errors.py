@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Run
 from hashgrain import errors
-from hashgrain.cli.app import VERBS
+from hashgrain.cli.app import GROUPS, VERBS
 from hashgrain.cli.remedies import COMMANDS, as_command, error_text, reason_text
 from hashgrain.errors import (
     FilterError,
@@ -39,7 +39,7 @@ SILENT = (
     *("media", "sources", "labelled", "models", "graphs", "hamming", "store", "engines", "search", "library"),
     *("evaluate", "learn", "apps"),
 )
-COMMAND = re.compile(r"hashgrain (" + "|".join([*VERBS, "bench", "model", "features"]) + r")\b|(^|[\s(`'\"])--[a-z]")
+COMMAND = re.compile(r"hashgrain (" + "|".join([*VERBS, *GROUPS]) + r")\b|(^|[\s(`'\"])--[a-z]")
 # Files, not words for people: the first line of an index, and an option of another program.
 KEPT = {"hashgrain index 1", "pip install --force-reinstall ", "--max-pixels"}
 # Modules that write whole command lines into a model card or a report, for whoever makes the same again.

@@ -14,7 +14,7 @@ from PIL import Image
 
 from conftest import fill, make_picture
 from hashgrain import Library
-from hashgrain.cli.app import VERBS
+from hashgrain.cli.app import GROUPS, VERBS
 from hashgrain.cli.keys import NAMED, snake_keys
 from hashgrain.store import Parts, PartsReplaced
 from in_process import hashgrain
@@ -114,7 +114,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_verb_has_a_section() -> None:
-    nested = ["bench search", "model make", "model show", "features train", "features encode"]
+    nested = [f"{group} {verb}" for group, (_, verbs) in GROUPS.items() for verb in verbs]
     assert {*VERBS, *nested} <= set(sections())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import secrets
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -93,6 +94,65 @@ def test_the_command_searches_there(path: Path, address: str, hashgrain: Run, tm
     with Library.create(tmp_path / "other.hg", "photo"):
         refused = hashgrain("search", path, "--id", 3, "--engine", address, "--also", tmp_path / "other.hg")
     assert (refused.returncode, b"--engine" in refused.stderr) == (2, True)
+
+
+def test_codes_are_attached_brought_up_to_date_and_detached_by_the_command(
+    path: Path, address: str, hashgrain: Run, tmp_path: Path
+) -> None:
+    def engine(verb: str, *options: str, code: int = 0) -> Any:
+        done = hashgrain("engine", verb, library, address, "--json", *options)
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout if code == 0 else done.stderr)
+
+    library = tmp_path / "copy.hg"
+    shutil.copytree(path, library)
+    with Library.open(path) as opened, opened.store.snapshot() as snapshot:
+        changes = snapshot.sequence
+    nothing = engine("status")
+    assert nothing == {"engine": nothing["engine"], "attached": False, "changes": changes, "behind": changes}
+    assert PostgreSql(address).state() is None  # nothing was made by asking
+    for verb in ("sync", "detach"):
+        refused = engine(verb, *(["--yes"] if verb == "detach" else []), code=1)["error"]
+        assert (refused["code"], "engine attach" in refused["remedy"]) == ("engine", True)
+    assert (engine("attach")["behind"], engine("attach")["attached"]) == (0, True)
+    assert hashgrain("remove", library, "--id", 3).returncode == 0
+    assert engine("status")["behind"] == 1
+    assert (engine("sync")["behind"], engine("status")["behind"]) == (0, 0)
+    said = (
+        hashgrain("engine", "detach", library, address).stdout + hashgrain("engine", "status", library, address).stdout
+    )
+    assert b"has all" in said
+    assert not engine("detach", "--yes")["attached"]
+    assert PostgreSql(address).ask("SELECT 1 FROM pg_namespace WHERE nspname = %s", [PostgreSql(address)._schema]) == []
+
+
+def test_tables_of_another_library_are_neither_filled_nor_removed(path: Path, address: str, tmp_path: Path) -> None:
+    Library.create(tmp_path / "other.hg", "photo", workers=1).close()
+    with Library.open(path) as one, Library.open(tmp_path / "other.hg") as other:
+        sent: list[int] = []
+        assert one.database(address).attach(sent.append).behind == 0
+        assert sent == list(range(1, len(sent) + 1))
+        for act in (other.database(address).attach, other.database(address).sync, other.database(address).detach):
+            with pytest.raises(EngineError, match="another library"):
+                act()
+        assert one.database(address).status().attached
+    ahead = PostgreSql(address)
+    ahead.ask(f"UPDATE {ahead.states} SET sequence = 10000 RETURNING 1", [])  # as if the library was restored
+    with Library.open(path) as one:
+        with pytest.raises(EngineError, match="ahead"):
+            one.database(address).status()
+        assert not one.database(address).detach().attached
+
+
+def test_a_schema_that_has_other_tables_stays(path: Path, address: str) -> None:
+    with Library.open(path) as library:
+        library.database(address).attach()
+        other = PostgreSql(address)
+        other._change(lambda connection: connection.execute(f"CREATE TABLE {other._schema}.mine (a int)"))
+        assert not library.database(address).detach().attached
+        assert other.ask(f"SELECT count(*) FROM {other._schema}.mine", []) == [(0,)]
+        with pytest.raises(EngineError, match="no address of a database"):
+            library.database("embedded").status()
 
 
 def test_what_changes_in_the_library_changes_there(tmp_path: Path, address: str) -> None:

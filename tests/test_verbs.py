@@ -15,12 +15,12 @@ import pytest
 import typer
 
 from conftest import Run, fill
-from hashgrain.cli.app import VERBS, application
+from hashgrain.cli.app import GROUPS, VERBS, application
 from hashgrain.cli.config import options_of
 from hashgrain.codefiles import load_codes, save_codes
 from hashgrain.codes import Codes, Grains
 
-SUBVERBS = ["bench search", "model make", "model show", "features train", "features encode"]
+SUBVERBS = [f"{group} {verb}" for group, (_, verbs) in GROUPS.items() for verb in verbs]
 
 
 @pytest.fixture(scope="module")

@@ -91,6 +91,10 @@ GROUPS = {
         "Make a model out of any pretrained network, and show one.",
         {"make": "model.make", "show": "model.show"},
     ),
+    "engine": (
+        "Put the codes of a library into a database, bring them up to date there, remove them.",
+        {name: f"engine.{name}" for name in ("attach", "status", "sync", "detach")},
+    ),
     "features": (
         "Make codes of features that another program made.",
         {"train": "features.train", "encode": "features.encode"},

@@ -14,6 +14,7 @@ COMMANDS = {
     " hashgrain recipes",
     "add_parts": "give it parts: hashgrain parts {library} --add",
     "add_to": "add to it: hashgrain add {library} FOLDER",
+    "attach": "attach the library: hashgrain engine attach {library} URL",
     "bring_back": "bring them back and run this again, or drop them: hashgrain update --prune {library}",
     "bring_weights": "bring weights, --weights FILE.safetensors, pip or hub, or take a model you have,"
     " --set trained=head --set backbone=bundle:photo --set size=224; --weights random says that noise is meant",

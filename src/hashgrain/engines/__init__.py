@@ -13,6 +13,8 @@ from hashgrain.engines.protocol import takes_filters as takes_filters
 from hashgrain.engines.protocol import takes_parts as takes_parts
 from hashgrain.engines.sync import catch_up as catch_up
 from hashgrain.engines.sync import connected as connected
+from hashgrain.engines.sync import dialect_at as dialect_at
+from hashgrain.engines.sync import engine_in as engine_in
 from hashgrain.engines.sync import engine_of as engine_of
 from hashgrain.engines.sync import lag as lag
 from hashgrain.engines.sync import synced_snapshot as synced_snapshot

@@ -64,6 +64,17 @@ class PostgreSql:
 
         self._change(make)
 
+    def drop_tables(self) -> None:
+        """The schema goes, too, if nothing else is in it."""
+
+        def drop(connection: psycopg.Connection[Any]) -> None:
+            connection.execute(f"DROP TABLE IF EXISTS {self.codes}, {self.states}")
+            rest = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            if connection.execute(f"{rest} WHERE n.nspname = %s LIMIT 1", [self._schema]).fetchone() is None:
+                connection.execute(f"DROP SCHEMA IF EXISTS {self._schema} RESTRICT")
+
+        self._change(drop)
+
     def replace(self, known: State, new: State, items: Sequence[int], rows: Sequence[CodeRow]) -> State:
         columns = ", ".join(["item", "part", *(f"g{n}" for n in range(self._columns))])
         edges = [0, *(int(each.rpartition(":")[2]) for each in known.grains.split())]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hashgrain.codes import Grains
 from hashgrain.engines.protocol import Engine, is_engine
 from hashgrain.errors import EngineError
-from hashgrain.store import Snapshot, Store
+from hashgrain.store import Change, Snapshot, Store
+
+if TYPE_CHECKING:
+    from hashgrain.engines.sql import Dialect
 
 EMBEDDED = "embedded"  # searches the segments of the library itself, so it never lags behind
 POSTGRESQL = ("postgresql://", "postgres://")  # how an address of one begins
@@ -32,11 +36,24 @@ def engine_of(engine: Engine | str | None) -> Engine | str | None:
 
 
 def connected(address: str, grains: Grains) -> Engine:
-    """The engine in the database at this address."""
+    """The engine in the database at this address, whose tables are made if there are none."""
+    return engine_in(dialect_at(address), grains)
+
+
+def dialect_at(address: str) -> Dialect:
+    """The database at this address."""
     from hashgrain.engines.postgresql import PostgreSql
+
+    given = engine_of(address)
+    if not isinstance(given, str):
+        raise EngineError(f"{address!r} is no address of a database; that is {', '.join(ENGINES[1:])}")
+    return PostgreSql(given)
+
+
+def engine_in(dialect: Dialect, grains: Grains) -> Engine:
     from hashgrain.engines.sql import SqlEngine
 
-    return SqlEngine(PostgreSql(address), grains)
+    return SqlEngine(dialect, grains)
 
 
 def lag(engine: Engine, snapshot: Snapshot, library: Path) -> int:
@@ -55,19 +72,27 @@ def lag(engine: Engine, snapshot: Snapshot, library: Path) -> int:
     return snapshot.sequence - engine.sequence
 
 
-def catch_up(engine: Engine, snapshot: Snapshot, library: Path) -> None:
-    """Apply all changes up to the snapshot to the engine."""
+def catch_up(
+    engine: Engine, snapshot: Snapshot, library: Path, progress: Callable[[int], None] = lambda done: None
+) -> None:
+    """Apply all changes up to the snapshot to the engine. `progress` is called with the number of those it took."""
     if lag(engine, snapshot, library) == 0:
         return
     if not engine.library:
         engine.library = snapshot.history()
-    engine.apply(snapshot.changes(engine.sequence))
+    engine.apply(_counted(snapshot.changes(engine.sequence), progress))
     left = lag(engine, snapshot, library)
     if left:
         raise EngineError(
             f"the engine is behind {library}: it did not apply the last {left} of {snapshot.sequence} changes that it"
             " was given; correct the engine, then search again"
         )
+
+
+def _counted(changes: Iterable[Change], progress: Callable[[int], None]) -> Iterator[Change]:
+    for taken, change in enumerate(changes, 1):
+        yield change
+        progress(taken)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hashgrain.library.adding_codes import ImportReport
     from hashgrain.library.adding_parts import PartsInfo, PartsReport
     from hashgrain.library.calibrating import CalibrationReport, Pair
+    from hashgrain.library.database import Database
     from hashgrain.library.report import AddReport, Progress
     from hashgrain.library.selecting import ItemRef
     from hashgrain.library.thumbnails import Thumbnails
@@ -524,6 +525,12 @@ class Library:
         plan and whether it fits. Returns the plans that do not fit. Needs no writer's lock.
         """
         return self._indexing.make(memory, dry_run, on_plan)
+
+    def database(self, address: str) -> Database:
+        """Where the codes of this library are, or will be, in a database: see `open` for addresses."""
+        from hashgrain.library.database import Database
+
+        return Database(self.store, self.grains, address)
 
     def info(self) -> dict[str, JsonLike]:
         return {**contents.info_of(self.store, self.bundle, self._indexing), **self._engine.facts()}
