@@ -1,7 +1,12 @@
-"""The long drills: kills, failing calls, power cuts, flipped bits, hostile input, links, long-lived readers."""
+"""The long drills: kills, failing calls, power cuts, flipped bits, hostile input, links, long-lived readers, engines.
+
+python benchmarks/drills.py [FILE]
+With a file of tests/drills, its drills alone, into a section of their own.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -29,16 +34,18 @@ ORDER = (
     "readers",
     "fuzzed uploads",
     "killed server",
+    "questions to engines",
+    "killed database",
 )
 WORST = ("peak_mb", "slowest_s")  # of these the parts' largest counts; all else is added up
 TOLD = ("drill", "trials", "broken", "seconds", "verbs", *WORST)
 
 
-def run_all(figures: Path) -> str:
-    """Run every drill in its long form; the last line of what pytest said."""
+def run_all(figures: Path, drills: str) -> str:
+    """Run the drills of a file or folder in their long form; the last line of what pytest said."""
     environment = {**os.environ, "HASHGRAIN_DRILL": "long", "HASHGRAIN_DRILL_FIGURES": str(figures)}
     environment["OMP_NUM_THREADS"] = "1"
-    command = [sys.executable, "-m", "pytest", "-n", WORKERS, "--dist", "worksteal", "-m", "drill", "tests/drills"]
+    command = [sys.executable, "-m", "pytest", "-n", WORKERS, "--dist", "worksteal", "-m", "drill", drills]
     done = subprocess.run(command, cwd=HERE.parent, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout)
     return done.stdout.strip().splitlines()[-1].strip("= ")
@@ -62,9 +69,12 @@ def row(name: str, drill: dict[str, Any]) -> list[object]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", nargs="?")
+    file: str | None = parser.parse_args().file
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        said = run_all(Path(scratch))
+        said = run_all(Path(scratch), file or "tests/drills")
         drills = gather(Path(scratch))
     columns = ("drill", "trials", "promises broken", "time", "peak memory of a process", "what became of them")
     rows = [row(name, drills[name]) for name in ORDER if name in drills]
@@ -76,7 +86,11 @@ def main() -> None:
         " error, a file outside the library is touched, a traceback is shown, a limit of time is passed, or a process"
         " dies. `tests/drills/README.md` says what each drill does and how to replay a seed."
     )
-    write_section("f-drills", "Drills", "make drills", text)
+    if file is None:
+        write_section("f-drills", "Drills", "make drills", text)
+    else:
+        name = Path(file).stem.removeprefix("test_")
+        write_section(f"f-drills-{name}", f"Drills: {name}", f"python benchmarks/drills.py {file}", text)
 
 
 if __name__ == "__main__":

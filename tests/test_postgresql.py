@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import secrets
 import shutil
 import sys
@@ -21,14 +20,12 @@ import psycopg
 
 from conftest import Run, fill, make_picture
 from contracts.test_engines import CHANGES, GRAINS, QUERIES, replayed
-from databases import Server, in_postgresql, programs, shared_server
-from databases import postgresql as running
+from databases import in_postgresql, programs, shared_server
 from hashgrain import Hit, Library
 from hashgrain.engines import EmbeddedEngine, PartsMode
 from hashgrain.engines.postgresql import PostgreSql
 from hashgrain.engines.sql import SqlEngine
 from hashgrain.errors import EngineError, QueryError
-from hashgrain.store import New
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -296,46 +293,3 @@ def test_programs_that_bring_it_up_to_date_at_once_do_so_once(path: Path, addres
         thread.join()
     assert failed == []
     assert the_same(path, address) > 100
-
-
-def test_a_server_killed_while_it_is_filled_and_asked_loses_and_doubles_nothing(tmp_path: Path, path: Path) -> None:
-    """Killed at random moments, started again: the next search is right, of whatever the server had by then."""
-    with Library.open(path) as library:
-        codes, _ = library.codes()
-    with Library.create(tmp_path / "large.hg", "photo", workers=0) as library:
-        for start in range(0, 20_000, 5_000):
-            library.store.commit([made(n, codes.words[n % COUNT]) for n in range(start, start + 5_000)])
-        expected = summary(library.search(5, k=200))
-    with running() as server:
-        kill_and_ask(server, tmp_path / "large.hg", expected)
-
-
-def kill_and_ask(server: Server, path: Path, expected: list[Any]) -> None:
-    draw = random.Random(1)
-    address, failures = server.address("killed"), 0
-    for _ in range(4):
-        ending = threading.Timer(draw.uniform(0.05, 1.5), server.kill)
-        ending.start()
-        try:
-            while ending.is_alive():
-                with Library.open(path, engine=address, workers=0) as library:
-                    assert summary(library.search(5, k=200)) == expected
-        except EngineError:
-            failures += 1
-        ending.join()
-        server.start()
-    with Library.open(path, engine=address, workers=0) as library:
-        assert summary(library.search(5, k=200)) == expected
-        server.kill()
-        server.start()
-        assert summary(library.search(5, k=200)) == expected  # by a new connection
-    assert failures > 0
-    with psycopg.connect(address.partition("&schema")[0]) as connection:
-        (rows,) = connection.execute("SELECT count(*) FROM killed.codes").fetchone()  # type: ignore[misc]
-    assert rows == 20_000
-
-
-def made(n: int, code: Any) -> New:
-    word = code.copy()
-    word[n % len(word)] ^= word.dtype.type(n)
-    return New(f"/p/{n}.jpg", f"{n:064x}", (n, n), 9, 9, "jpeg", None, word, {})

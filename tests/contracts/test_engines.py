@@ -28,12 +28,14 @@ def fed(engine: Engine, changes: Sequence[Change]) -> Engine:
     return engine
 
 
-def over_segments(changes: Sequence[Change], *, indexed: bool = False) -> Engine:
+def over_segments(changes: Sequence[Change], *, indexed: bool = False, grains: Grains = GRAINS) -> Engine:
     """As a library has it: the first half of the changes as segments with dead rows, the others applied after."""
     half = changes[: len(changes) // 2]
     there = dict(replayed(half))
     items = np.array([each.item for each in half if each.code is not None], np.int64)
-    words = np.array([each.code for each in half if each.code is not None], np.uint64).reshape(len(items), 2)
+    words = np.array([each.code for each in half if each.code is not None], np.uint64).reshape(
+        len(items), grains.n_words
+    )
     newest = np.array([there.get(item) is code for item, code in last_rows(half)], np.bool_)
     cut = len(items) // 3
     segments = [
@@ -43,11 +45,11 @@ def over_segments(changes: Sequence[Change], *, indexed: bool = False) -> Engine
     parts = part_segments(half)
     sequence = half[-1].number if half else 0
     if not indexed:
-        return fed(EmbeddedEngine(segments, GRAINS, sequence=sequence, part_segments=parts), changes)
-    indexes = [build_tables(segments, 0, len(items), 64), build_lists(segments, 0, len(items), 128)]
-    rows = sum(len(segment.ids) for segment in parts)
-    part_indexes = [build_tables(parts, 0, rows, 64), build_lists(parts, 0, rows // 2, 128)] if rows else []
-    return fed(EmbeddedEngine(segments, GRAINS, indexes, None, sequence, parts, part_indexes), changes)
+        return fed(EmbeddedEngine(segments, grains, sequence=sequence, part_segments=parts), changes)
+    bits, rows = 64 * grains.n_words, sum(len(segment.ids) for segment in parts)
+    indexes = [build_tables(segments, 0, len(items), 64), build_lists(segments, 0, len(items), bits)]
+    part_indexes = [build_tables(parts, 0, rows, 64), build_lists(parts, 0, rows // 2, bits)] if rows else []
+    return fed(EmbeddedEngine(segments, grains, indexes, None, sequence, parts, part_indexes), changes)
 
 
 def part_segments(changes: Sequence[Change]) -> list[Run]:
