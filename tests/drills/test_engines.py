@@ -79,7 +79,7 @@ def history(draw: random.Random, grains: Grains) -> Iterator[Change]:
     """Items come, change and go, some with parts. Codes are a few bits off one of a few, so that ties abound."""
     rng = np.random.default_rng(draw.randrange(2**32))
     centers = rng.integers(0, 2**64, (draw.randrange(1, 9), grains.n_words), np.uint64)
-    flips = draw.choice((0.0, 0.0, 0.002, 0.01, 0.1))
+    flips = draw.choice((0.0, 0.0, 0.0, 0.002, 0.01, 0.1))
     own = Codes.from_bits(np.ones((1, grains.bits), np.uint8), grains).words  # the bits that a code has
 
     def codes(n: int) -> NDArray[np.uint64]:
