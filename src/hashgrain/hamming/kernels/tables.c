@@ -2,7 +2,7 @@
 #include <string.h>
 
 /* Measured nanoseconds: per bucket from main memory; per row in it; per row whose other words are fetched. */
-static const double BUCKET_COST = 100.0, ROW_COST = 0.6, FETCH_COST = 100.0;
+static const double BUCKET_COST = 100.0, ROW_COST = 0.6, FETCH_COST = 15.0;
 enum { AHEAD = 6 };
 
 static uint16_t masks[BUCKETS];         /* by number of bits set */
@@ -65,29 +65,44 @@ INLINE int64_t distance_behind(const Search *s, const Part *part, int64_t row, c
     return distance;
 }
 
+/* Offers the matches that no earlier step found. Of a grain of more words, `near` is that of the first one, and the
+ * others are fetched: of all matches before any of them is compared, so that the fetches overlap. */
+static void offer_matches(Probe *p, const Ask *ask, Matches *matches, int64_t n) {
+    const Part *parts[MATCHES_ROOM + 8];
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t row = p->tables->first + matches->rows[i];
+        const Part *part = part_of(p->covered->parts, p->covered->n_parts, row);
+        if (!counts(part, row - part->first)) continue;
+        parts[kept] = part;
+        matches->rows[kept] = row - part->first;
+        matches->near[kept] = matches->near[i];
+        for (int w = 1; w < p->s->grain_words; w++) PREFETCH(part->planes[w] + matches->rows[kept]);
+        kept++;
+    }
+    if (p->s->grain_words > 1) p->fetched += kept;
+    for (int64_t i = 0; i < kept; i++) {
+        const int64_t row = matches->rows[i], near = matches->near[i] + distance_behind(p->s, parts[i], row, p->query);
+        if (near <= limit_of(p->s, p->selector)) offer_row(p->s, ask, parts[i], row, (uint64_t)near, p->selector);
+    }
+}
+
 static void look_into(Probe *p, int table, uint32_t start, uint32_t end, int bits) {
     const Ask ask = {p->query, 1, p->first_word, NULL, 0};
-    const int more_words = p->s->grain_words > 1;
     const uint64_t *codes = p->tables->codes[table] + start;
     const uint32_t *rows = p->tables->rows[table] + start;
     const int64_t n = end - start;
     Matches matches;
     for (int64_t at = 0; at < n;) {
         at = p->s->find(&ask, &codes, NULL, at, n, limit_of(p->s, p->selector), &matches);
+        int64_t fresh = 0;
         for (int64_t i = 0; i < matches.n; i++) {
             const uint64_t differing = (codes[matches.rows[i]] ^ p->query[0]) & p->first_word;
             if (seen_before(differing, bits, table, p->n_chunks)) continue;
-            const int64_t row = p->tables->first + rows[matches.rows[i]];
-            const Part *part = part_of(p->covered->parts, p->covered->n_parts, row);
-            if (!counts(part, row - part->first)) continue;
-            int64_t near = matches.near[i];
-            if (more_words) {
-                p->fetched++;
-                near += distance_behind(p->s, part, row - part->first, p->query);
-                if (near > limit_of(p->s, p->selector)) continue;
-            }
-            offer_row(p->s, &ask, part, row - part->first, (uint64_t)near, p->selector);
+            matches.near[fresh] = matches.near[i];
+            matches.rows[fresh++] = rows[matches.rows[i]];
         }
+        offer_matches(p, &ask, &matches, fresh);
     }
 }
 
