@@ -1,7 +1,7 @@
 """Finding a picture by a piece of it: planted objects, mosaics, crops, absent queries, among 20,000 pictures.
 
 python benchmarks/parts.py [--pictures N] [--details low,normal,high] [--seeds 0,1,2] [--closer N]
-With --closer, every N-th question of each kind is also asked with closer boxes, with verified hits, and as if the very
+With --closer, every N-th question of each kind, of the first seed, is also asked with closer boxes, with verified hits, and as if the very
 piece that is looked for had a code. Made pictures, libraries and figures are kept in benchmarks/runs/parts; what was
 interrupted resumes.
 """
@@ -220,14 +220,15 @@ def main() -> None:
     reported, others = halves()
     shared = filled(RUNS / f"others-{given.pictures}", other_pictures(others, given.pictures))
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    by_seed = [rows_of(seed, given.details.split(","), shared, reported, given.closer) for seed in seeds]
+    details = given.details.split(",")
+    by_seed = [rows_of(seed, details, shared, reported, 0 if i else given.closer) for i, seed in enumerate(seeds)]
     command = " ".join(["python benchmarks/parts.py", *sys.argv[1:]])
     write_section("9b-parts", "Pictures found by a piece", command, about(given, by_seed))
 
 
 def about(given: argparse.Namespace, by_seed: list[dict[str, Any]]) -> str:
     def mean(row: str, kind: str, figure: str) -> str:
-        values = [each[row][kind][figure] for each in by_seed]
+        values = [each[row][kind][figure] for each in by_seed if row in each]
         spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
         return f"{np.nanmean(values):.2f}{spread}"
 
@@ -249,14 +250,14 @@ def about(given: argparse.Namespace, by_seed: list[dict[str, Any]]) -> str:
         f"""
 "refined" fits the boxes of the first ten closer (`--refine`); "verified" puts hits first whose points agree
 (`--verify`), with the edges of the outline as the box; "the very piece" takes the code of the piece itself into the
-library, which no windows can surpass. These rows ask every {given.closer}. question of a kind."""
+library, which no windows can surpass. These rows ask every {given.closer}. question of a kind, of the first seed."""
         if given.closer
         else ""
     )
     return f"""{given.pictures:,} other pictures, seeds {given.seeds}. Of each kind: found first / among five /
 with a box of IoU >= .5, of those among five. `look` codes of 256 bits; "all" orders by the nearest of the whole and
 all parts, "auto" by what is more probable; "reranked" orders the first 100 by the outputs of the query
-(`--rerank 100`); "box by chance" draws any of the windows.{closer}
+(`--parts --rerank 100`); "box by chance" draws any of the windows.{closer}
 "ms" is what a photograph takes to add, everything included: the median of three times all 160.
 
 {table(["detail, parts", "ms a picture", "bytes of codes", *kinds], lines)}

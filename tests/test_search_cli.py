@@ -54,6 +54,22 @@ def test_several_libraries_answer_as_one_and_exactly(hashgrain: Run, place: Path
     assert answer == [(d, name, id, path) for d, _, _, id, name, path in brute(place, picture, grain)[:k]]
 
 
+def test_the_nearest_are_ordered_by_the_outputs_of_the_model(hashgrain: Run, place: Path) -> None:
+    picture = place / "first/00001.jpg"
+    with Library.open(place / "a.hg") as library:
+        expected = [(hit.id, hit.distance) for hit in library.search(picture, rerank=7)]
+        assert expected != [(hit.id, hit.distance) for hit in library.search(picture)]
+    found = hits(hashgrain("search", place / "a.hg", picture, "--rerank", 7, "--json"))
+    assert [(hit["id"], hit["distance"]) for hit in found] == expected
+    many = hashgrain("search", place / "a.hg", place / "first", "--rerank", 7)
+    assert (many.returncode, b"one query and one library" in many.stderr) == (2, True)
+    for options in (["--also", place / "b.hg"], ["--turned"], ["--stages", "kind:5"], ["--like", picture]):
+        refused = hashgrain("search", place / "a.hg", picture, "--rerank", 7, *options)
+        assert (refused.returncode, b"does not go with" in refused.stderr) == (2, True), options
+    by_id = hashgrain("search", place / "a.hg", "--id", 1, "--rerank", 7)
+    assert (by_id.returncode, by_id.stderr.count(b"rerank takes a picture")) == (1, 1)
+
+
 def test_lines_of_several_libraries_name_the_library(hashgrain: Run, place: Path) -> None:
     asked = hashgrain("search", place / "a.hg", place / "first/00001.jpg", "--also", place / "b.hg", "-k", 3)
     rows = [line.split("\t") for line in asked.stdout.decode().splitlines()]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import make_picture
 from contracts.test_engine_of_a_library import GRAINS
 from contracts.test_parts_of_a_library import MADE, asked_code, filled, right, seen
-from hashgrain import Codes, Library
+from hashgrain import Codes, Hit, Library
 from hashgrain.errors import QueryError
 from hashgrain.library import NamedQuery, search_several
 from hashgrain.models import Calibration
@@ -72,6 +73,37 @@ def test_the_most_probable_of_whole_and_parts_comes_first(library: Library, k: i
             assert seen(many) == expected
             mixed += expected != right(library, question, grain)[:k]
     assert mixed or k is not None  # the order of all is not that of distances alone
+
+
+@pytest.mark.parametrize("n", [3, 9, 900])
+def test_reranking_orders_the_most_probable_by_the_bits_of_what_matched(tmp_path: Path, n: int) -> None:
+    with Library.create(tmp_path / "a.hg", "photo", workers=0) as library:
+        pictures = [(f"{seed}.jpg", make_picture(seed, (300, 240))) for seed in range(12)]
+        library.add(pictures[:8], detail="low")
+        library.add(pictures[8:], parts=False)
+        picture = make_picture(5, (300, 240)).crop((80, 60, 230, 180))
+        every = library.search(picture, k=None)
+        with library.store.snapshot() as snapshot:
+            words = {(item.id, 0): snapshot.codes([item.id])[0] for item in snapshot.paths()}
+            for item in [item.id for item in snapshot.paths()]:
+                (parts,) = snapshot.parts_of([item])
+                words |= {(item, at): code for at, code in enumerate(() if parts is None else parts.codes, 1)}
+        opened = library.encoder.open(picture)
+        outputs = library.encoder.outputs(opened.pixels[None])[0].astype(float)
+
+        def agreement(hit: Hit) -> float:
+            assert hit.part is not None
+            bits = Codes(words[hit.id, hit.part.index][None], library.grains).bits()[0]
+            return float((bits * 2.0 - 1) @ outputs)
+
+        head = sorted(every[:n], key=lambda hit: (-round(agreement(hit), 4), hit.id))
+        found = library.search(picture, k=None, rerank=n)
+        assert [(hit.id, hit.part, hit.distance) for hit in found] == [
+            (hit.id, hit.part, hit.distance) for hit in [*head, *every[n:]]
+        ]
+        assert [hit.id for hit in library.search(picture, k=2, rerank=n)] == [hit.id for hit in head[:2]]
+        assert {bool(hit.part and hit.part.index) for hit in every} == {True, False}
+        assert n < 9 or head != every[:n]
 
 
 def test_within_a_distance_only_what_is_so_near_counts(library: Library) -> None:

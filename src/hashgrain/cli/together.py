@@ -30,6 +30,7 @@ APART: dict[str, tuple[str, ...]] = {
     "--turned": (*MORE_THAN_ONE, "--text"),
     "--verify": MORE_THAN_ONE,
     "--refine": MORE_THAN_ONE,
+    "--rerank": (*MORE_THAN_ONE, "--text", "--codes", "--box", "--turned", SEVERAL, *STAGES),
     "--engine": ("--also",),
     "--also": STAGES,
     SEVERAL: ("--text", "--codes", *MORE_THAN_ONE, "--box", "--turned", *STAGES),

@@ -140,7 +140,7 @@ def question_of(query: Query, bundle: Bundle) -> Question:
         from hashgrain.search.stages import check_stages
 
         stages = check_stages(query.stages, grain, grains, query.separate)
-    plain = query.text is None and not (stages or query.separate or query.weights is not None or query.rerank)
+    plain = query.text is None and not (stages or query.separate or query.weights is not None)
     plain = plain and query.match != "mean"
     weighed = plain and calibrations_of(bundle, grain)[1] is not None
     parts = query.parts if weighed or query.parts != "auto" else "whole"

@@ -59,7 +59,7 @@ def ask_auto(
     clock.stop("filter")
     whole = ask_among(snapshot, engine, codes, replace(question, parts="whole"), allowed, clock, more)
     every = ask_among(snapshot, engine, codes, replace(question, parts="all"), allowed, clock, more)
-    wanted, scores = question.k + more, scores_of(bundle, question.grain)
+    wanted, scores = max(question.rerank or 1, question.k) + more, scores_of(bundle, question.grain)
     shared = (question, calibrations, scores, wanted)
     return [_merged(snapshot, codes[i], whole[i], every[i], *shared) for i in range(len(codes))]
 
