@@ -1,9 +1,9 @@
 """Finding a picture by a piece of it: planted objects, mosaics, crops, absent queries, among 20,000 pictures.
 
 python benchmarks/parts.py [--pictures N] [--details low,normal,high] [--seeds 0,1,2] [--closer N]
-With --closer, every N-th question of each kind, of the first seed, is also asked with closer boxes, with verified hits, and as if the very
-piece that is looked for had a code. Made pictures, libraries and figures are kept in benchmarks/runs/parts; what was
-interrupted resumes.
+With --closer, every N-th question of each kind, of the first seed, is also asked with closer boxes, with verified hits,
+and as if the very piece that is looked for had a code. Made pictures, libraries and figures are kept in
+benchmarks/runs/parts; what was interrupted resumes.
 """
 
 from __future__ import annotations
