@@ -152,8 +152,8 @@ def by_chance(
     drawn = {kind: dict(figures) for kind, figures in result.items()}
     for kind in drawn:
         asked = [each.box for each in questions if each.kind == kind and each.box is not None]
-        right = [overlap(window, box) >= 0.5 for box in asked for window in detail_named(detail).windows]
-        drawn[kind]["loc"] = float(np.mean(right)) if right else np.nan
+        shared = np.array([overlap(window, box) for box in asked for window in detail_named(detail).windows])
+        drawn[kind] |= {"loc": float((shared >= 0.5).mean()), "iou": float(shared.mean())} if len(shared) else {}
     return drawn
 
 
@@ -262,8 +262,8 @@ all parts, "auto" by what is more probable; "reranked" orders the first 100 by t
 
 {table(["detail, parts", "ms a picture", "bytes of codes", *kinds], lines)}
 
-How well the score of the first hit tells questions of a kind, and all but those that are turned, from {ABSENT}
-(AUROC). Where the picture is not found, the first hit is a wrong one, too.
+How well the score of the first hit tells questions of a kind, and all but those that are turned, from
+{ABSENT} (AUROC). Where the picture is not found, the first hit is a wrong one, too.
 
 {table(["detail, parts", *(kind for kind in kinds if kind != "turned 90"), "all"], told)}
 
