@@ -84,6 +84,13 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
+# What `make test-train`, `make check`, `make docs` and `make dist` take, without HashGrain itself, which is built in its
+# own folder: nothing that runs there is touched, so this may go on beside the tests of another environment.
+$(VENV)/.fetched: $(VENV)/bin/python $(SOURCES)
+	$(LISTED) $(foreach list,build core dev train docs,-r requirements/$(list).txt)
+	$(PIP) -c constraints.txt torch torchvision
+	@touch $@
+
 $(VENV)/.core: $(VENV)/bin/python $(SOURCES)
 	$(LISTED) -r requirements/build.txt -r requirements/core.txt
 	$(ITSELF) -e .

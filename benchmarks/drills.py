@@ -89,8 +89,9 @@ def main() -> None:
     if file is None:
         write_section("f-drills", "Drills", "make drills", text)
     else:
-        name = Path(file).stem.removeprefix("test_")
-        write_section(f"f-drills-{name}", f"Drills: {name}", f"python benchmarks/drills.py {file}", text)
+        words = Path(file).stem.removeprefix("test_").split("_")
+        title, command = f"Drills: {' '.join(words)}", f"python benchmarks/drills.py {file}"
+        write_section(f"f-drills-{'-'.join(words)}", title, command, text)
 
 
 if __name__ == "__main__":
