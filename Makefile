@@ -87,7 +87,7 @@ $(VENV)/bin/python:
 # What `make test-train`, `make check`, `make docs` and `make dist` take, without HashGrain itself, which is built in its
 # own folder: nothing that runs there is touched, so this may go on beside the tests of another environment.
 $(VENV)/.fetched: $(VENV)/bin/python $(SOURCES)
-	$(LISTED) $(foreach list,build core dev train docs,-r requirements/$(list).txt)
+	$(LISTED) $(patsubst %,-r requirements/%.txt,build core dev train docs)
 	$(PIP) -c constraints.txt torch torchvision
 	@touch $@
 

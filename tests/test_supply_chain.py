@@ -42,8 +42,12 @@ def test_lists_name_no_place_to_install_from() -> None:
 def test_what_make_installs_is_held_to_its_hashes_before_anything_else() -> None:
     makefile = (ROOT / "Makefile").read_text()
     recipes = re.findall(r"^\$\(VENV\)/\.(\w+):.*\n((?:\t.*\n)+)", makefile, re.M)
-    assert {name for name, _ in recipes} == {"core", "dev", "train", "bench", "docs"}
-    for name, recipe in recipes:
+    found = dict(recipes)
+    assert set(found) == {"core", "dev", "train", "bench", "docs", "fetched"}
+    listed, torch, _ = found.pop("fetched").splitlines()
+    assert listed.startswith("\t$(LISTED) ")
+    assert torch == "\t$(PIP) -c constraints.txt torch torchvision"  # which no list holds
+    for name, recipe in found.items():
         first, second, _ = recipe.splitlines()
         assert first.startswith("\t$(LISTED) -r requirements/")
         assert f"requirements/{name}.txt" in first
