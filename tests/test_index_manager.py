@@ -19,7 +19,7 @@ from hamming_questions import listed
 from hashgrain import Codes, Grains
 from hashgrain.engines import EmbeddedEngine, IndexManager, index_manager
 from hashgrain.errors import LibraryError
-from hashgrain.hamming import build_tables, compiled, plain, save
+from hashgrain.hamming import Index, Lists, Tables, build_tables, compiled, plain, save
 from hashgrain.hamming.question import ask_nearest
 from hashgrain.library import Library
 from hashgrain.store import New, Parts, PartsReplaced, Snapshot, Store, catalogue, disk, segments
@@ -93,7 +93,15 @@ def opened(store: Store) -> set[tuple[str, int]]:
     with store.snapshot() as snapshot:
         indexes = IndexManager(Path(store.path), GRAINS).open_all(snapshot)
         check_answers(snapshot, indexes)
-        return {(each.path, each.bits) for each in indexes}
+        return {(each.path, served(each)) for each in indexes}
+
+
+def served(index: Index) -> int:
+    """The bits of the widest grain that an index serves."""
+    if isinstance(index, Tables):
+        return 16 * len(index.starts)
+    assert isinstance(index, Lists)
+    return index.bits
 
 
 def test_a_small_library_needs_no_index(store: Store) -> None:

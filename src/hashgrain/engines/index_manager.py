@@ -70,8 +70,8 @@ def default_memory() -> int:
 
 
 def kinds_for(grains: Grains) -> Iterator[tuple[str, int]]:
-    """The kinds and bits of indexes: tables for the widest grain that fits them, and so for narrower ones and some
-    longer ones; lists for the whole code."""
+    """The kinds and bits of indexes: tables for the widest grain they support, and so for narrower ones; lists for
+    the whole code."""
     short = [bits for bits in grains.values() if bits % CHUNK == 0 and bits <= CHUNK * MAX_TABLES]
     if short:
         yield "tables", max(short)
@@ -291,7 +291,7 @@ class IndexManager:
         """Open a file; raise if it is not the index that its name says, of exactly these rows."""
         index = open_index(self.folder / name, expected)
         _, first, end, kind, bits = _parse_name(name)
-        if (index.first, index.first + index.n, index.path, index.bits) != (first, end, kind, bits):
+        if (index.first, index.first + index.n, index.path) != (first, end, kind) or not index.serves(bits):
             message = f"{self.folder / name}: not what its name says"
             raise LibraryDamagedError(message, path=self.folder / name, remedy=INDEX_ANEW)
         return index

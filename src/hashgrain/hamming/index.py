@@ -1,8 +1,7 @@
 """Indexes: the same codes in another order, so that a search skips most of them.
 
-They never change an answer. Tables (multi-index hashing) of up to 64 bits serve grains of as many bits and of up to
-twice as many, lists around centres serve the whole of a longer code. Each covers a run of rows; rows without an index
-are scanned.
+They never change an answer. Tables (multi-index hashing) serve grains of up to 64 bits, lists around centres serve
+longer ones. Each covers a run of rows; rows without an index are scanned.
 """
 
 from __future__ import annotations
@@ -35,8 +34,6 @@ class Index(Protocol):
     @property
     def n(self) -> int: ...
     @property
-    def bits(self) -> int: ...
-    @property
     def timings(self) -> PathTimings: ...
     def cut(self) -> bool: ...
     def serves(self, bits: int) -> bool: ...
@@ -61,14 +58,8 @@ class Tables:
         """Whether its file was cut short since it was mapped: then its answers are invalid."""
         return self.mapping is not None and self.mapping.cut()
 
-    @property
-    def bits(self) -> int:
-        return CHUNK * len(self.starts)
-
     def serves(self, bits: int) -> bool:
-        """Of a longer grain, the bits of the tables give a lower bound of the distance; of one more than twice as long,
-        a bound that leaves too many rows."""
-        return self.bits < bits <= 2 * self.bits or (bits % CHUNK == 0 and bits <= self.bits)
+        return bits % CHUNK == 0 and bits <= CHUNK * len(self.starts)
 
     def described(self) -> tuple[Any, ...]:
         return (self.first, self.n, self.starts, self.codes, self.rows, len(self.starts))
@@ -107,10 +98,8 @@ def covering(question: Question, parts: Sequence[Rows], indexes: Sequence[Index]
         return []
     end = max(part.first_row + len(part.ids) for part in parts)
     fit = [index for index in indexes if index.serves(question.bits) and index.first + index.n <= end]
-    exactly = [index for index in fit if question.bits <= index.bits]
-    path = (exactly or fit)[0].path if fit else ""
     chosen: list[Index] = []
-    for index in sorted((i for i in fit if i.path == path), key=lambda i: (i.first, -i.n)):
+    for index in sorted((i for i in fit if i.path == fit[0].path), key=lambda i: (i.first, -i.n)):
         if not chosen or index.first >= chosen[-1].first + chosen[-1].n:  # overlaps would give duplicate hits
             chosen.append(index)
     return chosen

@@ -102,9 +102,7 @@ static int read_tables(Question *q, PyObject *item, void *out) {
     int count;
     PyObject *starts_object, *codes_object, *rows_object;
     if (!PyArg_ParseTuple(item, "LLOOOi", &first, &n, &starts_object, &codes_object, &rows_object, &count)) return 0;
-    /* A chunk with only some bits of the grain would have empty buckets that are probed for nothing. */
-    const int partial = q->search.bits < CHUNK * count && q->search.bits % CHUNK;
-    if (count < 1 || count > MAX_TABLES || partial || n < 0 || n > UINT32_MAX) {
+    if (count < 1 || count > MAX_TABLES || CHUNK * count < q->search.bits || q->search.bits % CHUNK || n < 0 || n > UINT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "tables: size out of range");
         return 0;
     }
@@ -114,7 +112,6 @@ static int read_tables(Question *q, PyObject *item, void *out) {
     if (rows == NULL) return 0;
     tables->first = first;
     tables->n = n;
-    tables->count = count;
     for (int t = 0; t < count; t++) {
         tables->starts[t] = starts + (int64_t)t * (BUCKETS + 1);
         tables->codes[t] = codes + (int64_t)t * n;

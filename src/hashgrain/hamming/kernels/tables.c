@@ -1,8 +1,8 @@
 #include "tables.h"
 #include <string.h>
 
-/* Measured nanoseconds: per bucket from main memory; per row in it; per row whose other words are fetched. */
-static const double BUCKET_COST = 100.0, ROW_COST = 0.6, FETCH_COST = 15.0;
+/* Measured nanoseconds: per bucket from main memory; per row in it. */
+static const double BUCKET_COST = 100.0, ROW_COST = 0.6;
 enum { AHEAD = 6 };
 
 static uint16_t masks[BUCKETS];         /* by number of bits set */
@@ -43,9 +43,8 @@ typedef struct {
     const Covered *covered;
     const Tables *tables;
     Selector *selector;
-    uint64_t first_word; /* mask of the grain's bits in it */
-    int n_chunks;        /* tables in use: those of the grain's bits */
-    int64_t looked, opened, fetched;
+    int n_chunks; /* tables in use: those of the grain's bits */
+    int64_t looked, opened;
 } Probe;
 
 /* Whether an earlier step found this code: in a table with fewer differing bits, or an earlier table with as many. */
@@ -57,52 +56,22 @@ INLINE int seen_before(uint64_t differing, int bits, int table, int n_chunks) {
     return 0;
 }
 
-/* The distance over the words behind the first. */
-INLINE int64_t distance_behind(const Search *s, const Part *part, int64_t row, const uint64_t *query) {
-    int64_t distance = 0;
-    for (int w = 1; w < s->grain_words; w++)
-        distance += COUNT((part->planes[w][row] ^ query[w]) & (w == s->grain_words - 1 ? s->tail : ~0ULL));
-    return distance;
-}
-
-/* Offers the matches that no earlier step found. Of a grain of more words, `near` is that of the first one, and the
- * others are fetched: of all matches before any of them is compared, so that the fetches overlap. */
-static void offer_matches(Probe *p, const Ask *ask, Matches *matches, int64_t n) {
-    const Part *parts[MATCHES_ROOM + 8];
-    int64_t kept = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t row = p->tables->first + matches->rows[i];
-        const Part *part = part_of(p->covered->parts, p->covered->n_parts, row);
-        if (!counts(part, row - part->first)) continue;
-        parts[kept] = part;
-        matches->rows[kept] = row - part->first;
-        matches->near[kept] = matches->near[i];
-        for (int w = 1; w < p->s->grain_words; w++) PREFETCH(part->planes[w] + matches->rows[kept]);
-        kept++;
-    }
-    if (p->s->grain_words > 1) p->fetched += kept;
-    for (int64_t i = 0; i < kept; i++) {
-        const int64_t row = matches->rows[i], near = matches->near[i] + distance_behind(p->s, parts[i], row, p->query);
-        if (near <= limit_of(p->s, p->selector)) offer_row(p->s, ask, parts[i], row, (uint64_t)near, p->selector);
-    }
-}
-
 static void look_into(Probe *p, int table, uint32_t start, uint32_t end, int bits) {
-    const Ask ask = {p->query, 1, p->first_word, NULL, 0};
+    const Ask ask = {p->query, 1, p->s->tail, NULL, 0};
     const uint64_t *codes = p->tables->codes[table] + start;
     const uint32_t *rows = p->tables->rows[table] + start;
     const int64_t n = end - start;
     Matches matches;
     for (int64_t at = 0; at < n;) {
         at = p->s->find(&ask, &codes, NULL, at, n, limit_of(p->s, p->selector), &matches);
-        int64_t fresh = 0;
         for (int64_t i = 0; i < matches.n; i++) {
-            const uint64_t differing = (codes[matches.rows[i]] ^ p->query[0]) & p->first_word;
+            const uint64_t differing = (codes[matches.rows[i]] ^ p->query[0]) & p->s->tail;
             if (seen_before(differing, bits, table, p->n_chunks)) continue;
-            matches.near[fresh] = matches.near[i];
-            matches.rows[fresh++] = rows[matches.rows[i]];
+            const int64_t row = p->tables->first + rows[matches.rows[i]];
+            const Part *part = part_of(p->covered->parts, p->covered->n_parts, row);
+            if (counts(part, row - part->first))
+                offer_row(p->s, &ask, part, row - part->first, (uint64_t)matches.near[i], p->selector);
         }
-        offer_matches(p, &ask, &matches, fresh);
     }
 }
 
@@ -125,9 +94,9 @@ static void step(Probe *p, int bits, int table) {
     }
 }
 
-/* The cost of the steps after those of `bits` bits that the current limit still needs, if further buckets cost as
- * much as those of the last step (`each`). Farther buckets are rarely fuller. */
-static double cost_to_come(const Probe *p, int bits, double each) {
+/* The cost of the steps after those of `bits` bits that the current limit still needs, if further buckets are as
+ * full as those of the last step (`fill`). Farther buckets are rarely fuller. */
+static double cost_to_come(const Probe *p, int bits, double fill) {
     const int64_t needed = limit_of(p->s, p->selector);
     int64_t buckets = 0;
     for (int64_t done = (int64_t)p->n_chunks * (bits + 1); done <= needed; done++) {
@@ -135,7 +104,7 @@ static double cost_to_come(const Probe *p, int bits, double each) {
         if (at > CHUNK) break;
         buckets += mask_starts[at + 1] - mask_starts[at];
     }
-    return (double)buckets / p->s->shares * each;
+    return (double)buckets / p->s->shares * (BUCKET_COST + fill * ROW_COST);
 }
 
 int give_up(Selector *selector) {
@@ -144,21 +113,20 @@ int give_up(Selector *selector) {
 }
 
 INLINE double cost_so_far(const Probe *p) {
-    return (double)p->opened * BUCKET_COST + (double)p->looked * ROW_COST + (double)p->fetched * FETCH_COST;
+    return (double)p->opened * BUCKET_COST + (double)p->looked * ROW_COST;
 }
 
 static int search_one(Probe *p, double budget) {
     for (int bits = 0; bits <= CHUNK; bits++) {
-        const double before = cost_so_far(p);
-        const int64_t opened = p->opened;
+        const int64_t opened = p->opened, looked = p->looked;
         for (int table = 0; table < p->n_chunks; table++) {
             step(p, bits, table);
             if (limit_of(p->s, p->selector) <= (int64_t)p->n_chunks * bits + table) return 1;
         }
         selector_tighten(p->selector);
         /* The first steps cost next to nothing and lower the limit: the cost is checked only after them. */
-        const double spent = cost_so_far(p), each = (spent - before) / (double)(p->opened - opened + !(p->opened - opened));
-        if (bits && spent + cost_to_come(p, bits, each) > budget) return give_up(p->selector);
+        const double fill = (double)(p->looked - looked) / (double)(p->opened - opened + !(p->opened - opened));
+        if (bits && cost_so_far(p) + cost_to_come(p, bits, fill) > budget) return give_up(p->selector);
     }
     return 1;
 }
@@ -174,11 +142,9 @@ void scan_rest(const Search *s, const uint64_t *query, const Covered *covered, S
 int tables_search(const Search *s, const uint64_t *query, const Covered *covered, Selector *selector, int64_t *looked) {
     int complete = 1;
     double budget = covered->scan_ns;
-    const int in_first = s->bits < 64 ? s->bits : 64, chunks = (in_first + CHUNK - 1) / CHUNK;
+    const int n_chunks = (COUNT(s->tail) + CHUNK - 1) / CHUNK;
     for (int64_t t = 0; t < covered->n_tables && complete; t++) {
-        const Tables *tables = covered->tables + t;
-        const int n_chunks = chunks < tables->count ? chunks : tables->count;
-        Probe p = {s, query, covered, tables, selector, s->grain_words > 1 ? ~0ULL : s->tail, n_chunks, 0, 0, 0};
+        Probe p = {s, query, covered, covered->tables + t, selector, n_chunks, 0, 0};
         complete = search_one(&p, budget);
         budget -= cost_so_far(&p);
         *looked += p.looked;

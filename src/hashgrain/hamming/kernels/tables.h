@@ -2,9 +2,7 @@
  *
  * Table t holds all rows sorted by bits 16 t to 16 t + 15, with codes and row numbers in the same order, so that a
  * bucket is read sequentially. A code at most 4 s + t away from the query differs from it by at most s bits in some
- * table up to t, or by at most s - 1 bits in a later one: after step (s, t) all codes that near have been found.
- * Of a grain of more bits than the tables have, the bits of the tables give a lower bound of the distance; the other
- * words of the rows that this bound leaves are fetched from the rows themselves. */
+ * table up to t, or by at most s - 1 bits in a later one: after step (s, t) all codes that near have been found. */
 #ifndef HASHGRAIN_TABLES_H
 #define HASHGRAIN_TABLES_H
 #include "scan.h"
@@ -13,7 +11,6 @@ enum { BUCKETS = 1 << 16, CHUNK = 16, MAX_TABLES = 4 };
 
 typedef struct {
     int64_t n, first; /* it covers the rows first to first + n */
-    int count;
     const uint32_t *starts[MAX_TABLES];
     const uint64_t *codes[MAX_TABLES];
     const uint32_t *rows[MAX_TABLES]; /* counted from `first` */
