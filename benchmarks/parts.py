@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,10 +21,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from details import cost
 from hashgrain import Hit, Library, Part
 from hashgrain.models.detail import detail_named
 from pieces import TURNED, Box, Question, asked_pictures, encoded, filled, halves, other_pictures
-from report import HERE, need_data, table, write_section
+from report import HERE, table, write_section
 
 RUNS = HERE / "runs" / "parts"
 ABSENT = "questions whose picture is not there"
@@ -42,21 +41,6 @@ def library_of_others(shared: Path, detail: str | None) -> Path:
             library.add(str(shared / "*.jpg"), parts=detail is not None, detail=detail)
         done.touch()
     return made
-
-
-def cost(detail: str | None) -> tuple[float, float]:
-    """Milliseconds that a photograph takes to add, everything included, and bytes of its codes: the 160 photographs."""
-
-    def add() -> None:
-        with tempfile.TemporaryDirectory() as folder, Library.create(Path(folder) / "a.hg", "photo") as library:
-            report = library.add(str(need_data() / "photos"), parts=detail is not None, detail=detail)
-            times.append(1000 * report.seconds / report.encoded)
-
-    times: list[float] = []
-    for _ in range(3):
-        add()
-    parts = 0 if detail is None else len(detail_named(detail).windows)
-    return statistics.median(times), 32.0 * (1 + parts)
 
 
 def library_of(seed_folder: Path, pictures: Path, others: Path, detail: str | None) -> Path:

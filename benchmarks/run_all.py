@@ -19,6 +19,7 @@ NAMES = (
     "verifying",
     "restoring",
     "photo_costs",
+    "details",
     "words",
     "nesting",
     "nesting_whole",
@@ -40,6 +41,7 @@ CACHE = HERE.parent / "runs" / "benchmarks"
 
 commands = [[name] for name in (*NAMES, *(f"search/{name}" for name in SEARCH))]
 commands += [["published", "cifar10-1", "0", "1"], ["published", "cifar10-2", "0"], ["concepts", "0"]]
+commands += [["parts", "--details", "normal", "--closer", "6"]]
 commands += [["encode_photos", "small"], ["judged", "score"], *([name, str(CACHE)] for name in CACHED)]
 for name, *options in commands:
     print(f"--- {name}", flush=True)

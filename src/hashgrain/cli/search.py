@@ -117,7 +117,7 @@ def search(
     rerank: Annotated[
         int | None,
         typer.Option(
-            "--rerank", min=1, help="Order this many of the nearest by the outputs of the model, before they are bits."
+            "--rerank", min=1, help="Order this many of the nearest anew, by the model's outputs for the picture."
         ),
     ] = None,
     parts: Annotated[
@@ -207,8 +207,8 @@ def search(
     the hit. It says no if too few agree, and - for hits that were not tried: files that are gone, hits after the first
     20, and those for which there was no time. The order of the hits does not change.
 
-    With --rerank N, the N nearest are ordered anew: by how well their bits agree with what the model says of the
-    picture, where a bit counts more if the model is surer of it. That finds more by a small piece. It needs a picture.
+    With --rerank N, the N nearest are ordered anew by how well their bits agree with the model's real-valued outputs
+    for the picture: a bit counts more if the model is more certain of it. Small pieces come first more often.
 
     With --text, hits are ordered by score, which takes the place of the word. How the words were read is reported on
     stderr, and with --json under "text", beside "hits".

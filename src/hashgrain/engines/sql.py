@@ -63,7 +63,9 @@ class Dialect(Protocol):
         """Make tables for codes with columns of so many bits, if no other program has made them meanwhile."""
         ...
 
-    def drop_tables(self) -> None: ...
+    def drop_tables(self) -> None:
+        """Remove the tables with all that they hold."""
+        ...
 
     def replace(self, known: State, new: State, items: Sequence[int], rows: Sequence[CodeRow]) -> State:
         """Remove all rows of these items and add the new ones, in one step with the new state. Where the state is not

@@ -35,7 +35,11 @@ class Database:
     def status(self) -> DatabaseStatus:
         """Nothing is written there. Raises EngineError if the codes there are of another library."""
         with self._connected() as dialect, self._store.snapshot() as snapshot:
-            return self._status(dialect, snapshot)
+            changes = behind = snapshot.sequence
+            attached = dialect.state() is not None
+            if attached:
+                behind = lag(engine_in(dialect, self._grains), snapshot, self._store.path)
+            return DatabaseStatus(dialect.where, attached, changes, behind)
 
     def attach(self, progress: Callable[[int], None] = lambda done: None) -> DatabaseStatus:
         """Make the tables, if there are none, and fill them. What was stopped is continued. `progress` is called with
@@ -56,7 +60,7 @@ class Database:
             if state.library not in ("", snapshot.history()):
                 raise EngineError(f"{dialect.where} has the codes of another library; they stay there")
             dialect.drop_tables()
-            return self._status(dialect, snapshot)
+            return DatabaseStatus(dialect.where, False, snapshot.sequence, snapshot.sequence)
 
     @contextmanager
     def _connected(self) -> Iterator[Dialect]:
@@ -73,11 +77,6 @@ class Database:
             raise EngineError(f"{dialect.where} has no codes of a library", remedy=remedy)
         return state
 
-    def _status(self, dialect: Dialect, snapshot: Snapshot) -> DatabaseStatus:
-        attached = dialect.state() is not None
-        behind = lag(engine_in(dialect, self._grains), snapshot, self._store.path) if attached else snapshot.sequence
-        return DatabaseStatus(dialect.where, attached, snapshot.sequence, behind)
-
     def _filled(self, dialect: Dialect, snapshot: Snapshot, progress: Callable[[int], None]) -> DatabaseStatus:
         catch_up(engine_in(dialect, self._grains), snapshot, self._store.path, progress)
-        return self._status(dialect, snapshot)
+        return DatabaseStatus(dialect.where, True, snapshot.sequence, 0)
