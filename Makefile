@@ -49,7 +49,7 @@ format: $(VENV)/.dev
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: $(VENV)/.train $(VENV)/.bench  ## every figure in benchmarks/RESULTS.md
+bench: $(VENV)/.train $(VENV)/.bench  ## most figures in benchmarks/RESULTS.md
 	$(VENV)/bin/python benchmarks/run_all.py
 
 # On one thread, since sums of floats depend on how many share them, and with them some bits of the head.

@@ -20,6 +20,7 @@ NAMES = (
     "restoring",
     "photo_costs",
     "details",
+    "calibration",
     "words",
     "nesting",
     "nesting_whole",

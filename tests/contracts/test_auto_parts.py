@@ -102,6 +102,10 @@ def test_reranking_orders_the_most_probable_by_the_bits_of_what_matched(tmp_path
             (hit.id, hit.part, hit.distance) for hit in [*head, *every[n:]]
         ]
         assert [hit.id for hit in library.search(picture, k=2, rerank=n)] == [hit.id for hit in head[:2]]
+        least = sorted(hit.score for hit in every)[6]
+        close = library.search(picture, k=None, rerank=n, min_score=least)
+        assert close == [hit for hit in found if hit.score >= least]
+        assert 0 < len(close) < len(every)
         assert {bool(hit.part and hit.part.index) for hit in every} == {True, False}
         assert n < 9 or head != every[:n]
 
