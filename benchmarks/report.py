@@ -52,8 +52,6 @@ def write_section(name: str, title: str, command: str, text: str) -> None:
     (HERE / "results" / f"{name}.md").write_text(section)
     print(section)
     sections = sorted((HERE / "results").glob("*.md"))
-    head = (
-        "# Results\n\nEvery figure here was measured by the command above it. `make bench` runs most of them; the\nothers"
-        " compare with another version, or take a folder or library that they name.\n\n"
-    )
+    head = "# Results\n\nEvery figure here was measured by the command above it. `make bench` runs most of them; the\n"
+    head += "others compare with another version, or take a folder or library that they name.\n\n"
     (HERE / "RESULTS.md").write_text(head + "\n".join(part.read_text() for part in sections))
