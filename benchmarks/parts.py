@@ -212,9 +212,10 @@ def main() -> None:
 
 def about(given: argparse.Namespace, by_seed: list[dict[str, Any]]) -> str:
     def mean(row: str, kind: str, figure: str) -> str:
-        values = [each[row][kind][figure] for each in by_seed if row in each]
+        every = [each[row][kind][figure] for each in by_seed if row in each]
+        values = [value for value in every if not np.isnan(value)]  # of what was found at all
         spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-        return f"{np.nanmean(values):.2f}{spread}"
+        return f"{np.mean(values):.2f}{spread}" if values else "-"
 
     rows = list(by_seed[0])
     costs = {name: cost(None if name == "no parts" else name) for name in {row.partition(",")[0] for row in rows}}
@@ -234,7 +235,7 @@ def about(given: argparse.Namespace, by_seed: list[dict[str, Any]]) -> str:
         f"""
 "refined" fits the boxes of the first ten closer (`--refine`); "verified" puts hits first whose points agree
 (`--verify`), with the edges of the outline as the box; "the very piece" takes the code of the piece itself into the
-library, which no windows can surpass. These rows ask every {given.closer}. question of a kind, of the first seed."""
+library, which no windows can surpass. These rows ask one question in {given.closer} of each kind, of the first seed."""
         if given.closer
         else ""
     )
