@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, in a folder of its own, reached through a socket there."""
+"""Real databases for tests: a PostgreSQL server in a folder of its own, the engine of ClickHouse in this process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 
 from hashgrain import Grains
+from hashgrain.engines.chdb import Chdb
+from hashgrain.engines.clickhouse import ClickHouse
 from hashgrain.engines.postgresql import PostgreSql
-from hashgrain.engines.sql import SqlEngine
+from hashgrain.engines.sql import Dialect, SqlEngine
 from hashgrain.store import Change
 
 NAMES = ("initdb", "postgres", "pg_isready")
@@ -94,13 +96,35 @@ _left: deque[SqlEngine] = deque()
 
 def in_postgresql(grains: Grains, changes: Sequence[Change] = ()) -> SqlEngine:
     """An engine in tables of its own, with these changes. Skips the test where there is no PostgreSQL."""
-    engine = SqlEngine(PostgreSql(shared_server().address(f"s{secrets.token_hex(8)}")), grains)
+    return _filled(PostgreSql(shared_server().address(f"s{secrets.token_hex(8)}")), grains, changes)
+
+
+def in_clickhouse(grains: Grains, changes: Sequence[Change] = ()) -> SqlEngine:
+    """The same in the engine of ClickHouse."""
+    return _filled(ClickHouse(Chdb(chdb_address(f"s{secrets.token_hex(8)}"))), grains, changes)
+
+
+def _filled(dialect: Dialect, grains: Grains, changes: Sequence[Change]) -> SqlEngine:
+    engine = SqlEngine(dialect, grains)
     engine.library = "tests"
     engine.apply(changes)
     _left.append(engine)
     while len(_left) > OPEN:
         _left.popleft().close()
     return engine
+
+
+def chdb_address(database: str) -> str:
+    """Of a database of its own. A process opens one folder, so all tests of a process are in the same."""
+    pytest.importorskip("chdb", reason="needs hashgrain[clickhouse]")
+    return f"chdb://{_chdb_folder()}?database={database}"
+
+
+@cache
+def _chdb_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="hashgrain-chdb-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @cache

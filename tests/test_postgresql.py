@@ -18,10 +18,11 @@ pytest.importorskip("psycopg", reason="needs hashgrain[postgresql]")
 
 import psycopg
 
-from conftest import Run, fill, make_picture
+from conftest import Run, fill
 from contracts.test_engines import CHANGES, GRAINS, QUERIES, replayed
 from databases import in_postgresql, programs, shared_server
-from hashgrain import Hit, Library
+from engine_libraries import COUNT, library_to_ask, summary, the_same
+from hashgrain import Library
 from hashgrain.engines import EmbeddedEngine, PartsMode
 from hashgrain.engines.postgresql import PostgreSql
 from hashgrain.engines.sql import SqlEngine
@@ -31,50 +32,16 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(programs() is None, reason="needs the programs of a PostgreSQL server"),
 ]
-COUNT = 16
-QUESTIONS: list[dict[str, Any]] = [
-    {},
-    {"k": None, "grain": "kind"},
-    {"grain": "thing", "where": "label = 1"},
-    {"within": 30, "k": None},
-    {"parts": "all"},
-    {"parts": "whole", "weights": {"kind": 3.0, "thing": 1.0, "look": 0.5}},
-    {"parts": "all", "weights": {"kind": 0.1, "thing": 1 / 3, "look": 0.7}},
-    {"stages": [("kind", 9)]},
-    {"min_score": 0.2},
-]
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sql")
-    pictures = fill(folder / "pictures", COUNT)
-    with Library.create(folder / "photos.hg", "photo", workers=1) as library:
-        library.add(pictures, parts=True)
-        library.meta(where="id > 8", set={"label": 1})
-    return folder / "photos.hg"
+    return library_to_ask(tmp_path_factory.mktemp("sql"))
 
 
 @pytest.fixture
 def address() -> str:
     return shared_server().address(f"t{secrets.token_hex(8)}")
-
-
-def summary(hits: list[Hit]) -> list[Any]:
-    return [(hit.id, hit.distance, hit.score, hit.part) for hit in hits]
-
-
-def the_same(path: Path, address: str) -> int:
-    """Ask a library and its engine the same; how many hits there were."""
-    hits = 0
-    with Library.open(path, workers=0) as plain, Library.open(path, engine=address, workers=0) as library:
-        for question in QUESTIONS:
-            for query in (5, make_picture(7)):
-                expected = summary(plain.search(query, **question))
-                assert summary(library.search(query, **question)) == expected, question
-                hits += len(expected)
-        assert summary(library.search(text="dog", k=5)) == summary(plain.search(text="dog", k=5))
-    return hits
 
 
 def test_every_question_is_answered_as_by_the_library_itself(path: Path, address: str) -> None:
@@ -269,6 +236,7 @@ def test_weights_that_are_no_fractions_of_two_are_rounded_as_everywhere(parts: P
 def test_changes_are_not_applied_to_tables_that_lack_those_before() -> None:
     for wrong in ("library = '', sequence = 0", "sequence = 40", "library = 'another'"):
         engine = in_postgresql(GRAINS, CHANGES[:60])
+        assert isinstance(engine.dialect, PostgreSql)
         engine.dialect.ask(f"UPDATE {engine.dialect.states} SET {wrong} RETURNING 1", [])
         with pytest.raises(EngineError, match=r"filled .* anew"):
             engine.apply(CHANGES[60:])

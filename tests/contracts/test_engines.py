@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from databases import in_postgresql
+from databases import in_clickhouse, in_postgresql
 from hamming_questions import Answer, Asked, listed, number
 from hashgrain import Codes, Grains
 from hashgrain.engines import EmbeddedEngine, Engine
@@ -78,6 +78,7 @@ ENGINES: dict[str, Made] = {
     "embedded with indexes": lambda changes: over_segments(changes, indexed=True) if changes else over_segments([]),
     "numpy": lambda changes: fed(NumpyEngine(GRAINS), changes),
     "postgresql": lambda changes: in_postgresql(GRAINS, changes),
+    "clickhouse": lambda changes: in_clickhouse(GRAINS, changes),
 }
 
 

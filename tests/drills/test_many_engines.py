@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,12 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.test_engines import fed, over_segments
-from databases import Server, in_postgresql, postgresql, programs
+from databases import Server, in_clickhouse, in_postgresql, postgresql, programs
 from drill_fixtures import demand_none, draws, how_many, note
 from hashgrain import Codes, Grains, Library
 from hashgrain.engines import EmbeddedEngine, Engine
+from hashgrain.engines.chdb import Chdb
+from hashgrain.engines.clickhouse import ClickHouse
 from hashgrain.engines.postgresql import PostgreSql
 from hashgrain.engines.sql import SqlEngine
 from hashgrain.errors import EngineError
@@ -72,6 +78,8 @@ def engines_of(grains: Grains, changes: list[Change]) -> dict[str, Engine]:
     }
     if programs() is not None:
         engines["postgresql"] = in_postgresql(grains, changes)
+    if find_spec("chdb") is not None:
+        engines["clickhouse"] = in_clickhouse(grains, changes)
     return engines
 
 
@@ -182,6 +190,45 @@ def test_a_server_killed_while_it_is_filled_and_asked_loses_and_doubles_nothing(
     note("killed database", started, 0, trials=kills, broken=len(broken), failed_searches=failures)
     demand_none(broken, kills)
     assert failures > 0
+
+
+FILLING = """
+import sys
+from hashgrain import Library
+with Library.open(sys.argv[1], workers=0) as library:
+    library.database(sys.argv[2]).attach()
+"""
+
+
+def test_a_program_killed_while_it_fills_clickhouse_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """The engine of ClickHouse is killed with it; the next program goes on with what is there."""
+    pytest.importorskip("chdb", reason="needs hashgrain[clickhouse]")
+    draw, started, kills = draws("killed ClickHouse"), time.monotonic(), how_many(4, 50)
+    path, address = large_library(tmp_path / "large.hg"), f"chdb://{tmp_path / 'there'}?database=killed"
+    with Library.open(path, workers=0) as library:
+        expected = summary(library)
+    in_time, broken = 0, []
+    for kill in range(kills):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        child = subprocess.Popen([sys.executable, "-c", FILLING, path, address], env=environment)
+        try:
+            child.wait(draw.uniform(0.7, 2.5))
+        except subprocess.TimeoutExpired:
+            in_time += 1
+        child.kill()
+        child.wait()
+        with Library.open(path, engine=address, workers=0) as library:
+            broken += [] if summary(library) == expected else [f"kill {kill}: a wrong answer"]
+        there = ClickHouse(Chdb(address))
+        rows = [there.state() is not None, there.ask(f"SELECT count() FROM {there.codes}", [])]
+        there.close()
+        broken += [] if rows == [True, [(ITEMS,)]] else [f"kill {kill}: {rows} rows of {ITEMS}"]
+        if draw.random() < 0.8:
+            with Library.open(path) as library:
+                library.database(address).detach()  # so that it is filled again
+    note("killed ClickHouse", started, 0, trials=kills, broken=len(broken), killed_in_time=in_time)
+    demand_none(broken, kills)
+    assert in_time > 0
 
 
 def large_library(path: Path) -> Path:

@@ -13,7 +13,12 @@ from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_lin
 if TYPE_CHECKING:
     from hashgrain.library.database import Database, DatabaseStatus
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="Such as postgresql://host/database?schema=photos.")]
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL", help="Such as postgresql://host/database?schema=photos or clickhouse://host?database=photos."
+    ),
+]
 
 
 def attach(library: LibraryPath, url: Url, as_json: Json = False, quiet: Quiet = False) -> int:
@@ -21,7 +26,7 @@ def attach(library: LibraryPath, url: Url, as_json: Json = False, quiet: Quiet =
 
     It makes the tables, in a schema for each library, and fills them; run it again after a stop. The library stays as
     it is. Each search brings what has changed since, and so does `hashgrain engine sync`. Passwords belong into the
-    environment (PGPASSWORD) or ~/.pgpass.
+    environment (PGPASSWORD, CLICKHOUSE_PASSWORD) or ~/.pgpass.
 
     Example: hashgrain engine attach photos.hg "postgresql://me@db.example/pictures?schema=photos"
     """

@@ -72,7 +72,11 @@ def search(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", metavar="URL", help="Search in a database: postgresql://host/database?schema=photos."),
+        typer.Option(
+            "--engine",
+            metavar="URL",
+            help="Search in a database: postgresql://host/database?schema=photos, clickhouse://host, chdb:///folder.",
+        ),
     ] = None,
     k: Annotated[int | None, typer.Option("-k", help="How many hits to find. (default: 10, with --group 100)")] = None,
     grain: Annotated[

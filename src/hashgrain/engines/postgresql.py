@@ -101,6 +101,13 @@ class PostgreSql:
     def among(self, ids: Ids) -> tuple[str, list[Any]]:
         return "item = ANY(%s)", [ids.tolist()]
 
+    def best_parts(self, compared: str) -> str:
+        ranked = "row_number() OVER (PARTITION BY item ORDER BY near, whole, part) AS place"
+        return f"SELECT item, part, near, whole FROM (SELECT *, {ranked} FROM ({compared}) a) b WHERE place = 1"
+
+    def now(self) -> str:
+        return f"(SELECT concat(library, ' ', sequence) FROM {self.states})"
+
     def code(self) -> str:
         return " || ".join(f"g{n}::text" for n in range(self._columns))
 

@@ -52,8 +52,15 @@ class Dialect(Protocol):
     """One kind of database, connected."""
 
     where: str  # which one, for people: without passwords
-    codes: str  # the name of the table of codes, with the columns item, part and those of bits
-    states: str  # that of the table of one row, with library and sequence
+
+    @property
+    def codes(self) -> str:
+        """What to select from: the rows of codes, with the columns item, part and those of bits."""
+        ...
+
+    def now(self) -> str:
+        """An expression: the library and the sequence that the answer to a query is of, with a space between."""
+        ...
 
     def state(self) -> State | None:
         """None if it has no tables yet."""
@@ -78,6 +85,10 @@ class Dialect(Protocol):
 
     def among(self, ids: Ids) -> tuple[str, list[Any]]:
         """A condition: that the item is one of these; with its values."""
+        ...
+
+    def best_parts(self, compared: str) -> str:
+        """A query: of each item in a query for item, part, near and whole the row that comes first."""
         ...
 
     def ask(self, query: str, values: Sequence[Any]) -> Rows: ...
@@ -217,10 +228,9 @@ class SqlEngine:
         compared = f"SELECT item, part, {' + '.join(near)} AS near, {' + '.join(differing)} AS whole"
         compared += f" FROM {self.dialect.codes} WHERE {condition}"
         if asked.parts == "all":
-            ranked = "row_number() OVER (PARTITION BY item ORDER BY near, whole, part) AS place"
-            compared = f"SELECT item, part, near, whole FROM (SELECT *, {ranked} FROM ({compared}) a) b WHERE place = 1"
+            compared = self.dialect.best_parts(compared)
         total = "0" if asked.radius is None else "count(*) OVER ()"
-        query = f"SELECT item, part, near, whole, {total}, {self._now()} FROM ({compared}) c"
+        query = f"SELECT item, part, near, whole, {total}, {self.dialect.now()} FROM ({compared}) c"
         query += "" if asked.radius is None else f" WHERE near <= {asked.radius}"
         query += " ORDER BY near, whole, item" + ("" if asked.most is None else f" LIMIT {asked.most}")
         found = self._checked(query, values)
@@ -234,10 +244,11 @@ class SqlEngine:
         while True:
             some = f"SELECT item FROM {self.dialect.codes} WHERE {condition} AND part = 0 AND item > {after}"
             some += f" ORDER BY item LIMIT {AT_ONCE}"
-            ((last, _),) = self._checked(f"SELECT max(item), {self._now()} FROM ({some}) a", values)
-            if last is None:
+            last_of = f"SELECT count(*), max(item), {self.dialect.now()} FROM ({some}) a"
+            ((items, last, _),) = self._checked(last_of, values)
+            if not items:
                 return
-            fetch = f"SELECT item, part, {self.dialect.code()}, {self._now()} FROM {self.dialect.codes}"
+            fetch = f"SELECT item, part, {self.dialect.code()}, {self.dialect.now()} FROM {self.dialect.codes}"
             fetch += f" WHERE {condition} AND item > {after} AND item <= {last} ORDER BY item, part"
             yield self._engine_of(self._checked(fetch, values))
             after = int(last)
@@ -269,14 +280,10 @@ class SqlEngine:
     def _cost(self, rows: int) -> Cost:
         return Cost("database", rows, 8 * rows * self.grains.n_words)
 
-    def _now(self) -> str:
-        """An expression: the state that the database is in."""
-        return f"(SELECT concat(library, ' ', sequence) FROM {self.dialect.states})"
-
     def _checked(self, query: str, values: Sequence[Any]) -> Rows:
         """The rows of a query whose last column is the state, if that is the one that is meant."""
         found = self.dialect.ask(query, values)
-        state = found[0][-1] if found else self.dialect.ask(f"SELECT {self._now()}", [])[0][0]
+        state = found[0][-1] if found else self.dialect.ask(f"SELECT {self.dialect.now()}", [])[0][0]
         library = self.library if self._sequence else ""  # before the first change the tables are of none
         if state != f"{library} {self._sequence}":
             reason = f"another program brought {self.dialect.where} to another state while it was asked"

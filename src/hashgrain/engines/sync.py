@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"  # searches the segments of the library itself, so it never lags behind
 POSTGRESQL = ("postgresql://", "postgres://")  # how an address of one begins
-ENGINES = (EMBEDDED, "postgresql://...")
+CLICKHOUSE = ("clickhouse://", "clickhouses://")
+CHDB = "chdb://"  # the engine of ClickHouse, in this process
+ENGINES = (EMBEDDED, "postgresql://...", "clickhouse://...", "chdb:///folder")
 
 
 def engine_of(engine: Engine | str | None) -> Engine | str | None:
     """The given engine, the address of one in a database, or None for the embedded one."""
     if engine is None or engine == EMBEDDED:
         return None
-    if isinstance(engine, str) and engine.startswith(POSTGRESQL):
+    if isinstance(engine, str) and engine.startswith((*POSTGRESQL, *CLICKHOUSE, CHDB)):
         return engine
     if isinstance(engine, str):
         kind, _, address = engine.partition("://")  # which may have a password
@@ -42,11 +44,21 @@ def connected(address: str, grains: Grains) -> Engine:
 
 def dialect_at(address: str) -> Dialect:
     """The database at this address."""
-    from hashgrain.engines.postgresql import PostgreSql
-
     given = engine_of(address)
     if not isinstance(given, str):
         raise EngineError(f"{address!r} is no address of a database; that is {', '.join(ENGINES[1:])}")
+    if given.startswith(CHDB):
+        from hashgrain.engines.chdb import Chdb
+        from hashgrain.engines.clickhouse import ClickHouse
+
+        return ClickHouse(Chdb(given))
+    if given.startswith(CLICKHOUSE):
+        from hashgrain.engines.clickhouse import ClickHouse
+        from hashgrain.engines.clickhouse_server import ClickHouseServer
+
+        return ClickHouse(ClickHouseServer(given))
+    from hashgrain.engines.postgresql import PostgreSql
+
     return PostgreSql(given)
 
 
