@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ PartsMode = Literal["whole", "all"]
 
 class NumpyEngine:
     """Codes as rows of zeros and ones, by item; those of its parts after the whole, by item, too."""
+
+    takes_part_radii: Literal[True] = True
 
     def __init__(self, grains: Grains) -> None:
         self.grains = grains
@@ -49,12 +51,19 @@ class NumpyEngine:
         parts: PartsMode = "whole",
         where: Ids | None = None,
         weights: Mapping[str, float] | None = None,
+        part_radii: Sequence[int] | None = None,
     ) -> list[Neighbours]:
+        if part_radii is not None and (weights is not None or len(part_radii) != len(codes)):
+            raise QueryError("distances of parts: one for each code, and no weights")
         if isinstance(k, bool) or k < 1:
             raise QueryError(f"k is {k!r}")
         counts, kind = self._counts(grain, weights), np.float64 if weights is not None else np.int32
         rows = self._rows(parts, where)
-        return [rows.sorted(query, counts, kind).cut(k, k, parts) for query in self._queries(codes)]
+        radii = [None] * len(codes) if part_radii is None else part_radii
+        return [
+            rows.nearby(query, counts, radius).sorted(query, counts, kind).cut(k, k, parts)
+            for query, radius in zip(self._queries(codes), radii, strict=True)
+        ]
 
     def within(
         self,
@@ -138,6 +147,14 @@ class _Rows:
     ids: Ids
     parts: Ids
     bits: NDArray[np.uint8]
+
+    def nearby(self, query: NDArray[np.uint8], counts: NDArray[np.float64], radius: int | None) -> _Rows:
+        """Wholes, and the parts at most so far."""
+        if radius is None or not len(self.ids):
+            return self
+        distances = (self.bits != query)[:, : len(counts)] @ counts
+        kept = (self.parts == 0) | (distances <= radius)
+        return _Rows(self.ids[kept], self.parts[kept], self.bits[kept])
 
     def sorted(self, query: NDArray[np.uint8], counts: NDArray[np.float64], kind: type) -> _Sorted:
         unlike = self.bits != query

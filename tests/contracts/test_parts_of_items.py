@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from contracts.test_engines import ENGINES, GRAINS, Made, near, over_segments
 from hamming_questions import number
 from hashgrain import Codes
-from hashgrain.engines import EmbeddedEngine, Engine, grouping
+from hashgrain.engines import EmbeddedEngine, Engine, grouping, takes_part_radii
 from hashgrain.engines.grouping import PartRows
 from hashgrain.engines.part_rows import count_rows
 from hashgrain.errors import CodesError, QueryError
@@ -72,7 +72,11 @@ QUERIES = Codes(np.array([*(codes[-1] for codes in list(THERE.values())[:5]), [7
 
 
 def right(
-    query: int, grain: str, where: Sequence[int] | None = None, weights: dict[str, float] | None = None
+    query: int,
+    grain: str,
+    where: Sequence[int] | None = None,
+    weights: dict[str, float] | None = None,
+    part_radius: int | None = None,
 ) -> Answer:
     """Every item by its nearest part, in order, by counting bits of whole Python numbers."""
     asked = number(QUERIES.words[query])
@@ -87,7 +91,8 @@ def right(
             unlike = number(code) ^ asked
             shares = zip(counts, edges[:-1], edges[1:], strict=False)
             distance = sum(count * (unlike >> a & (1 << b - a) - 1).bit_count() for count, a, b in shares)
-            rows.append((distance, unlike.bit_count(), item, part))
+            if part == 0 or part_radius is None or distance <= part_radius:
+                rows.append((distance, unlike.bit_count(), item, part))
         best.append(min(rows))
     return [(item, part, distance, full) for distance, full, item, part in sorted(best)]
 
@@ -200,6 +205,24 @@ def test_outputs_order_items_by_the_part_that_agrees_best(make: Made, grain: str
         assert list(zip(best.ids.tolist(), best.parts.tolist(), strict=True)) == [
             (item, part) for _, item, part in sorted(expected)[:25]
         ]
+
+
+@pytest.mark.parametrize("grain", list(GRAINS))
+@pytest.mark.parametrize("k", [1, 7, 30, 10_000])
+def test_parts_that_are_too_far_count_as_if_they_were_not_there(make: Made, grain: str, k: int) -> None:
+    engine = make(CHANGES)
+    assert takes_part_radii(engine)
+    bits, where = GRAINS[grain], np.array(sorted(THERE)[::2], np.int64)
+    radii = [-1, 0, 3, bits // 8, bits // 3, bits][: len(QUERIES)]
+    for among in (None, where):
+        answers = engine.nearest(QUERIES, k, grain=grain, parts="all", where=among, part_radii=radii)
+        for query, (neighbours, radius) in enumerate(zip(answers, radii, strict=True)):
+            kept = None if among is None else among.tolist()
+            assert listed(neighbours) == right(query, grain, kept, part_radius=radius)[:k]
+    with pytest.raises(QueryError):
+        engine.nearest(QUERIES, k, grain=grain, parts="all", part_radii=[1])
+    with pytest.raises(QueryError):
+        engine.nearest(QUERIES[0], k, grain="kind", parts="all", part_radii=[1], weights={"kind": 2.0})
 
 
 def test_without_parts_the_answer_is_that_of_whole_codes(make: Made) -> None:

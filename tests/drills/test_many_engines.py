@@ -130,6 +130,8 @@ def question(draw: random.Random, grains: Grains, changes: list[Change]) -> tupl
         options["k"] = draw.choice((1, 2, 3, 5, 10, 20, 1000))
         if draw.random() < 0.2:
             options["weights"] = {name: draw.choice((0.5, 1.0, 2.0, 3.0)) for name in grains.up_to(grain)}
+        elif draw.random() < 0.3:
+            options["part_radii"] = [draw.randrange(-1, grains[grain] // 2)]
     return Codes(words, grains), options
 
 

@@ -10,6 +10,7 @@ from hashgrain.engines.part_rows import check_parts_mode as check_parts_mode
 from hashgrain.engines.protocol import Engine as Engine
 from hashgrain.engines.protocol import FilteringEngine as FilteringEngine
 from hashgrain.engines.protocol import takes_filters as takes_filters
+from hashgrain.engines.protocol import takes_part_radii as takes_part_radii
 from hashgrain.engines.protocol import takes_parts as takes_parts
 from hashgrain.engines.sync import catch_up as catch_up
 from hashgrain.engines.sync import connected as connected

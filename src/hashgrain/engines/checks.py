@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,6 +30,11 @@ def check_radius(radius: int, grains: Grains, grain: str) -> None:
     bits = grains.width(grain)
     if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or not 0 <= radius <= bits:
         raise QueryError(f"a distance of {radius!r} bits makes no sense at {grain}; it is from 0 to {bits}")
+
+
+def check_part_radii(radii: Sequence[int] | None, codes: Codes, weights: Mapping[str, float] | None) -> None:
+    if radii is not None and (len(radii) != len(codes) or weights is not None):
+        raise QueryError(f"{len(radii)} distances of parts for {len(codes)} codes; one for each, and no weights")
 
 
 def bit_weights(weights: Mapping[str, float], grains: Grains, grain: str) -> Weights:

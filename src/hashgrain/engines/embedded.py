@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
 from hashgrain.engines.applying import changed_part_rows, changed_rows
-from hashgrain.engines.checks import bit_weights, check_change, check_codes, check_radius
+from hashgrain.engines.checks import bit_weights, check_change, check_codes, check_part_radii, check_radius
 from hashgrain.engines.filters import filter_rows
 from hashgrain.engines.grouping import PartRows
 from hashgrain.engines.part_rows import PartsMode, check_parts_mode, count_rows, locate_parts
@@ -39,6 +40,8 @@ class EmbeddedEngine:
     make it faster and never change an answer. `threads` is one per core by default. The rows of `part_segments` are of
     the parts 1, 2, ... of items; the id of a row is `item << 16 | part`.
     """
+
+    takes_part_radii: Literal[True] = True
 
     def __init__(
         self,
@@ -88,10 +91,12 @@ class EmbeddedEngine:
         parts: PartsMode = "whole",
         where: NDArray[np.int64] | None = None,
         weights: Mapping[str, float] | None = None,
+        part_radii: Sequence[int] | None = None,
     ) -> list[Neighbours]:
         """For each code the k nearest items, with "all" by the nearest of their parts. `weights` has, for each grain,
-        the weight of the bits that it adds to the grain before."""
+        the weight of the bits that it adds to the grain before. Parts farther than `part_radii` do not count."""
         check_codes(codes, self.grains)
+        check_part_radii(part_radii, codes, weights)
         check_parts_mode(parts)
         bits = compared_bits(self.grains, grain) if weights is None else self.grains.width(grain)
         by_bits = None if weights is None else bit_weights(weights, self.grains, grain)
@@ -100,11 +105,12 @@ class EmbeddedEngine:
             codes.words, rows, k, bits=bits, weights=by_bits, indexes=self.indexes, threads=self.threads
         )
         if parts == "all":
+            radii = [bits] * len(codes) if part_radii is None else part_radii
             neighbours = self._part_rows(where, len(codes)).nearest(
-                codes.words, k, neighbours, bits=bits, weights=by_bits
+                codes.words, k, neighbours, bits=bits, weights=by_bits, radii=radii
             )
         if self._drop_cut():  # answers without it are the same
-            return self.nearest(codes, k, grain=grain, parts=parts, where=where, weights=weights)
+            return self.nearest(codes, k, grain=grain, parts=parts, where=where, weights=weights, part_radii=part_radii)
         return neighbours
 
     def within(

@@ -38,26 +38,34 @@ class PartRows:
     threads: int | None = None
 
     def nearest(
-        self, queries: Words, k: int, whole: Sequence[Neighbours], *, bits: int, weights: Weights | None
+        self,
+        queries: Words,
+        k: int,
+        whole: Sequence[Neighbours],
+        *,
+        bits: int,
+        weights: Weights | None,
+        radii: Sequence[int],
     ) -> list[Neighbours]:
-        """For each query the k nearest items by their best part. `whole` holds the k nearest by their whole code."""
+        """For each query the k nearest items by their best part, of those parts that are at most its radius away.
+        `whole` holds the k nearest by their whole code."""
         answers = [as_part_zero(each) for each in whole]
 
         def fetch(numbers: QueryNumbers, rows: Sequence[Rows], n_rows: int) -> list[Neighbours]:
-            bound = None if weights else _bound([answers[query] for query in numbers.tolist()], k, bits)
-            indexes = self.indexes if rows is self.segments else ()
-            return nearest(
+            of_each = [min(radii[query], _last_distance(answers[query], k, bits)) for query in numbers.tolist()]
+            found = nearest(
                 queries[numbers],
                 rows,
                 n_rows,
                 bits=bits,
                 weights=weights,
-                radius=bound,
-                indexes=indexes,
+                radius=None if weights else _bound(max(of_each), bits),
+                indexes=self.indexes if rows is self.segments else (),
                 threads=self.threads,
             )
+            return found if weights else [within_radius(*each) for each in zip(found, of_each, strict=True)]
 
-        self._group_all(answers, k, fetch)
+        self._group_all(answers, k, fetch, np.flatnonzero(np.array(radii) >= 0))
         return answers
 
     def agreeing(self, outputs: NDArray[np.float32], k: int, whole: Reranked, cost: Cost) -> tuple[Reranked, Cost]:
@@ -67,14 +75,15 @@ class PartRows:
         def fetch(numbers: QueryNumbers, rows: Sequence[Rows], n_rows: int) -> list[Neighbours]:
             return [_as_neighbours(*agreeing(outputs, rows, n_rows, threads=self.threads))]
 
-        self._group_all(answers, k, fetch)
+        self._group_all(answers, k, fetch, np.arange(1))
         (best,) = answers
         return Reranked(best.ids, -best.distances.astype(np.float64), best.parts), best.cost
 
-    def _group_all(self, answers: list[Neighbours], k: int, fetch: FetchRows) -> None:
-        """Add rows to the answers until the first k items of each are known."""
+    def _group_all(self, answers: list[Neighbours], k: int, fetch: FetchRows, pending: QueryNumbers) -> None:
+        """Add rows to these answers until the first k items of each are known."""
         size, n_rows = count_rows(self.segments), self._first(k)
-        pending = np.arange(len(answers) if size else 0)
+        if not size:
+            return
         while len(pending) and n_rows <= MAX_ROWS_ASKED:
             unsettled = []
             for numbers in _query_groups(pending, n_rows):
@@ -171,10 +180,22 @@ def _is_final(answer: Neighbours, rows: Neighbours, k: int) -> bool:
     return bool(last <= (rows.distances[-1], rows.full[-1], item_ids(rows.ids[-1:])[0], part_numbers(rows.ids[-1:])[0]))
 
 
-def _bound(answers: Sequence[Neighbours], k: int, bits: int) -> int:
-    """A distance beyond which no row is among the k nearest of any of the queries."""
-    farthest = max(int(each.distances[k - 1]) if len(each) >= k else bits for each in answers)
-    return min(bits, -(-farthest // BOUND_STEP) * BOUND_STEP)
+def _last_distance(answer: Neighbours, k: int, bits: int) -> int:
+    """A distance beyond which no row is among the k nearest."""
+    return int(answer.distances[k - 1]) if len(answer) >= k else bits
+
+
+def _bound(farthest: int, bits: int) -> int:
+    return min(bits, -(-farthest // BOUND_STEP) * BOUND_STEP) if farthest > BOUND_STEP else farthest
+
+
+def within_radius(rows: Neighbours, radius: int) -> Neighbours:
+    """The rows at most so far, which come first."""
+    n = int(np.searchsorted(rows.distances, radius, side="right"))
+    if n == len(rows):
+        return rows
+    first = {"ids": rows.ids[:n], "distances": rows.distances[:n], "full": rows.full[:n]}
+    return replace(rows, **first)  # type: ignore[arg-type]
 
 
 def _truncate(answer: Neighbours, cap: int | None) -> Neighbours:

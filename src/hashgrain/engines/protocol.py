@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
 import numpy as np
@@ -127,6 +128,25 @@ class Engine(Protocol):
         ...
 
 
+class BoundingEngine(Engine, Protocol):
+    """An engine that leaves out parts which are too far to matter: `part_radii` has a distance for each code, -1 for
+    none. Farther parts count as if they were not there. There are no weights then."""
+
+    takes_part_radii: Literal[True]
+
+    def nearest(
+        self,
+        codes: Codes,
+        k: int,
+        *,
+        grain: str,
+        parts: PartsMode = "whole",
+        where: Ids | None = None,
+        weights: Mapping[str, float] | None = None,
+        part_radii: Sequence[int] | None = None,
+    ) -> list[Neighbours]: ...
+
+
 class FilteringEngine(Engine, Protocol):
     """An engine that evaluates filters itself: `where` may also be a filter, as its parsed tree.
 
@@ -172,9 +192,18 @@ def takes_filters(engine: Engine) -> TypeGuard[FilteringEngine]:
     return getattr(engine, "takes_filters", False) is True
 
 
+def takes_part_radii(engine: Engine) -> TypeGuard[BoundingEngine]:
+    return getattr(engine, "takes_part_radii", False) is True
+
+
 def takes_parts(engine: Engine) -> bool:
     """Whether it can be asked for parts; one that was written before items had any cannot."""
-    return "parts" in inspect.signature(engine.nearest).parameters
+    return _has_parts(getattr(engine.nearest, "__func__", engine.nearest))
+
+
+@lru_cache
+def _has_parts(nearest: Callable[..., object]) -> bool:
+    return "parts" in inspect.signature(nearest).parameters
 
 
 METHODS = ("apply", "nearest", "within", "agreeing", "close")

@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.engines.checks import bit_weights, check_change, check_codes, check_radius
+from hashgrain.engines.checks import bit_weights, check_change, check_codes, check_part_radii, check_radius
 from hashgrain.engines.embedded import EmbeddedEngine
 from hashgrain.engines.part_rows import Ids, PartsMode, check_parts_mode, item_ids, part_numbers
 from hashgrain.errors import EngineError
@@ -109,10 +109,13 @@ class _Asked:
     where: Ids | None
     radius: int | None
     most: int | None
+    part_radius: int | None = None
 
 
 class SqlEngine:
     """An engine in a database, which stays there when the process ends."""
+
+    takes_part_radii: Literal[True] = True
 
     def __init__(self, dialect: Dialect, grains: Grains) -> None:
         self.dialect, self.grains = dialect, grains
@@ -151,16 +154,19 @@ class SqlEngine:
         parts: PartsMode = "whole",
         where: Ids | None = None,
         weights: Mapping[str, float] | None = None,
+        part_radii: Sequence[int] | None = None,
     ) -> list[Neighbours]:
         check_codes(codes, self.grains)
         check_parts_mode(parts)
+        check_part_radii(part_radii, codes, weights)
         check_k(k)
         units, scale = [1] * len(self.grains.up_to(grain)), None
         if weights is not None:
             bits = self.grains.width(grain)
             units, scale = weight_units(bit_weights(weights, self.grains, grain), bits)
-        asked = _Asked(units, parts, where, None, int(k))
-        return [self._answer(bits_of_code, asked, scale) for bits_of_code in _texts(codes)]
+        radii: Sequence[int | None] = part_radii if part_radii is not None else [None] * len(codes)
+        asked = [_Asked(units, parts, where, None, int(k), radius) for radius in radii]
+        return [self._answer(*each, scale) for each in zip(_texts(codes), asked, strict=True)]
 
     def within(
         self,
@@ -224,9 +230,12 @@ class SqlEngine:
     def _answer(self, bits: str, asked: _Asked, scale: float | None) -> Neighbours:
         differing = [self.dialect.differing(n, bits[low:high]) for n, (low, high) in enumerate(self._columns)]
         near = [each if unit == 1 else f"{unit} * {each}" for unit, each in zip(asked.units, differing, strict=False)]
-        condition, values = self._condition(asked.parts, asked.where)
+        looked_at: PartsMode = "whole" if asked.part_radius is not None and asked.part_radius < 0 else asked.parts
+        condition, values = self._condition(looked_at, asked.where)
         compared = f"SELECT item, part, {' + '.join(near)} AS near, {' + '.join(differing)} AS whole"
         compared += f" FROM {self.dialect.codes} WHERE {condition}"
+        if asked.part_radius is not None:
+            compared = f"SELECT * FROM ({compared}) d WHERE part = 0 OR near <= {asked.part_radius}"
         if asked.parts == "all":
             compared = self.dialect.best_parts(compared)
         total = "0" if asked.radius is None else "count(*) OVER ()"
@@ -234,7 +243,7 @@ class SqlEngine:
         query += "" if asked.radius is None else f" WHERE near <= {asked.radius}"
         query += " ORDER BY near, whole, item" + ("" if asked.most is None else f" LIMIT {asked.most}")
         found = self._checked(query, values)
-        rows = self._count(asked.parts, asked.where)
+        rows = self._count(looked_at, asked.where)
         return _neighbours(found, asked, scale, self._cost(rows))
 
     def _fetched(self, where: Ids | None) -> Iterator[tuple[EmbeddedEngine, int]]:

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,18 @@ class Bundle:
     def code_digest(self) -> str:
         """What codes are bound to: equal digests mean equal codes for equal pictures."""
         return description.code_digest(self.onnx_sha256, self.grains, self.size, self.fit)
+
+    @cached_property
+    def capped_part_calibration(self) -> Mapping[str, Calibration]:
+        """`part_calibration`, by grain, with each probability capped by that for a whole at the same distance: an item
+        has many parts, so one of them is near more easily. Exact search for both at once relies on this."""
+        return {
+            grain: replace(
+                part, probabilities=tuple(map(min, self.calibration[grain].probabilities, part.probabilities))
+            )
+            for grain, part in self.part_calibration.items()
+            if grain in self.calibration
+        }
 
     @property
     def digest(self) -> str:

@@ -19,7 +19,7 @@ from hashgrain.hamming import Cost, Neighbours
 from hashgrain.models import Bundle, Calibration
 from hashgrain.search.calibration import calibrations_of
 from hashgrain.search.run import Clock, Question, allowed_by, ask, ask_among
-from hashgrain.search.scores import Scores, at_least, scores_of
+from hashgrain.search.scores import at_least, scores_of
 from hashgrain.search.stages import distances_at, mask_of
 from hashgrain.store import Snapshot
 
@@ -49,7 +49,8 @@ def ask_auto(
     Only wholes are searched if the library has no parts, or the engine cannot search them.
 
     The k nearest wholes and the k nearest parts together contain the k most probable items: any other item is at least
-    as far by its whole as the first k, and by its parts as the other k, so k items are at least as probable.
+    as far by its whole as the first k, and by its parts as the other k, so k items are at least as probable. Of the
+    parts, only those count that are as probable as the k-th whole: they are far nearer, or there are none at all.
     """
     of_whole, of_part = calibrations_of(bundle, question.grain)
     if of_whole is None or of_part is None or not snapshot.any_item_has_parts or not takes_parts(engine):
@@ -57,11 +58,17 @@ def ask_auto(
     calibrations = of_whole, of_part
     allowed = allowed_by(snapshot, engine, question)
     clock.stop("filter")
+    wanted = max(question.rerank or 1, question.k) + more
     whole = ask_among(snapshot, engine, codes, replace(question, parts="whole"), allowed, clock, more)
-    every = ask_among(snapshot, engine, codes, replace(question, parts="all"), allowed, clock, more)
-    wanted, scores = max(question.rerank or 1, question.k) + more, scores_of(bundle, question.grain)
-    shared = (question, calibrations, scores, wanted)
-    return [_merged(snapshot, codes[i], whole[i], every[i], *shared) for i in range(len(codes))]
+    bounded = question.within is None and not question.separate
+    radii = [_part_radius(each, wanted, *calibrations) for each in whole] if bounded else None
+    every = ask_among(snapshot, engine, codes, replace(question, parts="all"), allowed, clock, more, radii)
+    shared = (question, calibrations, wanted)
+    answers = [_merged(snapshot, codes[i], whole[i], every[i], *shared) for i in range(len(codes))]
+    if question.min_score is None:
+        return answers
+    scores = scores_of(bundle, question.grain)
+    return [at_least(answer, question.min_score, scores) for answer in answers]
 
 
 def rank_of(bundle: Bundle, grain: str) -> Callable[[Neighbours], NDArray[np.float64]]:
@@ -79,6 +86,14 @@ def rank_of(bundle: Bundle, grain: str) -> Callable[[Neighbours], NDArray[np.flo
     return rank
 
 
+def _part_radius(whole: Neighbours, wanted: int, of_whole: Calibration, of_part: Calibration) -> int:
+    """The largest distance of a part that is as probable as the last whole that is wanted. -1 if none is."""
+    if len(whole) < wanted:
+        return len(of_part.probabilities) - 1
+    least = of_whole.probabilities[int(whole.distances[wanted - 1])]
+    return int(np.flatnonzero(np.array(of_part.probabilities) >= least).max(initial=-1))
+
+
 def _merged(
     snapshot: Snapshot,
     code: Codes,
@@ -86,7 +101,6 @@ def _merged(
     every: Neighbours,
     question: Question,
     calibrations: tuple[Calibration, Calibration],
-    scores: Scores,
     k: int,
 ) -> Neighbours:
     ids = np.union1d(whole.ids, every.ids)
@@ -109,8 +123,7 @@ def _merged(
     )
     total = max(len(order), every.total)
     columns = (distances[order].astype(np.int32), full[order].astype(np.int32))
-    merged = Neighbours(ids[order], *columns, total, cost, parts[order])
-    return merged if question.min_score is None else at_least(merged, question.min_score, scores)
+    return Neighbours(ids[order], *columns, total, cost, parts[order])
 
 
 def _by_whole(snapshot: Snapshot, code: Codes, ids: Ints, grain: str) -> _Near:

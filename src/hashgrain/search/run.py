@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashgrain.codes import Codes, Grains, Words
-from hashgrain.engines import Engine, PartsMode, check_parts_mode, takes_filters
+from hashgrain.engines import Engine, PartsMode, check_parts_mode, takes_filters, takes_part_radii
 from hashgrain.errors import QueryError
 from hashgrain.hamming import Cost, Neighbours, rerank
 from hashgrain.models import Bundle
@@ -160,12 +160,15 @@ def ask_among(
     allowed: NDArray[np.int64] | None,
     clock: Clock,
     more: int = 0,
+    part_radii: Sequence[int] | None = None,
 ) -> list[Neighbours]:
-    """As `ask`, among the items that `allowed_by` gives."""
+    """As `ask`, among the items that `allowed_by` gives. Parts farther than `part_radii` make no difference."""
     wanted = max(question.rerank or 1, question.k) + more
     asked: dict[str, Any] = {"grain": question.grain, "where": allowed, **parts_option(question)}
     if question.within is None:
         weights = _own_bits_only(codes, question) if question.weights is None else question.weights
+        if part_radii is not None and weights is None and takes_part_radii(engine):
+            asked["part_radii"] = part_radii
         neighbors = engine.nearest(codes, wanted, weights=weights, **asked)
     else:
         neighbors = engine.within(codes, question.within, cap=wanted, **asked)
