@@ -120,7 +120,8 @@ class ClickHouse:
         self._writer = _new_writer()  # unless all goes well, so that what is left of it never counts
         replaced = self._place.run(f"SELECT DISTINCT item FROM {self.codes} WHERE item IN {_listed(items)}")
         self._insert("replaced", [f"({item}, {since}, {writer})" for (item,) in replaced])
-        self._insert("codes", [self._values(row, since, writer, new.grains) for row in rows])
+        widths = _widths(new.grains)
+        self._insert("codes", [_values(row, since, writer, widths) for row in rows])
         values = (view.made, FORMAT, new.library, new.grains, known.sequence, since, writer)
         self._add_state(f"{view.made} {known.sequence}", values)
         view = self._need_view()
@@ -209,13 +210,6 @@ class ClickHouse:
         self._purge(view)
         self._cleaned = True
 
-    def _values(self, row: CodeRow, since: int, writer: int, grains: str) -> str:
-        codes, low = [], 0
-        for width in _widths(grains):
-            codes.append(f"unhex('{_hex(row.bits[low : low + width])}')")
-            low += width
-        return f"({row.item}, {row.part}, {since}, {writer}, {', '.join(codes)})"
-
     def _make(self, name: str, columns: str, order: str, settings: str = "") -> None:
         made = f"CREATE TABLE IF NOT EXISTS {self._database}.{name} ({columns}) ENGINE = MergeTree ORDER BY ({order})"
         self._place.run(f"{made} SETTINGS {settings}" if settings else made)
@@ -253,6 +247,14 @@ def _widths(grains: str) -> list[int]:
     """How many bits each grain adds to the one before."""
     ends = [int(each.rpartition(":")[2]) for each in grains.split()]
     return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _values(row: CodeRow, since: int, writer: int, widths: Sequence[int]) -> str:
+    codes, low = [], 0
+    for width in widths:
+        codes.append(f"unhex('{_hex(row.bits[low : low + width])}')")
+        low += width
+    return f"({row.item}, {row.part}, {since}, {writer}, {', '.join(codes)})"
 
 
 def _size(width: int) -> int:

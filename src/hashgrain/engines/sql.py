@@ -212,7 +212,7 @@ class SqlEngine:
         for change in changes:
             check_change(change, self.grains)
         last = {change.item: change for change in changes}
-        rows = [row for change in last.values() for row in self._rows(change)]
+        rows = self._rows(last.values())
         known = State(self.library, self._sequence, self._named)
         state = self.dialect.replace(known, State(self.library, changes[-1].number, self._named), list(last), rows)
         if state.library != self.library or state.sequence <= self._sequence:
@@ -221,11 +221,16 @@ class SqlEngine:
         self._sequence = state.sequence
         self._apply(changes)  # what is left of them, if another process applied some
 
-    def _rows(self, change: Change) -> Iterator[CodeRow]:
-        for first, words in ((0, None if change.code is None else change.code[None]), (1, change.parts)):
-            if words is not None:
-                texts = _texts(Codes(np.asarray(words, np.uint64), self.grains))
-                yield from (CodeRow(change.item, part, bits) for part, bits in enumerate(texts, first))
+    def _rows(self, changes: Iterable[Change]) -> list[CodeRow]:
+        keys: list[tuple[int, int]] = []
+        words = [np.empty((0, self.grains.n_words), np.uint64)]
+        for change in changes:
+            for first, codes in ((0, None if change.code is None else change.code[None]), (1, change.parts)):
+                if codes is not None:
+                    keys += [(change.item, part) for part in range(first, first + len(codes))]
+                    words.append(np.asarray(codes, np.uint64))
+        texts = _texts(Codes(np.concatenate(words), self.grains))
+        return [CodeRow(*key, bits) for key, bits in zip(keys, texts, strict=True)]
 
     def _answer(self, bits: str, asked: _Asked, scale: float | None) -> Neighbours:
         differing = [self.dialect.differing(n, bits[low:high]) for n, (low, high) in enumerate(self._columns)]
@@ -313,7 +318,8 @@ def _neighbours(found: Rows, asked: _Asked, scale: float | None, cost: Cost) -> 
 
 def _texts(codes: Codes) -> list[str]:
     """Each code as zeros and ones."""
-    return [(row + ord("0")).tobytes().decode() for row in codes.bits()]
+    text, bits = (codes.bits() + ord("0")).tobytes().decode(), codes.grains.bits
+    return [text[start : start + bits] for start in range(0, len(text), bits)]
 
 
 def _words(texts: Sequence[str], grains: Grains) -> Words:
