@@ -28,6 +28,7 @@ from pieces import TURNED, Box, Question, asked_pictures, encoded, filled, halve
 from report import HERE, table, write_section
 
 RUNS = HERE / "runs" / "parts"
+PICTURES = 20_000
 ABSENT = "questions whose picture is not there"
 Ask = Callable[[Question], list[Hit]]
 
@@ -196,7 +197,7 @@ def asked_ways(library: Library, pictures: Path, detail: str | None, closer: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--pictures", type=int, default=PICTURES)
     parser.add_argument("--details", default="low,normal,high")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--closer", type=int, default=0, help="most of a second for each such question and row")
@@ -207,7 +208,8 @@ def main() -> None:
     details = given.details.split(",")
     by_seed = [rows_of(seed, details, shared, reported, 0 if i else given.closer) for i, seed in enumerate(seeds)]
     command = " ".join(["python benchmarks/parts.py", *sys.argv[1:]])
-    write_section("9b-parts", "Pictures found by a piece", command, about(given, by_seed))
+    few_others = "" if given.pictures == PICTURES else f"-{given.pictures}"
+    write_section(f"9b-parts{few_others}", "Pictures found by a piece", command, about(given, by_seed))
 
 
 def about(given: argparse.Namespace, by_seed: list[dict[str, Any]]) -> str:
