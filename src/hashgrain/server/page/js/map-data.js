@@ -28,6 +28,9 @@ export class MapData {
     for (let i = 0; i < n; i += 1) this.starts[tileOf(real[3 * i + 1], real[3 * i + 2]) + 1] += 1;
     for (let tile = 0; tile < TILES * TILES; tile += 1) this.starts[tile + 1] += this.starts[tile];
     const free = this.starts.slice(0, -1);
+    this.byRow = new Uint32Array(n); // the points of each row of tiles, as if shuffled
+    this.rowStarts = Uint32Array.from({ length: TILES + 1 }, (_, row) => this.starts[row * TILES]);
+    const freeInRow = this.rowStarts.slice(0, -1);
     const step = coprime(Math.round(n * 0.618034), n);
     for (let turn = 0, i = 0; turn < n; turn += 1, i = (i + step) % n) {
       const [x, y] = [real[3 * i + 1], real[3 * i + 2]];
@@ -38,6 +41,9 @@ export class MapData {
       this.kindOf[at] = kindAt[i];
       this.places[2 * at] = x;
       this.places[2 * at + 1] = y;
+      const row = Math.floor(tile / TILES);
+      this.byRow[freeInRow[row]] = at;
+      freeInRow[row] += 1;
     }
   }
 
@@ -48,6 +54,16 @@ export class MapData {
     const rows = [];
     for (let row = cell(low); row <= cell(high); row += 1) rows.push([row * TILES + from, row * TILES + to + 1]);
     return rows;
+  }
+
+  /** A share of the points in the rows of tiles that a rectangle touches, as ranges [from, to] of `byRow`. */
+  someRows([, low, , high], share) {
+    const ranges = [];
+    for (let row = cell(low); row <= cell(high); row += 1) {
+      const from = this.rowStarts[row];
+      ranges.push([from, from + Math.ceil(share * (this.rowStarts[row + 1] - from))]);
+    }
+    return ranges;
   }
 
   /** About how many points a rectangle shows. */
