@@ -173,6 +173,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "boxes": {"query": "file", "boxes": [(0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)], "match": "all"},
     "a box of an item": {"query": 3, "boxes": [(0.1, 0.2, 0.6, 0.9)]},
     "turned": {"query": "file", "turned": True},
+    "reranked": {"query": "file", "rerank": 12, "k": 5},
     "examples": {"query": 3, "like": ["file"], "unlike": [9], "match": "any"},
     "the mean": {"like": [1, 2, 3], "match": "mean", "k": 7},
 }

@@ -98,6 +98,7 @@ class Client:
         unlike: Sequence[ImageLike | int] = (),
         min_score: float | None = None,
         refine: bool = False,
+        rerank: int | None = None,
     ) -> list[Hit]:
         """Return the nearest pictures, as `Library.search` does. A path is read here and sent, an id is an item's,
         and an https address is fetched by the server, if it was started to.
@@ -112,7 +113,8 @@ class Client:
         options: dict[str, Any] = {"query": asked or None, "grain": grain, "where": where, "within": within}
         options |= {"parts": parts, "boxes": [list(box) for box in boxes], "match": match, "turned": turned}
         options |= {"like": [self._example(each) for each in like], "unlike": [self._example(each) for each in unlike]}
-        options |= {"min_score": min_score, "refine": refine, "items": None if items is None else _ids(items)}
+        options |= {"min_score": min_score, "refine": refine, "rerank": rerank}
+        options |= {"items": None if items is None else _ids(items)}
         hits: list[Hit] = []
         cursor = None
         while k is None or len(hits) < k:

@@ -86,6 +86,12 @@ class SearchRequest(Strict):
     within: int | None = Field(None, ge=0, le=MAX_ID, description="The largest distance of a hit, in bits.")
     group: bool = Field(False, description="Answer with `groups` in place of `hits`; there are no further pages.")
     refine: bool = Field(False, description="Fit the boxes of the first 10 hits closer.")
+    rerank: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_K,
+        description="How many of the first hits to order by the outputs of the model for the picture.",
+    )
     k: int = Field(60, ge=1, le=MAX_K, description="How many hits to answer with.")
     cursor: Annotated[str, Field(max_length=4_000)] | None = Field(
         None, description="`next` of the page before; everything else but `k` stays the same."

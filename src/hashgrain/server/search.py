@@ -113,14 +113,14 @@ def _document(
 
 def _closest(library: Library, query: Query) -> float | None:
     """The score of the nearest item, however small."""
-    nearest: list[Hit] = library.answer(replace(query, k=1, min_score=None, refine=False)).hits
+    nearest: list[Hit] = library.answer(replace(query, k=1, min_score=None, refine=False, rerank=None)).hits
     return nearest[0].score if nearest else None
 
 
 def _query(library: Library, request: SearchRequest, searcher: Searcher) -> Query:
     asked = request.query
     picture = asked is not None and (asked.upload is not None or asked.item is not None)
-    pixels = bool(request.boxes or request.turned or request.refine)
+    pixels = bool(request.boxes or request.turned or request.refine or request.rerank)
     of = None
     if asked is not None and picture:
         of = picture_of(library, asked.upload, asked.item, searcher, as_code=not pixels)
@@ -140,6 +140,7 @@ def _query(library: Library, request: SearchRequest, searcher: Searcher) -> Quer
         unlike=[_example(library, each, searcher) for each in request.unlike],
         min_score=request.min_score,
         refine=request.refine,
+        rerank=request.rerank,
     )
 
 
