@@ -198,6 +198,12 @@ class EngineError(HashgrainError):
     code = "engine"
 
 
+class BackupError(HashgrainError):
+    """A backup that cannot be made, read or restored."""
+
+    code = "backup"
+
+
 class ServerError(HashgrainError):
     """A server that cannot start, cannot be reached, or gives no answer."""
 

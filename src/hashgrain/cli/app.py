@@ -91,6 +91,16 @@ GROUPS = {
         "Make a model out of any pretrained network, and show one.",
         {"make": "model.make", "show": "model.show"},
     ),
+    "backup": (
+        "Make backups of a library, while it is written to, and restore them.",
+        {
+            "make": "backup.make",
+            "list": "backup.list_backups",
+            "verify": "backup.verify",
+            "restore": "backup.restore",
+            "prune": "backup.prune",
+        },
+    ),
     "engine": (
         "Put the codes of a library into a database, bring them up to date there, remove them.",
         {name: f"engine.{name}" for name in ("attach", "status", "sync", "detach")},

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from hashgrain.store.parts import Parts
     from hashgrain.store.redo import Step
     from hashgrain.store.writer import Transaction, Writer
+
+COPIED_AT_ONCE = 4096  # pages of the catalogue, between which other threads run
 
 
 class Store:
@@ -228,6 +230,18 @@ class Store:
         with translate_errors(self.path), self._readers.borrowed() as connection:
             self._pages.check()
             return info(connection, self.path, self._facts)
+
+    def copy_catalogue(self, target: Path) -> tuple[int, int]:
+        """Copy the catalogue, as it is at one moment, to a new file. Others may write meanwhile. Returns how many items
+        it has, and the number of its last change."""
+        with translate_errors(self.path), self._readers.borrowed() as connection:
+            self._pages.check()
+            connection.execute("BEGIN")
+            (items,) = connection.execute("SELECT count(*) FROM items").fetchone()
+            sequence = read_counters(connection, self.path).sequence
+            with closing(sqlite3.connect(target)) as copy:
+                connection.backup(copy, pages=COPIED_AT_ONCE)
+        return int(items), sequence
 
     # ---- changes
 
