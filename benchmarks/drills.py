@@ -36,6 +36,7 @@ ORDER = (
     "killed server",
     "questions to engines",
     "killed database",
+    "killed ClickHouse",
 )
 WORST = ("peak_mb", "slowest_s")  # of these the parts' largest counts; all else is added up
 TOLD = ("drill", "trials", "broken", "seconds", "verbs", *WORST)

@@ -125,9 +125,9 @@ def question(draw: random.Random, grains: Grains, changes: list[Change]) -> tupl
         options["where"].sort()
     if draw.random() < 0.25:
         options["radius"] = draw.randrange(grains[grain] + 1)
-        options["cap"] = draw.choice((None, draw.randrange(1, 12)))
+        options["cap"] = draw.choice((None, *draw.sample(range(1, 12), 3)))
     else:
-        options["k"] = draw.choice((1, 2, 3, 5, 10, 20, 1000))
+        options["k"] = draw.choice((1, 2, 3, 4, 5, 7, 10, 20, 1000))
         if draw.random() < 0.2:
             options["weights"] = {name: draw.choice((0.5, 1.0, 2.0, 3.0)) for name in grains.up_to(grain)}
         elif draw.random() < 0.3:
