@@ -125,7 +125,7 @@ def main() -> None:
     text = f"""Codes of 128 bits made from real ones, without parts; {QUERIES} queries, one at a time, k = {K} at
 `look`, medians; ties included, every engine finds the same items. PostgreSQL runs with the settings it comes with,
 without flushing to disk. "Filled" is by the log of changes of a library, 5,000 in a transaction; for the index, what
-building it takes. Bytes are those of codes and ids in memory, for databases on disk.
+building it takes. Bytes are those of codes and ids in memory, for databases on disk right after filling.
 
 {table([*columns, "filled, codes a second", "bytes a code"], found)}
 """

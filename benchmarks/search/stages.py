@@ -93,8 +93,8 @@ def main() -> None:
     columns.append("of items")
     text = f"""A library of {given.items:,} items with codes of 128 bits made from real ones, with its indexes;
 {QUERIES} queries, k = {K} at `look`, medians. "Sizing" is what the library takes to measure a length for a recall on a
-sample of its items; the time of a search is with the length given. The recall that was asked for is that of queries
-like the items ("of items"); pictures that are not in the library have farther neighbors, and find fewer of them.
+sample of its items; the time of a search is with the length given. The recall that was asked for is meant for queries
+like the items ("of items", of as few as the others); pictures that are not in the library have farther neighbors.
 
 {table([*columns, "ms", "of exact", "sizing s"], found)}
 """
