@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -56,11 +55,9 @@ def main() -> None:
     rows = [rows_of(np.concatenate(points), np.arange(len(picture_of)))]
     print(f"{len(names)} pictures, {len(picture_of):,} points", flush=True)
     found: dict[str, list[tuple[int, int]]] = {}  # by kind: the place of the picture, and the most votes
-    begun = time.perf_counter()
     asked = [each for each in few(questions, given.every) if each.kind != TURNED]
     for question in asked:
         found.setdefault(question.kind, []).append(place_of(question, rows, picture_of, names))
-    each = 1000 * (time.perf_counter() - begun) / len(asked)
     most = {kind: [float(score) for _, score in places] for kind, places in found.items()}
     absent = most.pop("absent")
     lines = [
@@ -74,7 +71,7 @@ def main() -> None:
     ]
     per_picture = 32 * len(picture_of) / len(names)
     text = f"""Seed 0, {given.pictures:,} other pictures, one question in {given.every} of each kind. A picture has
-{len(picture_of) / len(names):.0f} points, {per_picture:,.0f} bytes; a question takes {each:,.0f} ms. The last column
+{len(picture_of) / len(names):.0f} points, {per_picture:,.0f} bytes. The last column
 tells questions of the kind from {ABSENT} (AUROC of the most votes).
 
 {table(["question", "found first", "among five", "AUROC"], lines)}
