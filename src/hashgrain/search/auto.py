@@ -138,8 +138,9 @@ def _by_whole(snapshot: Snapshot, code: Codes, ids: Ints, grain: str) -> _Near:
 def _by_part(every: Neighbours, ids: Ints) -> _Near:
     """The nearest part of each item, for items that the engine found by a part.
 
-    If it found an item by its whole, no part is nearer. If it did not find an item, k others are nearer by their whole
-    or a part, so they are at least as probable as this item by any of its parts: only its whole can put it among the k.
+    If it found an item by its whole, no part that counts is nearer. If it did not find an item, k others are nearer by
+    their whole or a part, so they are at least as probable as this item by any of its parts: only its whole can put it
+    among the k.
     """
     assert every.parts is not None
     nearest = _Near(np.full(len(ids), NO_PART), np.full(len(ids), NO_PART), np.zeros(len(ids), np.int64))

@@ -1,5 +1,5 @@
 // Draws the points of the map with WebGL2. Where there are many, a share of each row of tiles stands for all: a call takes
-// as long as some hundred points, so there is one a row and not one a tile.
+// as long as about a hundred points, so there is one a row and not one a tile.
 
 const MANY = 100_000; // points drawn at once, until the frames show what this machine can do
 const FEWEST = 10_000;
