@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from hashgrain import inside
+from hashgrain import files, inside
 from hashgrain.errors import BackupError, reason_of
 from hashgrain.library import models
 from hashgrain.library.rebuilding import rebuild, verify_library
@@ -87,19 +87,19 @@ def back_up(
         copy = folder / f"{CATALOGUE}{UNFINISHED}"
         try:
             items, changes = store.copy_catalogue(copy)
-            files = [target.put(CATALOGUE, copy)]
+            listed = [target.put(CATALOGUE, copy)]
         finally:
             copy.unlink(missing_ok=True)
         digest = store.digest
         names = [f"{below}/{name}" for below in FOLDERS for name in inside.names(store.path, below)]
-        files += [target.put(name, store.path) for name in names]
+        listed += [target.put(name, store.path) for name in names]
         with Store.open(source) as now:
             if now.digest != digest:
                 reason = f"{source} got another model while it was copied"
                 raise BackupError(reason, path=source, remedy="run this again")
         made = datetime.now(timezone.utc)
         facts = {"hashgrain_backup": FORMAT, "made": made.isoformat(timespec="seconds"), "library": str(store.path)}
-        facts |= {"items": items, "changes": changes, "files": [asdict(file) for file in files]}
+        facts |= {"items": items, "changes": changes, "files": [asdict(file) for file in listed]}
         content = json.dumps(facts).encode()
         name = f"{made:%Y%m%dT%H%M%S.%fZ}-{hashlib.sha256(content).hexdigest()[:8]}"
         inside.write(folder, f"{name}.json", data=content)
@@ -157,7 +157,8 @@ def restore_backup(
         if problems:
             reason = f"{problems[0].thing} {problems[0].reason}"
             raise BackupError(f"what {backup.name} holds is not sound: {reason}", path=folder)
-        os.rename(aside, target)
+        os.rename(aside, target)  # a whole folder, which `files` cannot write
+        files.sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -295,11 +296,11 @@ def _read(folder: Path, name: str) -> Backup:
         facts = json.loads(content)
         if facts["hashgrain_backup"] != FORMAT:
             raise ValueError("it has a format that this HashGrain does not know")
-        files = tuple(_file(each) for each in facts["files"])
+        listed = tuple(_file(each) for each in facts["files"])
         counts = (facts["items"], facts["changes"])
-        if not all(type(count) is int and count >= 0 for count in counts) or files[0].name != CATALOGUE:
+        if not all(type(count) is int and count >= 0 for count in counts) or listed[0].name != CATALOGUE:
             raise ValueError("it does not list a library")
-        return Backup(name, str(facts["made"]), str(facts["library"]), *counts, files)
+        return Backup(name, str(facts["made"]), str(facts["library"]), *counts, listed)
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         reason = str(error) if isinstance(error, (OSError, ValueError)) else "it does not list a library"
         raise BackupError(f"the backup {path} cannot be read: {reason}", path=path) from None
@@ -342,4 +343,6 @@ def _put_back(folder: Path, file: File, library: Path, done: int, progress: Adva
             progress(done)
         if target.tell() != file.size:
             raise BackupError(f"{file.name} cannot be restored: its chunks do not fit its size", path=folder)
+        target.flush()
+        files.sync(target.fileno())
     return done
