@@ -145,6 +145,14 @@ def test_an_address_that_leads_nowhere_is_an_error(path: Path, hashgrain: Run, t
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file.txt"]
 
 
+def test_a_folder_that_was_only_opened_is_no_other_one(tmp_path: Path) -> None:
+    opened = "import sys; from hashgrain.engines.chdb import Chdb; place = Chdb(sys.argv[1]); place.run('SELECT 1')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", opened, f"chdb://{tmp_path / 'there'}"], check=True, env=environment)
+    assert (tmp_path / "there").is_dir()
+
+
 def test_a_folder_that_another_program_has_open_is_refused(path: Path, hashgrain: Run, address: str) -> None:
     assert the_same(path, address) > 100
     engine = SqlEngine(ClickHouse(Chdb(address)), Library.open(path).grains)
@@ -402,6 +410,31 @@ from hashgrain import Library
 with Library.open(sys.argv[1], engine=sys.argv[2], workers=0) as library:
     print(library.search(5, k=None) is not None, flush=True)
 """
+
+
+CUT = """
+import os, sys
+from hashgrain.engines.chdb import Chdb
+from hashgrain.hamming.mapping import map_file
+with open(sys.argv[1], "wb") as file:
+    file.write(b"x" * 100_000)
+with open(sys.argv[1], "rb") as file:
+    before, later = map_file(file.fileno(), 100_000), map_file(file.fileno(), 100_000)
+    place = Chdb(f"chdb://{sys.argv[2]}")
+    place.run("SELECT 1")
+    os.truncate(sys.argv[1], 4096)
+    print(bytes(before.view[50_000:50_004]) == bytes(4), before.cut(), flush=True)
+    place.close()
+    print(bytes(later.view[60_000:60_004]) == bytes(4), later.cut(), flush=True)
+"""
+
+
+def test_files_that_are_cut_short_are_noticed_beside_the_engine(tmp_path: Path) -> None:
+    """It handles signals of the whole process, and would end it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", CUT, tmp_path / "file", tmp_path / "there"]
+    done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"True True\nTrue True\n"), done.stderr
 
 
 def test_a_name_with_a_quote_is_written_as_it_is(address: str) -> None:

@@ -9,7 +9,9 @@ from urllib.parse import unquote, urlsplit
 from hashgrain.engines.clickhouse import SETTINGS, database_of, error_of, reason_in, rows_in
 from hashgrain.engines.sql import Rows
 from hashgrain.errors import EngineError, reason_of
+from hashgrain.hamming.mapping import watch_again
 
+FIRST = {"data", "metadata_dropped", "status", "store", "tmp"}  # what may be there before the first database
 _open: list[Path] = []  # the folder of each session of this process, which is the same for all
 
 
@@ -55,10 +57,10 @@ def _check(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise EngineError(f"{folder} is a file; the engine of ClickHouse takes a folder")
     try:
-        strange = folder.exists() and any(folder.iterdir()) and not (folder / "metadata").is_dir()
+        others = {each.name for each in folder.iterdir()} - FIRST if folder.exists() else set()
     except OSError as error:
         raise EngineError(f"{folder} cannot be used for chdb: {reason_of(error)}") from None
-    if strange:
+    if others and not (folder / "metadata").is_dir():
         raise EngineError(f"{folder} has files that are not chdb's; name an empty folder, or a new one")
 
 
@@ -77,6 +79,7 @@ def _opened(folder: Path, where: str) -> Any:
     except (RuntimeError, OSError) as error:
         raise EngineError(f"{where} cannot be opened: {reason_in(str(error))}") from None
     _open.append(folder)
+    watch_again()  # the engine of ClickHouse handles signals of the whole process
     return session
 
 

@@ -36,3 +36,12 @@ def map_file(descriptor: int, size: int) -> Mapping:
     if slot != UNWATCHED:
         weakref.finalize(mapped, native.kernels.unwatch, slot).atexit = False
     return Mapping(memoryview(mapped), slot)
+
+
+def watch_again() -> None:
+    """Detect cuts also after a library that was loaded later has put its own handler in place of ours."""
+    if native.compiled():
+        page = mmap.mmap(-1, mmap.PAGESIZE)
+        slot = native.kernels.watch(page)
+        if slot != UNWATCHED:
+            native.kernels.unwatch(slot)

@@ -36,7 +36,6 @@ static struct {
     atomic_int cut;
 } slots[SLOTS];
 static atomic_int used; /* slots below this were used at least once */
-static int installed;
 static uintptr_t page;
 static struct sigaction before;
 
@@ -63,14 +62,18 @@ static void on_bus_error(int number, siginfo_t *info, void *context) {
     pass_on(number, info, context);
 }
 
+/* Installs the handler, unless it is there; again if a library that was loaded later has put its own in its place. */
 static int install(void) {
-    struct sigaction ours;
+    struct sigaction ours, there;
+    if (sigaction(SIGBUS, NULL, &there) != 0) return 0;
+    if (there.sa_flags & SA_SIGINFO && there.sa_sigaction == on_bus_error) return 1;
     memset(&ours, 0, sizeof ours);
     sigemptyset(&ours.sa_mask);
     ours.sa_sigaction = on_bus_error;
     ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
     page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    return sigaction(SIGBUS, &ours, &before);
+    before = there;
+    return sigaction(SIGBUS, &ours, NULL) == 0;
 }
 
 /* Watches a mapping and returns its slot; -1 if all slots are taken: then it is not watched. */
@@ -80,7 +83,7 @@ PyObject *watch(PyObject *module, PyObject *object) {
     if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) return NULL;
     const uintptr_t start = (uintptr_t)view.buf, end = start + (uintptr_t)view.len;
     PyBuffer_Release(&view);
-    if (!installed && install() == 0) installed = 1;
+    const int installed = install();
     int slot = 0;
     while (slot < SLOTS && atomic_load(&slots[slot].end) != 0) slot++;
     if (!installed || slot == SLOTS) return PyLong_FromLong(-1);
