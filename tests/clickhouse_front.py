@@ -35,6 +35,7 @@ class Front(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Front
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         query = self.rfile.read(int(self.headers["Content-Length"])).decode()

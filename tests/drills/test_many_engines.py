@@ -222,7 +222,7 @@ with Library.open(sys.argv[1], workers=0) as library:
 def test_a_program_killed_while_it_fills_clickhouse_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """The engine of ClickHouse is killed with it; the next program goes on with what is there."""
     pytest.importorskip("chdb", reason="needs hashgrain[clickhouse]")
-    draw, started, kills = draws("killed ClickHouse"), time.monotonic(), how_many(4, 50)
+    draw, started, kills = draws("killed ClickHouse"), time.monotonic(), how_many(2, 50)
     path, address = large_library(tmp_path / "large.hg"), f"chdb://{tmp_path / 'there'}?database=killed"
     with Library.open(path, workers=0) as library:
         expected = [list(each) for each in summary(library)]
