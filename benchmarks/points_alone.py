@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -76,7 +77,8 @@ tells questions of the kind from {ABSENT} (AUROC of the most votes).
 
 {table(["question", "found first", "among five", "AUROC"], lines)}
 """
-    write_section("9b-points", "Pieces by ORB alone", "python benchmarks/points_alone.py", text)
+    command = " ".join(["python benchmarks/points_alone.py", *sys.argv[1:]])
+    write_section("9b-points", "Pieces by ORB alone", command, text)
 
 
 def place_of(
