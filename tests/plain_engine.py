@@ -21,8 +21,6 @@ PartsMode = Literal["whole", "all"]
 class NumpyEngine:
     """Codes as rows of zeros and ones, by item; those of its parts after the whole, by item, too."""
 
-    takes_part_radii: Literal[True] = True
-
     def __init__(self, grains: Grains) -> None:
         self.grains = grains
         self.sequence = 0

@@ -9,15 +9,15 @@ used before does nothing. Whatever a killed program leaves behind never counts.
 from __future__ import annotations
 
 import json
-import random
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from hashgrain.engines.part_rows import Ids
-from hashgrain.engines.sql import CodeRow, Rows, State
+from hashgrain.engines.sql import CodeRow, Rows, State, columns_of
 from hashgrain.errors import EngineError
 
 DATABASE = "hashgrain"
@@ -120,8 +120,8 @@ class ClickHouse:
         self._writer = _new_writer()  # unless all goes well, so that what is left of it never counts
         replaced = self._place.run(f"SELECT DISTINCT item FROM {self.codes} WHERE item IN {_listed(items)}")
         self._insert("replaced", [f"({item}, {since}, {writer})" for (item,) in replaced])
-        widths = _widths(new.grains)
-        self._insert("codes", [_values(row, since, writer, widths) for row in rows])
+        columns = columns_of(new.grains)
+        self._insert("codes", [_values(row, since, writer, columns) for row in rows])
         values = (view.made, FORMAT, new.library, new.grains, known.sequence, since, writer)
         self._add_state(f"{view.made} {known.sequence}", values)
         view = self._need_view()
@@ -143,9 +143,11 @@ class ClickHouse:
         return f"SELECT item, best.3 AS part, best.1 AS near, best.2 AS whole FROM ({best}) b"
 
     def code(self) -> str:
-        widths = _widths(self._known().grains)
-        bits = [f"substring(bin(g{n}), {8 * _size(width) - width + 1})" for n, width in enumerate(widths)]
-        return f"concat({', '.join(bits)}, '')"
+        bits = []
+        for n, (low, high) in enumerate(columns_of(self._known().grains)):
+            unused = 8 * _size(high - low) - (high - low)  # at the front of the first byte
+            bits.append(f"substring(bin(g{n}), {unused + 1})")
+        return f"concat('', {', '.join(bits)})"
 
     def now(self) -> str:
         """Of the moment at which the state was read; `ask` sees to it that it still is the same after the query."""
@@ -240,21 +242,13 @@ def _quoted(text: str) -> str:
 
 
 def _listed(items: Sequence[int]) -> str:
-    return f"[{', '.join(map(str, items))}]" if items else "[-1]"
+    """To be looked for by IN, which takes no empty list; no item is -1."""
+    return f"[{', '.join(map(str, items or [-1]))}]"
 
 
-def _widths(grains: str) -> list[int]:
-    """How many bits each grain adds to the one before."""
-    ends = [int(each.rpartition(":")[2]) for each in grains.split()]
-    return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
-
-
-def _values(row: CodeRow, since: int, writer: int, widths: Sequence[int]) -> str:
-    codes, low = [], 0
-    for width in widths:
-        codes.append(f"unhex('{_hex(row.bits[low : low + width])}')")
-        low += width
-    return f"({row.item}, {row.part}, {since}, {writer}, {', '.join(codes)})"
+def _values(row: CodeRow, since: int, writer: int, columns: Sequence[tuple[int, int]]) -> str:
+    codes = ", ".join(f"unhex('{_hex(row.bits[low:high])}')" for low, high in columns)
+    return f"({row.item}, {row.part}, {since}, {writer}, {codes})"
 
 
 def _size(width: int) -> int:
@@ -270,7 +264,7 @@ def _bytes(bits: str) -> str:
 
 
 def _new_writer() -> int:
-    return random.SystemRandom().randrange(1, 2**63)
+    return 1 + secrets.randbelow(2**63 - 1)
 
 
 def error_of(where: str, said: str) -> EngineError:

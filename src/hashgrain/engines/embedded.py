@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +39,6 @@ class EmbeddedEngine:
     make it faster and never change an answer. `threads` is one per core by default. The rows of `part_segments` are of
     the parts 1, 2, ... of items; the id of a row is `item << 16 | part`.
     """
-
-    takes_part_radii: Literal[True] = True
 
     def __init__(
         self,

@@ -6,14 +6,13 @@ out, passwords above all. Its parameter `schema` names the tables of a library: 
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from hashgrain.engines.part_rows import Ids
-from hashgrain.engines.sql import CodeRow, Rows, State
+from hashgrain.engines.sql import CodeRow, Rows, State, columns_of
 from hashgrain.errors import EngineError
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ class PostgreSql:
 
     def replace(self, known: State, new: State, items: Sequence[int], rows: Sequence[CodeRow]) -> State:
         columns = ", ".join(["item", "part", *(f"g{n}" for n in range(self._columns))])
-        edges = [0, *(int(each.rpartition(":")[2]) for each in known.grains.split())]
-        cuts = list(itertools.pairwise(edges))
+        cuts = columns_of(known.grains)
 
         def replace(connection: psycopg.Connection[Any]) -> State:
             found = connection.execute(f"SELECT library, sequence FROM {self.states} FOR UPDATE").fetchone()

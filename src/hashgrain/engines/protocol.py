@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
@@ -94,6 +94,9 @@ class Engine(Protocol):
 
         `weights` has, for each grain up to this one, the weight of the bits that it adds to the grain before it.
         Neighbours then come by weighted distance, then over the whole code, then id, then part.
+
+        An engine may have another parameter, `part_radii: Sequence[int] | None = None`, with a distance for each code,
+        or -1. Parts that are farther then count as if they were not there. It is not given together with `weights`.
         """
         ...
 
@@ -126,25 +129,6 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release all resources. It is not used again; closing twice does no harm."""
         ...
-
-
-class BoundingEngine(Engine, Protocol):
-    """An engine that leaves out parts which are too far to matter: `part_radii` has a distance for each code, -1 for
-    none. Farther parts count as if they were not there. There are no weights then."""
-
-    takes_part_radii: Literal[True]
-
-    def nearest(
-        self,
-        codes: Codes,
-        k: int,
-        *,
-        grain: str,
-        parts: PartsMode = "whole",
-        where: Ids | None = None,
-        weights: Mapping[str, float] | None = None,
-        part_radii: Sequence[int] | None = None,
-    ) -> list[Neighbours]: ...
 
 
 class FilteringEngine(Engine, Protocol):
@@ -192,18 +176,19 @@ def takes_filters(engine: Engine) -> TypeGuard[FilteringEngine]:
     return getattr(engine, "takes_filters", False) is True
 
 
-def takes_part_radii(engine: Engine) -> TypeGuard[BoundingEngine]:
-    return getattr(engine, "takes_part_radii", False) is True
-
-
 def takes_parts(engine: Engine) -> bool:
     """Whether it can be asked for parts; one that was written before items had any cannot."""
-    return _has_parts(getattr(engine.nearest, "__func__", engine.nearest))
+    return _has_parameter(getattr(engine.nearest, "__func__", engine.nearest), "parts")
+
+
+def takes_part_radii(engine: Engine) -> bool:
+    """Whether `nearest` can leave out parts that are too far to matter."""
+    return _has_parameter(getattr(engine.nearest, "__func__", engine.nearest), "part_radii")
 
 
 @lru_cache
-def _has_parts(nearest: Callable[..., object]) -> bool:
-    return "parts" in inspect.signature(nearest).parameters
+def _has_parameter(nearest: Callable[..., object], name: str) -> bool:
+    return name in inspect.signature(nearest).parameters
 
 
 METHODS = ("apply", "nearest", "within", "agreeing", "close")

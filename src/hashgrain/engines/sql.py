@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,11 @@ class CodeRow:
     item: int
     part: int
     bits: str  # of the whole code, as zeros and ones
+
+
+def columns_of(grains: str) -> list[tuple[int, int]]:
+    """From which bit to which each column is: those that a grain of `State.grains` adds to the one before."""
+    return list(itertools.pairwise([0, *(int(each.rpartition(":")[2]) for each in grains.split())]))
 
 
 class Dialect(Protocol):
@@ -115,12 +120,10 @@ class _Asked:
 class SqlEngine:
     """An engine in a database, which stays there when the process ends."""
 
-    takes_part_radii: Literal[True] = True
-
     def __init__(self, dialect: Dialect, grains: Grains) -> None:
         self.dialect, self.grains = dialect, grains
-        self._columns = list(itertools.pairwise([0, *grains.values()]))  # from which bit to which
         self._named = " ".join(f"{name}:{width}" for name, width in grains.items())
+        self._columns = columns_of(self._named)
         state = dialect.state()
         if state is None:
             dialect.make_tables([end - begin for begin, end in self._columns], self._named)
