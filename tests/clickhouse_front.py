@@ -23,8 +23,9 @@ class Front(ThreadingHTTPServer):
         self.engine: Any = Chdb(address)
         self.engine.run("SELECT 1")
         self.lock = threading.Lock()
-        self.asked = 0
+        self.asked = self.inserts = 0
         self.drop = False  # the connection, before the next query
+        self.drop_inserts = False
         self.says: bytes | None = None  # instead of an answer
 
     @property
@@ -41,7 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         query = self.rfile.read(int(self.headers["Content-Length"])).decode()
         front = self.server
         front.asked += 1
-        if front.drop:
+        front.inserts += query.startswith("INSERT")
+        if front.drop or (front.drop_inserts and query.startswith("INSERT")):
             front.drop = False
             self.connection.close()
             self.close_connection = True

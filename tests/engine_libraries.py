@@ -45,3 +45,18 @@ def the_same(path: Path, address: str) -> int:
                 hits += len(expected)
         assert summary(library.search(text="dog", k=5)) == summary(plain.search(text="dog", k=5))
     return hits
+
+
+def changes_are_followed(folder: Path, address: str) -> None:
+    """What changes in a library changes in its engine, also while it is open without it."""
+    pictures = fill(folder / "pictures", 12)
+    with Library.create(folder / "photos.hg", engine=address, workers=0) as library:
+        library.add(pictures)
+        assert len(library.search(1, k=None)) == 11
+        library.remove([2, 3])
+        assert {hit.id for hit in library.search(1, k=None)} == set(range(4, 13))
+    with Library.open(folder / "photos.hg", "w", workers=0) as library:  # without the engine
+        library.add(fill(folder / "more", 3, start=50))
+        expected = summary(library.search(1, k=None))
+    with Library.open(folder / "photos.hg", engine=address, workers=0) as library:
+        assert summary(library.search(1, k=None)) == expected

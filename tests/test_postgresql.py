@@ -21,7 +21,7 @@ import psycopg
 from conftest import Run, fill
 from contracts.test_engines import CHANGES, GRAINS, QUERIES, replayed
 from databases import in_postgresql, programs, shared_server
-from engine_libraries import COUNT, library_to_ask, summary, the_same
+from engine_libraries import COUNT, changes_are_followed, library_to_ask, the_same
 from hashgrain import Library
 from hashgrain.engines import EmbeddedEngine, PartsMode
 from hashgrain.engines.postgresql import PostgreSql
@@ -120,17 +120,7 @@ def test_a_schema_that_has_other_tables_stays(path: Path, address: str) -> None:
 
 
 def test_what_changes_in_the_library_changes_there(tmp_path: Path, address: str) -> None:
-    pictures = fill(tmp_path / "pictures", 12)
-    with Library.create(tmp_path / "photos.hg", engine=address, workers=0) as library:
-        library.add(pictures)
-        assert len(library.search(1, k=None)) == 11
-        library.remove([2, 3])
-        assert {hit.id for hit in library.search(1, k=None)} == set(range(4, 13))
-    with Library.open(tmp_path / "photos.hg", "w", workers=0) as library:  # without the engine
-        library.add(fill(tmp_path / "more", 3, start=50))
-        expected = summary(library.search(1, k=None))
-    with Library.open(tmp_path / "photos.hg", engine=address, workers=0) as library:
-        assert summary(library.search(1, k=None)) == expected
+    changes_are_followed(tmp_path, address)
 
 
 WRONG = {

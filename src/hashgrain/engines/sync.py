@@ -39,7 +39,12 @@ def engine_of(engine: Engine | str | None) -> Engine | str | None:
 
 def connected(address: str, grains: Grains) -> Engine:
     """The engine in the database at this address, whose tables are made if there are none."""
-    return engine_in(dialect_at(address), grains)
+    dialect = dialect_at(address)
+    try:
+        return engine_in(dialect, grains)
+    except BaseException:
+        dialect.close()
+        raise
 
 
 def dialect_at(address: str) -> Dialect:

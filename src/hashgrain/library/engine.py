@@ -24,7 +24,12 @@ class LibraryEngine:
         self.given = connected(given, grains) if isinstance(given, str) else given
         self.indexes = indexes
         self._asking = threading.Lock()
-        self.behind()  # raises if the given engine cannot follow this library
+        try:
+            self.behind()  # raises if the given engine cannot follow this library
+        except BaseException:
+            if isinstance(given, str):  # nobody else has it
+                self.close()
+            raise
 
     def behind(self) -> int:
         """The number of changes that the engine has not applied yet. It applies them before each search."""
