@@ -235,6 +235,9 @@ HOSTILE: dict[str, Any] = {
     "a chunk elsewhere": lambda facts: facts["files"][0]["chunks"].__setitem__(0, "../../../../etc/passwd"),
     "more chunks than bytes": lambda facts: facts["files"][0]["chunks"].append("0" * 64),
     "a size of another kind": lambda facts: facts["files"][0].update(size="7"),
+    "a name that is none": lambda facts: facts["files"][1].update(name=7),
+    "one name twice": lambda facts: facts["files"].append(facts["files"][1]),
+    "a name that hides": lambda facts: facts["files"][1].update(name="model/.hidden"),
     "no catalogue": lambda facts: facts["files"].pop(0),
     "no files": lambda facts: facts.update(files=[]),
     "files of another kind": lambda facts: facts.update(files=7),
@@ -251,6 +254,27 @@ def test_a_list_of_a_stranger_leads_nowhere(library: Path, folder: Path, tmp_pat
         restore_backup(folder, tmp_path / "new.hg", name)
     assert [Path(problem.thing).stem for problem in verify_backups(folder)] == [name]
     assert sorted(os.listdir(tmp_path)) == ["backups", "photos.hg", "pictures"]
+
+
+def test_a_damaged_list_does_not_stand_in_the_way_of_the_others(library: Path, folder: Path, tmp_path: Path) -> None:
+    first, last = back_up(library, folder).backup, back_up(library, folder).backup
+    (folder / f"{first.name}.json").write_bytes(b"{}")
+    assert restore_backup(folder, tmp_path / "new.hg") == last
+    with pytest.raises(BackupError, match="checksum"):
+        restore_backup(folder, tmp_path / "other.hg", first.name)
+    with pytest.raises(BackupError, match="checksum"):  # what it needs cannot be known
+        prune_backups(folder, 1)
+    (folder / f"{first.name}.json").unlink()  # as `verify` says
+    assert verify_backups(folder) == []
+
+
+def test_what_is_unfinished_is_left_out_and_what_is_none_of_the_library_named(library: Path, folder: Path) -> None:
+    (library / "model" / ".model.json.12ab.part").write_bytes(b"half")
+    assert len(back_up(library, folder).backup.files) == 1 + len(os.listdir(library / "model")) - 1
+    (library / "model" / "a\nb").write_bytes(b"mine")
+    with pytest.raises(BackupError, match="no file of a library"):
+        back_up(library, folder)
+    assert len(backups_in(folder)) == 1
 
 
 def test_a_list_that_was_changed_or_is_a_link_is_refused(library: Path, folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hashgrain.cli.exit_codes import FAILED, OK
-from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, print_row, progress_bar, say
+from hashgrain.cli.output import Json, LibraryPath, Quiet, Yes, print_json, print_line, print_row, progress_bar, say
 
 if TYPE_CHECKING:
     from hashgrain.library.backups import Backup
@@ -22,7 +22,7 @@ def make(library: LibraryPath, folder: Folder, as_json: Json = False, quiet: Qui
 
     Others may write to the library meanwhile. A later backup adds only what has changed, by the megabyte. It holds the
     catalogue with all codes, labels and metadata, the model, and pictures that clients of `serve` sent; no other
-    pictures, which stay where they are. Segments and indexes are made anew by `backup restore`.
+    pictures, which stay where they are. `backup restore` makes the segments anew, and `hashgrain index` the indexes.
 
     Example: hashgrain backup make photos.hg /backups/photos
     """
@@ -104,9 +104,7 @@ def restore(
 def prune(
     folder: Folder,
     keep: Annotated[int, typer.Option("--keep", min=1, metavar="N", help="How many of the last backups to keep.")],
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Remove them; without it, say what would be removed.")
-    ] = False,
+    yes: Yes = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hashgrain.cli.output import Json, LibraryPath, Quiet, print_json, print_line, progress_bar, say
+from hashgrain.cli.output import Json, LibraryPath, Quiet, Yes, print_json, print_line, progress_bar, say
 
 if TYPE_CHECKING:
     from hashgrain.library.database import Database, DatabaseStatus
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Url = Annotated[
     str,
     typer.Argument(
-        metavar="URL", help="Such as postgresql://host/database?schema=photos or clickhouse://host?database=photos."
+        metavar="URL", help="Such as postgresql://host/database?schema=photos, clickhouse://host, chdb:///folder."
     ),
 ]
 
@@ -58,9 +58,7 @@ def status(library: LibraryPath, url: Url, as_json: Json = False) -> int:
 def detach(
     library: LibraryPath,
     url: Url,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Remove them; without it, say what would be removed.")
-    ] = False,
+    yes: Yes = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

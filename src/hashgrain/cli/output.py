@@ -27,6 +27,7 @@ Print0 = Annotated[
 ]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print one JSON document a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Remove them; without it, say what would be removed.")]
 Model = Annotated[
     str, typer.Option("--model", help="The model: a name `hashgrain models` lists, or a bundle's folder.")
 ]

@@ -87,12 +87,13 @@ def back_up(
         copy = folder / f"{CATALOGUE}{UNFINISHED}"
         try:
             items, changes = store.copy_catalogue(copy)
-            listed = [target.put(CATALOGUE, copy)]
+            listed = [target.put(CATALOGUE, inside.open_file(folder, copy.name))]
         finally:
             copy.unlink(missing_ok=True)
         digest = store.digest
-        names = [f"{below}/{name}" for below in FOLDERS for name in inside.names(store.path, below)]
-        listed += [target.put(name, store.path) for name in names]
+        for name in _files_beside(store.path):
+            with suppress(FileNotFoundError):  # a picture that was removed since
+                listed.append(target.put(name, inside.open_file(store.path, *name.split("/"))))
         with Store.open(source) as now:
             if now.digest != digest:
                 reason = f"{source} got another model while it was copied"
@@ -110,15 +111,14 @@ def back_up(
 def backups_in(place: str | os.PathLike[str]) -> list[Backup]:
     """The backups of a folder, the oldest first."""
     folder = _folder_of_backups(Path(place).expanduser())
-    names = [match[1] for name in inside.names(folder) if (match := LIST_NAME.fullmatch(name))]
-    return [_read(folder, name) for name in sorted(names)]
+    return [_read(folder, name) for name in _names(folder)]
 
 
 def verify_backups(place: str | os.PathLike[str], progress: Advance = lambda done: None) -> list[Problem]:
     """Read every chunk of every backup; what is missing or damaged."""
     folder, problems, done = _folder_of_backups(Path(place).expanduser()), [], 0
     needed: dict[str, str] = {}  # a backup that needs it, by chunk
-    for name in (match[1] for name in inside.names(folder) if (match := LIST_NAME.fullmatch(name))):
+    for name in _names(folder):
         try:
             needed |= {chunk: name for file in _read(folder, name).files for chunk in file.chunks}
         except BackupError as error:
@@ -188,6 +188,14 @@ def prune_backups(place: str | os.PathLike[str], keep: int, *, really: bool = Tr
     return gone, freed
 
 
+def _files_beside(library: Path) -> list[str]:
+    """The files of a library that are kept beside its catalogue; those that begin with a dot are unfinished."""
+    found = [f"{below}/{name}" for below in FOLDERS for name in inside.names(library, below) if name[0] != "."]
+    for name in found:
+        _check_name(name, library)
+    return found
+
+
 class _Target:
     """Where chunks are put."""
 
@@ -197,9 +205,8 @@ class _Target:
         inside.make_folder(folder, CHUNKS)
         self.there = {name: set(inside.names(folder, CHUNKS, name)) for name in inside.names(folder, CHUNKS)}
 
-    def put(self, name: str, source: Path) -> File:
-        """Put a file: the catalogue's copy itself, or a file below the library."""
-        descriptor = os.open(source, os.O_RDONLY | inside.BINARY) if name == CATALOGUE else _opened(source, name)
+    def put(self, name: str, descriptor: int) -> File:
+        """Put an open file, which is then closed."""
         chunks, size = [], 0
         with open(descriptor, "rb") as file:
             while block := file.read(CHUNK):
@@ -220,10 +227,6 @@ class _Target:
             self.there[below].add(digest)
             self.new_bytes += len(block)
         return digest
-
-
-def _opened(library: Path, name: str) -> int:
-    return inside.open_file(library, *name.split("/"))
 
 
 @contextmanager
@@ -276,14 +279,18 @@ def _folder_of_backups(folder: Path) -> Path:
 
 
 def _named(folder: Path, name: str | None) -> Backup:
-    every = {backup.name: backup for backup in backups_in(folder)}
+    _folder_of_backups(folder)
+    every = _names(folder)
     if not every:
         raise BackupError(f"{folder} has no backup yet", path=folder)
-    if name is None:
-        return every[max(every)]
-    if name not in every:
+    if name is not None and name not in every:
         raise BackupError(f"{folder} has no backup {name}", path=folder, remedy=f"there is {', '.join(every)}")
-    return every[name]
+    return _read(folder, every[-1] if name is None else name)
+
+
+def _names(folder: Path) -> list[str]:
+    """Those of the backups, the oldest first."""
+    return sorted(match[1] for name in inside.names(folder) if (match := LIST_NAME.fullmatch(name)))
 
 
 def _read(folder: Path, name: str) -> Backup:
@@ -296,26 +303,34 @@ def _read(folder: Path, name: str) -> Backup:
         facts = json.loads(content)
         if facts["hashgrain_backup"] != FORMAT:
             raise ValueError("it has a format that this HashGrain does not know")
-        listed = tuple(_file(each) for each in facts["files"])
+        listed = tuple(_file(each, folder) for each in facts["files"])
         counts = (facts["items"], facts["changes"])
         if not all(type(count) is int and count >= 0 for count in counts) or listed[0].name != CATALOGUE:
             raise ValueError("it does not list a library")
+        if len({file.name for file in listed}) < len(listed):
+            raise ValueError("it has two files of one name")
         return Backup(name, str(facts["made"]), str(facts["library"]), *counts, listed)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-        reason = str(error) if isinstance(error, (OSError, ValueError)) else "it does not list a library"
+    except (BackupError, OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        told = isinstance(error, (BackupError, OSError, ValueError))
+        reason = reason_of(error) if told else "it does not list a library"
         raise BackupError(f"the backup {path} cannot be read: {reason}", path=path) from None
 
 
-def _file(facts: dict[str, Any]) -> File:
+def _file(facts: dict[str, Any], folder: Path) -> File:
     name, size, chunks = facts["name"], facts["size"], tuple(facts["chunks"])
-    below, _, last = name.rpartition("/")
-    plain = re.fullmatch(r"[\w.][\w. -]*", last) and last not in (".", "..")
-    if name != CATALOGUE and not (below in FOLDERS and plain):
-        raise ValueError(f"it has a file {name!r}")
+    if name != CATALOGUE:
+        _check_name(str(name), folder)
     fits = type(size) is int and size >= 0 and len(chunks) == -(-size // CHUNK)
     if not fits or not all(re.fullmatch(r"[0-9a-f]{64}", chunk) for chunk in chunks):
         raise ValueError(f"the chunks of {name} do not fit its size")
     return File(name, size, chunks)
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Of a file below the library: in one of the folders that are kept, and a plain name there."""
+    below, _, last = name.rpartition("/")
+    if below not in FOLDERS or not re.fullmatch(r"\w[\w. -]*", last):
+        raise BackupError(f"{path}: {name!r} is no file of a library that can be backed up", path=path)
 
 
 def _chunk(folder: Path, digest: str) -> bytes:
